@@ -1,0 +1,8 @@
+"""Ratings in: read, simulated, split; this part knows nothing of models."""
+
+from .columns import RatingsError
+from .ratings import Ratings
+from .readers import read_ratings
+from .splits import k_fold, random_split
+
+__all__ = ["Ratings", "RatingsError", "k_fold", "random_split", "read_ratings"]

@@ -1,0 +1,151 @@
+"""Delimited text into ratings: typed and fast when all is well, line by line to say what is not."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from .columns import RatingsError
+from .ratings import Ratings, ratings_from
+
+FAST_TYPES = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
+# Stands for "::" in memory, as polars and csv want one character between fields.
+UNIT = "\x1f"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text file, what stands between its fields, and whether its first line names them."""
+
+    path: Path
+    delimiter: str
+    has_header: bool
+
+    def scan(self, types: dict[str, type[pl.DataType]] | None = None) -> pl.LazyFrame:
+        """All columns, as text but for those in `types`; what a short row or a blank line lacks is null."""
+        return pl.scan_csv(
+            self.content() if self.delimiter == UNIT else self.path,
+            separator=self.delimiter,
+            has_header=self.has_header,
+            infer_schema=False,
+            schema_overrides=types,
+            truncate_ragged_lines=True,
+            glob=False,
+        )
+
+    def content(self) -> bytes:
+        content = self.path.read_bytes()
+        return content.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else content
+
+    def lines_of_records(self) -> Iterator[int]:
+        """The line, from 1, on which each row of `scan` begins."""
+        text = io.StringIO(self.content().decode("utf-8-sig", errors="replace"), newline="")
+        reader = csv.reader(text, delimiter=self.delimiter)
+        below_header = not self.has_header
+        begins = 1
+        for fields in reader:
+            if below_header:
+                yield begins
+            below_header = below_header or bool(fields)
+            begins = reader.line_num + 1
+
+
+def read_delimited(
+    path: Path,
+    head: bytes,
+    choose: Callable[[list[str]], dict[str, str]],
+    scale: tuple[float, float] | None,
+) -> Ratings:
+    """Ratings from a text file that begins with `head`; `choose` maps roles to the names of columns."""
+    text = text_of(path, head)
+    try:
+        frame = _role_columns(text, choose)
+    except pl.exceptions.PolarsError as error:
+        raise RatingsError(_what_is_malformed(path, str(error))) from error
+
+    is_blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    rows = (~is_blank).arg_true() if is_blank.any() else None
+    frame = frame if rows is None else frame[rows]
+    if frame.is_empty():
+        raise RatingsError(f"{path.name}: expected ratings, found only a header")
+
+    def place(row: int) -> str:
+        record = row if rows is None else int(rows[row])
+        line = next(line for i, line in enumerate(text.lines_of_records()) if i == record)
+        return f"{path.name}, line {line}"
+
+    timestamps = frame["timestamp"] if "timestamp" in frame.columns else None
+    return ratings_from(frame["user"], frame["item"], frame["rating"], timestamps, scale, path.name, place)
+
+
+def text_of(path: Path, head: bytes) -> Text:
+    """Delimiter and header of a text file, from its first line that is not blank."""
+    if b"\x00" in head:
+        raise RatingsError(f"{path.name}: expected UTF-8 text or Parquet, found binary data")
+    first = next(line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip())
+    try:
+        # The head may end within a character, which then is no fault of the file.
+        line = first.decode("utf-8", errors="ignore" if head.endswith(first) else "strict")
+    except UnicodeDecodeError as error:
+        raise RatingsError(_what_is_malformed(path, str(error))) from error
+    if line.count("::") >= 2:
+        delimiter, line = UNIT, line.replace("::", UNIT)
+    else:
+        delimiter = max(",;\t", key=lambda character: len(_fields(line, character)))
+    fields = _fields(line, delimiter)
+    return Text(path, delimiter, has_header=len(fields) < 3 or not _is_number(fields[2]))
+
+
+def _role_columns(text: Text, choose: Callable[[list[str]], dict[str, str]]) -> pl.DataFrame:
+    """One column for each role, typed if every value allows it, otherwise as text but for whole ids."""
+    names = text.scan().collect_schema().names()
+    if text.has_header:
+        roles = choose(names)
+    else:
+        named = dict(zip(FAST_TYPES, names, strict=False))
+        roles = {role: named[name] for role, name in choose(list(named)).items()}
+    columns = [pl.col(name).alias(role) for role, name in roles.items()]
+    try:
+        types: dict[str, type[pl.DataType]] = {name: FAST_TYPES[role] for role, name in roles.items()}
+        return text.scan(types).select(columns).collect()
+    except pl.exceptions.ComputeError:
+        frame = text.scan().select(columns).collect()
+        return frame.with_columns(_whole_or_text(frame["user"]), _whole_or_text(frame["item"]))
+
+
+def _whole_or_text(ids: pl.Series) -> pl.Series:
+    whole = ids.str.strip_chars().cast(pl.Int64, strict=False)
+    return whole if whole.null_count() == ids.null_count() else ids
+
+
+def _what_is_malformed(path: Path, reason: str) -> str:
+    """The first line that is not UTF-8 or has a quote too many; `reason` if there is none."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                return f"{path.name}, line {number}: expected UTF-8 text, found the byte 0x{byte:02x}"
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.count(b'"') % 2:
+                return f"{path.name}, line {number}: expected quotes in pairs, found one without its other"
+    return f"{path.name}: expected delimited text, found: {reason.partition(chr(10))[0]}"
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""Raw ids, as users know them, and their indices, as arrays need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def index_of(ids: NDArray[Any], raw: ArrayLike) -> NDArray[np.int32]:
+    """Index of raw ids among known ones.
+
+    Parameters
+    ----------
+    ids : array of shape (n_ids,), int64 or StringDType, sorted and unique
+        `Ratings.user_ids` or `Ratings.item_ids`.
+    raw : scalar or array-like of integers or strings
+        Ids to look up. A string never equals an integer: 7 and "7" are two ids.
+
+    Returns
+    -------
+    int32 array of the shape of `raw` (shape () for a scalar), -1 where the id is unknown.
+    """
+    wanted = np.asarray(raw) if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
+    strings = ids.dtype.kind == "T"
+    if wanted.dtype.kind in ("UT" if strings else "i"):
+        return _positions(ids, wanted.astype(ids.dtype))
+    # Mixed, missing, fractional or huge ids: only those of the type of `ids` can be known.
+    values = wanted.astype(object).ravel()
+    usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
+    found = np.full(len(values), -1, np.int32)
+    found[usable] = _positions(ids, values[usable].astype(ids.dtype))
+    return found.reshape(wanted.shape)
+
+
+def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
+    """Index in the sorted `ids` of each of `wanted`, of the same type; -1 where it is not among them."""
+    if not len(ids):
+        return np.full(wanted.shape, -1, np.int32)
+    position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return np.where(ids[position] == wanted, position, -1).astype(np.int32)
+
+
+def _is_str(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_int64(value: object) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() and -(2.0**63) <= value < 2.0**63
+    return isinstance(value, int | np.integer) and -(2**63) <= int(value) < 2**63

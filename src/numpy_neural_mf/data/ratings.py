@@ -1,0 +1,282 @@
+"""Ratings as columns: who rated what, how high and, where it is known, when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from .columns import (
+    Faults,
+    RatingsError,
+    as_series,
+    coded_ids,
+    rating_values,
+    scale_of,
+    timestamp_seconds,
+)
+from .ids import index_of
+
+__all__ = ["Ratings", "RatingsError", "index_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ratings:
+    """Ratings of items by users, one row each, checked when made.
+
+    Attributes
+    ----------
+    users, items : int32 arrays of shape (n,)
+        Index of the user in `user_ids` and of the item in `item_ids`.
+    values : float32 array of shape (n,)
+        The ratings: finite, within `scale`.
+    user_ids, item_ids : int64 or StringDType arrays, sorted and unique
+        Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
+    scale : (float, float)
+        The lowest and the highest rating possible.
+    timestamps : int64 array of shape (n,), optional
+        When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
+    noise_variance : float32 array of shape (n,), optional
+        Variance of each rating given its user and its item; known only for simulated ratings.
+    n_dropped : int, default 0
+        Ratings left out because the same user rated the same item again later.
+
+    Raises
+    ------
+    ValueError
+        If a column has another length, dtype or range than the above.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    values: NDArray[np.float32]
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    scale: tuple[float, float]
+    timestamps: NDArray[np.int64] | None = None
+    noise_variance: NDArray[np.float32] | None = None
+    n_dropped: int = 0
+
+    def __post_init__(self) -> None:
+        n = len(self.users)
+        _check_column("users", self.users, np.int32, n)
+        _check_column("items", self.items, np.int32, n)
+        _check_column("values", self.values, np.float32, n)
+        if self.timestamps is not None:
+            _check_column("timestamps", self.timestamps, np.int64, n)
+        if self.noise_variance is not None:
+            _check_column("noise_variance", self.noise_variance, np.float32, n)
+        _check_indices("users", self.users, "user_ids", self.user_ids)
+        _check_indices("items", self.items, "item_ids", self.item_ids)
+        _check_scale(self.scale)
+        lowest, highest = np.float32(self.scale[0]), np.float32(self.scale[1])
+        # A NaN fails the comparison, so this one check covers finite values too.
+        if n and not (lowest <= self.values.min() and self.values.max() <= highest):
+            raise ValueError(f"values: expected finite ratings within the scale {self.scale}")
+
+    @classmethod
+    def from_columns(
+        cls,
+        users: Any,
+        items: Any,
+        values: Any,
+        timestamps: Any = None,
+        scale: tuple[float, float] | None = None,
+        source: str = "ratings",
+    ) -> Ratings:
+        """Ratings from columns of raw ids, numbers and, optionally, times.
+
+        Of several ratings of one item by one user the last counts: the one with the highest timestamp,
+        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order.
+
+        Parameters
+        ----------
+        users, items : array-likes of shape (n,)
+            Raw ids, integers or strings. Integers beyond 64 bits become strings.
+        values : array-like of shape (n,)
+            Ratings, finite numbers.
+        timestamps : array-like of shape (n,), optional
+            Numbers, truncated to int64, or dates, converted to seconds since 1970.
+        scale : (float, float), optional
+            Lowest and highest rating possible. By default the first of the scales in common use
+            (`numpy_neural_mf.data.columns.KNOWN_SCALES`) that holds every rating, otherwise their range.
+        source : str, default "ratings"
+            What to call these ratings in error messages.
+
+        Raises
+        ------
+        RatingsError
+            If there are no ratings, or a value is missing or not what is expected, with its row from 1.
+        """
+
+        def row_name(row: int) -> str:
+            return f"{source}, row {row + 1}"
+
+        return ratings_from(users, items, values, timestamps, scale, source, row_name)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        text = f"Ratings: {len(self):,} ratings of {self.n_items:,} items by {self.n_users:,} users"
+        text += f", {self.scale[0]:g} to {self.scale[1]:g}"
+        if len(self):
+            density = len(self) / (self.n_users * self.n_items)
+            text += f", mean {self.mean:.2f}, density {100 * density:.3g} %"
+        return text
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @property
+    def mean(self) -> float:
+        """Mean rating, NaN where there are none."""
+        return float(self.values.mean(dtype=np.float64)) if len(self) else float("nan")
+
+    @property
+    def noise_floor(self) -> float | None:
+        """RMSE of the best possible predictor, the conditional mean: sqrt(mean(noise_variance)), if known."""
+        if self.noise_variance is None or not len(self):
+            return None
+        return float(np.sqrt(self.noise_variance.mean(dtype=np.float64)))
+
+    @property
+    def raw_users(self) -> NDArray[Any]:
+        """Raw user id of each row, shape (n,)."""
+        return np.asarray(self.user_ids[self.users])
+
+    @property
+    def raw_items(self) -> NDArray[Any]:
+        """Raw item id of each row, shape (n,)."""
+        return np.asarray(self.item_ids[self.items])
+
+    def take(self, rows: ArrayLike) -> Ratings:
+        """The ratings at `rows` (indices or a mask of shape (n,)), with the ids and scale of the whole."""
+        rows = np.asarray(rows)
+        rows = rows.astype(np.intp) if rows.size == 0 else rows
+        return Ratings(
+            self.users[rows],
+            self.items[rows],
+            self.values[rows],
+            self.user_ids,
+            self.item_ids,
+            self.scale,
+            None if self.timestamps is None else self.timestamps[rows],
+            None if self.noise_variance is None else self.noise_variance[rows],
+        )
+
+    def compact(self) -> Ratings:
+        """The same ratings, with only those users and items that have one, indexed anew."""
+        users, user_codes = np.unique(self.users, return_inverse=True)
+        items, item_codes = np.unique(self.items, return_inverse=True)
+        return Ratings(
+            user_codes.astype(np.int32),
+            item_codes.astype(np.int32),
+            self.values,
+            self.user_ids[users],
+            self.item_ids[items],
+            self.scale,
+            self.timestamps,
+            self.noise_variance,
+            self.n_dropped,
+        )
+
+    def to_frame(self) -> pl.DataFrame:
+        """A polars data frame: user_id, item_id, rating and, where known, timestamp."""
+        columns = {"user_id": self.raw_users, "item_id": self.raw_items, "rating": self.values}
+        if self.timestamps is not None:
+            columns["timestamp"] = self.timestamps
+        return pl.DataFrame(columns)
+
+
+def ratings_from(
+    users: Any,
+    items: Any,
+    values: Any,
+    timestamps: Any,
+    scale: tuple[float, float] | None,
+    source: str,
+    place: Callable[[int], str],
+) -> Ratings:
+    """`Ratings.from_columns` for readers whose rows have another name: `place(row)` says where a row is."""
+    if scale is not None:
+        _check_scale(scale)
+    raw = {"users": as_series(users), "items": as_series(items), "values": as_series(values)}
+    if timestamps is not None:
+        raw["timestamps"] = as_series(timestamps)
+    lengths = {name: len(column) for name, column in raw.items()}
+    if len(set(lengths.values())) > 1:
+        raise RatingsError(f"{source}: expected columns of one length, found {lengths}")
+    if not lengths["users"]:
+        raise RatingsError(f"{source}: expected at least one rating, found none")
+
+    faults = Faults()
+    user_ids, user_codes = coded_ids(raw["users"], "a user id", faults)
+    item_ids, item_codes = coded_ids(raw["items"], "an item id", faults)
+    numbers = rating_values(raw["values"], scale, faults)
+    times = timestamp_seconds(raw["timestamps"], faults) if timestamps is not None else None
+    if faults.found:
+        row, message = faults.first()
+        raise RatingsError(f"{place(row)}: {message}")
+
+    scale = scale_of(numbers) if scale is None else scale
+    whole = Ratings(user_codes, item_codes, numbers, user_ids, item_ids, scale, times)
+    return _without_older(whole)
+
+
+def _without_older(ratings: Ratings) -> Ratings:
+    """Only the last rating of each (user, item) pair, in the order of the rows."""
+    pairs = ratings.users.astype(np.int64) * ratings.n_items + ratings.items
+    in_order = np.sort(pairs)
+    n_dropped = int(np.count_nonzero(in_order[1:] == in_order[:-1]))
+    if not n_dropped:
+        return ratings
+    del in_order
+    # lexsort is stable, so equal timestamps keep the order of the rows.
+    keys = (pairs,) if ratings.timestamps is None else (ratings.timestamps, pairs)
+    order = np.lexsort(keys)
+    is_last = np.append(pairs[order[1:]] != pairs[order[:-1]], True)
+    kept = ratings.take(np.sort(order[is_last]))
+    return Ratings(
+        kept.users,
+        kept.items,
+        kept.values,
+        kept.user_ids,
+        kept.item_ids,
+        kept.scale,
+        kept.timestamps,
+        n_dropped=n_dropped,
+    )
+
+
+def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:
+    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
+        found = f"{column.dtype} of shape {column.shape}" if isinstance(column, np.ndarray) else type(column)
+        raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
+
+
+def _check_indices(name: str, indices: NDArray[np.int32], ids_name: str, ids: NDArray[Any]) -> None:
+    if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "T"):
+        raise ValueError(
+            f"{ids_name}: expected int64 or StringDType of shape (n,), found {ids.dtype} {ids.shape}"
+        )
+    if not np.all(ids[:-1] < ids[1:]):
+        raise ValueError(f"{ids_name}: expected sorted unique ids")
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(ids)):
+        raise ValueError(
+            f"{name}: expected indices from 0 to {len(ids) - 1}, found {indices.min()} to {indices.max()}"
+        )
+
+
+def _check_scale(scale: tuple[float, float]) -> None:
+    if len(scale) != 2 or not (np.isfinite(scale).all() and scale[0] < scale[1]):
+        raise ValueError(f"scale: expected (lowest, highest) with lowest < highest, found {scale}")

@@ -1,0 +1,139 @@
+"""Ratings from a file or a data frame, told by its content, with its faults told by their line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from .columns import RatingsError, as_series
+from .delimited import read_delimited
+from .ratings import Ratings
+
+# Names in common use, MovieLens' first; compared in lower case, without spaces, "_", "-" and ".".
+NAMES = {
+    "user": ("userid", "user", "uid", "reviewerid", "customerid"),
+    "item": ("movieid", "itemid", "item", "iid", "movie", "productid", "product", "bookid", "asin", "isbn"),
+    "rating": ("rating", "ratings", "score", "stars", "value", "overall", "bookrating"),
+    "timestamp": ("timestamp", "time", "ts", "unixreviewtime", "unixtime", "datetime", "date"),
+}
+
+
+def read_ratings(
+    source: Any,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    rating: str | None = None,
+    timestamp: str | None = None,
+    scale: tuple[float, float] | None = None,
+) -> Ratings:
+    """Read ratings from a file or a data frame.
+
+    A file may be Parquet, or UTF-8 text with a comma, semicolon, tab or ``::`` between the fields:
+    MovieLens' ``ratings.csv``, ``ratings.dat``, ``u.data`` and their like. The content decides, not
+    the name. A first line whose third field is a number is no header: the columns are then user, item,
+    rating and, if there is a fourth, timestamp. Further columns are ignored, and so are blank lines.
+
+    Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings. Where a
+    user rated an item more than once the last rating counts (see `Ratings.from_columns`).
+
+    Parameters
+    ----------
+    source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
+    user, item, rating, timestamp : str, optional
+        Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
+        …, in any case). A timestamp is optional.
+    scale : (float, float), optional
+        Lowest and highest rating possible; by default found (see `Ratings.from_columns`).
+
+    Returns
+    -------
+    Ratings
+
+    Raises
+    ------
+    RatingsError
+        If the file cannot be read, lacks a column or has a bad value. The message names the file, the
+        line (the row for Parquet and data frames), what was expected and what was found.
+    """
+    wanted = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    if not isinstance(source, str | os.PathLike):
+        return _from_frame(source, wanted, scale)
+    path = Path(source)
+    head = _head(path)
+    if head.startswith(b"PAR1"):
+        return _from_parquet(path, wanted, scale)
+    return read_delimited(path, head, lambda names: chosen_columns(names, wanted, path.name), scale)
+
+
+def chosen_columns(names: list[str], wanted: dict[str, str | None], source: str) -> dict[str, str]:
+    """Role (user, item, rating, timestamp) → the column of that role; only a timestamp may be absent."""
+    chosen = {}
+    for role, name in wanted.items():
+        if name is not None:
+            if name not in names:
+                raise RatingsError(f"{source}: expected a column {name!r} as {role}, found {_listed(names)}")
+            chosen[role] = name
+            continue
+        found = [column for known in NAMES[role] for column in names if _plain(column) == known]
+        if found:
+            chosen[role] = found[0]
+        elif role != "timestamp":
+            raise RatingsError(
+                f"{source}: expected a column of {role}s, such as {NAMES[role][0]!r}, found {_listed(names)}"
+                f'; name it: read_ratings(..., {role}="...")'
+            )
+    return chosen
+
+
+def _from_frame(frame: Any, wanted: dict[str, str | None], scale: tuple[float, float] | None) -> Ratings:
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
+    if not isinstance(frame, pl.DataFrame) and type(frame).__module__.partition(".")[0] != "pandas":
+        try:
+            frame = pl.DataFrame(frame)
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise RatingsError(f"expected a path or a data frame, found {type(frame).__name__}") from error
+    names = chosen_columns([str(name) for name in frame.columns], wanted, "data frame")
+    return _from_columns({role: frame[name] for role, name in names.items()}, scale, "data frame")
+
+
+def _from_parquet(path: Path, wanted: dict[str, str | None], scale: tuple[float, float] | None) -> Ratings:
+    try:
+        names = chosen_columns(list(pl.read_parquet_schema(path)), wanted, path.name)
+        frame = pl.read_parquet(path, columns=list(dict.fromkeys(names.values())), glob=False)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise RatingsError(f"{path.name}: expected a whole Parquet file, found: {reason}") from error
+    return _from_columns({role: frame[name] for role, name in names.items()}, scale, path.name)
+
+
+def _from_columns(columns: dict[str, Any], scale: tuple[float, float] | None, source: str) -> Ratings:
+    series = {role: as_series(column) for role, column in columns.items()}
+    return Ratings.from_columns(
+        series["user"], series["item"], series["rating"], series.get("timestamp"), scale, source
+    )
+
+
+def _head(path: Path) -> bytes:
+    """The first 64 KiB, enough to tell what the file is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(1 << 16)
+    except OSError as error:
+        raise RatingsError(f"{path}: expected a file of ratings, found: {error.strerror}") from error
+    if not head.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise RatingsError(f"{path.name}: expected ratings, found an empty file")
+    return head
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character not in " _-.")
+
+
+def _listed(names: list[str]) -> str:
+    return "the columns " + ", ".join(repr(name) for name in names)

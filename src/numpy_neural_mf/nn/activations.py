@@ -1,0 +1,55 @@
+"""Activation functions, each with its derivative: f(x) returns (y, backward), and backward(dy) returns dx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .parameter import Array
+
+Backward = Callable[[Array], Array]
+ActivationFunction = Callable[[Array], tuple[Array, Backward]]
+
+
+def identity(x: Array) -> tuple[Array, Backward]:
+    """y = x."""
+    return x, lambda dy: dy
+
+
+def relu(x: Array) -> tuple[Array, Backward]:
+    """y = max(x, 0) (Nair and Hinton, 2010); the derivative at 0 is taken to be 0."""
+    y = np.maximum(x, 0)
+    return y, lambda dy: dy * (y > 0)
+
+
+def leaky_relu(x: Array, slope: float = 0.01) -> tuple[Array, Backward]:
+    """y = x where x > 0, `slope` · x elsewhere (Maas, Hannun and Ng, 2013)."""
+    gate = np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
+    return x * gate, lambda dy: dy * gate
+
+
+def sigmoid(x: Array) -> tuple[Array, Backward]:
+    """y = 1 / (1 + exp(-x)), by the form that cannot overflow on either side; y' = y (1 - y)."""
+    decay = np.exp(-np.abs(x))
+    y = np.where(x >= 0, 1, decay) / (1 + decay)
+    return y, lambda dy: dy * y * (1 - y)
+
+
+def tanh(x: Array) -> tuple[Array, Backward]:
+    """y = tanh(x); y' = 1 - y²."""
+    y = np.tanh(x)
+    return y, lambda dy: dy * (1 - y * y)
+
+
+def gelu(x: Array) -> tuple[Array, Backward]:
+    """y = x Φ(x) by its tanh approximation (Hendrycks and Gimpel, 2016, section 2)."""
+    a, b = float(np.sqrt(2 / np.pi)), 0.044715
+    t = np.tanh(a * (x + b * x**3))
+    slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * b * x**2)
+    return 0.5 * x * (1 + t), lambda dy: dy * slope
+
+
+ACTIVATIONS: dict[str, ActivationFunction] = {
+    f.__name__: f for f in (identity, relu, leaky_relu, sigmoid, tanh, gelu)
+}

@@ -1,0 +1,56 @@
+"""First values of weights: each is (rng, shape) -> float64 array, shape (n_out, n_in) as in Dense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .parameter import Array
+
+Initializer = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+
+def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """All zero; `rng` is not used."""
+    return np.zeros(shape)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float = 0.01) -> Array:
+    """Normal with mean 0 and standard deviation `std`."""
+    return std * rng.standard_normal(shape)
+
+
+def xavier_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Uniform, variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 16)."""
+    return _uniform(rng, shape, variance=2 / sum(shape))
+
+
+def xavier_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Normal, variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 12)."""
+    return normal(rng, shape, std=float(np.sqrt(2 / sum(shape))))
+
+
+def he_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Uniform, variance 2 / n_in (He et al., 2015, eq. 10)."""
+    return _uniform(rng, shape, variance=2 / shape[1])
+
+
+def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Normal, variance 2 / n_in (He et al., 2015, eq. 10)."""
+    return normal(rng, shape, std=float(np.sqrt(2 / shape[1])))
+
+
+def _uniform(rng: np.random.Generator, shape: tuple[int, ...], variance: float) -> Array:
+    limit = np.sqrt(3 * variance)  # a uniform variable on (-a, a) has variance a² / 3
+    return rng.uniform(-limit, limit, shape)
+
+
+def default_initializer(activation: str) -> Initializer:
+    """He for the ReLU family, whose halves of zeros it makes up for; Xavier for everything else."""
+    return he_uniform if activation in ("relu", "leaky_relu", "gelu") else xavier_uniform
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    f.__name__: f for f in (zeros, normal, xavier_uniform, xavier_normal, he_uniform, he_normal)
+}

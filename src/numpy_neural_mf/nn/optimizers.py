@@ -1,0 +1,193 @@
+"""Optimisers: step(parameters, gradients) changes the parameters in place; state is a dict by parameter name.
+
+A RowGradient changes its rows and their state alone: the cost follows the batch and never the table. For
+methods with memory this is not the dense update, which would also move rows that the batch did not touch: it
+is what PyTorch calls SparseAdam. Duplicate rows are summed before they come here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from .parameter import Array, Gradient, RowGradient
+
+State = dict[str, Array]
+
+
+@dataclass
+class Optimizer(ABC):
+    """What all optimisers share: the learning rate, the state, and rows or dense.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Set it between steps to follow a schedule.
+
+    Attributes
+    ----------
+    state : dict of str to dict of str to array
+        By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
+    """
+
+    learning_rate: float = 0.01
+    state: dict[str, State] = field(default_factory=dict, init=False, repr=False)
+
+    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays that the update remembers
+
+    def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
+        """Take one step.
+
+        Parameters
+        ----------
+        parameters : mapping of str to array
+            Changed in place.
+        gradients : mapping of str to array or RowGradient
+            For all parameters or some; the others stay as they are.
+        """
+        for name, gradient in gradients.items():
+            value = parameters[name]
+            if name not in self.state:
+                self.state[name] = self._new_state(value)
+            state = self.state[name]
+            state["step"] += 1
+            if isinstance(gradient, RowGradient):
+                rows = gradient.rows
+                part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
+                touched = value.take(rows, axis=0)
+                self.update(touched, gradient.values, part | {"step": state["step"]})
+                value[rows] = touched
+                for slot in self.slots:
+                    state[slot][rows] = part[slot]
+            else:
+                self.update(value, gradient, state)
+
+    @abstractmethod
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        """Change `value` and the arrays of `state` in place."""
+
+    def _new_state(self, value: Array) -> State:
+        return {"step": np.zeros(()), **{slot: np.zeros_like(value) for slot in self.slots}}
+
+
+@dataclass
+class SGD(Optimizer):
+    """v ← momentum · v + g, value ← value - learning_rate · v (Polyak, 1964).
+
+    With `nesterov` the step is along g + momentum · v (Nesterov, 1983, as in Sutskever et al., 2013).
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("velocity",) if self.momentum else ()
+
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        direction = gradient
+        if self.momentum:
+            v = state["velocity"]
+            v *= self.momentum
+            v += gradient
+            direction = gradient + self.momentum * v if self.nesterov else v
+        value -= self.learning_rate * direction
+
+
+@dataclass
+class AdaGrad(Optimizer):
+    """s ← s + g², value ← value - learning_rate · g / (√s + epsilon) (Duchi, Hazan and Singer, 2011)."""
+
+    epsilon: float = 1e-10
+    slots: ClassVar[tuple[str, ...]] = ("squares",)
+
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        s = state["squares"]
+        s += gradient * gradient
+        value -= self.learning_rate * gradient / (np.sqrt(s) + self.epsilon)
+
+
+@dataclass
+class RMSProp(Optimizer):
+    """s ← decay · s + (1 - decay) g², value ← value - learning_rate · g / (√s + epsilon).
+
+    Tieleman and Hinton, 2012, lecture 6e.
+    """
+
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    slots: ClassVar[tuple[str, ...]] = ("squares",)
+
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        s = state["squares"]
+        s *= self.decay
+        s += (1 - self.decay) * gradient * gradient
+        value -= self.learning_rate * gradient / (np.sqrt(s) + self.epsilon)
+
+
+@dataclass
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015, algorithm 1).
+
+    m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  value ← value - learning_rate · m̂ / (√v̂ + epsilon)
+    with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ), and t the steps of the parameter, not of a row.
+    """
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    slots: ClassVar[tuple[str, ...]] = ("mean", "squares")
+
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        m, v, t = state["mean"], state["squares"], int(state["step"])
+        root = 1 / np.sqrt(1 - self.beta2**t)
+        m *= self.beta1
+        m += (1 - self.beta1) * gradient
+        v *= self.beta2
+        change = gradient * gradient
+        change *= 1 - self.beta2
+        v += change
+        np.sqrt(v, out=change)
+        change *= float(root)
+        change += self.epsilon
+        np.divide(m, change, out=change)
+        change *= self.learning_rate / (1 - self.beta1**t)
+        value -= change
+
+
+@dataclass
+class AdamW(Adam):
+    """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) first.
+
+    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. Of a RowGradient's table only the
+    rows that a step touches decay.
+    """
+
+    weight_decay: float = 0.01
+
+    def update(self, value: Array, gradient: Array, state: State) -> None:
+        value *= 1 - self.learning_rate * self.weight_decay
+        super().update(value, gradient, state)
+
+
+def clip_by_norm(gradients: Mapping[str, Gradient], max_norm: float) -> float:
+    """Scale all gradients in place to a common Euclidean norm of at most `max_norm`; return the norm before.
+
+    Pascanu, Mikolov and Bengio, 2013, algorithm 1.
+    """
+    arrays = [g.values if isinstance(g, RowGradient) else g for g in gradients.values()]
+    norm = float(np.sqrt(sum(float(np.vdot(a, a)) for a in arrays)))
+    if norm > max_norm:
+        for a in arrays:
+            a *= max_norm / norm
+    return norm
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD, "adagrad": AdaGrad, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW,
+}  # fmt: skip

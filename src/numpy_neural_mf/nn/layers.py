@@ -58,6 +58,13 @@ class Dense:
         self.weight = Parameter(initializer(rng, (n_out, n_in)).astype(dtype))
         self.bias = Parameter(np.zeros(n_out, dtype)) if bias else None
 
+    @classmethod
+    def of(cls, weight: Parameter, bias: Parameter | None = None) -> Dense:
+        """A layer of parameters that exist already: weight (n_out, n_in), bias (n_out,)."""
+        layer = cls.__new__(cls)
+        layer.weight, layer.bias = weight, bias
+        return layer
+
     @property
     def parameters(self) -> dict[str, Parameter]:
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias else {})
@@ -101,6 +108,13 @@ class Embedding:
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
         self.weight = Parameter(initializer(rng, (n_rows, dim)).astype(dtype))
+
+    @classmethod
+    def of(cls, weight: Parameter) -> Embedding:
+        """A layer whose table, (n_rows, dim), exists already."""
+        layer = cls.__new__(cls)
+        layer.weight = weight
+        return layer
 
     @property
     def parameters(self) -> dict[str, Parameter]:

@@ -1,0 +1,139 @@
+"""What a neural matrix factorisation is: a few numbers that say its form, and the arrays they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .nn import ACTIVATIONS, default_initializer, normal
+
+Parameters = dict[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The form of a model, checked when made.
+
+    With user factors p_u, item factors q_i and an MLP f on their concatenation, the predicted rating is ::
+
+        r̂_ui = μ + b_u + b_i + p_u · q_i + f([p_u, q_i])
+
+    which is biased matrix factorisation (Koren, Bell and Volinsky, 2009, eq. 4) together with the MLP of
+    neural collaborative filtering (He et al., 2017, section 3.3) on the same embeddings. Each part can be
+    switched off.
+
+    Parameters
+    ----------
+    embedding_dim : int, default 16
+        Length of p_u and q_i.
+    hidden_layer_sizes : tuple of int, default ()
+        Widths of the hidden layers of f; empty for no MLP.
+    activation : str, default "relu"
+        Of the hidden layers: "relu", "sigmoid", "tanh", "identity", "leaky_relu" or "gelu".
+    biases : bool, default True
+        Whether there are b_u and b_i.
+    product : bool, default True
+        Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
+    dropout : float, default 0.0
+        In [0, 1): of the input of f and of each hidden layer, in training.
+    rating_scale : tuple of two floats or None, default None
+        Predictions are clipped to it; None takes the scale of the ratings.
+
+    Raises
+    ------
+    ValueError
+        A field is out of range, or nothing is left that depends on user and item.
+
+    Examples
+    --------
+    >>> Architecture(embedding_dim=8, hidden_layer_sizes=(16,)).parameter_shapes(5, 3)["mlp.0.weight"]
+    (16, 16)
+    """
+
+    embedding_dim: int = 16
+    hidden_layer_sizes: tuple[int, ...] = ()
+    activation: str = "relu"
+    biases: bool = True
+    product: bool = True
+    dropout: float = 0.0
+    rating_scale: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
+        if self.embedding_dim < 1:
+            raise ValueError(f"embedding_dim must be at least 1, not {self.embedding_dim}")
+        if any(size < 1 for size in self.hidden_layer_sizes):
+            raise ValueError(f"hidden_layer_sizes must be positive, not {self.hidden_layer_sizes}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+        if not (self.product or self.hidden_layer_sizes or self.biases):
+            raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
+        if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
+            raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Widths of f from input to output, or () without an MLP."""
+        return (2 * self.embedding_dim, *self.hidden_layer_sizes, 1) if self.hidden_layer_sizes else ()
+
+    @property
+    def n_layers(self) -> int:
+        """Dense layers of f, the output layer included."""
+        return max(len(self.layer_sizes) - 1, 0)
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether anything uses p_u and q_i."""
+        return self.product or bool(self.hidden_layer_sizes)
+
+    def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
+        """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in)."""
+        k, sizes = self.embedding_dim, self.layer_sizes
+        shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
+        if self.has_embeddings:
+            shapes |= {"user_embedding.weight": (n_users, k), "item_embedding.weight": (n_items, k)}
+        if self.biases:
+            shapes |= {"user_bias.weight": (n_users, 1), "item_bias.weight": (n_items, 1)}
+        for n in range(self.n_layers):
+            shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
+            if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
+                shapes[f"mlp.{n}.bias"] = (sizes[n + 1],)
+        return shapes
+
+    def initial_parameters(
+        self,
+        n_users: int,
+        n_items: int,
+        mean_rating: float,
+        rng: np.random.Generator,
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> Parameters:
+        """First values: the mean for the intercept, zero for biases, small normals for embeddings.
+
+        The weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
+        standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
+        near the average one.
+        """
+        draw = default_initializer(self.activation)
+        parameters: Parameters = {}
+        for name, shape in self.parameter_shapes(n_users, n_items).items():
+            if name == "intercept":
+                value = np.full(shape, mean_rating)
+            elif "embedding" in name:
+                value = normal(rng, shape, std=0.1)
+            elif name.startswith("mlp") and name.endswith("weight"):
+                value = draw(rng, shape)
+            else:
+                value = np.zeros(shape)
+            parameters[name] = value.astype(dtype)
+        return parameters
+
+
+A_SMALL = Architecture(embedding_dim=8, hidden_layer_sizes=(16,), activation="relu")
+B_MEDIUM = Architecture(embedding_dim=16, hidden_layer_sizes=(32, 16), activation="relu")
+C_WIDE = Architecture(embedding_dim=32, hidden_layer_sizes=(64, 32), activation="tanh")

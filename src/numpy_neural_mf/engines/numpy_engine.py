@@ -1,0 +1,167 @@
+"""The engine to read: one optimisation step of neural matrix factorisation, made of the layers in nn/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..architecture import Architecture, Parameters
+from ..nn import (
+    ACTIVATIONS,
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    GroupedIds,
+    Layer,
+    Optimizer,
+    Parameter,
+    Sequential,
+    mse,
+)
+from ..nn.parameter import Array, Gradient, IntArray
+
+# A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
+Term = tuple[Array, Callable[[Array], None]]
+
+
+class NumpyEngine:
+    """Computes predictions, gradients and updates of the parameters that it is given.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    parameters : dict of str to array
+        As `Architecture.initial_parameters` makes them; changed in place.
+    optimizer : Optimizer
+    regularization : float, default 0.0
+        λ in the loss of a rating, (r - r̂)² + λ (‖p_u‖² + ‖q_i‖² + b_u² + b_i²) (Koren, Bell and Volinsky,
+        2009, eq. 5): a row that is rated often is penalised as often.
+    weight_decay : float, default 0.0
+        Decoupled decay of the MLP's weights (Loshchilov and Hutter, 2019); biases and rows do not decay.
+    rng : numpy.random.Generator or None, default None
+        Draws dropout masks; None takes a fresh one.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Parameters,
+        optimizer: Optimizer,
+        regularization: float = 0.0,
+        weight_decay: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.regularization = regularization
+        self.weight_decay = weight_decay
+        self._learned = {name: Parameter(value) for name, value in parameters.items()}
+        self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
+
+    def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
+        """Learn from one batch.
+
+        Parameters
+        ----------
+        users, items : integer arrays of shape (n,)
+            Rows of the embedding tables, repeated at will.
+        ratings : array of shape (n,)
+
+        Returns
+        -------
+        float
+            Mean squared error of the batch before the step, without the penalty.
+        """
+        loss, gradients = self.loss_and_gradients(users, items, ratings, training=True)
+        if self.weight_decay:
+            for name, value in self.parameters.items():
+                if name.startswith("mlp") and name.endswith("weight"):
+                    value *= 1 - self.optimizer.learning_rate * self.weight_decay
+        self.optimizer.step(self.parameters, gradients)
+        return loss
+
+    def loss_and_gradients(
+        self, users: IntArray, items: IntArray, ratings: Array, training: bool = False
+    ) -> tuple[float, dict[str, Gradient]]:
+        """Mean squared error of a batch, and the gradient of that plus the penalty, by parameter name."""
+        prediction, backward = self.forward(users, items, training)
+        loss, dr = mse(prediction, ratings)
+        backward(dr)
+        return loss, {name: p.pop_grad() for name, p in self._learned.items()}
+
+    def penalty(self, users: IntArray, items: IntArray) -> float:
+        """What regularisation adds to the mean squared error of a batch."""
+        rows = {"user": users, "item": items}
+        tables = [(rows[name[:4]], table) for name, table in self.parameters.items() if name[:4] in rows]
+        return self.regularization * sum(float((table[ids] ** 2).sum()) for ids, table in tables) / len(users)
+
+    def predict(self, users: IntArray, items: IntArray) -> Array:
+        """Ratings r̂, shape (n,), not clipped."""
+        return self.forward(users, items)[0]
+
+    def forward(self, users: IntArray, items: IntArray, training: bool = False) -> Term:
+        """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
+        u, i = GroupedIds(users), GroupedIds(items)
+        terms = [self._intercept(len(users))]
+        if self.architecture.biases:
+            terms += [self._bias("user_bias", u), self._bias("item_bias", i)]
+        if self.architecture.has_embeddings:
+            terms += [self._interaction(u, i, training)]
+
+        def backward(dr: Array) -> None:
+            for _, backward_term in terms:
+                backward_term(dr)
+
+        prediction = terms[0][0]
+        for term, _ in terms[1:]:
+            prediction += term
+        return prediction, backward
+
+    def _intercept(self, n: int) -> Term:
+        """μ."""
+        mu = self._learned["intercept"]
+        return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
+
+    def _bias(self, name: str, ids: GroupedIds) -> Term:
+        """b_u or b_i."""
+        b, backward = Embedding.of(self._learned[f"{name}.weight"]).forward(ids)
+        shrink = 2 * self.regularization / len(b)
+        return b[:, 0], lambda dr: backward(dr[:, None] + shrink * b)
+
+    def _interaction(self, u: GroupedIds, i: GroupedIds, training: bool) -> Term:
+        """p · q + f([p, q])."""
+        p, backward_p = Embedding.of(self._learned["user_embedding.weight"]).forward(u)
+        q, backward_q = Embedding.of(self._learned["item_embedding.weight"]).forward(i)
+        shrink = 2 * self.regularization / len(p)
+        product, k = self.architecture.product, self.architecture.embedding_dim
+        y = np.einsum("nk,nk->n", p, q) if product else np.zeros(len(p), p.dtype)
+        if self._mlp:
+            f, backward_f = self._mlp.forward(np.concatenate([p, q], axis=1), training)
+            y += f[:, 0]
+
+        def backward(dr: Array) -> None:
+            dp, dq = shrink * p, shrink * q
+            if product:
+                dp += dr[:, None] * q
+                dq += dr[:, None] * p
+            if self._mlp:
+                dx = backward_f(dr[:, None])
+                dp += dx[:, :k]
+                dq += dx[:, k:]
+            backward_p(dp)
+            backward_q(dq)
+
+        return y, backward
+
+    def _build_mlp(self, rng: np.random.Generator) -> Sequential | None:
+        layers: list[Layer] = []
+        for n in range(self.architecture.n_layers):
+            if n:
+                layers.append(Activation(ACTIVATIONS[self.architecture.activation]))
+            if self.architecture.dropout:
+                layers.append(Dropout(self.architecture.dropout, rng))
+            layers.append(Dense.of(self._learned[f"mlp.{n}.weight"], self._learned.get(f"mlp.{n}.bias")))
+        return Sequential(*layers) if layers else None

@@ -14,6 +14,7 @@ from .initializers import (
 )
 from .layers import Activation, Dense, Dropout, Embedding, Layer, Sequential
 from .losses import binary_cross_entropy, huber, mae, mse
+from .network import NeuralNetwork
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, clip_by_norm
 from .parameter import GroupedIds, Parameter, RowGradient
 from .schedules import constant, cosine, exponential, linear_warmup, step_decay
@@ -32,6 +33,7 @@ __all__ = [
     "Embedding",
     "GroupedIds",
     "Layer",
+    "NeuralNetwork",
     "Optimizer",
     "Parameter",
     "RMSProp",

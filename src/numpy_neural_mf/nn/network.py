@@ -1,0 +1,274 @@
+"""NeuralNetwork: the pieces put together and trained by mini-batches, as a scikit-learn regressor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .activations import ACTIVATIONS, ActivationFunction
+from .initializers import INITIALIZERS, Initializer, default_initializer, zeros
+from .layers import Activation, Dense, Dropout, Layer, Sequential
+from .losses import mse
+from .optimizers import OPTIMIZERS, Optimizer
+from .parameter import Array
+from .schedules import Schedule
+
+Piece = TypeVar("Piece")
+
+
+class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Fully connected network for regression: dense layers and activations, trained on squared error.
+
+    The output layer is linear and starts at the mean of y: weights zero, bias the mean, so that training
+    begins at the best constant and not at random. Standardise X, and y unless it is of order 1.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int, default (100,)
+        Units of each hidden layer; () is linear regression.
+    activation : str or callable, default "relu"
+        A name in `ACTIVATIONS`, or f(x) -> (y, backward) with backward(dy) -> dx.
+    initializer : str or callable, optional
+        A name in `INITIALIZERS`, or f(rng, (n_out, n_in)) -> array, for the weights of hidden layers; by
+        default `default_initializer(activation)`.
+    optimizer : str or Optimizer, default "adam"
+        A name in `OPTIMIZERS`, or an instance with its own settings, of which every fit takes a copy.
+    learning_rate : float or callable, default 0.001
+        A number is the rate of an optimiser given by name; an instance brings its own. A schedule, step
+        -> rate, sets the rate of either before every step.
+    batch_size : int, default 32
+        Rows of X per step; the last batch of an epoch may be smaller.
+    epochs : int, default 200
+        Passes over the training rows, at most.
+    weight_decay : float, default 0.0
+        Before each step weights, and not biases, are multiplied by 1 - rate · weight_decay, whatever the
+        optimiser (decoupled decay; Loshchilov and Hutter, 2019).
+    dropout : float, default 0.0
+        Probability, in [0, 1), that a hidden unit is left out of a training step.
+    early_stopping : bool, default False
+        Hold out rows, stop when their loss has not improved for `patience` epochs, and keep the weights of
+        the best epoch.
+    validation_fraction : float, default 0.1
+        Fraction of the rows, in (0, 1), that early stopping holds out.
+    patience : int, default 10
+        Epochs without a new best validation loss before training stops.
+    random_state : int, numpy.random.Generator or None, default None
+        Draws, in this order, held-out rows, weights, then batches and dropout. The same int gives the same
+        network to the last bit, on the same machine.
+
+    Attributes
+    ----------
+    network_ : Sequential
+        The trained network. `network_.parameters["0.weight"].value` is the first layer's weight, shape
+        (n_out, n_in); names count layers, activations included, as in PyTorch's nn.Sequential.
+    history_ : dict of str to list of float
+        "loss", the mean over the steps of each epoch, and with early stopping "validation_loss", after it.
+    n_features_in_, feature_names_in_
+        As in every scikit-learn estimator.
+
+    Examples
+    --------
+    >>> X = np.linspace(-2, 2, 100).reshape(-1, 1)
+    >>> model = NeuralNetwork((16, 16), activation="tanh", learning_rate=0.01, random_state=0)
+    >>> model.fit(X, np.sin(2 * X[:, 0])).score(X, np.sin(2 * X[:, 0])) > 0.99
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (100,),
+        activation: str | ActivationFunction = "relu",
+        *,
+        initializer: str | Initializer | None = None,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float | Schedule = 0.001,
+        batch_size: int = 32,
+        epochs: int = 200,
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        random_state: int | np.random.Generator | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.initializer = initializer
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train from scratch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            float32 is trained on in float32, anything else in float64.
+        y : array-like of shape (n,) or (n, n_outputs)
+
+        Returns
+        -------
+        NeuralNetwork
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            A setting out of its range, an unknown name, or data that are not finite numbers.
+        FloatingPointError
+            Training diverged: the loss is no longer finite.
+        """
+        self._check_settings()
+        inputs, targets = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+        )
+        self._y_shape = targets.shape[1:]
+        targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
+        rng = np.random.default_rng(self.random_state)
+        order = rng.permutation(len(inputs))
+        n_held_out = int(np.ceil(self.validation_fraction * len(inputs))) if self.early_stopping else 0
+        if n_held_out == len(inputs):
+            raise ValueError(f"early stopping leaves no row to train on: n_samples={len(inputs)}")
+        held_out, train = order[:n_held_out], order[n_held_out:]
+        self.network_ = self._build(inputs.shape[1], targets[train].mean(axis=0), rng)
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is raised once, by name
+            self._train(inputs[train], targets[train], inputs[held_out], targets[held_out], rng)
+        return self
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Predict.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+
+        Returns
+        -------
+        array of shape (n,) or (n, n_outputs)
+            As y was in fit; of the dtype that the network was trained in.
+        """
+        check_is_fitted(self)
+        dtype = next(iter(self.network_.parameters.values())).value.dtype
+        y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))
+        return y.reshape(len(y), *self._y_shape)
+
+    def _build(self, n_in: int, y_mean: Array, rng: np.random.Generator) -> Sequential:
+        activation = _piece("activation", self.activation, ACTIVATIONS)
+        initializer = default_initializer(getattr(activation, "__name__", ""))
+        if self.initializer is not None:
+            initializer = _piece("initializer", self.initializer, INITIALIZERS)
+        dtype = y_mean.dtype.type
+        layers: list[Layer] = []
+        for n_out in self.hidden_layer_sizes:
+            layers += [Dense(n_in, n_out, rng, initializer, dtype=dtype), Activation(activation)]
+            if self.dropout:
+                layers.append(Dropout(self.dropout, rng))
+            n_in = n_out
+        last = Dense(n_in, len(y_mean), rng, zeros, dtype=dtype)
+        last.parameters["bias"].value[:] = y_mean
+        return Sequential(*layers, last)
+
+    def _train(
+        self, X: Array, y: Array, X_held_out: Array, y_held_out: Array, rng: np.random.Generator
+    ) -> None:
+        step = self._step_function()
+        values = {name: p.value for name, p in self.network_.parameters.items()}
+        self.history_: dict[str, list[float]] = {"loss": []}
+        if self.early_stopping:
+            self.history_["validation_loss"] = []
+        best_epoch, best_loss, best_values = 0, np.inf, values
+        for epoch in range(self.epochs):
+            order = rng.permutation(len(X))
+            batches = [order[i : i + self.batch_size] for i in range(0, len(X), self.batch_size)]
+            loss = sum(step(X[batch], y[batch]) * len(batch) for batch in batches) / len(X)
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"training diverged in epoch {epoch + 1}, loss {loss}: scale X and y or learn slower"
+                )
+            self.history_["loss"].append(loss)
+            if self.early_stopping:
+                validation_loss, _ = mse(self.network_.forward(X_held_out)[0], y_held_out)
+                self.history_["validation_loss"].append(validation_loss)
+                if validation_loss < best_loss:
+                    best_epoch, best_loss = epoch, validation_loss
+                    best_values = {name: value.copy() for name, value in values.items()}
+                elif epoch - best_epoch >= self.patience:
+                    break
+        for name, value in values.items():
+            value[...] = best_values[name]
+
+    def _step_function(self) -> Callable[[Array, Array], float]:
+        """One optimisation step on one batch, which returns the loss before it."""
+        network, parameters = self.network_, self.network_.parameters
+        values = {name: p.value for name, p in parameters.items()}
+        weights = [value for name, value in values.items() if name.endswith("weight")]
+        schedule = self.learning_rate if callable(self.learning_rate) else None
+        if isinstance(self.optimizer, str):
+            optimizer = _piece("optimizer", self.optimizer, OPTIMIZERS)()
+            if not callable(self.learning_rate):
+                optimizer.learning_rate = self.learning_rate
+        else:
+            optimizer = copy.deepcopy(self.optimizer)
+        n_steps = 0
+
+        def step(X: Array, y: Array) -> float:
+            nonlocal n_steps
+            if schedule:
+                optimizer.learning_rate = schedule(n_steps)
+            n_steps += 1
+            prediction, backward = network.forward(X, training=True)
+            loss, gradient = mse(prediction, y)
+            backward(gradient)
+            if self.weight_decay:
+                for W in weights:
+                    W *= 1 - optimizer.learning_rate * self.weight_decay
+            optimizer.step(values, {name: p.pop_grad() for name, p in parameters.items()})
+            return loss
+
+        return step
+
+    def _check_settings(self) -> None:
+        for name, valid, expected in (
+            ("hidden_layer_sizes", all(n >= 1 for n in self.hidden_layer_sizes), "all at least 1"),
+            (
+                "learning_rate",
+                callable(self.learning_rate) or self.learning_rate > 0,
+                "positive or a schedule",
+            ),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("weight_decay", self.weight_decay >= 0, "at least 0"),
+            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
+            ("validation_fraction", 0 < self.validation_fraction < 1, "in (0, 1)"),
+            ("patience", self.patience >= 1, "at least 1"),
+        ):
+            if not valid:
+                raise ValueError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _piece(kind: str, given: str | Piece, named: Mapping[str, Piece]) -> Piece:
+    """The piece of that name, or the caller's own."""
+    if not isinstance(given, str):
+        return given
+    if given not in named:
+        raise ValueError(f"{kind} must be one of {sorted(named)} or your own, not {given!r}")
+    return named[given]

@@ -42,7 +42,7 @@ class Faults:
         return True
 
     def first(self) -> tuple[int, str]:
-        return min(self.found)
+        return min(self.found, key=lambda fault: fault[0])
 
 
 def as_series(raw: Any) -> pl.Series:
@@ -61,17 +61,17 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
         ids = raw.cast(pl.String)
     if ids.dtype not in (pl.Int64, pl.String, pl.Null):
-        faults.add(raw.is_not_null(), raw, f"{expected}, an integer or a string")
+        is_wrong = raw % 1 != 0 if raw.dtype.is_float() else raw.is_not_null()
+        faults.add(is_wrong, raw, f"{expected}, an integer or a string")
         return np.empty(0, np.int64), np.empty(0, np.int32)
     missing = ids.is_null() if ids.dtype != pl.String else ids.is_null() | (ids == "")
     if faults.add(missing, raw, expected):
         return np.empty(0, np.int64), np.empty(0, np.int32)
     vocabulary = ids.unique().sort()
+    codes = ids.replace_strict(vocabulary, pl.int_range(len(vocabulary), dtype=pl.Int32, eager=True))
     if ids.dtype == pl.String:
-        codes = ids.cast(pl.Enum(vocabulary)).to_physical().to_numpy()
-        return np.array(vocabulary.to_list(), np.dtypes.StringDType()), codes.astype(np.int32)
-    known = vocabulary.to_numpy().copy()
-    return known, np.searchsorted(known, ids.to_numpy()).astype(np.int32)
+        return np.array(vocabulary.to_list(), np.dtypes.StringDType()), codes.to_numpy(writable=True)
+    return vocabulary.to_numpy(writable=True), codes.to_numpy(writable=True)
 
 
 def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Faults) -> NDArray[np.float32]:
@@ -87,7 +87,7 @@ def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Fau
         lowest, highest = np.float32(scale[0]), np.float32(scale[1])
         outside = (values < lowest) | (values > highest)
         faults.add(outside, raw, f"a rating from {scale[0]:g} to {scale[1]:g}")
-    return values.to_numpy()
+    return values.to_numpy(writable=True)
 
 
 def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
@@ -105,7 +105,7 @@ def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
         seconds = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
     if faults.add(seconds.is_null(), raw, "a timestamp, a number or YYYY-MM-DD HH:MM:SS"):
         return np.empty(0, np.int64)
-    return seconds.to_numpy()
+    return seconds.to_numpy(writable=True)
 
 
 def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -145,7 +145,7 @@ def _truncated(numbers: pl.Series) -> pl.Series:
 
 
 def _words(value: object) -> str:
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and not value):
         return "nothing"
     if isinstance(value, float) and math.isnan(value):
         return "NaN"

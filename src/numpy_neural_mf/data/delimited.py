@@ -66,7 +66,7 @@ def read_delimited(
     try:
         frame = _role_columns(text, choose)
     except pl.exceptions.PolarsError as error:
-        raise RatingsError(_what_is_malformed(path, str(error))) from error
+        raise RatingsError(_what_is_malformed(path, str(error), text.delimiter)) from error
 
     is_blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
     rows = (~is_blank).arg_true() if is_blank.any() else None
@@ -123,8 +123,8 @@ def _whole_or_text(ids: pl.Series) -> pl.Series:
     return whole if whole.null_count() == ids.null_count() else ids
 
 
-def _what_is_malformed(path: Path, reason: str) -> str:
-    """The first line that is not UTF-8 or has a quote too many; `reason` if there is none."""
+def _what_is_malformed(path: Path, reason: str, delimiter: str = ",") -> str:
+    """The first line that is not UTF-8 or is quoted wrongly; `reason` if there is none."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -136,6 +136,13 @@ def _what_is_malformed(path: Path, reason: str) -> str:
         for number, line in enumerate(file, 1):
             if line.count(b'"') % 2:
                 return f"{path.name}, line {number}: expected quotes in pairs, found one without its other"
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for _ in reader:
+                pass
+        except csv.Error as error:
+            return f"{path.name}, line {reader.line_num}: expected quotes around whole fields, found: {error}"
     return f"{path.name}: expected delimited text, found: {reason.partition(chr(10))[0]}"
 
 

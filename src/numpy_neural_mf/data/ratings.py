@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -236,26 +236,15 @@ def ratings_from(
 def _without_older(ratings: Ratings) -> Ratings:
     """Only the last rating of each (user, item) pair, in the order of the rows."""
     pairs = ratings.users.astype(np.int64) * ratings.n_items + ratings.items
-    in_order = np.sort(pairs)
-    n_dropped = int(np.count_nonzero(in_order[1:] == in_order[:-1]))
+    n_dropped = len(ratings) - pl.Series(pairs).n_unique()
     if not n_dropped:
         return ratings
-    del in_order
     # lexsort is stable, so equal timestamps keep the order of the rows.
     keys = (pairs,) if ratings.timestamps is None else (ratings.timestamps, pairs)
     order = np.lexsort(keys)
     is_last = np.append(pairs[order[1:]] != pairs[order[:-1]], True)
     kept = ratings.take(np.sort(order[is_last]))
-    return Ratings(
-        kept.users,
-        kept.items,
-        kept.values,
-        kept.user_ids,
-        kept.item_ids,
-        kept.scale,
-        kept.timestamps,
-        n_dropped=n_dropped,
-    )
+    return replace(kept, n_dropped=n_dropped)
 
 
 def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:

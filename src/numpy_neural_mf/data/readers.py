@@ -13,6 +13,7 @@ from .delimited import read_delimited
 from .ratings import Ratings
 
 # Names in common use, MovieLens' first; compared in lower case, without spaces, "_", "-" and ".".
+USUAL = {"user": "user_id", "item": "item_id", "rating": "rating"}
 NAMES = {
     "user": ("userid", "user", "uid", "reviewerid", "customerid"),
     "item": ("movieid", "itemid", "item", "iid", "movie", "productid", "product", "bookid", "asin", "isbn"),
@@ -83,7 +84,7 @@ def chosen_columns(names: list[str], wanted: dict[str, str | None], source: str)
             chosen[role] = found[0]
         elif role != "timestamp":
             raise RatingsError(
-                f"{source}: expected a column of {role}s, such as {NAMES[role][0]!r}, found {_listed(names)}"
+                f"{source}: expected a column of {role}s, such as {USUAL[role]!r}, found {_listed(names)}"
                 f'; name it: read_ratings(..., {role}="...")'
             )
     return chosen
@@ -98,8 +99,9 @@ def _from_frame(frame: Any, wanted: dict[str, str | None], scale: tuple[float, f
             frame = pl.DataFrame(frame)
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise RatingsError(f"expected a path or a data frame, found {type(frame).__name__}") from error
-    names = chosen_columns([str(name) for name in frame.columns], wanted, "data frame")
-    return _from_columns({role: frame[name] for role, name in names.items()}, scale, "data frame")
+    names = {str(name): name for name in frame.columns}
+    chosen = chosen_columns(list(names), wanted, "data frame")
+    return _from_columns({role: frame[names[name]] for role, name in chosen.items()}, scale, "data frame")
 
 
 def _from_parquet(path: Path, wanted: dict[str, str | None], scale: tuple[float, float] | None) -> Ratings:
@@ -136,4 +138,4 @@ def _plain(name: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return "the columns " + ", ".join(repr(name) for name in names)
+    return "the columns " + ", ".join(repr(name) for name in names) if names else "no columns"

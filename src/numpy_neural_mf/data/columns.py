@@ -70,7 +70,9 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
     vocabulary = ids.unique().sort()
     codes = ids.replace_strict(vocabulary, pl.int_range(len(vocabulary), dtype=pl.Int32, eager=True))
     if ids.dtype == pl.String:
-        return np.array(vocabulary.to_list(), np.dtypes.StringDType()), codes.to_numpy(writable=True)
+        # Not StringDType: its searchsorted fails on strings of another array (NumPy 2.4).
+        faults.add(ids.str.ends_with("\0"), raw, f"{expected} that does not end in NUL")
+        return np.array(vocabulary.to_list(), dtype=str), codes.to_numpy(writable=True)
     return vocabulary.to_numpy(writable=True), codes.to_numpy(writable=True)
 
 

@@ -13,7 +13,7 @@ def index_of(ids: NDArray[Any], raw: ArrayLike) -> NDArray[np.int32]:
 
     Parameters
     ----------
-    ids : array of shape (n_ids,), int64 or StringDType, sorted and unique
+    ids : array of shape (n_ids,), int64 or str, sorted and unique
         `Ratings.user_ids` or `Ratings.item_ids`.
     raw : scalar or array-like of integers or strings
         Ids to look up. A string never equals an integer: 7 and "7" are two ids.
@@ -23,14 +23,14 @@ def index_of(ids: NDArray[Any], raw: ArrayLike) -> NDArray[np.int32]:
     int32 array of the shape of `raw` (shape () for a scalar), -1 where the id is unknown.
     """
     wanted = np.asarray(raw) if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
-    strings = ids.dtype.kind == "T"
-    if wanted.dtype.kind in ("UT" if strings else "i"):
-        return _positions(ids, wanted.astype(ids.dtype))
+    strings = ids.dtype.kind == "U"
+    if wanted.dtype.kind == ("U" if strings else "i"):
+        return _positions(ids, wanted)
     # Mixed, missing, fractional or huge ids: only those of the type of `ids` can be known.
     values = wanted.astype(object).ravel()
     usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
     found = np.full(len(values), -1, np.int32)
-    found[usable] = _positions(ids, values[usable].astype(ids.dtype))
+    found[usable] = _positions(ids, values[usable].astype(str if strings else np.int64))
     return found.reshape(wanted.shape)
 
 
@@ -43,7 +43,8 @@ def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def _is_str(value: object) -> bool:
-    return isinstance(value, str)
+    # NumPy's strings lose a NUL at their end, and so would equal another id.
+    return isinstance(value, str) and not value.endswith("\0")
 
 
 def _is_int64(value: object) -> bool:

@@ -34,7 +34,7 @@ class Ratings:
         Index of the user in `user_ids` and of the item in `item_ids`.
     values : float32 array of shape (n,)
         The ratings: finite, within `scale`.
-    user_ids, item_ids : int64 or StringDType arrays, sorted and unique
+    user_ids, item_ids : int64 or str arrays, sorted and unique
         Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
     scale : (float, float)
         The lowest and the highest rating possible.
@@ -254,10 +254,8 @@ def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:
 
 
 def _check_indices(name: str, indices: NDArray[np.int32], ids_name: str, ids: NDArray[Any]) -> None:
-    if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "T"):
-        raise ValueError(
-            f"{ids_name}: expected int64 or StringDType of shape (n,), found {ids.dtype} {ids.shape}"
-        )
+    if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
+        raise ValueError(f"{ids_name}: expected int64 or str of shape (n,), found {ids.dtype} {ids.shape}")
     if not np.all(ids[:-1] < ids[1:]):
         raise ValueError(f"{ids_name}: expected sorted unique ids")
     if len(indices) and (indices.min() < 0 or indices.max() >= len(ids)):

@@ -1,0 +1,257 @@
+"""Files and frames are told by their content; whatever is wrong is named by file and line."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf.data import RatingsError, read_ratings
+
+HEADER = "userId,movieId,rating,timestamp\n"
+MOVIELENS = os.environ.get("NUMPY_NEURAL_MF_DATA")
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write content to a file (of a suffix that tells nothing) and read it."""
+
+    def write_and_read(content: str | bytes, **options):
+        path = tmp_path / "some.file"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read_ratings(path, **options)
+
+    return write_and_read
+
+
+def rows(ratings):
+    columns = [ratings.raw_users, ratings.raw_items, ratings.values]
+    if ratings.timestamps is not None:
+        columns.append(ratings.timestamps)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            HEADER + "7,31,2.5,1260759144\n8,32,4,17\n",
+            HEADER.replace(",", ";") + "7;31;2.5;1260759144\n8;32;4;17\n",
+            HEADER.replace(",", "\t") + "7\t31\t2.5\t1260759144\n8\t32\t4\t17",
+            "7::31::2.5::1260759144\n8::32::4::17\n",
+            "7\t31\t2.5\t1260759144\n8\t32\t4\t17\n",
+            "7,31,2.5,1260759144\n8,32,4,17\n",
+            "\ufeff" + HEADER + "7,31,2.5,1260759144\n8,32,4,17\n",
+            (HEADER + "7,31,2.5,1260759144\n8,32,4,17\n\n").replace("\n", "\r\n"),
+            HEADER + "\n7,31,2.5,1260759144\n\n8,32,4,17\n\n\n",
+            "\n\n" + HEADER + "7,31,2.5,1260759144\n8,32,4,17\n   \n",
+            '"userId","movieId","rating","timestamp"\n"7","31","2.5","1260759144"\n"8","32","4","17"\n',
+            "userId, movieId, rating, timestamp\n7, 31, 2.5, 1260759144\n 8 , 32 , 4 , 17 \n",
+            HEADER + "7,31,2.5,1260759144.9\n8,32,4,17.0\n",
+            'title,TIMESTAMP,Rating,Movie ID,user_id\n"a, b",1260759144,2.5,31,7\n,17,4,32,8\n',
+        ],
+        ids=[
+            *("comma", "semicolon", "tab", "dat", "u.data", "no header", "BOM", "CRLF", "blank lines"),
+            *("blank lines above", "quoted", "spaces", "float timestamps", "extra column, other order"),
+        ],
+    )
+    def test_the_same_ratings_in_many_dresses(self, read, content):
+        assert rows(read(content)) == [(7, 31, 2.5, 1260759144), (8, 32, 4.0, 17)]
+
+    def test_parquet(self, tmp_path):
+        path = tmp_path / "ratings.csv"
+        frame = pl.DataFrame(
+            {"userId": ["x", "y"], "movieId": [31, 32], "rating": [2.5, 4.0], "more": [0, 0]}
+        )
+        frame.write_parquet(path)
+        assert rows(read_ratings(path)) == rows(read_ratings(str(path))) == [("x", 31, 2.5), ("y", 32, 4.0)]
+
+    def test_a_file_name_is_no_pattern(self, tmp_path):
+        path = tmp_path / "ratings[1]*.csv"
+        path.write_text(HEADER + "1,2,3,4\n")
+        assert len(read_ratings(path)) == 1
+
+    def test_dates_as_text(self, read):
+        assert read(HEADER + "1,2,3.5,2005-04-02 23:53:47\n").timestamps.tolist() == [1112486027]
+
+    def test_names_can_be_mapped(self, read):
+        content = "who,what,how,rating\n1,2,3,9\n"
+        assert rows(read(content, user="who", item="what", rating="how")) == [(1, 2, 3.0)]
+
+    def test_given_scale(self, read):
+        assert read(HEADER + "1,2,3,4\n", scale=(1, 7)).scale == (1, 7)
+
+    def test_repeated_ratings_are_counted(self, read):
+        ratings = read(HEADER + "1,2,3,10\n1,2,4,5\n1,3,5,1\n1,3,4,1\n")
+        assert rows(ratings) == [(1, 2, 3.0, 10), (1, 3, 4.0, 1)]
+        assert ratings.n_dropped == 2
+
+
+class TestIds:
+    @pytest.mark.parametrize("user", [5_000_000_000, -3, 2**63 - 1])
+    def test_64_bit_integers(self, read, user):
+        assert read(HEADER + f"{user},2,3,4\n").user_ids.tolist() == [user]
+
+    def test_longer_ones_are_strings(self, read):
+        assert read(HEADER + f"{2**64},2,3,4\n5,2,3,4\n").user_ids.tolist() == [str(2**64), "5"]
+
+    def test_a_column_with_one_string_is_of_strings_and_leaves_the_other_alone(self, read):
+        ratings = read(HEADER + "1,2,3,4\nx,2,3,4\n")
+        assert ratings.user_ids.tolist() == ["1", "x"]
+        assert ratings.item_ids.tolist() == [2]
+
+    @given(
+        st.dictionaries(
+            st.tuples(*[st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)] * 2),
+            st.sampled_from([0.5, 1, 3.5, 5]),
+            min_size=1,
+            max_size=20,
+        ),
+        st.sampled_from([",", ";", "\t"]),
+        st.sampled_from(["\n", "\r\n"]),
+    )
+    def test_any_text_survives_a_round_trip(self, tmp_path_factory, pairs, delimiter, line_end):
+        path = tmp_path_factory.mktemp("trip") / "r"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL)
+            writer.writerow(["user", "item", "rating"])
+            # The first row keeps columns of digits from being read as integers.
+            writer.writerow(["u", "i", 2])
+            writer.writerows([user, item, value] for (user, item), value in pairs.items())
+        expected = {("u", "i"): 2} | pairs
+        ratings = read_ratings(path)
+        assert {(user, item): value for user, item, value in rows(ratings)} == expected
+        assert len(ratings) == len({("u", "i"), *pairs})
+
+
+class TestFrames:
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            pl.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [3, 4]}),
+            pl.LazyFrame({"user": ["a", "b"], "item": [1, 2], "rating": [3, 4]}),
+            pd.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [3.0, 4.0]}, index=[9, 5]),
+            pd.DataFrame({"user": pd.Categorical(["a", "b"]), "item": [1.0, 2.0], "rating": ["3", "4"]}),
+            pd.DataFrame(
+                {"user": np.array(["a", "b"], object), "item": [1, 2], "rating": [3, 4]}
+            ).convert_dtypes(),
+            pl.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [3, 4]}).to_arrow(),
+            {"user": ["a", "b"], "item": [1, 2], "rating": [3, 4]},
+        ],
+        ids=["polars", "lazy", "pandas", "categories", "nullable", "arrow", "dict"],
+    )
+    def test_of_every_kind(self, frame):
+        assert rows(read_ratings(frame)) == [("a", 1, 3.0), ("b", 2, 4.0)]
+
+    def test_pandas_dates_and_numbered_columns(self):
+        frame = pd.DataFrame({0: [1], 1: [2], 2: [3], "time": pd.to_datetime(["1970-01-02"])})
+        assert rows(read_ratings(frame, user="0", item="1", rating="2")) == [(1, 2, 3.0, 86400)]
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"user": ["a", None]}, "data frame, row 2: expected a user id, found nothing"),
+            ({"item": pd.array([1, None], dtype="Int64")}, "data frame, row 2: expected an item id, found"),
+            ({"rating": [3, np.nan]}, "data frame, row 2: expected a finite number as rating, found NaN"),
+            ({"user": [1.0, 2.5]}, r"row 2: expected a user id, an integer or a string, found 2\.5"),
+        ],
+    )
+    def test_faults_are_named_by_row(self, columns, message):
+        frame = pd.DataFrame({"user": ["a", "b"], "item": [1, 2], "rating": [3.0, 4.0]} | columns)
+        with pytest.raises(RatingsError, match=message):
+            read_ratings(frame)
+
+    @pytest.mark.parametrize("source", [5, object()])
+    def test_what_is_no_frame_is_refused(self, source):
+        with pytest.raises(RatingsError, match=r"expected a path or a data frame, found (int|object)"):
+            read_ratings(source)
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("", "some.file: expected ratings, found an empty file"),
+            (" \n\r\n", "some.file: expected ratings, found an empty file"),
+            (HEADER, "some.file: expected ratings, found only a header"),
+            (HEADER + "\n\n", "some.file: expected ratings, found only a header"),
+            (bytes(range(256)) * 9, "some.file: expected UTF-8 text or Parquet, found binary data"),
+            (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found binary data"),
+            (b"PAR1 and no more", "some.file: expected a whole Parquet file, found: "),
+            (HEADER.encode() + b"1,2,3,4\n\xe9,2,3,4\n", "some.file, line 3: expected UTF-8 text, .*0xe9"),
+            ("us\xe9r,item,rating\n".encode("latin-1"), "some.file, line 1: expected UTF-8 text, .*0xe9"),
+            (
+                "a,b,c\n1,2,3\n",
+                "expected a column of users, such as 'user_id', found .*'a', 'b', 'c'; .*user=",
+            ),
+            ("user,b,c\n1,2,3\n", "expected a column of items, .* read_ratings\\(..., item="),
+            ("user,item\n1,2\n", "expected a column of ratings, such as 'rating', found .*'user', 'item'"),
+            (HEADER + "1,2,3,4\n1,3,good,4\n", "line 3: expected a finite number as rating, found 'good'"),
+            (HEADER + "1,2,3,4\n1,3,NaN,4\n", "line 3: expected a finite number as rating, found NaN"),
+            (HEADER + "1,2,3,4\n1,3,-inf,4\n", "line 3: expected a finite number as rating, found -inf"),
+            (HEADER + "1,2,3,4\n1,3,,4\n", "line 3: expected a finite number as rating, found nothing"),
+            ("user;item;score\n1;2;3,5\n", "line 2: expected a finite number as rating, found '3,5'"),
+            (HEADER + "1,2,3,4\n,3,4,4\n", "line 3: expected a user id, found nothing"),
+            (HEADER + 'a,2,3,4\n"",3,4,4\n', "line 3: expected a user id, found nothing"),
+            (HEADER + "1,2,3,4\n1,3\n", "line 3: expected a finite number as rating, found nothing"),
+            (HEADER + "1,2,3,4\n1\n", "line 3: expected an item id, found nothing"),
+            (HEADER + "1,2,3,4\n1,3,4\n", "line 3: expected a timestamp, .* found nothing"),
+            (HEADER + "1,2,3,4\n1,3,4,today\n", "line 3: expected a timestamp, .* found 'today'"),
+            (HEADER + "1,2,bad,4\n,3,4,4\n", "line 2: expected a finite number as rating, found 'bad'"),
+            ("1::2::5::9\n1::3::x::9\n", "line 2: expected a finite number as rating, found 'x'"),
+            ("1\t2\t5\t9\n1\t3\n", "line 2: expected a finite number as rating, found nothing"),
+            (HEADER + '1,2,3,4\n1,"3,4,4\n', "line 3: expected quotes in pairs, found one without"),
+            (HEADER + '1,"a"b,3,4\n', "line 2: expected quotes around whole fields"),
+        ],
+    )
+    def test_bad_files_are_named_with_line_and_expectation(self, read, content, message):
+        with pytest.raises(RatingsError, match=message) as caught:
+            read(content)
+        assert "\n" not in str(caught.value)
+
+    def test_lines_are_counted_as_an_editor_does(self, read):
+        content = "\n" + HEADER + '"two\nlines",2,3,4\n\n\r\nx,2,bad,4\n'
+        with pytest.raises(RatingsError, match=r"some\.file, line 7: expected a finite number"):
+            read(content)
+
+    def test_a_line_far_down(self, read):
+        with pytest.raises(RatingsError, match="line 30002: expected an item id, found nothing"):
+            read(HEADER + "1,2,3,4\n" * 30_000 + "1,,3,4\n")
+
+    def test_a_rating_outside_the_given_scale(self, read):
+        with pytest.raises(RatingsError, match=r"line 4: expected a rating from 0\.5 to 5, found 5\.5"):
+            read(HEADER + "1,2,3,4\n\n1,3,5.5,4\n", scale=(0.5, 5))
+
+    def test_a_mapped_column_that_is_not_there(self, read):
+        with pytest.raises(RatingsError, match="expected a column 'whom' as user, found the columns 'who'"):
+            read("who,item,rating\n1,2,3\n", user="whom")
+        with pytest.raises(RatingsError, match="expected a column 'who' as user, found the columns 'user'"):
+            read("1,2,3\n", user="who")
+
+    def test_no_file_and_no_directory(self, tmp_path):
+        with pytest.raises(RatingsError, match=r"nope\.csv: expected a file of ratings, found: No such file"):
+            read_ratings(tmp_path / "nope.csv")
+        with pytest.raises(RatingsError, match="expected a file of ratings, found: Is a directory"):
+            read_ratings(tmp_path)
+
+    def test_a_bad_row_of_parquet(self, tmp_path):
+        path = tmp_path / "r.parquet"
+        pl.DataFrame({"user": [1, 2], "item": [1, None], "rating": [1, 2]}).write_parquet(path)
+        with pytest.raises(RatingsError, match=r"r\.parquet, row 2: expected an item id, found nothing"):
+            read_ratings(path)
+
+
+@pytest.mark.skipif(
+    MOVIELENS is None, reason="NUMPY_NEURAL_MF_DATA names no folder with MovieLens latest-small"
+)
+def test_movielens_latest_small():
+    ratings = read_ratings(Path(MOVIELENS or "") / "ratings.csv")
+    assert (len(ratings), ratings.n_users, ratings.n_items) == (100_004, 671, 9_066)
+    assert (ratings.scale, ratings.n_dropped) == ((0.5, 5.0), 0)
+    assert rows(ratings.take([0])) == [(1, 31, 2.5, 1260759144)]
+    assert ratings.mean == pytest.approx(3.5436, abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,7 +34,14 @@ def check_gradients(
     -------
     dict of str to float
         For each parameter by name, and for "input" if it is real: max |backward - difference| over the
-        largest derivative.
+        largest derivative; infinite where either is not finite.
+
+    Raises
+    ------
+    TypeError
+        A parameter or the input is real and not float64.
+    ValueError
+        A gradient has not the shape of what it is the gradient of.
 
     Examples
     --------
@@ -80,15 +88,17 @@ def gradient_errors(
     Returns
     -------
     dict of str to float
-        By name: max |given - difference| over the largest derivative.
+        By name: max |given - difference| over the largest derivative; infinite where either is not finite.
 
     Raises
     ------
     TypeError
         An array is not float64, in which differences this small are noise.
+    ValueError
+        A gradient has not the shape of its array.
     """
     return {
-        name: _relative_error(gradients[name], _differences(loss, array, epsilon, name))
+        name: _relative_error(name, gradients[name], _differences(loss, array, epsilon, name))
         for name, array in arrays.items()
     }
 
@@ -107,8 +117,11 @@ def _differences(loss: Callable[[], float], array: Array, epsilon: float, name: 
     return derivative
 
 
-def _relative_error(given: Gradient, expected: Array) -> float:
+def _relative_error(name: str, given: Gradient, expected: Array) -> float:
     if isinstance(given, RowGradient):
         given = given.to_dense(expected.shape)
+    if np.shape(given) != expected.shape:  # would broadcast, and agree by chance
+        raise ValueError(f"the gradient of {name!r} has shape {np.shape(given)}, not {expected.shape}")
     scale = max(np.abs(given).max(initial=0), np.abs(expected).max(initial=0), 1e-10)
-    return float(np.abs(given - expected).max(initial=0) / scale)
+    error = float(np.abs(given - expected).max(initial=0)) / float(scale)
+    return math.inf if math.isnan(error) else error  # a NaN would slip through max(errors.values())

@@ -191,16 +191,21 @@ class Dropout:
 
 
 class Sequential:
-    """Layers one after the other; parameters are named by position, as in PyTorch's nn.Sequential."""
+    """Layers one after the other; parameters are named by position, as in PyTorch's nn.Sequential.
+
+    A layer may stand in several places; its parameters are named, and so learned, once, by the first.
+    """
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = layers
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        return {
-            f"{i}.{name}": p for i, layer in enumerate(self.layers) for name, p in layer.parameters.items()
-        }
+        names: dict[Parameter, str] = {}
+        for i, layer in enumerate(self.layers):
+            for name, p in layer.parameters.items():
+                names.setdefault(p, f"{i}.{name}")
+        return {name: p for p, name in names.items()}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
         """Through all layers; backward is the chain rule, last layer first."""

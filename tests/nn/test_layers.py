@@ -1,0 +1,207 @@
+"""Layers: every derivative by central differences, alone, chained and used twice in a step."""
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_neural_mf.nn import (
+    ACTIVATIONS,
+    Activation,
+    Dense,
+    Dropout,
+    Embedding,
+    GroupedIds,
+    RowGradient,
+    Sequential,
+    check_gradients,
+    gelu,
+    relu,
+    sigmoid,
+    tanh,
+)
+
+IDS = np.array([3, 0, 3, 5, 3, 0])  # repeated
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def dense(n_in, n_out, seed=0, **settings):
+    """A Dense layer in float64 with a bias that is not zero."""
+    layer = Dense(n_in, n_out, rng(seed), dtype=np.float64, **settings)
+    if layer.bias:
+        layer.bias.value[:] = rng(seed + 1).standard_normal(n_out)
+    return layer
+
+
+def embedding(dtype=np.float64):
+    return Embedding(7, 3, rng(), dtype=dtype)
+
+
+class FixedDropout:
+    """Dropout in training whose mask is the same at every call, as central differences need it."""
+
+    parameters: dict = {}  # noqa: RUF012
+
+    def forward(self, x, training=False):
+        return Dropout(0.4, rng(5)).forward(x, training=True)
+
+
+class TwoTables:
+    """The same table read twice, for (first, second) ids: y = [W[first], W[second]]."""
+
+    def __init__(self):
+        self.table = embedding()
+        self.parameters = self.table.parameters
+
+    def forward(self, ids, training=False):
+        (a, backward_a), (b, backward_b) = (self.table.forward(i) for i in ids)
+
+        def backward(dy):
+            backward_a(dy[:, :3])
+            backward_b(dy[:, 3:])
+
+        return np.concatenate([a, b], axis=1), backward
+
+
+shared = dense(4, 4)
+REAL = {
+    "dense": dense(4, 3),
+    "dense without bias": dense(4, 3, bias=False),
+    "dropout with a fixed mask": FixedDropout(),
+    "dropout at prediction": Dropout(0.4, rng()),
+    "no layers": Sequential(),
+    "linear": Sequential(dense(4, 2)),
+    "one hidden layer": Sequential(dense(4, 6), Activation(tanh), dense(6, 2, seed=3)),
+    "three hidden layers": Sequential(
+        dense(4, 6), Activation(gelu), dense(6, 5, seed=3), Activation(sigmoid), FixedDropout(),
+        dense(5, 5, seed=4), Activation(relu), dense(5, 1, seed=6),
+    ),
+    "one dense layer used twice": Sequential(shared, Activation(tanh), shared),
+    "nested": Sequential(Sequential(dense(4, 3), Activation(tanh)), Sequential(dense(3, 2))),
+}  # fmt: skip
+INTEGER = {
+    "embedding": (embedding(), IDS),
+    "embedding of grouped ids": (embedding(), GroupedIds(IDS)),
+    "embedding used twice in a step": (TwoTables(), (IDS, np.array([0, 1, 3, 3, 6, 6]))),
+    "embedding below layers": (
+        Sequential(embedding(), dense(3, 4), Activation(tanh), dense(4, 1, seed=3)),
+        IDS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_backward_is_the_derivative(name):
+    errors = check_gradients(REAL[name], rng(9).standard_normal((6, 4)))
+    assert "input" in errors
+    assert max(errors.values()) <= 1e-6
+
+
+@pytest.mark.parametrize("name", INTEGER)
+def test_backward_is_the_derivative_of_rows(name):
+    layer, ids = INTEGER[name]
+    errors = check_gradients(layer, ids)
+    assert set(errors) == set(layer.parameters)
+    assert max(errors.values()) <= 1e-6
+
+
+def test_dense_and_sequential_are_those_of_torch_with_the_same_names():
+    ours = Sequential(dense(4, 6), Activation(tanh), dense(6, 2, seed=3))
+    theirs = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)).double()
+    theirs.load_state_dict({name: torch.from_numpy(p.value) for name, p in ours.parameters.items()})
+    x, dy = rng(1).standard_normal((5, 4)), rng(2).standard_normal((5, 2))
+    x_torch = torch.tensor(x, requires_grad=True)
+    y_torch = theirs(x_torch)
+    y_torch.backward(torch.from_numpy(dy))
+    y, backward = ours.forward(x)
+    np.testing.assert_allclose(y, y_torch.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(backward(dy), x_torch.grad.numpy(), rtol=1e-12)
+    for name, p in theirs.named_parameters():
+        np.testing.assert_allclose(ours.parameters[name].pop_grad(), p.grad.numpy(), rtol=1e-12)
+
+
+def test_a_layer_in_two_places_is_learned_once_under_its_first_name():
+    assert set(REAL["one dense layer used twice"].parameters) == {"0.weight", "0.bias"}
+
+
+def test_an_embedding_learns_only_the_rows_that_it_was_asked_for():
+    table = embedding()
+    y, backward = table.forward(IDS)
+    np.testing.assert_array_equal(y, table.weight.value[IDS])
+    assert backward(np.ones((6, 3))) is None
+    gradient = table.weight.pop_grad()
+    assert isinstance(gradient, RowGradient)
+    np.testing.assert_array_equal(gradient.rows, [0, 3, 5])
+    np.testing.assert_array_equal(gradient.values, [[2] * 3, [3] * 3, [1] * 3])
+
+
+def test_an_id_outside_the_table_is_an_error():
+    with pytest.raises(IndexError):
+        embedding().forward(np.array([7]))
+
+
+def test_prediction_leaves_nothing_behind():
+    network = Sequential(embedding(), dense(3, 2))
+    before = {name: p.value.copy() for name, p in network.parameters.items()}
+    network.forward(IDS)
+    for name, p in network.parameters.items():
+        assert p.grad is None
+        np.testing.assert_array_equal(p.value, before[name])
+
+
+def test_two_forward_passes_have_two_backward_passes():
+    layer = dense(2, 1)
+    (_, backward_1), (_, backward_2) = layer.forward(np.ones((1, 2))), layer.forward(np.full((1, 2), 10.0))
+    backward_1(np.ones((1, 1)))
+    np.testing.assert_array_equal(layer.weight.pop_grad(), [[1, 1]])
+    backward_2(np.ones((1, 1)))
+    np.testing.assert_array_equal(layer.weight.pop_grad(), [[10, 10]])
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_float32_stays_float32_everywhere(activation):
+    network = Sequential(
+        embedding(np.float32), Dense(3, 4, rng()), Activation(ACTIVATIONS[activation]),
+        Dropout(0.5, rng()), Dense(4, 2, rng()),
+    )  # fmt: skip
+    y, backward = network.forward(IDS, training=True)
+    assert y.dtype == np.float32
+    backward(np.ones_like(y))
+    for p in network.parameters.values():
+        gradient = p.pop_grad()
+        assert (gradient.values if isinstance(gradient, RowGradient) else gradient).dtype == np.float32
+
+
+def test_dropout_at_prediction_is_the_identity():
+    x = rng().standard_normal((4, 3))
+    y, backward = Dropout(0.9, rng()).forward(x)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(backward(x), x)
+
+
+def test_dropout_of_nothing_is_the_identity():
+    x = rng().standard_normal((4, 3))
+    np.testing.assert_array_equal(Dropout(0.0, rng()).forward(x, training=True)[0], x)
+
+
+def test_dropout_drops_its_rate_and_keeps_the_mean():
+    n, rate = 100_000, 0.3
+    y, backward = Dropout(rate, rng()).forward(np.ones(n), training=True)
+    dropped = np.mean(y == 0)
+    assert abs(dropped - rate) < 5 * np.sqrt(rate * (1 - rate) / n)
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - rate))
+    np.testing.assert_array_equal(backward(np.ones(n)), y)  # by the same mask
+
+
+def test_dropout_draws_a_new_mask_for_every_step():
+    layer = Dropout(0.5, rng())
+    first, second = (layer.forward(np.ones(100), training=True)[0] for _ in range(2))
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_dropout_rate_is_a_probability_below_one(rate):
+    with pytest.raises(ValueError, match="dropout rate"):
+        Dropout(rate, rng())

@@ -1,0 +1,87 @@
+"""Losses: the mean over all elements and its gradient, as in PyTorch, with targets of any size."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf.nn import binary_cross_entropy, gradient_errors, huber, mae, mse
+
+LOSSES = {
+    mse: torch.nn.functional.mse_loss,
+    mae: torch.nn.functional.l1_loss,
+    huber: torch.nn.functional.huber_loss,
+    binary_cross_entropy: torch.nn.functional.binary_cross_entropy_with_logits,
+}
+each = pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
+
+
+def draw(seed, shape, dtype=np.float64):
+    """Predictions on both sides of their targets, and targets in [0, 1] that every loss takes."""
+    rng = np.random.default_rng(seed)
+    return (3 * rng.standard_normal(shape)).astype(dtype), rng.random(shape).astype(dtype)
+
+
+def torch_value_and_gradient(loss, prediction, target, **settings):
+    prediction = torch.tensor(prediction, requires_grad=True)
+    value = LOSSES[loss](prediction, torch.tensor(target), **settings)
+    value.backward()
+    return float(value.detach()), prediction.grad.numpy()
+
+
+@each
+def test_the_gradient_is_the_derivative_of_the_value(loss):
+    prediction, target = draw(0, (5, 2))
+    gradient = loss(prediction, target)[1]
+    errors = gradient_errors(
+        lambda: loss(prediction, target)[0], {"prediction": prediction}, {"prediction": gradient}
+    )
+    assert errors["prediction"] <= 1e-6
+
+
+@each
+@given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(1,), (7,), (4, 3)]))
+def test_value_and_gradient_are_those_of_torch(loss, seed, shape):
+    prediction, target = draw(seed, shape)
+    value, gradient = loss(prediction, target)
+    torch_value, torch_gradient = torch_value_and_gradient(loss, prediction, target)
+    assert value == pytest.approx(torch_value, rel=1e-12)
+    np.testing.assert_allclose(gradient, torch_gradient, rtol=1e-11, atol=1e-16)
+
+
+@pytest.mark.parametrize("delta", [0.1, 1.0, 2.5])
+def test_huber_bends_where_it_is_told(delta):
+    prediction, target = draw(1, (50,))
+    value, gradient = huber(prediction, target, delta=delta)
+    torch_value, torch_gradient = torch_value_and_gradient(huber, prediction, target, delta=delta)
+    assert value == pytest.approx(torch_value, rel=1e-12)
+    np.testing.assert_allclose(gradient, torch_gradient, rtol=1e-12)
+
+
+@each
+def test_float32_stays_float32(loss):
+    prediction, target = draw(2, (9, 2), np.float32)
+    value, gradient = loss(prediction, target)
+    assert isinstance(value, float)
+    assert gradient.dtype == np.float32
+
+
+@each
+def test_a_perfect_prediction_has_no_gradient(loss):
+    target = np.array([0.0, 0.25, 1.0])
+    prediction = np.array([-1000, np.log(1 / 3), 1000]) if loss is binary_cross_entropy else target.copy()
+    np.testing.assert_allclose(loss(prediction, target)[1], 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cross_entropy_of_extreme_logits_overflows_nowhere(dtype):
+    logit, target = np.array([-1000, 1000, -1000, 1000], dtype), np.array([0, 1, 1, 0], dtype)
+    with np.errstate(all="raise", under="ignore"):
+        value, gradient = binary_cross_entropy(logit, target)
+    assert value == 500
+    np.testing.assert_array_equal(gradient, [0, 0, -0.25, 0.25])
+
+
+def test_the_derivative_of_the_absolute_error_at_zero_is_zero():
+    np.testing.assert_array_equal(mae(np.ones(3), np.ones(3))[1], np.zeros(3))

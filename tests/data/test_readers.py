@@ -46,6 +46,7 @@ class TestFormats:
             "7::31::2.5::1260759144\n8::32::4::17\n",
             "7\t31\t2.5\t1260759144\n8\t32\t4\t17\n",
             "7,31,2.5,1260759144\n8,32,4,17\n",
+            "7,31,2.5,1260759144,a::b::c\n8,32,4,17,d\n",
             "\ufeff" + HEADER + "7,31,2.5,1260759144\n8,32,4,17\n",
             (HEADER + "7,31,2.5,1260759144\n8,32,4,17\n\n").replace("\n", "\r\n"),
             HEADER + "\n7,31,2.5,1260759144\n\n8,32,4,17\n\n\n",
@@ -56,7 +57,18 @@ class TestFormats:
             'title,TIMESTAMP,Rating,Movie ID,user_id\n"a, b",1260759144,2.5,31,7\n,17,4,32,8\n',
         ],
         ids=[
-            *("comma", "semicolon", "tab", "dat", "u.data", "no header", "BOM", "CRLF", "blank lines"),
+            *(
+                "comma",
+                "semicolon",
+                "tab",
+                "dat",
+                "u.data",
+                "no header",
+                "colons in a title",
+                "BOM",
+                "CRLF",
+                "blank lines",
+            ),
             *("blank lines above", "quoted", "spaces", "float timestamps", "extra column, other order"),
         ],
     )

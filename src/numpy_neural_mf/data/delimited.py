@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ class Text:
     def scan(self, types: dict[str, type[pl.DataType]] | None = None) -> pl.LazyFrame:
         """All columns, as text but for those in `types`; what a short row or a blank line lacks is null."""
         return pl.scan_csv(
-            self.content() if self.delimiter == UNIT else self.path,
+            self.path.read_bytes().replace(b"::", UNIT.encode()) if self.delimiter == UNIT else self.path,
             separator=self.delimiter,
             has_header=self.has_header,
             infer_schema=False,
@@ -38,21 +37,20 @@ class Text:
             glob=False,
         )
 
-    def content(self) -> bytes:
-        content = self.path.read_bytes()
-        return content.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else content
-
-    def lines_of_records(self) -> Iterator[int]:
-        """The line, from 1, on which each row of `scan` begins."""
-        text = io.StringIO(self.content().decode("utf-8-sig", errors="replace"), newline="")
-        reader = csv.reader(text, delimiter=self.delimiter)
-        below_header = not self.has_header
-        begins = 1
-        for fields in reader:
-            if below_header:
-                yield begins
-            below_header = below_header or bool(fields)
-            begins = reader.line_num + 1
+    def line_of(self, row: int) -> int | None:
+        """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""
+        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            lines = (line.replace("::", UNIT) for line in file) if self.delimiter == UNIT else file
+            reader = csv.reader(lines, delimiter=self.delimiter)
+            try:
+                # Above the header blank lines are skipped, below it they are rows.
+                while self.has_header and not next(reader):
+                    pass
+                for _ in range(row):
+                    next(reader)
+            except (StopIteration, csv.Error):
+                return None
+            return reader.line_num + 1
 
 
 def read_delimited(
@@ -76,8 +74,8 @@ def read_delimited(
 
     def place(row: int) -> str:
         record = row if rows is None else int(rows[row])
-        line = next(line for i, line in enumerate(text.lines_of_records()) if i == record)
-        return f"{path.name}, line {line}"
+        line = text.line_of(record)
+        return f"{path.name}, row {record + 1}" if line is None else f"{path.name}, line {line}"
 
     timestamps = frame["timestamp"] if "timestamp" in frame.columns else None
     return ratings_from(frame["user"], frame["item"], frame["rating"], timestamps, scale, path.name, place)
@@ -93,11 +91,10 @@ def text_of(path: Path, head: bytes) -> Text:
         line = first.decode("utf-8", errors="ignore" if head.endswith(first) else "strict")
     except UnicodeDecodeError as error:
         raise RatingsError(_what_is_malformed(path, str(error))) from error
-    if line.count("::") >= 2:
-        delimiter, line = UNIT, line.replace("::", UNIT)
-    else:
-        delimiter = max(",;\t", key=lambda character: len(_fields(line, character)))
-    fields = _fields(line, delimiter)
+    divided = {delimiter: _fields(line, delimiter) for delimiter in ",;\t"}
+    divided[UNIT] = _fields(line.replace("::", UNIT), UNIT)
+    delimiter = max(divided, key=lambda delimiter: len(divided[delimiter]))
+    fields = divided[delimiter]
     return Text(path, delimiter, has_header=len(fields) < 3 or not _is_number(fields[2]))
 
 

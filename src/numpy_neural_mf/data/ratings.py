@@ -228,7 +228,7 @@ def ratings_from(
         row, message = faults.first()
         raise RatingsError(f"{place(row)}: {message}")
 
-    scale = scale_of(numbers) if scale is None else scale
+    scale = scale_of(numbers) if scale is None else (float(scale[0]), float(scale[1]))
     whole = Ratings(user_codes, item_codes, numbers, user_ids, item_ids, scale, times)
     return _without_older(whole)
 

@@ -139,7 +139,10 @@ def _integers(raw: pl.Series) -> pl.Series:
         if not (raw.drop_nulls() % 1 == 0).all():
             return raw
     narrow = raw.cast(pl.Int64, strict=False)
-    return narrow if narrow.null_count() == raw.null_count() else raw.cast(pl.String)
+    if narrow.null_count() == raw.null_count():
+        return narrow
+    # Python's own: early polars 1 cannot write 128-bit integers as text.
+    return pl.Series([None if number is None else str(int(number)) for number in raw])
 
 
 def _truncated(numbers: pl.Series) -> pl.Series:

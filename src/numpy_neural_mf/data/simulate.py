@@ -103,8 +103,8 @@ def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
     p, q = _near_points(n_users, 2, rng), _near_points(n_items, 4, rng)
     user_bias = 0.3 * p[:, 0] + 0.05 * rng.standard_normal(n_users)
     item_bias = 0.3 * q[:, 0] + 0.08 * rng.standard_normal(n_items)
-    # The bump is 0.37 of its height on average; without that, scores centre on MEAN.
-    return World(user_bias, item_bias - 0.37 * 0.85, p, q, linear=0.25, bump=0.85, sigma=0.8)
+    # The bump is 0.37 on average; without that, scores centre on MEAN.
+    return World(user_bias, item_bias - 0.37, p, q, linear=0.25, bump=1.0, sigma=0.8)
 
 
 def unstructured_world(n_users: int, n_items: int) -> World:

@@ -1,0 +1,108 @@
+"""NeuralNetwork against scikit-learn's MLPRegressor: test R² and time of fit, on the same data and settings.
+
+    python benchmarks/neural_network.py [--full]
+
+Both are fitted in turn, in one process, on the same standardised split with the same seed, layers, optimiser
+(Adam), batch size and number of epochs, no penalty and no early stopping. Ours is fitted twice: from its own
+default weights (He), and from those of MLPRegressor (Xavier).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+import sklearn
+from sklearn import datasets
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import StandardScaler
+
+from numpy_neural_mf.nn import NeuralNetwork
+
+BATCH_SIZE, LEARNING_RATE = 32, 0.001
+
+
+def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """X and y, shape (n, n_outputs), of one of scikit-learn's bundled data sets; classes count as numbers."""
+    if name == "two outputs":  # of the patients of diabetes: their progression and their blood pressure
+        X, y = datasets.load_diabetes(return_X_y=True)
+        return np.delete(X, 3, axis=1), np.column_stack([y, X[:, 3]])
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return X, y[:, None]
+
+
+def split(name: str, seed: int) -> tuple[np.ndarray, ...]:
+    """Train and test rows, standardised by what training knows."""
+    X_train, X_test, y_train, y_test = train_test_split(*load(name), random_state=seed)
+    X_scale, y_scale = StandardScaler().fit(X_train), StandardScaler().fit(y_train)
+    y_train, y_test = y_scale.transform(y_train), y_scale.transform(y_test)
+    if y_train.shape[1] == 1:
+        y_train, y_test = y_train[:, 0], y_test[:, 0]
+    return X_scale.transform(X_train), X_scale.transform(X_test), y_train, y_test
+
+
+def models(hidden_layer_sizes: tuple[int, ...], epochs: int, seed: int) -> tuple[Any, ...]:
+    """Ours from He, ours from Xavier, and theirs."""
+    shared = {"hidden_layer_sizes": hidden_layer_sizes, "batch_size": BATCH_SIZE, "random_state": seed}
+    ours = NeuralNetwork(**shared, learning_rate=LEARNING_RATE, epochs=epochs)
+    theirs = MLPRegressor(
+        **shared, learning_rate_init=LEARNING_RATE, max_iter=epochs, n_iter_no_change=epochs + 1, alpha=0
+    )
+    return ours, clone(ours).set_params(initializer="xavier_uniform"), theirs
+
+
+def measure(name: str, hidden_layer_sizes: tuple[int, ...], epochs: int, seeds: int) -> np.ndarray:
+    """R² and seconds, shape (2, 3 models, seeds); who is first alternates."""
+    results = np.empty((2, 3, seeds))
+    for seed in range(seeds):
+        X_train, X_test, y_train, y_test = split(name, seed)
+        turns = list(enumerate(models(hidden_layer_sizes, epochs, seed)))
+        for which, model in turns if seed % 2 else reversed(turns):
+            start = time.perf_counter()
+            model.fit(X_train, y_train)
+            results[1, which, seed] = time.perf_counter() - start
+            results[0, which, seed] = model.score(X_test, y_test)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true", help="more seeds, epochs and layers: minutes")
+    full = parser.parse_args().full
+    layers = [(50,), (100, 50), (100, 100, 100)] if full else [(50,), (32, 16)]
+    epochs, seeds = (100, 10) if full else (40, 5)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # both are told to train all epochs
+
+    print(f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs")
+    print(f"Python {platform.python_version()}, NumPy {np.__version__}, scikit-learn {sklearn.__version__}")
+    print(
+        f"Adam at {LEARNING_RATE}, batches of {BATCH_SIZE}, {epochs} epochs, seeds 0 to {seeds - 1}; float64"
+    )
+    print("R²: mean of test R²; -: mean difference to MLPRegressor's ± standard error; time: ours / theirs")
+    print(f"{'data':14}{'layers':16}{'R² MLP':>8}{'R² ours':>9}{'-':>14}{'Xavier':>8}{'-':>14}", end="")
+    print(f"{'time, median [min, max]':>26}")
+    measure("wine", (50,), 2, 2)  # warm up
+    for sizes in layers:
+        for name in ("diabetes", "two outputs", "breast_cancer", "wine", "digits"):
+            (he, xavier, theirs), (seconds, _, their_seconds) = measure(name, sizes, epochs, seeds)
+            ratio = seconds / their_seconds
+            print(f"{name:14}{sizes!s:16}{theirs.mean():8.3f}", end="")
+            print(f"{he.mean():9.3f}{mean_and_error(he - theirs):>14}", end="")
+            print(f"{xavier.mean():8.3f}{mean_and_error(xavier - theirs):>14}", end="")
+            print(f"{np.median(ratio):12.2f} [{ratio.min():.2f}, {ratio.max():.2f}]")
+
+
+def mean_and_error(sample: np.ndarray) -> str:
+    return f"{sample.mean():+.3f} ±{sample.std(ddof=1) / np.sqrt(len(sample)):.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,24 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
+
+from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
+from .models import GlobalMean, LinearRegression, NeuralMF
+from .nn import NeuralNetwork, check_gradients
+
+__all__ = [
+    "A_SMALL",
+    "B_MEDIUM",
+    "C_WIDE",
+    "Architecture",
+    "GlobalMean",
+    "LinearRegression",
+    "NeuralMF",
+    "NeuralNetwork",
+    "Ratings",
+    "RatingsError",
+    "check_gradients",
+    "k_fold",
+    "random_split",
+    "read_ratings",
+    "simulate_ratings",
+]

@@ -92,13 +92,16 @@ class Architecture:
         return self.product or bool(self.hidden_layer_sizes)
 
     def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
-        """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in)."""
+        """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
+
+        Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
+        """
         k, sizes = self.embedding_dim, self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.has_embeddings:
-            shapes |= {"user_embedding.weight": (n_users, k), "item_embedding.weight": (n_items, k)}
+            shapes |= {"user_embedding.weight": (n_users + 1, k), "item_embedding.weight": (n_items + 1, k)}
         if self.biases:
-            shapes |= {"user_bias.weight": (n_users, 1), "item_bias.weight": (n_items, 1)}
+            shapes |= {"user_bias.weight": (n_users + 1, 1), "item_bias.weight": (n_items + 1, 1)}
         for n in range(self.n_layers):
             shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
@@ -132,6 +135,13 @@ class Architecture:
                 value = np.zeros(shape)
             parameters[name] = value.astype(dtype)
         return parameters
+
+
+def fill_unknown(parameters: Parameters) -> None:
+    """Let the last row of each table, which stands for whoever is unknown, be the mean of the others."""
+    for name, table in parameters.items():
+        if name.startswith(("user", "item")):
+            table[-1] = table[:-1].mean(axis=0)
 
 
 A_SMALL = Architecture(embedding_dim=8, hidden_layer_sizes=(16,), activation="relu")

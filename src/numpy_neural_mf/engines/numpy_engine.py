@@ -35,9 +35,9 @@ class NumpyEngine:
     parameters : dict of str to array
         As `Architecture.initial_parameters` makes them; changed in place.
     optimizer : Optimizer
-    regularization : float, default 0.0
-        λ in the loss of a rating, (r - r̂)² + λ (‖p_u‖² + ‖q_i‖² + b_u² + b_i²) (Koren, Bell and Volinsky,
-        2009, eq. 5): a row that is rated often is penalised as often.
+    user_penalty, item_penalty : arrays of shape (n_users,), (n_items,)
+        λ_u and λ_i in the loss of a rating, (r - r̂)² + λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²). All equal,
+        they are Koren, Bell and Volinsky's (2009, eq. 5).
     weight_decay : float, default 0.0
         Decoupled decay of the MLP's weights (Loshchilov and Hutter, 2019); biases and rows do not decay.
     rng : numpy.random.Generator or None, default None
@@ -49,14 +49,15 @@ class NumpyEngine:
         architecture: Architecture,
         parameters: Parameters,
         optimizer: Optimizer,
-        regularization: float = 0.0,
+        user_penalty: Array,
+        item_penalty: Array,
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         self.optimizer = optimizer
-        self.regularization = regularization
+        self._penalty = {"user": user_penalty[:, None], "item": item_penalty[:, None]}
         self.weight_decay = weight_decay
         self._learned = {name: Parameter(value) for name, value in parameters.items()}
         self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
@@ -94,9 +95,12 @@ class NumpyEngine:
 
     def penalty(self, users: IntArray, items: IntArray) -> float:
         """What regularisation adds to the mean squared error of a batch."""
-        rows = {"user": users, "item": items}
-        tables = [(rows[name[:4]], table) for name, table in self.parameters.items() if name[:4] in rows]
-        return self.regularization * sum(float((table[ids] ** 2).sum()) for ids, table in tables) / len(users)
+        total = 0.0
+        for side, ids in (("user", users), ("item", items)):
+            for name, table in self.parameters.items():
+                if name.startswith(side):
+                    total += float((self._penalty[side][ids] * table[ids] ** 2).sum())
+        return total / len(users)
 
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings r̂, shape (n,), not clipped."""
@@ -106,10 +110,11 @@ class NumpyEngine:
         """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
         u, i = GroupedIds(users), GroupedIds(items)
         terms = [self._intercept(len(users))]
+        shrink_u, shrink_i = self._shrinkage("user", users), self._shrinkage("item", items)
         if self.architecture.biases:
-            terms += [self._bias("user_bias", u), self._bias("item_bias", i)]
+            terms += [self._bias("user_bias", u, shrink_u), self._bias("item_bias", i, shrink_i)]
         if self.architecture.has_embeddings:
-            terms += [self._interaction(u, i, training)]
+            terms += [self._interaction(u, i, shrink_u, shrink_i, training)]
 
         def backward(dr: Array) -> None:
             for _, backward_term in terms:
@@ -125,17 +130,21 @@ class NumpyEngine:
         mu = self._learned["intercept"]
         return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
 
-    def _bias(self, name: str, ids: GroupedIds) -> Term:
+    def _shrinkage(self, side: str, ids: IntArray) -> Array:
+        """2 λ / n of each rating, shape (n, 1): the penalty's gradient is this times the row."""
+        return self._penalty[side].take(ids, axis=0) * (2 / len(ids))
+
+    def _bias(self, name: str, ids: GroupedIds, shrink: Array) -> Term:
         """b_u or b_i."""
         b, backward = Embedding.of(self._learned[f"{name}.weight"]).forward(ids)
-        shrink = 2 * self.regularization / len(b)
         return b[:, 0], lambda dr: backward(dr[:, None] + shrink * b)
 
-    def _interaction(self, u: GroupedIds, i: GroupedIds, training: bool) -> Term:
+    def _interaction(
+        self, u: GroupedIds, i: GroupedIds, shrink_u: Array, shrink_i: Array, training: bool
+    ) -> Term:
         """p · q + f([p, q])."""
         p, backward_p = Embedding.of(self._learned["user_embedding.weight"]).forward(u)
         q, backward_q = Embedding.of(self._learned["item_embedding.weight"]).forward(i)
-        shrink = 2 * self.regularization / len(p)
         product, k = self.architecture.product, self.architecture.embedding_dim
         y = np.einsum("nk,nk->n", p, q) if product else np.zeros(len(p), p.dtype)
         if self._mlp:
@@ -143,7 +152,7 @@ class NumpyEngine:
             y += f[:, 0]
 
         def backward(dr: Array) -> None:
-            dp, dq = shrink * p, shrink * q
+            dp, dq = shrink_u * p, shrink_i * q
             if product:
                 dp += dr[:, None] * q
                 dq += dr[:, None] * p

@@ -1,0 +1,24 @@
+"""What an engine promises: to compute the same step as every other engine, to rounding."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..architecture import Parameters
+from ..nn import Optimizer
+from ..nn.parameter import Array, IntArray
+
+
+class Engine(Protocol):
+    """One architecture, its parameters and an optimiser, that can learn from a batch and predict."""
+
+    parameters: Parameters
+    optimizer: Optimizer
+
+    def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
+        """Learn from one batch, arrays of shape (n,); return its mean squared error before the step."""
+        ...
+
+    def predict(self, users: IntArray, items: IntArray) -> Array:
+        """Ratings of pairs, shape (n,), not clipped."""
+        ...

@@ -1,0 +1,143 @@
+"""The training loop: epochs of shuffled mini-batches, a history, and the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .architecture import Parameters
+from .data import Ratings
+from .engines.base import Engine
+from .nn.schedules import Schedule
+
+
+@dataclass
+class History:
+    """What happened in each epoch.
+
+    Attributes
+    ----------
+    train_loss : list of float
+        Mean squared error of the batches as they were trained on, dropout included, penalty left out.
+    validation_loss : list of float
+        Mean squared error on the validation ratings after the epoch; empty without any.
+    seconds : list of float
+        Wall time of the epoch's training, validation left out.
+    best_epoch : int
+        The epoch whose weights were kept, counted from 1.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, after a batch.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The epoch at work, from 1, and how many there will be at most.
+    n_trained, n_total : int
+        Ratings trained on so far, repeated ones counted again, and how many there will be at most.
+    train_loss : float
+        Mean squared error of the epoch so far.
+    validation_loss : float
+        Of the epoch before; NaN where there is none.
+    """
+
+    epoch: int
+    epochs: int
+    n_trained: int
+    n_total: int
+    train_loss: float
+    validation_loss: float
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def train(
+    engine: Engine,
+    ratings: Ratings,
+    validation_loss: Callable[[], float] | None,
+    *,
+    epochs: int,
+    batch_size: int,
+    schedule: Schedule,
+    patience: int | None,
+    rng: np.random.Generator,
+    on_progress: ProgressCallback | None = None,
+) -> History:
+    """Train an engine's parameters in place.
+
+    Parameters
+    ----------
+    engine : Engine
+    ratings : Ratings
+        Their indices are the rows of the engine's tables.
+    validation_loss : callable or None
+        Called after each epoch. With it, the parameters of the epoch where it was lowest are kept; without
+        it, those of the last.
+    epochs, batch_size : int
+    schedule : callable
+        Step, from 0, to learning rate.
+    patience : int or None
+        Stop after so many epochs in a row without a new lowest validation loss; None never stops early.
+    rng : numpy.random.Generator
+        Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
+    on_progress : callable, optional
+        Called after each batch.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is no longer finite: the learning rate is too high.
+    """
+    history = History()
+    best: Parameters = {}
+    n, step = len(ratings), 0
+    for epoch in range(1, epochs + 1):
+        start, squares = time.perf_counter(), 0.0
+        order = rng.permutation(n)
+        for first in range(0, n, batch_size):
+            rows = order[first : first + batch_size]
+            engine.optimizer.learning_rate = schedule(step)
+            loss = engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
+            squares += loss * len(rows)
+            step += 1
+            if on_progress is not None:
+                n_trained = first + len(rows)
+                latest = history.validation_loss[-1] if history.validation_loss else math.nan
+                on_progress(
+                    Progress(
+                        epoch, epochs, (epoch - 1) * n + n_trained, epochs * n, squares / n_trained, latest
+                    )
+                )
+        if not math.isfinite(squares):
+            raise FloatingPointError(f"the loss is {squares} in epoch {epoch}: use a lower learning rate")
+        history.train_loss.append(squares / n)
+        history.seconds.append(time.perf_counter() - start)
+        history.best_epoch = epoch
+        if validation_loss is None:
+            continue
+        history.validation_loss.append(validation_loss())
+        history.best_epoch = int(np.argmin(history.validation_loss)) + 1
+        if history.best_epoch == epoch:
+            best = {name: value.copy() for name, value in engine.parameters.items()}
+        elif patience is not None and epoch - history.best_epoch >= patience:
+            break
+    for name, value in best.items():
+        engine.parameters[name][...] = value
+    return history

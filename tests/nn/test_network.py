@@ -1,5 +1,6 @@
 """NeuralNetwork: scikit-learn's contract, MLPRegressor's quality, every piece exchangeable by itself."""
 
+import doctest
 import pickle
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy_neural_mf.nn import (
     Dense,
     NeuralNetwork,
     he_normal,
+    network,
     step_decay,
     tanh,
 )
@@ -194,6 +196,22 @@ def test_a_schedule_sets_the_rate_of_every_step():
     assert_same_weights(decayed, fit(learning_rate=step_decay(0.01, every=4), optimizer="sgd", epochs=2))
 
 
+def test_every_epoch_sees_every_row_once_in_a_new_order():
+    seen = []
+
+    def record(x):
+        seen.append(x[:, 0].copy())
+        return x, lambda dy: dy
+
+    X = np.arange(10.0)[:, None]
+    fit(X, X[:, 0], hidden_layer_sizes=(1,), activation=record, initializer=lambda rng, shape: np.ones(shape),
+        optimizer=SGD(0.0), batch_size=4, epochs=2)  # fmt: skip
+    assert [len(batch) for batch in seen] == [4, 4, 2] * 2
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert list(first) != list(second)
+
+
 def test_weight_decay_shrinks_weights_and_spares_biases():
     X, y = waves()
     settings = {"optimizer": SGD(0.5), "hidden_layer_sizes": (), "epochs": 1, "batch_size": 120}
@@ -231,6 +249,11 @@ def overfitting(**settings):
 def test_early_stopping_waits_its_patience_and_no_longer():
     losses = overfitting().history_["validation_loss"]
     assert len(losses) == np.argmin(losses) + 1 + 5 < 500
+
+
+def test_a_loss_that_stays_the_same_is_no_improvement():
+    history = fit(early_stopping=True, patience=3, optimizer=SGD(0.0), epochs=50).history_
+    assert len(history["validation_loss"]) == 1 + 3
 
 
 def test_early_stopping_restores_the_best_epoch():
@@ -279,6 +302,12 @@ def test_a_setting_out_of_range_is_named(settings, message):
 def test_early_stopping_needs_a_row_to_train_on():
     with pytest.raises(ValueError, match="n_samples=1"):
         fit(np.ones((1, 2)), np.ones(1), early_stopping=True)
+
+
+def test_the_example_in_its_documentation_holds():
+    results = doctest.testmod(network)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_a_pickled_network_predicts_the_same():

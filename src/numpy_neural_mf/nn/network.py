@@ -75,7 +75,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> X = np.linspace(-2, 2, 100).reshape(-1, 1)
-    >>> model = NeuralNetwork((16, 16), activation="tanh", learning_rate=0.01, random_state=0)
+    >>> model = NeuralNetwork((16, 16), learning_rate=0.01, random_state=0)
     >>> model.fit(X, np.sin(2 * X[:, 0])).score(X, np.sin(2 * X[:, 0])) > 0.99
     True
     """

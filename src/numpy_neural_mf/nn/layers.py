@@ -123,7 +123,10 @@ class Embedding:
     def forward(
         self, ids: IntArray | GroupedIds, training: bool = False
     ) -> tuple[Array, Callable[[Array], None]]:
-        """ids: (n,), 0 to n_rows - 1 -> y: (n, dim). Ids that were grouped before share their sort between tables."""
+        """ids: (n,) from 0 to n_rows - 1 -> y: (n, dim).
+
+        Ids that were grouped before share their sort between tables.
+        """
         groups = ids if isinstance(ids, GroupedIds) else GroupedIds(ids)
 
         def backward(dy: Array) -> None:

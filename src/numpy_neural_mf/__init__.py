@@ -2,6 +2,7 @@
 
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
+from .experiments import Comparison, run_experiments
 from .models import GlobalMean, LinearRegression, NeuralMF
 from .nn import NeuralNetwork, check_gradients
 
@@ -10,6 +11,7 @@ __all__ = [
     "B_MEDIUM",
     "C_WIDE",
     "Architecture",
+    "Comparison",
     "GlobalMean",
     "LinearRegression",
     "NeuralMF",
@@ -20,5 +22,6 @@ __all__ = [
     "k_fold",
     "random_split",
     "read_ratings",
+    "run_experiments",
     "simulate_ratings",
 ]

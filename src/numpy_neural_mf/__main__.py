@@ -1,0 +1,5 @@
+"""python -m numpy_neural_mf"""
+
+from .cli import main
+
+main()

@@ -1,0 +1,290 @@
+"""The comparison: several models on the same ratings over several seeds, as a table, a figure and files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console, Group
+
+from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings
+from .display import ProgressBar, markdown_table, rich_table
+from .evaluation import mae, rmse
+from .files import replacing
+from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
+from .plots import comparison_figure, save_figure
+from .training import History
+
+FIGURE = "comparacion_arquitecturas.png"
+DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
+# A seed -> a model that is not fitted.
+ModelFactory = Callable[[int], Recommender]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model trained and tested once.
+
+    Attributes
+    ----------
+    data, model : str
+    seed, fold : int
+        Fold 0 where the test ratings are a random split by the seed.
+    rmse, mae : float
+        On the test ratings, all together, unknown users and items included.
+    noise_floor : float or None
+        RMSE of the best possible predictor on the same test ratings, where it is known.
+    n_parameters : int
+    seconds : float
+        Wall time of `fit`.
+    history : History or None
+        Losses per epoch, of models that have them.
+    """
+
+    data: str
+    model: str
+    seed: int
+    fold: int
+    rmse: float
+    mae: float
+    noise_floor: float | None
+    n_parameters: int
+    seconds: float
+    history: History | None
+
+
+@dataclass
+class Comparison:
+    """What a comparison found; shows itself in a terminal and in a notebook.
+
+    Attributes
+    ----------
+    runs : list of Run
+    n_planned : int
+        Runs that were asked for; more than there are, if the comparison was interrupted.
+    files : list of Path
+        What was written.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    n_planned: int = 0
+    files: list[Path] = field(default_factory=list)
+
+    def table(self) -> pl.DataFrame:
+        """A row for each data set and model: means over the runs, standard deviations behind ±.
+
+        Columns: data, model, RMSE, MAE, parameters, seconds and, where it is known of any data, how far the
+        RMSE is above the noise floor.
+        """
+        rows = [self._row(data, model) for data, model in self.groups()]
+        frame = pl.DataFrame(rows)
+        if not any(run.noise_floor for run in self.runs):
+            frame = frame.drop("above noise floor", strict=False)
+        return frame
+
+    def groups(self) -> dict[tuple[str, str], list[Run]]:
+        """Runs by (data, model), in the order in which they were made."""
+        groups: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            groups.setdefault((run.data, run.model), []).append(run)
+        return groups
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write figure, JSON, CSV and Markdown into a folder, each whole or not at all."""
+        folder = Path(folder)
+        text = {
+            "comparison.json": json.dumps([asdict(run) for run in self.runs], indent=1),
+            "comparison.csv": self.table().write_csv(),
+            "comparison.md": markdown_table(self.table()) + "\n",
+        }
+        save_figure(comparison_figure(self.groups()), folder / FIGURE)
+        for name, content in text.items():
+            with replacing(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+        self.files = [folder / name for name in (FIGURE, *text)]
+
+    def _row(self, data: str, model: str) -> dict[str, str]:
+        runs = self.groups()[data, model]
+        floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
+        return {
+            "data": data,
+            "model": model,
+            "RMSE": _mean_and_spread([run.rmse for run in runs]),
+            "MAE": _mean_and_spread([run.mae for run in runs]),
+            "parameters": f"{np.mean([run.n_parameters for run in runs]):,.0f}",
+            "seconds": f"{np.mean([run.seconds for run in runs]):.2f}",
+            "above noise floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
+        }
+
+    def __rich__(self) -> Group:
+        n_runs = max(len(runs) for runs in self.groups().values()) if self.runs else 0
+        title = f"Test error, mean of {n_runs} runs (± one standard deviation)"
+        notes = [f"Wrote {', '.join(str(path) for path in self.files)}"] if self.files else []
+        if len(self.runs) < self.n_planned:
+            notes.append(f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted.")
+        return Group(rich_table(self.table(), title), *notes)
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        Console(width=120, file=text).print(self)
+        return text.getvalue()
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def run_experiments(
+    ratings: Any = None,
+    *,
+    epochs: int | None = None,
+    seeds: int = 3,
+    n_folds: int = 0,
+    engine: str = "numpy",
+    output_dir: str | os.PathLike[str] = ".",
+    models: Mapping[str, ModelFactory] | None = None,
+    console: Console | None = None,
+) -> Comparison:
+    """Compare A_small, B_medium, C_wide and the baselines; print the table, write the figure and the files.
+
+    Every seed draws another split (20 % for testing) and other first weights. With `n_folds`, each seed
+    trains on each fold instead, `k_fold(ratings, n_folds)`. Test ratings are predicted once, at the end; what
+    tells the best epoch is held out of the training part.
+
+    Parameters
+    ----------
+    ratings : Ratings, path or data frame, optional
+        By default ``ratings.csv`` in the working directory or in the folder that the environment variable
+        NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
+        structure and one without, whose noise floor is known.
+    epochs : int, optional
+        Of the neural models; by default that of `NeuralMF`.
+    seeds : int, default 3
+        How many: 0, 1, 2, ...
+    n_folds : int, default 0
+        0 for random splits.
+    engine : str, default "numpy"
+        Of the neural models.
+    output_dir : path, default the working directory
+        Gets ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
+    models : mapping of str to callable, optional
+        Name to ``(seed) -> Recommender``; by default `default_models`.
+    console : rich.console.Console, optional
+        Where progress and the table are shown; by default the terminal.
+
+    Returns
+    -------
+    Comparison
+        If interrupted (Ctrl-C), with the runs that were finished, which are written as well.
+
+    Raises
+    ------
+    RatingsError
+        The ratings cannot be read.
+    ValueError
+        A setting is out of range.
+
+    Examples
+    --------
+    >>> comparison = run_experiments(seeds=1, epochs=2)  # doctest: +SKIP
+    >>> comparison.table()  # doctest: +SKIP
+    """
+    console = console or Console()
+    data = find_data(ratings)
+    models = models or default_models(epochs, engine)
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    comparison = Comparison(n_planned=len(data) * seeds * max(n_folds, 1) * len(models))
+    for name, part in data.items():
+        console.print(f"{name}: {part}")
+    try:
+        with ProgressBar(comparison.n_planned, console) as bar:
+            for name, part in data.items():
+                for seed, fold, train, test in _splits(part, seeds, n_folds):
+                    for model_name, model in models.items():
+                        bar.start_run(f"{name}, {model_name}, seed {seed}" + f", fold {fold}" * bool(n_folds))
+                        run = _run(model(seed), train, test, bar, (name, model_name, seed, fold))
+                        comparison.runs.append(run)
+                        bar.end_run()
+    except KeyboardInterrupt:
+        if not comparison.runs:
+            raise
+    comparison.save(output_dir)
+    console.print(comparison)
+    return comparison
+
+
+def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str, ModelFactory]:
+    """The models of the comparison, by name: the baselines, then A_small, B_medium and C_wide."""
+    settings: dict[str, Any] = {"engine": engine} | ({} if epochs is None else {"epochs": epochs})
+    baselines: dict[str, ModelFactory] = {
+        "global mean": lambda seed: GlobalMean(),
+        "linear regression": lambda seed: LinearRegression(),
+    }
+    architectures = {"A_small": A_SMALL, "B_medium": B_MEDIUM, "C_wide": C_WIDE}
+    return baselines | {
+        name: partial(_neural_mf, architecture, settings) for name, architecture in architectures.items()
+    }
+
+
+def find_data(ratings: Any = None) -> dict[str, Ratings]:
+    """The data sets to compare on, by name: those given, those found, or simulated ones."""
+    if isinstance(ratings, Ratings):
+        return {"ratings": ratings}
+    if ratings is not None:
+        name = Path(ratings).name if isinstance(ratings, str | os.PathLike) else "ratings"
+        return {name: read_ratings(ratings)}
+    folders = [Path.cwd(), *(Path(folder) for folder in [os.environ.get(DATA_VARIABLE)] if folder)]
+    for folder in folders:
+        if (folder / "ratings.csv").is_file():
+            return {"ratings.csv": read_ratings(folder / "ratings.csv")}
+    return {
+        "simulated, latent structure": simulate_ratings(structure="latent"),
+        "simulated, no structure": simulate_ratings(structure="none"),
+    }
+
+
+def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:
+    return NeuralMF(architecture, random_state=seed, **settings)
+
+
+def _splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[tuple[int, int, Ratings, Ratings]]:
+    """Seed, fold, training and test part of each round."""
+    for seed in range(seeds):
+        if n_folds:
+            for fold, (train, test) in enumerate(k_fold(ratings, n_folds)):
+                yield seed, fold, train, test
+        else:
+            yield seed, 0, *random_split(ratings, random_state=seed)
+
+
+def _run(
+    model: Recommender, train: Ratings, test: Ratings, bar: ProgressBar, labels: tuple[str, str, int, int]
+) -> Run:
+    start = time.perf_counter()
+    model.fit(train, on_progress=bar.on_progress)
+    seconds = time.perf_counter() - start
+    prediction = model.predict(test.raw_users, test.raw_items)
+    return Run(
+        *labels,
+        rmse=rmse(prediction, test.values),
+        mae=mae(prediction, test.values),
+        noise_floor=test.noise_floor,
+        n_parameters=model.n_parameters_,
+        seconds=seconds,
+        history=getattr(model, "history_", None),
+    )
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"

@@ -57,7 +57,11 @@ class NumpyEngine:
         self.architecture = architecture
         self.parameters = parameters
         self.optimizer = optimizer
-        self._penalty = {"user": user_penalty[:, None], "item": item_penalty[:, None]}
+        dtype = parameters["intercept"].dtype
+        self._penalty = {
+            "user": user_penalty[:, None].astype(dtype, copy=False),
+            "item": item_penalty[:, None].astype(dtype, copy=False),
+        }
         self.weight_decay = weight_decay
         self._learned = {name: Parameter(value) for name, value in parameters.items()}
         self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
@@ -110,11 +114,10 @@ class NumpyEngine:
         """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
         u, i = GroupedIds(users), GroupedIds(items)
         terms = [self._intercept(len(users))]
-        shrink_u, shrink_i = self._shrinkage("user", users), self._shrinkage("item", items)
         if self.architecture.biases:
-            terms += [self._bias("user_bias", u, shrink_u), self._bias("item_bias", i, shrink_i)]
+            terms += [self._bias("user", u), self._bias("item", i)]
         if self.architecture.has_embeddings:
-            terms += [self._interaction(u, i, shrink_u, shrink_i, training)]
+            terms += [self._interaction(u, i, training)]
 
         def backward(dr: Array) -> None:
             for _, backward_term in terms:
@@ -130,18 +133,16 @@ class NumpyEngine:
         mu = self._learned["intercept"]
         return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
 
-    def _shrinkage(self, side: str, ids: IntArray) -> Array:
-        """2 λ / n of each rating, shape (n, 1): the penalty's gradient is this times the row."""
-        return self._penalty[side].take(ids, axis=0) * (2 / len(ids))
+    def _shrinkage(self, side: str, rows: Array, ids: GroupedIds) -> Array:
+        """2 λ / n · row of each rating, the gradient of the penalty on `rows`, shape (n, d)."""
+        return rows * (self._penalty[side].take(ids.ids, axis=0) * (2 / len(rows)))
 
-    def _bias(self, name: str, ids: GroupedIds, shrink: Array) -> Term:
+    def _bias(self, side: str, ids: GroupedIds) -> Term:
         """b_u or b_i."""
-        b, backward = Embedding.of(self._learned[f"{name}.weight"]).forward(ids)
-        return b[:, 0], lambda dr: backward(dr[:, None] + shrink * b)
+        b, backward = Embedding.of(self._learned[f"{side}_bias.weight"]).forward(ids)
+        return b[:, 0], lambda dr: backward(self._shrinkage(side, b, ids) + dr[:, None])
 
-    def _interaction(
-        self, u: GroupedIds, i: GroupedIds, shrink_u: Array, shrink_i: Array, training: bool
-    ) -> Term:
+    def _interaction(self, u: GroupedIds, i: GroupedIds, training: bool) -> Term:
         """p · q + f([p, q])."""
         p, backward_p = Embedding.of(self._learned["user_embedding.weight"]).forward(u)
         q, backward_q = Embedding.of(self._learned["item_embedding.weight"]).forward(i)
@@ -152,7 +153,7 @@ class NumpyEngine:
             y += f[:, 0]
 
         def backward(dr: Array) -> None:
-            dp, dq = shrink_u * p, shrink_i * q
+            dp, dq = self._shrinkage("user", p, u), self._shrinkage("item", q, i)
             if product:
                 dp += dr[:, None] * q
                 dq += dr[:, None] * p

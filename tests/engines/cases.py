@@ -1,0 +1,53 @@
+"""What the engines are tried on: forms of models, parameters, penalties and batches, float64 by default."""
+
+import numpy as np
+import torch
+
+from numpy_neural_mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from numpy_neural_mf.nn import ACTIVATIONS
+
+N_USERS, N_ITEMS = 9, 6
+
+ARCHITECTURES = {
+    "A_SMALL": A_SMALL,
+    "B_MEDIUM": B_MEDIUM,
+    "C_WIDE": C_WIDE,
+    "no MLP": Architecture(embedding_dim=5),
+    "no MLP, no biases": Architecture(embedding_dim=4, biases=False),
+    "no biases": Architecture(embedding_dim=4, hidden_layer_sizes=(5,), biases=False),
+    "no product": Architecture(embedding_dim=4, hidden_layer_sizes=(5,), product=False),
+    "biases alone": Architecture(product=False),
+    "MLP alone": Architecture(embedding_dim=3, hidden_layer_sizes=(4,), biases=False, product=False),
+    "widths of one": Architecture(embedding_dim=1, hidden_layer_sizes=(1, 1), activation="tanh"),
+    "three hidden layers": Architecture(embedding_dim=3, hidden_layer_sizes=(7, 5, 3), activation="gelu"),
+} | {name: Architecture(embedding_dim=4, hidden_layer_sizes=(8, 5), activation=name) for name in ACTIVATIONS}
+
+
+def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS):
+    """No parameter is zero, so none can be left out unseen."""
+    rng = np.random.default_rng(7)
+    shapes = architecture.parameter_shapes(n_users, n_items)
+    return {name: (0.5 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
+
+
+def draw_penalty(dtype=np.float64):
+    rng = np.random.default_rng(8)
+    return tuple(rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (N_USERS, N_ITEMS))
+
+
+def draw_batch(seed=0, n=16, dtype=np.float64):
+    """More ratings than users and items, so that ids repeat; which of them are there changes by seed."""
+    rng = np.random.default_rng(seed)
+    users = rng.choice(N_USERS, N_USERS // 2, replace=False)[rng.integers(0, N_USERS // 2, n)]
+    items = rng.choice(N_ITEMS, N_ITEMS // 2, replace=False)[rng.integers(0, N_ITEMS // 2, n)]
+    return users.astype(np.int32), items.astype(np.int32), rng.uniform(0.5, 5, n).astype(dtype)
+
+
+def as_tensors(*arrays):
+    return [torch.tensor(a, dtype=torch.float64 if a.dtype.kind == "f" else torch.int64) for a in arrays]
+
+
+def relative_error(given, expected):
+    """Worst over all parameters of the largest difference over the largest element."""
+    assert given.keys() == expected.keys()
+    return max(np.abs(given[n] - expected[n]).max() / np.abs(expected[n]).max() for n in expected)

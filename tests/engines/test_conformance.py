@@ -1,0 +1,248 @@
+"""What every engine must compute: the loss, the gradients and the updates of an autograd model in PyTorch."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from cases import (
+    ARCHITECTURES,
+    N_ITEMS,
+    N_USERS,
+    as_tensors,
+    draw_batch,
+    draw_parameters,
+    draw_penalty,
+    relative_error,
+)
+from torch_model import RowOptimizer, TorchModel
+
+from numpy_neural_mf.architecture import A_SMALL, B_MEDIUM, Architecture
+from numpy_neural_mf.engines import ENGINES
+from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
+
+TANH = Architecture(embedding_dim=4, hidden_layer_sizes=(6, 3), activation="tanh")
+
+# Ours, PyTorch's: the same settings in each one's own words.
+OPTIMIZERS = {
+    "sgd": (partial(SGD, 0.1), partial(torch.optim.SGD, lr=0.1)),
+    "momentum": (partial(SGD, 0.02, momentum=0.9), partial(torch.optim.SGD, lr=0.02, momentum=0.9)),
+    "nesterov": (
+        partial(SGD, 0.02, momentum=0.8, nesterov=True),
+        partial(torch.optim.SGD, lr=0.02, momentum=0.8, nesterov=True),
+    ),
+    "adagrad": (partial(AdaGrad, 0.1), partial(torch.optim.Adagrad, lr=0.1)),
+    "rmsprop": (partial(RMSProp, 0.01), partial(torch.optim.RMSprop, lr=0.01)),
+    "adam": (partial(Adam, 0.02), partial(torch.optim.Adam, lr=0.02)),
+    "adamw": (
+        partial(AdamW, 0.02, weight_decay=0.1),
+        partial(torch.optim.AdamW, lr=0.02, weight_decay=0.1),
+    ),
+}
+
+
+@pytest.fixture(params=ENGINES)
+def new_engine(request):
+    """Architecture, optimiser and perhaps more -> an engine of the kind under test."""
+
+    def make(architecture, optimizer, *, dtype=np.float64, parameters=None, penalty=None, **settings):
+        parameters = draw_parameters(architecture, dtype) if parameters is None else parameters
+        penalty = draw_penalty(dtype) if penalty is None else penalty
+        return ENGINES[request.param](architecture, parameters, optimizer, *penalty, **settings)
+
+    return make
+
+
+def gradients_of(engine, batch):
+    """What one step of gradient descent at rate 1 subtracts is the gradient."""
+    before = {name: value.copy() for name, value in engine.parameters.items()}
+    loss = engine.step(*batch)
+    return loss, {name: before[name] - value for name, value in engine.parameters.items()}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_predictions_are_those_of_torch(new_engine, name):
+    architecture = ARCHITECTURES[name]
+    users, items, _ = draw_batch()
+    expected = TorchModel(architecture, draw_parameters(architecture))(*as_tensors(users, items))
+    prediction = new_engine(architecture, SGD()).predict(users, items)
+    np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
+    architecture, batch = ARCHITECTURES[name], draw_batch()
+    model = TorchModel(architecture, draw_parameters(architecture))
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    loss, gradients = gradients_of(new_engine(architecture, SGD(1.0)), batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name):
+    architecture, batch = ARCHITECTURES[name], draw_batch(dtype=np.float32)
+    model = TorchModel(architecture, draw_parameters(architecture, np.float32))
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty(np.float32)))
+    loss, gradients = gradients_of(new_engine(architecture, SGD(1.0), dtype=np.float32), batch)
+    assert all(g.dtype == np.float32 for g in gradients.values())
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert relative_error(gradients, expected) <= 1e-5
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 2.0])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weight_decay):
+    """Weight decay shrinks the MLP's weights by learning rate · decay before the step, and nothing else."""
+    make_ours, make_theirs = OPTIMIZERS[name]
+    engine = new_engine(architecture, make_ours(), weight_decay=weight_decay)
+    model = TorchModel(architecture, draw_parameters(architecture))
+    optimizer = RowOptimizer(model, make_theirs)
+    penalty = as_tensors(*draw_penalty())
+    for seed in range(100):
+        batch = draw_batch(seed)
+        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
+        with torch.no_grad():
+            for layer in model.mlp:
+                layer.weight *= 1 - engine.optimizer.learning_rate * weight_decay
+        optimizer.step(*batch[:2])
+        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):
+    """SparseAdam adds epsilon to √v before correcting the bias, we after it: here it is nothing."""
+    engine = new_engine(TANH, Adam(0.02, epsilon=1e-30))
+    model = TorchModel(TANH, draw_parameters(TANH))
+    torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns until it is told to check or not
+    tables = {name: p for name, p in model.named_parameters() if "_" in name}
+    rows = torch.optim.SparseAdam(list(tables.values()), lr=0.02, eps=1e-30)
+    dense = torch.optim.Adam([p for n, p in model.named_parameters() if n not in tables], lr=0.02, eps=1e-30)
+    penalty = as_tensors(*draw_penalty())
+    for seed in range(100):
+        users, items, ratings = draw_batch(seed)
+        engine.step(users, items, ratings)
+        model.gradients(*as_tensors(users, items, ratings), *penalty)
+        for name, table in tables.items():
+            ids = torch.tensor(np.unique(users if name.startswith("user") else items), dtype=torch.int64)
+            table.grad = torch.sparse_coo_tensor(ids[None], table.grad[ids], table.shape)
+        rows.step()
+        dense.step()
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_in_float32_a_hundred_steps_stay_with_those_in_float64(new_engine, name):
+    new_optimizer, parameters = OPTIMIZERS[name][0], draw_parameters(TANH, np.float32)
+    wide = {n: v.astype(np.float64) for n, v in parameters.items()}
+    single = new_engine(TANH, new_optimizer(), dtype=np.float32, parameters=parameters)
+    double = new_engine(TANH, new_optimizer(), parameters=wide)
+    for seed in range(100):
+        users, items, ratings = draw_batch(seed, dtype=np.float32)
+        loss = single.step(users, items, ratings)
+        assert loss == pytest.approx(double.step(users, items, ratings), rel=1e-3, abs=1e-4)
+    assert all(value.dtype == np.float32 for value in parameters.values())
+    assert relative_error(single.parameters, double.parameters) <= 1e-2
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_changes_the_rows_of_its_batch_and_no_other_bit(new_engine, name):
+    engine = new_engine(A_SMALL, OPTIMIZERS[name][0](), dtype=np.float32)
+    engine.step(
+        np.arange(N_USERS, dtype=np.int32),
+        np.arange(N_USERS, dtype=np.int32) % N_ITEMS,
+        np.full(N_USERS, 3.0, np.float32),
+    )  # from here on every row but the unknown's has a state
+    before = {n: value.copy() for n, value in engine.parameters.items()}
+    users, items = np.array([4, 4, 0], np.int32), np.array([1, 5, 1], np.int32)
+    engine.step(users, items, np.array([1, 5, 2], np.float32))
+    for n, value in engine.parameters.items():
+        changed = np.flatnonzero((value != before[n]).reshape(len(value), -1).any(axis=1))
+        if "_" in n:
+            np.testing.assert_array_equal(changed, np.unique(users if n.startswith("user") else items))
+        else:
+            assert changed.size
+
+
+def test_a_step_learns_in_the_arrays_that_the_engine_was_given(new_engine):
+    parameters = draw_parameters(A_SMALL)
+    engine = new_engine(A_SMALL, Adam(), parameters=parameters)
+    engine.step(*draw_batch())
+    first = draw_parameters(A_SMALL)
+    for name, value in parameters.items():
+        assert engine.parameters[name] is value
+        assert (value != first[name]).any()
+
+
+def test_a_step_leaves_its_batch_as_it_is(new_engine):
+    batch = draw_batch()
+    new_engine(A_SMALL, Adam()).step(*batch)
+    for given, kept in zip(batch, draw_batch(), strict=True):
+        np.testing.assert_array_equal(given, kept)
+
+
+def test_prediction_changes_nothing(new_engine):
+    engine = new_engine(B_MEDIUM, Adam())
+    users, items, _ = draw_batch()
+    first, second = engine.predict(users, items), engine.predict(users, items)
+    np.testing.assert_array_equal(first, second)
+    for name, value in draw_parameters(B_MEDIUM).items():
+        np.testing.assert_array_equal(engine.parameters[name], value)
+
+
+def test_prediction_of_no_pairs_is_empty(new_engine):
+    nobody = np.array([], np.int32)
+    assert new_engine(B_MEDIUM, Adam()).predict(nobody, nobody).shape == (0,)
+
+
+def test_dropout_is_for_training_only(new_engine):
+    architecture = Architecture(4, (6,), dropout=0.5)
+    users, items, _ = draw_batch()
+    expected = TorchModel(architecture, draw_parameters(architecture))(*as_tensors(users, items))
+    prediction = new_engine(architecture, Adam()).predict(users, items)
+    np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_the_same_steps_give_the_same_bits(new_engine, dropout):
+    architecture = Architecture(4, (6, 3), dropout=dropout)
+    engines = [new_engine(architecture, Adam(), dtype=np.float32, rng=np.random.default_rng(3)) for _ in "12"]
+    for seed in range(10):
+        losses = [engine.step(*draw_batch(seed, dtype=np.float32)) for engine in engines]
+        assert losses[0] == losses[1]
+    for name, value in engines[0].parameters.items():
+        assert value.tobytes() == engines[1].parameters[name].tobytes()
+
+
+def test_the_learning_rate_may_change_between_steps(new_engine):
+    engine = new_engine(A_SMALL, SGD(0.0))
+    engine.step(*draw_batch())
+    np.testing.assert_array_equal(engine.parameters["intercept"], draw_parameters(A_SMALL)["intercept"])
+    engine.optimizer.learning_rate = 0.1
+    engine.step(*draw_batch())
+    assert (engine.parameters["intercept"] != draw_parameters(A_SMALL)["intercept"]).all()
+
+
+@pytest.mark.parametrize("batch", [([3], [2]), ([3] * 5, [2] * 5), ([0, 1], [5, 5])])
+def test_a_batch_may_be_one_rating_or_one_pair_again_and_again(new_engine, batch):
+    users, items = (np.array(ids, np.int64) for ids in batch)
+    ratings = np.linspace(1, 5, len(users))
+    model = TorchModel(B_MEDIUM, draw_parameters(B_MEDIUM))
+    expected_loss, expected = model.gradients(*as_tensors(users, items, ratings, *draw_penalty()))
+    loss, gradients = gradients_of(new_engine(B_MEDIUM, SGD(1.0)), (users, items, ratings))
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
+    architecture, n = Architecture(embedding_dim=2, hidden_layer_sizes=(3,)), 70_000
+    ids = np.array([65_536, 0, 69_999, 65_536, 65_535], np.int32)
+    ratings = np.linspace(1, 5, len(ids))
+    penalty = np.linspace(0, 0.2, n + 1)
+    parameters = draw_parameters(architecture, n_users=n, n_items=n)
+    model = TorchModel(architecture, parameters)
+    expected = model.gradients(*as_tensors(ids, ids[::-1].copy(), ratings, penalty, penalty))[1]
+    engine = new_engine(architecture, SGD(1.0), parameters=parameters, penalty=(penalty, penalty))
+    _, gradients = gradients_of(engine, (ids, ids[::-1].copy(), ratings))
+    assert relative_error(gradients, expected) <= 1e-9

@@ -1,0 +1,93 @@
+"""The specification of every engine: the same model in PyTorch's own words, derived by autograd."""
+
+import numpy as np
+import torch
+from torch import nn
+
+ACTIVATIONS = {
+    "identity": nn.Identity(),
+    "relu": nn.ReLU(),
+    "leaky_relu": nn.LeakyReLU(0.01),
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "gelu": nn.GELU(approximate="tanh"),
+}
+
+
+class TorchModel(nn.Module):
+    """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package."""
+
+    def __init__(self, architecture, parameters):
+        super().__init__()
+        tables = {name.split(".")[0]: value for name, value in parameters.items() if "_" in name}
+        self.architecture = architecture
+        self.intercept = nn.Parameter(torch.zeros(1))
+        for name, value in tables.items():
+            setattr(self, name, nn.Embedding(*value.shape))
+        sizes = [2 * architecture.embedding_dim, *architecture.hidden_layer_sizes, 1]
+        n_layers = len(sizes) - 1 if architecture.hidden_layer_sizes else 0
+        self.mlp = nn.ModuleList(
+            nn.Linear(sizes[n], sizes[n + 1], bias=n < n_layers - 1) for n in range(n_layers)
+        )
+        self.double()
+        self.load_state_dict({n: torch.tensor(v, dtype=torch.float64) for n, v in parameters.items()})
+
+    def forward(self, users, items):
+        architecture, y = self.architecture, self.intercept
+        if architecture.biases:
+            y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
+        if architecture.product:
+            y = y + (self.user_embedding(users) * self.item_embedding(items)).sum(dim=1)
+        if architecture.hidden_layer_sizes:
+            x = torch.cat([self.user_embedding(users), self.item_embedding(items)], dim=1)
+            for layer in self.mlp[:-1]:
+                x = ACTIVATIONS[architecture.activation](layer(x))
+            y = y + self.mlp[-1](x)[:, 0]
+        return y
+
+    def losses(self, users, items, ratings, user_penalty, item_penalty):
+        """Mean over the batch of (r - r̂)², and of λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²)."""
+        error = ratings - self(users, items)
+        penalty = torch.zeros(())
+        for side, ids, weight in (("user", users, user_penalty), ("item", items, item_penalty)):
+            for name, table in self.named_parameters():
+                if name.startswith(side):
+                    penalty = penalty + (weight[ids, None] * table[ids] ** 2).sum() / len(ids)
+        return (error**2).mean(), penalty
+
+    def gradients(self, *batch_and_penalty):
+        """Loss without penalty, and the gradient of loss and penalty by name."""
+        self.zero_grad()
+        loss, penalty = self.losses(*batch_and_penalty)
+        (loss + penalty).backward()
+        return loss.item(), {name: p.grad.numpy() for name, p in self.named_parameters()}
+
+    def values(self):
+        return {name: p.detach().numpy() for name, p in self.named_parameters()}
+
+
+class RowOptimizer:
+    """Any dense optimiser of PyTorch, after which every row outside the batch is put back, with its state."""
+
+    def __init__(self, model, make_optimizer):
+        self.model = model
+        self.optimizer = make_optimizer(model.parameters())
+
+    def step(self, users, items):
+        kept = {}
+        for name, p in self.model.named_parameters():
+            if "_" in name:
+                outside = np.setdiff1d(np.arange(len(p)), users if name.startswith("user") else items)
+                arrays = {"value": p.data, **self.optimizer.state[p]}
+                kept[name] = (outside, {key: a[outside].clone() for key, a in arrays.items() if is_table(a)})
+        self.optimizer.step()
+        for name, (outside, before) in kept.items():
+            p = self.model.get_parameter(name)
+            arrays = {"value": p.data, **self.optimizer.state[p]}
+            for key, array in arrays.items():
+                if is_table(array):
+                    array[outside] = before.get(key, 0.0)
+
+
+def is_table(array):
+    return isinstance(array, torch.Tensor) and array.ndim == 2

@@ -1,0 +1,205 @@
+"""NeuralMF: its settings, its history, and that it learns."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
+from numpy_neural_mf.engines import ENGINES
+from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.models.neural_mf import frequency_scaled
+from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
+
+RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
+EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
+
+
+def fit(ratings=RATINGS, validation=None, **fields):
+    return NeuralMF(**{"epochs": 2, "batch_size": 256, "validation_fraction": 0.2} | fields).fit(
+        ratings, validation
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, constant, not 'linear'"),
+        ({"engine": "gpu"}, "engine must be one of .*numpy.*, not 'gpu'"),
+        ({"learning_rate": -0.1}, "learning_rate must not be negative, not -0.1"),
+        ({"learning_rate": float("nan")}, "learning_rate must not be negative, not nan"),
+        ({"regularization": -1.0}, "regularization must not be negative, not -1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must not be negative, not -1.0"),
+        ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), not 1.0"),
+        ({"validation_fraction": -0.1}, r"validation_fraction must be in \[0, 1\), not -0.1"),
+        ({"embedding_dim": 0}, "embedding_dim must be at least 1, not 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
+        ({"activation": "swish"}, "activation must be one of .*, not 'swish'"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_name(setting, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralMF(**setting)
+
+
+def test_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(TypeError, match="embedding_dims"):
+        NeuralMF(embedding_dims=8)
+
+
+def test_fields_of_the_architecture_are_given_by_keyword():
+    model = NeuralMF(A_SMALL, embedding_dim=5, dropout=0.2)
+    assert model.architecture == Architecture(5, A_SMALL.hidden_layer_sizes, A_SMALL.activation, dropout=0.2)
+    assert NeuralMF(embedding_dim=5).architecture.embedding_dim == 5
+    assert NeuralMF(B_MEDIUM).architecture == B_MEDIUM
+
+
+def test_parameters_are_float32_under_the_names_of_the_architecture():
+    model = fit()
+    shapes = model.architecture.parameter_shapes(len(model.user_ids_), len(model.item_ids_))
+    assert {n: v.shape for n, v in model.parameters_.items()} == shapes
+    assert {v.dtype for v in model.parameters_.values()} == {np.dtype(np.float32)}
+
+
+def test_a_prediction_is_the_formula():
+    """r̂ = μ + b_u + b_i + p_u · q_i + W₂ relu(W₁ [p_u, q_i] + b₁), clipped."""
+    model = fit(architecture=Architecture(embedding_dim=4, hidden_layer_sizes=(6,), activation="relu"))
+    t = {name.removesuffix(".weight"): value.astype(np.float64) for name, value in model.parameters_.items()}
+    u, i = 7, 11
+    p, q = t["user_embedding"][u], t["item_embedding"][i]
+    hidden = np.maximum(t["mlp.0"] @ np.concatenate([p, q]) + t["mlp.0.bias"], 0)
+    expected = t["intercept"] + t["user_bias"][u] + t["item_bias"][i] + p @ q + t["mlp.1"] @ hidden
+    prediction = model.predict(model.user_ids_[u], model.item_ids_[i])
+    assert prediction == pytest.approx(np.clip(expected, *model.rating_scale_)[0], rel=1e-5)
+
+
+def test_the_unknown_row_is_the_mean_of_the_rows_learned():
+    tables = {n: v for n, v in fit().parameters_.items() if n.startswith(("user", "item"))}
+    for table in tables.values():
+        np.testing.assert_allclose(table[-1], table[:-1].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 10.0), (2.5, 3.5)])
+def test_a_rating_scale_of_ones_own_wins_over_that_of_the_ratings(scale):
+    model = fit(rating_scale=scale)
+    assert model.rating_scale_ == scale
+    assert model.predict(*EVERYTHING).min() >= scale[0]
+    assert model.predict(*EVERYTHING).max() <= scale[1]
+
+
+def test_the_history_has_an_entry_for_each_epoch():
+    history = fit(epochs=4).history_
+    assert len(history.train_loss) == len(history.validation_loss) == len(history.seconds) == 4
+    assert history.best_epoch == 1 + int(np.argmin(history.validation_loss))
+
+
+def test_without_validation_everything_is_trained_on_and_the_last_epoch_kept():
+    model = fit(validation_fraction=0.0, epochs=3)
+    assert model.history_.validation_loss == []
+    assert model.history_.best_epoch == 3
+
+
+def test_validation_ratings_handed_in_decide_the_best_epoch():
+    train, validation = RATINGS.take(np.arange(900)), RATINGS.take(np.arange(900, 1200))
+    model = fit(train, validation, epochs=40, learning_rate=0.05, schedule="constant", regularization=0.0)
+    prediction = model.predict(validation.raw_users, validation.raw_items)
+    assert model.history_.best_epoch < 40
+    assert rmse(prediction, validation.values) ** 2 == pytest.approx(
+        min(model.history_.validation_loss), rel=1e-5
+    )
+
+
+def test_patience_stops_before_the_last_epoch():
+    model = fit(epochs=200, learning_rate=0.05, schedule="constant", regularization=0.0, patience=2)
+    assert len(model.history_.train_loss) == model.history_.best_epoch + 2
+
+
+def test_progress_counts_up_to_the_total():
+    seen = []
+    NeuralMF(epochs=2, batch_size=100, validation_fraction=0.25).fit(RATINGS, on_progress=seen.append)
+    assert [p.n_trained for p in seen] == [*range(100, 1_801, 100)]
+    assert {p.n_total for p in seen} == {1_800}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_every_optimizer_and_schedule_lowers_the_loss(name, schedule):
+    rate = {"sgd": 0.1, "adagrad": 0.05}.get(name, 0.01)
+    losses = fit(optimizer=name, schedule=schedule, learning_rate=rate, epochs=8).history_.train_loss
+    assert losses[-1] < losses[0]
+
+
+def test_an_optimizer_of_ones_own_is_copied_and_not_changed():
+    optimizer = Adam(learning_rate=0.7, beta1=0.8)
+    first = fit(optimizer=optimizer)
+    assert optimizer == Adam(learning_rate=0.7, beta1=0.8)
+    assert optimizer.state == {}
+    second = fit(optimizer=optimizer)
+    assert first.predict(*EVERYTHING).tobytes() == second.predict(*EVERYTHING).tobytes()
+    assert first.predict(*EVERYTHING).tobytes() != fit().predict(*EVERYTHING).tobytes()
+
+
+def test_an_optimizer_by_name_is_that_of_its_class():
+    by_name, instance = fit(optimizer="sgd"), fit(optimizer=SGD())
+    assert by_name.predict(*EVERYTHING).tobytes() == instance.predict(*EVERYTHING).tobytes()
+
+
+def test_the_seed_decides_the_model():
+    def predict(random_state):
+        return fit(random_state=random_state, dropout=0.2).predict(*EVERYTHING).tobytes()
+
+    assert predict(3) == predict(3) == predict(np.random.default_rng(3))
+    assert predict(3) != predict(4)
+    assert predict(None) != predict(None)
+
+
+def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="use a lower learning rate"):
+        fit(optimizer="sgd", learning_rate=1e6, schedule="constant", epochs=5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "architecture",
+    [Architecture(4), Architecture(4, (16,), biases=False), Architecture(4, (24, 12), product=False)],
+    ids=["biased MF", "without biases", "without product"],
+)
+def test_a_planted_structure_of_low_rank_is_learned(engine, architecture):
+    """Users like one half of the items and dislike the other; tested on pairs that training did not see."""
+    rng = np.random.default_rng(0)
+    users, items = np.indices((80, 60)).reshape(2, -1)
+    values = 3 + rng.choice([-1, 1], 80)[users] * rng.choice([-1, 1], 60)[items]
+    seen = rng.random(len(values)) < 0.6
+    ratings = Ratings.from_columns(users[seen], items[seen], values[seen], scale=(1, 5))
+    model = NeuralMF(
+        architecture, epochs=40, batch_size=128, optimizer="adam", learning_rate=0.02, regularization=0.01,
+        weight_decay=0.0, engine=engine,
+    ).fit(ratings)  # fmt: skip
+    unseen = users[~seen], items[~seen]
+    assert rmse(GlobalMean().fit(ratings).predict(*unseen), values[~seen]) > 0.95
+    assert rmse(model.predict(*unseen), values[~seen]) < 0.3
+
+
+@settings(deadline=None)
+@given(
+    rows=arrays(np.int32, st.integers(1, 50), elements=st.integers(0, 9)),
+    regularization=st.floats(1e-3, 10),
+)
+def test_the_penalty_falls_with_the_root_of_the_count_and_is_lambda_on_average(rows, regularization):
+    penalty = frequency_scaled(regularization, rows, n_rows=10)
+    assert penalty.shape == (11,)
+    assert penalty.dtype == np.float32
+    assert penalty[rows].mean(dtype=np.float64) == pytest.approx(regularization, rel=1e-5)
+    counts = np.bincount(rows, minlength=11)
+    rated = counts > 0
+    scaled = penalty[rated] * np.sqrt(counts[rated])
+    np.testing.assert_allclose(scaled, scaled[0], rtol=1e-5)
+    assert np.isfinite(penalty).all()
+
+
+def test_no_regularization_is_no_penalty():
+    np.testing.assert_array_equal(frequency_scaled(0.0, np.array([0, 1, 1], np.int32), 3), 0)

@@ -36,17 +36,17 @@ class NeuralMF(Recommender):
     ----------
     architecture : Architecture, default B_MEDIUM
         The form of the model.
-    epochs : int, default 20
+    epochs : int, default 30
         Passes over the ratings.
     batch_size : int, default 1024
         Ratings in a step.
     optimizer : str or Optimizer, default "adam"
         "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied and not changed.
-    learning_rate : float, default 0.005
+    learning_rate : float, default 0.02
         The highest of the schedule.
     schedule : {"cosine", "constant"}, default "cosine"
         Cosine falls to zero over all epochs.
-    regularization : float, default 0.15
+    regularization : float, default 0.2
         λ: the mean penalty of a rating on the squares of the rows that it uses (see `frequency_scaled`).
     weight_decay : float, default 3.0
         Decoupled decay of the MLP's weights.
@@ -87,12 +87,12 @@ class NeuralMF(Recommender):
         self,
         architecture: Architecture = B_MEDIUM,
         *,
-        epochs: int = 20,
+        epochs: int = 30,
         batch_size: int = 1024,
         optimizer: str | Optimizer = "adam",
-        learning_rate: float = 0.005,
+        learning_rate: float = 0.02,
         schedule: str = "cosine",
-        regularization: float = 0.15,
+        regularization: float = 0.2,
         weight_decay: float = 3.0,
         validation_fraction: float = 0.05,
         patience: int | None = None,

@@ -1,0 +1,204 @@
+"""An engine against PyTorch on a CPU: ratings trained on per second, and the ratio of the two.
+
+    python benchmarks/engines.py [--full]
+
+PyTorch's side is the same model as its users write it for a CPU: eager, nn.Embedding(sparse=True) with
+SparseAdam, fused Adam for everything else, batches cut from tensors by index. Both train on the same
+simulated ratings in the shape of MovieLens 1M (6,040 users, 3,706 items, few items rated often), in the same
+order, from the same first weights, with the same penalty, in float32. Each has a process of its own, and they
+take turns, one epoch each; the last training loss of both tells whether they did the same work. With
+`--peer dense` the tables have dense gradients and fused Adam as well: faster while tables are small, but
+another update, which moves every row at every step.
+
+The machine must be quiet: with a thread for each processor, one busy neighbour stalls either side tenfold and
+more, since every small product waits for its slowest thread. Where that cannot be had, --threads 1 is fair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from harness import Worker, machine, median_and_range, run_in_turns
+
+from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings, simulate_ratings
+from numpy_neural_mf.engines import ENGINES
+from numpy_neural_mf.nn import Adam
+
+ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
+LEARNING_RATE = 0.005
+SEED = 0
+
+Step = Callable[[Any], float]  # rows of the ratings -> mean squared error
+
+
+def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, float]]:
+    """An epoch of one of our engines, as `training.train` runs it."""
+
+    def new_step(ratings: Ratings, architecture: Architecture, regularization: float) -> Step:
+        penalty_u, penalty_i = (
+            np.full(n + 1, regularization, np.float32) for n in (ratings.n_users, ratings.n_items)
+        )
+        engine = ENGINES[name](
+            architecture,
+            first_parameters(ratings, architecture),
+            Adam(LEARNING_RATE),
+            penalty_u,
+            penalty_i,
+            rng=np.random.default_rng(SEED),
+        )
+        return lambda rows: engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
+
+    return new_epoch(new_step, *settings)
+
+
+def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tuple[float, float]]:
+    """An epoch of the same model in PyTorch."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
+    torch.sparse.check_sparse_tensor_invariants.disable()
+    activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+    class Model(nn.Module):
+        def __init__(self, n_users: int, n_items: int, architecture: Architecture) -> None:
+            super().__init__()
+            k, sizes = architecture.embedding_dim, architecture.layer_sizes
+            self.intercept = nn.Parameter(torch.zeros(1))
+            self.user_embedding = nn.Embedding(n_users + 1, k, sparse=peer == "sparse")
+            self.item_embedding = nn.Embedding(n_items + 1, k, sparse=peer == "sparse")
+            self.user_bias = nn.Embedding(n_users + 1, 1, sparse=peer == "sparse")
+            self.item_bias = nn.Embedding(n_items + 1, 1, sparse=peer == "sparse")
+            layers: list[nn.Module] = []
+            for n in range(architecture.n_layers):
+                layers += [activations[architecture.activation]()] if n else []
+                layers += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
+                layers += [nn.Linear(sizes[n], sizes[n + 1], bias=n < architecture.n_layers - 1)]
+            self.mlp = nn.Sequential(*layers)
+
+        def forward(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            p, q = self.user_embedding(users), self.item_embedding(items)
+            b_u, b_i = self.user_bias(users).squeeze(1), self.item_bias(items).squeeze(1)
+            f = self.mlp(torch.cat([p, q], dim=1)).squeeze(1)
+            return self.intercept + b_u + b_i + (p * q).sum(dim=1) + f, p, q, b_u, b_i
+
+    def new_step(ratings: Ratings, architecture: Architecture, regularization: float) -> Step:
+        model = Model(ratings.n_users, ratings.n_items, architecture)
+        first = first_parameters(ratings, architecture)
+        with torch.no_grad():
+            ours = [first.pop(n) for n in list(first) if n.startswith("mlp")]
+            for parameter, value in zip(model.mlp.parameters(), ours, strict=True):
+                parameter.copy_(torch.from_numpy(value))
+            for name, value in first.items():
+                model.get_parameter(name).copy_(torch.from_numpy(value))
+        by_rows = [module.weight for module in model.modules() if getattr(module, "sparse", False)]
+        others = [p for p in model.parameters() if not any(p is table for table in by_rows)]
+        optimizers = [torch.optim.Adam(others, lr=LEARNING_RATE, fused=True)]
+        if by_rows:
+            optimizers += [torch.optim.SparseAdam(by_rows, lr=LEARNING_RATE)]
+        users = torch.from_numpy(ratings.users.astype(np.int64))
+        items = torch.from_numpy(ratings.items.astype(np.int64))
+        values = torch.from_numpy(ratings.values)
+
+        def step(rows: np.ndarray) -> float:
+            index = torch.from_numpy(rows)
+            prediction, p, q, b_u, b_i = model(users[index], items[index])
+            loss = objective = nn.functional.mse_loss(prediction, values[index])
+            if regularization:
+                squares = p.square().sum() + q.square().sum() + b_u.square().sum() + b_i.square().sum()
+                objective = loss + regularization / len(rows) * squares
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            objective.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            return loss.item()
+
+        return step
+
+    return new_epoch(new_step, *settings)
+
+
+def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(SEED)
+    return architecture.initial_parameters(ratings.n_users, ratings.n_items, ratings.mean, rng)
+
+
+def new_epoch(
+    new_step: Callable[[Ratings, Architecture, float], Step],
+    architecture: Architecture,
+    batch_size: int,
+    n_ratings: int,
+    regularization: float,
+) -> Callable[[], tuple[float, float]]:
+    """A function that trains one more epoch; it returns ratings per second and the training loss."""
+    ratings = simulate_ratings(n_users=6_040, n_items=3_706, n_ratings=n_ratings, random_state=SEED)
+    step, rng = new_step(ratings, architecture, regularization), np.random.default_rng(SEED)
+
+    def epoch() -> tuple[float, float]:
+        order, squares = rng.permutation(len(ratings)), 0.0
+        start = time.perf_counter()
+        for first in range(0, len(order), batch_size):
+            rows = order[first : first + batch_size]
+            squares += step(rows) * len(rows)
+        return len(order) / (time.perf_counter() - start), squares / len(order)
+
+    return epoch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--full", action="store_true", help="A, B and C x 256, 1024 and 8192: minutes")
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1024, 8192])
+    parser.add_argument("--n-ratings", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--engine", choices=ENGINES, default="numpy")
+    parser.add_argument("--peer", choices=["sparse", "dense"], default="sparse", help="gradients of tables")
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument(
+        "--regularization", type=float, default=0.02, help="0 leaves the penalty out of PyTorch"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch and of our BLAS")
+    parser.add_argument("--blas-threads", type=int, help="of our BLAS, if not the same")
+    given = parser.parse_args()
+    names = list(ARCHITECTURES) if given.full else given.architectures
+    batch_sizes = [256, 1024, 8192] if given.full else given.batch_sizes
+    blas_threads = given.blas_threads or given.threads
+
+    print(machine("numpy", "torch"))
+    print(
+        f"{given.n_ratings:,} ratings of 3,706 items by 6,040 users, seed {SEED}; Adam at {LEARNING_RATE}, "
+        f"dropout {given.dropout}, penalty {given.regularization}; one epoch a run, {given.repeats} runs "
+        f"each after a warm-up; threads: PyTorch ({given.peer}) {given.threads}, BLAS {blas_threads}"
+    )
+    print("M ratings/s and ours / PyTorch's, as median [min, max]; MSE: training loss of the last epoch")
+    print(
+        f"{'architecture':13}{'batch':>6}{given.engine:>20}{'PyTorch':>20}{'ratio':>20}{'MSE':>9}{'PyTorch':>9}"
+    )
+    for name, batch_size in product(names, batch_sizes):
+        architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
+        settings = architecture, batch_size, given.n_ratings, given.regularization
+        workers = {
+            "ours": Worker(new_engine_epoch, given.engine, *settings, OPENBLAS_NUM_THREADS=str(blas_threads)),
+            "theirs": Worker(new_torch_epoch, given.peer, given.threads, *settings),
+        }
+        results = run_in_turns(workers, given.repeats)
+        for worker in workers.values():
+            worker.close()
+        (ours, our_loss), (theirs, their_loss) = (np.array(results[w]).T for w in ("ours", "theirs"))
+        columns = (median_and_range(sample) for sample in (ours / 1e6, theirs / 1e6, ours / theirs))
+        print(f"{name:13}{batch_size:6}" + "".join(f"{c:>20}" for c in columns), end="")
+        print(f"{our_loss[-1]:9.4f}{their_loss[-1]:9.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

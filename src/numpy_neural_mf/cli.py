@@ -73,7 +73,8 @@ def compare(
     """
     source = None
     if ratings is not None:
-        source = read_ratings(ratings, user=user, item=item, rating=rating, timestamp=timestamp, scale=scale)
+        columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+        source = {ratings.name: read_ratings(ratings, scale=scale, **columns)}
     comparison = run_experiments(
         source, epochs=epochs, seeds=seeds, n_folds=folds, engine=engine, output_dir=output_dir
     )

@@ -86,19 +86,17 @@ class _Field(ProgressColumn):
 
 
 def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
-    """A data frame of texts and numbers as a table for the terminal; numbers to the right."""
+    """A data frame as a table for the terminal; all but the first column to the right."""
     table = Table(title=title, title_justify="left", header_style="bold")
-    for name, dtype in frame.schema.items():
-        table.add_column(
-            name, justify="left" if dtype == pl.String and name in ("data", "model") else "right"
-        )
+    for name in frame.columns:
+        table.add_column(name, justify="left" if name == frame.columns[0] else "right", no_wrap=True)
     for row in frame.iter_rows():
         table.add_row(*("" if value is None else str(value) for value in row))
     return table
 
 
 def markdown_table(frame: pl.DataFrame) -> str:
-    """A data frame of texts and numbers as a Markdown table."""
+    """A data frame as a Markdown table."""
     rows = [frame.columns, ["---"] * frame.width, *([*row] for row in frame.iter_rows())]
     return "\n".join("| " + " | ".join("" if v is None else str(v) for v in row) + " |" for row in rows)
 

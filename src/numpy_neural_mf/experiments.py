@@ -127,12 +127,16 @@ class Comparison:
         }
 
     def __rich__(self) -> Group:
-        n_runs = max(len(runs) for runs in self.groups().values()) if self.runs else 0
-        title = f"Test error, mean of {n_runs} runs (± one standard deviation)"
-        notes = [f"Wrote {', '.join(str(path) for path in self.files)}"] if self.files else []
+        parts: list[Any] = []
+        for data, table in self.table().partition_by("data", as_dict=True, maintain_order=True).items():
+            n_runs = len(self.groups()[data[0], table["model"][0]])
+            title = f"{data[0]}: test error, mean of {n_runs} runs ± one standard deviation"
+            parts.append(rich_table(table.drop("data"), title))
+        if self.files:
+            parts.append("Wrote " + ", ".join(str(path) for path in self.files))
         if len(self.runs) < self.n_planned:
-            notes.append(f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted.")
-        return Group(rich_table(self.table(), title), *notes)
+            parts.append(f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted.")
+        return Group(*parts)
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -162,7 +166,7 @@ def run_experiments(
 
     Parameters
     ----------
-    ratings : Ratings, path or data frame, optional
+    ratings : Ratings, path or data frame, or mapping of names to these, optional
         By default ``ratings.csv`` in the working directory or in the folder that the environment variable
         NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
         structure and one without, whose noise floor is known.
@@ -205,7 +209,11 @@ def run_experiments(
         raise ValueError(f"seeds must be at least 1, not {seeds}")
     comparison = Comparison(n_planned=len(data) * seeds * max(n_folds, 1) * len(models))
     for name, part in data.items():
-        console.print(f"{name}: {part}")
+        console.print(f"{name}: {part}", soft_wrap=True)
+        if part.n_dropped:
+            console.print(
+                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later"
+            )
     try:
         with ProgressBar(comparison.n_planned, console) as bar:
             for name, part in data.items():
@@ -237,20 +245,23 @@ def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str
 
 
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
-    """The data sets to compare on, by name: those given, those found, or simulated ones."""
-    if isinstance(ratings, Ratings):
-        return {"ratings": ratings}
+    """The data sets to compare on, by name: those given, the one found, or simulated ones."""
+    if isinstance(ratings, Mapping):
+        return {str(name): _as_ratings(source) for name, source in ratings.items()}
     if ratings is not None:
         name = Path(ratings).name if isinstance(ratings, str | os.PathLike) else "ratings"
-        return {name: read_ratings(ratings)}
-    folders = [Path.cwd(), *(Path(folder) for folder in [os.environ.get(DATA_VARIABLE)] if folder)]
-    for folder in folders:
-        if (folder / "ratings.csv").is_file():
-            return {"ratings.csv": read_ratings(folder / "ratings.csv")}
+        return {name: _as_ratings(ratings)}
+    for folder in (".", os.environ.get(DATA_VARIABLE)):
+        if folder and Path(folder, "ratings.csv").is_file():
+            return {"ratings.csv": read_ratings(Path(folder, "ratings.csv"))}
     return {
         "simulated, latent structure": simulate_ratings(structure="latent"),
         "simulated, no structure": simulate_ratings(structure="none"),
     }
+
+
+def _as_ratings(source: Any) -> Ratings:
+    return source if isinstance(source, Ratings) else read_ratings(source)
 
 
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:

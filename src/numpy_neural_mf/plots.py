@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .files import replacing
@@ -17,6 +18,8 @@ from .training import History
 # Okabe and Ito's colours, distinct to all kinds of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BASELINE_COLOUR = "#555555"
+# Times the lowest RMSE.
+FAR_BEHIND = 1.1
 
 
 class Run(Protocol):
@@ -71,11 +74,18 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_errors(axes: Axes, models: Mapping[str, Sequence[Run]], colours: Mapping[str, str]) -> None:
+    means = {model: float(np.mean([run.rmse for run in runs])) for model, runs in models.items()}
+    # A model far behind would squeeze the differences between the others: it is named at the edge instead.
+    far = FAR_BEHIND * min(means.values())
     for position, (model, runs) in enumerate(models.items()):
-        errors = np.array([run.rmse for run in runs])
-        mean, spread = errors.mean(), errors.std(ddof=1) if len(errors) > 1 else 0.0
+        mean = means[model]
+        spread = float(np.std([run.rmse for run in runs], ddof=1)) if len(runs) > 1 else 0.0
+        if mean > far:
+            axes.annotate(f"{mean:.4f} →", (1, position), xycoords=("axes fraction", "data"),
+                          ha="right", va="center", fontsize=8)  # fmt: skip
+            continue
         axes.errorbar(mean, position, xerr=spread, fmt="o", color=colours[model], capsize=4, markersize=6)
-        axes.annotate(f"{mean:.4f}", (float(mean), position), xytext=(0, 7), textcoords="offset points",
+        axes.annotate(f"{mean:.4f}", (mean, position), xytext=(0, 7), textcoords="offset points",
                       ha="center", fontsize=8)  # fmt: skip
     axes.set_yticks(range(len(models)), list(models))
     axes.set_ylim(len(models) - 0.5, -0.7)
@@ -95,6 +105,7 @@ def _draw_losses(axes: Axes, models: Mapping[str, Sequence[Run]], colours: Mappi
     axes.plot([], [], color=BASELINE_COLOUR, linestyle="-", label="training")
     axes.plot([], [], color=BASELINE_COLOUR, linestyle=":", label="validation")
     axes.set_xlabel("epoch", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel("mean squared error", fontsize=9)
     axes.legend(frameon=False, fontsize=8, ncols=2)
     _clean(axes, grid_axis="y")

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -87,7 +88,7 @@ class _Field(ProgressColumn):
 
 def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
     """A data frame as a table for the terminal; all but the first column to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in frame.columns:
         table.add_column(name, justify="left" if name == frame.columns[0] else "right", no_wrap=True)
     for row in frame.iter_rows():

@@ -81,7 +81,7 @@ class Comparison:
     files: list[Path] = field(default_factory=list)
 
     def table(self) -> pl.DataFrame:
-        """A row for each data set and model: means over the runs, standard deviations behind ±.
+        """A row for each data set and model: means over the runs, the RMSE with its standard deviation.
 
         Columns: data, model, RMSE, MAE, parameters, seconds and, where it is known of any data, how far the
         RMSE is above the noise floor.
@@ -89,7 +89,7 @@ class Comparison:
         rows = [self._row(data, model) for data, model in self.groups()]
         frame = pl.DataFrame(rows)
         if not any(run.noise_floor for run in self.runs):
-            frame = frame.drop("above noise floor", strict=False)
+            frame = frame.drop("above floor", strict=False)
         return frame
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
@@ -120,10 +120,10 @@ class Comparison:
             "data": data,
             "model": model,
             "RMSE": _mean_and_spread([run.rmse for run in runs]),
-            "MAE": _mean_and_spread([run.mae for run in runs]),
+            "MAE": f"{np.mean([run.mae for run in runs]):.4f}",
             "parameters": f"{np.mean([run.n_parameters for run in runs]):,.0f}",
             "seconds": f"{np.mean([run.seconds for run in runs]):.2f}",
-            "above noise floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
+            "above floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
         }
 
     def __rich__(self) -> Group:

@@ -1,6 +1,7 @@
 """The training loop: which batches, which learning rates, which weights are kept, and when it stops."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -43,9 +44,10 @@ def run(engine, validation_losses=None, **settings):
 
 def new_engine():
     rng = np.random.default_rng(0)
-    parameters = A_SMALL.initial_parameters(RATINGS.n_users, RATINGS.n_items, RATINGS.mean, rng)
+    architecture = replace(A_SMALL, dropout=0.0)
+    parameters = architecture.initial_parameters(RATINGS.n_users, RATINGS.n_items, RATINGS.mean, rng)
     penalties = np.full(RATINGS.n_users + 1, 0.1), np.full(RATINGS.n_items + 1, 0.1)
-    return NumpyEngine(A_SMALL, parameters, Adam(), *penalties)
+    return NumpyEngine(architecture, parameters, Adam(), *penalties)
 
 
 def test_an_epoch_trains_on_every_rating_once_the_last_small_batch_too():

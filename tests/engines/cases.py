@@ -1,10 +1,20 @@
 """What the engines are tried on: forms of models, parameters, penalties and batches, float64 by default."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
 
-from numpy_neural_mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from numpy_neural_mf import architecture
 from numpy_neural_mf.nn import ACTIVATIONS
+
+# Dropout draws from a generator of one's own: what is to be compared goes without, unless a test asks for it.
+Architecture = partial(architecture.Architecture, dropout=0.0)
+A_SMALL, B_MEDIUM, C_WIDE = (
+    replace(given, dropout=0.0)
+    for given in (architecture.A_SMALL, architecture.B_MEDIUM, architecture.C_WIDE)
+)
 
 N_USERS, N_ITEMS = 9, 6
 

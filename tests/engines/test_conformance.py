@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from cases import (
+    A_SMALL,
     ARCHITECTURES,
+    B_MEDIUM,
     N_ITEMS,
     N_USERS,
+    Architecture,
     as_tensors,
     draw_batch,
     draw_parameters,
@@ -17,7 +20,6 @@ from cases import (
 )
 from torch_model import RowOptimizer, TorchModel
 
-from numpy_neural_mf.architecture import A_SMALL, B_MEDIUM, Architecture
 from numpy_neural_mf.engines import ENGINES
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
 

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
-from cases import ARCHITECTURES, N_USERS, draw_batch, draw_parameters, draw_penalty, relative_error
+from cases import (
+    ARCHITECTURES,
+    B_MEDIUM,
+    N_USERS,
+    Architecture,
+    draw_batch,
+    draw_parameters,
+    draw_penalty,
+    relative_error,
+)
 
-from numpy_neural_mf.architecture import B_MEDIUM, Architecture
 from numpy_neural_mf.engines import NumpyEngine
 from numpy_neural_mf.nn import SGD, RowGradient, gradient_errors, mse
 
@@ -98,3 +106,15 @@ def test_float32_stays_float32_whatever_the_penalty_came_in():
     for gradient in engine.loss_and_gradients(users, items, ratings)[1].values():
         values = gradient.values if isinstance(gradient, RowGradient) else gradient
         assert values.dtype == np.float32
+
+
+def test_tables_may_lie_in_memory_by_columns():
+    by_columns = {name: np.asfortranarray(value) for name, value in draw_parameters(B_MEDIUM).items()}
+    straight, turned = (
+        NumpyEngine(B_MEDIUM, parameters, SGD(0.1), *draw_penalty())
+        for parameters in (draw_parameters(B_MEDIUM), by_columns)
+    )
+    for seed in range(3):
+        straight.step(*draw_batch(seed))
+        turned.step(*draw_batch(seed))
+    assert relative_error(turned.parameters, straight.parameters) <= 1e-12

@@ -1,5 +1,7 @@
 """NeuralMF: its settings, its history, and that it learns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,8 +54,8 @@ def test_a_setting_that_does_not_exist_is_refused():
 
 
 def test_fields_of_the_architecture_are_given_by_keyword():
-    model = NeuralMF(A_SMALL, embedding_dim=5, dropout=0.2)
-    assert model.architecture == Architecture(5, A_SMALL.hidden_layer_sizes, A_SMALL.activation, dropout=0.2)
+    model = NeuralMF(A_SMALL, embedding_dim=5, dropout=0.25)
+    assert model.architecture == replace(A_SMALL, embedding_dim=5, dropout=0.25)
     assert NeuralMF(embedding_dim=5).architecture.embedding_dim == 5
     assert NeuralMF(B_MEDIUM).architecture == B_MEDIUM
 
@@ -165,7 +167,11 @@ def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "architecture",
-    [Architecture(4), Architecture(4, (16,), biases=False), Architecture(4, (24, 12), product=False)],
+    [
+        Architecture(4),
+        Architecture(4, (16,), biases=False, dropout=0.0),
+        Architecture(4, (24, 12), product=False, dropout=0.0),
+    ],
     ids=["biased MF", "without biases", "without product"],
 )
 def test_a_planted_structure_of_low_rank_is_learned(engine, architecture):

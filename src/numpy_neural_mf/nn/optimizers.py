@@ -7,6 +7,7 @@ is what PyTorch calls SparseAdam. Duplicate rows are summed before they come her
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .parameter import Array, Gradient, RowGradient
+from .parameter import Array, Gradient, RowGradient, put_rows
 
 State = dict[str, Array]
 
@@ -60,9 +61,9 @@ class Optimizer(ABC):
                 part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
                 touched = value.take(rows, axis=0)
                 self.update(touched, gradient.values, part | {"step": state["step"]})
-                value[rows] = touched
+                put_rows(value, rows, touched)
                 for slot in self.slots:
-                    state[slot][rows] = part[slot]
+                    put_rows(state[slot], rows, part[slot])
             else:
                 self.update(value, gradient, state)
 
@@ -145,18 +146,19 @@ class Adam(Optimizer):
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         m, v, t = state["mean"], state["squares"], int(state["step"])
-        root = 1 / np.sqrt(1 - self.beta2**t)
+        # m̂ / (√v̂ + ε) = root / (1 - β₁ᵗ) · m / (√v + root · ε): moments are corrected by two numbers alone.
+        root = math.sqrt(1 - self.beta2**t)
+        change = (1 - self.beta1) * gradient
         m *= self.beta1
-        m += (1 - self.beta1) * gradient
-        v *= self.beta2
-        change = gradient * gradient
+        m += change
+        np.multiply(gradient, gradient, out=change)
         change *= 1 - self.beta2
+        v *= self.beta2
         v += change
         np.sqrt(v, out=change)
-        change *= float(root)
-        change += self.epsilon
+        change += root * self.epsilon
         np.divide(m, change, out=change)
-        change *= self.learning_rate / (1 - self.beta1**t)
+        change *= self.learning_rate * root / (1 - self.beta1**t)
         value -= change
 
 

@@ -88,7 +88,14 @@ class _Field(ProgressColumn):
 
 def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
     """A data frame as a table for the terminal; all but the first column to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, 1),
+    )
     for name in frame.columns:
         table.add_column(name, justify="left" if name == frame.columns[0] else "right", no_wrap=True)
     for row in frame.iter_rows():

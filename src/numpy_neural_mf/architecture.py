@@ -37,7 +37,7 @@ class Architecture:
         Whether there are b_u and b_i.
     product : bool, default True
         Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
-    dropout : float, default 0.2
+    dropout : float, default 0.3
         In [0, 1): of the input of f and of each hidden layer, in training.
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
@@ -58,7 +58,7 @@ class Architecture:
     activation: str = "relu"
     biases: bool = True
     product: bool = True
-    dropout: float = 0.2
+    dropout: float = 0.3
     rating_scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import B_MEDIUM, Architecture, fill_unknown
+from ..architecture import C_WIDE, Architecture, fill_unknown
 from ..data import Ratings, random_split
 from ..data.ids import index_of
 from ..engines import ENGINES
@@ -34,7 +34,7 @@ class NeuralMF(Recommender):
 
     Parameters
     ----------
-    architecture : Architecture, default B_MEDIUM
+    architecture : Architecture, default C_WIDE
         The form of the model.
     epochs : int, default 30
         Passes over the ratings.
@@ -42,13 +42,13 @@ class NeuralMF(Recommender):
         Ratings in a step.
     optimizer : str or Optimizer, default "adam"
         "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied and not changed.
-    learning_rate : float, default 0.02
+    learning_rate : float, default 0.03
         The highest of the schedule.
     schedule : {"cosine", "constant"}, default "cosine"
         Cosine falls to zero over all epochs.
     regularization : float, default 0.2
         λ: the mean penalty of a rating on the squares of the rows that it uses (see `frequency_scaled`).
-    weight_decay : float, default 3.0
+    weight_decay : float, default 0.3
         Decoupled decay of the MLP's weights.
     validation_fraction : float, default 0.05
         Share of the ratings held out of `fit` to tell the best epoch, whose weights are kept; 0 trains on all
@@ -85,15 +85,15 @@ class NeuralMF(Recommender):
 
     def __init__(
         self,
-        architecture: Architecture = B_MEDIUM,
+        architecture: Architecture = C_WIDE,
         *,
         epochs: int = 30,
         batch_size: int = 1024,
         optimizer: str | Optimizer = "adam",
-        learning_rate: float = 0.02,
+        learning_rate: float = 0.03,
         schedule: str = "cosine",
         regularization: float = 0.2,
-        weight_decay: float = 3.0,
+        weight_decay: float = 0.3,
         validation_fraction: float = 0.05,
         patience: int | None = None,
         engine: str = "numpy",

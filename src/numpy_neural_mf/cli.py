@@ -49,9 +49,9 @@ def compare(
             "$NUMPY_NEURAL_MF_DATA, otherwise simulated ratings.",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the ratings.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Repeats, each with another split and start.")] = 3,
-    folds: Annotated[int, typer.Option(min=0, help="Cross-validate on so many folds, with each seed.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
+    seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 3,
+    folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
     engine: Annotated[str, typer.Option(help=f"One of: {', '.join(ENGINES)}.")] = "numpy",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
     user: ColumnName = None,
@@ -72,12 +72,15 @@ def compare(
     - `numpy-neural-mf compare books.csv --user reader --item isbn --scale 0 10 --folds 5`
     """
     source = None
-    if ratings is not None:
-        columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-        source = {ratings.name: read_ratings(ratings, scale=scale, **columns)}
-    comparison = run_experiments(
-        source, epochs=epochs, seeds=seeds, n_folds=folds, engine=engine, output_dir=output_dir
-    )
+    try:
+        if ratings is not None:
+            columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+            source = {ratings.name: read_ratings(ratings, scale=scale, **columns)}
+        comparison = run_experiments(
+            source, epochs=epochs, seeds=seeds, n_folds=folds, engine=engine, output_dir=output_dir
+        )
+    except KeyboardInterrupt:
+        _fail("interrupted before the first run was finished: nothing was written", code=130)
     if len(comparison.runs) < comparison.n_planned:
         raise typer.Exit(130)
 
@@ -85,11 +88,11 @@ def compare(
 @app.command()
 def simulate(
     output: Annotated[Path, typer.Argument(help="The CSV file to write.")] = Path("ratings.csv"),
-    users: Annotated[int, typer.Option(min=1)] = 5000,
-    items: Annotated[int, typer.Option(min=1)] = 2000,
-    ratings: Annotated[int, typer.Option(min=1)] = 200_000,
+    users: Annotated[int, typer.Option(help="How many.")] = 5000,
+    items: Annotated[int, typer.Option(help="How many.")] = 2000,
+    ratings: Annotated[int, typer.Option(help="How many, at most users × items.")] = 200_000,
     structure: Annotated[Structure, typer.Option(help="`none`: only the mean.")] = Structure.latent,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed, the same ratings.")] = 0,
 ) -> None:
     """Write simulated ratings, whole numbers from 1 to 5, whose noise floor is known, as a CSV file.
 
@@ -99,7 +102,7 @@ def simulate(
     with replacing(output) as temporary:
         simulated.to_frame().write_csv(temporary)
     console = Console()
-    console.print(f"{output}: {simulated}")
+    console.print(f"{output}: {simulated}", soft_wrap=True, markup=False)
     console.print(f"Noise floor: no model can expect an RMSE below {simulated.noise_floor:.4f}.")
 
 
@@ -107,12 +110,13 @@ def main() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         _fail(str(error), code=2)
+    except OSError as error:
+        path = error.filename2 or error.filename
+        _fail(f"{path}: {error.strerror}" if path else str(error), code=2)
     except FloatingPointError as error:
         _fail(str(error), code=1)
-    except KeyboardInterrupt:
-        _fail("interrupted before the first run was finished: nothing was written", code=130)
     sys.exit(0)
 
 

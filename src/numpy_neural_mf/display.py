@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from html import escape
+from itertools import chain, repeat
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +32,7 @@ class ProgressBar:
 
     def __init__(self, n_runs: int, console: Console) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Field("note"),
@@ -88,8 +91,9 @@ class _Field(ProgressColumn):
 
 def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
     """A data frame as a table for the terminal; all but the first column to the right."""
+    # As Text, since names may hold square brackets, which are markup in a str.
     table = Table(
-        title=title,
+        title=None if title is None else Text(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -97,16 +101,37 @@ def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
         padding=(0, 0, 0, 1),
     )
     for name in frame.columns:
-        table.add_column(name, justify="left" if name == frame.columns[0] else "right", no_wrap=True)
+        table.add_column(Text(name), justify="left" if name == frame.columns[0] else "right", no_wrap=True)
     for row in frame.iter_rows():
-        table.add_row(*("" if value is None else str(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     return table
 
 
 def markdown_table(frame: pl.DataFrame) -> str:
     """A data frame as a Markdown table."""
-    rows = [frame.columns, ["---"] * frame.width, *([*row] for row in frame.iter_rows())]
-    return "\n".join("| " + " | ".join("" if v is None else str(v) for v in row) + " |" for row in rows)
+    lines = [" | ".join(_cell(value).replace("|", "\\|") for value in row)
+             for row in (frame.columns, *frame.iter_rows())]  # fmt: skip
+    lines.insert(1, " | ".join(["---"] * frame.width))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def html_table(frame: pl.DataFrame, title: str) -> str:
+    """A data frame as a table for a notebook; all but the first column to the right."""
+
+    def row(tag: str, values: Iterable[object]) -> str:
+        sides = chain(["left"], repeat("right"))
+        cells = (f'<{tag} style="text-align: {side}">{escape(_cell(value))}</{tag}>'
+                 for value, side in zip(values, sides, strict=False))  # fmt: skip
+        return f"<tr>{''.join(cells)}</tr>"
+
+    head, body = row("th", frame.columns), "".join(row("td", values) for values in frame.iter_rows())
+    caption = f'<caption style="text-align: left">{escape(title)}</caption>'
+    return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: object) -> str:
+    """A value on one line; nothing for None."""
+    return "" if value is None else " ".join(str(value).splitlines())
 
 
 def _short(number: float) -> str:

@@ -9,18 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from rich.console import Console, Group
+from rich.text import Text
 
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings
-from .display import ProgressBar, markdown_table, rich_table
+from .display import ProgressBar, html_table, markdown_table, rich_table
 from .evaluation import mae, rmse
-from .files import replacing
+from .files import replacing, require_folder
 from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
 from .plots import comparison_figure, save_figure
 from .training import History
@@ -29,6 +31,7 @@ FIGURE = "comparacion_arquitecturas.png"
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 # A seed -> a model that is not fitted.
 ModelFactory = Callable[[int], Recommender]
+COLUMNS = ("data", "model", "RMSE", "MAE", "parameters", "seconds", "above floor")
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,9 @@ class Comparison:
         Columns: data, model, RMSE, MAE, parameters, seconds and, where it is known of any data, how far the
         RMSE is above the noise floor.
         """
-        rows = [self._row(data, model) for data, model in self.groups()]
-        frame = pl.DataFrame(rows)
-        if not any(run.noise_floor for run in self.runs):
-            frame = frame.drop("above floor", strict=False)
-        return frame
+        rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
+        frame = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String))
+        return frame if any(run.noise_floor for run in self.runs) else frame.drop("above floor")
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by (data, model), in the order in which they were made."""
@@ -107,44 +108,41 @@ class Comparison:
             "comparison.csv": self.table().write_csv(),
             "comparison.md": markdown_table(self.table()) + "\n",
         }
-        save_figure(comparison_figure(self.groups()), folder / FIGURE)
         for name, content in text.items():
             with replacing(folder / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
+        save_figure(comparison_figure(self.groups()), folder / FIGURE)
         self.files = [folder / name for name in (FIGURE, *text)]
 
-    def _row(self, data: str, model: str) -> dict[str, str]:
-        runs = self.groups()[data, model]
-        floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
-        return {
-            "data": data,
-            "model": model,
-            "RMSE": _mean_and_spread([run.rmse for run in runs]),
-            "MAE": f"{np.mean([run.mae for run in runs]):.4f}",
-            "parameters": f"{np.mean([run.n_parameters for run in runs]):,.0f}",
-            "seconds": f"{np.mean([run.seconds for run in runs]):.2f}",
-            "above floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
-        }
+    def _tables(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Title and table of each data set."""
+        for table in self.table().partition_by("data", maintain_order=True):
+            data = table["data"][0]
+            counts = [len(runs) for (name, _), runs in self.groups().items() if name == data]
+            fewest, most = min(counts), max(counts)
+            number = f"{most}" if fewest == most else f"{fewest} to {most}"
+            spread = f"mean of {number} runs ± one standard deviation" if most > 1 else "of one run"
+            yield f"{data}: test error, {spread}", table.drop("data")
+
+    def _notes(self) -> Iterator[str]:
+        if self.files:
+            yield "Wrote " + ", ".join(str(path) for path in self.files)
+        if len(self.runs) < self.n_planned:
+            yield f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted."
 
     def __rich__(self) -> Group:
-        parts: list[Any] = []
-        for data, table in self.table().partition_by("data", as_dict=True, maintain_order=True).items():
-            n_runs = len(self.groups()[data[0], table["model"][0]])
-            title = f"{data[0]}: test error, mean of {n_runs} runs ± one standard deviation"
-            parts.append(rich_table(table.drop("data"), title))
-        if self.files:
-            parts.append("Wrote " + ", ".join(str(path) for path in self.files))
-        if len(self.runs) < self.n_planned:
-            parts.append(f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted.")
-        return Group(*parts)
+        tables = (rich_table(table, title) for title, table in self._tables())
+        return Group(*tables, *(Text(note) for note in self._notes()))
 
     def __str__(self) -> str:
         text = io.StringIO()
-        Console(width=120, file=text).print(self)
+        # Plain wherever it is asked for: in a notebook and under FORCE_COLOR too.
+        Console(width=120, file=text, force_terminal=False, force_jupyter=False).print(self)
         return text.getvalue()
 
     def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
+        tables = (html_table(table, title) for title, table in self._tables())
+        return "".join([*tables, *(f"<p>{escape(note)}</p>" for note in self._notes())])
 
 
 def run_experiments(
@@ -175,9 +173,9 @@ def run_experiments(
     seeds : int, default 3
         How many: 0, 1, 2, ...
     n_folds : int, default 0
-        0 for random splits.
+        At least 2, or 0 for random splits.
     engine : str, default "numpy"
-        Of the neural models.
+        Of the neural models. It and `epochs` have no say in `models` of your own.
     output_dir : path, default the working directory
         Gets ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
@@ -195,7 +193,11 @@ def run_experiments(
     RatingsError
         The ratings cannot be read.
     ValueError
-        A setting is out of range.
+        A setting is out of range; said before anything is trained.
+    OSError
+        `output_dir` cannot be written to; said before anything is trained.
+    KeyboardInterrupt
+        Interrupted before the first run was finished; nothing is written.
 
     Examples
     --------
@@ -203,16 +205,22 @@ def run_experiments(
     >>> comparison.table()  # doctest: +SKIP
     """
     console = console or Console()
-    data = find_data(ratings)
-    models = models or default_models(epochs, engine)
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, not {seeds}")
+    if n_folds != 0 and n_folds < 2:
+        raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
+    models = default_models(epochs, engine) if models is None else models
+    require_folder(output_dir)
+    data = find_data(ratings)
+    if not models or not data:
+        raise ValueError(f"there must be data and models to compare, not {len(data)} and {len(models)}")
     comparison = Comparison(n_planned=len(data) * seeds * max(n_folds, 1) * len(models))
     for name, part in data.items():
-        console.print(f"{name}: {part}", soft_wrap=True)
+        console.print(Text(f"{name}: {part}"), soft_wrap=True)
         if part.n_dropped:
             console.print(
-                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later"
+                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
+                soft_wrap=True,
             )
     try:
         with ProgressBar(comparison.n_planned, console) as bar:
@@ -234,6 +242,7 @@ def run_experiments(
 def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, then A_small, B_medium and C_wide."""
     settings: dict[str, Any] = {"engine": engine} | ({} if epochs is None else {"epochs": epochs})
+    NeuralMF(**settings)  # checks them now, not when the baselines have been trained
     baselines: dict[str, ModelFactory] = {
         "global mean": lambda seed: GlobalMean(),
         "linear regression": lambda seed: LinearRegression(),
@@ -294,6 +303,19 @@ def _run(
         seconds=seconds,
         history=getattr(model, "history_", None),
     )
+
+
+def _row(data: str, model: str, runs: list[Run]) -> dict[str, str]:
+    floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
+    return {
+        "data": data,
+        "model": model,
+        "RMSE": _mean_and_spread([run.rmse for run in runs]),
+        "MAE": f"{np.mean([run.mae for run in runs]):.4f}",
+        "parameters": f"{np.mean([run.n_parameters for run in runs]):,.0f}",
+        "seconds": f"{np.mean([run.seconds for run in runs]):.2f}",
+        "above floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
+    }
 
 
 def _mean_and_spread(values: list[float]) -> str:

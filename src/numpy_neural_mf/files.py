@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Say at once, before the work whose results go there, that a folder cannot be written to or made.
+
+    Raises
+    ------
+    OSError
+        There is a file in its place or on the way to it, or writing is not allowed.
+    """
+    existing = Path(path).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "expected a folder, found a file", str(existing))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "expected a folder to write to, found one without permission",
+                              str(existing))  # fmt: skip
 
 
 @contextmanager

@@ -5,7 +5,7 @@ python benchmarks/accuracy.py RATINGS [--seeds N] [--folds N] [--full] [--output
 The protocol: `k_fold(ratings, 5, random_state=2026)`, that is
 ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order; RMSE over
 all test rows of a fold, unknown users and items included, predictions clipped to the scale; all settings are
-defaults. Surprise (the extra "bench") joins where it is installed; `--full` adds its SVD++, which takes longer.
+defaults. Surprise (the extra "bench") joins where it is installed; `--full` adds its SVD++, which is slow.
 """
 
 from __future__ import annotations

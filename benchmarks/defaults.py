@@ -2,9 +2,9 @@
 
 python benchmarks/defaults.py [RATINGS] [--seeds N] [--architecture C_WIDE]
 
-For ratings, the training part of the first fold of the accuracy protocol (see accuracy.py) is split again, 90 %
-to 10 %, once for each seed; without ratings, and beside them, simulated ones with latent structure are split 80 %
-to 20 %, and the error is told as a multiple of the noise floor.
+For ratings, the training part of the first fold of the accuracy protocol (see accuracy.py) is split again,
+90 % to 10 %, once for each seed. Without ratings, and beside them, simulated ones with latent structure are split
+80 % to 20 %, and the error is told by how much it is above the noise floor.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def errors(architecture: str, name: str, value: Any, splits: list[Split]) -> lis
 def penalties(
     exponent: float, regularization: float, rows: NDArray[np.int32], n_rows: int
 ) -> NDArray[np.float32]:
-    """`frequency_scaled` with another exponent: 0 is a Gaussian prior, 1 is Koren's penalty for each rating."""
+    """`frequency_scaled` with another exponent: 0 is a Gaussian prior, 1 Koren's penalty."""
     counts = np.bincount(rows, minlength=n_rows + 1)
     scaled = np.maximum(counts, 1.0) ** (exponent - 1)
     return np.asarray(scaled * (regularization * counts.sum() / (scaled @ counts)), np.float32)

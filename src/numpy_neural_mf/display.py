@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
 from types import TracebackType
@@ -11,8 +11,8 @@ from typing import Self
 
 import polars as pl
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +21,7 @@ from .training import Progress
 
 
 class ProgressBar:
-    """Two live lines: the runs done so far, and the training at work.
+    """Live lines: the runs done so far, the epochs of the training at work, its losses and speed.
 
     Parameters
     ----------
@@ -31,62 +31,66 @@ class ProgressBar:
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
-        self._bar = Bar(
-            TextColumn("{task.description}", markup=False),
+        self._n_runs, self._n_done, self._description = n_runs, 0, ""
+        self._bars = _BarsAndText(
+            TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Field("note"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._runs = self._bar.add_task("all runs", total=n_runs, note="")
-        self._training = self._bar.add_task("", total=None, note="", visible=False)
+        self._runs = self._bars.add_task("", total=n_runs)
+        self._training = self._bars.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        self._bars.stop()
 
     def start_run(self, description: str) -> None:
         """A run begins."""
-        self._bar.reset(self._training, description=description, total=None, note="", visible=True)
+        self._description = self._bars.text = description
+        self._bars.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
+        self._bars.reset(self._training, description="", total=None, visible=False)
 
     def on_progress(self, progress: Progress) -> None:
-        """Show epoch, loss and speed; meant as `on_progress` of a model's fit."""
-        task = self._bar.tasks[self._training]
-        speed = progress.n_trained / task.elapsed if task.elapsed else 0.0
-        note = f"loss {progress.train_loss:.4f}"
+        """Show epoch, losses and speed; meant as `on_progress` of a model's fit."""
+        elapsed = self._bars.tasks[self._training].elapsed
+        parts = [f"loss {progress.train_loss:.4f}"]
         if not math.isnan(progress.validation_loss):
-            note += f", validation {progress.validation_loss:.4f}"
-        note += f", {_short(speed)} ratings/s"
-        # The bar counts ratings, so that time left is right within an epoch; the reader is shown epochs.
-        self._bar.update(
+            parts.append(f"validation {progress.validation_loss:.4f}")
+        if elapsed:
+            parts.append(f"{_short(progress.n_trained / elapsed)} ratings/s")
+        self._bars.text = f"{self._description}: {', '.join(parts)}"
+        # The bars count ratings, so that the time left is right within an epoch and within a run.
+        self._bars.update(
             self._training,
+            description=f"epoch {progress.epoch} of {progress.epochs}",
             completed=progress.n_trained,
             total=progress.n_total,
-            note=f"epoch {progress.epoch}/{progress.epochs}, {note}",
+            visible=True,
         )
+        self._bars.update(self._runs, completed=self._n_done + progress.n_trained / progress.n_total)
 
     def end_run(self) -> None:
         """The run is done."""
-        self._bar.advance(self._runs)
+        self._n_done += 1
+        self._bars.update(self._runs, completed=self._n_done)
 
 
-class _Field(ProgressColumn):
-    """A text that the task carries."""
+class _BarsAndText(Bar):
+    """Bars, and below them text that is as long as it likes: columns would leave it no room."""
 
-    def __init__(self, field: str) -> None:
-        super().__init__()
-        self.field = field
+    text = ""
 
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields[self.field]), style="cyan")
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.text, style="cyan")
 
 
 def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
@@ -138,4 +142,4 @@ def _short(number: float) -> str:
     for unit, size in (("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.2f} {unit}"
-    return f"{number:.0f} "
+    return f"{number:.0f}"

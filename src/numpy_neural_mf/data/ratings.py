@@ -176,19 +176,9 @@ class Ratings:
 
     def compact(self) -> Ratings:
         """The same ratings, with only those users and items that have one, indexed anew."""
-        users, user_codes = np.unique(self.users, return_inverse=True)
-        items, item_codes = np.unique(self.items, return_inverse=True)
-        return Ratings(
-            user_codes.astype(np.int32),
-            item_codes.astype(np.int32),
-            self.values,
-            self.user_ids[users],
-            self.item_ids[items],
-            self.scale,
-            self.timestamps,
-            self.noise_variance,
-            self.n_dropped,
-        )
+        users, user_ids = _occurring(self.users, self.user_ids)
+        items, item_ids = _occurring(self.items, self.item_ids)
+        return replace(self, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
 
     def to_frame(self) -> pl.DataFrame:
         """A polars data frame: user_id, item_id, rating and, where known, timestamp."""
@@ -196,6 +186,13 @@ class Ratings:
         if self.timestamps is not None:
             columns["timestamp"] = self.timestamps
         return pl.DataFrame(columns)
+
+
+def _occurring(indices: NDArray[np.int32], ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Indices among those ids alone that occur, and these ids; without a sort, for there may be millions."""
+    occurs = np.bincount(indices, minlength=len(ids)) > 0
+    new_index = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+    return new_index[indices], ids[occurs]
 
 
 def ratings_from(

@@ -191,7 +191,8 @@ class Dropout:
         # Sixteen random bits decide about an element: each 64-bit number that is drawn serves four.
         bits = self.rng.integers(2**64, size=-(-x.size // 4), dtype=np.uint64).view(np.uint16)
         kept = bits[: x.size].reshape(x.shape) >= round(self.rate * 2**16)
-        scale = kept * x.dtype.type(1 / (1 - self.rate))
+        scale = kept.astype(x.dtype)
+        scale *= 1 / (1 - self.rate)
         return x * scale, lambda dy: dy * scale
 
 

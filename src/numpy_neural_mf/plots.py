@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple, Protocol
 
@@ -67,7 +67,7 @@ def comparison_figure(groups: Runs) -> Figure:
     """
     data_names = list(dict.fromkeys(data for data, _ in groups))
     rows = [{model: runs for (name, model), runs in groups.items() if name == data} for data in data_names]
-    heights = [1.5 + 0.45 * max(len(models), 5) for models in rows]
+    heights = [_height(data, models) for data, models in zip(data_names, rows, strict=True)]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, data, models in zip(parts, data_names, rows, strict=True):
@@ -190,6 +190,13 @@ def _clean(axes: Axes, grid_axis: Any) -> None:
     axes.grid(axis=grid_axis, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
+
+
+def _height(data: str, models: Iterable[str]) -> float:
+    """Inches that a row needs: for its title, its axes and its models, whose names may take several lines."""
+    lines = [_wrapped(model, 24).count("\n") + 1 for model in models]
+    title = 0.2 * (_wrapped(data, 90).count("\n") + 1)
+    return title + 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * n) for n in lines))
 
 
 def _wrapped(name: str, width: int) -> str:

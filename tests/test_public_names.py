@@ -1,0 +1,114 @@
+"""What the package offers: names that exist and are documented, and an import that brings nothing unasked."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import numpy_neural_mf
+
+ROOT = Path(numpy_neural_mf.__file__).parent
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages([str(ROOT)], "numpy_neural_mf.")
+    if not module.name.endswith("__main__")
+)
+PACKAGES = ["numpy_neural_mf", *(name for name in MODULES if (ROOT.parent / name.replace(".", "/")).is_dir())]
+# Run beside the tests of the network.
+HAVE_DOCTESTS_OF_THEIR_OWN = ("numpy_neural_mf.nn.gradcheck", "numpy_neural_mf.nn.network")
+
+
+OPTIONAL = ("torch", "numba", "pandas", "pyarrow", "IPython", "pytest", "hypothesis")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_offered_exists(package):
+    module = importlib.import_module(package)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_names_are_listed_once_and_in_order(package):
+    names = importlib.import_module(package).__all__
+    # CONSTANTS, Classes, functions.
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name.islower(), name))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_class_and_function_offered_is_documented(package):
+    module = importlib.import_module(package)
+    offered = {name: getattr(module, name) for name in module.__all__}
+    documented = {
+        name: value.__doc__
+        for name, value in offered.items()
+        if inspect.isclass(value) or inspect.isfunction(value)
+    }
+    # A dataclass without docstring is given its signature as one.
+    assert [name for name, text in documented.items() if not text or text.startswith(f"{name}(")] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_class_and_function_imported_into_a_package_is_offered(package):
+    module = importlib.import_module(package)
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
+    }
+    assert public <= set(module.__all__)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_module_opens_with_a_sentence(path):
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in HAVE_DOCTESTS_OF_THEIR_OWN])
+def test_examples_in_docstrings_hold(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+ELSEWHERE = f"""
+import json, sys
+
+class Missing:
+    asked = []
+    def find_spec(self, name, path=None, target=None):
+        if name in {OPTIONAL}:
+            self.asked.append(name)
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+from numpy_neural_mf import *
+from numpy_neural_mf import __all__, cli
+ratings = simulate_ratings(n_users=20, n_items=10, n_ratings=100)
+NeuralMF(epochs=1).fit(read_ratings(ratings.to_frame()))
+print(json.dumps(dict(asked=Missing.asked, modules=list(sys.modules), names=__all__)))
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """A fresh interpreter in which no optional package is installed."""
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_package_works_without_any_optional_package(elsewhere):
+    assert elsewhere["names"] == numpy_neural_mf.__all__
+
+
+def test_importing_the_package_asks_for_no_optional_package(elsewhere):
+    assert set(elsewhere["asked"]) <= {"pandas"}  # scikit-learn does, where it is installed
+
+
+def test_importing_the_package_leaves_the_display_alone(elsewhere):
+    assert "matplotlib.pyplot" not in elsewhere["modules"]

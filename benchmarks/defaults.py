@@ -3,7 +3,7 @@
 python benchmarks/defaults.py [RATINGS] [--seeds N] [--architecture C_WIDE]
 
 For ratings, the training part of the first fold of the accuracy protocol (see accuracy.py) is split again,
-90 % to 10 %, once for each seed. Without ratings, and beside them, simulated ones with latent structure are split
+90 % to 10 %, once for each seed. Beside them, or alone, simulated ratings with latent structure are split
 80 % to 20 %, and the error is told by how much it is above the noise floor.
 """
 

@@ -23,8 +23,10 @@ ARCHITECTURES = {
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim must be at least 1, not 0"),
-        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must be positive, not \(8, 0\)"),
+        ({"embedding_dim": 0}, "embedding_dim must be a whole number, at least 1, not 0"),
+        ({"embedding_dim": 2.5}, "embedding_dim must be a whole number, at least 1, not 2.5"),
+        ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes must be whole and positive, not \(8, 0\)"),
+        ({"hidden_layer_sizes": 5}, "hidden_layer_sizes must be a sequence, not 5"),
         ({"activation": "swish"}, "activation must be one of .*relu.*, not 'swish'"),
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), not -0.1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),

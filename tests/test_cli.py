@@ -187,7 +187,7 @@ def test_help_names_every_option(command, words):
         (["compare", "ratings.csv", "--engine", "abacus"], "engine must be one of numpy"),
         (["compare", "ratings.csv", "--seeds", "0"], "seeds must be at least 1, not 0"),
         (["compare", "ratings.csv", "--folds", "1"], "n_folds must be at least 2, or 0 for random"),
-        (["compare", "ratings.csv", "--epochs", "0"], "epochs must be at least 1, not 0"),
+        (["compare", "ratings.csv", "--epochs", "0"], "at least 1, not 0"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv"], "bad.csv: expected a folder, found a file"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv/x"], "bad.csv: expected a folder, found a file"),
         (["simulate", "bad.csv/x.csv"], "bad.csv: "),

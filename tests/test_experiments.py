@@ -372,6 +372,17 @@ def test_interrupted_before_the_first_run_nothing_is_written(compare, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_error_in_the_middle_is_raised_and_the_finished_runs_are_kept(compare, tmp_path, console):
+    class Diverging(GlobalMean):
+        def fit(self, ratings, validation=None, on_progress=None):
+            raise FloatingPointError("the loss is nan")
+
+    with pytest.raises(FloatingPointError, match="the loss is nan"):
+        compare(FRAME, models={"mean": MODELS["mean"], "bad": lambda seed: Diverging()}, seeds=3)
+    assert "Interrupted: 1 of 6 runs are finished and counted." in said(console)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+
+
 # Bad input is told before anything is trained
 
 
@@ -382,7 +393,7 @@ def test_interrupted_before_the_first_run_nothing_is_written(compare, tmp_path):
         ({"n_folds": 1}, "n_folds must be at least 2, or 0 for random splits, not 1"),
         ({"n_folds": -2}, "n_folds must be at least 2"),
         ({"models": None, "engine": "abacus"}, "engine must be one of numpy.*not 'abacus'"),
-        ({"models": None, "epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"models": None, "epochs": 0}, "epochs must be .*at least 1, not 0"),
         ({"models": {}}, "must be data and models"),
     ],
 )

@@ -158,6 +158,23 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(loss):
         run(Recorder(losses=[1.0, 1.0, 1.0, 1.0, loss]))
 
 
+def test_a_validation_loss_that_is_not_finite_is_never_the_best():
+    with pytest.raises(FloatingPointError, match="the validation loss is nan in epoch 2"):
+        run(Recorder(), [1.0, math.nan, 2.0])
+
+
+def test_weights_that_blow_up_in_the_very_last_step_are_not_returned():
+    class BlowsUp(Recorder):
+        def step(self, *batch):
+            loss = super().step(*batch)
+            if self.parameters["steps"] == 9:
+                self.parameters["steps"][:] = math.inf
+            return loss
+
+    with pytest.raises(FloatingPointError, match="a parameter is inf in epoch 3"):
+        run(BlowsUp())
+
+
 def test_progress_is_told_after_every_batch():
     seen = []
     run(Recorder(losses=[1.0, 2.0, 6.0]), [0.5, 0.4, 0.3], on_progress=seen.append)

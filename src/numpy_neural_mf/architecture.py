@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +63,13 @@ class Architecture:
     rating_scale: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.hidden_layer_sizes, Iterable):
+            raise ValueError(f"hidden_layer_sizes must be a sequence, not {self.hidden_layer_sizes!r}")
         object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
-        if self.embedding_dim < 1:
-            raise ValueError(f"embedding_dim must be at least 1, not {self.embedding_dim}")
-        if any(size < 1 for size in self.hidden_layer_sizes):
-            raise ValueError(f"hidden_layer_sizes must be positive, not {self.hidden_layer_sizes}")
+        if not (isinstance(self.embedding_dim, int | np.integer) and self.embedding_dim >= 1):
+            raise ValueError(f"embedding_dim must be a whole number, at least 1, not {self.embedding_dim}")
+        if not all(isinstance(size, int | np.integer) and size >= 1 for size in self.hidden_layer_sizes):
+            raise ValueError(f"hidden_layer_sizes must be whole and positive, not {self.hidden_layer_sizes}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
         if not 0 <= self.dropout < 1:

@@ -93,17 +93,10 @@ class _BarsAndText(Bar):
         yield Text(self.text, style="cyan")
 
 
-def rich_table(frame: pl.DataFrame, title: str | None = None) -> Table:
+def rich_table(frame: pl.DataFrame) -> Table:
     """A data frame as a table for the terminal; all but the first column to the right."""
-    # As Text, since names may hold square brackets, which are markup in a str.
-    table = Table(
-        title=None if title is None else Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 0, 0, 1),
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    # Cells are Text, since names may hold square brackets, which are markup in a str.
     for name in frame.columns:
         table.add_column(Text(name), justify="left" if name == frame.columns[0] else "right", no_wrap=True)
     for row in frame.iter_rows():

@@ -131,7 +131,10 @@ class Comparison:
             yield f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted."
 
     def __rich__(self) -> Group:
-        tables = (rich_table(table, title) for title, table in self._tables())
+        # Titles stand above, since within a table they would be as narrow as it is.
+        tables = [
+            part for title, table in self._tables() for part in (Text(title, style="bold"), rich_table(table))
+        ]
         return Group(*tables, *(Text(note) for note in self._notes()))
 
     def __str__(self) -> str:
@@ -198,6 +201,8 @@ def run_experiments(
         `output_dir` cannot be written to; said before anything is trained.
     KeyboardInterrupt
         Interrupted before the first run was finished; nothing is written.
+    FloatingPointError
+        A training diverged; the runs that were finished before are written.
 
     Examples
     --------
@@ -234,6 +239,11 @@ def run_experiments(
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
+    except Exception:  # of hours of work, what is done is kept
+        if comparison.runs:
+            comparison.save(output_dir)
+            console.print(comparison)
+        raise
     comparison.save(output_dir)
     console.print(comparison)
     return comparison

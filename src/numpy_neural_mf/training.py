@@ -114,7 +114,8 @@ def train(
         for first in range(0, n, batch_size):
             rows = order[first : first + batch_size]
             engine.optimizer.learning_rate = schedule(step)
-            loss = engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
+            with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
+                loss = engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
             squares += loss * len(rows)
             step += 1
             if on_progress is not None:
@@ -125,14 +126,14 @@ def train(
                         epoch, epochs, (epoch - 1) * n + n_trained, epochs * n, squares / n_trained, latest
                     )
                 )
-        if not math.isfinite(squares):
-            raise FloatingPointError(f"the loss is {squares} in epoch {epoch}: use a lower learning rate")
+        _require_finite("the loss", squares, epoch)
         history.train_loss.append(squares / n)
         history.seconds.append(time.perf_counter() - start)
         history.best_epoch = epoch
         if validation_loss is None:
             continue
         history.validation_loss.append(validation_loss())
+        _require_finite("the validation loss", history.validation_loss[-1], epoch)
         history.best_epoch = int(np.argmin(history.validation_loss)) + 1
         if history.best_epoch == epoch:
             best = {name: value.copy() for name, value in engine.parameters.items()}
@@ -140,4 +141,11 @@ def train(
             break
     for name, value in best.items():
         engine.parameters[name][...] = value
+    for value in engine.parameters.values():  # the last step, of which no loss has told yet
+        _require_finite("a parameter", float(np.abs(value).max(initial=0.0)), epochs)
     return history
+
+
+def _require_finite(what: str, number: float, epoch: int) -> None:
+    if not math.isfinite(number):
+        raise FloatingPointError(f"{what} is {number} in epoch {epoch}: use a lower learning rate")

@@ -27,18 +27,22 @@ def fit(ratings=RATINGS, validation=None, **fields):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"epochs": 0}, "epochs must be a whole number, at least 1, not 0"),
+        ({"epochs": 2.5}, "epochs must be a whole number, at least 1, not 2.5"),
+        ({"batch_size": 0}, "batch_size must be a whole number, at least 1, not 0"),
+        ({"patience": 0}, "patience must be a whole number, at least 1, not 0"),
+        ({"optimizer": 3}, "optimizer must be one of .*adam.*, not 3"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
         ({"schedule": "linear"}, "schedule must be one of cosine, constant, not 'linear'"),
         ({"engine": "gpu"}, "engine must be one of .*numpy.*, not 'gpu'"),
-        ({"learning_rate": -0.1}, "learning_rate must not be negative, not -0.1"),
-        ({"learning_rate": float("nan")}, "learning_rate must not be negative, not nan"),
-        ({"regularization": -1.0}, "regularization must not be negative, not -1.0"),
-        ({"weight_decay": -1.0}, "weight_decay must not be negative, not -1.0"),
+        ({"learning_rate": -0.1}, "learning_rate must be finite and not negative, not -0.1"),
+        ({"learning_rate": float("inf")}, "learning_rate must be finite and not negative, not inf"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite and not negative, not nan"),
+        ({"regularization": -1.0}, "regularization must be finite and not negative, not -1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be finite and not negative, not -1.0"),
         ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), not 1.0"),
         ({"validation_fraction": -0.1}, r"validation_fraction must be in \[0, 1\), not -0.1"),
-        ({"embedding_dim": 0}, "embedding_dim must be at least 1, not 0"),
+        ({"embedding_dim": 0}, "embedding_dim must be a whole number, at least 1, not 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
         ({"activation": "swish"}, "activation must be one of .*, not 'swish'"),
     ],
@@ -160,8 +164,30 @@ def test_the_seed_decides_the_model():
 
 
 def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="use a lower learning rate"):
+    with pytest.raises(FloatingPointError, match="use a lower learning rate"):
         fit(optimizer="sgd", learning_rate=1e6, schedule="constant", epochs=5)
+
+
+def test_too_few_ratings_to_hold_one_out_are_all_trained_on():
+    model = fit(RATINGS.take([0, 1]), validation_fraction=0.05)
+    assert model.history_.validation_loss == []
+
+
+def test_validation_that_is_no_ratings_is_refused():
+    with pytest.raises(TypeError, match="expected Ratings"):
+        fit(validation=RATINGS.to_frame())
+    with pytest.raises(ValueError, match="at least one rating"):
+        fit(validation=RATINGS.take([]))
+
+
+def test_an_optimizer_that_was_used_elsewhere_starts_afresh():
+    used = Adam(0.01)
+    used.step({"intercept": np.ones(7)}, {"intercept": np.ones(7)})
+    assert (
+        fit(optimizer=used).predict(*EVERYTHING).tobytes()
+        == fit(optimizer=Adam(0.01)).predict(*EVERYTHING).tobytes()
+    )
+    assert set(used.state) == {"intercept"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

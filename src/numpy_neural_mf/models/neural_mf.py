@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -145,7 +146,9 @@ class NeuralMF(Recommender):
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
-        if validation is None and self.validation_fraction:
+        if validation is not None:
+            self._require_ratings(validation)
+        elif round(self.validation_fraction * len(ratings)) > 0:
             ratings, validation = random_split(ratings, self.validation_fraction, rng)
         ratings = self._learn_ids(ratings)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
@@ -193,7 +196,9 @@ class NeuralMF(Recommender):
     def _new_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str):
             return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate)
-        return deepcopy(self.optimizer)
+        optimizer = deepcopy(self.optimizer)
+        optimizer.state.clear()
+        return optimizer
 
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)
@@ -202,14 +207,16 @@ class NeuralMF(Recommender):
     def _check(self) -> None:
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("schedule", self.schedule, SCHEDULES)
-        if isinstance(self.optimizer, str):
+        if not isinstance(self.optimizer, Optimizer):
             _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            is_unset = name == "patience" and value is None
+            if not is_unset and not (isinstance(value, int | np.integer) and value >= 1):
+                raise ValueError(f"{name} must be a whole number, at least 1, not {value}")
         for name in ("learning_rate", "regularization", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be in [0, 1), not {self.validation_fraction}")
 
@@ -240,6 +247,6 @@ def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int
     return np.asarray(scaled * (regularization / mean_of_ratings), np.float32)
 
 
-def _check_choice(name: str, value: str, choices: Mapping[str, object]) -> None:
+def _check_choice(name: str, value: object, choices: Mapping[str, object]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

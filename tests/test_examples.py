@@ -1,0 +1,62 @@
+"""The examples run as they stand, in a folder of their own, and show what they promise."""
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.fixture
+def output_of(tmp_path, monkeypatch, capsys):
+    """Run an example in an empty working directory; what it prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(name):
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def numbers(pattern, text):
+    return [float(number) for number in re.findall(pattern, text)]
+
+
+def test_network_by_hand_has_right_derivatives_learns_and_is_as_good_as_a_linear_regression(output_of):
+    text = output_of("network_by_hand.py")
+    errors = numbers(r"relative error (\S+)", text)
+    assert len(errors) == 5
+    assert max(errors) < 1e-6
+    losses = numbers(r"mean squared error (\S+)", text)
+    assert losses == sorted(losses, reverse=True)
+    linear, network = numbers(r"R² (\S+)", text)
+    assert network > linear - 0.03
+
+
+def test_rate_and_predict_ends_between_the_noise_floor_and_the_linear_regression(output_of):
+    text = output_of("rate_and_predict.py")
+    linear, neural, floor = numbers(r"RMSE (\d\.\d+)", text)
+    assert floor < neural < linear
+    assert neural < 1.06 * floor
+    assert "user 'someone new': items 10, 20 and 30 → [" in text
+
+
+def test_compare_your_own_compares_and_writes(output_of, tmp_path):
+    text = output_of("compare_your_own.py")
+    for word in ("my ratings", "linear", "product", "deep", "lowest RMSE: 0."):
+        assert word in text
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+    assert len(list((tmp_path / "results").iterdir())) == 4
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_says_what_it_shows_and_is_read_in_a_minute(path):
+    source = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(source))
+    assert len(source.splitlines()) <= 60
+    assert f"test_{path.stem}_" in Path(__file__).read_text(encoding="utf-8")  # and is run above

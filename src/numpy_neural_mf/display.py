@@ -40,7 +40,7 @@ class ProgressBar:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._runs = self._bars.add_task("", total=n_runs)
+        self._runs = self._bars.add_task(f"run 1 of {n_runs}", total=n_runs)
         self._training = self._bars.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:

@@ -88,7 +88,7 @@ def test_first_parameters_have_the_shapes_announced(name, dtype):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_learning_starts_from_the_mean_and_small_random_weights(activation):
-    architecture = Architecture(hidden_layer_sizes=(64,), activation=activation)
+    architecture = Architecture(hidden_layer_sizes=(64, 32), activation=activation)
     parameters = architecture.initial_parameters(500, 400, 3.25, np.random.default_rng(0))
     assert parameters["intercept"] == 3.25
     for name in ("user_bias.weight", "item_bias.weight", "mlp.0.bias"):
@@ -98,6 +98,7 @@ def test_learning_starts_from_the_mean_and_small_random_weights(activation):
         assert 0 < parameters[name].std() < 0.5
     for name in ("mlp.0.weight", "mlp.1.weight"):
         assert np.abs(parameters[name]).min() > 0
+    assert not parameters["mlp.2.weight"].any()
 
 
 def test_first_parameters_follow_the_generator():

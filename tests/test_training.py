@@ -31,9 +31,9 @@ class Recorder:
         return self.losses.pop(0) if self.losses else 1.0
 
 
-def run(engine, validation_losses=None, **settings):
-    """Train, with validation losses from a list."""
-    losses = None if validation_losses is None else list(validation_losses)
+def run(engine, validation_losses=None, start=math.inf, **settings):
+    """Train, with validation losses from a list; that of the first weights is `start`."""
+    losses = None if validation_losses is None else [start, *validation_losses]
     defaults = {
         "epochs": 3, "batch_size": 100, "schedule": constant(0.1), "patience": None,
         "rng": np.random.default_rng(0),
@@ -124,6 +124,14 @@ def test_the_best_epoch_is_put_back_in_the_arrays_that_were_trained(losses, best
     assert history.validation_loss == losses
     assert held == 3 * best
     assert engine.parameters["steps"] is held
+
+
+def test_where_no_epoch_helps_the_first_weights_are_kept():
+    engine = Recorder()
+    history = run(engine, [3, 2.5, 2.2], start=2.1)
+    assert history.best_epoch == 0
+    assert engine.parameters["steps"] == 0
+    assert run(Recorder(), [3] * 5, start=2, epochs=5, patience=3).validation_loss == [3, 3, 3]
 
 
 def test_the_weights_kept_have_the_lowest_validation_loss_of_the_history():

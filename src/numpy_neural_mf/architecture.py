@@ -121,9 +121,10 @@ class Architecture:
     ) -> Parameters:
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
-        The weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
+        Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
-        near the average one.
+        near the average one. The output layer of f starts at zero, so that the first prediction is the mean,
+        nearly.
         """
         draw = default_initializer(self.activation)
         parameters: Parameters = {}
@@ -132,7 +133,11 @@ class Architecture:
                 value = np.full(shape, mean_rating)
             elif "embedding" in name:
                 value = normal(rng, shape, std=0.1)
-            elif name.startswith("mlp") and name.endswith("weight"):
+            elif (
+                name.startswith("mlp")
+                and name.endswith("weight")
+                and name != f"mlp.{self.n_layers - 1}.weight"
+            ):
                 value = draw(rng, shape)
             else:
                 value = np.zeros(shape)

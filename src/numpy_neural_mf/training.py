@@ -28,7 +28,7 @@ class History:
     seconds : list of float
         Wall time of the epoch's training, validation left out.
     best_epoch : int
-        The epoch whose weights were kept, counted from 1.
+        The epoch whose weights were kept, counted from 1; 0 if no epoch was better than the first weights.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -84,8 +84,8 @@ def train(
     ratings : Ratings
         Their indices are the rows of the engine's tables.
     validation_loss : callable or None
-        Called after each epoch. With it, the parameters of the epoch where it was lowest are kept; without
-        it, those of the last.
+        Called before the first epoch and after each. With it, the parameters for which it was lowest are
+        kept: where there is nothing to learn, the first ones. Without it, those of the last epoch.
     epochs, batch_size : int
     schedule : callable
         Step, from 0, to learning rate.
@@ -106,7 +106,8 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history = History()
-    best: Parameters = {}
+    lowest = math.inf if validation_loss is None else validation_loss()
+    best = _copy(engine.parameters) if validation_loss is not None else {}
     n, step = len(ratings), 0
     for epoch in range(1, epochs + 1):
         start, squares = time.perf_counter(), 0.0
@@ -129,14 +130,13 @@ def train(
         _require_finite("the loss", squares, epoch)
         history.train_loss.append(squares / n)
         history.seconds.append(time.perf_counter() - start)
-        history.best_epoch = epoch
         if validation_loss is None:
+            history.best_epoch = epoch
             continue
         history.validation_loss.append(validation_loss())
         _require_finite("the validation loss", history.validation_loss[-1], epoch)
-        history.best_epoch = int(np.argmin(history.validation_loss)) + 1
-        if history.best_epoch == epoch:
-            best = {name: value.copy() for name, value in engine.parameters.items()}
+        if history.validation_loss[-1] < lowest:
+            lowest, best, history.best_epoch = history.validation_loss[-1], _copy(engine.parameters), epoch
         elif patience is not None and epoch - history.best_epoch >= patience:
             break
     for name, value in best.items():
@@ -144,6 +144,10 @@ def train(
     for value in engine.parameters.values():  # the last step, of which no loss has told yet
         _require_finite("a parameter", float(np.abs(value).max(initial=0.0)), epochs)
     return history
+
+
+def _copy(parameters: Parameters) -> Parameters:
+    return {name: value.copy() for name, value in parameters.items()}
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

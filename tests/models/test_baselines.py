@@ -24,7 +24,7 @@ def test_linear_regression_is_that_of_scikit_learn(alpha):
     unknown = np.array([[10**9, PAIRS[0, 1]], [PAIRS[0, 0], 10**9], [10**9, 10**9]])
     rows = np.vstack([PAIRS, unknown])
     expected = np.clip(theirs.predict(encoder.transform(rows)), *RATINGS.scale)
-    prediction = LinearRegression(alpha).fit(RATINGS).predict(*rows.T)
+    prediction = LinearRegression([alpha]).fit(RATINGS).predict(*rows.T)
     np.testing.assert_allclose(prediction, expected, atol=2e-3)
 
 
@@ -33,8 +33,17 @@ def test_linear_regression_finds_biases_that_were_planted():
     users, items = np.indices((30, 20)).reshape(2, -1)
     b_u, b_i = rng.normal(0, 0.5, 30), rng.normal(0, 0.5, 20)
     values = 3 + b_u[users] + b_i[items]
-    model = LinearRegression(alpha=1e-3).fit(Ratings.from_columns(users, items, values, scale=(0, 6)))
+    model = LinearRegression([1e-3]).fit(Ratings.from_columns(users, items, values, scale=(0, 6)))
     np.testing.assert_allclose(model.predict(users, items), values, atol=0.01)
+
+
+def test_linear_regression_takes_the_penalty_that_predicts_best():
+    noise, biases = simulate_ratings(200, 100, 4_000, structure="none"), simulate_ratings(200, 100, 4_000)
+    assert LinearRegression().fit(noise).alpha_ == 100_000
+    assert LinearRegression().fit(biases).alpha_ < 100_000
+    assert LinearRegression([7.0]).fit(noise).alpha_ == 7.0
+    given = LinearRegression([1e-3, 1e5]).fit(noise, validation=noise)
+    assert given.alpha_ == 1e-3, "on the ratings themselves the weakest penalty is best"
 
 
 def test_one_rating_is_enough():

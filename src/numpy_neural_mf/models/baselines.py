@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
-from ..data import Ratings
+from ..data import Ratings, random_split
 from ..training import ProgressCallback
 from .base import Recommender
 
@@ -38,15 +39,23 @@ class GlobalMean(Recommender):
 class LinearRegression(Recommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 
+    The penalty is alpha times the sum of squares of all b. Without any, an item rated once would be predicted
+    by that one rating. So alpha is chosen, by the lowest error on a tenth of the ratings, held out; then all are
+    fitted.
+
     Parameters
     ----------
-    alpha : float, default 3.0
-        The penalty is alpha times the sum of squares of all b. Without any (0), an item rated once would be
-        predicted by that one rating.
+    alphas : sequence of float, default (1, 3, 10, 30, 100, 1000, 100000)
+        To choose from; one alone is taken as it is.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The one chosen.
     """
 
-    def __init__(self, alpha: float = 3.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
+        self.alphas = alphas
 
     @property
     def n_parameters_(self) -> int:
@@ -58,11 +67,25 @@ class LinearRegression(Recommender):
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Self:
-        """Solve the least squares; validation is not used."""
+        """Choose alpha and solve the least squares; `validation`, if given, is what alpha is chosen on."""
+        self._require_ratings(ratings)
+        self.alpha_ = self.alphas[0]
+        if len(self.alphas) > 1 and len(ratings) >= 10:
+            part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
+            errors = [self._error(alpha, part, held_out) for alpha in self.alphas]
+            self.alpha_ = self.alphas[int(np.argmin(errors))]
+        return self._solve(self.alpha_, ratings)
+
+    def _solve(self, alpha: float, ratings: Ratings) -> Self:
         ratings = self._learn_ids(ratings)
         one_hot = self._one_hot(ratings.users, ratings.items)
-        self.regression_ = Ridge(alpha=self.alpha, solver="sparse_cg").fit(one_hot, ratings.values)
+        self.regression_ = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
         return self
+
+    def _error(self, alpha: float, ratings: Ratings, held_out: Ratings) -> float:
+        self._solve(alpha, ratings)
+        error = self.predict(held_out.raw_users, held_out.raw_items) - held_out.values
+        return float(np.vdot(error, error))
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return np.asarray(self.regression_.predict(self._one_hot(users, items)))

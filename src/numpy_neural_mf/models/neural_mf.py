@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from ..architecture import C_WIDE, Architecture, fill_unknown
 from ..data import Ratings, random_split
@@ -25,6 +26,9 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "cosine": cosine,
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
+
+# Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
+SMALL_LAYER = 128
 
 
 class NeuralMF(Recommender):
@@ -54,8 +58,8 @@ class NeuralMF(Recommender):
     validation_fraction : float, default 0.05
         Share of the ratings held out of `fit` to tell the best epoch, whose weights are kept; 0 trains on all
         and keeps the last. Not used where `fit` is given validation ratings.
-    patience : int or None, default None
-        Stop after so many epochs without a better validation loss.
+    patience : int or None, default 10
+        Stop after so many epochs without a better validation loss; None never stops early.
     engine : str, default "numpy"
         Who computes the steps.
     random_state : int, numpy.random.Generator or None, default 0
@@ -96,7 +100,7 @@ class NeuralMF(Recommender):
         regularization: float = 0.2,
         weight_decay: float = 0.3,
         validation_fraction: float = 0.05,
-        patience: int | None = None,
+        patience: int | None = 10,
         engine: str = "numpy",
         random_state: int | np.random.Generator | None = 0,
         **fields: Any,
@@ -163,17 +167,18 @@ class NeuralMF(Recommender):
             self.weight_decay,
             dropout_rng,
         )
-        self.history_ = train(
-            self._engine,
-            ratings,
-            self._validation_loss(validation) if validation is not None else None,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            schedule=self._schedule(len(ratings)),
-            patience=self.patience,
-            rng=order_rng,
-            on_progress=on_progress,
-        )
+        with threadpool_limits(self._blas_threads(), user_api="blas"):
+            self.history_ = train(
+                self._engine,
+                ratings,
+                self._validation_loss(validation) if validation is not None else None,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                schedule=self._schedule(len(ratings)),
+                patience=self.patience,
+                rng=order_rng,
+                on_progress=on_progress,
+            )
         fill_unknown(self.parameters_)
         return self
 
@@ -199,6 +204,10 @@ class NeuralMF(Recommender):
         optimizer = deepcopy(self.optimizer)
         optimizer.state.clear()
         return optimizer
+
+    def _blas_threads(self) -> int | None:
+        """One thread for small layers: more gain nothing there, and wait for each other on a busy machine."""
+        return 1 if max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER else None
 
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)

@@ -40,8 +40,8 @@ class LinearRegression(Recommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 
     The penalty is alpha times the sum of squares of all b. Without any, an item rated once would be predicted
-    by that one rating. So alpha is chosen, by the lowest error on a tenth of the ratings, held out; then all are
-    fitted.
+    by that one rating. So alpha is chosen, by the lowest error on a tenth of the ratings, held out; then all
+    ratings are fitted.
 
     Parameters
     ----------

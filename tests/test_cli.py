@@ -93,7 +93,7 @@ def test_compare_takes_seeds_folds_and_epochs(ratings_csv):
     code, out, _ = answer("compare", "ratings.csv", "--seeds", "2", "--folds", "2", "--epochs", "3")
     assert code == 0
     assert "mean of 4 runs" in out
-    runs = json.loads(Path("comparison.json").read_text())
+    runs = json.loads(Path("comparison.json").read_text())["runs"]
     assert [(run["seed"], run["fold"]) for run in runs[::5]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert {len(run["history"]["train_loss"]) for run in runs if run["history"]} == {3}
 
@@ -106,7 +106,7 @@ def test_compare_interrupted_in_the_middle_says_so_and_exits_130(ratings_csv, mo
     code, out, _ = answer("compare", "ratings.csv", *QUICK)
     assert code == 130
     assert "Interrupted: 2 of 5 runs are finished and counted." in out
-    assert len(json.loads(Path("comparison.json").read_text())) == 2
+    assert len(json.loads(Path("comparison.json").read_text())["runs"]) == 2
 
 
 def test_compare_interrupted_before_the_first_run_says_so_and_exits_130(

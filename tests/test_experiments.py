@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from functools import partial
 
 import numpy as np
@@ -225,29 +224,43 @@ def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
 
 def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
     table = compare({"b": FRAME, "a": FRAME}, seeds=2).table()
-    assert table.columns == ["data", "model", "RMSE", "MAE", "parameters", "seconds"]
+    numbers = ["runs", "rmse", "rmse_std", "mae", "parameters", "seconds", "above_floor"]
+    assert table.columns == ["data", "model", *numbers]
     assert table["data"].to_list() == ["b", "b", "a", "a"]
     assert table["model"].to_list() == ["mean", "neural"] * 2
-    assert all(re.fullmatch(r"\d\.\d{4} ± \d\.\d{4}", value) for value in table["RMSE"])
-    assert all(re.fullmatch(r"\d\.\d{4}", value) for value in table["MAE"])
-    assert table["parameters"][0] == "1"
+    assert table["runs"].to_list() == [2] * 4
+    assert table["parameters"][0] == 1
+
+
+def test_the_table_holds_means_and_standard_deviations_of_the_runs(compare):
+    comparison = compare(FRAME, seeds=3)
+    row = comparison.table().row(1, named=True)
+    runs = comparison.groups()["ratings", "neural"]
+    assert row["rmse"] == pytest.approx(np.mean([run.rmse for run in runs]))
+    assert row["rmse_std"] == pytest.approx(np.std([run.rmse for run in runs], ddof=1))
+    assert row["mae"] == pytest.approx(np.mean([run.mae for run in runs]))
+    assert f"{row['rmse']:.4f} ± {row['rmse_std']:.4f}" in str(comparison)
+    assert f"{row['mae']:.4f}" in str(comparison)
 
 
 def test_one_run_has_no_spread(compare):
-    assert all(re.fullmatch(r"\d\.\d{4}", value) for value in compare(FRAME).table()["RMSE"])
+    comparison = compare(FRAME)
+    assert comparison.table()["rmse_std"].to_list() == [None, None]
+    assert "±" not in str(comparison)
 
 
 def test_the_distance_to_the_noise_floor_is_told_where_it_is_known(compare):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
-    column = comparison.table()["above floor"].to_list()
     known = [run.rmse / run.noise_floor - 1 for run in comparison.runs if run.data == "known"]
-    assert column == [f"{100 * np.mean(known[n::2]):.1f} %" for n in (0, 1)] + ["", ""]
+    expected = [pytest.approx(np.mean(known[n::2])) for n in (0, 1)]
+    assert comparison.table()["above_floor"].to_list() == [*expected, None, None]
     assert "above floor" in str(comparison)
+    assert f"{100 * np.mean(known[1::2]):.1f} %" in str(comparison)
 
 
 def test_without_a_noise_floor_none_is_spoken_of(compare):
     comparison = compare(FRAME)
-    assert "above floor" not in comparison.table().columns
+    assert comparison.table()["above_floor"].to_list() == [None, None]
     assert "floor" not in str(comparison)
     assert [run.noise_floor for run in comparison.runs] == [None, None]
 
@@ -328,7 +341,9 @@ def test_the_working_directory_is_the_default(compare, elsewhere):
 
 def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
-    written = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    file = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert {"python", "platform", "numpy", "numpy-neural-mf"} <= file["made_with"].keys()
+    written = file["runs"]
     assert len(written) == len(comparison.runs)
     for run, record in zip(comparison.runs, written, strict=True):
         history = record.pop("history")
@@ -338,9 +353,10 @@ def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path)
 
 def test_csv_and_markdown_hold_the_table(compare, tmp_path):
     table = compare({"with | bar": FRAME}, seeds=2).table()
-    assert pl.read_csv(tmp_path / "out" / "comparison.csv", infer_schema=False).equals(table)
+    written = pl.read_csv(tmp_path / "out" / "comparison.csv", schema=table.schema)
+    assert written.equals(table)
     lines = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "| " + " | ".join(table.columns) + " |"
+    assert lines[0] == "| data | model | RMSE | MAE | parameters | seconds |"
     assert lines[2].startswith("| with \\| bar | mean | ")
     assert len(lines) == 2 + table.height
 
@@ -363,7 +379,7 @@ def test_interrupted_in_the_middle_the_finished_runs_are_kept(compare, tmp_path,
     for text in (str(comparison), comparison._repr_html_(), said(console)):
         assert "Interrupted: 3 of 6 runs are finished and counted." in text
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
-    assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())) == 3
+    assert len(json.loads((tmp_path / "out" / "comparison.json").read_text())["runs"]) == 3
 
 
 def test_interrupted_before_the_first_run_nothing_is_written(compare, tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,17 @@ FIGURE = "comparacion_arquitecturas.png"
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 # A seed -> a model that is not fitted.
 ModelFactory = Callable[[int], Recommender]
-COLUMNS = ("data", "model", "RMSE", "MAE", "parameters", "seconds", "above floor")
+COLUMNS: dict[str, type[pl.DataType]] = {
+    "data": pl.String,
+    "model": pl.String,
+    "runs": pl.Int64,
+    "rmse": pl.Float64,
+    "rmse_std": pl.Float64,
+    "mae": pl.Float64,
+    "parameters": pl.Float64,
+    "seconds": pl.Float64,
+    "above_floor": pl.Float64,
+}
 
 
 @dataclass(frozen=True)
@@ -84,14 +96,13 @@ class Comparison:
     files: list[Path] = field(default_factory=list)
 
     def table(self) -> pl.DataFrame:
-        """A row for each data set and model: means over the runs, the RMSE with its standard deviation.
+        """A row for each data set and model, in numbers.
 
-        Columns: data, model, RMSE, MAE, parameters, seconds and, where it is known of any data, how far the
-        RMSE is above the noise floor.
+        Columns: data, model, runs; the means rmse, mae, parameters and seconds; rmse_std, the standard
+        deviation (null for one run); above_floor, the mean of rmse / noise floor - 1 (null where not known).
         """
         rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
-        frame = pl.DataFrame(rows, schema=dict.fromkeys(COLUMNS, pl.String))
-        return frame if any(run.noise_floor for run in self.runs) else frame.drop("above floor")
+        return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by (data, model), in the order in which they were made."""
@@ -102,11 +113,11 @@ class Comparison:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write figure, JSON, CSV and Markdown into a folder, each whole or not at all."""
-        folder = Path(folder)
+        folder, runs = Path(folder), [asdict(run) for run in self.runs]
         text = {
-            "comparison.json": json.dumps([asdict(run) for run in self.runs], indent=1),
+            "comparison.json": json.dumps({"made_with": _made_with(), "runs": runs}, indent=1),
             "comparison.csv": self.table().write_csv(),
-            "comparison.md": markdown_table(self.table()) + "\n",
+            "comparison.md": markdown_table(_readable(self.table())) + "\n",
         }
         for name, content in text.items():
             with replacing(folder / name) as temporary:
@@ -115,14 +126,13 @@ class Comparison:
         self.files = [folder / name for name in (FIGURE, *text)]
 
     def _tables(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Title and table of each data set."""
+        """Title and readable table of each data set."""
         for table in self.table().partition_by("data", maintain_order=True):
-            data = table["data"][0]
-            counts = [len(runs) for (name, _), runs in self.groups().items() if name == data]
+            counts = table["runs"].to_list()
             fewest, most = min(counts), max(counts)
             number = f"{most}" if fewest == most else f"{fewest} to {most}"
-            spread = f"mean of {number} runs ± one standard deviation" if most > 1 else "of one run"
-            yield f"{data}: test error, {spread}", table.drop("data")
+            spread = "of one run" if number == "1" else f"mean of {number} runs ± one standard deviation"
+            yield f"{table['data'][0]}: test error, {spread}", _readable(table).drop("data")
 
     def _notes(self) -> Iterator[str]:
         if self.files:
@@ -315,19 +325,43 @@ def _run(
     )
 
 
-def _row(data: str, model: str, runs: list[Run]) -> dict[str, str]:
+def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
+    errors = [run.rmse for run in runs]
     floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
-    return {
-        "data": data,
-        "model": model,
-        "RMSE": _mean_and_spread([run.rmse for run in runs]),
-        "MAE": f"{np.mean([run.mae for run in runs]):.4f}",
-        "parameters": f"{np.mean([run.n_parameters for run in runs]):,.0f}",
-        "seconds": f"{np.mean([run.seconds for run in runs]):.2f}",
-        "above floor": f"{100 * np.mean(floors):.1f} %" if floors else "",
+    return (
+        data,
+        model,
+        len(runs),
+        np.mean(errors),
+        np.std(errors, ddof=1) if len(errors) > 1 else None,
+        np.mean([run.mae for run in runs]),
+        np.mean([run.n_parameters for run in runs]),
+        np.mean([run.seconds for run in runs]),
+        np.mean(floors) if floors else None,
+    )
+
+
+def _readable(table: pl.DataFrame) -> pl.DataFrame:
+    """The table in words and rounded, as a person reads it."""
+    rows = [
+        {
+            "data": row["data"],
+            "model": row["model"],
+            "RMSE": f"{row['rmse']:.4f}" + ("" if row["rmse_std"] is None else f" ± {row['rmse_std']:.4f}"),
+            "MAE": f"{row['mae']:.4f}",
+            "parameters": f"{row['parameters']:,.0f}",
+            "seconds": f"{row['seconds']:.2f}",
+            "above floor": "" if row["above_floor"] is None else f"{100 * row['above_floor']:.1f} %",
+        }
+        for row in table.iter_rows(named=True)
+    ]
+    frame = pl.DataFrame(rows)
+    return frame if table["above_floor"].count() else frame.drop("above floor", strict=False)
+
+
+def _made_with() -> dict[str, str]:
+    """What it takes to make the numbers again: versions and platform."""
+    packages = ("numpy-neural-mf", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), "platform": platform.platform()} | {
+        package: version(package) for package in packages
     }
-
-
-def _mean_and_spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.4f}{spread}"

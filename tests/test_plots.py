@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from numpy_neural_mf.experiments import Run
+from numpy_neural_mf.comparison import Run
 from numpy_neural_mf.plots import COLOURS, MARKERS, comparison_figure, save_figure
 from numpy_neural_mf.training import History
 

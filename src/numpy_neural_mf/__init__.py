@@ -1,8 +1,9 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from .comparison import Comparison
 from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
-from .experiments import Comparison, run_experiments
+from .experiments import run_experiments
 from .models import GlobalMean, LinearRegression, NeuralMF
 from .nn import NeuralNetwork, check_gradients
 

@@ -1,161 +1,28 @@
-"""The comparison: several models on the same ratings over several seeds, as a table, a figure and files."""
+"""The comparison: several models on the same ratings over several seeds."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from functools import partial
-from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-from rich.console import Console, Group
+from rich.console import Console
 from rich.text import Text
 
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from .comparison import Comparison, Run
 from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings
-from .display import ProgressBar, html_table, markdown_table, rich_table
+from .display import ProgressBar
 from .evaluation import mae, rmse
-from .files import replacing, require_folder
+from .files import require_folder
 from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
-from .plots import comparison_figure, save_figure
-from .training import History
 
-FIGURE = "comparacion_arquitecturas.png"
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 # A seed -> a model that is not fitted.
 ModelFactory = Callable[[int], Recommender]
-COLUMNS: dict[str, type[pl.DataType]] = {
-    "data": pl.String,
-    "model": pl.String,
-    "runs": pl.Int64,
-    "rmse": pl.Float64,
-    "rmse_std": pl.Float64,
-    "mae": pl.Float64,
-    "parameters": pl.Float64,
-    "seconds": pl.Float64,
-    "above_floor": pl.Float64,
-}
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model trained and tested once.
-
-    Attributes
-    ----------
-    data, model : str
-    seed, fold : int
-        Fold 0 where the test ratings are a random split by the seed.
-    rmse, mae : float
-        On the test ratings, all together, unknown users and items included.
-    noise_floor : float or None
-        RMSE of the best possible predictor on the same test ratings, where it is known.
-    n_parameters : int
-    seconds : float
-        Wall time of `fit`.
-    history : History or None
-        Losses per epoch, of models that have them.
-    """
-
-    data: str
-    model: str
-    seed: int
-    fold: int
-    rmse: float
-    mae: float
-    noise_floor: float | None
-    n_parameters: int
-    seconds: float
-    history: History | None
-
-
-@dataclass
-class Comparison:
-    """What a comparison found; shows itself in a terminal and in a notebook.
-
-    Attributes
-    ----------
-    runs : list of Run
-    n_planned : int
-        Runs that were asked for; more than there are, if the comparison was interrupted.
-    files : list of Path
-        What was written.
-    """
-
-    runs: list[Run] = field(default_factory=list)
-    n_planned: int = 0
-    files: list[Path] = field(default_factory=list)
-
-    def table(self) -> pl.DataFrame:
-        """A row for each data set and model, in numbers.
-
-        Columns: data, model, runs; the means rmse, mae, parameters and seconds; rmse_std, the standard
-        deviation (null for one run); above_floor, the mean of rmse / noise floor - 1 (null where not known).
-        """
-        rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
-        return pl.DataFrame(rows, schema=COLUMNS, orient="row")
-
-    def groups(self) -> dict[tuple[str, str], list[Run]]:
-        """Runs by (data, model), in the order in which they were made."""
-        groups: dict[tuple[str, str], list[Run]] = {}
-        for run in self.runs:
-            groups.setdefault((run.data, run.model), []).append(run)
-        return groups
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write figure, JSON, CSV and Markdown into a folder, each whole or not at all."""
-        folder, runs = Path(folder), [asdict(run) for run in self.runs]
-        text = {
-            "comparison.json": json.dumps({"made_with": _made_with(), "runs": runs}, indent=1),
-            "comparison.csv": self.table().write_csv(),
-            "comparison.md": markdown_table(_readable(self.table())) + "\n",
-        }
-        for name, content in text.items():
-            with replacing(folder / name) as temporary:
-                temporary.write_text(content, encoding="utf-8")
-        save_figure(comparison_figure(self.groups()), folder / FIGURE)
-        self.files = [folder / name for name in (FIGURE, *text)]
-
-    def _tables(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        """Title and readable table of each data set."""
-        for table in self.table().partition_by("data", maintain_order=True):
-            counts = table["runs"].to_list()
-            fewest, most = min(counts), max(counts)
-            number = f"{most}" if fewest == most else f"{fewest} to {most}"
-            spread = "of one run" if number == "1" else f"mean of {number} runs ± one standard deviation"
-            yield f"{table['data'][0]}: test error, {spread}", _readable(table).drop("data")
-
-    def _notes(self) -> Iterator[str]:
-        if self.files:
-            yield "Wrote " + ", ".join(str(path) for path in self.files)
-        if len(self.runs) < self.n_planned:
-            yield f"Interrupted: {len(self.runs)} of {self.n_planned} runs are finished and counted."
-
-    def __rich__(self) -> Group:
-        # Titles stand above, since within a table they would be as narrow as it is.
-        tables = [
-            part for title, table in self._tables() for part in (Text(title, style="bold"), rich_table(table))
-        ]
-        return Group(*tables, *(Text(note) for note in self._notes()))
-
-    def __str__(self) -> str:
-        text = io.StringIO()
-        # Plain wherever it is asked for: in a notebook and under FORCE_COLOR too.
-        Console(width=120, file=text, force_terminal=False, force_jupyter=False).print(self)
-        return text.getvalue()
-
-    def _repr_html_(self) -> str:
-        tables = (html_table(table, title) for title, table in self._tables())
-        return "".join([*tables, *(f"<p>{escape(note)}</p>" for note in self._notes())])
 
 
 def run_experiments(
@@ -323,45 +190,3 @@ def _run(
         seconds=seconds,
         history=getattr(model, "history_", None),
     )
-
-
-def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
-    errors = [run.rmse for run in runs]
-    floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
-    return (
-        data,
-        model,
-        len(runs),
-        np.mean(errors),
-        np.std(errors, ddof=1) if len(errors) > 1 else None,
-        np.mean([run.mae for run in runs]),
-        np.mean([run.n_parameters for run in runs]),
-        np.mean([run.seconds for run in runs]),
-        np.mean(floors) if floors else None,
-    )
-
-
-def _readable(table: pl.DataFrame) -> pl.DataFrame:
-    """The table in words and rounded, as a person reads it."""
-    rows = [
-        {
-            "data": row["data"],
-            "model": row["model"],
-            "RMSE": f"{row['rmse']:.4f}" + ("" if row["rmse_std"] is None else f" ± {row['rmse_std']:.4f}"),
-            "MAE": f"{row['mae']:.4f}",
-            "parameters": f"{row['parameters']:,.0f}",
-            "seconds": f"{row['seconds']:.2f}",
-            "above floor": "" if row["above_floor"] is None else f"{100 * row['above_floor']:.1f} %",
-        }
-        for row in table.iter_rows(named=True)
-    ]
-    frame = pl.DataFrame(rows)
-    return frame if table["above_floor"].count() else frame.drop("above floor", strict=False)
-
-
-def _made_with() -> dict[str, str]:
-    """What it takes to make the numbers again: versions and platform."""
-    packages = ("numpy-neural-mf", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), "platform": platform.platform()} | {
-        package: version(package) for package in packages
-    }

@@ -1,11 +1,15 @@
-"""Splits share out the rows: every one once, none twice, and the ids stay."""
+"""Splits share out the rows: every one once, none twice, and nothing of the test part shows in training."""
+
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from numpy_neural_mf.data import Ratings, k_fold, random_split
+from numpy_neural_mf.data import Ratings, k_fold, leave_last_out, random_split, time_split, user_split
 
 
 def numbered(n: int) -> Ratings:
@@ -72,3 +76,167 @@ def test_a_share_that_leaves_a_part_empty_is_refused(share):
 def test_an_impossible_number_of_folds_is_refused_at_once(folds):
     with pytest.raises(ValueError, match="n_folds: expected 2 to 20"):
         k_fold(numbered(20), folds)
+
+
+# Few users and few moments, so that ties abound; the value is the row, to tell rows apart.
+@st.composite
+def dated_ratings(draw):
+    n = draw(st.integers(2, 40))
+    users = draw(arrays(np.int32, n, elements=st.integers(0, 5)))
+    times = draw(arrays(np.int64, n, elements=st.integers(-3, 3)))
+    items = np.arange(n, dtype=np.int32) * 7 % 41
+    ids = {"user_ids": 10 * np.arange(6), "item_ids": 100 + np.arange(41)}
+    return Ratings(users, items, np.arange(n, dtype=np.float32), scale=(0, 100), timestamps=times, **ids)
+
+
+SPLITS = {
+    "random": lambda ratings: random_split(ratings, 0.3, 1),
+    "k-fold": lambda ratings: next(k_fold(ratings, 2, 1)),
+    "leave last": leave_last_out,
+    "leave last three": lambda ratings: leave_last_out(ratings, 3),
+    "time": lambda ratings: time_split(ratings, 0.3),
+    "users": lambda ratings: user_split(ratings, 0.4, 1),
+}
+few = settings(max_examples=30, deadline=None)
+every_split = pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+
+
+def parts(split, ratings):
+    """Training and test part; an example that leaves one empty is no example."""
+    try:
+        return split(ratings)
+    except ValueError:
+        reject()
+
+
+@every_split
+@few
+@given(ratings=dated_ratings())
+def test_no_row_is_in_two_parts_and_none_is_lost(split, ratings):
+    train, test = parts(split, ratings)
+    assert sorted([*train.values, *test.values]) == list(ratings.values)
+
+
+@every_split
+@few
+@given(ratings=dated_ratings())
+def test_a_part_holds_rows_as_they_are(split, ratings):
+    for part in parts(split, ratings):
+        rows = part.values.astype(int)
+        for name in ("users", "items", "timestamps"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(ratings, name)[rows])
+
+
+@every_split
+@few
+@given(ratings=dated_ratings())
+def test_the_same_call_gives_the_same_split(split, ratings):
+    once, again = parts(split, ratings), split(ratings)
+    for a, b in zip(once, again, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+
+
+@every_split
+@few
+@given(ratings=dated_ratings())
+def test_training_knows_the_users_and_items_of_its_own_rows_alone(split, ratings):
+    train, _ = parts(split, ratings)
+    known = train.compact()
+    assert set(known.user_ids) == set(train.raw_users)
+    assert set(known.item_ids) == set(train.raw_items)
+    np.testing.assert_array_equal(known.raw_users, train.raw_users)
+
+
+@every_split
+@few
+@given(ratings=dated_ratings())
+def test_training_is_the_same_whatever_the_held_out_ratings_are(split, ratings):
+    train, test = parts(split, ratings)
+    changed = ratings.values.copy()
+    changed[test.values.astype(int)] = 99
+    train_again, test_again = split(replace(ratings, values=changed))
+    np.testing.assert_array_equal(train_again.values, train.values)
+    assert train_again.mean == train.mean
+    assert set(test_again.values) == {99}
+
+
+@given(ratings=dated_ratings(), n=st.integers(1, 4))
+def test_the_last_n_of_each_user_are_left_out(ratings, n):
+    last = []
+    for user in range(ratings.n_users):
+        rows = np.flatnonzero(ratings.users == user)
+        by_time = sorted(rows, key=lambda row: (ratings.timestamps[row], row))
+        last += by_time[-n:] if len(rows) > n else []
+    if not last:
+        with pytest.raises(ValueError, match=f"no user has more than {n} ratings"):
+            leave_last_out(ratings, n)
+        return
+    assert list(leave_last_out(ratings, n)[1].values) == sorted(last)
+
+
+@given(ratings=dated_ratings(), n=st.integers(1, 4))
+def test_within_a_user_no_test_rating_is_in_the_past_of_a_training_rating(ratings, n):
+    train, test = parts(lambda ratings: leave_last_out(ratings, n), ratings)
+    for user in set(test.users):
+        assert train.timestamps[train.users == user].max() <= test.timestamps[test.users == user].min()
+
+
+@given(ratings=dated_ratings(), share=st.floats(0.05, 0.95))
+def test_the_latest_share_of_all_is_left_out(ratings, share):
+    n_test = round(len(ratings) * share)
+    train, test = parts(lambda ratings: time_split(ratings, share), ratings)
+    assert train.timestamps.max() <= test.timestamps.min()
+    by_time = sorted(range(len(ratings)), key=lambda row: (ratings.timestamps[row], row))
+    assert list(test.values) == sorted(by_time[-n_test:])
+
+
+def test_of_equal_times_the_row_further_down_is_the_later_one():
+    ratings = Ratings.from_columns([1, 1, 1, 2], [1, 2, 3, 1], [1, 2, 3, 4], [5, 5, 5, 5])
+    assert list(leave_last_out(ratings)[1].values) == [3]
+    assert list(time_split(ratings, 0.5)[1].values) == [3, 4]
+
+
+@given(ratings=dated_ratings(), share=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
+def test_a_held_out_user_is_held_out_wholly(ratings, share, seed):
+    train, test = parts(lambda ratings: user_split(ratings, share, seed), ratings)
+    assert set(train.raw_users).isdisjoint(test.raw_users)
+    assert len(set(test.raw_users)) == round(len(set(ratings.users)) * share)
+
+
+@given(ratings=dated_ratings(), seed=st.integers(0, 2**32 - 1))
+def test_who_is_held_out_does_not_depend_on_the_order_of_the_rows(ratings, seed):
+    held_out = parts(lambda ratings: user_split(ratings, 0.5, seed), ratings)[1]
+    shuffled = ratings.take(np.random.default_rng(seed).permutation(len(ratings)))
+    assert set(user_split(shuffled, 0.5, seed)[1].raw_users) == set(held_out.raw_users)
+
+
+def test_only_users_with_ratings_are_held_out():
+    rest, _ = user_split(numbered(70), 0.5, 0)
+    _, test = user_split(rest, 0.5, 0)
+    assert len(set(test.raw_users)) == round(len(set(rest.raw_users)) / 2)
+
+
+def test_parts_nest_so_that_validation_lies_between_training_and_test():
+    past, test = time_split(numbered(50))
+    train, validation = time_split(past)
+    for earlier, later in pairwise((train, validation, test)):
+        assert earlier.timestamps.max() < later.timestamps.min()
+
+
+@pytest.mark.parametrize("split", [leave_last_out, time_split])
+def test_a_split_by_time_needs_times(split):
+    with pytest.raises(ValueError, match="expected timestamps"):
+        split(replace(numbered(20), timestamps=None))
+
+
+@pytest.mark.parametrize("split", [time_split, user_split])
+@pytest.mark.parametrize("share", [0, 1, float("nan"), 0.001])
+def test_a_share_that_leaves_nothing_to_judge_on_is_refused(split, share):
+    with pytest.raises(ValueError, match="test_size"):
+        split(numbered(20), share)
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_leaving_out_nothing_is_refused(n):
+    with pytest.raises(ValueError, match="n: expected at least 1"):
+        leave_last_out(numbered(20), n)

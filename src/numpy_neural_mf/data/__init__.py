@@ -4,6 +4,16 @@ from .columns import RatingsError
 from .ratings import Ratings
 from .readers import read_ratings
 from .simulate import simulate_ratings
-from .splits import k_fold, random_split
+from .splits import k_fold, leave_last_out, random_split, time_split, user_split
 
-__all__ = ["Ratings", "RatingsError", "k_fold", "random_split", "read_ratings", "simulate_ratings"]
+__all__ = [
+    "Ratings",
+    "RatingsError",
+    "k_fold",
+    "leave_last_out",
+    "random_split",
+    "read_ratings",
+    "simulate_ratings",
+    "time_split",
+    "user_split",
+]

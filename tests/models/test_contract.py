@@ -3,6 +3,8 @@
 from functools import partial
 
 import numpy as np
+import pandas
+import polars
 import pytest
 
 from numpy_neural_mf import (
@@ -182,3 +184,120 @@ def test_more_pairs_than_a_block_are_predicted_alike(fitted):
     items = np.resize(RATINGS.raw_items[:97], n)
     prediction = fitted.predict(users, items)
     np.testing.assert_allclose(prediction, np.resize(prediction[:97], n), rtol=1e-5)
+
+
+EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
+
+
+def unclipped(model):
+    """Ratings of all users and items, as the model's own pairs say."""
+    users, items = np.indices((len(model.user_ids_), len(model.item_ids_))).astype(np.int32)
+    return model._predict(users.ravel(), items.ravel()).reshape(users.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_recommended_are_the_items_of_highest_prediction(fitted, exclude_seen):
+    scores = unclipped(fitted)
+    if exclude_seen:
+        scores[RATINGS.users, RATINGS.items] = -np.inf
+    recommended = fitted.recommend(RATINGS.user_ids, n=5, exclude_seen=exclude_seen)
+    assert recommended.shape == (60, 5)
+    chosen = np.take_along_axis(scores, np.searchsorted(fitted.item_ids_, recommended.data), axis=1)
+    missing = np.ma.getmaskarray(recommended)
+    assert np.array_equal(missing.sum(axis=1), np.maximum(5 - np.isfinite(scores).sum(axis=1), 0))
+    best = -np.sort(-scores, axis=1)[:, :5]
+    np.testing.assert_allclose(chosen[~missing], best[~missing], rtol=1e-5)  # ties and rounding aside
+    assert all(len(set(row.compressed())) == row.count() for row in recommended)
+
+
+def test_recommendations_come_with_what_predict_says_of_them(fitted):
+    items, scores = fitted.recommend(RATINGS.user_ids, n=7, with_scores=True)
+    assert scores.dtype == np.float32
+    np.testing.assert_array_equal(items.mask, scores.mask)
+    np.testing.assert_array_equal(items.data, fitted.recommend(RATINGS.user_ids, n=7).data)
+    predicted = fitted.predict(RATINGS.user_ids[:, None], items.data)
+    np.testing.assert_allclose(scores.compressed(), predicted[~items.mask], rtol=1e-5)
+
+
+def test_recommendations_have_the_shape_of_the_users(fitted):
+    assert fitted.recommend(1).shape == (10,)
+    assert fitted.recommend([1, 2, 1], n=3).shape == (3, 3)
+    assert fitted.recommend([[1, 2]], 3).shape == (1, 2, 3)
+    assert fitted.recommend([], n=3).shape == (0, 3)
+    np.testing.assert_array_equal(fitted.recommend([2, 1, 2], 3)[0], fitted.recommend(2, 3))
+
+
+def test_where_fewer_items_are_left_the_rest_is_masked(fitted):
+    everything, scores = fitted.recommend(1, n=45, exclude_seen=False, with_scores=True)
+    assert everything.count() == scores.count() == 40
+    assert everything.tolist()[40:] == scores.tolist()[40:] == [None] * 5
+    assert sorted(everything.compressed()) == RATINGS.item_ids.tolist()
+    unseen = fitted.recommend(1, n=45).compressed()
+    assert set(unseen).isdisjoint(RATINGS.raw_items[RATINGS.raw_users == 1])
+
+
+def test_candidates_are_what_is_chosen_from_the_unknown_left_out(fitted):
+    chosen = fitted.recommend([1, "nobody"], n=4, exclude_seen=False, candidates=[5, 7, 7, "no item", 3])
+    assert [sorted(row.compressed()) for row in chosen] == [[3, 5, 7], [3, 5, 7]]
+    assert fitted.recommend(1, candidates=[]).count() == 0
+
+
+def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
+    recommended, scores = fitted.recommend("nobody", n=40, with_scores=True)
+    assert recommended.count() == 40
+    np.testing.assert_allclose(scores, fitted.predict("nobody", recommended.data), rtol=1e-5)
+    assert (np.diff(scores) <= 0).all()
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, "3", None])
+def test_how_many_is_a_whole_number(fitted, n):
+    for ask in (fitted.recommend, fitted.similar_items, fitted.similar_users):
+        with pytest.raises(ValueError, match="n must be a whole number, at least 1"):
+            ask(1, n)
+
+
+def test_ids_that_are_strings_come_out_as_strings(new_model):
+    model = new_model().fit(with_string_ids(RATINGS))
+    recommended = model.recommend(["u3", "nobody"], n=3)
+    assert recommended.dtype.kind == "U"
+    assert set(recommended.compressed()) <= set(model.item_ids_)
+
+
+def test_one_may_ask_which_pairs_are_known(fitted):
+    np.testing.assert_array_equal(
+        fitted.known([1, "nobody", 1, None], [2, 2, 10**9, 3]), [True, False, False, False]
+    )
+    assert fitted.known(1, 2) == np.True_
+    assert fitted.known(*EVERYTHING).shape == (60, 40)
+
+
+@pytest.mark.parametrize("library", [polars, pandas], ids=["polars", "pandas"])
+def test_columns_of_data_frames_are_ids(fitted, library):
+    frame = library.DataFrame({"user": [1, 2, 10**9], "item": [4, 5, 6]})
+    expected = fitted.predict([1, 2, 10**9], [4, 5, 6])
+    np.testing.assert_array_equal(fitted.predict(frame["user"], frame["item"]), expected)
+    np.testing.assert_array_equal(fitted.known(frame["user"], frame["item"]), [True, True, False])
+    np.testing.assert_array_equal(fitted.recommend(frame["user"]), fitted.recommend([1, 2, 10**9]))
+    strings = library.Series(["1", None])
+    np.testing.assert_array_equal(fitted.known(strings, 4), [False, False])
+
+
+def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
+    for side, ask in (("user", fitted.similar_users), ("item", fitted.similar_items)):
+        if not (isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings):
+            with pytest.raises(ValueError, match=f"has no embeddings to compare {side}s by"):
+                ask(1)
+            continue
+        ids, cosines = ask(1, n=100)
+        assert sorted(ids) == sorted({*getattr(fitted, f"{side}_ids_")} - {1})
+        assert (np.diff(cosines) <= 0).all()
+        assert np.abs(cosines).max() <= 1
+        with pytest.raises(ValueError, match=f"{side} 'x' is unknown"):
+            ask("x")
+
+
+def test_whatever_is_asked_before_fit_says_what_is_missing(new_model):
+    model = new_model()
+    for ask in (model.recommend, model.similar_items, model.similar_users, lambda u: model.known(u, 1)):
+        with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
+            ask(1)

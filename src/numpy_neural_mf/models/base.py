@@ -1,9 +1,10 @@
-"""The contract of every model: fit on ratings, predict for raw ids, known or not."""
+"""The contract of every model: fit on ratings, predict and recommend for raw ids, known or not."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.ids import index_of
 from ..training import ProgressCallback
+from .ranking import SeenItems, best_items, blocks
+from .similarity import most_similar
 
 # Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
 BLOCK = 65_536
@@ -30,6 +33,7 @@ class Recommender(ABC):
     user_ids_: NDArray[Any]
     item_ids_: NDArray[Any]
     rating_scale_: tuple[float, float]
+    _seen: SeenItems
 
     @abstractmethod
     def fit(
@@ -82,26 +86,174 @@ class Recommender(ABC):
         ValueError
             The shapes do not match.
         """
-        if not hasattr(self, "user_ids_"):
-            raise RuntimeError(f"this {type(self).__name__} is not fitted: call fit first")
+        self._require_fitted()
         u, i = np.broadcast_arrays(index_of(self.user_ids_, users), index_of(self.item_ids_, items))
         return self._predict_clipped(u.ravel(), i.ravel()).reshape(u.shape)
 
+    def known(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.bool_]:
+        """Whether training saw both the user and the item of each pair.
+
+        Parameters
+        ----------
+        users, items : array-likes of raw ids
+            As `predict` takes them.
+
+        Returns
+        -------
+        bool array of that shape
+        """
+        self._require_fitted()
+        return np.asarray((index_of(self.user_ids_, users) >= 0) & (index_of(self.item_ids_, items) >= 0))
+
+    @overload
+    def recommend(
+        self,
+        users: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        with_scores: Literal[False] = False,
+    ) -> np.ma.MaskedArray[Any, Any]: ...
+
+    @overload
+    def recommend(
+        self,
+        users: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        with_scores: Literal[True],
+    ) -> tuple[np.ma.MaskedArray[Any, Any], np.ma.MaskedArray[Any, Any]]: ...
+
+    def recommend(
+        self,
+        users: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        with_scores: bool = False,
+    ) -> Any:
+        """The items with the highest predicted ratings, best first.
+
+        Predictions are ranked before they are clipped to the scale; equal ones by the order of `item_ids_`.
+
+        Parameters
+        ----------
+        users : scalar or array-like of raw ids
+            Whoever is unknown gets what is best for the unknown: what everybody likes.
+        n : int, default 10
+        exclude_seen : bool, default True
+            Leave out what the user rated in the ratings given to `fit`.
+        candidates : array-like of raw ids, optional
+            Items to choose from, by default all; the unknown among them are left out.
+        with_scores : bool, default False
+            Return the predicted ratings, too.
+
+        Returns
+        -------
+        items : masked array of raw ids, of shape (*users.shape, n)
+            Masked where fewer than n items are left; ``.tolist()`` has None there.
+        scores : masked float32 array of that shape
+            What `predict` says of them. With `with_scores` only.
+        """
+        self._require_fitted()
+        _require_count(n)
+        wanted = index_of(self.user_ids_, users)
+        items = np.arange(len(self.item_ids_), dtype=np.int32)
+        if candidates is not None:
+            items = np.unique(index_of(self.item_ids_, candidates))
+            items = items[items >= 0]
+        best, scores = best_items(
+            self._scorer(items), wanted.ravel(), items, int(n), self._seen if exclude_seen else None
+        )
+        shape, missing = (*wanted.shape, int(n)), best < 0
+        chosen = np.ma.MaskedArray(self.item_ids_[best], missing).reshape(shape)
+        if not with_scores:
+            return chosen
+        return chosen, np.ma.MaskedArray(np.clip(scores, *self.rating_scale_), missing).reshape(shape)
+
+    def similar_items(self, item: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The items whose embeddings point most in the direction of that of `item`.
+
+        Parameters
+        ----------
+        item : raw id
+        n : int, default 10
+
+        Returns
+        -------
+        ids, cosines : arrays of shape (n,)
+            Most similar first, without `item`; shorter where there are fewer others.
+
+        Raises
+        ------
+        ValueError
+            The item is unknown, or the model has no embeddings.
+        """
+        return self._similar("item", item, n)
+
+    def similar_users(self, user: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The users whose embeddings point most in the direction of that of `user`: see `similar_items`."""
+        return self._similar("user", user, n)
+
+    def _similar(self, side: str, raw: Any, n: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        self._require_fitted()
+        _require_count(n)
+        ids = self.user_ids_ if side == "user" else self.item_ids_
+        table = self._embeddings(side)
+        if table is None:
+            raise ValueError(f"this {type(self).__name__} has no embeddings to compare {side}s by")
+        row = index_of(ids, [raw])[0]
+        if row < 0:
+            raise ValueError(f"{side} {raw!r} is unknown: it has no rating among those given to fit")
+        rows, cosines = most_similar(table, row, n)
+        return ids[rows], cosines
+
     def _predict_clipped(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Ratings of indexed pairs, shape (n,), block by block."""
-        prediction = np.empty(len(users), np.float32)
-        for first in range(0, len(users), BLOCK):
-            block = slice(first, first + BLOCK)
-            prediction[block] = self._predict(users[block], items[block])
+        prediction = self._predict_blocks(users, items)
         return np.clip(prediction, *self.rating_scale_, out=prediction)
 
+    def _predict_blocks(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Ratings of indexed pairs, shape (n,), not clipped, block by block."""
+        prediction = np.empty(len(users), np.float32)
+        for block in blocks(len(users), BLOCK):
+            prediction[block] = self._predict(users[block], items[block])
+        return prediction
+
+    def _scorer(self, items: NDArray[np.int32]) -> Callable[[NDArray[np.int32]], NDArray[np.floating[Any]]]:
+        """A function of users, shape (m,), to the ratings of `items`, shape (m, n), not clipped."""
+
+        def score(users: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
+            u, i = np.repeat(users, len(items)), np.tile(items, len(users))
+            return self._predict_blocks(u, i).reshape(len(users), len(items))
+
+        return score
+
+    def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
+        """One row for each "user" or "item", where the model has such."""
+        return None
+
     def _learn_ids(self, ratings: Ratings) -> Ratings:
-        """Take note of ids and scale; the ratings with only those users and items that occur."""
+        """Take note of ids, scale and who rated what; the ratings with only those ids that occur."""
         self._require_ratings(ratings)
         ratings = ratings.compact()
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
         self.rating_scale_ = ratings.scale
+        self._learn_seen(ratings)
         return ratings
+
+    def _learn_seen(self, ratings: Ratings) -> None:
+        """Take note of who rated what, among the ids that are known."""
+        users = index_of(self.user_ids_, ratings.user_ids)[ratings.users]
+        items = index_of(self.item_ids_, ratings.item_ids)[ratings.items]
+        self._seen = SeenItems.of(users, items, len(self.user_ids_), len(self.item_ids_))
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "user_ids_"):
+            raise RuntimeError(f"this {type(self).__name__} is not fitted: call fit first")
 
     @staticmethod
     def _require_ratings(ratings: Ratings) -> None:
@@ -109,3 +261,8 @@ class Recommender(ABC):
             raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
         if not len(ratings):
             raise ValueError("expected at least one rating to learn from, found none")
+
+
+def _require_count(n: int) -> None:
+    if not (isinstance(n, int | np.integer) and n >= 1):
+        raise ValueError(f"n must be a whole number, at least 1, not {n!r}")

@@ -52,6 +52,10 @@ class LinearRegression(Recommender):
     ----------
     alpha_ : float
         The one chosen.
+    intercept_ : float
+        μ.
+    user_bias_, item_bias_ : float arrays of shape (n_users + 1,), (n_items + 1,)
+        b_u and b_i; the last is zero and stands for whoever is unknown.
     """
 
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
@@ -78,8 +82,14 @@ class LinearRegression(Recommender):
 
     def _solve(self, alpha: float, ratings: Ratings) -> Self:
         ratings = self._learn_ids(ratings)
-        one_hot = self._one_hot(ratings.users, ratings.items)
-        self.regression_ = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
+        n_users, n_items = len(self.user_ids_), len(self.item_ids_)
+        columns = np.stack([ratings.users, ratings.items + np.int32(n_users)], axis=1).ravel()
+        ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
+        one_hot = csr_array((ones, columns, ends), shape=(len(ratings), n_users + n_items))
+        ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
+        self.intercept_ = float(ridge.intercept_)
+        self.user_bias_ = np.append(ridge.coef_[:n_users], ridge.coef_.dtype.type(0))
+        self.item_bias_ = np.append(ridge.coef_[n_users:], ridge.coef_.dtype.type(0))
         return self
 
     def _error(self, alpha: float, ratings: Ratings, held_out: Ratings) -> float:
@@ -88,13 +98,4 @@ class LinearRegression(Recommender):
         return float(np.vdot(error, error))
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        return np.asarray(self.regression_.predict(self._one_hot(users, items)))
-
-    def _one_hot(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> csr_array:
-        """(n, n_users + n_items), two ones a row; an unknown user or item has none."""
-        n, n_users, n_items = len(users), len(self.user_ids_), len(self.item_ids_)
-        columns = np.stack([users, items + np.int32(n_users)], axis=1).ravel()
-        known = np.stack([users >= 0, items >= 0], axis=1).ravel()
-        ends = np.concatenate([[0], np.cumsum(known)[1::2]])
-        ones = np.ones(ends[-1], np.float32)
-        return csr_array((ones, columns[known], ends), shape=(n, n_users + n_items))
+        return np.asarray(self.intercept_ + self.user_bias_[users] + self.item_bias_[items])

@@ -20,6 +20,7 @@ from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
 from ..training import ProgressCallback, train
 from .base import Recommender
+from .scoring import Scorer, item_scorer
 
 # Learning rate and number of steps -> schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
@@ -148,6 +149,7 @@ class NeuralMF(Recommender):
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
         """
+        given = ratings
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
         if validation is not None:
@@ -155,6 +157,7 @@ class NeuralMF(Recommender):
         elif round(self.validation_fraction * len(ratings)) > 0:
             ratings, validation = random_split(ratings, self.validation_fraction, rng)
         ratings = self._learn_ids(ratings)
+        self._learn_seen(given)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         self.parameters_ = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng)
@@ -186,6 +189,14 @@ class NeuralMF(Recommender):
         u = np.where(users < 0, len(self.user_ids_), users)
         i = np.where(items < 0, len(self.item_ids_), items)
         return self._engine.predict(u, i)
+
+    def _scorer(self, items: NDArray[np.int32]) -> Scorer:
+        score = item_scorer(self.architecture, self.parameters_, items)
+        return lambda users: score(np.where(users < 0, len(self.user_ids_), users))
+
+    def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
+        table = self.parameters_.get(f"{side}_embedding.weight")
+        return None if table is None else table[:-1]
 
     def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
         users = index_of(self.user_ids_, validation.raw_users)

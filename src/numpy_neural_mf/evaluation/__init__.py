@@ -1,5 +1,54 @@
-"""How good predictions are: pure functions of numbers."""
+"""How good predictions and recommended lists are: pure functions of numbers and ids; it knows no model."""
 
-from .metrics import mae, rmse
+from .beyond_accuracy import catalogue_coverage, gini, novelty
+from .held_out import (
+    Errors,
+    Evaluation,
+    RankingQuality,
+    RatingErrors,
+    evaluate,
+    evaluate_ranking,
+    evaluate_ratings,
+    relevance_threshold,
+    warm_rows,
+)
+from .metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
+from .ranking import (
+    average_precision_at_k,
+    hit_rate_at_k,
+    mean_over_users,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+    reciprocal_rank_at_k,
+)
 
-__all__ = ["mae", "rmse"]
+__all__ = [
+    "Calibration",
+    "Errors",
+    "Evaluation",
+    "RankingQuality",
+    "RatingErrors",
+    "average_precision_at_k",
+    "calibration",
+    "catalogue_coverage",
+    "evaluate",
+    "evaluate_ranking",
+    "evaluate_ratings",
+    "fcp",
+    "gini",
+    "hit_rate_at_k",
+    "mae",
+    "mae_per_user",
+    "mean_over_users",
+    "ndcg_at_k",
+    "novelty",
+    "precision_at_k",
+    "r2",
+    "recall_at_k",
+    "reciprocal_rank_at_k",
+    "relevance_threshold",
+    "rmse",
+    "rmse_per_user",
+    "warm_rows",
+]

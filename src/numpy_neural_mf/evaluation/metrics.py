@@ -1,9 +1,17 @@
-"""Errors of predicted ratings, over all ratings together: not a mean of means over users."""
+"""How far predicted ratings are from real ones: pure functions of two columns of numbers.
+
+All are taken over all ratings together. `rmse_per_user` and its like answer another question, how well the
+average user is served: a mean of them is not the RMSE.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+Numbers = NDArray[np.float64]
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
@@ -30,8 +38,114 @@ def mae(prediction: ArrayLike, rating: ArrayLike) -> float:
     return float(np.mean(np.abs(_errors(prediction, rating))))
 
 
-def _errors(prediction: ArrayLike, rating: ArrayLike) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
+    """Coefficient of determination, 1 - Σ(r - r̂)² / Σ(r - r̄)²; r̄ is the mean of the ratings given here.
+
+    1 is perfect, 0 as good as that mean, which is known only afterwards. NaN where all ratings are equal, for
+    then there is nothing to determine. Parameters and errors as those of `rmse`.
+    """
+    error, actual = _errors(prediction, rating), np.asarray(rating, np.float64)
+    if actual.min() == actual.max():
+        return float("nan")
+    return float(1 - np.sum(error**2) / np.sum((actual - actual.mean()) ** 2))
+
+
+def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
+    """Fraction of concordant pairs: how often the item that a user rated higher is predicted higher.
+
+    Over all users, of the pairs of ratings of one user with r_i > r_j, the share with r̂_i > r̂_j:
+
+        FCP = n_c / (n_c + n_d),   n_c = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui > r̂_uj}|,
+                                   n_d = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui ≤ r̂_uj}|.
+
+    Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant: the paper leaves
+    them open, Surprise counts them so too, and a constant prediction gets 0. NaN where there is no pair.
+    The time grows with the number of ratings times the number of distinct ones.
+
+    Koren and Sill, "OrdRec: an ordinal model for predicting personalized item rating distributions",
+    RecSys 2011.
+
+    Parameters
+    ----------
+    prediction, rating : array-likes of shape (n,)
+    users : array-like of shape (n,)
+        Whose rating it is: ids or indices.
+    """
+    _errors(prediction, rating)
+    predicted, actual = np.asarray(prediction), np.asarray(rating)
+    user = _user_codes(users, len(actual))
+    order = np.lexsort((predicted, user))
+    user, predicted, actual = user[order], predicted[order], actual[order]
+
+    starts = np.append(True, user[1:] != user[:-1])
+    new = starts | np.append(True, predicted[1:] != predicted[:-1])
+    row = np.arange(len(user))
+    first_of_user = np.maximum.accumulate(np.where(starts, row, 0))
+    first_of_tie = np.maximum.accumulate(np.where(new, row, 0))
+
+    concordant = pairs = 0
+    n_of_user = np.bincount(user)[user]
+    for value in np.unique(actual):
+        # Ratings below value in the rows before each row, and one more entry for the end.
+        n_lower = np.append(0, np.cumsum(actual < value))
+        this = actual == value
+        at_start = n_lower[first_of_user[this]]
+        concordant += int(np.sum(n_lower[first_of_tie[this]] - at_start))
+        pairs += int(np.sum(n_lower[first_of_user[this] + n_of_user[this]] - at_start))
+    return concordant / pairs if pairs else float("nan")
+
+
+def rmse_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
+    """RMSE of each user with ratings, in the order of the sorted ids; shape (number of distinct users,)."""
+    return np.sqrt(_mean_per_user(_errors(prediction, rating) ** 2, users))
+
+
+def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
+    """Mean absolute error of each user with ratings, in the order of the sorted ids."""
+    return _mean_per_user(np.abs(_errors(prediction, rating)), users)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What is predicted, on average, where a rating was given: the mean of r̂ for each value of r.
+
+    Attributes
+    ----------
+    rating : float64 array of shape (n_values,)
+        The distinct ratings, ascending.
+    n : int64 array of shape (n_values,)
+        How often each was given.
+    mean_prediction : float64 array of shape (n_values,)
+        Predictions of the mean of what can be known lie nearer to the middle than the ratings.
+    """
+
+    rating: Numbers
+    n: NDArray[np.int64]
+    mean_prediction: Numbers
+
+
+def calibration(prediction: ArrayLike, rating: ArrayLike) -> Calibration:
+    """Mean prediction by rating; parameters and errors as those of `rmse`."""
+    _errors(prediction, rating)
+    values, code, n = np.unique(np.asarray(rating, np.float64), return_inverse=True, return_counts=True)
+    total = np.bincount(code, np.asarray(prediction, np.float64))
+    return Calibration(values, n.astype(np.int64), total / n)
+
+
+def _errors(prediction: ArrayLike, rating: ArrayLike) -> Numbers:
     predicted, actual = np.asarray(prediction, np.float64), np.asarray(rating, np.float64)
     if predicted.shape != actual.shape or not predicted.size:
         raise ValueError(f"expected equal, non-empty shapes, found {predicted.shape} and {actual.shape}")
     return predicted - actual
+
+
+def _user_codes(users: ArrayLike, n: int) -> NDArray[np.intp]:
+    """Users as 0, 1, … in the order of their ids, shape (n,)."""
+    if np.shape(users) != (n,):
+        raise ValueError(f"users: expected one for each of {n} ratings, found shape {np.shape(users)}")
+    return np.unique(users, return_inverse=True)[1]
+
+
+def _mean_per_user(numbers: Numbers, users: ArrayLike) -> Numbers:
+    code = _user_codes(users, len(numbers))
+    return np.asarray(np.bincount(code, numbers) / np.bincount(code))

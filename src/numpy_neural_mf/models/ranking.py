@@ -6,19 +6,20 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import cache
+from itertools import chain, islice
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 IntArray = NDArray[np.int32]
 Scores = NDArray[np.floating[Any]]
 
-# Scores held at a time by each thread (32 MB and what it takes to rank them), at least one row of them.
-BLOCK = 2**21
+# Scores held at a time by each thread (4 MB and what it takes to rank them), at least one row of them.
+BLOCK = 2**20
 
 # Items whose highest score stands for them all where a bound on the best is sought.
 GROUP = 64
@@ -145,11 +146,21 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
 def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
     """Each part, on all processors: a thread for each, and BLAS, which would be in their way, with one."""
     first_two = list(islice(parts, 2))
-    if len(first_two) < 2:
-        for part in first_two:
-            work(part)
-        return
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(work, [*first_two, *parts]):
-            pass
+    with _thread_pools().limit(limits=1, user_api="blas"):
+        if len(first_two) < 2:
+            for part in first_two:
+                work(part)
+            return
+        with ThreadPoolExecutor(_n_processors()) as pool:
+            for _ in pool.map(work, chain(first_two, parts)):
+                pass
+
+
+def _n_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Found once: the search takes longer than to recommend to one user."""
+    return ThreadpoolController()

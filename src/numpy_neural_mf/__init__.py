@@ -4,7 +4,7 @@ from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .comparison import Comparison
 from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
 from .experiments import run_experiments
-from .models import GlobalMean, LinearRegression, NeuralMF
+from .models import GlobalMean, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
 
 __all__ = [
@@ -15,12 +15,14 @@ __all__ = [
     "Comparison",
     "GlobalMean",
     "LinearRegression",
+    "ModelFileError",
     "NeuralMF",
     "NeuralNetwork",
     "Ratings",
     "RatingsError",
     "check_gradients",
     "k_fold",
+    "load_model",
     "random_split",
     "read_ratings",
     "run_experiments",

@@ -38,6 +38,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
+        if temporary.is_file():
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # else a failing machine could keep the new name of an empty file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

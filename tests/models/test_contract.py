@@ -16,6 +16,7 @@ from numpy_neural_mf import (
     LinearRegression,
     NeuralMF,
     Ratings,
+    load_model,
     random_split,
     simulate_ratings,
 )
@@ -301,3 +302,17 @@ def test_whatever_is_asked_before_fit_says_what_is_missing(new_model):
     for ask in (model.recommend, model.similar_items, model.similar_users, lambda u: model.known(u, 1)):
         with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
             ask(1)
+
+
+def test_a_model_saved_and_loaded_is_the_same_bit_for_bit(fitted, tmp_path):
+    fitted.save(tmp_path / "deep" / "model.safetensors")
+    loaded = load_model(str(tmp_path / "deep" / "model.safetensors"))
+    assert type(loaded) is type(fitted)
+    for name in ("user_ids_", "item_ids_", "rating_scale_", "n_parameters_"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(fitted, name))
+    strangers = ["nobody", 1], [1, "nothing"]
+    for pairs in (EVERYTHING, strangers):
+        assert loaded.predict(*pairs).tobytes() == fitted.predict(*pairs).tobytes()
+    for exclude_seen in (True, False):
+        ours, theirs = (m.recommend([1, 2, "nobody"], exclude_seen=exclude_seen) for m in (loaded, fitted))
+        assert ours.tolist() == theirs.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Self, overload
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.ids import index_of
 from ..training import ProgressCallback
+from .model_file import Tensors, encoded_ids, write
 from .ranking import SeenItems, best_items, blocks
 from .similarity import most_similar
 
@@ -199,6 +201,36 @@ class Recommender(ABC):
         """The users whose embeddings point most in the direction of that of `user`: see `similar_items`."""
         return self._similar("user", user, n)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
+
+        The file is replaced when the new one is whole; folders are made as needed.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.safetensors``.
+
+        Raises
+        ------
+        RuntimeError
+            The model is not fitted.
+        """
+        self._require_fitted()
+        description = {
+            "model": type(self).__name__,
+            "rating_scale": [float(bound) for bound in self.rating_scale_],
+            "settings": self._settings(),
+            "summary": self._summary(),
+        }
+        tensors = {
+            "user_ids": encoded_ids(self.user_ids_),
+            "item_ids": encoded_ids(self.item_ids_),
+            "seen.items": self._seen.items,
+            "seen.offsets": self._seen.offsets,
+        }
+        write(path, description, tensors | self._learned())
+
     def _similar(self, side: str, raw: Any, n: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         self._require_fitted()
         _require_count(n)
@@ -235,6 +267,31 @@ class Recommender(ABC):
     def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
         """One row for each "user" or "item", where the model has such."""
         return None
+
+    def _settings(self) -> dict[str, Any]:
+        """What `_from_settings` makes the model anew from, as JSON has it."""
+        raise TypeError(f"{type(self).__name__} has no way to be saved")
+
+    @classmethod
+    def _from_settings(cls, **settings: Any) -> Self:
+        """The model before `fit`."""
+        return cls(**settings)
+
+    def _summary(self) -> dict[str, Any]:
+        """What else there is to know of the training, as JSON has it."""
+        return {}
+
+    def _learned(self) -> Tensors:
+        """What was learned, by name."""
+        return {}
+
+    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        """Dtype and shape of what is learned, given settings and ids."""
+        return {}
+
+    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        """Take up what `_learned`, whose names, dtypes and shapes have been checked, and `_summary` said."""
+        raise NotImplementedError
 
     def _learn_ids(self, ratings: Ratings) -> Ratings:
         """Take note of ids, scale and who rated what; the ratings with only those ids that occur."""

@@ -13,6 +13,7 @@ from sklearn.linear_model import Ridge
 from ..data import Ratings, random_split
 from ..training import ProgressCallback
 from .base import Recommender
+from .model_file import Tensors
 
 
 class GlobalMean(Recommender):
@@ -35,6 +36,18 @@ class GlobalMean(Recommender):
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return np.full(len(users), self.mean_)
 
+    def _settings(self) -> dict[str, Any]:
+        return {}
+
+    def _learned(self) -> Tensors:
+        return {"mean": np.array([self.mean_])}
+
+    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        return {"mean": (np.float64, (1,))}
+
+    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        self.mean_ = float(learned["mean"][0])
+
 
 class LinearRegression(Recommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
@@ -54,7 +67,7 @@ class LinearRegression(Recommender):
         The one chosen.
     intercept_ : float
         μ.
-    user_bias_, item_bias_ : float arrays of shape (n_users + 1,), (n_items + 1,)
+    user_bias_, item_bias_ : float64 arrays of shape (n_users + 1,), (n_items + 1,)
         b_u and b_i; the last is zero and stands for whoever is unknown.
     """
 
@@ -88,8 +101,8 @@ class LinearRegression(Recommender):
         one_hot = csr_array((ones, columns, ends), shape=(len(ratings), n_users + n_items))
         ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
         self.intercept_ = float(ridge.intercept_)
-        self.user_bias_ = np.append(ridge.coef_[:n_users], ridge.coef_.dtype.type(0))
-        self.item_bias_ = np.append(ridge.coef_[n_users:], ridge.coef_.dtype.type(0))
+        self.user_bias_ = np.append(ridge.coef_[:n_users], 0.0).astype(np.float64)
+        self.item_bias_ = np.append(ridge.coef_[n_users:], 0.0).astype(np.float64)
         return self
 
     def _error(self, alpha: float, ratings: Ratings, held_out: Ratings) -> float:
@@ -99,3 +112,30 @@ class LinearRegression(Recommender):
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return np.asarray(self.intercept_ + self.user_bias_[users] + self.item_bias_[items])
+
+    def _settings(self) -> dict[str, Any]:
+        return {"alphas": [float(alpha) for alpha in self.alphas]}
+
+    def _summary(self) -> dict[str, Any]:
+        return {"alpha": float(self.alpha_)}
+
+    def _learned(self) -> Tensors:
+        return {
+            "intercept": np.array([self.intercept_]),
+            "user_bias": self.user_bias_,
+            "item_bias": self.item_bias_,
+        }
+
+    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        return {
+            "intercept": (np.float64, (1,)),
+            "user_bias": (np.float64, (len(self.user_ids_) + 1,)),
+            "item_bias": (np.float64, (len(self.item_ids_) + 1,)),
+        }
+
+    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        self.intercept_ = float(learned["intercept"][0])
+        self.user_bias_, self.item_bias_ = learned["user_bias"], learned["item_bias"]
+        if set(summary) != {"alpha"} or not isinstance(summary["alpha"], float):
+            raise ValueError(f"expected alpha, found {summary}")
+        self.alpha_ = summary["alpha"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +15,12 @@ from threadpoolctl import threadpool_limits
 from ..architecture import C_WIDE, Architecture, fill_unknown
 from ..data import Ratings, random_split
 from ..data.ids import index_of
-from ..engines import ENGINES
+from ..engines import ENGINES, Engine
 from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
-from ..training import ProgressCallback, train
+from ..training import History, ProgressCallback, train
 from .base import Recommender
+from .model_file import Tensors
 from .scoring import Scorer, item_scorer
 
 # Learning rate and number of steps -> schedule.
@@ -30,6 +31,12 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
+
+# Settings that a file holds as they are; a generator as random_state is not kept.
+PLAIN_SETTINGS = (
+    "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
+    "validation_fraction", "patience", "engine", "random_state",
+)  # fmt: skip
 
 
 class NeuralMF(Recommender):
@@ -161,13 +168,9 @@ class NeuralMF(Recommender):
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         self.parameters_ = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng)
-        self._engine = ENGINES[self.engine](
-            self.architecture,
-            self.parameters_,
-            self._new_optimizer(),
+        self._engine = self._new_engine(
             frequency_scaled(self.regularization, ratings.users, n_users),
             frequency_scaled(self.regularization, ratings.items, n_items),
-            self.weight_decay,
             dropout_rng,
         )
         with threadpool_limits(self._blas_threads(), user_api="blas"):
@@ -198,6 +201,48 @@ class NeuralMF(Recommender):
         table = self.parameters_.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
 
+    def _settings(self) -> dict[str, Any]:
+        optimizer: Any = self.optimizer
+        if isinstance(optimizer, Optimizer):
+            given = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
+            optimizer = {"name": type(optimizer).__name__.lower()} | given
+            if OPTIMIZERS.get(optimizer["name"]) is not type(self.optimizer):
+                raise TypeError(f"{type(self.optimizer).__name__}, an optimizer of your own, cannot be saved")
+        plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
+        if isinstance(self.random_state, np.random.Generator):
+            plain["random_state"] = None
+        return {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
+
+    @classmethod
+    def _from_settings(cls, **settings: Any) -> Self:
+        architecture, optimizer = settings.pop("architecture"), settings.pop("optimizer")
+        if set(settings) != set(PLAIN_SETTINGS):
+            raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
+        if architecture["rating_scale"] is not None:
+            architecture["rating_scale"] = tuple(architecture["rating_scale"])
+        if isinstance(optimizer, dict):
+            optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
+        return cls(Architecture(**architecture), optimizer=optimizer, **settings)
+
+    def _summary(self) -> dict[str, Any]:
+        return asdict(self.history_)
+
+    def _learned(self) -> Tensors:
+        return dict(self.parameters_)
+
+    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        shapes = self.architecture.parameter_shapes(len(self.user_ids_), len(self.item_ids_))
+        return {name: (np.float32, shape) for name, shape in shapes.items()}
+
+    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        self.parameters_ = learned
+        self.history_ = History(**summary)
+        for name, value in summary.items():
+            if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
+                raise ValueError(f"{name}: expected numbers, found {value}")
+        n_users, n_items = len(self.user_ids_), len(self.item_ids_)
+        self._engine = self._new_engine(np.zeros(n_users + 1, np.float32), np.zeros(n_items + 1, np.float32))
+
     def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
         users = index_of(self.user_ids_, validation.raw_users)
         items = index_of(self.item_ids_, validation.raw_items)
@@ -208,6 +253,22 @@ class NeuralMF(Recommender):
             return float(np.vdot(error, error)) / len(error)
 
         return loss
+
+    def _new_engine(
+        self,
+        user_penalty: NDArray[np.float32],
+        item_penalty: NDArray[np.float32],
+        dropout_rng: np.random.Generator | None = None,
+    ) -> Engine:
+        return ENGINES[self.engine](
+            self.architecture,
+            self.parameters_,
+            self._new_optimizer(),
+            user_penalty,
+            item_penalty,
+            self.weight_decay,
+            dropout_rng,
+        )
 
     def _new_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str):

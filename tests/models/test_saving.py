@@ -1,0 +1,292 @@
+"""Models on disk: whole or refused with one clear error, and never anything executed."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from numpy_neural_mf import (
+    Architecture,
+    GlobalMean,
+    LinearRegression,
+    ModelFileError,
+    NeuralMF,
+    Ratings,
+    load_model,
+    simulate_ratings,
+)
+from numpy_neural_mf.models import Recommender, model_file
+from numpy_neural_mf.nn import Adam
+
+RATINGS = simulate_ratings(n_users=30, n_items=20, n_ratings=300, random_state=1)
+MODEL = NeuralMF(Architecture(4, (6,)), epochs=1, batch_size=64).fit(RATINGS)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "model.safetensors"
+    MODEL.save(path)
+    return path
+
+
+def forge(path, change):
+    """Change the description or the arrays, as someone would who knows how the digest is made."""
+    description, tensors = model_file.read(path)
+    change(description, tensors)
+    model_file.write(path, description, tensors)
+
+
+def assert_refused(path, message=None):
+    with pytest.raises(ModelFileError, match=message) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(str(path)), "the error names the file"
+    assert isinstance(caught.value, ValueError)
+
+
+def test_history_settings_and_scale_come_back(path):
+    model = load_model(path)
+    assert model.history_ == MODEL.history_
+    assert model.architecture == MODEL.architecture
+    assert model.rating_scale_ == MODEL.rating_scale_
+    assert model._settings() == MODEL._settings()
+    assert all(value.flags.writeable for value in model.parameters_.values())
+
+
+def test_a_loaded_model_learns_as_the_one_that_was_saved(path):
+    again, expected = load_model(path).fit(RATINGS), NeuralMF(Architecture(4, (6,)), epochs=1, batch_size=64)
+    everything = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
+    assert again.predict(*everything).tobytes() == expected.fit(RATINGS).predict(*everything).tobytes()
+
+
+def test_an_optimizer_comes_back_and_a_generator_does_not(tmp_path):
+    model = NeuralMF(epochs=1, optimizer=Adam(0.02, beta1=0.8), random_state=np.random.default_rng(0))
+    model.fit(RATINGS).save(tmp_path / "m")
+    assert load_model(tmp_path / "m").optimizer == Adam(0.02, beta1=0.8)
+    assert load_model(tmp_path / "m").random_state is None
+
+
+def test_settings_may_be_numpy_numbers(tmp_path):
+    model = NeuralMF(
+        embedding_dim=np.int64(4),
+        epochs=np.int64(1),
+        learning_rate=np.float64(0.01),
+        rating_scale=(np.int64(1), 5),
+    )
+    model.fit(RATINGS).save(tmp_path / "m")
+    assert load_model(tmp_path / "m")._settings() == model._settings()
+
+
+def test_ids_of_any_script_and_length_come_back(tmp_path):
+    users = ["a", "Łucja", "李", "🎬" * 20]
+    GlobalMean().fit(Ratings.from_columns(users, range(-3, 1), [1.0] * 4, scale=(1, 5))).save(tmp_path / "m")
+    assert load_model(tmp_path / "m").user_ids_.tolist() == sorted(users)
+    assert load_model(tmp_path / "m").item_ids_.tolist() == [*range(-3, 1)]
+
+
+def test_a_model_that_is_not_fitted_or_of_ones_own_cannot_be_saved(tmp_path):
+    class OnesOwn(GlobalMean):
+        _settings = Recommender._settings
+
+    with pytest.raises(RuntimeError, match="call fit first"):
+        NeuralMF().save(tmp_path / "m")
+    with pytest.raises(TypeError, match="OnesOwn has no way to be saved"):
+        OnesOwn().fit(RATINGS).save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, 0.9, -1])
+def test_truncated(path, kept):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    assert_refused(path, "truncated")
+
+
+def test_more_bytes_than_it_says(path):
+    path.write_bytes(path.read_bytes() + b"more")
+    assert_refused(path, "no safetensors file")
+
+
+def test_any_byte_that_changed(path):
+    data = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(data), 200):
+        changed = bytearray(data)
+        changed[place] ^= 0x10
+        path.write_bytes(changed)
+        assert_refused(path)
+
+
+@pytest.mark.parametrize("size", [2**63, 2**40, 2**31, model_file.MAX_HEADER + 1, 1, 0])
+def test_an_absurd_header(path, size):
+    path.write_bytes(size.to_bytes(8, "little") + path.read_bytes()[8:])
+    assert_refused(path, f"it claims a header of {size:,} bytes")
+
+
+def test_a_header_that_is_larger_than_any_of_ours(path):
+    size = model_file.MAX_HEADER + 8
+    path.write_bytes(size.to_bytes(8, "little") + b"{}".ljust(size))
+    assert_refused(path, "it claims a header of")
+
+
+@pytest.mark.parametrize(
+    "content", [b"PK\x03\x04 a zip", b"\x80\x04\x95 a pickle", b"userId,movieId,rating\n" * 99]
+)
+def test_another_kind_of_file(path, content):
+    path.write_bytes(content)
+    assert_refused(path, "no safetensors file")
+
+
+def test_safetensors_of_somebody_else(path):
+    save_file({"weight": np.zeros(3)}, path)
+    assert_refused(path, "not a model of numpy-neural-mf")
+    save_file({"weight": np.zeros(3)}, path, {"format": "pt"})
+    assert_refused(path, "not a model of numpy-neural-mf")
+
+
+def test_a_dtype_that_numpy_has_not(path):
+    array = {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}
+    header = json.dumps({"__metadata__": {"numpy-neural-mf": "1"}, "a": array}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    assert_refused(path, "no safetensors file")
+
+
+def test_another_version(path, monkeypatch):
+    monkeypatch.setattr(model_file, "VERSION", "2")
+    MODEL.save(path)
+    monkeypatch.undo()
+    assert_refused(path, "expected version 1 of the format, found '2'")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"text"', "[]", "null"])
+def test_a_description_that_is_no_json_object(path, text, monkeypatch):
+    _, tensors = model_file.read(path)
+    monkeypatch.setattr("json.dumps", lambda *given, **how: text)
+    model_file.write(path, {}, tensors)
+    monkeypatch.undo()
+    assert_refused(path, "the description is no JSON")
+
+
+def setting(name, value):
+    return lambda description, tensors: description["settings"].update({name: value})
+
+
+def part(name, value):
+    return lambda description, tensors: description.update({name: value})
+
+
+def array(name, value):
+    return lambda description, tensors: tensors.update({name: value})
+
+
+def element(name, index, value):
+    return lambda description, tensors: tensors[name].__setitem__(index, value)
+
+
+USERS, WEIGHT = "user_embedding.weight", "mlp.0.weight"
+FORGERIES = {
+    "another model": (part("model", "os.system"), "model: expected one of GlobalMean, .* found 'os.system'"),
+    "no model": (part("model", ["NeuralMF"]), "model: expected one of"),
+    "another known model": (part("model", "GlobalMean"), "settings of GlobalMean"),
+    "more in the description": (part("code", "1"), "the description should have"),
+    "less in the description": (lambda d, t: d.pop("summary"), "the description should have"),
+    "scale reversed": (part("rating_scale", [5, 1]), "rating_scale: expected"),
+    "scale too long": (part("rating_scale", [1, 2, 3]), "rating_scale: expected"),
+    "scale of words": (part("rating_scale", ["1", "5"]), "rating_scale: expected"),
+    "settings no object": (part("settings", 3), "settings of NeuralMF"),
+    "setting out of range": (setting("epochs", 0), "settings of NeuralMF: epochs must be"),
+    "setting of another kind": (setting("learning_rate", [1]), "settings of NeuralMF"),
+    "setting unknown": (setting("__class__", "x"), "settings of NeuralMF"),
+    "engine unknown": (setting("engine", "../engine"), "settings of NeuralMF: engine must be"),
+    "optimizer unknown": (setting("optimizer", {"name": "eval"}), "settings of NeuralMF"),
+    "architecture unknown": (setting("architecture", {"code": 1}), "settings of NeuralMF"),
+    "architecture no object": (setting("architecture", None), "settings of NeuralMF"),
+    "summary no object": (part("summary", [1]), "summary of the training"),
+    "summary unknown": (part("summary", {"losses": [1.0]}), "summary of the training"),
+    "summary of words": (part("summary", {"train_loss": ["x"]}), "summary of the training"),
+    "path in a name": (array("../../etc/passwd", np.zeros(1)), r"not expected \['../../etc/passwd'\]"),
+    "array missing": (lambda d, t: t.pop(WEIGHT), r"arrays: missing \['mlp.0.weight'\]"),
+    "another shape": (array(WEIGHT, np.zeros((8, 6), np.float32)), r"expected float32 of shape \(6, 8\)"),
+    "a row too few": (array(USERS, MODEL.parameters_[USERS][:-1]), "user_embedding.weight: expected float32"),
+    "another dtype": (array(WEIGHT, np.zeros((6, 8))), "mlp.0.weight: expected float32 .* found float64"),
+    "NaN": (element(WEIGHT, (0, 0), np.nan), "mlp.0.weight: expected finite numbers"),
+    "infinity": (element(USERS, (3, 1), -np.inf), "user_embedding.weight: expected finite numbers"),
+    "no ids": (lambda d, t: t.pop("user_ids"), "user_ids: expected ids"),
+    "empty ids": (array("item_ids", np.zeros(0, np.int64)), "item_ids: expected ids"),
+    "ids that are floats": (array("item_ids", np.arange(20.0)), "item_ids: expected ids"),
+    "ids twice": (element("item_ids", 1, 1), "item_ids: expected sorted unique ids"),
+    "no characters": (array("item_ids", np.full((20, 2), 2**31, np.uint32)), "item_ids: expected characters"),
+    "seen missing": (lambda d, t: t.pop("seen.items"), "seen.items, seen.offsets: expected"),
+    "seen out of range": (element("seen.items", 0, 10**6), "seen.items, seen.offsets: expected"),
+    "seen negative": (element("seen.items", 0, -1), "seen.items, seen.offsets: expected"),
+    "offsets beyond": (element("seen.offsets", -1, 10**6), "seen.items, seen.offsets: expected"),
+    "offsets falling": (element("seen.offsets", 3, 10**6), "seen.items, seen.offsets: expected"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged(path, name):
+    change, message = FORGERIES[name]
+    forge(path, change)
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    "model", [GlobalMean(), LinearRegression([1.0])], ids=["GlobalMean", "LinearRegression"]
+)
+def test_forged_baselines(path, model):
+    model.fit(RATINGS).save(path)
+    name = min(model._learned())
+    forge(path, element(name, 0, np.nan))
+    assert_refused(path, f"{name}: expected finite numbers")
+    model.save(path)
+    forge(path, part("summary", {"alpha": "exec"}))
+    if isinstance(model, LinearRegression):
+        assert_refused(path, "summary of the training: expected alpha")
+
+
+def test_an_error_while_saving_leaves_the_old_file(path, monkeypatch):
+    def fail(file, data):
+        with file.open("wb") as half:
+            half.write(data[: len(data) // 2])
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    other = NeuralMF(Architecture(3), epochs=1).fit(RATINGS)
+    with pytest.raises(OSError, match="disk is full"):
+        other.save(path)
+    assert load_model(path).architecture == MODEL.architecture
+    assert [file.name for file in path.parent.iterdir()] == ["model.safetensors"]
+
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+from pathlib import Path
+from numpy_neural_mf import LinearRegression, simulate_ratings
+
+def write_half(path, data):
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Path.write_bytes = write_half
+LinearRegression([1.0]).fit(simulate_ratings(n_users=30, n_items=20, n_ratings=300)).save(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_while_saving_the_old_file_is_intact(path):
+    before = path.read_bytes()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, str(path)], timeout=120)
+    assert killed.returncode == -9
+    assert path.read_bytes() == before
+    assert isinstance(load_model(path), NeuralMF)
+    MODEL.save(path)  # and what was left behind is not in the way
+    load_model(path)

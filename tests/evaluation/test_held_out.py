@@ -128,6 +128,14 @@ def test_warm_and_cold_users_share_out_the_scores():
     assert total == pytest.approx(len(quality.is_warm) * quality.overall["recall"])
 
 
+def test_the_catalogue_is_what_training_knows_even_if_the_parts_share_their_ids():
+    train, judged = few_to_learn_from()
+    n_items = len(set(train.raw_items))
+    assert n_items < train.n_items
+    # So long a list holds every item that the user has not seen.
+    assert evaluate_ranking(ItemMeans(train), train, judged, k=n_items).coverage == 1
+
+
 def test_a_model_that_does_not_recommend_is_judged_by_its_predictions():
     train, test = random_split(RATINGS)
     assert evaluate(PredictsOnly(), train, test).ranking is None

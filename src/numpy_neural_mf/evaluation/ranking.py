@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.ids import index_of
+
 Scores = NDArray[np.float64]
 
 
@@ -123,11 +125,12 @@ def _hits(
     row_listed, place = np.nonzero(place_filled)
     row_wanted = np.repeat(np.arange(len(relevant)), [np.size(items) for items in relevant])
     listed, wanted = _keys(lists.data[place_filled], row_listed, _joined(relevant), row_wanted)
-    if len(np.unique(listed)) < len(listed):
+    in_order = np.sort(listed)
+    if np.any(in_order[1:] == in_order[:-1]):
         raise ValueError("recommended: expected each item at most once in a list")
     wanted, first = np.unique(wanted, return_index=True)
     hit = np.zeros((len(relevant), k), bool)
-    hit[row_listed, place] = np.isin(listed, wanted)
+    hit[row_listed, place] = index_of(wanted, listed) >= 0
     return hit, np.bincount(row_wanted[first], minlength=len(relevant))
 
 

@@ -14,7 +14,7 @@ from ..data import Ratings
 from ..data.ids import index_of
 from ..training import ProgressCallback
 from .model_file import Tensors, encoded_ids, write
-from .ranking import SeenItems, best_items, blocks
+from .ranking import SeenItems, best_items, blocks, one_blas_thread
 from .similarity import most_similar
 
 # Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
@@ -66,7 +66,10 @@ class Recommender(ABC):
 
     @abstractmethod
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        """Ratings of indexed pairs, shape (n,), not clipped; -1 is an unknown user or item."""
+        """Ratings of indexed pairs, shape (n,), not clipped; -1 is an unknown user or item.
+
+        `recommend` asks from several threads at a time.
+        """
 
     def predict(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.float32]:
         """Predict ratings.
@@ -251,8 +254,9 @@ class Recommender(ABC):
     def _predict_blocks(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
         """Ratings of indexed pairs, shape (n,), not clipped, block by block."""
         prediction = np.empty(len(users), np.float32)
-        for block in blocks(len(users), BLOCK):
-            prediction[block] = self._predict(users[block], items[block])
+        with one_blas_thread():
+            for block in blocks(len(users), BLOCK):
+                prediction[block] = self._predict(users[block], items[block])
         return prediction
 
     def _scorer(self, items: NDArray[np.int32]) -> Callable[[NDArray[np.int32]], NDArray[np.floating[Any]]]:

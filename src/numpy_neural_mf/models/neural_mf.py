@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ..architecture import C_WIDE, Architecture, fill_unknown
+from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine
@@ -136,8 +138,9 @@ class NeuralMF(Recommender):
         ratings: Ratings,
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Learn from ratings, from scratch.
+        """Learn from ratings, from scratch or from where the same training was cut off.
 
         Parameters
         ----------
@@ -146,6 +149,9 @@ class NeuralMF(Recommender):
             To tell the best epoch; by default a random share of `ratings`, held out of training.
         on_progress : callable, optional
             Called after each batch with a `Progress`.
+        checkpoint_dir : path, optional
+            Folder to keep the state of the training in, after each epoch. The same call with the same ratings
+            and settings goes on from there, whatever ended it, and gives the same model bit for bit.
 
         Returns
         -------
@@ -155,6 +161,8 @@ class NeuralMF(Recommender):
         ------
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
+        ValueError
+            The checkpoint is of other ratings or settings, or damaged.
         """
         given = ratings
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
@@ -184,6 +192,7 @@ class NeuralMF(Recommender):
                 patience=self.patience,
                 rng=order_rng,
                 on_progress=on_progress,
+                checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
         fill_unknown(self.parameters_)
         return self
@@ -276,6 +285,28 @@ class NeuralMF(Recommender):
         optimizer = deepcopy(self.optimizer)
         optimizer.state.clear()
         return optimizer
+
+    def _checkpoint(
+        self,
+        folder: str | os.PathLike[str] | None,
+        ratings: Ratings,
+        validation: Ratings | None,
+        order_rng: np.random.Generator,
+        dropout_rng: np.random.Generator,
+    ) -> Checkpoint | None:
+        if folder is None:
+            return None
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        for learned in ("parameters_", "user_ids_", "item_ids_", "history_", "random_state"):
+            settings.pop(learned, None)
+        columns = [
+            column
+            for part in (ratings, validation)
+            if part is not None
+            for column in (part.users, part.items, part.values, part.user_ids, part.item_ids)
+        ]
+        generators = {"order": order_rng, "dropout": dropout_rng}
+        return Checkpoint(folder, fingerprint(f"{settings}", columns), generators)
 
     def _blas_threads(self) -> int | None:
         """One thread for small layers: more gain nothing there, and wait for each other on a busy machine."""

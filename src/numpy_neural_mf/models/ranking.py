@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -146,7 +147,7 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
 def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
     """Each part, on all processors: a thread for each, and BLAS, which would be in their way, with one."""
     first_two = list(islice(parts, 2))
-    with _thread_pools().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         if len(first_two) < 2:
             for part in first_two:
                 work(part)
@@ -158,6 +159,12 @@ def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
 
 def _n_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """A context in which products are computed by the thread that asks: small ones gain nothing from more."""
+    limit: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
+    return limit
 
 
 @cache

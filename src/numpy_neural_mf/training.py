@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from .architecture import Parameters
+from .checkpoint import Checkpoint
 from .data import Ratings
 from .engines.base import Engine
 from .nn.schedules import Schedule
@@ -75,6 +76,7 @@ def train(
     patience: int | None,
     rng: np.random.Generator,
     on_progress: ProgressCallback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train an engine's parameters in place.
 
@@ -95,6 +97,8 @@ def train(
         Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
     on_progress : callable, optional
         Called after each batch.
+    checkpoint : Checkpoint, optional
+        Saved to after each epoch. If it holds a state of this training, that is where the training goes on.
 
     Returns
     -------
@@ -108,8 +112,14 @@ def train(
     history = History()
     lowest = math.inf if validation_loss is None else validation_loss()
     best = _copy(engine.parameters) if validation_loss is not None else {}
-    n, step = len(ratings), 0
-    for epoch in range(1, epochs + 1):
+    saved = checkpoint.restore(engine) if checkpoint is not None else None
+    if saved is not None:
+        best, lowest, history = saved[0], saved[1]["lowest"], History(**saved[1]["history"])
+    n = len(ratings)
+    step = len(history.train_loss) * -(-n // batch_size)
+    for epoch in range(len(history.train_loss) + 1, epochs + 1):
+        if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
+            break
         start, squares = time.perf_counter(), 0.0
         order = rng.permutation(n)
         for first in range(0, n, batch_size):
@@ -132,13 +142,14 @@ def train(
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
-            continue
-        history.validation_loss.append(validation_loss())
-        _require_finite("the validation loss", history.validation_loss[-1], epoch)
-        if history.validation_loss[-1] < lowest:
-            lowest, best, history.best_epoch = history.validation_loss[-1], _copy(engine.parameters), epoch
-        elif patience is not None and epoch - history.best_epoch >= patience:
-            break
+        else:
+            history.validation_loss.append(validation_loss())
+            _require_finite("the validation loss", history.validation_loss[-1], epoch)
+            if history.validation_loss[-1] < lowest:
+                lowest, best = history.validation_loss[-1], _copy(engine.parameters)
+                history.best_epoch = epoch
+        if checkpoint is not None:
+            checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
         engine.parameters[name][...] = value
     for value in engine.parameters.values():  # the last step, of which no loss has told yet

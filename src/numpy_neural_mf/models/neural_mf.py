@@ -22,6 +22,7 @@ from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
 from ..training import History, ProgressCallback, train
 from .base import Recommender
+from .fold_in import NewUser, fold_in
 from .model_file import Tensors
 from .scoring import Scorer, item_scorer
 
@@ -197,6 +198,46 @@ class NeuralMF(Recommender):
         fill_unknown(self.parameters_)
         return self
 
+    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
+        """A new user with a few ratings, in milliseconds: the model itself does not change.
+
+        Their bias and embedding are fitted with the penalty that training would have put on them.
+
+        Parameters
+        ----------
+        ratings : mapping of raw item id to rating
+            Items that the model does not know are left out; without any other they are an unknown user.
+
+        Returns
+        -------
+        NewUser
+            For `predict`, `known` and `recommend` of this model, until it is fitted anew.
+
+        Raises
+        ------
+        ValueError
+            A rating is not a number within the rating scale.
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import NeuralMF, simulate_ratings
+        >>> model = NeuralMF(epochs=3).fit(simulate_ratings(n_users=300, n_items=100, n_ratings=6_000))
+        >>> ann = model.fold_in({12: 5.0, 40: 1.0})
+        >>> model.recommend(ann, n=3).shape
+        (3,)
+        """
+        self._require_fitted()
+        lowest, highest = self.rating_scale_
+        values = np.array(list(ratings.values()), np.float64)
+        if not ((lowest <= values) & (values <= highest)).all():
+            raise ValueError(f"expected ratings from {lowest:g} to {highest:g}, found {values.tolist()}")
+        items = index_of(self.item_ids_, list(ratings))
+        order = np.argsort(items)[np.count_nonzero(items < 0) :]
+        counts = np.diff(self._seen.offsets)
+        # As `frequency_scaled`: each of n ratings costs λ / √n, scaled to a mean of λ over all ratings.
+        penalty = self.regularization * math.sqrt(len(order)) * counts.sum() / np.sqrt(counts).sum()
+        return fold_in(self.architecture, self.parameters_, items[order], values[order], penalty)
+
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         u = np.where(users < 0, len(self.user_ids_), users)
         i = np.where(items < 0, len(self.item_ids_), items)
@@ -296,9 +337,8 @@ class NeuralMF(Recommender):
     ) -> Checkpoint | None:
         if folder is None:
             return None
-        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        for learned in ("parameters_", "user_ids_", "item_ids_", "history_", "random_state"):
-            settings.pop(learned, None)
+        settings = {name: value for name, value in vars(self).items() if "_" not in (name[0], name[-1])}
+        settings["random_state"] = order_rng.bit_generator.state  # whatever the seed was given as
         columns = [
             column
             for part in (ratings, validation)

@@ -1,0 +1,104 @@
+"""A training's state on disk after each epoch: a killed one goes on and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .architecture import Parameters
+from .engines.base import Engine
+from .files import replacing
+
+FILE = "checkpoint.safetensors"
+
+
+class Checkpoint:
+    """Parameters, the best ones, optimiser and random state of one training, in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Made when needed; the file in it is replaced whole, so a kill at any moment leaves the last one.
+    belongs_to : str
+        What identifies the training, see `fingerprint`.
+    generators : mapping of str to numpy.random.Generator
+        Everything that training draws from; their states are saved and put back.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        belongs_to: str,
+        generators: Mapping[str, np.random.Generator],
+    ) -> None:
+        self.path = Path(folder) / FILE
+        self.belongs_to = belongs_to
+        self.generators = generators
+
+    def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
+        """Write the state; `progress` is whatever else the loop needs, as JSON holds it."""
+        arrays: dict[str, NDArray[Any]] = {f"parameters/{name}": a for name, a in engine.parameters.items()}
+        arrays |= {f"best/{name}": a for name, a in best.items()}
+        for name, state in engine.optimizer.state.items():
+            arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
+        told = {
+            "belongs_to": self.belongs_to,
+            "progress": progress,
+            "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
+        }
+        with replacing(self.path) as temporary:
+            save_file(arrays, temporary, metadata={"state": json.dumps(told)})
+
+    def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
+        """Put the saved state back into engine and generators; the best parameters and `progress`, if any.
+
+        Raises
+        ------
+        ValueError
+            The file is no checkpoint, or of another training.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                told = json.loads((file.metadata() or {})["state"])
+                # Copies, since optimisers write into their state.
+                arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
+        if told["belongs_to"] != self.belongs_to:
+            raise ValueError(
+                f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
+                "settings; name another folder, or delete it to start anew"
+            )
+        best: Parameters = {}
+        for name, array in arrays.items():
+            kind, _, name = name.partition("/")
+            if kind == "parameters":
+                engine.parameters[name][...] = array
+            elif kind == "best":
+                best[name] = array
+            else:
+                name, _, slot = name.rpartition("/")
+                engine.optimizer.state.setdefault(name, {})[slot] = array
+        for name, state in told["generators"].items():
+            self.generators[name].bit_generator.state = state
+        return best, told["progress"]
+
+
+def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:
+    """A hash of all that a training depends on: its settings as text, and the columns of its ratings."""
+    digest = hashlib.blake2b(settings.encode(), digest_size=16)
+    for column in columns:
+        digest.update(f"{column.dtype} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.ids import index_of
 from ..training import ProgressCallback
+from .fold_in import NewUser
 from .model_file import Tensors, encoded_ids, write
 from .ranking import SeenItems, best_items, blocks, one_blas_thread
 from .similarity import most_similar
@@ -71,13 +72,13 @@ class Recommender(ABC):
         `recommend` asks from several threads at a time.
         """
 
-    def predict(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.float32]:
+    def predict(self, users: ArrayLike | NewUser, items: ArrayLike) -> NDArray[np.float32]:
         """Predict ratings.
 
         Parameters
         ----------
         users, items : array-likes of raw ids
-            Of one shape, or one of them a scalar.
+            Of one shape, or one of them a scalar. Or a user that was folded in, for all items.
 
         Returns
         -------
@@ -92,10 +93,16 @@ class Recommender(ABC):
             The shapes do not match.
         """
         self._require_fitted()
+        if isinstance(users, NewUser):
+            rows = index_of(self.item_ids_, items)
+            scores = users.scorer(np.where(rows < 0, len(self.item_ids_), rows).ravel())(
+                np.zeros(1, np.int32)
+            )
+            return np.clip(scores, *self.rating_scale_).astype(np.float32).reshape(rows.shape)
         u, i = np.broadcast_arrays(index_of(self.user_ids_, users), index_of(self.item_ids_, items))
         return self._predict_clipped(u.ravel(), i.ravel()).reshape(u.shape)
 
-    def known(self, users: ArrayLike, items: ArrayLike) -> NDArray[np.bool_]:
+    def known(self, users: ArrayLike | NewUser, items: ArrayLike) -> NDArray[np.bool_]:
         """Whether training saw both the user and the item of each pair.
 
         Parameters
@@ -108,12 +115,13 @@ class Recommender(ABC):
         bool array of that shape
         """
         self._require_fitted()
-        return np.asarray((index_of(self.user_ids_, users) >= 0) & (index_of(self.item_ids_, items) >= 0))
+        user_is_known = isinstance(users, NewUser) or index_of(self.user_ids_, users) >= 0
+        return np.asarray(user_is_known & (index_of(self.item_ids_, items) >= 0))
 
     @overload
     def recommend(
         self,
-        users: ArrayLike,
+        users: ArrayLike | NewUser,
         n: int = 10,
         *,
         exclude_seen: bool = True,
@@ -124,7 +132,7 @@ class Recommender(ABC):
     @overload
     def recommend(
         self,
-        users: ArrayLike,
+        users: ArrayLike | NewUser,
         n: int = 10,
         *,
         exclude_seen: bool = True,
@@ -134,7 +142,7 @@ class Recommender(ABC):
 
     def recommend(
         self,
-        users: ArrayLike,
+        users: ArrayLike | NewUser,
         n: int = 10,
         *,
         exclude_seen: bool = True,
@@ -147,7 +155,7 @@ class Recommender(ABC):
 
         Parameters
         ----------
-        users : scalar or array-like of raw ids
+        users : scalar or array-like of raw ids, or a user that was folded in
             Whoever is unknown gets what is best for the unknown: what everybody likes.
         n : int, default 10
         exclude_seen : bool, default True
@@ -166,13 +174,17 @@ class Recommender(ABC):
         """
         self._require_fitted()
         _require_count(n)
-        wanted = index_of(self.user_ids_, users)
+        wanted, scorer, seen = np.zeros((), np.int32), self._scorer, self._seen
+        if isinstance(users, NewUser):
+            scorer, seen = users.scorer, users.seen
+        else:
+            wanted = index_of(self.user_ids_, users)
         items = np.arange(len(self.item_ids_), dtype=np.int32)
         if candidates is not None:
             items = np.unique(index_of(self.item_ids_, candidates))
             items = items[items >= 0]
         best, scores = best_items(
-            self._scorer(items), wanted.ravel(), items, int(n), self._seen if exclude_seen else None
+            scorer(items), wanted.ravel(), items, int(n), seen if exclude_seen else None
         )
         shape, missing = (*wanted.shape, int(n)), best < 0
         chosen = np.ma.MaskedArray(self.item_ids_[best], missing).reshape(shape)

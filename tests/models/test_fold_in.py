@@ -1,0 +1,144 @@
+"""A new user with a few ratings: what training would have made of them, without training."""
+
+import numpy as np
+import pytest
+
+from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
+from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.models.fold_in import _Predictor, fold_in
+from numpy_neural_mf.nn import ACTIVATIONS
+
+RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
+ARCHITECTURES = {
+    "biased MF": Architecture(3),
+    "without biases": Architecture(3, (5,), "tanh", biases=False),
+    "biases alone": Architecture(product=False),
+    "MLP alone": Architecture(3, (5, 4), "gelu", biases=False, product=False),
+} | {name: Architecture(3, (8, 5), name) for name in ACTIVATIONS}
+ITEMS = np.array([0, 2, 3, 7], np.int32)
+GIVEN = np.array([5.0, 1.0, 4.0, 2.5])
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request):
+    return ARCHITECTURES[request.param]
+
+
+def draw_parameters(architecture):
+    rng = np.random.default_rng(7)
+    shapes = architecture.parameter_shapes(6, 9)
+    return {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+
+
+def row(user, architecture):
+    names = ["user_embedding.weight"] * architecture.has_embeddings + [
+        "user_bias.weight"
+    ] * architecture.biases
+    return np.concatenate([user.parameters[name][0] for name in names]).astype(np.float64)
+
+
+def objective(predict, theta, penalty=0.7):
+    return ((GIVEN - predict(theta)[0]) ** 2).sum() + penalty * theta @ theta
+
+
+def test_the_jacobian_is_that_of_central_differences(architecture):
+    predict = _Predictor(architecture, draw_parameters(architecture), ITEMS)
+    d = 3 * architecture.has_embeddings + architecture.biases
+    theta, step = 0.3 * np.random.default_rng(0).standard_normal(d), 1e-6
+    numeric = [(predict(theta + e)[0] - predict(theta - e)[0]) / (2 * step) for e in step * np.eye(d)]
+    np.testing.assert_allclose(predict(theta)[1], np.transpose(numeric), atol=1e-7)
+
+
+def test_no_row_nearby_is_better(architecture):
+    parameters = draw_parameters(architecture)
+    user = fold_in(architecture, parameters, ITEMS, GIVEN, 0.7)
+    predict, theta = _Predictor(architecture, parameters, ITEMS), row(user, architecture)
+    lowest, rng = objective(predict, theta), np.random.default_rng(0)
+    for _ in range(100):
+        assert objective(predict, theta + 0.05 * rng.standard_normal(len(theta))) >= lowest - 1e-4
+
+
+def test_without_mlp_it_is_ridge_regression():
+    architecture = Architecture(3)
+    parameters = draw_parameters(architecture)
+    user = fold_in(architecture, parameters, ITEMS, GIVEN, 0.7)
+    X = np.hstack([parameters["item_embedding.weight"][ITEMS], np.ones((4, 1))]).astype(np.float64)
+    y = GIVEN - parameters["intercept"] - parameters["item_bias.weight"][ITEMS, 0]
+    expected = np.linalg.solve(X.T @ X + 0.7 * np.eye(4), X.T @ y)
+    np.testing.assert_allclose(row(user, architecture), expected, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return NeuralMF(Architecture(4, (8,)), epochs=5, batch_size=64).fit(RATINGS)
+
+
+def test_a_new_user_is_taken_where_users_are(model):
+    ann = model.fold_in({1: 5.0, 7: 1.0, "no item": 3.0})
+    assert model.predict(ann, 3).shape == ()
+    assert model.predict(ann, [[1, 2], [3, 4]]).shape == (2, 2)
+    assert model.predict(ann, [1, "no item"]).dtype == np.float32
+    np.testing.assert_array_equal(model.known(ann, [1, "no item"]), [True, False])
+    items, scores = model.recommend(ann, n=40, with_scores=True)
+    assert sorted(items.compressed()) == sorted({*RATINGS.item_ids.tolist()} - {1, 7})
+    np.testing.assert_allclose(scores.compressed(), model.predict(ann, items.compressed()), rtol=1e-5)
+    assert model.recommend(ann, n=40, exclude_seen=False).count() == 40
+
+
+def test_what_they_liked_is_predicted_higher_than_to_a_stranger(model):
+    ann = model.fold_in(dict.fromkeys(range(1, 11), 5.0))
+    assert (model.predict(ann, range(1, 11)) > model.predict("nobody", range(1, 11))).all()
+
+
+def test_the_model_itself_does_not_change(model):
+    before = {name: value.tobytes() for name, value in model.parameters_.items()}
+    model.fold_in({1: 5.0, 7: 1.0})
+    assert {name: value.tobytes() for name, value in model.parameters_.items()} == before
+
+
+@pytest.mark.parametrize("ratings", [{}, {"no item": 3.0}])
+def test_who_has_rated_nothing_known_is_a_stranger(model, ratings):
+    nobody = model.fold_in(ratings)
+    items = RATINGS.item_ids
+    np.testing.assert_allclose(model.predict(nobody, items), model.predict("nobody", items), rtol=1e-5)
+    assert model.recommend(nobody, n=40).count() == 40
+
+
+@pytest.mark.parametrize("rating", [float("nan"), 0.0, 99.0])
+def test_a_rating_beyond_the_scale_is_refused(model, rating):
+    with pytest.raises(ValueError, match="expected ratings from 1 to 5"):
+        model.fold_in({1: rating})
+
+
+def test_a_model_that_is_not_fitted_takes_nobody_in():
+    with pytest.raises(RuntimeError, match="call fit first"):
+        NeuralMF().fold_in({1: 5.0})
+
+
+def test_a_loaded_model_folds_in_alike(model, tmp_path):
+    model.save(tmp_path / "m")
+    ours, theirs = (
+        m.predict(m.fold_in({1: 5.0, 7: 1.0}), [2, 3]) for m in (model, load_model(tmp_path / "m"))
+    )
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("architecture", [Architecture(4), Architecture(4, (8,))], ids=["biased MF", "MLP"])
+def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(architecture):
+    """A tenth of the users taken out and folded in with half of their ratings; tested on the other half."""
+    ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=12_000, random_state=2)
+    new = ratings.take(ratings.users % 10 == 0)
+    given, hidden = random_split(new, 0.5, np.random.default_rng(0))
+    old = ratings.take(ratings.users % 10 != 0)
+    model = NeuralMF(architecture, epochs=8).fit(old)
+    error = {"folded": [], "stranger": []}
+    for user in np.unique(hidden.raw_users):
+        own, test = given.take(given.raw_users == user), hidden.take(hidden.raw_users == user)
+        handle = model.fold_in(dict(zip(own.raw_items, own.values, strict=True)))
+        error["folded"].append(model.predict(handle, test.raw_items) - test.values)
+        error["stranger"].append(model.predict("nobody", test.raw_items) - test.values)
+    folded, stranger = (np.sqrt(np.mean(np.concatenate(e) ** 2)) for e in error.values())
+    seen = np.isin(ratings.users * 100 + ratings.items, hidden.users * 100 + hidden.items)
+    anew = NeuralMF(architecture, epochs=8).fit(ratings.take(~seen))
+    assert folded < rmse(anew.predict(hidden.raw_users, hidden.raw_items), hidden.values) + 0.01
+    assert folded < stranger - 0.03

@@ -39,7 +39,7 @@ def set_up(requirement: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs it has not installed it yet
         sys.exit(f"run.py: Python 3.11 or later is needed, this is {sys.version.split()[0]}")
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
 from numpy_neural_mf.engines import ENGINES
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.neural_mf import frequency_scaled
+from numpy_neural_mf.models.penalty import frequency_scaled, penalty_of_new_row
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -235,3 +235,9 @@ def test_the_penalty_falls_with_the_root_of_the_count_and_is_lambda_on_average(r
 
 def test_no_regularization_is_no_penalty():
     np.testing.assert_array_equal(frequency_scaled(0.0, np.array([0, 1, 1], np.int32), 3), 0)
+
+
+def test_a_new_row_is_penalised_as_training_would():
+    rows = np.repeat(np.arange(4, dtype=np.int32), [1, 5, 9, 4])
+    trained = frequency_scaled(0.3, rows, n_rows=4)
+    assert penalty_of_new_row(0.3, 9, np.bincount(rows)) == pytest.approx(9 * trained[2], rel=1e-6)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Self, overload
 
@@ -14,15 +13,15 @@ from ..data import Ratings
 from ..data.ids import index_of
 from ..training import ProgressCallback
 from .fold_in import NewUser
-from .model_file import Tensors, encoded_ids, write
 from .ranking import SeenItems, best_items, blocks, one_blas_thread
+from .saving import Saveable
 from .similarity import most_similar
 
 # Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
 BLOCK = 65_536
 
 
-class Recommender(ABC):
+class Recommender(Saveable):
     """A model of ratings. A subclass fits indices and predicts for indices; ids are looked after here.
 
     Attributes
@@ -32,11 +31,6 @@ class Recommender(ABC):
     rating_scale_ : (float, float)
         Lowest and highest rating; predictions lie within.
     """
-
-    user_ids_: NDArray[Any]
-    item_ids_: NDArray[Any]
-    rating_scale_: tuple[float, float]
-    _seen: SeenItems
 
     @abstractmethod
     def fit(
@@ -216,36 +210,6 @@ class Recommender(ABC):
         """The users whose embeddings point most in the direction of that of `user`: see `similar_items`."""
         return self._similar("user", user, n)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
-
-        The file is replaced when the new one is whole; folders are made as needed.
-
-        Parameters
-        ----------
-        path : str or path-like
-            By custom it ends in ``.safetensors``.
-
-        Raises
-        ------
-        RuntimeError
-            The model is not fitted.
-        """
-        self._require_fitted()
-        description = {
-            "model": type(self).__name__,
-            "rating_scale": [float(bound) for bound in self.rating_scale_],
-            "settings": self._settings(),
-            "summary": self._summary(),
-        }
-        tensors = {
-            "user_ids": encoded_ids(self.user_ids_),
-            "item_ids": encoded_ids(self.item_ids_),
-            "seen.items": self._seen.items,
-            "seen.offsets": self._seen.offsets,
-        }
-        write(path, description, tensors | self._learned())
-
     def _similar(self, side: str, raw: Any, n: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         self._require_fitted()
         _require_count(n)
@@ -284,31 +248,6 @@ class Recommender(ABC):
         """One row for each "user" or "item", where the model has such."""
         return None
 
-    def _settings(self) -> dict[str, Any]:
-        """What `_from_settings` makes the model anew from, as JSON has it."""
-        raise TypeError(f"{type(self).__name__} has no way to be saved")
-
-    @classmethod
-    def _from_settings(cls, **settings: Any) -> Self:
-        """The model before `fit`."""
-        return cls(**settings)
-
-    def _summary(self) -> dict[str, Any]:
-        """What else there is to know of the training, as JSON has it."""
-        return {}
-
-    def _learned(self) -> Tensors:
-        """What was learned, by name."""
-        return {}
-
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        """Dtype and shape of what is learned, given settings and ids."""
-        return {}
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        """Take up what `_learned`, whose names, dtypes and shapes have been checked, and `_summary` said."""
-        raise NotImplementedError
-
     def _learn_ids(self, ratings: Ratings) -> Ratings:
         """Take note of ids, scale and who rated what; the ratings with only those ids that occur."""
         self._require_ratings(ratings)
@@ -323,10 +262,6 @@ class Recommender(ABC):
         users = index_of(self.user_ids_, ratings.user_ids)[ratings.users]
         items = index_of(self.item_ids_, ratings.item_ids)[ratings.items]
         self._seen = SeenItems.of(users, items, len(self.user_ids_), len(self.item_ids_))
-
-    def _require_fitted(self) -> None:
-        if not hasattr(self, "user_ids_"):
-            raise RuntimeError(f"this {type(self).__name__} is not fitted: call fit first")
 
     @staticmethod
     def _require_ratings(ratings: Ratings) -> None:

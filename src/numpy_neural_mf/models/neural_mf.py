@@ -24,6 +24,7 @@ from ..training import History, ProgressCallback, train
 from .base import Recommender
 from .fold_in import NewUser, fold_in
 from .model_file import Tensors
+from .penalty import frequency_scaled, penalty_of_new_row
 from .scoring import Scorer, item_scorer
 
 # Learning rate and number of steps -> schedule.
@@ -233,9 +234,7 @@ class NeuralMF(Recommender):
             raise ValueError(f"expected ratings from {lowest:g} to {highest:g}, found {values.tolist()}")
         items = index_of(self.item_ids_, list(ratings))
         order = np.argsort(items)[np.count_nonzero(items < 0) :]
-        counts = np.diff(self._seen.offsets)
-        # As `frequency_scaled`: each of n ratings costs λ / √n, scaled to a mean of λ over all ratings.
-        penalty = self.regularization * math.sqrt(len(order)) * counts.sum() / np.sqrt(counts).sum()
+        penalty = penalty_of_new_row(self.regularization, len(order), np.diff(self._seen.offsets))
         return fold_in(self.architecture, self.parameters_, items[order], values[order], penalty)
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
@@ -371,32 +370,6 @@ class NeuralMF(Recommender):
                 raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction must be in [0, 1), not {self.validation_fraction}")
-
-
-def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int) -> NDArray[np.float32]:
-    """Penalty λ_r of each row for each of its ratings: λ / √n_r, scaled to a mean of λ over the ratings.
-
-    With n_r ratings a row is penalised by √n_r λ in all: between a Gaussian prior, whose penalty is constant,
-    and Koren's, which grows with n_r (Rendle, Krichene, Zhang and Koren, 2022, "Revisiting the performance of
-    iALS on item recommendation benchmarks", frequency-scaled regularisation with exponent ν = 1/2).
-
-    Parameters
-    ----------
-    regularization : float
-        λ.
-    rows : int32 array of shape (n,)
-        The row that each rating uses.
-    n_rows : int
-
-    Returns
-    -------
-    float32 array of shape (n_rows + 1,)
-        The last, for the unknown row, is never used.
-    """
-    counts = np.bincount(rows, minlength=n_rows + 1)
-    scaled = 1 / np.sqrt(np.maximum(counts, 1))
-    mean_of_ratings = (scaled @ counts) / counts.sum()
-    return np.asarray(scaled * (regularization / mean_of_ratings), np.float32)
 
 
 def _check_choice(name: str, value: object, choices: Mapping[str, object]) -> None:

@@ -82,7 +82,8 @@ def main() -> None:
         row["simulated, above floor"] = f"{100 * np.mean(above):.2f} %"
         rows.append(row)
         print(*row.values(), sep="   ", flush=True)
-    Console().print(rich_table(pl.DataFrame(rows), f"{options.architecture}, mean of {options.seeds} splits"))
+    print(f"{options.architecture}, mean of {options.seeds} splits")
+    Console().print(rich_table(pl.DataFrame(rows)))
 
 
 def errors(architecture: str, name: str, value: Any, splits: list[Split]) -> list[float]:

@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from .cli_models import ColumnName
+from .cli_models import app as model_commands
 from .data import read_ratings, simulate_ratings
 from .engines import ENGINES
 from .experiments import run_experiments
@@ -29,14 +31,6 @@ class Structure(StrEnum):
 
     latent = "latent"
     none = "none"
-
-
-ColumnName = Annotated[str | None, typer.Option(metavar="NAME", help="Its column, if not a usual name.")]
-
-
-@app.callback()
-def _commands() -> None:
-    """Keep `compare` a command of its own, whatever the number of commands."""
 
 
 @app.command()
@@ -104,6 +98,9 @@ def simulate(
     console = Console()
     console.print(f"{output}: {simulated}", soft_wrap=True, markup=False)
     console.print(f"Noise floor: no model can expect an RMSE below {simulated.noise_floor:.4f}.")
+
+
+app.add_typer(model_commands)
 
 
 def main() -> NoReturn:

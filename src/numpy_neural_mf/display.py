@@ -93,12 +93,16 @@ class _BarsAndText(Bar):
         yield Text(self.text, style="cyan")
 
 
-def rich_table(frame: pl.DataFrame) -> Table:
-    """A data frame as a table for the terminal; all but the first column to the right."""
+def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
+    """A data frame as a table for the terminal; all but the first column to the right.
+
+    The column `prose` is text instead: to the left, and on several lines where it is long.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     # Cells are Text, since names may hold square brackets, which are markup in a str.
     for name in frame.columns:
-        table.add_column(Text(name), justify="left" if name == frame.columns[0] else "right", no_wrap=True)
+        is_left = name in (frame.columns[0], prose)
+        table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=name != prose)
     for row in frame.iter_rows():
         table.add_row(*(Text(_cell(value)) for value in row))
     return table

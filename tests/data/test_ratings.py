@@ -230,3 +230,12 @@ class TestRefusals:
     def test_ratings_check_themselves_when_made(self, ratings, change, message):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(ratings, **change)
+
+
+@given(st.sets(st.integers(-50, 50), min_size=1), st.lists(st.integers(-60, 60), min_size=120, max_size=200))
+def test_many_ids_close_together_are_found_by_a_table_as_by_a_search(known, wanted):
+    ids = np.array(sorted(known), np.int64)
+    place = {raw: n for n, raw in enumerate(ids.tolist())}
+    assert index_of(ids, np.array(wanted)).tolist() == [place.get(raw, -1) for raw in wanted]
+    extreme = np.array([-(2**63), 2**63 - 1] * 100, np.int64)
+    assert set(index_of(ids, extreme).tolist()) == {-1}

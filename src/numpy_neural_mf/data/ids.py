@@ -38,8 +38,18 @@ def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
     """Index in the sorted `ids` of each of `wanted`, of the same type; -1 where it is not among them."""
     if not len(ids):
         return np.full(wanted.shape, -1, np.int32)
+    if ids.dtype.kind == "i" and int(ids[-1]) - int(ids[0]) < wanted.size:
+        return _looked_up(ids, wanted)
     position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.where(ids[position] == wanted, position, -1).astype(np.int32)
+
+
+def _looked_up(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
+    """The same by a table of all numbers between the lowest and the highest id: no search for each."""
+    table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, np.int32)
+    table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
+    inside = (wanted >= ids[0]) & (wanted <= ids[-1])
+    return np.where(inside, table[np.where(inside, wanted, ids[0]) - ids[0]], np.int32(-1))
 
 
 def _is_str(value: object) -> bool:

@@ -142,3 +142,9 @@ def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(arch
     anew = NeuralMF(architecture, epochs=8).fit(ratings.take(~seen))
     assert folded < rmse(anew.predict(hidden.raw_users, hidden.raw_items), hidden.values) + 0.01
     assert folded < stranger - 0.03
+
+
+def test_a_new_user_shows_itself_in_a_line():
+    ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=200, random_state=0)
+    model = NeuralMF(embedding_dim=2, epochs=1).fit(ratings)
+    assert repr(model.fold_in({int(model.item_ids_[0]): 4.0})) == "NewUser: 1 ratings folded in"

@@ -19,7 +19,7 @@ MAX_STEPS = 50
 ENOUGH = 1e-6  # relative fall of the objective below which nothing more is to be had
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewUser:
     """Somebody whom training did not see, for `predict` and `recommend` of the model that folded them in.
 
@@ -35,6 +35,9 @@ class NewUser:
     architecture: Architecture
     parameters: Parameters
     seen: SeenItems
+
+    def __repr__(self) -> str:
+        return f"NewUser: {len(self.seen.items)} ratings folded in"
 
     def scorer(self, items: NDArray[np.int32]) -> Scorer:
         """Their row, 0, to the ratings of rows of the tables of items."""

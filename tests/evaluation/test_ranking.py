@@ -156,3 +156,11 @@ def test_lists_that_cannot_be_scored_are_refused(metric):
         metric([[1, 2]], [[1], [2]])
     with pytest.raises(ValueError, match="ids of one kind"):
         metric([[1, 2]], [["1"]])
+
+
+@pytest.mark.parametrize("n_others", [0, 1, 4])
+@pytest.mark.parametrize("k", range(1, 9))
+def test_a_perfect_list_scores_exactly_one_whoever_else_is_scored(n_others, k):
+    lists = np.tile(np.arange(8), (1 + n_others, 1))
+    relevant = [np.arange(8)] + [np.array([3])] * n_others
+    assert ndcg_at_k(lists, relevant, k)[0] == 1.0

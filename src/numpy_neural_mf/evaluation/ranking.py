@@ -98,7 +98,8 @@ def ndcg_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10
     hit, n_relevant = _hits(recommended, relevant, k)
     discount = 1 / np.log2(np.arange(2, k + 2))
     best = np.append(0.0, np.cumsum(discount))[np.minimum(n_relevant, k)]
-    return _share(hit @ discount, best)
+    # Added up in order, as the best list is: a perfect list scores 1 exactly, whoever else is scored.
+    return _share(np.cumsum(hit * discount, axis=1)[:, -1], best)
 
 
 def mean_over_users(scores: ArrayLike) -> float:

@@ -150,8 +150,14 @@ def test_an_optimizer_of_ones_own_is_copied_and_not_changed():
 
 
 def test_an_optimizer_by_name_is_that_of_its_class():
-    by_name, instance = fit(optimizer="sgd"), fit(optimizer=SGD())
+    by_name, instance = fit(optimizer="sgd", learning_rate=0.07), fit(optimizer=SGD(0.07))
     assert by_name.predict(*EVERYTHING).tobytes() == instance.predict(*EVERYTHING).tobytes()
+
+
+def test_an_optimizer_of_your_own_brings_its_learning_rate():
+    one, other = fit(optimizer=Adam(0.01), learning_rate=0.5), fit(optimizer=Adam(0.01))
+    assert one.predict(*EVERYTHING).tobytes() == other.predict(*EVERYTHING).tobytes()
+    assert one.predict(*EVERYTHING).tobytes() != fit(optimizer=Adam(0.02)).predict(*EVERYTHING).tobytes()
 
 
 def test_the_seed_decides_the_model():

@@ -58,9 +58,10 @@ class NeuralMF(Recommender):
     batch_size : int, default 1024
         Ratings in a step.
     optimizer : str or Optimizer, default "adam"
-        "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied and not changed.
+        "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied and not changed and
+        brings its own learning rate.
     learning_rate : float, default 0.03
-        The highest of the schedule.
+        The highest of the schedule, of an optimizer by name.
     schedule : {"cosine", "constant"}, default "cosine"
         Cosine falls to zero over all epochs.
     regularization : float, default 0.2
@@ -353,7 +354,9 @@ class NeuralMF(Recommender):
 
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)
-        return SCHEDULES[self.schedule](self.learning_rate, n_steps)
+        optimizer = self.optimizer
+        highest = optimizer.learning_rate if isinstance(optimizer, Optimizer) else self.learning_rate
+        return SCHEDULES[self.schedule](highest, n_steps)
 
     def _check(self) -> None:
         _check_choice("engine", self.engine, ENGINES)

@@ -155,3 +155,5 @@ def fill_unknown(parameters: Parameters) -> None:
 A_SMALL = Architecture(embedding_dim=8, hidden_layer_sizes=(16,), activation="relu")
 B_MEDIUM = Architecture(embedding_dim=16, hidden_layer_sizes=(32, 16), activation="relu")
 C_WIDE = Architecture(embedding_dim=32, hidden_layer_sizes=(64, 32), activation="tanh")
+
+ARCHITECTURES = {"A_small": A_SMALL, "B_medium": B_MEDIUM, "C_wide": C_WIDE}

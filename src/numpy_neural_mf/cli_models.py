@@ -13,7 +13,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from .architecture import A_SMALL, B_MEDIUM, C_WIDE
+from .architecture import ARCHITECTURES
 from .data import read_ratings
 from .display import ProgressBar, rich_table
 from .evaluation import mae, r2, rmse
@@ -24,14 +24,12 @@ app = typer.Typer(rich_markup_mode="markdown")
 
 
 class ArchitectureName(StrEnum):
-    """The architectures by name."""
+    """The architectures by name, as `ARCHITECTURES` has them."""
 
     A_small = "A_small"
     B_medium = "B_medium"
     C_wide = "C_wide"
 
-
-ARCHITECTURES = {"A_small": A_SMALL, "B_medium": B_MEDIUM, "C_wide": C_WIDE}
 
 RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, `ratings.dat`, `u.data` or Parquet.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model that `train` wrote.")]

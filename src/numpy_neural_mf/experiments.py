@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from .architecture import ARCHITECTURES, Architecture
 from .comparison import Comparison, Run
 from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings
 from .display import ProgressBar
@@ -134,9 +134,8 @@ def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str
         "global mean": lambda seed: GlobalMean(),
         "linear regression": lambda seed: LinearRegression(),
     }
-    architectures = {"A_small": A_SMALL, "B_medium": B_MEDIUM, "C_wide": C_WIDE}
     return baselines | {
-        name: partial(_neural_mf, architecture, settings) for name, architecture in architectures.items()
+        name: partial(_neural_mf, architecture, settings) for name, architecture in ARCHITECTURES.items()
     }
 
 

@@ -109,12 +109,13 @@ def train(
     FloatingPointError
         The loss is no longer finite: the learning rate is too high.
     """
-    history = History()
-    lowest = math.inf if validation_loss is None else validation_loss()
-    best = _copy(engine.parameters) if validation_loss is not None else {}
+    history, lowest = History(), math.inf
+    best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:
         best, lowest, history = saved[0], saved[1]["lowest"], History(**saved[1]["history"])
+    elif validation_loss is not None:
+        lowest, best = validation_loss(), _copy(engine.parameters)
     n = len(ratings)
     step = len(history.train_loss) * -(-n // batch_size)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):

@@ -248,20 +248,20 @@ class Recommender(Saveable):
         """One row for each "user" or "item", where the model has such."""
         return None
 
-    def _learn_ids(self, ratings: Ratings) -> Ratings:
-        """Take note of ids, scale and who rated what; the ratings with only those ids that occur."""
+    def _learn_ids(self, ratings: Ratings, seen: Ratings | None = None) -> Ratings:
+        """Take note of ids and scale, and of who rated what in `seen`, by default the ratings themselves.
+
+        Returns the ratings with only those ids that occur.
+        """
         self._require_ratings(ratings)
         ratings = ratings.compact()
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
         self.rating_scale_ = ratings.scale
-        self._learn_seen(ratings)
+        seen = ratings if seen is None else seen
+        seen_users = index_of(self.user_ids_, seen.user_ids)[seen.users]
+        seen_items = index_of(self.item_ids_, seen.item_ids)[seen.items]
+        self._seen = SeenItems.of(seen_users, seen_items, len(self.user_ids_), len(self.item_ids_))
         return ratings
-
-    def _learn_seen(self, ratings: Ratings) -> None:
-        """Take note of who rated what, among the ids that are known."""
-        users = index_of(self.user_ids_, ratings.user_ids)[ratings.users]
-        items = index_of(self.item_ids_, ratings.item_ids)[ratings.items]
-        self._seen = SeenItems.of(users, items, len(self.user_ids_), len(self.item_ids_))
 
     @staticmethod
     def _require_ratings(ratings: Ratings) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, fields, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ..architecture import C_WIDE, Architecture, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
@@ -25,6 +25,7 @@ from .base import Recommender
 from .fold_in import NewUser, fold_in
 from .model_file import Tensors
 from .penalty import frequency_scaled, penalty_of_new_row
+from .ranking import one_blas_thread
 from .scoring import Scorer, item_scorer
 
 # Learning rate and number of steps -> schedule.
@@ -174,8 +175,7 @@ class NeuralMF(Recommender):
             self._require_ratings(validation)
         elif round(self.validation_fraction * len(ratings)) > 0:
             ratings, validation = random_split(ratings, self.validation_fraction, rng)
-        ratings = self._learn_ids(ratings)
-        self._learn_seen(given)
+        ratings = self._learn_ids(ratings, seen=given)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         self.parameters_ = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng)
@@ -184,7 +184,7 @@ class NeuralMF(Recommender):
             frequency_scaled(self.regularization, ratings.items, n_items),
             dropout_rng,
         )
-        with threadpool_limits(self._blas_threads(), user_api="blas"):
+        with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
                 self._engine,
                 ratings,
@@ -348,9 +348,9 @@ class NeuralMF(Recommender):
         generators = {"order": order_rng, "dropout": dropout_rng}
         return Checkpoint(folder, fingerprint(f"{settings}", columns), generators)
 
-    def _blas_threads(self) -> int | None:
-        """One thread for small layers: more gain nothing there, and wait for each other on a busy machine."""
-        return 1 if max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER else None
+    def _has_small_layers(self) -> bool:
+        """More than one thread would gain nothing there, and wait for each other on a busy machine."""
+        return max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER
 
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)

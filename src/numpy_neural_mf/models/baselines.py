@@ -89,24 +89,29 @@ class LinearRegression(Recommender):
         self.alpha_ = self.alphas[0]
         if len(self.alphas) > 1 and len(ratings) >= 10:
             part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
-            errors = [self._error(alpha, part, held_out) for alpha in self.alphas]
+            part = self._learn_ids(part)
+            one_hot = self._one_hot(part)
+            errors = [self._solve(alpha, one_hot, part.values)._error(held_out) for alpha in self.alphas]
             self.alpha_ = self.alphas[int(np.argmin(errors))]
-        return self._solve(self.alpha_, ratings)
-
-    def _solve(self, alpha: float, ratings: Ratings) -> Self:
         ratings = self._learn_ids(ratings)
+        return self._solve(self.alpha_, self._one_hot(ratings), ratings.values)
+
+    def _one_hot(self, ratings: Ratings) -> csr_array:
+        """Two ones in each row, shape (n, n_users + n_items)."""
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         columns = np.stack([ratings.users, ratings.items + np.int32(n_users)], axis=1).ravel()
         ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
-        one_hot = csr_array((ones, columns, ends), shape=(len(ratings), n_users + n_items))
-        ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
+        return csr_array((ones, columns, ends), shape=(len(ratings), n_users + n_items))
+
+    def _solve(self, alpha: float, one_hot: csr_array, values: NDArray[np.float32]) -> Self:
+        n_users = len(self.user_ids_)
+        ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, values)
         self.intercept_ = float(ridge.intercept_)
         self.user_bias_ = np.append(ridge.coef_[:n_users], 0.0).astype(np.float64)
         self.item_bias_ = np.append(ridge.coef_[n_users:], 0.0).astype(np.float64)
         return self
 
-    def _error(self, alpha: float, ratings: Ratings, held_out: Ratings) -> float:
-        self._solve(alpha, ratings)
+    def _error(self, held_out: Ratings) -> float:
         error = self.predict(held_out.raw_users, held_out.raw_items) - held_out.values
         return float(np.vdot(error, error))
 

@@ -5,15 +5,18 @@ from .ratings import Ratings
 from .readers import read_ratings
 from .simulate import simulate_ratings
 from .splits import k_fold, leave_last_out, random_split, time_split, user_split
+from .summary import RatingsSummary, summarize
 
 __all__ = [
     "Ratings",
     "RatingsError",
+    "RatingsSummary",
     "k_fold",
     "leave_last_out",
     "random_split",
     "read_ratings",
     "simulate_ratings",
+    "summarize",
     "time_split",
     "user_split",
 ]

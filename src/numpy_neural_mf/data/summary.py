@@ -1,0 +1,94 @@
+"""Ratings in a few numbers, small enough to keep beside results and to print in a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ratings import Ratings
+
+# More distinct ratings than these are counted in as many bins of equal width.
+MOST_BARS = 20
+
+
+@dataclass(frozen=True)
+class RatingsSummary:
+    """Ratings in a few numbers.
+
+    Attributes
+    ----------
+    n_ratings, n_users, n_items : int
+        Users and items that have a rating.
+    density : float
+        n_ratings / (n_users · n_items).
+    scale : (float, float)
+        Lowest and highest rating possible.
+    mean : float
+        Of the ratings.
+    histogram : list of (float, float, int)
+        From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
+        than 20, bins of equal width, which hold their lower end and the last its upper end too.
+    time_range : (int, int) or None
+        First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
+    noise_floor : float or None
+        RMSE of the best possible predictor, where it is known.
+    n_dropped : int
+        Ratings left out because the same user rated the same item again later.
+    """
+
+    n_ratings: int
+    n_users: int
+    n_items: int
+    density: float
+    scale: tuple[float, float]
+    mean: float
+    histogram: list[tuple[float, float, int]]
+    time_range: tuple[int, int] | None
+    noise_floor: float | None
+    n_dropped: int
+
+
+def summarize(ratings: Ratings) -> RatingsSummary:
+    """Ratings in a few numbers.
+
+    Parameters
+    ----------
+    ratings : Ratings
+
+    Returns
+    -------
+    RatingsSummary
+
+    Raises
+    ------
+    ValueError
+        There are no ratings.
+    """
+    if not len(ratings):
+        raise ValueError("expected at least one rating, found none")
+    n_users = int(np.count_nonzero(np.bincount(ratings.users)))
+    n_items = int(np.count_nonzero(np.bincount(ratings.items)))
+    times = ratings.timestamps
+    return RatingsSummary(
+        n_ratings=len(ratings),
+        n_users=n_users,
+        n_items=n_items,
+        density=len(ratings) / (n_users * n_items),
+        scale=ratings.scale,
+        mean=ratings.mean,
+        histogram=_histogram(ratings),
+        time_range=None if times is None else (int(times.min()), int(times.max())),
+        noise_floor=ratings.noise_floor,
+        n_dropped=ratings.n_dropped,
+    )
+
+
+def _histogram(ratings: Ratings) -> list[tuple[float, float, int]]:
+    values, counts = np.unique(ratings.values, return_counts=True)
+    if len(values) <= MOST_BARS:
+        starts = ends = values.astype(np.float64)
+    else:
+        counts, edges = np.histogram(ratings.values.astype(np.float64), bins=MOST_BARS)
+        starts, ends = edges[:-1], edges[1:]
+    return list(zip(starts.tolist(), ends.tolist(), counts.tolist(), strict=True))

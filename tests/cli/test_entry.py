@@ -115,7 +115,7 @@ def test_compare_interrupted_before_the_first_run_says_so_and_exits_130(
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_experiments", interrupted)
+    monkeypatch.setattr("numpy_neural_mf.cli.compare.run_experiments", interrupted)
     message = "interrupted before the first run was finished: nothing was written"
     assert fault(monkeypatch, capsys, "compare", "ratings.csv") == (message, 130)
     assert list(folder.iterdir()) == [ratings_csv]
@@ -209,7 +209,7 @@ def test_a_training_that_diverges_exits_1(ratings_csv, monkeypatch, capsys):
     def diverging(*arguments, **settings):
         raise FloatingPointError("the loss is nan in epoch 1: use a lower learning rate")
 
-    monkeypatch.setattr(cli, "run_experiments", diverging)
+    monkeypatch.setattr("numpy_neural_mf.cli.compare.run_experiments", diverging)
     assert fault(monkeypatch, capsys, "compare", "ratings.csv") == (
         "the loss is nan in epoch 1: use a lower learning rate",
         1,

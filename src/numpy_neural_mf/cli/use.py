@@ -1,9 +1,8 @@
-"""The commands around one model: train it, judge it, ask it."""
+"""Ask a model that is trained: numpy-neural-mf predict, recommend, similar, info."""
 
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,110 +12,12 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from .architecture import ARCHITECTURES
-from .data import read_ratings
-from .display import ProgressBar, rich_table
-from .evaluation import mae, r2, rmse
-from .files import replacing
-from .models import NeuralMF, load_model
-
-app = typer.Typer(rich_markup_mode="markdown")
+from ..files import replacing
+from ..models import NeuralMF, load_model
+from .options import AsJson, ModelFile, Number, Titles
+from .output import show
 
 
-class ArchitectureName(StrEnum):
-    """The architectures by name, as `ARCHITECTURES` has them."""
-
-    A_small = "A_small"
-    B_medium = "B_medium"
-    C_wide = "C_wide"
-
-
-RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, `ratings.dat`, `u.data` or Parquet.")]
-ModelFile = Annotated[Path, typer.Argument(help="A model that `train` wrote.")]
-ColumnName = Annotated[str | None, typer.Option(metavar="NAME", help="Its column, if not a usual name.")]
-Number = Annotated[int, typer.Option("--number", "-n", help="How many.")]
-Titles = Annotated[
-    Path | None, typer.Option(help="CSV with an id first and a column `title`, as `movies.csv`.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]
-
-
-@app.command()
-def train(
-    ratings: RatingsFile,
-    model: Annotated[Path, typer.Argument(help="The file to write.")] = Path("model.safetensors"),
-    architecture: Annotated[ArchitectureName, typer.Option(help="Its form.")] = ArchitectureName.C_wide,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule.")] = None,
-    regularization: Annotated[float | None, typer.Option(help="Penalty on the rows of a rating.")] = None,
-    validation_fraction: Annotated[float | None, typer.Option(help="Held out; 0 trains on all.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 0,
-    checkpoint_dir: Annotated[
-        Path | None, typer.Option(help="Keep the state here: the same command resumes a killed training.")
-    ] = None,
-    user: ColumnName = None,
-    item: ColumnName = None,
-    rating: ColumnName = None,
-    timestamp: ColumnName = None,
-) -> None:
-    """Train a model on ratings and save it.
-
-    - `numpy-neural-mf train ratings.csv films.safetensors --checkpoint-dir films.checkpoint`
-    """
-    chosen = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "regularization": regularization,
-        "validation_fraction": validation_fraction,
-    }
-    settings: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    new_model = NeuralMF(ARCHITECTURES[architecture.value], random_state=seed, **settings)
-    read = read_ratings(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
-    console = Console()
-    console.print(f"{ratings.name}: {read}", soft_wrap=True, markup=False)
-    with ProgressBar(1, console) as bar:
-        bar.start_run(f"training {architecture.value}")
-        new_model.fit(read, on_progress=bar.on_progress, checkpoint_dir=checkpoint_dir)
-        bar.end_run()
-    new_model.save(model)
-    history = new_model.history_
-    console.print(f"Trained {len(history.train_loss)} epochs in {sum(history.seconds):.1f} seconds", end="")
-    if history.best_epoch and history.validation_loss:
-        best = history.validation_loss[history.best_epoch - 1] ** 0.5
-        console.print(f"; kept epoch {history.best_epoch}, validation RMSE {best:.4f}", end="")
-    console.print(f".\nWrote {model}", soft_wrap=True)
-
-
-@app.command()
-def evaluate(
-    model: ModelFile,
-    ratings: RatingsFile,
-    user: ColumnName = None,
-    item: ColumnName = None,
-    rating: ColumnName = None,
-    as_json: AsJson = False,
-) -> None:
-    """Errors of a model on ratings that it was not trained on, known and unknown ids apart.
-
-    - `numpy-neural-mf evaluate films.safetensors test.csv`
-    """
-    loaded, test = load_model(model), read_ratings(ratings, user=user, item=item, rating=rating)
-    users, items = test.raw_users, test.raw_items
-    prediction, is_known = loaded.predict(users, items), loaded.known(users, items)
-    rows = [
-        {"ratings": name, "n": int(part.sum())}
-        | {f.__name__.upper(): round(f(prediction[part], test.values[part]), 4) for f in (rmse, mae, r2)}
-        for name, part in (
-            ("all", np.ones(len(test), bool)),
-            ("user and item known", is_known),
-            ("user or item unknown", ~is_known),
-        )
-        if part.any()
-    ]
-    _show(pl.DataFrame(rows), "title", as_json)
-
-
-@app.command()
 def predict(
     model: ModelFile,
     pairs: Annotated[Path, typer.Argument(help="CSV or Parquet with a user and an item column.")],
@@ -143,7 +44,6 @@ def predict(
     Console().print(f"Wrote {output}: {frame.height:,} predictions", soft_wrap=True, markup=False)
 
 
-@app.command()
 def recommend(
     model: ModelFile,
     users: Annotated[list[str], typer.Argument(help="Raw ids.")],
@@ -171,10 +71,9 @@ def recommend(
         for rank, (i, score) in enumerate(zip(row, row_scores, strict=True), 1)
         if i is not None
     ]
-    _show(pl.DataFrame(rows), "title", as_json)
+    show(pl.DataFrame(rows), as_json, "title")
 
 
-@app.command()
 def similar(
     model: ModelFile,
     item: Annotated[str, typer.Argument(help="Its raw id.")],
@@ -193,10 +92,9 @@ def similar(
         {"item": str(i), "cosine": round(cosine, 3)} | name_of(i)
         for i, cosine in zip(items.tolist(), cosines.tolist(), strict=True)
     ]
-    _show(pl.DataFrame(rows), "title", as_json)
+    show(pl.DataFrame(rows), as_json, "title")
 
 
-@app.command()
 def info(model: ModelFile, as_json: AsJson = False) -> None:
     """What is in a model file.
 
@@ -219,7 +117,11 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts))
     else:
-        _show(pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}), "value")
+        show(
+            pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
+            False,
+            "value",
+        )
 
 
 def _raw(ids: NDArray[Any], texts: list[str]) -> list[Any]:
@@ -244,10 +146,3 @@ def _read_table(path: Path) -> pl.DataFrame:
         return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path}: expected a table, found: {str(error).partition(chr(10))[0]}") from error
-
-
-def _show(frame: pl.DataFrame, prose: str | None = None, as_json: bool = False) -> None:
-    if as_json:
-        print(json.dumps(frame.to_dicts()))
-    else:
-        Console().print(rich_table(frame, prose))

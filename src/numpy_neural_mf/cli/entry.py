@@ -1,0 +1,41 @@
+"""The commands put together, and what an error looks like: one sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from .compare import compare
+from .data import simulate
+from .evaluate import evaluate
+from .output import fail
+from .train import train
+from .use import info, predict, recommend, similar
+
+COMMANDS = (compare, train, evaluate, predict, recommend, similar, info, simulate)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Neural matrix factorisation for ratings: train, compare, understand.",
+    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> NoReturn:
+    """Run the command line; an expected error is one sentence, never a traceback."""
+    try:
+        app()
+    except ValueError as error:
+        fail(str(error), code=2)
+    except OSError as error:
+        path = error.filename2 or error.filename
+        fail(f"{path}: {error.strerror}" if path else str(error), code=2)
+    except FloatingPointError as error:
+        fail(str(error), code=1)
+    sys.exit(0)

@@ -1,0 +1,21 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, `ratings.dat`, `u.data` or Parquet.")]
+ModelFile = Annotated[Path, typer.Argument(help="A model that `train` wrote.")]
+ColumnName = Annotated[str | None, typer.Option(metavar="NAME", help="Its column, if not a usual name.")]
+Scale = Annotated[
+    tuple[float, float] | None, typer.Option(metavar="LOWEST HIGHEST", help="Found, if not given.")
+]
+Number = Annotated[int, typer.Option("--number", "-n", help="How many.")]
+Titles = Annotated[
+    Path | None, typer.Option(help="CSV with an id first and a column `title`, as `movies.csv`.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed, the same result.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

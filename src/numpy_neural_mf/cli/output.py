@@ -1,0 +1,31 @@
+"""What commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import NoReturn
+
+import polars as pl
+from rich.console import Console
+
+from ..display import rich_table
+
+
+def stderr() -> Console:
+    """Where remarks and errors go, so that standard output holds results alone."""
+    return Console(stderr=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One sentence on standard error, then the end."""
+    stderr().print(f"numpy-neural-mf: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    sys.exit(code)
+
+
+def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
+    """A table, or a JSON list of its rows; the column `prose` is text, on several lines where long."""
+    if as_json:
+        print(json.dumps(frame.to_dicts()))
+    else:
+        Console().print(rich_table(frame, prose))

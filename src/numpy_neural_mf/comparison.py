@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ import polars as pl
 from rich.console import Console, Group
 from rich.text import Text
 
+from .data import RatingsSummary
 from .display import html_table, markdown_table, rich_table
 from .files import replacing
 from .plots import comparison_figure, save_figure
+from .provenance import made_with
 from .training import History
 
 FIGURE = "comparacion_arquitecturas.png"
@@ -76,6 +76,10 @@ class Comparison:
     Attributes
     ----------
     runs : list of Run
+    data : dict of str to RatingsSummary
+        What the models were compared on, by name.
+    settings : dict of str to dict of str to str
+        Of each model in its first run, by name.
     n_planned : int
         Runs that were asked for; more than there are, if the comparison was interrupted.
     files : list of Path
@@ -83,6 +87,8 @@ class Comparison:
     """
 
     runs: list[Run] = field(default_factory=list)
+    data: dict[str, RatingsSummary] = field(default_factory=dict)
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
     n_planned: int = 0
     files: list[Path] = field(default_factory=list)
 
@@ -104,9 +110,15 @@ class Comparison:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write figure, JSON, CSV and Markdown into a folder, each whole or not at all."""
-        folder, runs = Path(folder), [asdict(run) for run in self.runs]
+        folder = Path(folder)
+        everything = {
+            "made_with": made_with(),
+            "data": {name: asdict(summary) for name, summary in self.data.items()},
+            "settings": self.settings,
+            "runs": [asdict(run) for run in self.runs],
+        }
         text = {
-            "comparison.json": json.dumps({"made_with": _made_with(), "runs": runs}, indent=1),
+            "comparison.json": json.dumps(everything, indent=1),
             "comparison.csv": self.table().write_csv(),
             "comparison.md": markdown_table(_readable(self.table())) + "\n",
         }
@@ -181,11 +193,3 @@ def _readable(table: pl.DataFrame) -> pl.DataFrame:
     ]
     frame = pl.DataFrame(rows)
     return frame if table["above_floor"].count() else frame.drop("above floor", strict=False)
-
-
-def _made_with() -> dict[str, str]:
-    """What it takes to make the numbers again: versions and platform."""
-    packages = ("numpy-neural-mf", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), "platform": platform.platform()} | {
-        package: version(package) for package in packages
-    }

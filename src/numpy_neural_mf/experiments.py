@@ -14,11 +14,12 @@ from rich.text import Text
 
 from .architecture import ARCHITECTURES, Architecture
 from .comparison import Comparison, Run
-from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings
+from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings, summarize
 from .display import ProgressBar
 from .evaluation import mae, rmse
 from .files import require_folder
 from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
+from .provenance import settings_of
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 # A seed -> a model that is not fitted.
@@ -96,7 +97,10 @@ def run_experiments(
     data = find_data(ratings)
     if not models or not data:
         raise ValueError(f"there must be data and models to compare, not {len(data)} and {len(models)}")
-    comparison = Comparison(n_planned=len(data) * seeds * max(n_folds, 1) * len(models))
+    comparison = Comparison(
+        data={name: summarize(part) for name, part in data.items()},
+        n_planned=len(data) * seeds * max(n_folds, 1) * len(models),
+    )
     for name, part in data.items():
         console.print(Text(f"{name}: {part}"), soft_wrap=True)
         if part.n_dropped:
@@ -110,7 +114,9 @@ def run_experiments(
                 for seed, fold, train, test in _splits(part, seeds, n_folds):
                     for model_name, model in models.items():
                         bar.start_run(f"{name}, {model_name}, seed {seed}" + f", fold {fold}" * bool(n_folds))
-                        run = _run(model(seed), train, test, bar, (name, model_name, seed, fold))
+                        new = model(seed)
+                        comparison.settings.setdefault(model_name, settings_of(new))
+                        run = _run(new, train, test, bar, (name, model_name, seed, fold))
                         comparison.runs.append(run)
                         bar.end_run()
     except KeyboardInterrupt:

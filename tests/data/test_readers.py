@@ -248,8 +248,13 @@ class TestRefusals:
     def test_no_file_and_no_directory(self, tmp_path):
         with pytest.raises(RatingsError, match=r"nope\.csv: expected a file of ratings, found: No such file"):
             read_ratings(tmp_path / "nope.csv")
-        with pytest.raises(RatingsError, match="expected a file of ratings, found: Is a directory"):
+        with pytest.raises(RatingsError, match=r"found a folder without any of ratings\.csv, ratings\.dat"):
             read_ratings(tmp_path)
+
+    @pytest.mark.parametrize("name", ["ratings.csv", "ratings.dat", "u.data"])
+    def test_a_folder_of_movielens(self, tmp_path, name):
+        (tmp_path / name).write_text("1\t10\t4\n2\t10\t3\n")
+        assert len(read_ratings(tmp_path)) == 2
 
     def test_a_bad_row_of_parquet(self, tmp_path):
         path = tmp_path / "r.parquet"

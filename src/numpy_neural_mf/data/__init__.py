@@ -1,6 +1,7 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
 from .columns import RatingsError
+from .movielens import MOVIELENS, MovieLensSet, download_movielens
 from .ratings import Ratings
 from .readers import read_ratings
 from .simulate import simulate_ratings
@@ -8,9 +9,12 @@ from .splits import k_fold, leave_last_out, random_split, time_split, user_split
 from .summary import RatingsSummary, summarize
 
 __all__ = [
+    "MOVIELENS",
+    "MovieLensSet",
     "Ratings",
     "RatingsError",
     "RatingsSummary",
+    "download_movielens",
     "k_fold",
     "leave_last_out",
     "random_split",

@@ -22,6 +22,10 @@ NAMES = {
 }
 
 
+# Where the ratings are in the folder of a MovieLens set.
+RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
+
+
 def read_ratings(
     source: Any,
     *,
@@ -44,6 +48,7 @@ def read_ratings(
     Parameters
     ----------
     source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
+        Or the folder of a MovieLens set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``.
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.
@@ -64,10 +69,21 @@ def read_ratings(
     if not isinstance(source, str | os.PathLike):
         return _from_frame(source, wanted, scale)
     path = Path(source)
+    if path.is_dir():
+        found = ratings_file(path)
+        if found is None:
+            raise RatingsError(f"{path}: expected a file of ratings, found a folder without any of "
+                               f"{', '.join(RATINGS_FILES)}")  # fmt: skip
+        path = found
     head = _head(path)
     if head.startswith(b"PAR1"):
         return _from_parquet(path, wanted, scale)
     return read_delimited(path, head, lambda names: chosen_columns(names, wanted, path.name), scale)
+
+
+def ratings_file(folder: Path) -> Path | None:
+    """The file of ratings in the folder of a MovieLens set, if there is one."""
+    return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
 def chosen_columns(names: list[str], wanted: dict[str, str | None], source: str) -> dict[str, str]:

@@ -1,0 +1,125 @@
+"""One file over HTTP, whole or resumed where the last attempt broke off."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from ssl import SSLError
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+# Bytes that are here, and how many there will be, if the server says so.
+BytesCallback = Callable[[int, int | None], None]
+
+TIMEOUT = 30.0  # seconds without a byte
+PAUSES = (1.0, 4.0, 15.0)  # seconds before the second, third and fourth attempt
+BLOCK = 1 << 16
+
+
+def fetch(url: str, part: Path, on_progress: BytesCallback | None = None) -> None:
+    """Bring the file at `url` to `part`; what is there already from a broken transfer is not sent again.
+
+    Beside `part` lies `part`.tag, the entity tag of the file that it is the beginning of: only while the
+    server still has that very file does a transfer go on (RFC 9110, sections 13.1.5 and 14).
+
+    Parameters
+    ----------
+    url : str
+    part : path
+    on_progress : callable, optional
+        Told (bytes here, bytes in all or None) after each block.
+
+    Raises
+    ------
+    OSError
+        The server has no such file, or the connection failed at every attempt: what came is kept.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            return _attempt(url, part, on_progress)
+        except HTTPError as error:
+            error.close()
+            if error.code < 500:
+                raise OSError(f"{url}: expected a file, the server answered {_words(error)}") from None
+            problem = f"the server answered {_words(error)}"
+        except (_BrokenOffError, URLError, HTTPException, ConnectionError, TimeoutError, SSLError) as error:
+            problem = str(getattr(error, "reason", error)) or type(error).__name__
+        if pause is not None:
+            time.sleep(pause)
+    raise OSError(f"{url}: failed {len(PAUSES) + 1} times, the last time: {problem}")
+
+
+def remove(part: Path) -> None:
+    """Forget what came of a transfer."""
+    part.unlink(missing_ok=True)
+    _tag_file(part).unlink(missing_ok=True)
+
+
+class _BrokenOffError(Exception):
+    """The connection ended early or did not send what was asked for; another attempt may do better."""
+
+
+def _attempt(url: str, part: Path, on_progress: BytesCallback | None) -> None:
+    tag_file = _tag_file(part)
+    n_here = part.stat().st_size if part.exists() and tag_file.exists() else 0
+    headers = {"User-Agent": "numpy-neural-mf"}
+    if n_here:
+        headers |= {"Range": f"bytes={n_here}-", "If-Range": tag_file.read_text("latin-1")}
+    try:
+        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    except HTTPError as error:
+        if error.code != 416:
+            raise
+        error.close()
+        if error.headers.get("Content-Range") == f"bytes */{n_here}":
+            return  # complete: there is nothing beyond it
+        part.unlink()
+        raise _BrokenOffError("the part that was here is not one of this file") from None
+    with response:
+        total = _length(response, n_here)
+        if response.status != 206:
+            n_here = 0
+        if not n_here:
+            part.unlink(missing_ok=True)  # before its tag changes: never a tag beside bytes of another file
+            _write_tag(tag_file, response)
+        with part.open("ab") as file:
+            while block := response.read(BLOCK):
+                file.write(block)
+                n_here += len(block)
+                if on_progress is not None:
+                    on_progress(n_here, total)
+    if total is not None and n_here != total:
+        raise _BrokenOffError(f"the connection ended after {n_here:,} of {total:,} bytes")
+
+
+def _tag_file(part: Path) -> Path:
+    return part.with_name(f"{part.name}.tag")
+
+
+def _length(response: HTTPResponse, n_here: int) -> int | None:
+    """Bytes of the whole file."""
+    if response.status != 206:
+        length = response.headers.get("Content-Length", "")
+        return int(length) if length.isdigit() else None
+    sent = response.headers.get("Content-Range", "")
+    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent)
+    if span is None or int(span[1]) != n_here:
+        raise _BrokenOffError(f"expected bytes from {n_here} on, the server sent {sent or 'others'!r}")
+    return None if span[2] == "*" else int(span[2])
+
+
+def _write_tag(tag_file: Path, response: HTTPResponse) -> None:
+    """Keep what names this state of the file; without a name no transfer is ever resumed."""
+    tag = response.headers.get("ETag", "")
+    tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    if tag:
+        tag_file.write_text(tag, "latin-1")
+    else:
+        tag_file.unlink(missing_ok=True)
+
+
+def _words(error: HTTPError) -> str:
+    return f"{error.code} {error.reason}"

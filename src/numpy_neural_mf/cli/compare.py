@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..data import read_ratings
 from ..engines import ENGINES
 from ..experiments import run_experiments
-from .options import ColumnName, Scale
-from .output import fail
+from .options import ColumnName, Scale, one_of
+from .output import fail, read
+from .settings import Settings
 
 
 def compare(
@@ -26,13 +26,14 @@ def compare(
     epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
     seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 3,
     folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
-    engine: Annotated[str, typer.Option(help=f"One of: {', '.join(ENGINES)}.")] = "numpy",
+    engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = "numpy",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
     user: ColumnName = None,
     item: ColumnName = None,
     rating: ColumnName = None,
     timestamp: ColumnName = None,
     scale: Scale = None,
+    settings: Settings = None,
 ) -> None:
     """Train **A_small**, **B_medium**, **C_wide** and the baselines; print the table, draw the figure.
 
@@ -47,7 +48,7 @@ def compare(
     try:
         if ratings is not None:
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-            source = {ratings.name: read_ratings(ratings, scale=scale, **columns)}
+            source = {ratings.name: read(ratings, scale=scale, **columns)}
         comparison = run_experiments(
             source, epochs=epochs, seeds=seeds, n_folds=folds, engine=engine, output_dir=output_dir
         )

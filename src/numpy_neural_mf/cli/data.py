@@ -12,6 +12,7 @@ from rich.console import Console
 from ..data import simulate_ratings
 from ..files import replacing
 from .options import Seed
+from .settings import Settings
 
 
 class Structure(StrEnum):
@@ -28,6 +29,7 @@ def simulate(
     ratings: Annotated[int, typer.Option(help="How many, at most users × items.")] = 200_000,
     structure: Annotated[Structure, typer.Option(help="`none`: only the mean.")] = Structure.latent,
     seed: Seed = 0,
+    settings: Settings = None,
 ) -> None:
     """Write simulated ratings, whole numbers from 1 to 5, whose noise floor is known, as a CSV file.
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def one_of(names: Iterable[str], help: str) -> Any:
+    """An option that is one of some names, which are told and completed."""
+    known = list(names)
+    return typer.Option(metavar="NAME", help=f"{help}: {', '.join(known)}.", autocompletion=lambda: known)
+
 
 RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, `ratings.dat`, `u.data` or Parquet.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model that `train` wrote.")]
 ColumnName = Annotated[str | None, typer.Option(metavar="NAME", help="Its column, if not a usual name.")]
 Scale = Annotated[
-    tuple[float, float] | None, typer.Option(metavar="LOWEST HIGHEST", help="Found, if not given.")
+    tuple[float, float] | None,
+    typer.Option("--scale", "--rating-scale", metavar="LOWEST HIGHEST", help="Found, if not given."),
 ]
 Number = Annotated[int, typer.Option("--number", "-n", help="How many.")]
 Titles = Annotated[
     Path | None, typer.Option(help="CSV with an id first and a column `title`, as `movies.csv`.")
 ]
-Seed = Annotated[int, typer.Option(help="The same seed, the same result.")]
+Seed = Annotated[int, typer.Option("--seed", "--random-state", help="The same seed, the same result.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import polars as pl
 from rich.console import Console
 
+from ..data import Ratings, read_ratings
 from ..display import rich_table
 
 
 def stderr() -> Console:
     """Where remarks and errors go, so that standard output holds results alone."""
     return Console(stderr=True)
+
+
+def read(path: Path, **settings: Any) -> Ratings:
+    """The ratings of a file, with a sign of life while a large one is read."""
+    with stderr().status(f"Reading {path.name}"):
+        return read_ratings(path, **settings)
 
 
 def fail(message: str, code: int) -> NoReturn:

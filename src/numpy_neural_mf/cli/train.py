@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ..architecture import ARCHITECTURES
-from ..data import read_ratings
+from ..architecture import ARCHITECTURES, Architecture
 from ..display import ProgressBar
+from ..engines import ENGINES
 from ..models import NeuralMF
-from .options import ColumnName, RatingsFile, Seed
+from ..models.neural_mf import SCHEDULES
+from ..nn import ACTIVATIONS, OPTIMIZERS
+from .options import ColumnName, RatingsFile, Scale, Seed, one_of
+from .output import fail, read
+from .settings import Settings
+
+# The keywords of NeuralMF with their defaults, so that the command line has no defaults of its own.
+DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(NeuralMF).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+}
+FORM = [field.name for field in fields(Architecture) if field.name != "rating_scale"]
 
 
-class ArchitectureName(StrEnum):
-    """The architectures by name, as `ARCHITECTURES` has them."""
-
-    A_small = "A_small"
-    B_medium = "B_medium"
-    C_wide = "C_wide"
+def layer_sizes(text: str) -> tuple[int, ...]:
+    """Widths of layers: "64,32"; nothing for none."""
+    try:
+        return tuple(int(size) for size in text.replace(",", " ").split())
+    except ValueError:
+        raise typer.BadParameter("expected whole numbers such as 64,32") from None
 
 
 def train(
+    context: typer.Context,
     ratings: RatingsFile,
     model: Annotated[Path, typer.Argument(help="The file to write.")] = Path("model.safetensors"),
-    architecture: Annotated[ArchitectureName, typer.Option(help="Its form.")] = ArchitectureName.C_wide,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The highest of the schedule.")] = None,
-    regularization: Annotated[float | None, typer.Option(help="Penalty on the rows of a rating.")] = None,
-    validation_fraction: Annotated[float | None, typer.Option(help="Held out; 0 trains on all.")] = None,
-    seed: Seed = 0,
+    architecture: Annotated[str, one_of(ARCHITECTURES, "Its form, any part of which can be set")] = "C_wide",
+    embedding_dim: Annotated[int | None, typer.Option(help="Length of the factors.")] = None,
+    hidden_layer_sizes: Annotated[
+        Any, typer.Option(parser=layer_sizes, metavar="N,N,…", help='Of the MLP; "" for none.')
+    ] = None,
+    activation: Annotated[str | None, one_of(ACTIVATIONS, "Of the hidden layers")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Of the MLP, in training.")] = None,
+    biases: Annotated[bool | None, typer.Option(help="Of users and items.")] = None,
+    product: Annotated[bool | None, typer.Option(help="Of the factors.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the ratings.")] = DEFAULTS["epochs"],
+    batch_size: Annotated[int, typer.Option(help="Ratings in a step.")] = DEFAULTS["batch_size"],
+    optimizer: Annotated[str, one_of(OPTIMIZERS, "What makes steps of gradients")] = DEFAULTS["optimizer"],
+    learning_rate: Annotated[float, typer.Option(help="The highest.")] = DEFAULTS["learning_rate"],
+    schedule: Annotated[str, one_of(SCHEDULES, "Of the learning rate")] = DEFAULTS["schedule"],
+    regularization: Annotated[float, typer.Option(help="Penalty on the rows of a rating.")] = DEFAULTS[
+        "regularization"
+    ],
+    weight_decay: Annotated[float, typer.Option(help="Of the MLP.")] = DEFAULTS["weight_decay"],
+    validation_fraction: Annotated[float, typer.Option(help="Held out; 0 trains on all.")] = DEFAULTS[
+        "validation_fraction"
+    ],
+    patience: Annotated[
+        int, typer.Option(help="Epochs without a better validation loss; 0 never stops early.")
+    ] = DEFAULTS["patience"],
+    engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = DEFAULTS["engine"],
+    random_state: Seed = DEFAULTS["random_state"],
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Keep the state here: the same command resumes a killed training.")
     ] = None,
@@ -40,26 +74,33 @@ def train(
     item: ColumnName = None,
     rating: ColumnName = None,
     timestamp: ColumnName = None,
+    scale: Scale = None,
+    settings: Settings = None,
 ) -> None:
     """Train a model on ratings and save it.
 
     - `numpy-neural-mf train ratings.csv films.safetensors --checkpoint-dir films.checkpoint`
+    - `numpy-neural-mf train ratings.csv --architecture A_small --epochs 10`
+    - `numpy-neural-mf train ratings.csv --settings settings.toml`
     """
-    chosen = {
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "regularization": regularization,
-        "validation_fraction": validation_fraction,
-    }
-    settings: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    new_model = NeuralMF(ARCHITECTURES[architecture.value], random_state=seed, **settings)
-    read = read_ratings(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
+    given = context.params  # options have the names of the keywords
+    chosen = {name: given[name] for name in DEFAULTS} | {"patience": patience or None}
+    form = {name: given[name] for name in FORM if given[name] is not None}
+    new_model = NeuralMF(ARCHITECTURES[architecture], **chosen, **form)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    known = read(ratings, scale=scale, **columns)
     console = Console()
-    console.print(f"{ratings.name}: {read}", soft_wrap=True, markup=False)
-    with ProgressBar(1, console) as bar:
-        bar.start_run(f"training {architecture.value}")
-        new_model.fit(read, on_progress=bar.on_progress, checkpoint_dir=checkpoint_dir)
-        bar.end_run()
+    console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
+    try:
+        with ProgressBar(1, console) as bar:
+            bar.start_run(f"training {architecture}")
+            new_model.fit(known, on_progress=bar.on_progress, checkpoint_dir=checkpoint_dir)
+            bar.end_run()
+    except KeyboardInterrupt:
+        goes_on = "; the same command goes on from the checkpoint" if checkpoint_dir else ""
+        fail(f"interrupted: {model} was not written{goes_on}", code=130)
     new_model.save(model)
     history = new_model.history_
     console.print(f"Trained {len(history.train_loss)} epochs in {sum(history.seconds):.1f} seconds", end="")

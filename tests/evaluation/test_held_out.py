@@ -17,6 +17,7 @@ from numpy_neural_mf.evaluation import (
     rmse,
     warm_rows,
 )
+from numpy_neural_mf.evaluation.held_out import seen_rows
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
@@ -50,6 +51,14 @@ class ItemMeans:
 class PredictsOnly:
     def predict(self, users, items):
         return np.full(len(users), 3.0)
+
+
+def test_ratings_that_training_has_too_are_found_by_their_raw_ids():
+    train = Ratings.from_columns(["a", "b", "b"], [1, 1, 2], [3, 4, 5])
+    test = Ratings.from_columns(["c", "b", "a", "a"], [1, 2, 1, 2], [5, 4, 3, 2])
+    assert list(seen_rows(train, test)) == [False, True, True, False]
+    assert seen_rows(RATINGS, RATINGS).all()
+    assert not seen_rows(*random_split(RATINGS)).any()
 
 
 def test_errors_are_those_of_the_predictions_of_the_test_part():

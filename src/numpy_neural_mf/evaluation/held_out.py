@@ -272,15 +272,23 @@ def _known(train: Ratings, test: Ratings) -> tuple[NDArray[np.bool_], NDArray[np
     return index_of(seen.user_ids, test.user_ids) >= 0, index_of(seen.item_ids, test.item_ids) >= 0
 
 
-def _require_held_out(train: Ratings, test: Ratings) -> None:
-    if not len(test):
-        raise ValueError("test: expected ratings to judge on, found none")
+def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
+    """Which test ratings are of a user and an item that have a rating in training too, shape (len(test),)."""
     users = index_of(test.user_ids, train.user_ids)[train.users].astype(np.int64)
     items = index_of(test.item_ids, train.item_ids)[train.items]
     shared = (users >= 0) & (items >= 0)
     seen = np.sort(users[shared] * test.n_items + items[shared])
+    judged = test.users.astype(np.int64) * test.n_items + test.items
     # Sorted too, which makes looking up millions several times faster.
-    judged = np.sort(test.users.astype(np.int64) * test.n_items + test.items)
-    n_seen = int(np.sum(index_of(seen, judged) >= 0))
+    order = np.argsort(judged)
+    is_seen = np.empty(len(test), bool)
+    is_seen[order] = index_of(seen, judged[order]) >= 0
+    return is_seen
+
+
+def _require_held_out(train: Ratings, test: Ratings) -> None:
+    if not len(test):
+        raise ValueError("test: expected ratings to judge on, found none")
+    n_seen = int(seen_rows(train, test).sum())
     if n_seen:
         raise ValueError(f"test: {n_seen} of its {len(test)} ratings are of a user and an item in train too")

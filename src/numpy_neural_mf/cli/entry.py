@@ -8,13 +8,13 @@ from typing import NoReturn
 import typer
 
 from .compare import compare
-from .data import simulate
+from .data import download, simulate
 from .evaluate import evaluate
 from .output import fail
 from .train import train
 from .use import info, predict, recommend, similar
 
-COMMANDS = (compare, train, evaluate, predict, recommend, similar, info, simulate)
+COMMANDS = (download, simulate, compare, train, evaluate, predict, recommend, similar, info)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..display import rich_table
@@ -19,9 +22,19 @@ def stderr() -> Console:
     return Console(stderr=True)
 
 
+def remark(text: str) -> None:
+    """A line beside the results, that must not be missed."""
+    stderr().print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
+def working(on: str) -> Status:
+    """A sign of life, on a terminal, while a block of code takes its time."""
+    return stderr().status(escape(on))
+
+
 def read(path: Path, **settings: Any) -> Ratings:
-    """The ratings of a file, with a sign of life while a large one is read."""
-    with stderr().status(f"Reading {path.name}"):
+    """The ratings of a file."""
+    with working(f"reading {path.name}"):
         return read_ratings(path, **settings)
 
 
@@ -31,9 +44,22 @@ def fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def print_json(value: Any) -> None:
+    """Anything as JSON, in which a number that is none is null."""
+    print(json.dumps(_without_nan(value)))
+
+
 def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
     """A table, or a JSON list of its rows; the column `prose` is text, on several lines where long."""
     if as_json:
-        print(json.dumps(frame.to_dicts()))
+        print_json(frame.to_dicts())
     else:
         Console().print(rich_table(frame, prose))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

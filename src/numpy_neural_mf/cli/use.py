@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,90 +11,111 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from ..files import replacing
+from ..data.ids import index_of
 from ..models import NeuralMF, load_model
-from .options import AsJson, ModelFile, Number, Titles
-from .output import show
+from .options import AsJson, ColumnName, ModelFile, Number, Titles
+from .output import print_json, remark, show, working
+from .settings import Settings
+from .tables import raw_ids, read_table, with_titles, write_table
 
 
 def predict(
     model: ModelFile,
     pairs: Annotated[Path, typer.Argument(help="CSV or Parquet with a user and an item column.")],
     output: Annotated[Path, typer.Argument(help="The same with a column `prediction`.")],
-    user: Annotated[str, typer.Option(help="Name of the user column.")] = "userId",
-    item: Annotated[str, typer.Option(help="Name of the item column.")] = "movieId",
+    user: ColumnName = None,
+    item: ColumnName = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
 ) -> None:
     """Predict the ratings of pairs; CSV or Parquet, by the suffix, in and out.
 
     - `numpy-neural-mf predict films.safetensors pairs.csv predictions.parquet`
     """
     loaded = load_model(model)
-    frame = _read_table(pairs)
-    for name in (user, item):
-        if name not in frame.columns:
-            raise ValueError(f"{pairs}: expected a column {name!r}, found {', '.join(frame.columns)}")
-    prediction = loaded.predict(frame[user].to_numpy(), frame[item].to_numpy())
-    frame = frame.with_columns(pl.Series("prediction", prediction))
-    with replacing(output) as temporary:
-        if output.suffix == ".parquet":
-            frame.write_parquet(temporary)
-        else:
-            frame.write_csv(temporary)
+    known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
+    with working(f"reading {pairs.name}"):
+        frame, (user_column, item_column) = read_table(pairs, known, user=user, item=item)
+    users, items = frame[user_column].to_numpy(), frame[item_column].to_numpy()
+    with working(f"predicting {frame.height:,} ratings"):
+        prediction = loaded.predict(users, items)
+    with working(f"writing {output.name}"):
+        write_table(frame.with_columns(pl.Series("prediction", prediction)), output)
+    no_user, no_item = index_of(loaded.user_ids_, users) < 0, index_of(loaded.item_ids_, items) < 0
+    facts = {"output": str(output), "predictions": frame.height}
+    facts |= {"unknown_user": int(no_user.sum()), "unknown_item": int(no_item.sum())}
+    if as_json:
+        print_json(facts)
+        return
     Console().print(f"Wrote {output}: {frame.height:,} predictions", soft_wrap=True, markup=False)
+    if (no_user | no_item).any():
+        remark(
+            f"{(no_user | no_item).sum():,} of them have a user ({no_user.sum():,}) or an item "
+            f"({no_item.sum():,}) that the model does not know, and are the best estimate without"
+        )
 
 
 def recommend(
     model: ModelFile,
-    users: Annotated[list[str], typer.Argument(help="Raw ids.")],
+    users: Annotated[list[str] | None, typer.Argument(help="Raw ids; with --output by default all.")] = None,
     number: Number = 10,
     titles: Titles = None,
     with_seen: Annotated[bool, typer.Option("--with-seen", help="Also what the user rated already.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet, by the suffix.")] = None,
     as_json: AsJson = False,
+    settings: Settings = None,
 ) -> None:
     """The items with the highest predicted ratings for each user.
 
     - `numpy-neural-mf recommend films.safetensors 1 42 -n 5 --titles movies.csv`
+    - `numpy-neural-mf recommend films.safetensors --output everybody.parquet`
     """
     loaded = load_model(model)
-    raw = _raw(loaded.user_ids_, users)
-    unknown = [str(u) for u in raw if not np.isin(u, loaded.user_ids_)]
+    if not users and output is None:
+        raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
+    chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
+    unknown = [str(one) for one in chosen if users and index_of(loaded.user_ids_, one) < 0]
     if unknown:
-        Console(stderr=True).print(
-            f"unknown, and so shown what everybody likes: {', '.join(unknown)}", markup=False
-        )
-    items, scores = loaded.recommend(raw, number, exclude_seen=not with_seen, with_scores=True)
-    name_of = _titles(titles)
-    rows = [
-        {"user": str(u), "rank": rank, "item": str(i), "rating": round(score, 2)} | name_of(i)
-        for u, row, row_scores in zip(users, items.tolist(), scores.tolist(), strict=True)
-        for rank, (i, score) in enumerate(zip(row, row_scores, strict=True), 1)
-        if i is not None
-    ]
-    show(pl.DataFrame(rows), as_json, "title")
+        remark(f"unknown, and so shown what everybody likes: {', '.join(unknown)}")
+    with working(f"recommending to {len(chosen):,} users"):
+        items, ratings = loaded.recommend(chosen, number, exclude_seen=not with_seen, with_scores=True)
+    names = [str(one) for one in chosen] if unknown else chosen
+    lists = with_titles(_lists(names, items, ratings), titles)
+    if output is None:
+        show(lists, as_json, "title")
+        return
+    write_table(lists, output)
+    if as_json:
+        print_json({"output": str(output), "users": len(chosen), "rows": lists.height})
+    else:
+        said = f"Wrote {output}: {lists.height:,} recommendations to {len(chosen):,} users"
+        Console().print(said, soft_wrap=True, markup=False)
 
 
 def similar(
     model: ModelFile,
-    item: Annotated[str, typer.Argument(help="Its raw id.")],
+    id: Annotated[str, typer.Argument(help="Of an item, or with --users of a user.")],
     number: Number = 10,
+    users: Annotated[bool, typer.Option("--users", help="Compare users instead of items.")] = False,
     titles: Titles = None,
     as_json: AsJson = False,
+    settings: Settings = None,
 ) -> None:
-    """The items most like one, by the cosine of their embeddings.
+    """The items most like one, by the cosine of their embeddings; or the users.
 
     - `numpy-neural-mf similar films.safetensors 260 --titles movies.csv`
+    - `numpy-neural-mf similar films.safetensors 42 --users`
     """
     loaded = load_model(model)
-    items, cosines = loaded.similar_items(_raw(loaded.item_ids_, [item])[0], number)
-    name_of = _titles(titles)
-    rows = [
-        {"item": str(i), "cosine": round(cosine, 3)} | name_of(i)
-        for i, cosine in zip(items.tolist(), cosines.tolist(), strict=True)
-    ]
-    show(pl.DataFrame(rows), as_json, "title")
+    if users:
+        ids, cosines = loaded.similar_users(raw_ids(loaded.user_ids_, [id])[0], number)
+    else:
+        ids, cosines = loaded.similar_items(raw_ids(loaded.item_ids_, [id])[0], number)
+    found = pl.DataFrame({"user" if users else "item": ids, "cosine": _rounded(cosines, 3)})
+    show(found if users else with_titles(found, titles), as_json, "title")
 
 
-def info(model: ModelFile, as_json: AsJson = False) -> None:
+def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -> None:
     """What is in a model file.
 
     - `numpy-neural-mf info films.safetensors`
@@ -115,34 +135,26 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
             "best epoch": loaded.history_.best_epoch,
         }
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
     else:
-        show(
-            pl.DataFrame({"fact": list(facts), "value": [str(value) for value in facts.values()]}),
-            False,
-            "value",
-        )
+        values = [str(value) for value in facts.values()]
+        show(pl.DataFrame({"fact": list(facts), "value": values}), False, "value")
 
 
-def _raw(ids: NDArray[Any], texts: list[str]) -> list[Any]:
-    """Ids from the command line as the model has them: whole numbers, or text as it is."""
-    is_text = ids.dtype.kind == "U"
-    return [text if is_text or not text.lstrip("-").isdigit() else int(text) for text in texts]
+def _lists(users: Any, items: Any, ratings: Any) -> pl.DataFrame:
+    """One row for each place of each list, without the empty ones."""
+    n = items.shape[1]
+    places = pl.DataFrame(
+        {
+            "user": np.repeat(users, n),
+            "rank": np.tile(np.arange(1, n + 1), len(items)),
+            "item": items.data.ravel(),
+            "rating": _rounded(ratings.data.ravel(), 2),
+        }
+    )
+    return places.filter(~np.ma.getmaskarray(items).ravel())
 
 
-def _titles(path: Path | None) -> Any:
-    """Item to {"title": ...}; to nothing without a file."""
-    if path is None:
-        return lambda item: {}
-    frame = pl.read_csv(path, infer_schema=False)
-    if "title" not in frame.columns:
-        raise ValueError(f"{path}: expected a column 'title', found {', '.join(frame.columns)}")
-    known = dict(zip(frame[:, 0].to_list(), frame["title"].to_list(), strict=True))
-    return lambda item: {"title": known.get(str(item), "")}
-
-
-def _read_table(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: expected a table, found: {str(error).partition(chr(10))[0]}") from error
+def _rounded(numbers: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
+    """As float64 first, in which a rounded number is written short."""
+    return numbers.astype(np.float64).round(digits)

@@ -1,0 +1,114 @@
+"""train: every setting of the model is an option, and the model is the one that Python would train."""
+
+import inspect
+import re
+from dataclasses import fields
+
+import pytest
+from typer.testing import CliRunner
+
+from numpy_neural_mf import Architecture, NeuralMF, cli, load_model, read_ratings, simulate_ratings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700).to_frame().write_csv("ratings.csv")
+    return tmp_path
+
+
+def train(*arguments):
+    result = CliRunner().invoke(cli.app, ["train", "ratings.csv", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def same_predictions(a, b):
+    return a.predict([1, 2], [3, 4]).tobytes() == b.predict([1, 2], [3, 4]).tobytes()
+
+
+def test_without_options_the_model_is_that_of_the_defaults():
+    said = train("--epochs", "3")
+    assert "Trained 3 epochs" in said
+    assert "Wrote model.safetensors" in said
+    same = NeuralMF(epochs=3).fit(read_ratings("ratings.csv"))
+    assert same_predictions(load_model("model.safetensors"), same)
+
+
+def test_every_setting_of_the_model_is_an_option_by_its_name():
+    keywords = {p.name for p in inspect.signature(NeuralMF).parameters.values() if p.kind == p.KEYWORD_ONLY}
+    wanted = {"architecture"} | keywords | {field.name for field in fields(Architecture)}
+    help_text = CliRunner().invoke(cli.app, ["train", "--help"]).stdout
+    assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in help_text] == []
+
+
+def test_settings_reach_the_model():
+    train(
+        "m", "--architecture", "A_small", "--epochs", "2", "--batch-size", "100", "--optimizer", "adamw",
+        "--learning-rate", "0.01", "--schedule", "constant", "--regularization", "0.1",
+        "--weight-decay", "0.5", "--validation-fraction", "0", "--patience", "4", "--engine", "numpy",
+        "--seed", "5", "--user", "user_id", "--scale", "0", "10",
+    )  # fmt: skip
+    model = load_model("m")
+    assert (model.architecture.embedding_dim, model.epochs, model.random_state) == (8, 2, 5)
+    assert (model.batch_size, model.optimizer, model.schedule) == (100, "adamw", "constant")
+    assert (model.learning_rate, model.regularization, model.weight_decay) == (0.01, 0.1, 0.5)
+    assert (model.validation_fraction, model.patience, model.engine) == (0, 4, "numpy")
+    assert model.rating_scale_ == (0, 10)
+
+
+def test_a_single_part_of_an_architecture_can_be_set():
+    train(
+        "m", "--architecture", "B_medium", "--hidden-layer-sizes", "6,3", "--activation", "gelu",
+        "--dropout", "0.1", "--no-biases", "--epochs", "1",
+    )  # fmt: skip
+    expected = Architecture(16, (6, 3), "gelu", biases=False, dropout=0.1)
+    assert load_model("m").architecture == expected
+
+
+def test_no_layers_make_plain_matrix_factorisation():
+    train("m", "--hidden-layer-sizes", "", "--embedding-dim", "4", "--epochs", "1")
+    architecture = load_model("m").architecture
+    assert (architecture.hidden_layer_sizes, architecture.embedding_dim) == ((), 4)
+
+
+def test_a_patience_of_0_never_stops_early():
+    train("m", "--patience", "0", "--epochs", "1")
+    assert load_model("m").patience is None
+
+
+def test_training_with_a_checkpoint_ends_with_the_same_model(tmp_path):
+    train("a", "--epochs", "3")
+    train("b", "--epochs", "3", "--checkpoint-dir", "state")
+    assert (tmp_path / "state").is_dir()
+    assert same_predictions(load_model("a"), load_model("b"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epochs", "0"], "epochs must be a whole number, at least 1, not 0"),
+        (["--architecture", "D"], "architecture must be one of A_small, B_medium, C_wide, not 'D'"),
+        (["--engine", "abacus"], "engine must be one of numpy"),
+        (["--optimizer", "magic"], "optimizer must be one of sgd"),
+        (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
+        (["--dropout", "1"], "dropout must be in [0, 1)"),
+        (["--scale", "2", "3"], "expected a rating from 2 to 3"),
+    ],
+)
+def test_bad_settings_are_told_before_anything_is_trained(folder, arguments, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        train("m", *arguments)
+    assert not (folder / "m").exists()
+
+
+def test_an_interrupted_training_exits_130_and_says_what_goes_on(folder, monkeypatch):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NeuralMF, "fit", interrupted)
+    result = CliRunner().invoke(cli.app, ["train", "ratings.csv", "m", "--checkpoint-dir", "state"])
+    assert result.exit_code == 130
+    assert "interrupted: m was not written; the same command goes on from the checkpoint" in result.stderr
+    assert not (folder / "m").exists()

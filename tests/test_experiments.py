@@ -139,14 +139,14 @@ def test_the_default_models_are_the_baselines_and_three_architectures(compare):
 def test_a_run_for_each_set_seed_and_model(compare):
     comparison = compare({"one": SIMULATED, "two": SIMULATED}, seeds=3)
     assert len(comparison.runs) == comparison.n_planned == 2 * 3 * 2
-    labels = [(run.data, run.seed, run.fold, run.model) for run in comparison.runs]
-    assert labels == [(d, s, 0, m) for d in ("one", "two") for s in range(3) for m in MODELS]
+    labels = [(run.data, run.seed, run.split, run.model) for run in comparison.runs]
+    assert labels == [(d, s, s, m) for d in ("one", "two") for s in range(3) for m in MODELS]
 
 
 def test_a_run_for_each_fold_too(compare):
     comparison = compare(SIMULATED, seeds=2, n_folds=3)
     assert len(comparison.runs) == comparison.n_planned == 2 * 3 * 2
-    labels = [(run.seed, run.fold, run.model) for run in comparison.runs]
+    labels = [(run.seed, run.split, run.model) for run in comparison.runs]
     assert labels == [(s, f, m) for s in range(2) for f in range(3) for m in MODELS]
 
 
@@ -224,8 +224,8 @@ def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
 
 def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
     table = compare({"b": FRAME, "a": FRAME}, seeds=2).table()
-    numbers = ["runs", "rmse", "rmse_std", "mae", "parameters", "seconds", "above_floor"]
-    assert table.columns == ["data", "model", *numbers]
+    numbers = ["rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "above_floor"]
+    assert table.columns == ["data", "model", "runs", "splits", *numbers, "ndcg_at_10", "recall_at_10"]
     assert table["data"].to_list() == ["b", "b", "a", "a"]
     assert table["model"].to_list() == ["mean", "neural"] * 2
     assert table["runs"].to_list() == [2] * 4
@@ -239,14 +239,15 @@ def test_the_table_holds_means_and_standard_deviations_of_the_runs(compare):
     assert row["rmse"] == pytest.approx(np.mean([run.rmse for run in runs]))
     assert row["rmse_std"] == pytest.approx(np.std([run.rmse for run in runs], ddof=1))
     assert row["mae"] == pytest.approx(np.mean([run.mae for run in runs]))
-    assert f"{row['rmse']:.4f} ± {row['rmse_std']:.4f}" in str(comparison)
-    assert f"{row['mae']:.4f}" in str(comparison)
+    for name in ("rmse", "rmse_low", "rmse_high", "mae"):
+        assert f"{row[name]:.4f}" in str(comparison)
 
 
 def test_one_run_has_no_spread(compare):
     comparison = compare(FRAME)
-    assert comparison.table()["rmse_std"].to_list() == [None, None]
-    assert "±" not in str(comparison)
+    for name in ("rmse_low", "rmse_high", "rmse_std"):
+        assert comparison.table()[name].to_list() == [None, None]
+    assert "interval" not in str(comparison)
 
 
 def test_the_distance_to_the_noise_floor_is_told_where_it_is_known(compare):
@@ -267,9 +268,8 @@ def test_without_a_noise_floor_none_is_spoken_of(compare):
 
 def test_a_comparison_shows_itself_as_text_a_table_for_each_set(compare):
     text = str(compare({"books": FRAME, "films": SIMULATED}, seeds=2))
-    assert "books: test error, mean of 2 runs ± one standard deviation" in text
+    assert "books: test error, mean of 2 runs with its 95 % interval" in text
     assert text.index("books") < text.index("films")
-    assert text.count("neural") == 2
     assert all(name in text for name in FILES)
     assert "Interrupted" not in text
     assert "mean of" not in str(compare(FRAME, seeds=1))
@@ -352,20 +352,21 @@ def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path)
 
 
 def test_csv_and_markdown_hold_the_table(compare, tmp_path):
-    table = compare({"with | bar": FRAME}, seeds=2).table()
+    comparison = compare({"with | bar": FRAME}, seeds=2)
+    table = comparison.table()
     written = pl.read_csv(tmp_path / "out" / "comparison.csv", schema=table.schema)
     assert written.equals(table)
     lines = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "| data | model | RMSE | MAE | parameters | seconds |"
+    assert lines[0] == "| data | model | RMSE | 95 % interval | MAE | parameters | seconds |"
     assert lines[2].startswith("| with \\| bar | mean | ")
-    assert len(lines) == 2 + table.height
+    assert lines[4:] == ["", *(f"- {sentence}" for sentence in comparison.verdict())]
 
 
 def test_a_comparison_replaces_what_an_earlier_one_wrote(compare, tmp_path):
-    compare({"old": FRAME})
+    compare({"former": FRAME})
     compare({"new": FRAME})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
-    assert "old" not in (tmp_path / "out" / "comparison.md").read_text()
+    assert "former" not in (tmp_path / "out" / "comparison.md").read_text()
 
 
 # Interrupted

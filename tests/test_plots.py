@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from numpy_neural_mf.comparison import Run
 from numpy_neural_mf.plots import COLOURS, MARKERS, comparison_figure, save_figure
+from numpy_neural_mf.runs import Run, rmse_of
 from numpy_neural_mf.training import History
 
 
@@ -17,7 +17,7 @@ def a_run(data="films", model="neural", seed=0, rmse=0.85, noise_floor=None, n_e
     """A run whose loss falls; of no epochs, the run of a model without history."""
     losses = [0.7 + 0.3 / (epoch + 1) + 0.01 * seed for epoch in range(n_epochs)]
     history = History(losses, losses if validated else [], [0.1] * n_epochs, n_epochs) if n_epochs else None
-    return Run(data, model, seed, 0, rmse + 0.002 * seed, 0.7, noise_floor, 100, 1.0, history)
+    return Run(data, model, seed, seed, 80, 20, rmse + 0.002 * seed, 0.7, noise_floor, 100, 1.0, history)
 
 
 def usual_runs(data="films", n_seeds=2, **settings):
@@ -132,8 +132,16 @@ def test_the_noise_floor_is_a_line_where_it_is_known():
 
 def test_one_seed_has_no_spread_and_none_is_spoken_of():
     figure = figure_of(usual_runs(n_seeds=1))
-    assert not any("deviation" in text for text in texts(figure))
-    assert sum("deviation" in text for text in texts(figure_of(usual_runs(n_seeds=2)))) == 2
+    assert not any("mean," in text for text in texts(figure))
+    assert sum("mean," in text for text in texts(figure_of(usual_runs(n_seeds=2)))) == 2
+
+
+def test_bars_are_the_confidence_intervals_of_the_mean():
+    runs = [a_run(seed=seed) for seed in range(3)]
+    [(left, _)] = panels(figure_of(runs))
+    [bar] = left.collections[0].get_segments()
+    error = rmse_of(runs)
+    np.testing.assert_allclose(bar[:, 0], [error.low, error.high])
 
 
 def test_a_curve_goes_as_far_as_all_runs_of_its_model():

@@ -2,6 +2,7 @@
 
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .comparison import Comparison
+from .cross_validation import cross_validate
 from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
 from .experiments import run_experiments
 from .models import GlobalMean, LinearRegression, ModelFileError, NeuralMF, load_model
@@ -21,6 +22,7 @@ __all__ = [
     "Ratings",
     "RatingsError",
     "check_gradients",
+    "cross_validate",
     "k_fold",
     "load_model",
     "random_split",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,21 @@ from rich.console import Console
 from rich.text import Text
 
 from .architecture import ARCHITECTURES, Architecture
-from .comparison import Comparison, Run
-from .data import Ratings, k_fold, random_split, read_ratings, simulate_ratings, summarize
+from .comparison import Comparison
+from .cross_validation import ModelFactory, Round, add_runs, as_ratings, fold_rounds, require_seeds
+from .data import Ratings, random_split, read_ratings, simulate_ratings, summarize
 from .display import ProgressBar
-from .evaluation import mae, rmse
 from .files import require_folder
 from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
-from .provenance import settings_of
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
-# A seed -> a model that is not fitted.
-ModelFactory = Callable[[int], Recommender]
 
 
 def run_experiments(
     ratings: Any = None,
     *,
     epochs: int | None = None,
-    seeds: int = 3,
+    seeds: int = 5,
     n_folds: int = 0,
     engine: str = "numpy",
     output_dir: str | os.PathLike[str] = ".",
@@ -51,7 +47,7 @@ def run_experiments(
         structure and one without, whose noise floor is known.
     epochs : int, optional
         Of the neural models; by default that of `NeuralMF`.
-    seeds : int, default 3
+    seeds : int, default 5
         How many: 0, 1, 2, ...
     n_folds : int, default 0
         At least 2, or 0 for random splits.
@@ -88,8 +84,7 @@ def run_experiments(
     >>> comparison.table()  # doctest: +SKIP
     """
     console = console or Console()
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, not {seeds}")
+    require_seeds(seeds)
     if n_folds != 0 and n_folds < 2:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
     models = default_models(epochs, engine) if models is None else models
@@ -111,14 +106,9 @@ def run_experiments(
     try:
         with ProgressBar(comparison.n_planned, console) as bar:
             for name, part in data.items():
-                for seed, fold, train, test in _splits(part, seeds, n_folds):
-                    for model_name, model in models.items():
-                        bar.start_run(f"{name}, {model_name}, seed {seed}" + f", fold {fold}" * bool(n_folds))
-                        new = model(seed)
-                        comparison.settings.setdefault(model_name, settings_of(new))
-                        run = _run(new, train, test, bar, (name, model_name, seed, fold))
-                        comparison.runs.append(run)
-                        bar.end_run()
+                rounds = fold_rounds(part, seeds, n_folds) if n_folds else _random_rounds(part, seeds)
+                for _ in add_runs(comparison, name, rounds, models, bar.start_run, bar.on_progress):
+                    bar.end_run()
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
@@ -148,10 +138,10 @@ def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
     """The data sets to compare on, by name: those given, the one found, or simulated ones."""
     if isinstance(ratings, Mapping):
-        return {str(name): _as_ratings(source) for name, source in ratings.items()}
+        return {str(name): as_ratings(source) for name, source in ratings.items()}
     if ratings is not None:
         name = Path(ratings).name if isinstance(ratings, str | os.PathLike) else "ratings"
-        return {name: _as_ratings(ratings)}
+        return {name: as_ratings(ratings)}
     for folder in (".", os.environ.get(DATA_VARIABLE)):
         if folder and Path(folder, "ratings.csv").is_file():
             return {"ratings.csv": read_ratings(Path(folder, "ratings.csv"))}
@@ -161,37 +151,11 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
     }
 
 
-def _as_ratings(source: Any) -> Ratings:
-    return source if isinstance(source, Ratings) else read_ratings(source)
-
-
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:
     return NeuralMF(architecture, random_state=seed, **settings)
 
 
-def _splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[tuple[int, int, Ratings, Ratings]]:
-    """Seed, fold, training and test part of each round."""
+def _random_rounds(ratings: Ratings, seeds: int) -> Iterator[Round]:
+    """Another split for each seed."""
     for seed in range(seeds):
-        if n_folds:
-            for fold, (train, test) in enumerate(k_fold(ratings, n_folds)):
-                yield seed, fold, train, test
-        else:
-            yield seed, 0, *random_split(ratings, random_state=seed)
-
-
-def _run(
-    model: Recommender, train: Ratings, test: Ratings, bar: ProgressBar, labels: tuple[str, str, int, int]
-) -> Run:
-    start = time.perf_counter()
-    model.fit(train, on_progress=bar.on_progress)
-    seconds = time.perf_counter() - start
-    prediction = model.predict(test.raw_users, test.raw_items)
-    return Run(
-        *labels,
-        rmse=rmse(prediction, test.values),
-        mae=mae(prediction, test.values),
-        noise_floor=test.noise_floor,
-        n_parameters=model.n_parameters_,
-        seconds=seconds,
-        history=getattr(model, "history_", None),
-    )
+        yield Round(f"seed {seed}", seed, seed, *random_split(ratings, random_state=seed))

@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .files import replacing
-from .training import History
+from .runs import Run, rmse_of
 
 
 class Look(NamedTuple):
@@ -38,17 +38,6 @@ HALO = [withStroke(linewidth=3, foreground="white")]
 FAR_BEHIND = 1.1
 
 
-class Run(Protocol):
-    """What a figure needs to know of a run."""
-
-    @property
-    def rmse(self) -> float: ...
-    @property
-    def noise_floor(self) -> float | None: ...
-    @property
-    def history(self) -> History | None: ...
-
-
 Runs = Mapping[tuple[str, str], Sequence[Run]]
 
 
@@ -62,8 +51,9 @@ def comparison_figure(groups: Runs) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Dots are means over the runs and bars one standard deviation; the dashed line is the noise floor, the
-        RMSE of the best possible predictor. In the right panel bands are one standard deviation too.
+        Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
+        dashed line is the noise floor, the RMSE of the best possible predictor. In the right panel bands are
+        one standard deviation over the runs.
     """
     data_names = list(dict.fromkeys(data for data, _ in groups))
     rows = [{model: runs for (name, model), runs in groups.items() if name == data} for data in data_names]
@@ -91,27 +81,24 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 def _draw_errors(
     axes: Axes, models: Mapping[str, Sequence[Run]], looks: Mapping[str, Look], floor: float | None
 ) -> None:
-    means = {model: float(np.mean([run.rmse for run in runs])) for model, runs in models.items()}
+    errors = {model: rmse_of(runs) for model, runs in models.items()}
     # A model far behind would squeeze the differences between the others: it is named at the edge instead.
-    far = FAR_BEHIND * min(means.values())
-    for position, (model, runs) in enumerate(models.items()):
-        mean, look = means[model], looks[model]
-        spread = float(np.std([run.rmse for run in runs], ddof=1)) if len(runs) > 1 else None
+    far = FAR_BEHIND * min(error.mean for error in errors.values())
+    for position, (model, error) in enumerate(errors.items()):
+        mean, look = error.mean, looks[model]
+        half = error.high - mean if error.n_splits > 1 else None
         if mean > far:
             axes.annotate(f"{mean:.4f} →", (1, position), xycoords=("axes fraction", "data"),
                           ha="right", va="center", fontsize=8, path_effects=HALO)  # fmt: skip
             continue
-        axes.errorbar(
-            mean, position, xerr=spread, fmt=look.marker, color=look.colour, capsize=4, markersize=6
-        )
+        axes.errorbar(mean, position, xerr=half, fmt=look.marker, color=look.colour, capsize=4, markersize=6)
         axes.annotate(f"{mean:.4f}", (mean, position), xytext=(0, 6), textcoords="offset points",
                       ha="center", fontsize=8, path_effects=HALO)  # fmt: skip
     names = [_wrapped(model, 24) for model in models]
     axes.set_yticks(range(len(models)), names, parse_math=False)
     axes.set_ylim(len(models) - 0.5, -0.7)
-    axes.set_xlabel(
-        "test RMSE" + " (dot: mean, bar: one standard deviation)" * _is_repeated(models), fontsize=9
-    )
+    has_bars = any(error.n_splits > 1 for error in errors.values())
+    axes.set_xlabel("test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars, fontsize=9)
     axes.margins(x=0.12)
     # Few enough that the numbers below do not touch, however many digits they have.
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))

@@ -94,7 +94,7 @@ def test_compare_takes_seeds_folds_and_epochs(ratings_csv):
     assert code == 0
     assert "mean of 4 runs" in out
     runs = json.loads(Path("comparison.json").read_text())["runs"]
-    assert [(run["seed"], run["fold"]) for run in runs[::5]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(run["seed"], run["split"]) for run in runs[::5]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert {len(run["history"]["train_loss"]) for run in runs if run["history"]} == {3}
 
 

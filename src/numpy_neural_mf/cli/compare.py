@@ -24,7 +24,7 @@ def compare(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
-    seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 5,
     folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
     engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = "numpy",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),

@@ -10,6 +10,8 @@ from .held_out import (
     evaluate_ranking,
     evaluate_ratings,
     relevance_threshold,
+    require_held_out,
+    seen_rows,
     warm_rows,
 )
 from .metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
@@ -22,11 +24,14 @@ from .ranking import (
     recall_at_k,
     reciprocal_rank_at_k,
 )
+from .significance import Estimate, PairedDifference, holm, mean_over_splits, paired_difference
 
 __all__ = [
     "Calibration",
     "Errors",
+    "Estimate",
     "Evaluation",
+    "PairedDifference",
     "RankingQuality",
     "RatingErrors",
     "average_precision_at_k",
@@ -38,17 +43,22 @@ __all__ = [
     "fcp",
     "gini",
     "hit_rate_at_k",
+    "holm",
     "mae",
     "mae_per_user",
+    "mean_over_splits",
     "mean_over_users",
     "ndcg_at_k",
     "novelty",
+    "paired_difference",
     "precision_at_k",
     "r2",
     "recall_at_k",
     "reciprocal_rank_at_k",
     "relevance_threshold",
+    "require_held_out",
     "rmse",
     "rmse_per_user",
+    "seen_rows",
     "warm_rows",
 ]

@@ -196,7 +196,7 @@ def evaluate(
 
 def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
-    _require_held_out(train, test)
+    require_held_out(train, test)
     prediction = np.asarray(model.predict(test.raw_users, test.raw_items))
 
     def errors_where(chosen: NDArray[np.bool_]) -> Errors:
@@ -231,7 +231,7 @@ def evaluate_ranking(
     that the user never saw and would have liked: the numbers compare models, they are no shares of good
     advice. A relevant item that training does not know cannot be recommended and is missed.
     """
-    _require_held_out(train, test)
+    require_held_out(train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
     liked = test.take(test.values >= np.float32(threshold))
     if not len(liked):
@@ -286,7 +286,8 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
     return is_seen
 
 
-def _require_held_out(train: Ratings, test: Ratings) -> None:
+def require_held_out(train: Ratings, test: Ratings) -> None:
+    """Raise ValueError if the test part is empty or has a rating of a pair that training has too."""
     if not len(test):
         raise ValueError("test: expected ratings to judge on, found none")
     n_seen = int(seen_rows(train, test).sum())

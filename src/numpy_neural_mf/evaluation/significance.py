@@ -1,0 +1,173 @@
+"""What a difference between two models is worth: intervals and paired tests over splits of the ratings.
+
+The unit is the split. Test ratings of one split share a training part, and so do models that differ by their
+seed alone: neither are independent draws. Splits of the same ratings overlap, so even they are not, and the
+plain t-test finds differences where none are; Nadeau and Bengio's correction widens it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over splits and its confidence interval.
+
+    Attributes
+    ----------
+    n_splits : int
+    mean : float
+        NaN without a split.
+    low, high : float
+        Ends of the interval; NaN where there are fewer than two splits, from which no spread can be told.
+    """
+
+    n_splits: int
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference(Estimate):
+    """The mean difference between two models on the same splits, tested against no difference.
+
+    Attributes
+    ----------
+    n_splits, mean, low, high : see `Estimate`
+        In the unit of the error.
+    p_value : float
+        Two-sided; 1 where the models do not differ on any split, NaN where there are fewer than two splits.
+    effect_size : float
+        Cohen's d_z, the mean of the differences over their standard deviation; infinite where all are equal
+        and not 0, NaN where there are fewer than two.
+    """
+
+    p_value: float
+    effect_size: float
+
+
+def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float = 0.95) -> Estimate:
+    """The mean of an error over splits of the same ratings, with its confidence interval.
+
+    The interval is that of the corrected resampled t-test: with s² the variance over n splits, the mean has
+    the variance (1/n + n_test/n_train) s², since training parts overlap; n - 1 degrees of freedom (Nadeau and
+    Bengio, "Inference for the generalization error", *Machine Learning* 52, 2003, section 5).
+
+    Parameters
+    ----------
+    errors : array-like of shape (n_splits,)
+        One for each split: the mean over the seeds, where a split was used with several.
+    test_to_train : float
+        n_test / n_train: 1/4 for a fifth held out, 1/(k - 1) for k folds, 0 for splits without a rating in
+        common.
+    confidence : float, default 0.95
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    ValueError
+        If `errors` is not one-dimensional and finite, `test_to_train` is negative, or `confidence` is not
+        between 0 and 1.
+    """
+    x = _errors(errors)
+    if not 0 <= test_to_train < math.inf:
+        raise ValueError(f"test_to_train: expected a ratio of at least 0, found {test_to_train}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: expected a share above 0 and below 1, found {confidence}")
+    if len(x) < 2:
+        return Estimate(len(x), float(x[0]) if len(x) else math.nan, math.nan, math.nan)
+    mean = float(x.mean())
+    half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * _standard_error(x, test_to_train)
+    return Estimate(len(x), mean, mean - half, mean + half)
+
+
+def paired_difference(
+    errors: ArrayLike, others: ArrayLike, test_to_train: float, confidence: float = 0.95
+) -> PairedDifference:
+    """Two models compared on the same splits by the corrected resampled t-test of Nadeau and Bengio (2003).
+
+    t = mean(d) / √((1/n + n_test/n_train) s²) with d the n differences and s² their variance, on n - 1
+    degrees of freedom. With `test_to_train` 0 it is the paired t-test.
+
+    Parameters
+    ----------
+    errors, others : array-likes of shape (n_splits,)
+        Errors of the two models, split by split; the difference is ``errors - others``.
+    test_to_train, confidence
+        As those of `mean_over_splits`.
+
+    Returns
+    -------
+    PairedDifference
+
+    Raises
+    ------
+    ValueError
+        As `mean_over_splits`, or if the shapes differ.
+    """
+    a, b = _errors(errors), _errors(others)
+    if a.shape != b.shape:
+        raise ValueError(f"expected errors of two models on the same splits, found {len(a)} and {len(b)}")
+    d = a - b
+    estimate = mean_over_splits(d, test_to_train, confidence)
+    n, mean = estimate.n_splits, estimate.mean
+    if n < 2:
+        p_value, effect_size = math.nan, math.nan
+    elif not d.any():
+        p_value, effect_size = 1.0, 0.0
+    else:
+        with np.errstate(divide="ignore"):  # equal differences are infinitely many deviations away from 0
+            t = np.divide(mean, _standard_error(d, test_to_train))
+            effect_size = float(np.divide(mean, d.std(ddof=1)))
+        p_value = float(2 * stats.t.sf(abs(t), n - 1))
+    return PairedDifference(n, mean, estimate.low, estimate.high, p_value, effect_size)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """p-values of several tests, corrected so that any false finding among them is as rare as in one.
+
+    With p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
+    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979).
+
+    Parameters
+    ----------
+    p_values : array-like of shape (m,)
+        From 0 to 1; NaN is a test that could not be made and does not count.
+
+    Returns
+    -------
+    float64 array of shape (m,)
+
+    Raises
+    ------
+    ValueError
+        If a p-value is out of range.
+    """
+    p = np.asarray(p_values, np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise ValueError("p_values: expected a row of numbers from 0 to 1")
+    order = np.argsort(p, kind="stable")[: int(np.sum(~np.isnan(p)))]  # NaN comes last
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(np.arange(len(order), 0, -1) * p[order]), 1)
+    return corrected
+
+
+def _errors(values: ArrayLike) -> NDArray[np.float64]:
+    x = np.asarray(values, np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all():
+        raise ValueError("expected a finite error for each split, in one dimension")
+    return x
+
+
+def _standard_error(x: NDArray[np.float64], test_to_train: float) -> float:
+    return math.sqrt((1 / len(x) + test_to_train) * float(x.var(ddof=1)))

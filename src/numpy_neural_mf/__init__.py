@@ -7,6 +7,7 @@ from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, sim
 from .experiments import run_experiments
 from .models import GlobalMean, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
+from .tuning import Tuning, tune
 
 __all__ = [
     "A_SMALL",
@@ -21,6 +22,7 @@ __all__ = [
     "NeuralNetwork",
     "Ratings",
     "RatingsError",
+    "Tuning",
     "check_gradients",
     "cross_validate",
     "k_fold",
@@ -29,4 +31,5 @@ __all__ = [
     "read_ratings",
     "run_experiments",
     "simulate_ratings",
+    "tune",
 ]

@@ -61,7 +61,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)

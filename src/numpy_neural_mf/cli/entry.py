@@ -7,14 +7,19 @@ from typing import NoReturn
 
 import typer
 
+from .adapt import fold_in, update
 from .compare import compare
 from .data import download, simulate
 from .evaluate import evaluate
 from .output import fail
 from .train import train
-from .use import info, predict, recommend, similar
+from .tune import tune
+from .use import explain, info, predict, recommend, similar
 
-COMMANDS = (download, simulate, compare, train, evaluate, predict, recommend, similar, info)
+COMMANDS = (
+    download, simulate, compare, tune, train, update, evaluate,
+    predict, recommend, fold_in, similar, explain, info,
+)  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +41,6 @@ def main() -> NoReturn:
     except OSError as error:
         path = error.filename2 or error.filename
         fail(f"{path}: {error.strerror}" if path else str(error), code=2)
-    except FloatingPointError as error:
+    except (FloatingPointError, ImportError) as error:  # an optional package that is missing
         fail(str(error), code=1)
     sys.exit(0)

@@ -1,0 +1,121 @@
+"""Search for settings: numpy-neural-mf tune."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from polars import selectors
+from rich.console import Console
+
+from ..architecture import ARCHITECTURES
+from ..display import ProgressBar, rich_table
+from ..files import require_folder
+from ..tuning import TuningProgress
+from ..tuning import tune as search
+from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
+from .output import fail, print_json, read, remark, stderr
+from .train import DEFAULTS
+
+
+def tune(
+    ratings: RatingsFile,
+    output: Annotated[
+        Path, typer.Argument(metavar="[SETTINGS]", help="The TOML file to write, for `train --settings`.")
+    ] = Path("settings.toml"),
+    trials: Annotated[int, typer.Option(help="In all, those of a resumed study among them.")] = 50,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Begin no other trial after that.")
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="Keep the trials here: the same command resumes a killed search.")
+    ] = None,
+    architecture: Annotated[
+        str | None, one_of(ARCHITECTURES, "Keep its form and search how it is trained")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Of each trial.")] = DEFAULTS["epochs"],
+    seed: Seed = 0,
+    user: ColumnName = None,
+    item: ColumnName = None,
+    rating: ColumnName = None,
+    timestamp: ColumnName = None,
+    scale: Scale = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the settings with the lowest error on ratings held out of those given.
+
+    The first trial has the defaults. Keep test ratings out of the file: the error told is of the best of many
+    trials, and so optimistic. Ctrl-C keeps what is done.
+
+    - `numpy-neural-mf tune train.csv settings.toml --trials 50 --timeout 600 --study study.journal`
+    """
+    if architecture is not None and architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
+    require_folder(output.parent)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    known = read(ratings, scale=scale, **columns)
+    console = stderr() if as_json else Console()
+    console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
+    try:
+        with ProgressBar(trials, console) as bar:
+            tuning = search(
+                known,
+                architecture=None if architecture is None else ARCHITECTURES[architecture],
+                n_trials=trials,
+                timeout=timeout,
+                study=study,
+                epochs=epochs,
+                random_state=seed,
+                on_progress=shown_on(bar),
+            )
+    except KeyboardInterrupt:
+        fail(f"interrupted before a trial was complete: {output} was not written", code=130)
+    tuning.save(output, data=ratings.name)
+    if tuning.n_resumed:
+        remark(f"{tuning.n_resumed} of {tuning.trials.height} trials were in {study} already")
+    if as_json:
+        facts = {"settings": tuning.settings, "validation_rmse": tuning.validation_rmse}
+        print_json(facts | {"default_rmse": tuning.default_rmse, "trials": tuning.trials.to_dicts()})
+    else:
+        given = [text for name, value in columns.items() if value for text in (f"--{name}", value)]
+        given += ["--scale", *(f"{value:g}" for value in scale)] if scale else []
+        command = ["numpy-neural-mf", "train", str(ratings), "--settings", str(output), *given]
+        console.print(rich_table(best_trials(tuning.trials)))
+        console.print(
+            f"Validation RMSE {tuning.validation_rmse:.4f}, of the defaults {tuning.default_rmse:.4f}. It is "
+            "optimistic, being the lowest of many on the same ratings: judge the model on others.\n"
+            f"Wrote {output}. Next: {shlex.join(command)}",
+            soft_wrap=True, markup=False, highlight=False,
+        )  # fmt: skip
+    if tuning.is_interrupted:
+        remark(f"interrupted: {output} has the best of {tuning.trials.height} trials")
+        raise typer.Exit(130)
+
+
+def best_trials(trials: pl.DataFrame, n: int = 4) -> pl.DataFrame:
+    """The best and the defaults, a column each, since their settings are many."""
+    best = trials.filter(pl.col("state") == "complete").sort("validation_rmse").head(n)
+    both = pl.concat([best, trials.head(1)]).unique("trial", maintain_order=True)
+    names = [f"{trial}" if trial else "0: defaults" for trial in both["trial"]]
+    cells = both.drop("trial", "state").with_columns(selectors.float().round_sig_figs(4)).cast(pl.String)
+    return cells.transpose(include_header=True, header_name="trial", column_names=names)
+
+
+def shown_on(bar: ProgressBar) -> Callable[[TuningProgress], None]:
+    """What tells a progress bar of each trial and its training."""
+    n_ended = -1
+
+    def on_progress(progress: TuningProgress) -> None:
+        nonlocal n_ended
+        if progress.n_finished > n_ended:
+            for _ in range(progress.n_finished - max(n_ended, 0)):
+                bar.end_run()
+            n_ended = progress.n_finished
+            bar.start_run(f"best {progress.best_rmse:.4f}, now" if n_ended else "the defaults")
+        bar.on_progress(progress.training)
+
+    return on_progress

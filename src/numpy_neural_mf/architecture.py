@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .nn import ACTIVATIONS, default_initializer, normal
+from .nn.parameter import zeros_aligned
 
 Parameters = dict[str, NDArray[np.floating[Any]]]
 
@@ -141,7 +142,8 @@ class Architecture:
                 value = draw(rng, shape)
             else:
                 value = np.zeros(shape)
-            parameters[name] = value.astype(dtype)
+            parameters[name] = zeros_aligned(shape, dtype)
+            parameters[name][...] = value
         return parameters
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ..architecture import Parameters
@@ -22,3 +23,7 @@ class Engine(Protocol):
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         ...
+
+
+# Architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng: see `NumpyEngine`.
+NewEngine = Callable[..., Engine]

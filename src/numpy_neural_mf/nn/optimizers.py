@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .parameter import Array, Gradient, RowGradient, put_rows
+from .parameter import Array, Gradient, RowGradient, put_rows, zeros_aligned
 
 State = dict[str, Array]
 
@@ -53,7 +53,7 @@ class Optimizer(ABC):
         for name, gradient in gradients.items():
             value = parameters[name]
             if name not in self.state:
-                self.state[name] = self._new_state(value)
+                self.state[name] = self.new_state(value)
             state = self.state[name]
             state["step"] += 1
             if isinstance(gradient, RowGradient):
@@ -71,8 +71,12 @@ class Optimizer(ABC):
     def update(self, value: Array, gradient: Array, state: State) -> None:
         """Change `value` and the arrays of `state` in place."""
 
-    def _new_state(self, value: Array) -> State:
-        return {"step": np.zeros(()), **{slot: np.zeros_like(value) for slot in self.slots}}
+    def new_state(self, value: Array) -> State:
+        """The state of a parameter before its first step."""
+        return {
+            "step": np.zeros(()),
+            **{slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots},
+        }
 
 
 @dataclass

@@ -1,0 +1,222 @@
+"""The engine for speed on a CPU: the step of the NumPy engine, fused into compiled loops (extra "fast")."""
+
+from __future__ import annotations
+
+import logging
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture import Architecture, Parameters
+from ..nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from ..nn.parameter import Array, IntArray, zeros_aligned
+
+# Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
+# the same.
+MAX_CHUNKS = 16
+
+logger = logging.getLogger(__name__)
+
+
+class NumbaEngine:
+    """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
+
+    Only the masks of dropout are others. The same seed gives the same bits for any number of threads.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Numba is not installed.
+    TypeError
+        The optimizer is not one of this package, whose formulas are compiled.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Parameters,
+        optimizer: Optimizer,
+        user_penalty: Array,
+        item_penalty: Array,
+        weight_decay: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        try:
+            import numba
+
+            from . import numba_kernels
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'engine "numba" needs {error.name}: pip install "numpy-neural-mf[fast]"', name=error.name
+            ) from error
+        self._kernels = numba_kernels
+        self._n_threads = numba.get_num_threads()
+        self.architecture = architecture
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self._kind = self._kind_of(optimizer)
+        self._rng = np.random.default_rng() if rng is None else rng
+        self._dtype = dtype = parameters["intercept"].dtype
+        self._penalty = [penalty.astype(dtype, copy=False) for penalty in (user_penalty, item_penalty)]
+        n_rows = [len(penalty) for penalty in self._penalty]
+        # A part that the architecture has not is a table without columns, or without rows.
+        self._tables = [
+            parameters.get(f"{side}_embedding.weight", np.zeros((n, 0), dtype))
+            for side, n in zip(("user", "item"), n_rows, strict=True)
+        ]
+        self._biases = [
+            parameters.get(f"{side}_bias.weight", np.zeros((0, 1), dtype)) for side in ("user", "item")
+        ]
+        self._k = self._tables[0].shape[1]
+        self._sizes = np.array(architecture.layer_sizes, np.int64)
+        n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
+        self._starts = np.cumsum([0, *n_weights], dtype=np.int64)
+        self._weights = np.zeros(self._starts[-1], dtype)
+        self._activation = getattr(numba_kernels, architecture.activation.upper())
+        n_features = 2 * self._k + int(self._sizes[:-1].sum())
+        self._width = max(n_features, 2, -(-max(n_weights, default=0) // numba_kernels.TILE))
+        self._scratch = self._new_scratch(self._n_threads)
+        self._first = [np.full(n, -1, np.int32) for n in n_rows]
+        self._reserve(0)
+        if _compiles_anew(numba_kernels):
+            logger.warning("compiling the numba engine, once on this machine: it takes about half a minute")
+
+    def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
+        """Learn from one batch: see `NumpyEngine.step`."""
+        n = len(users)
+        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
+        ratings = np.ascontiguousarray(ratings, self._dtype)
+        if n > len(self._residuals):
+            self._reserve(n)
+        losses, weight_gradients = self._gradients(users, items, ratings)
+        h = self._numbers()
+        self._update_rows(users, items, h)
+        self._update("intercept", self._residuals[:n].sum(keepdims=True), h)
+        decayed = h * np.array([1, 1, 1, 1, 1 - self.optimizer.learning_rate * self.weight_decay])
+        for layer, (start, end) in enumerate(pairwise(self._starts)):
+            middle = start + self._sizes[layer] * self._sizes[layer + 1]
+            self._update(f"mlp.{layer}.weight", weight_gradients[start:middle], decayed)
+            if f"mlp.{layer}.bias" in self.parameters:
+                self._update(f"mlp.{layer}.bias", weight_gradients[middle:end], h)
+        return float(losses.sum() / n)
+
+    def predict(self, users: IntArray, items: IntArray) -> Array:
+        """Ratings of pairs, shape (n,), not clipped."""
+        predictions = np.empty(len(users), self._dtype)
+        self._kernels.predict(
+            *(np.ascontiguousarray(ids, np.int32) for ids in (users, items)),
+            *self._model(), self._new_scratch(1)[0], predictions,
+        )  # fmt: skip
+        return predictions
+
+    def _gradients(self, users: IntArray, items: IntArray, ratings: Array) -> tuple[Array, Array]:
+        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers."""
+        n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
+        by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
+        dropout = self.architecture.dropout
+        key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
+        self._kernels.gradients(
+            min(self._n_threads, n_chunks), users, items, ratings, *self._model(), 1.0 - dropout, key,
+            self._scratch, by_chunk, losses, self._row_gradients, self._residuals,
+        )  # fmt: skip
+        return losses, by_chunk.sum(axis=0)
+
+    def _update_rows(self, users: IntArray, items: IntArray, h: NDArray[np.float64]) -> None:
+        P, Q, b_u, b_i = (
+            (table, *self._remembered(f"{side}_{kind}.weight", table))
+            for kind, tables in (("embedding", self._tables), ("bias", self._biases))
+            for side, table in zip(("user", "item"), tables, strict=True)
+        )
+        self._kernels.update_rows(
+            self._n_threads, self._kind, h, users, items, *self._penalty, self._row_gradients,
+            self._residuals, *P, *Q, *b_u, *b_i, *self._first, self._following, self._rows, self._sums,
+            self._bias_sums, self._shrink,
+        )  # fmt: skip
+
+    def _update(self, name: str, gradient: Array, h: NDArray[np.float64]) -> None:
+        """A step on a dense array, which is a table of one row."""
+        value = self.parameters[name]
+        one_row = [x.reshape(1, -1) for x in (value, gradient, *self._remembered(name, value))]
+        self._kernels.update(
+            self._kind, one_row[0], np.zeros(1, np.int32), 1, one_row[1], np.zeros(1, self._dtype),
+            *one_row[2:], h,
+        )  # fmt: skip
+
+    def _remembered(self, name: str, value: Array) -> list[Array]:
+        """The two arrays that the optimiser keeps for a parameter; in place of one that it has not, any."""
+        optimizer = self.optimizer
+        if name in self.parameters and name not in optimizer.state:
+            optimizer.state[name] = optimizer.new_state(value)
+        state = optimizer.state.get(name, {})
+        if state:
+            state["step"][...] = self._n_steps
+        return [*(state[slot] for slot in optimizer.slots if slot in state), value, value][:2]
+
+    def _numbers(self) -> NDArray[np.float64]:
+        """What the optimiser's formula needs in this step: rate, two decays, epsilon, decay of the value."""
+        o, rate = self.optimizer, self.optimizer.learning_rate
+        self._n_steps = t = 1 + int(o.state["intercept"]["step"] if "intercept" in o.state else 0)
+        if isinstance(o, Adam):
+            root = math.sqrt(1 - o.beta2**t)
+            decay = 1 - rate * o.weight_decay if isinstance(o, AdamW) else 1
+            numbers = [rate * root / (1 - o.beta1**t), o.beta1, o.beta2, root * o.epsilon, decay]
+        elif isinstance(o, RMSProp):
+            numbers = [rate, o.decay, 0, o.epsilon, 1]
+        elif isinstance(o, AdaGrad):
+            numbers = [rate, 0, 0, o.epsilon, 1]
+        else:
+            numbers = [rate, getattr(o, "momentum", 0), 0, 0, 1]
+        return np.array(numbers, np.float64)
+
+    def _kind_of(self, optimizer: Optimizer) -> Any:
+        kernels = self._kernels
+        if type(optimizer) is SGD:
+            with_momentum = kernels.NESTEROV if optimizer.nesterov else kernels.MOMENTUM
+            return with_momentum if optimizer.momentum else kernels.SGD
+        kinds = {
+            Adam: kernels.ADAM, AdamW: kernels.ADAM, RMSProp: kernels.RMSPROP, AdaGrad: kernels.ADAGRAD,
+        }  # fmt: skip
+        if type(optimizer) not in kinds:
+            raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
+        return kinds[type(optimizer)]
+
+    def _model(self) -> tuple[object, ...]:
+        """Parameters and form, as the kernels take them."""
+        for layer, start in enumerate(self._starts[:-1]):
+            for part in ("weight", "bias"):
+                value = self.parameters.get(f"mlp.{layer}.{part}")
+                if value is not None:
+                    self._weights[start : start + value.size] = value.ravel()
+                    start += value.size
+        return (
+            *self._tables, *self._biases, self.parameters["intercept"][0], self.architecture.product,
+            self._sizes, self._activation, self._weights, self._starts,
+        )  # fmt: skip
+
+    def _new_scratch(self, n_threads: int) -> Array:
+        """For each thread: inputs of layers, slopes, gradients, r̂ and its gradient, a transposed matrix."""
+        return zeros_aligned((n_threads, 5, self._width, self._kernels.TILE), self._dtype)
+
+    def _reserve(self, n: int) -> None:
+        """Make room for batches of up to n ratings."""
+        parts = 2 * self._n_threads  # of users and of items for each thread
+        self._row_gradients = zeros_aligned((n, 2 * self._k), self._dtype)
+        self._residuals = np.zeros(n, self._dtype)
+        self._following = np.zeros((2, n), np.int32)
+        self._rows = np.zeros((parts, n), np.int32)
+        self._sums = zeros_aligned((parts, n, self._k), self._dtype)
+        self._bias_sums = np.zeros((parts, n, 1), self._dtype)
+        self._shrink = np.zeros((parts, n), self._dtype)
+
+
+def _compiles_anew(kernels: object) -> bool:
+    """Whether no run before has left compiled code where Numba keeps it."""
+    from pathlib import Path
+
+    cache = getattr(getattr(kernels, "gradients", None), "_cache", None)
+    folder = getattr(cache, "cache_path", None)
+    return folder is not None and not any(Path(folder).glob("numba_kernels.gradients-*.nbi"))

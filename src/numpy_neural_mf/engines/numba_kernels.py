@@ -1,0 +1,485 @@
+"""The loops of the fused engine, compiled by Numba: one step reads each number of a batch once or twice.
+
+A batch is cut into tiles of `TILE` ratings. Within a tile every array is (features, TILE), so that inner
+loops run over ratings and fill vector registers, whatever the widths of the layers; a tile stays in the
+processor's cache from the gathering of its rows to their gradients. What is summed over a batch is summed in
+an order that does not depend on the number of threads: the same bits come out for any.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, prange, types
+from numba.extending import intrinsic, overload
+
+TILE = 128  # ratings
+IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
+SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
+
+CACHE_LINE = 64
+
+# Rows whose arrival from memory is asked for ahead of their turn.
+AHEAD = 16
+
+compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+
+
+@intrinsic
+def prefetch_byte(typing_context: Any, table: Any, offset: Any) -> Any:
+    """Ask for the cache line of a byte of a table, to be written, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        offset = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        address = builder.gep(builder.bitcast(array.data, byte), [offset])
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        builder.call(function, [address, flag(1), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(table, offset), generate
+
+
+@compiled
+def prefetch(table, row):
+    """Ask for a row of a table."""
+    start = row * table.strides[0]
+    for offset in range(start, start + table.strides[0], CACHE_LINE):
+        prefetch_byte(table, offset)
+
+
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent of a float that a loop can take many of at a time."""
+    raise NotImplementedError
+
+
+@overload(tanh)
+def _tanh(x: Any) -> Any:
+    if x is not types.float32:
+
+        def exact(x: Any) -> Any:
+            return math.tanh(x)
+
+        return exact
+    c = np.float32
+
+    def rational(x: Any) -> Any:
+        # Eigen's rational approximation: beyond 9 tanh is 1 to rounding.
+        x = min(max(x, c(-9)), c(9))
+        x2 = x * x
+        p = c(-2.76076847742355e-16) * x2 + c(2.00018790482477e-13)
+        p = p * x2 + c(-8.60467152213735e-11)
+        p = p * x2 + c(5.12229709037114e-08)
+        p = p * x2 + c(1.48572235717979e-05)
+        p = p * x2 + c(6.37261928875436e-04)
+        p = p * x2 + c(4.89352455891786e-03)
+        q = c(1.19825839466702e-06) * x2 + c(1.18534705686654e-04)
+        q = q * x2 + c(2.26843463243900e-03)
+        q = q * x2 + c(4.89352518554385e-03)
+        return min(max(x * p / q, c(-1)), c(1))
+
+    return rational
+
+
+@compiled
+def add_product(W, x, y, n_out, n_in):
+    """y += W x for a tile: x is (n_in, TILE), y is (n_out, TILE); four by four, to reuse registers."""
+    whole_in = n_in // 4 * 4
+    for o in range(0, n_out - 3, 4):
+        y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
+        for i in range(0, whole_in, 4):
+            a0, a1, a2, a3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
+            b0, b1, b2, b3 = W[o + 1, i], W[o + 1, i + 1], W[o + 1, i + 2], W[o + 1, i + 3]
+            c0, c1, c2, c3 = W[o + 2, i], W[o + 2, i + 1], W[o + 2, i + 2], W[o + 2, i + 3]
+            d0, d1, d2, d3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
+            x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+            for t in range(TILE):
+                y0[t] += a0 * x0[t] + a1 * x1[t] + a2 * x2[t] + a3 * x3[t]
+                y1[t] += b0 * x0[t] + b1 * x1[t] + b2 * x2[t] + b3 * x3[t]
+                y2[t] += c0 * x0[t] + c1 * x1[t] + c2 * x2[t] + c3 * x3[t]
+                y3[t] += d0 * x0[t] + d1 * x1[t] + d2 * x2[t] + d3 * x3[t]
+        for i in range(whole_in, n_in):
+            a, b, c, d, xi = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i], x[i]
+            for t in range(TILE):
+                y0[t] += a * xi[t]
+                y1[t] += b * xi[t]
+                y2[t] += c * xi[t]
+                y3[t] += d * xi[t]
+    for o in range(n_out // 4 * 4, n_out):
+        yo = y[o]
+        for i in range(n_in):
+            a, xi = W[o, i], x[i]
+            for t in range(TILE):
+                yo[t] += a * xi[t]
+
+
+@compiled
+def add_outer(dy, x, g, n_out, n_in):
+    """g += dy xᵀ for a tile: the gradient of the weights, shape (n_out, n_in)."""
+    zero = g.dtype.type(0)
+    whole_in = n_in // 4 * 4
+    for o in range(0, n_out - 1, 2):
+        p, q = dy[o], dy[o + 1]
+        for i in range(0, whole_in, 4):
+            x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
+            a0, a1, a2, a3, b0, b1, b2, b3 = zero, zero, zero, zero, zero, zero, zero, zero
+            for t in range(TILE):
+                a0 += p[t] * x0[t]
+                a1 += p[t] * x1[t]
+                a2 += p[t] * x2[t]
+                a3 += p[t] * x3[t]
+                b0 += q[t] * x0[t]
+                b1 += q[t] * x1[t]
+                b2 += q[t] * x2[t]
+                b3 += q[t] * x3[t]
+            g[o, i] += a0
+            g[o, i + 1] += a1
+            g[o, i + 2] += a2
+            g[o, i + 3] += a3
+            g[o + 1, i] += b0
+            g[o + 1, i + 1] += b1
+            g[o + 1, i + 2] += b2
+            g[o + 1, i + 3] += b3
+        for i in range(whole_in, n_in):
+            a0, b0, x0 = zero, zero, x[i]
+            for t in range(TILE):
+                a0 += p[t] * x0[t]
+                b0 += q[t] * x0[t]
+            g[o, i] += a0
+            g[o + 1, i] += b0
+    if n_out % 2:
+        p = dy[n_out - 1]
+        for i in range(n_in):
+            a0, x0 = zero, x[i]
+            for t in range(TILE):
+                a0 += p[t] * x0[t]
+            g[n_out - 1, i] += a0
+
+
+@compiled
+def activate(kind, z, slope, n):
+    """z ← f(z) and slope ← f'(z) for a tile of n features."""
+    c = z.dtype.type
+    one, half = c(1), c(0.5)
+    for f in range(n):
+        y, s = z[f], slope[f]
+        if kind == IDENTITY:
+            for t in range(TILE):
+                s[t] = one
+        elif kind == RELU:
+            for t in range(TILE):
+                s[t] = one if y[t] > 0 else c(0)
+                y[t] *= s[t]
+        elif kind == LEAKY_RELU:
+            for t in range(TILE):
+                s[t] = one if y[t] > 0 else c(0.01)
+                y[t] *= s[t]
+        elif kind == SIGMOID:
+            for t in range(TILE):
+                y[t] = half + half * tanh(half * y[t])
+                s[t] = y[t] * (one - y[t])
+        elif kind == TANH:
+            for t in range(TILE):
+                y[t] = tanh(y[t])
+                s[t] = one - y[t] * y[t]
+        else:
+            a, b = c(math.sqrt(2 / math.pi)), c(0.044715)
+            for t in range(TILE):
+                x = y[t]
+                h = tanh(a * (x + b * x * x * x))
+                y[t] = half * x * (one + h)
+                s[t] = half * (one + h) + half * x * (one - h * h) * a * (one + c(3) * b * x * x)
+
+
+@compiled
+def drop(x, slope, n, keep, key, first):
+    """Inverted dropout of a tile: x and slope are zero with probability 1 - keep, else divided by keep.
+
+    The random number of a unit of a rating is a hash of key and position (Chris Wellons' lowbias32), so that
+    it does not depend on which thread asks.
+    """
+    scale = x.dtype.type(1 / keep)
+    limit = np.uint32(min(keep * 2.0**32, 2.0**32 - 1))
+    for f in range(n):
+        y, s = x[f], slope[f]
+        start = np.uint32(first + f * TILE)
+        for t in range(TILE):
+            h = np.uint32(start + np.uint32(t)) ^ key
+            h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x7FEB352D))
+            h = np.uint32((h ^ (h >> np.uint32(15))) * np.uint32(0x846CA68B))
+            h = np.uint32(h ^ (h >> np.uint32(16)))
+            m = scale if h < limit else x.dtype.type(0)
+            y[t] *= m
+            s[t] *= m
+
+
+@compiled
+def gather(table, ids, first, n, x):
+    """x[f, t] = table[ids[first + t], f]; what is beyond the n ratings of the tile is zero."""
+    k = table.shape[1]
+    for t in range(n):
+        if first + t + AHEAD < len(ids):
+            prefetch(table, ids[first + t + AHEAD])
+        row = table[ids[first + t]]
+        for f in range(k):
+            x[f, t] = row[f]
+    for t in range(n, TILE):
+        for f in range(k):
+            x[f, t] = 0
+
+
+@compiled
+def forward(
+    users, items, first, n, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, x, slope, y,
+    keep, key, position,
+):  # fmt: skip
+    """y = r̂ of a tile. x holds, one below the other, p and q, then the input of each layer; slope alike."""
+    k = P.shape[1]
+    y[:] = mu
+    if len(b_u):
+        for t in range(n):
+            y[t] += b_u[users[first + t], 0] + b_i[items[first + t], 0]
+    if not k:
+        return
+    gather(P, users, first, n, x[:k])
+    gather(Q, items, first, n, x[k : 2 * k])
+    if product:
+        for f in range(k):
+            p, q = x[f], x[k + f]
+            for t in range(TILE):
+                y[t] += p[t] * q[t]
+    n_layers = len(sizes) - 1
+    if n_layers < 1:
+        return
+    top = 2 * k  # where the layer's input begins
+    inputs, slopes = x[top : top + 2 * k], slope[top : top + 2 * k]
+    inputs[:] = x[: 2 * k]
+    slopes[:] = 1
+    for layer in range(n_layers):
+        n_in, n_out = sizes[layer], sizes[layer + 1]
+        inputs, slopes = x[top : top + n_in], slope[top : top + n_in]
+        if layer:
+            activate(activation, inputs, slopes, n_in)
+        if keep < 1:
+            drop(inputs, slopes, n_in, keep, key, (position * x.shape[0] + top) * TILE)
+        W = weights[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
+        if layer == n_layers - 1:
+            add_product(W, inputs, y.reshape(1, TILE), 1, n_in)
+        else:
+            bias = weights[starts[layer] + n_out * n_in : starts[layer + 1]]
+            top += n_in
+            z = x[top : top + n_out]
+            for o in range(n_out):
+                z[o] = bias[o]
+            add_product(W, inputs, z, n_out, n_in)
+
+
+@compiled
+def backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g):
+    """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch."""
+    k, n_layers = P.shape[1], len(sizes) - 1
+    dx[: 2 * k] = 0
+    if n_layers > 0:
+        top = 2 * k
+        for layer in range(n_layers - 1):
+            top += sizes[layer]
+        dy = dr.reshape(1, TILE)
+        for layer in range(n_layers - 1, -1, -1):
+            n_in, n_out = sizes[layer], sizes[layer + 1]
+            W = weights[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
+            dW = g[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
+            add_outer(dy, x[top : top + n_in], dW, n_out, n_in)
+            if layer < n_layers - 1:
+                dc = g[starts[layer] + n_out * n_in : starts[layer + 1]]
+                for o in range(n_out):
+                    total = dc.dtype.type(0)
+                    for t in range(TILE):
+                        total += dy[o, t]
+                    dc[o] += total
+            inner = dx[top : top + n_in]
+            inner[:] = 0
+            WT = transposed[: n_in * n_out].reshape(n_in, n_out)
+            for i in range(n_in):
+                for o in range(n_out):
+                    WT[i, o] = W[o, i]
+            add_product(WT, dy, inner, n_in, n_out)
+            for f in range(n_in):
+                d, s = inner[f], slope[top + f]
+                for t in range(TILE):
+                    d[t] *= s[t]
+            dy = inner
+            if layer:
+                top -= sizes[layer - 1]
+        dx[: 2 * k] = dy
+    if product:
+        for f in range(k):
+            p, q, dp, dq = x[f], x[k + f], dx[f], dx[k + f]
+            for t in range(TILE):
+                dp[t] += dr[t] * q[t]
+                dq[t] += dr[t] * p[t]
+
+
+@njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
+def gradients(
+    n_threads, users, items, ratings, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, keep,
+    key, scratch, chunk_gradients, chunk_losses, row_gradients, residuals,
+):  # fmt: skip
+    """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k)."""
+    n, k = len(users), P.shape[1]
+    n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
+    for thread in prange(n_threads):
+        x, slope, dx = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
+        y, dr = scratch[thread, 3, 0], scratch[thread, 3, 1]
+        transposed = scratch[thread, 4].reshape(-1)
+        for chunk in range(thread, n_chunks, n_threads):
+            g, loss = chunk_gradients[chunk], 0.0
+            g[:] = 0
+            for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
+                first = tile * TILE
+                size = min(TILE, n - first)
+                forward(users, items, first, size, P, Q, b_u, b_i, mu, product, sizes, activation, weights,
+                        starts, x, slope, y, keep, key, tile)  # fmt: skip
+                dr[:] = 0
+                for t in range(size):
+                    error = y[t] - ratings[first + t]
+                    loss += error * error
+                    dr[t] = 2 * error / n
+                    residuals[first + t] = dr[t]
+                if k:
+                    backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g)
+                    for t in range(size):
+                        row = row_gradients[first + t]
+                        for f in range(2 * k):
+                            row[f] = dx[f, t]
+            chunk_losses[chunk] = loss
+
+
+@compiled
+def update(kind, table, rows, n_rows, g, shrink, a, b, h):
+    """One step of an optimiser on rows of a table: nn/optimizers.py has the formulas, h their numbers.
+
+    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are what the optimiser remembers.
+    """
+    c, k = table.dtype.type, table.shape[1]
+    rate, h1, h2, h3, decay = c(h[0]), c(h[1]), c(h[2]), c(h[3]), c(h[4])
+    one = c(1)
+    for j in range(n_rows):
+        if j + AHEAD < n_rows:
+            prefetch(table, rows[j + AHEAD])
+            if kind != SGD:
+                prefetch(a, rows[j + AHEAD])
+            if kind == ADAM:
+                prefetch(b, rows[j + AHEAD])
+        v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
+        for f in range(k):
+            d[f] += shrunk * v[f]
+            v[f] *= decay
+        if kind == SGD:
+            for f in range(k):
+                v[f] -= rate * d[f]
+        elif kind == MOMENTUM:
+            for f in range(k):
+                m[f] = h1 * m[f] + d[f]
+                v[f] -= rate * m[f]
+        elif kind == NESTEROV:
+            for f in range(k):
+                m[f] = h1 * m[f] + d[f]
+                v[f] -= rate * (d[f] + h1 * m[f])
+        elif kind == ADAGRAD:
+            for f in range(k):
+                m[f] += d[f] * d[f]
+                v[f] -= rate * d[f] / (np.sqrt(m[f]) + h3)
+        elif kind == RMSPROP:
+            for f in range(k):
+                m[f] = h1 * m[f] + (one - h1) * d[f] * d[f]
+                v[f] -= rate * d[f] / (np.sqrt(m[f]) + h3)
+        else:
+            for f in range(k):
+                m[f] = h1 * m[f] + (one - h1) * d[f]
+                s[f] = h2 * s[f] + (one - h2) * d[f] * d[f]
+                v[f] -= rate * m[f] / (np.sqrt(s[f]) + h3)
+
+
+@njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
+def update_rows(
+    n_threads, kind, h, users, items, penalty_u, penalty_i, row_gradients, residuals, P, P_a, P_b, Q, Q_a,
+    Q_b, b_u, b_u_a, b_u_b, b_i, b_i_a, b_i_b, first_u, first_i, following, rows, sums, bias_sums, shrink,
+):  # fmt: skip
+    """Sum the gradients of each row and update it, in the order of the batch; a row belongs to one thread."""
+    k = P.shape[1]
+    for part in prange(2 * n_threads):
+        thread, n_rows, mine, total = part // 2, 0, rows[part], sums[part]
+        bias_total, shrunk = bias_sums[part], shrink[part]
+        if part % 2 == 0:
+            n_rows = sum_rows(users, penalty_u, row_gradients[:, :k], residuals, first_u, following[0],
+                              mine, total, bias_total, shrunk, thread, n_threads)  # fmt: skip
+            update(kind, P, mine, n_rows, total, shrunk, P_a, P_b, h)
+            if len(b_u):
+                update(kind, b_u, mine, n_rows, bias_total, shrunk, b_u_a, b_u_b, h)
+        else:
+            n_rows = sum_rows(items, penalty_i, row_gradients[:, k:], residuals, first_i, following[1],
+                              mine, total, bias_total, shrunk, thread, n_threads)  # fmt: skip
+            update(kind, Q, mine, n_rows, total, shrunk, Q_a, Q_b, h)
+            if len(b_i):
+                update(kind, b_i, mine, n_rows, bias_total, shrunk, b_i_a, b_i_b, h)
+
+
+@compiled
+def owner(row, n_threads):
+    """The thread that a row belongs to, by its number well mixed: popular rows may be neighbours."""
+    mixed = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1)) >> np.uint32(16)
+    return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
+
+
+@compiled
+def sum_rows(
+    ids, penalty, row_gradients, residuals, first, following, rows, sums, bias_sums, shrink, thread, n_threads
+):
+    """The rows of a thread that a batch uses, how many, and the sums of their gradients.
+
+    first[row] is the first rating of the batch that uses the row, -1 where none does, and following[r] the
+    next one after r: chains, made from the end, so that they are walked in the order of the batch.
+    """
+    n, k, n_rows = len(ids), row_gradients.shape[1], 0
+    c = residuals.dtype.type
+    for r in range(n - 1, -1, -1):
+        row = ids[r]
+        if owner(row, n_threads) == thread:
+            following[r] = first[row]
+            first[row] = r
+    for r in range(n):
+        row = ids[r]
+        if owner(row, n_threads) != thread or first[row] != r:
+            continue
+        total, residual, count, s = sums[n_rows], residuals[r], 1, following[r]
+        for f in range(k):
+            total[f] = row_gradients[r, f]
+        while s >= 0:
+            for f in range(k):
+                total[f] += row_gradients[s, f]
+            residual += residuals[s]
+            count += 1
+            s = following[s]
+        rows[n_rows], bias_sums[n_rows, 0] = row, residual
+        shrink[n_rows] = c(2 * count) / c(n) * penalty[row]
+        first[row] = -1
+        n_rows += 1
+    return n_rows
+
+
+@compiled
+def predict(
+    users, items, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, scratch, predictions
+):
+    """r̂ of pairs, shape (n,)."""
+    for first in range(0, len(users), TILE):
+        size = min(TILE, len(users) - first)
+        y = scratch[3, 0]
+        forward(users, items, first, size, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts,
+                scratch[0], scratch[1], y, 1.0, np.uint32(0), 0)  # fmt: skip
+        predictions[first : first + size] = y[:size]

@@ -12,6 +12,7 @@ import numpy as np
 from .architecture import Parameters
 from .checkpoint import Checkpoint
 from .data import Ratings
+from .data.batches import Batches
 from .engines.base import Engine
 from .nn.schedules import Schedule
 
@@ -110,6 +111,7 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history, lowest = History(), math.inf
+    batches = Batches(ratings, batch_size, rng)
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:
@@ -121,17 +123,15 @@ def train(
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
-        start, squares = time.perf_counter(), 0.0
-        order = rng.permutation(n)
-        for first in range(0, n, batch_size):
-            rows = order[first : first + batch_size]
+        start, squares, n_trained = time.perf_counter(), 0.0, 0
+        for users, items, values in batches.epoch():
             engine.optimizer.learning_rate = schedule(step)
             with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
-                loss = engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
-            squares += loss * len(rows)
+                loss = engine.step(users, items, values)
+            squares += loss * len(values)
+            n_trained += len(values)
             step += 1
             if on_progress is not None:
-                n_trained = first + len(rows)
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan
                 on_progress(
                     Progress(

@@ -244,7 +244,7 @@ def forward(
     if len(b_u):
         for t in range(n):
             y[t] += b_u[users[first + t], 0] + b_i[items[first + t], 0]
-    if not k:
+    if k == 0:
         return
     gather(P, users, first, n, x[:k])
     gather(Q, items, first, n, x[k : 2 * k])
@@ -324,6 +324,30 @@ def backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g
                 dq[t] += dr[t] * p[t]
 
 
+@compiled
+def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row_gradients, residuals):
+    """The squared errors of a tile without an MLP, summed, and the gradients: rows are read where they lie."""
+    n, k, loss = len(users), P.shape[1], 0.0
+    scale = ratings.dtype.type(2) / ratings.dtype.type(n)
+    for r in range(first, first + size):
+        if r + AHEAD < n:
+            prefetch(P, users[r + AHEAD])
+            prefetch(Q, items[r + AHEAD])
+        y, p, q, g = mu, P[users[r]], Q[items[r]], row_gradients[r]
+        if len(b_u):
+            y += b_u[users[r], 0] + b_i[items[r], 0]
+        for f in range(k):
+            y += p[f] * q[f]
+        error = y - ratings[r]
+        loss += error * error
+        dr = scale * error
+        residuals[r] = dr
+        for f in range(k):
+            g[f] = dr * q[f]
+            g[k + f] = dr * p[f]
+    return loss
+
+
 @njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
 def gradients(
     n_threads, users, items, ratings, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, keep,
@@ -332,6 +356,7 @@ def gradients(
     """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k)."""
     n, k = len(users), P.shape[1]
     n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
+    scale = ratings.dtype.type(2) / ratings.dtype.type(n)
     for thread in prange(n_threads):
         x, slope, dx = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
         y, dr = scratch[thread, 3, 0], scratch[thread, 3, 1]
@@ -342,20 +367,23 @@ def gradients(
             for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
                 first = tile * TILE
                 size = min(TILE, n - first)
+                if len(sizes) == 0:
+                    loss += factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu,
+                                             row_gradients, residuals)  # fmt: skip
+                    continue
                 forward(users, items, first, size, P, Q, b_u, b_i, mu, product, sizes, activation, weights,
                         starts, x, slope, y, keep, key, tile)  # fmt: skip
                 dr[:] = 0
                 for t in range(size):
                     error = y[t] - ratings[first + t]
                     loss += error * error
-                    dr[t] = 2 * error / n
+                    dr[t] = scale * error
                     residuals[first + t] = dr[t]
-                if k:
-                    backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g)
-                    for t in range(size):
-                        row = row_gradients[first + t]
-                        for f in range(2 * k):
-                            row[f] = dx[f, t]
+                backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g)
+                for t in range(size):
+                    row = row_gradients[first + t]
+                    for f in range(2 * k):
+                        row[f] = dx[f, t]
             chunk_losses[chunk] = loss
 
 

@@ -1,0 +1,77 @@
+"""Batches: every rating once in an epoch, in an order that looks like a shuffle of all."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf.data import Ratings, batches
+from numpy_neural_mf.data.batches import Batches
+
+
+def numbered(n):
+    """Ratings whose user is their number."""
+    ids = np.arange(n, dtype=np.int32)
+    values = (1 + ids % 5).astype(np.float32)
+    return Ratings(ids, ids[::-1].copy(), values, ids.astype(np.int64), ids.astype(np.int64), (1.0, 5.0))
+
+
+def numbers(epoch):
+    return np.concatenate([users for users, _, _ in epoch])
+
+
+@pytest.fixture(autouse=True)
+def small_window(monkeypatch):
+    monkeypatch.setattr(batches, "WINDOW", 256)
+
+
+@given(n=st.integers(1, 2_000), batch_size=st.integers(1, 600), seed=st.integers(0, 9))
+def test_every_rating_comes_once_in_an_epoch_in_batches_of_the_size_asked_for(n, batch_size, seed):
+    ratings = numbered(n)
+    source = Batches(ratings, batch_size, np.random.default_rng(seed))
+    for _ in range(2):
+        epoch = list(source.epoch())
+        assert sorted(numbers(epoch)) == list(range(n))
+        assert [len(values) for *_, values in epoch[:-1]] == [batch_size] * (len(epoch) - 1)
+        assert len(epoch) == -(-n // batch_size)
+        for users, items, values in epoch:
+            np.testing.assert_array_equal(items, ratings.items[users])
+            np.testing.assert_array_equal(values, ratings.values[users])
+
+
+def test_what_fits_into_the_window_is_one_permutation():
+    source = Batches(numbered(256), 100, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    for _ in range(2):
+        np.testing.assert_array_equal(numbers(source.epoch()), rng.permutation(256))
+
+
+def test_the_same_seed_gives_the_same_order_and_each_epoch_another():
+    ours, theirs = (Batches(numbered(3_000), 64, np.random.default_rng(1)) for _ in "12")
+    first, second = numbers(ours.epoch()), numbers(ours.epoch())
+    np.testing.assert_array_equal(first, numbers(theirs.epoch()))
+    assert (first != second).any()
+
+
+def test_ratings_that_lie_together_are_as_far_apart_as_in_a_shuffle_of_all():
+    """Neighbours in the source, as one user's ratings are, fall into the same batch as rarely as by chance."""
+    n, batch_size = 6_400, 64
+    source = Batches(numbered(n), batch_size, np.random.default_rng(0))
+    together = []
+    for _ in range(20):
+        batch_of = np.empty(n, int)
+        batch_of[numbers(source.epoch())] = np.arange(n) // batch_size
+        together.append(np.mean(batch_of[1:] == batch_of[:-1]))
+    by_chance = (batch_size - 1) / (n - 1)
+    assert np.mean(together) == pytest.approx(by_chance, abs=4 * np.sqrt(by_chance / (20 * n)))
+
+
+def test_pairs_that_shared_a_batch_in_one_epoch_seldom_do_in_the_next():
+    n, batch_size = 6_400, 64
+    source = Batches(numbered(n), batch_size, np.random.default_rng(0))
+    batch_of = np.empty((2, n), int)
+    for epoch in range(2):
+        batch_of[epoch, numbers(source.epoch())] = np.arange(n) // batch_size
+    order = np.argsort(batch_of[0], kind="stable")
+    again = batch_of[1, order[1:]] == batch_of[1, order[:-1]]
+    assert again.mean() < 0.3  # 1/100 by chance, 1/4 where a piece meets three others in its window

@@ -21,7 +21,7 @@ import numpy as np
 from harness import Worker, machine, median_and_range, run_in_turns
 
 from numpy_neural_mf import B_MEDIUM, Architecture, NeuralMF
-from numpy_neural_mf.models.ranking import SeenItems
+from numpy_neural_mf.models.seen import SeenRatings
 
 ARCHITECTURES = {"biased MF": Architecture(embedding_dim=16), "B_MEDIUM": B_MEDIUM}
 SEEN = 100
@@ -40,7 +40,7 @@ def new_model(name: str, n_users: int, n_items: int) -> NeuralMF:
     model.parameters_ = {n: (0.3 * rng.standard_normal(s)).astype(np.float32) for n, s in shapes}
     users = np.repeat(np.arange(n_users, dtype=np.int32), SEEN)
     items = rng.integers(0, n_items, len(users)).astype(np.int32)
-    model._seen = SeenItems.of(users, items, n_users, n_items)
+    model._seen = SeenRatings.of(users, items, np.ones(len(users), np.float32), n_users, n_items)
     return model
 
 

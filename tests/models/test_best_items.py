@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from numpy_neural_mf.models import ranking
-from numpy_neural_mf.models.ranking import SeenItems, best_items, top_n
+from numpy_neural_mf.models.ranking import best_items, top_n
+from numpy_neural_mf.models.seen import SeenRatings
 from numpy_neural_mf.models.similarity import most_similar
 
 FEW_VALUES = st.sampled_from([-np.inf, -3.0, 0.0, 0.5, 7.0])  # so that many are equal and many left out
@@ -42,29 +43,15 @@ def test_the_top_of_nothing_is_nothing():
     assert top_n(np.zeros((0, 5)), 3).shape == (0, 3)
 
 
-def test_seen_items_are_kept_by_user_in_order():
-    users, items = np.array([2, 0, 2, -1, 2, 0], np.int32), np.array([5, 1, 3, 2, -1, 0], np.int32)
-    seen = SeenItems.of(users, items, n_users=3, n_items=6)
-    np.testing.assert_array_equal(seen.items, [0, 1, 3, 5])
-    np.testing.assert_array_equal(seen.offsets, [0, 2, 2, 4])
-    assert (seen.items.dtype, seen.offsets.dtype) == (np.int32, np.int64)
-
-
-def test_the_pairs_of_a_block_name_position_and_item_and_strangers_saw_nothing():
-    seen = SeenItems.of(np.array([2, 0, 2], np.int32), np.array([5, 1, 3], np.int32), 3, 6)
-    position, item = seen.pairs(np.array([2, -1, 1, 0, 2], np.int32))
-    np.testing.assert_array_equal(position, [0, 0, 3, 4, 4])
-    np.testing.assert_array_equal(item, [3, 5, 1, 3, 5])
-
-
 @pytest.mark.parametrize("block", [1, 700, ranking.BLOCK])
 def test_blocks_and_threads_change_nothing(block, monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK", block)
     rng = np.random.default_rng(0)
     table = rng.integers(0, 30, (50, 90)).astype(np.float32)
-    seen = SeenItems.of(*(rng.integers(0, n, 400).astype(np.int32) for n in (50, 90)), 50, 90)
+    pairs = np.unique(rng.integers(0, 50 * 90, 400))
+    seen = SeenRatings.of(*np.divmod(pairs, 90), np.ones(len(pairs), np.float32), 50, 90)
     users, items = np.arange(-1, 50, dtype=np.int32), np.arange(2, 88, 3, dtype=np.int32)
-    best, scores = best_items(lambda u: table[u][:, items], users, items, 12, seen)
+    best, scores = best_items(lambda u: table[u][:, items], users, items, 12, [seen])
 
     allowed = table.copy()
     position, item = seen.pairs(users[1:])
@@ -81,7 +68,7 @@ def test_an_error_in_a_block_is_told(monkeypatch):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        best_items(fail, np.arange(9, dtype=np.int32), np.arange(3, dtype=np.int32), 2, None)
+        best_items(fail, np.arange(9, dtype=np.int32), np.arange(3, dtype=np.int32), 2, [])
 
 
 @given(

@@ -5,7 +5,7 @@ import pytest
 
 from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.fold_in import _Predictor, fold_in
+from numpy_neural_mf.models.fold_in import Predictor, least_squares_row, theta_of
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -30,11 +30,8 @@ def draw_parameters(architecture):
     return {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
-def row(user, architecture):
-    names = ["user_embedding.weight"] * architecture.has_embeddings + [
-        "user_bias.weight"
-    ] * architecture.biases
-    return np.concatenate([user.parameters[name][0] for name in names]).astype(np.float64)
+def row(architecture, parameters):
+    return least_squares_row(Predictor(architecture, parameters, ITEMS), GIVEN, 0.7, theta_of(parameters, -1))
 
 
 def objective(predict, theta, penalty=0.7):
@@ -42,7 +39,7 @@ def objective(predict, theta, penalty=0.7):
 
 
 def test_the_jacobian_is_that_of_central_differences(architecture):
-    predict = _Predictor(architecture, draw_parameters(architecture), ITEMS)
+    predict = Predictor(architecture, draw_parameters(architecture), ITEMS)
     d = 3 * architecture.has_embeddings + architecture.biases
     theta, step = 0.3 * np.random.default_rng(0).standard_normal(d), 1e-6
     numeric = [(predict(theta + e)[0] - predict(theta - e)[0]) / (2 * step) for e in step * np.eye(d)]
@@ -51,8 +48,7 @@ def test_the_jacobian_is_that_of_central_differences(architecture):
 
 def test_no_row_nearby_is_better(architecture):
     parameters = draw_parameters(architecture)
-    user = fold_in(architecture, parameters, ITEMS, GIVEN, 0.7)
-    predict, theta = _Predictor(architecture, parameters, ITEMS), row(user, architecture)
+    predict, theta = Predictor(architecture, parameters, ITEMS), row(architecture, parameters)
     lowest, rng = objective(predict, theta), np.random.default_rng(0)
     for _ in range(100):
         assert objective(predict, theta + 0.05 * rng.standard_normal(len(theta))) >= lowest - 1e-4
@@ -61,11 +57,10 @@ def test_no_row_nearby_is_better(architecture):
 def test_without_mlp_it_is_ridge_regression():
     architecture = Architecture(3)
     parameters = draw_parameters(architecture)
-    user = fold_in(architecture, parameters, ITEMS, GIVEN, 0.7)
     X = np.hstack([parameters["item_embedding.weight"][ITEMS], np.ones((4, 1))]).astype(np.float64)
     y = GIVEN - parameters["intercept"] - parameters["item_bias.weight"][ITEMS, 0]
     expected = np.linalg.solve(X.T @ X + 0.7 * np.eye(4), X.T @ y)
-    np.testing.assert_allclose(row(user, architecture), expected, rtol=1e-5)
+    np.testing.assert_allclose(row(architecture, parameters), expected, rtol=1e-9)
 
 
 @pytest.fixture(scope="module")

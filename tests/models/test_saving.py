@@ -152,16 +152,16 @@ def test_safetensors_of_somebody_else(path):
 
 def test_a_dtype_that_numpy_has_not(path):
     array = {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}
-    header = json.dumps({"__metadata__": {"numpy-neural-mf": "1"}, "a": array}).encode()
+    header = json.dumps({"__metadata__": {"numpy-neural-mf": model_file.VERSION}, "a": array}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     assert_refused(path, "no safetensors file")
 
 
 def test_another_version(path, monkeypatch):
-    monkeypatch.setattr(model_file, "VERSION", "2")
+    monkeypatch.setattr(model_file, "VERSION", "1")
     MODEL.save(path)
     monkeypatch.undo()
-    assert_refused(path, "expected version 1 of the format, found '2'")
+    assert_refused(path, "expected version 2 of the format, found '1'")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"text"', "[]", "null"])
@@ -190,6 +190,7 @@ def element(name, index, value):
 
 
 USERS, WEIGHT = "user_embedding.weight", "mlp.0.weight"
+SEEN_EXPECTED = "seen.items, seen.ratings, seen.offsets: expected"
 FORGERIES = {
     "another model": (part("model", "os.system"), "model: expected one of GlobalMean, .* found 'os.system'"),
     "no model": (part("model", ["NeuralMF"]), "model: expected one of"),
@@ -222,11 +223,16 @@ FORGERIES = {
     "ids that are floats": (array("item_ids", np.arange(20.0)), "item_ids: expected ids"),
     "ids twice": (element("item_ids", 1, 1), "item_ids: expected sorted unique ids"),
     "no characters": (array("item_ids", np.full((20, 2), 2**31, np.uint32)), "item_ids: expected characters"),
-    "seen missing": (lambda d, t: t.pop("seen.items"), "seen.items, seen.offsets: expected"),
-    "seen out of range": (element("seen.items", 0, 10**6), "seen.items, seen.offsets: expected"),
-    "seen negative": (element("seen.items", 0, -1), "seen.items, seen.offsets: expected"),
-    "offsets beyond": (element("seen.offsets", -1, 10**6), "seen.items, seen.offsets: expected"),
-    "offsets falling": (element("seen.offsets", 3, 10**6), "seen.items, seen.offsets: expected"),
+    "seen missing": (lambda d, t: t.pop("seen.items"), SEEN_EXPECTED),
+    "seen ratings missing": (lambda d, t: t.pop("seen.ratings"), SEEN_EXPECTED),
+    "seen NaN": (element("seen.ratings", 0, np.nan), SEEN_EXPECTED),
+    "a seen rating too many": (
+        array("seen.ratings", np.ones(301, np.float32)), SEEN_EXPECTED
+    ),
+    "seen out of range": (element("seen.items", 0, 10**6), SEEN_EXPECTED),
+    "seen negative": (element("seen.items", 0, -1), SEEN_EXPECTED),
+    "offsets beyond": (element("seen.offsets", -1, 10**6), SEEN_EXPECTED),
+    "offsets falling": (element("seen.offsets", 3, 10**6), SEEN_EXPECTED),
 }  # fmt: skip
 
 

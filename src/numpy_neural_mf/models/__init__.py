@@ -2,8 +2,21 @@
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
+from .explain import Explanation, Reason
+from .fold_in import NewItem, NewUser
 from .loading import load_model
 from .model_file import ModelFileError
 from .neural_mf import NeuralMF
 
-__all__ = ["GlobalMean", "LinearRegression", "ModelFileError", "NeuralMF", "Recommender", "load_model"]
+__all__ = [
+    "Explanation",
+    "GlobalMean",
+    "LinearRegression",
+    "ModelFileError",
+    "NeuralMF",
+    "NewItem",
+    "NewUser",
+    "Reason",
+    "Recommender",
+    "load_model",
+]

@@ -10,10 +10,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
+from ..architecture import Architecture, Parameters
 from ..data import Ratings, random_split
 from ..training import ProgressCallback
 from .base import Recommender
+from .growth import Growth
 from .model_file import Tensors
+from .updating import Side
+
+BIASES_ALONE = Architecture(product=False)
+
+# λ against which no rating moves a row: as good as infinite, and a number still.
+NO_ROW = 1e100
 
 
 class GlobalMean(Recommender):
@@ -35,6 +43,19 @@ class GlobalMean(Recommender):
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return np.full(len(users), self.mean_)
+
+    def _form(self) -> tuple[Architecture, Parameters]:
+        return BIASES_ALONE, {
+            "intercept": np.array([self.mean_]),
+            "user_bias.weight": np.zeros((len(self.user_ids_) + 1, 1)),
+            "item_bias.weight": np.zeros((len(self.item_ids_) + 1, 1)),
+        }
+
+    def _penalty(self, side: Side, n_ratings: int) -> float:
+        return NO_ROW
+
+    def _grow(self, growth: Growth) -> None:
+        self.mean_ = float(growth.seen.ratings.mean(dtype=np.float64))
 
     def _settings(self) -> dict[str, Any]:
         return {}
@@ -90,21 +111,15 @@ class LinearRegression(Recommender):
         if len(self.alphas) > 1 and len(ratings) >= 10:
             part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
             part = self._learn_ids(part)
-            one_hot = self._one_hot(part)
-            errors = [self._solve(alpha, one_hot, part.values)._error(held_out) for alpha in self.alphas]
+            one_hot = _one_hot(part.users, part.items, part.n_users, part.n_items)
+            solutions = (self._solve(alpha, one_hot, part.values, part.n_users) for alpha in self.alphas)
+            errors = [solution._error(held_out) for solution in solutions]
             self.alpha_ = self.alphas[int(np.argmin(errors))]
         ratings = self._learn_ids(ratings)
-        return self._solve(self.alpha_, self._one_hot(ratings), ratings.values)
+        one_hot = _one_hot(ratings.users, ratings.items, ratings.n_users, ratings.n_items)
+        return self._solve(self.alpha_, one_hot, ratings.values, ratings.n_users)
 
-    def _one_hot(self, ratings: Ratings) -> csr_array:
-        """Two ones in each row, shape (n, n_users + n_items)."""
-        n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        columns = np.stack([ratings.users, ratings.items + np.int32(n_users)], axis=1).ravel()
-        ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
-        return csr_array((ones, columns, ends), shape=(len(ratings), n_users + n_items))
-
-    def _solve(self, alpha: float, one_hot: csr_array, values: NDArray[np.float32]) -> Self:
-        n_users = len(self.user_ids_)
+    def _solve(self, alpha: float, one_hot: csr_array, values: NDArray[np.float32], n_users: int) -> Self:
         ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, values)
         self.intercept_ = float(ridge.intercept_)
         self.user_bias_ = np.append(ridge.coef_[:n_users], 0.0).astype(np.float64)
@@ -117,6 +132,20 @@ class LinearRegression(Recommender):
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return np.asarray(self.intercept_ + self.user_bias_[users] + self.item_bias_[items])
+
+    def _form(self) -> tuple[Architecture, Parameters]:
+        return BIASES_ALONE, {
+            "intercept": np.array([self.intercept_]),
+            "user_bias.weight": self.user_bias_[:, None],
+            "item_bias.weight": self.item_bias_[:, None],
+        }
+
+    def _penalty(self, side: Side, n_ratings: int) -> float:
+        return float(self.alpha_)
+
+    def _grow(self, growth: Growth) -> None:
+        seen, n_users, n_items = growth.seen, len(growth.user_ids), len(growth.item_ids)
+        self._solve(self.alpha_, _one_hot(seen.users, seen.items, n_users, n_items), seen.ratings, n_users)
 
     def _settings(self) -> dict[str, Any]:
         return {"alphas": [float(alpha) for alpha in self.alphas]}
@@ -144,3 +173,10 @@ class LinearRegression(Recommender):
         if set(summary) != {"alpha"} or not isinstance(summary["alpha"], float):
             raise ValueError(f"expected alpha, found {summary}")
         self.alpha_ = summary["alpha"]
+
+
+def _one_hot(users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int) -> csr_array:
+    """Two ones in each row, shape (n, n_users + n_items)."""
+    columns = np.stack([users, items + np.int32(n_users)], axis=1).ravel()
+    ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
+    return csr_array((ones, columns, ends), shape=(len(users), n_users + n_items))

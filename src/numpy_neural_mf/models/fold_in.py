@@ -1,4 +1,4 @@
-"""A new user with a few ratings: their row is found by least squares, everything else stays as it is."""
+"""A row of a user, or of an item, found by least squares while everything else stays as it is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from ..nn import ACTIVATIONS
-from .ranking import SeenItems
-from .scoring import Scorer, item_scorer
+from .seen import SeenRatings
 
 Float64Array = NDArray[np.float64]
 
@@ -21,62 +20,118 @@ ENOUGH = 1e-6  # relative fall of the objective below which nothing more is to b
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewUser:
-    """Somebody whom training did not see, for `predict` and `recommend` of the model that folded them in.
+    """Somebody whom training did not see, in place of users for the model that folded them in.
 
     Attributes
     ----------
-    architecture : Architecture
-    parameters : dict of str to array
-        Those of the model, with tables of users of one row.
-    seen : SeenItems
-        What they rated.
+    row : dict of str to array
+        The model's tables of users, with their row alone.
+    seen : SeenRatings
+        What they rated: their row is 0.
+    model_seen : SeenRatings
+        What the model had learned from: it tells whether the model is still the same.
     """
 
-    architecture: Architecture
-    parameters: Parameters
-    seen: SeenItems
+    row: Parameters
+    seen: SeenRatings
+    model_seen: SeenRatings
 
     def __repr__(self) -> str:
         return f"NewUser: {len(self.seen.items)} ratings folded in"
 
-    def scorer(self, items: NDArray[np.int32]) -> Scorer:
-        """Their row, 0, to the ratings of rows of the tables of items."""
-        return item_scorer(self.architecture, self.parameters, items)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NewItem:
+    """Something that training did not see, in place of items for the model that folded it in.
+
+    Attributes
+    ----------
+    id : int or str
+        Its raw id.
+    row : dict of str to array
+        The model's tables of items, with its row alone.
+    seen : SeenRatings
+        Who rated it, with the sides exchanged: the item's row is 0, and its "items" are users.
+    model_seen : SeenRatings
+        What the model had learned from: it tells whether the model is still the same.
+    """
+
+    id: int | str
+    row: Parameters
+    seen: SeenRatings
+    model_seen: SeenRatings
+
+    def __repr__(self) -> str:
+        return f"NewItem {self.id!r}: {len(self.seen.items)} ratings folded in"
 
 
-def fold_in(
-    architecture: Architecture,
-    parameters: Parameters,
-    items: NDArray[np.int32],
+def mirrored(parameters: Parameters) -> Parameters:
+    """The same model, users and items exchanged: r̂ is symmetric but for the first layer of f."""
+    other = {"user": "item", "item": "user"}
+    swapped = {other.get(name[:4], name[:4]) + name[4:]: value for name, value in parameters.items()}
+    if "mlp.0.weight" in swapped:
+        W = swapped["mlp.0.weight"]
+        swapped["mlp.0.weight"] = np.roll(W, W.shape[1] // 2, axis=1)  # (h, 2 k): halves exchanged
+    return swapped
+
+
+def theta_of(parameters: Parameters, user: int) -> Float64Array:
+    """θ = (p, b), what belongs to a user, shape (d,)."""
+    return np.concatenate([parameters[name][user] for name in tables_of_users(parameters)]).astype(np.float64)
+
+
+def rows_of(parameters: Parameters, theta: Float64Array) -> Parameters:
+    """The way back: θ of shape (..., d) as rows of the tables of users, by name."""
+    names = tables_of_users(parameters)
+    widths = [parameters[name].shape[1] for name in names]
+    parts = np.split(theta, np.cumsum(widths)[:-1], axis=-1)
+    return {
+        name: part.astype(parameters[name].dtype, copy=False) for name, part in zip(names, parts, strict=True)
+    }
+
+
+def tables_of_users(parameters: Parameters) -> list[str]:
+    return [name for name in ("user_embedding.weight", "user_bias.weight") if name in parameters]
+
+
+def least_squares_row(
+    predict: Predictor,
     ratings: Float64Array,
     penalty: float,
-) -> NewUser:
-    """The row θ = (p, b) that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ‖², from the unknown user's row on.
+    start: Float64Array,
+    *,
+    prior: Float64Array | float = 0.0,
+    max_steps: int = MAX_STEPS,
+) -> Float64Array:
+    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ - prior‖², from `start` on.
 
-    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty θ with J = ∂r̂/∂θ, each halved until the
-    objective falls. Without an MLP r̂ is linear in θ, and the first step is the solution: ridge regression.
+    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty (θ - prior) with J = ∂r̂/∂θ, each halved
+    until the objective falls (Nocedal and Wright, *Numerical Optimization*, 2006, section 10.3). Without an
+    MLP r̂ is linear in θ, and the first step is the solution: ridge regression.
 
     Parameters
     ----------
-    architecture : Architecture
-    parameters : dict of str to array
-        The model's.
-    items : int32 array of shape (n,)
-        Rows of the tables of items, ascending.
+    predict : Predictor
+        Of the n items that were rated.
     ratings : float64 array of shape (n,)
     penalty : float
+    start : float64 array of shape (d,)
+    prior : float64 array of shape (d,), default 0
+    max_steps : int, default 50
+
+    Returns
+    -------
+    float64 array of shape (d,)
     """
-    tables = [name for name in ("user_embedding.weight", "user_bias.weight") if name in parameters]
-    theta = np.concatenate([parameters[name][-1] for name in tables]).astype(np.float64)
-    predict = _Predictor(architecture, parameters, items)
 
     def objective(theta: Float64Array, prediction: Float64Array) -> float:
-        return float(((ratings - prediction) ** 2).sum() + penalty * theta @ theta)
+        return float(((ratings - prediction) ** 2).sum() + penalty * ((theta - prior) ** 2).sum())
 
+    theta = start
     prediction, J = predict(theta)
     value = objective(theta, prediction)
-    for _ in range(MAX_STEPS):
-        gradient = J.T @ (ratings - prediction) - penalty * theta
+    for _ in range(max_steps):
+        gradient = J.T @ (ratings - prediction) - penalty * (theta - prior)
         delta = np.linalg.lstsq(J.T @ J + penalty * np.eye(len(theta)), gradient)[0]
         for _ in range(30):
             new_prediction, new_J = predict(theta + delta)
@@ -90,15 +145,11 @@ def fold_in(
         theta, prediction, J, value = theta + delta, new_prediction, new_J, new_value
         if fall <= ENOUGH * value:
             break
-    rows = np.split(theta.astype(np.float32)[None], [architecture.embedding_dim], axis=1)
-    own = dict(
-        zip(tables, rows if architecture.has_embeddings else [theta.astype(np.float32)[None]], strict=False)
-    )
-    return NewUser(architecture, parameters | own, SeenItems(items, np.array([0, len(items)])))
+    return theta
 
 
-class _Predictor:
-    """θ to r̂ of some items, shape (n,), and its Jacobian, shape (n, d), in float64."""
+class Predictor:
+    """θ to r̂ of some rows of the tables of items, shape (n,), and its Jacobian, shape (n, d), in float64."""
 
     def __init__(self, architecture: Architecture, parameters: Parameters, items: NDArray[np.int32]) -> None:
         wide: dict[str, Any] = {

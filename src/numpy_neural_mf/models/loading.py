@@ -12,14 +12,14 @@ from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
 from .model_file import Tensors, decoded_ids, read, refuse
 from .neural_mf import NeuralMF
-from .ranking import SeenItems
+from .seen import SeenRatings
 
 MODELS: dict[str, type[Recommender]] = {m.__name__: m for m in (GlobalMean, LinearRegression, NeuralMF)}
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
 
 
 def load_model(path: str | os.PathLike[str]) -> Recommender:
-    """The model that `save` wrote: the same predictions, bit for bit, and what each user has seen.
+    """The model that `save` wrote: the same predictions, bit for bit, and what each user has rated.
 
     Nothing in the file is executed, and nothing of it is used before it is checked.
 
@@ -53,7 +53,7 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
     model.user_ids_, model.item_ids_ = (
         decoded_ids(path, ids, tensors.pop(ids, np.empty(0))) for ids in ("user_ids", "item_ids")
     )
-    model._seen = _seen_items(path, model, tensors)
+    model._seen = _seen_ratings(path, model, tensors)
     _check_learned(path, model, tensors)
     try:
         model._restore(tensors, description["summary"])
@@ -69,12 +69,17 @@ def _rating_scale(path: str | os.PathLike[str], scale: Any) -> tuple[float, floa
     return scale[0], scale[1]
 
 
-def _seen_items(path: str | os.PathLike[str], model: Recommender, tensors: Tensors) -> SeenItems:
-    items, offsets = (tensors.pop(f"seen.{name}", np.empty(0)) for name in ("items", "offsets"))
+def _seen_ratings(path: str | os.PathLike[str], model: Recommender, tensors: Tensors) -> SeenRatings:
+    items, ratings, offsets = (
+        tensors.pop(f"seen.{name}", np.empty(0)) for name in ("items", "ratings", "offsets")
+    )
     if not (
         items.dtype == np.int32
+        and ratings.dtype == np.float32
         and offsets.dtype == np.int64
         and items.ndim == 1
+        and ratings.shape == items.shape
+        and np.isfinite(ratings).all()
         and offsets.shape == (len(model.user_ids_) + 1,)
         and offsets[0] == 0
         and offsets[-1] == len(items)
@@ -82,8 +87,8 @@ def _seen_items(path: str | os.PathLike[str], model: Recommender, tensors: Tenso
         and (items >= 0).all()
         and (items < len(model.item_ids_)).all()
     ):
-        refuse(path, "seen.items, seen.offsets: expected the items that each user has rated")
-    return SeenItems(items, offsets)
+        refuse(path, "seen.items, seen.ratings, seen.offsets: expected what each user has rated")
+    return SeenRatings(items, ratings, offsets)
 
 
 def _check_learned(path: str | os.PathLike[str], model: Recommender, tensors: Tensors) -> None:

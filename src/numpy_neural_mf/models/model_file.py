@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from ..files import replacing
 
-VERSION = "1"
+VERSION = "2"
 
 # The header holds names, shapes and the description: kilobytes. Whatever claims more is no model of ours.
 MAX_HEADER = 2**22

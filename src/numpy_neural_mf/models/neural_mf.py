@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import C_WIDE, Architecture, fill_unknown
+from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
 from ..data.ids import index_of
@@ -22,11 +22,12 @@ from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
 from ..training import History, ProgressCallback, train
 from .base import Recommender
-from .fold_in import NewUser, fold_in
+from .growth import Growth
 from .model_file import Tensors
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
-from .scoring import Scorer, item_scorer
+from .refitting import grown
+from .updating import Side
 
 # Learning rate and number of steps -> schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
@@ -200,52 +201,22 @@ class NeuralMF(Recommender):
         fill_unknown(self.parameters_)
         return self
 
-    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
-        """A new user with a few ratings, in milliseconds: the model itself does not change.
+    def _form(self) -> tuple[Architecture, Parameters]:
+        return self.architecture, self.parameters_
 
-        Their bias and embedding are fitted with the penalty that training would have put on them.
+    def _penalty(self, side: Side, n_ratings: int) -> float:
+        offsets = self._seen.offsets
+        counts = np.diff(offsets) if side == "user" else np.bincount(self._seen.items)
+        return penalty_of_new_row(self.regularization, n_ratings, counts)
 
-        Parameters
-        ----------
-        ratings : mapping of raw item id to rating
-            Items that the model does not know are left out; without any other they are an unknown user.
-
-        Returns
-        -------
-        NewUser
-            For `predict`, `known` and `recommend` of this model, until it is fitted anew.
-
-        Raises
-        ------
-        ValueError
-            A rating is not a number within the rating scale.
-
-        Examples
-        --------
-        >>> from numpy_neural_mf import NeuralMF, simulate_ratings
-        >>> model = NeuralMF(epochs=3).fit(simulate_ratings(n_users=300, n_items=100, n_ratings=6_000))
-        >>> ann = model.fold_in({12: 5.0, 40: 1.0})
-        >>> model.recommend(ann, n=3).shape
-        (3,)
-        """
-        self._require_fitted()
-        lowest, highest = self.rating_scale_
-        values = np.array(list(ratings.values()), np.float64)
-        if not ((lowest <= values) & (values <= highest)).all():
-            raise ValueError(f"expected ratings from {lowest:g} to {highest:g}, found {values.tolist()}")
-        items = index_of(self.item_ids_, list(ratings))
-        order = np.argsort(items)[np.count_nonzero(items < 0) :]
-        penalty = penalty_of_new_row(self.regularization, len(order), np.diff(self._seen.offsets))
-        return fold_in(self.architecture, self.parameters_, items[order], values[order], penalty)
+    def _grow(self, growth: Growth) -> None:
+        self.parameters_ = grown(self.architecture, self.parameters_, growth, self.regularization)
+        self._engine = self._engine_to_predict(len(growth.user_ids), len(growth.item_ids))
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         u = np.where(users < 0, len(self.user_ids_), users)
         i = np.where(items < 0, len(self.item_ids_), items)
         return self._engine.predict(u, i)
-
-    def _scorer(self, items: NDArray[np.int32]) -> Scorer:
-        score = item_scorer(self.architecture, self.parameters_, items)
-        return lambda users: score(np.where(users < 0, len(self.user_ids_), users))
 
     def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
         table = self.parameters_.get(f"{side}_embedding.weight")
@@ -290,8 +261,7 @@ class NeuralMF(Recommender):
         for name, value in summary.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
                 raise ValueError(f"{name}: expected numbers, found {value}")
-        n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        self._engine = self._new_engine(np.zeros(n_users + 1, np.float32), np.zeros(n_items + 1, np.float32))
+        self._engine = self._engine_to_predict(len(self.user_ids_), len(self.item_ids_))
 
     def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
         users = index_of(self.user_ids_, validation.raw_users)
@@ -303,6 +273,9 @@ class NeuralMF(Recommender):
             return float(np.vdot(error, error)) / len(error)
 
         return loss
+
+    def _engine_to_predict(self, n_users: int, n_items: int) -> Engine:
+        return self._new_engine(np.zeros(n_users + 1, np.float32), np.zeros(n_items + 1, np.float32))
 
     def _new_engine(
         self,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
 from threadpoolctl import ThreadpoolController
+
+from .seen import SeenRatings
 
 IntArray = NDArray[np.int32]
 Scores = NDArray[np.floating[Any]]
@@ -26,44 +26,12 @@ BLOCK = 2**20
 GROUP = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SeenItems:
-    """Which items each user rated, by user: those of user u are items[offsets[u]:offsets[u + 1]], ascending.
-
-    Attributes
-    ----------
-    items : int32 array of shape (n_ratings,)
-    offsets : int64 array of shape (n_users + 1,)
-    """
-
-    items: IntArray
-    offsets: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, users: IntArray, items: IntArray, n_users: int, n_items: int) -> Self:
-        """From the columns of ratings; rows with -1, an unknown user or item, are left out."""
-        known = (users >= 0) & (items >= 0)
-        ones = np.ones(np.count_nonzero(known), np.int8)
-        table = coo_array((ones, (users[known], items[known])), shape=(n_users, n_items)).tocsr()
-        table.sort_indices()
-        return cls(table.indices.astype(np.int32, copy=False), table.indptr.astype(np.int64))
-
-    def pairs(self, users: IntArray) -> tuple[NDArray[np.intp], IntArray]:
-        """Position in `users` and item of everything that these users rated; -1 rated nothing."""
-        starts = self.offsets[:-1][users] if len(self.offsets) > 1 else np.zeros(len(users), np.int64)
-        counts = np.where(users < 0, 0, self.offsets[users + 1] - starts)
-        ends = np.cumsum(counts)
-        position = np.repeat(np.arange(len(users)), counts)
-        within = np.arange(len(position)) - np.repeat(ends - counts, counts)
-        return position, self.items[starts[position] + within]
-
-
 def best_items(
     score: Callable[[IntArray], Scores],
     users: IntArray,
     items: IntArray,
     n: int,
-    seen: SeenItems | None,
+    seen: Sequence[SeenRatings],
 ) -> tuple[IntArray, NDArray[np.float32]]:
     """The n items of highest score for each user, and their scores.
 
@@ -74,7 +42,7 @@ def best_items(
     users : int32 array of shape (n_users,)
     items : int32 array of shape (n_candidates,), ascending
     n : int
-    seen : SeenItems or None
+    seen : sequence of SeenRatings
         What to leave out.
 
     Returns
@@ -89,8 +57,8 @@ def best_items(
 
     def rank(block: slice) -> None:
         scores = score(users[block])
-        if seen is not None:
-            position, item = seen.pairs(users[block])
+        for rated in seen:
+            position, item = rated.pairs(users[block])
             inside = item < len(column_of)
             position, column = position[inside], column_of[item[inside]]
             scores[position[column >= 0], column[column >= 0]] = -np.inf

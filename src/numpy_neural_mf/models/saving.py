@@ -9,7 +9,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from .model_file import Tensors, encoded_ids, write
-from .ranking import SeenItems
+from .seen import SeenRatings
 
 
 class Saveable(ABC):
@@ -18,7 +18,7 @@ class Saveable(ABC):
     user_ids_: NDArray[Any]
     item_ids_: NDArray[Any]
     rating_scale_: tuple[float, float]
-    _seen: SeenItems
+    _seen: SeenRatings
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
@@ -46,6 +46,7 @@ class Saveable(ABC):
             "user_ids": encoded_ids(self.user_ids_),
             "item_ids": encoded_ids(self.item_ids_),
             "seen.items": self._seen.items,
+            "seen.ratings": self._seen.ratings,
             "seen.offsets": self._seen.offsets,
         }
         write(path, description, tensors | self._learned())

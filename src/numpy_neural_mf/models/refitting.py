@@ -1,0 +1,82 @@
+"""Rows of a trained model fitted to more ratings: new rows come in, those touched move, the rest stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture import Architecture, Parameters, fill_unknown
+from .fold_in import Predictor, least_squares_row, mirrored, rows_of, theta_of
+from .growth import Growth
+from .penalty import penalty_of_new_row
+from .ranking import one_blas_thread
+from .seen import SeenRatings
+
+# Users with items frozen, then items with users frozen: so many times.
+SWEEPS = 2
+
+# Gauss-Newton steps of a row in a sweep: the other side moves, too, so none need be at its optimum.
+STEPS = 3
+
+
+def grown(
+    architecture: Architecture, parameters: Parameters, growth: Growth, regularization: float
+) -> Parameters:
+    """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
+
+    A new row starts as the unknown's. Then each row that a new rating touches is fitted, by the least squares
+    of `fold_in`, to all of its ratings, old and new; the MLP and the intercept stay.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    parameters : dict of str to array
+    growth : Growth
+    regularization : float
+        λ, of which `penalty_of_new_row` makes the penalty of a row.
+    """
+    n = {"user": (len(growth.user_ids), growth.old_users), "item": (len(growth.item_ids), growth.old_items)}
+    new = {
+        name: _inserted(value, *n[name[:4]]) if name[:4] in n else value.copy()
+        for name, value in parameters.items()
+    }
+    seen, by_item = growth.seen, growth.seen.by_item(len(growth.item_ids))
+    with one_blas_thread():
+        for _ in range(SWEEPS):
+            _refit(architecture, new, seen, np.unique(growth.users), regularization)
+            _refit(architecture, mirrored(new), by_item, np.unique(growth.items), regularization)
+    fill_unknown(new)
+    return new
+
+
+def _inserted(
+    table: NDArray[np.floating[Any]], n_rows: int, old_rows: NDArray[np.int32]
+) -> NDArray[np.floating[Any]]:
+    """A larger table with the old rows in their new places; the others, and the last, are the unknown's."""
+    new = np.repeat(table[-1:], n_rows + 1, axis=0)
+    new[old_rows] = table[:-1]
+    return new
+
+
+def _refit(
+    architecture: Architecture,
+    parameters: Parameters,
+    seen: SeenRatings,
+    users: NDArray[np.int32],
+    regularization: float,
+) -> None:
+    """Fit the rows of these users, in place."""
+    counts = np.diff(seen.offsets)
+    for user in users:
+        items, ratings = seen.of_row(user)
+        theta = least_squares_row(
+            Predictor(architecture, parameters, items),
+            ratings.astype(np.float64),
+            penalty_of_new_row(regularization, len(items), counts),
+            theta_of(parameters, user),
+            max_steps=STEPS,
+        )
+        for name, row in rows_of(parameters, theta).items():
+            parameters[name][user] = row

@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsed_page import Page
 
@@ -92,6 +92,7 @@ def test_bins_have_numbers_between_them():
     assert "0.5 1.0 1.5" in Page(html).text
 
 
+@settings(max_examples=30)
 @given(name=st.text(min_size=1))
 def test_any_name_is_text(name):
     html = interval_chart([Interval(name, 0.9, None, None, "red")], name)

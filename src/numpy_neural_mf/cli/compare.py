@@ -9,8 +9,10 @@ import typer
 
 from ..engines import ENGINES
 from ..experiments import run_experiments
-from .options import ColumnName, Scale, one_of
-from .output import fail, read
+from ..files import require_folder
+from ..report import comparison_report
+from .options import ColumnName, Report, Scale, one_of
+from .output import command_line, fail, read, write_report
 from .settings import Settings
 
 
@@ -28,6 +30,7 @@ def compare(
     folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
     engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = "numpy",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
+    report: Report = None,
     user: ColumnName = None,
     item: ColumnName = None,
     rating: ColumnName = None,
@@ -42,9 +45,12 @@ def compare(
 
     - `numpy-neural-mf compare` — on `ratings.csv`, or on simulated ratings
     - `numpy-neural-mf compare ml-25m/ratings.csv --epochs 5 --seeds 1`
+    - `numpy-neural-mf compare ratings.csv --report report.html`
     - `numpy-neural-mf compare books.csv --user reader --item isbn --scale 0 10 --folds 5`
     """
     source = None
+    if report is not None:
+        require_folder(report.parent)
     try:
         if ratings is not None:
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
@@ -54,5 +60,7 @@ def compare(
         )
     except KeyboardInterrupt:
         fail("interrupted before the first run was finished: nothing was written", code=130)
+    if report is not None:
+        write_report(comparison_report(comparison, command=command_line()), report)
     if len(comparison.runs) < comparison.n_planned:
         raise typer.Exit(130)

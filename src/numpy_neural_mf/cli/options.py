@@ -27,4 +27,8 @@ Titles = Annotated[
     Path | None, typer.Option(help="CSV with an id first and a column `title`, as `movies.csv`.")
 ]
 Seed = Annotated[int, typer.Option("--seed", "--random-state", help="The same seed, the same result.")]
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", dir_okay=False, help="Write a page that one can send, as HTML."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..display import rich_table
+from ..report import save_report
 
 
 def stderr() -> Console:
@@ -36,6 +38,17 @@ def read(path: Path, **settings: Any) -> Ratings:
     """The ratings of a file."""
     with working(f"reading {path.name}"):
         return read_ratings(path, **settings)
+
+
+def command_line() -> str:
+    """The command at work, for somebody to type again."""
+    return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
+
+
+def write_report(html: str, path: Path) -> None:
+    """A page to its file, and a line to say so."""
+    save_report(html, path)
+    stderr().print(f"Wrote {path}", highlight=False, soft_wrap=True, markup=False)
 
 
 def fail(message: str, code: int) -> NoReturn:

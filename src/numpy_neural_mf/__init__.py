@@ -3,7 +3,18 @@
 from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .comparison import Comparison
 from .cross_validation import cross_validate
-from .data import Ratings, RatingsError, k_fold, random_split, read_ratings, simulate_ratings
+from .data import (
+    Ratings,
+    RatingsError,
+    k_fold,
+    leave_last_out,
+    random_split,
+    read_ratings,
+    simulate_ratings,
+    time_split,
+    user_split,
+)
+from .evaluation import evaluate
 from .experiments import run_experiments
 from .models import GlobalMean, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
@@ -25,11 +36,15 @@ __all__ = [
     "Tuning",
     "check_gradients",
     "cross_validate",
+    "evaluate",
     "k_fold",
+    "leave_last_out",
     "load_model",
     "random_split",
     "read_ratings",
     "run_experiments",
     "simulate_ratings",
+    "time_split",
     "tune",
+    "user_split",
 ]

@@ -73,8 +73,8 @@ def cross_validate(
     RatingsError
         The ratings cannot be read.
     ValueError
-        A setting is out of range, `ratings` and `splits` are both given or both missing, or a split has a
-        pair of user and item in both parts or a part without ratings.
+        A setting is out of range, `ratings` and `splits` are both given or both missing, there is no split,
+        or one has a pair of user and item in both parts or a part without ratings.
 
     Examples
     --------
@@ -100,6 +100,8 @@ def cross_validate(
     for run in add_runs(comparison, "ratings", rounds, models, None, on_progress, ranking):
         if on_run:
             on_run(run)
+    if not comparison.runs:
+        raise ValueError("splits: expected at least one, found none")
     comparison.n_planned = len(comparison.runs)
     return comparison
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..data.readers import chosen_columns
 from ..files import replacing
@@ -51,6 +52,27 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
             frame.write_parquet(temporary)
         else:
             frame.write_csv(temporary)
+
+
+def lists_of(
+    users: ArrayLike, items: np.ma.MaskedArray[Any, Any], ratings: np.ma.MaskedArray[Any, Any]
+) -> pl.DataFrame:
+    """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
+    n = items.shape[1]
+    places = pl.DataFrame(
+        {
+            "user": np.repeat(users, n),
+            "rank": np.tile(np.arange(1, n + 1), len(items)),
+            "item": items.data.ravel(),
+            "rating": rounded(ratings.data.ravel(), 2),
+        }
+    )
+    return places.filter(~np.ma.getmaskarray(items).ravel())
+
+
+def rounded(numbers: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
+    """As float64 first, in which a rounded number is written short."""
+    return numbers.astype(np.float64).round(digits)
 
 
 def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:

@@ -1,14 +1,13 @@
-"""Ask a model that is trained: numpy-neural-mf predict, recommend, similar, info."""
+"""Ask a model that is trained: numpy-neural-mf predict, recommend, similar, explain, info."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import polars as pl
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 
 from ..data.ids import index_of
@@ -16,7 +15,7 @@ from ..models import NeuralMF, load_model
 from .options import AsJson, ColumnName, ModelFile, Number, Titles
 from .output import print_json, remark, show, working
 from .settings import Settings
-from .tables import raw_ids, read_table, with_titles, write_table
+from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
 
 
 def predict(
@@ -80,7 +79,7 @@ def recommend(
     with working(f"recommending to {len(chosen):,} users"):
         items, ratings = loaded.recommend(chosen, number, exclude_seen=not with_seen, with_scores=True)
     names = [str(one) for one in chosen] if unknown else chosen
-    lists = with_titles(_lists(names, items, ratings), titles)
+    lists = with_titles(lists_of(names, items, ratings), titles)
     if output is None:
         show(lists, as_json, "title")
         return
@@ -111,8 +110,40 @@ def similar(
         ids, cosines = loaded.similar_users(raw_ids(loaded.user_ids_, [id])[0], number)
     else:
         ids, cosines = loaded.similar_items(raw_ids(loaded.item_ids_, [id])[0], number)
-    found = pl.DataFrame({"user" if users else "item": ids, "cosine": _rounded(cosines, 3)})
+    found = pl.DataFrame({"user" if users else "item": ids, "cosine": rounded(cosines, 3)})
     show(found if users else with_titles(found, titles), as_json, "title")
+
+
+def explain(
+    model: ModelFile,
+    user: Annotated[str, typer.Argument(help="Raw id.")],
+    item: Annotated[str, typer.Argument(help="Raw id.")],
+    number: Number = 10,
+    titles: Titles = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Why a rating is predicted: mean, biases, interaction, and the ratings of the user that weigh most.
+
+    - `numpy-neural-mf explain films.safetensors 1 260 --titles movies.csv`
+    """
+    loaded = load_model(model)
+    found = loaded.explain(raw_ids(loaded.user_ids_, [user])[0], raw_ids(loaded.item_ids_, [item])[0])
+    parts = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "reasons"}
+    shown, others = found.reasons[:number], found.reasons[number:]
+    reasons = [asdict(reason) for reason in shown]
+    if as_json:
+        print_json(parts | {"reasons": reasons})
+        return
+    named = {name: value for name, value in parts.items() if name not in ("prediction", "rest")}
+    rows = [{"part": name.replace("_", " "), "of it": f"{value:+.3f}"} for name, value in named.items()]
+    show(pl.DataFrame([*rows, {"part": "prediction", "of it": f"{found.prediction:.3f}"}]), False)
+    if reasons:
+        Console().print("The user's bias and the interaction come from what the user rated:", soft_wrap=True)
+        weights = pl.Series("weight", [f"{reason.weight:+.3f}" for reason in shown])
+        show(with_titles(pl.DataFrame(reasons).with_columns(weights), titles), False, "title")
+        rest = f"{found.rest:+.3f}  not from any rating"
+        Console().print(f"{sum(r.weight for r in others):+.3f}  {len(others)} others\n{rest}")
 
 
 def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -> None:
@@ -139,22 +170,3 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
     else:
         values = [str(value) for value in facts.values()]
         show(pl.DataFrame({"fact": list(facts), "value": values}), False, "value")
-
-
-def _lists(users: Any, items: Any, ratings: Any) -> pl.DataFrame:
-    """One row for each place of each list, without the empty ones."""
-    n = items.shape[1]
-    places = pl.DataFrame(
-        {
-            "user": np.repeat(users, n),
-            "rank": np.tile(np.arange(1, n + 1), len(items)),
-            "item": items.data.ravel(),
-            "rating": _rounded(ratings.data.ravel(), 2),
-        }
-    )
-    return places.filter(~np.ma.getmaskarray(items).ravel())
-
-
-def _rounded(numbers: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
-    """As float64 first, in which a rounded number is written short."""
-    return numbers.astype(np.float64).round(digits)

@@ -1,0 +1,93 @@
+"""New ratings for a model that is trained: numpy-neural-mf fold-in, update."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ..data.ids import index_of
+from ..models import load_model
+from .options import AsJson, ColumnName, ModelFile, Number, RatingsFile, Titles
+from .output import read, remark, show, working
+from .settings import Settings
+from .tables import lists_of, raw_ids, read_table, with_titles
+
+
+def fold_in(
+    model: ModelFile,
+    ratings: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet with an item and a rating column, of one person.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None, typer.Option(metavar="ITEM=RATING", help="A rating; may be given many times.")
+    ] = None,
+    number: Number = 10,
+    titles: Titles = None,
+    item: ColumnName = None,
+    rating: ColumnName = None,
+    as_json: AsJson = False,
+    settings: Settings = None,
+) -> None:
+    """Recommend to a new person with a few ratings; the model stays as it is.
+
+    - `numpy-neural-mf fold-in films.safetensors --rate 260=5 --rate 1=3.5 --titles movies.csv`
+    - `numpy-neural-mf fold-in films.safetensors my_ratings.csv -n 5`
+    """
+    loaded = load_model(model)
+    given = _ratings_of_one(loaded.item_ids_, ratings, item, rating, rate or [])
+    unknown = [str(one) for one in given if index_of(loaded.item_ids_, one) < 0]
+    if unknown:
+        remark(f"left out, since the model does not know them: {', '.join(unknown)}")
+    items, scores = loaded.recommend(loaded.fold_in(given), number, with_scores=True)
+    show(with_titles(lists_of([0], items[None], scores[None]).drop("user"), titles), as_json, "title")
+
+
+def update(
+    model: ModelFile,
+    ratings: RatingsFile,
+    output: Annotated[Path | None, typer.Argument(help="The file to write; by default MODEL itself.")] = None,
+    user: ColumnName = None,
+    item: ColumnName = None,
+    rating: ColumnName = None,
+    timestamp: ColumnName = None,
+    settings: Settings = None,
+) -> None:
+    """Let a model learn new ratings, of users and items that it knows or not, without training anew.
+
+    - `numpy-neural-mf update films.safetensors this_week.csv`
+    """
+    loaded, path = load_model(model), output or model
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    new = read(ratings, scale=loaded.rating_scale_, **columns)
+    before = len(loaded.user_ids_), len(loaded.item_ids_)
+    with working(f"learning {len(new):,} ratings"):
+        loaded.partial_fit(new)
+    loaded.save(path)
+    n_users, n_items = len(loaded.user_ids_) - before[0], len(loaded.item_ids_) - before[1]
+    said = f"Wrote {path}: {len(new):,} ratings learned, {n_users:,} new users, {n_items:,} new items"
+    Console().print(said, soft_wrap=True, markup=False)
+
+
+def _ratings_of_one(
+    item_ids: NDArray[Any], path: Path | None, item: str | None, rating: str | None, typed: list[str]
+) -> dict[Any, float]:
+    """Item to rating, from a file and from what was typed, which wins."""
+    given: dict[Any, float] = {}
+    if path is not None:
+        frame, (items, values) = read_table(path, {"item": item_ids}, item=item, rating=rating)
+        numbers = frame[values].cast(pl.Float64, strict=False).fill_null(float("nan"))
+        given = dict(zip(frame[items].to_list(), numbers.to_list(), strict=True))
+    for text in typed:
+        parts = re.fullmatch(r"(.+)=(-?\d*\.?\d+)", text)
+        if parts is None:
+            raise ValueError(f"--rate: expected ITEM=RATING, such as 260=4.5, found {text!r}")
+        given[raw_ids(item_ids, [parts[1]])[0]] = float(parts[2])
+    if not given:
+        raise ValueError("expected ratings, from a file or as --rate ITEM=RATING, found none")
+    return given

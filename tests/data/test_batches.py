@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_order_and_each_epoch_another():
 
 
 def test_ratings_that_lie_together_are_as_far_apart_as_in_a_shuffle_of_all():
-    """Neighbours in the source, as one user's ratings are, fall into the same batch as rarely as by chance."""
+    """Neighbours in the source, as one user's ratings are, share a batch as rarely as by chance."""
     n, batch_size = 6_400, 64
     source = Batches(numbered(n), batch_size, np.random.default_rng(0))
     together = []

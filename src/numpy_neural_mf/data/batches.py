@@ -11,8 +11,8 @@ from .ratings import Ratings
 
 Batch = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
-# Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of these
-# and gather them by it would take as long as to learn from them.
+# Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of
+# these and gather them by it would take as long as to learn from them.
 WINDOW = 2**20
 
 

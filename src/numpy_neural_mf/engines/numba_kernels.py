@@ -326,7 +326,7 @@ def backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g
 
 @compiled
 def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row_gradients, residuals):
-    """The squared errors of a tile without an MLP, summed, and the gradients: rows are read where they lie."""
+    """Without an MLP: the sum of the squared errors of a tile, and gradients, from rows where they lie."""
     n, k, loss = len(users), P.shape[1], 0.0
     scale = ratings.dtype.type(2) / ratings.dtype.type(n)
     for r in range(first, first + size):

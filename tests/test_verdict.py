@@ -51,7 +51,7 @@ def test_models_on_a_level_share_what_they_are_better_than():
         ("b", "a", 0.001, 0.6),
     )
     assert verdict(rows) == [
-        "d and c are better than every other model (RMSE lower by 0.0400 to 0.0500; p < 0.01).",
+        "d and c are better than b and a (RMSE lower by 0.0400 to 0.0500; p < 0.01).",
         "Between d and c no difference is shown (p = 0.3).",
         "Between b and a no difference is shown (p = 0.6).",
     ]

@@ -43,7 +43,7 @@ def verdict(differences: pl.DataFrame) -> list[str]:
         beaten = [name for name in ranked if name in worse[group[0]]]
         level = [name for name in ranked if name not in beaten]
         if beaten:
-            is_best_of_all = not sentences and not level
+            is_best_of_all = len(group) == 1 and not sentences and not level
             sentences.append(_better(group, beaten, _between(rows, group, beaten), is_best_of_all))
         if len(group) > 1:
             sentences.append(_level(_joined(group, "and"), _between(rows, group, group)))

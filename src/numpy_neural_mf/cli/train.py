@@ -12,9 +12,9 @@ from rich.console import Console
 
 from ..architecture import ARCHITECTURES, Architecture
 from ..display import ProgressBar
-from ..engines import ENGINES
+from ..engines import ENGINE_NAMES
 from ..models import NeuralMF
-from ..models.neural_mf import SCHEDULES
+from ..models.neural_mf_settings import SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from .options import ColumnName, RatingsFile, Scale, Seed, one_of
 from .output import fail, read
@@ -65,7 +65,7 @@ def train(
     patience: Annotated[
         int, typer.Option(help="Epochs without a better validation loss; 0 never stops early.")
     ] = DEFAULTS["patience"],
-    engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = DEFAULTS["engine"],
+    engine: Annotated[str, one_of(ENGINE_NAMES, "Who computes the steps")] = DEFAULTS["engine"],
     random_state: Seed = DEFAULTS["random_state"],
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Keep the state here: the same command resumes a killed training.")

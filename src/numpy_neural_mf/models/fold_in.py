@@ -99,13 +99,11 @@ def least_squares_row(
     ratings: Float64Array,
     penalty: float,
     start: Float64Array,
-    *,
-    prior: Float64Array | float = 0.0,
     max_steps: int = MAX_STEPS,
 ) -> Float64Array:
-    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ - prior‖², from `start` on.
+    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ‖², from `start` on.
 
-    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty (θ - prior) with J = ∂r̂/∂θ, each halved
+    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty θ with J = ∂r̂/∂θ, each halved
     until the objective falls (Nocedal and Wright, *Numerical Optimization*, 2006, section 10.3). Without an
     MLP r̂ is linear in θ, and the first step is the solution: ridge regression.
 
@@ -116,7 +114,6 @@ def least_squares_row(
     ratings : float64 array of shape (n,)
     penalty : float
     start : float64 array of shape (d,)
-    prior : float64 array of shape (d,), default 0
     max_steps : int, default 50
 
     Returns
@@ -125,13 +122,13 @@ def least_squares_row(
     """
 
     def objective(theta: Float64Array, prediction: Float64Array) -> float:
-        return float(((ratings - prediction) ** 2).sum() + penalty * ((theta - prior) ** 2).sum())
+        return float(((ratings - prediction) ** 2).sum() + penalty * theta @ theta)
 
     theta = start
     prediction, J = predict(theta)
     value = objective(theta, prediction)
     for _ in range(max_steps):
-        gradient = J.T @ (ratings - prediction) - penalty * (theta - prior)
+        gradient = J.T @ (ratings - prediction) - penalty * theta
         delta = np.linalg.lstsq(J.T @ J + penalty * np.eye(len(theta)), gradient)[0]
         for _ in range(30):
             new_prediction, new_J = predict(theta + delta)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from copy import deepcopy
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 import numpy as np
@@ -17,35 +15,22 @@ from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
 from ..data.ids import index_of
-from ..engines import ENGINES, Engine
+from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
 from ..nn import OPTIMIZERS, Optimizer
-from ..nn.schedules import Schedule, constant, cosine
 from ..training import History, ProgressCallback, train
-from .base import Recommender
 from .growth import Growth
 from .model_file import Tensors
+from .neural_mf_settings import PLAIN_SETTINGS, NeuralMFSettings
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
 from .updating import Side
 
-# Learning rate and number of steps -> schedule.
-SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
-    "cosine": cosine,
-    "constant": lambda learning_rate, n_steps: constant(learning_rate),
-}
-
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
 
-# Settings that a file holds as they are; a generator as random_state is not kept.
-PLAIN_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
-    "validation_fraction", "patience", "engine", "random_state",
-)  # fmt: skip
 
-
-class NeuralMF(Recommender):
+class NeuralMF(NeuralMFSettings):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
     The defaults were chosen inside the training part of MovieLens and on simulated ratings
@@ -75,8 +60,9 @@ class NeuralMF(Recommender):
         and keeps the last. Not used where `fit` is given validation ratings.
     patience : int or None, default 10
         Stop after so many epochs without a better validation loss; None never stops early.
-    engine : str, default "numpy"
-        Who computes the steps.
+    engine : {"auto", "numpy", "numba"}, default "auto"
+        Who computes the steps of training: see `choose_engine`. They differ by rounding, and in the masks of
+        dropout. Whoever trained, NumPy predicts.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same model, bit for bit on one machine.
     **fields
@@ -88,6 +74,8 @@ class NeuralMF(Recommender):
         By PyTorch's names; the last row of each table stands for the unknown.
     history_ : History
         Losses and seconds of each epoch.
+    engine_ : str
+        Who trained; a file does not keep it.
 
     Raises
     ------
@@ -116,7 +104,7 @@ class NeuralMF(Recommender):
         weight_decay: float = 0.3,
         validation_fraction: float = 0.05,
         patience: int | None = 10,
-        engine: str = "numpy",
+        engine: str = "auto",
         random_state: int | np.random.Generator | None = 0,
         **fields: Any,
     ) -> None:
@@ -180,9 +168,15 @@ class NeuralMF(Recommender):
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         self.parameters_ = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng)
-        self._engine = self._new_engine(
+        optimizer = self._new_optimizer()
+        self.engine_ = choose_engine(self.engine, optimizer, self.epochs * len(ratings))
+        self._engine = ENGINES[self.engine_](
+            self.architecture,
+            self.parameters_,
+            optimizer,
             frequency_scaled(self.regularization, ratings.users, n_users),
             frequency_scaled(self.regularization, ratings.items, n_items),
+            self.weight_decay,
             dropout_rng,
         )
         with one_blas_thread() if self._has_small_layers() else nullcontext():
@@ -199,6 +193,7 @@ class NeuralMF(Recommender):
                 checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
         fill_unknown(self.parameters_)
+        self._engine = self._engine_to_predict()
         return self
 
     def _form(self) -> tuple[Architecture, Parameters]:
@@ -211,7 +206,7 @@ class NeuralMF(Recommender):
 
     def _grow(self, growth: Growth) -> None:
         self.parameters_ = grown(self.architecture, self.parameters_, growth, self.regularization)
-        self._engine = self._engine_to_predict(len(growth.user_ids), len(growth.item_ids))
+        self._engine = self._engine_to_predict()
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         u = np.where(users < 0, len(self.user_ids_), users)
@@ -221,18 +216,6 @@ class NeuralMF(Recommender):
     def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
         table = self.parameters_.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
-
-    def _settings(self) -> dict[str, Any]:
-        optimizer: Any = self.optimizer
-        if isinstance(optimizer, Optimizer):
-            given = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
-            optimizer = {"name": type(optimizer).__name__.lower()} | given
-            if OPTIMIZERS.get(optimizer["name"]) is not type(self.optimizer):
-                raise TypeError(f"{type(self.optimizer).__name__}, an optimizer of your own, cannot be saved")
-        plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
-        if isinstance(self.random_state, np.random.Generator):
-            plain["random_state"] = None
-        return {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
 
     @classmethod
     def _from_settings(cls, **settings: Any) -> Self:
@@ -261,7 +244,7 @@ class NeuralMF(Recommender):
         for name, value in summary.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
                 raise ValueError(f"{name}: expected numbers, found {value}")
-        self._engine = self._engine_to_predict(len(self.user_ids_), len(self.item_ids_))
+        self._engine = self._engine_to_predict()
 
     def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
         users = index_of(self.user_ids_, validation.raw_users)
@@ -274,31 +257,8 @@ class NeuralMF(Recommender):
 
         return loss
 
-    def _engine_to_predict(self, n_users: int, n_items: int) -> Engine:
-        return self._new_engine(np.zeros(n_users + 1, np.float32), np.zeros(n_items + 1, np.float32))
-
-    def _new_engine(
-        self,
-        user_penalty: NDArray[np.float32],
-        item_penalty: NDArray[np.float32],
-        dropout_rng: np.random.Generator | None = None,
-    ) -> Engine:
-        return ENGINES[self.engine](
-            self.architecture,
-            self.parameters_,
-            self._new_optimizer(),
-            user_penalty,
-            item_penalty,
-            self.weight_decay,
-            dropout_rng,
-        )
-
-    def _new_optimizer(self) -> Optimizer:
-        if isinstance(self.optimizer, str):
-            return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate)
-        optimizer = deepcopy(self.optimizer)
-        optimizer.state.clear()
-        return optimizer
+    def _engine_to_predict(self) -> Engine:
+        return NumpyEngine(self.architecture, self.parameters_, self._new_optimizer(), *np.zeros((2, 0)))
 
     def _checkpoint(
         self,
@@ -311,7 +271,7 @@ class NeuralMF(Recommender):
         if folder is None:
             return None
         settings = {name: value for name, value in vars(self).items() if "_" not in (name[0], name[-1])}
-        settings["random_state"] = order_rng.bit_generator.state  # whatever the seed was given as
+        settings |= {"engine": self.engine_, "random_state": order_rng.bit_generator.state}  # not as given
         columns = [
             column
             for part in (ratings, validation)
@@ -324,30 +284,3 @@ class NeuralMF(Recommender):
     def _has_small_layers(self) -> bool:
         """More than one thread would gain nothing there, and wait for each other on a busy machine."""
         return max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER
-
-    def _schedule(self, n_ratings: int) -> Schedule:
-        n_steps = self.epochs * -(-n_ratings // self.batch_size)
-        optimizer = self.optimizer
-        highest = optimizer.learning_rate if isinstance(optimizer, Optimizer) else self.learning_rate
-        return SCHEDULES[self.schedule](highest, n_steps)
-
-    def _check(self) -> None:
-        _check_choice("engine", self.engine, ENGINES)
-        _check_choice("schedule", self.schedule, SCHEDULES)
-        if not isinstance(self.optimizer, Optimizer):
-            _check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            is_unset = name == "patience" and value is None
-            if not is_unset and not (isinstance(value, int | np.integer) and value >= 1):
-                raise ValueError(f"{name} must be a whole number, at least 1, not {value}")
-        for name in ("learning_rate", "regularization", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction must be in [0, 1), not {self.validation_fraction}")
-
-
-def _check_choice(name: str, value: object, choices: Mapping[str, object]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

@@ -14,10 +14,7 @@ from .penalty import penalty_of_new_row
 from .ranking import one_blas_thread
 from .seen import SeenRatings
 
-# Users with items frozen, then items with users frozen: so many times.
-SWEEPS = 2
-
-# Gauss-Newton steps of a row in a sweep: the other side moves, too, so none need be at its optimum.
+# Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum.
 STEPS = 3
 
 
@@ -26,8 +23,9 @@ def grown(
 ) -> Parameters:
     """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
 
-    A new row starts as the unknown's. Then each row that a new rating touches is fitted, by the least squares
-    of `fold_in`, to all of its ratings, old and new; the MLP and the intercept stay.
+    A new row starts as the unknown's. Then each user that a new rating touches is fitted, by the least squares
+    of `fold_in`, to all of their ratings, old and new, and after that each item; the MLP and the intercept
+    stay (docs/decisions/partial-fit.md).
 
     Parameters
     ----------
@@ -44,9 +42,8 @@ def grown(
     }
     seen, by_item = growth.seen, growth.seen.by_item(len(growth.item_ids))
     with one_blas_thread():
-        for _ in range(SWEEPS):
-            _refit(architecture, new, seen, np.unique(growth.users), regularization)
-            _refit(architecture, mirrored(new), by_item, np.unique(growth.items), regularization)
+        _refit(architecture, new, seen, np.unique(growth.users), regularization)
+        _refit(architecture, mirrored(new), by_item, np.unique(growth.items), regularization)
     fill_unknown(new)
     return new
 
@@ -76,7 +73,7 @@ def _refit(
             ratings.astype(np.float64),
             penalty_of_new_row(regularization, len(items), counts),
             theta_of(parameters, user),
-            max_steps=STEPS,
+            STEPS,
         )
         for name, row in rows_of(parameters, theta).items():
             parameters[name][user] = row

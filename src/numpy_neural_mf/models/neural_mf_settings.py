@@ -1,0 +1,92 @@
+"""Settings of a NeuralMF: checked, made use of, and written to a file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from copy import deepcopy
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from ..architecture import Architecture
+from ..engines import ENGINE_NAMES
+from ..nn import OPTIMIZERS, Optimizer
+from ..nn.schedules import Schedule, constant, cosine
+from .base import Recommender
+
+# Learning rate and number of steps -> schedule.
+SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
+    "cosine": cosine,
+    "constant": lambda learning_rate, n_steps: constant(learning_rate),
+}
+
+# Settings that a file holds as they are; a generator as random_state is not kept.
+PLAIN_SETTINGS = (
+    "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
+    "validation_fraction", "patience", "engine", "random_state",
+)  # fmt: skip
+
+
+class NeuralMFSettings(Recommender):
+    """What `NeuralMF` is told before it is fitted: its parameters, documented there."""
+
+    architecture: Architecture
+    epochs: int
+    batch_size: int
+    optimizer: str | Optimizer
+    learning_rate: float
+    schedule: str
+    regularization: float
+    weight_decay: float
+    validation_fraction: float
+    patience: int | None
+    engine: str
+    random_state: int | np.random.Generator | None
+
+    def _settings(self) -> dict[str, Any]:
+        optimizer: Any = self.optimizer
+        if isinstance(optimizer, Optimizer):
+            given = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
+            optimizer = {"name": type(optimizer).__name__.lower()} | given
+            if OPTIMIZERS.get(optimizer["name"]) is not type(self.optimizer):
+                raise TypeError(f"{type(self.optimizer).__name__}, an optimizer of your own, cannot be saved")
+        plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
+        if isinstance(self.random_state, np.random.Generator):
+            plain["random_state"] = None
+        return {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
+
+    def _new_optimizer(self) -> Optimizer:
+        if isinstance(self.optimizer, str):
+            return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate)
+        optimizer = deepcopy(self.optimizer)
+        optimizer.state.clear()
+        return optimizer
+
+    def _schedule(self, n_ratings: int) -> Schedule:
+        n_steps = self.epochs * -(-n_ratings // self.batch_size)
+        optimizer = self.optimizer
+        highest = optimizer.learning_rate if isinstance(optimizer, Optimizer) else self.learning_rate
+        return SCHEDULES[self.schedule](highest, n_steps)
+
+    def _check(self) -> None:
+        _check_choice("engine", self.engine, ENGINE_NAMES)
+        _check_choice("schedule", self.schedule, SCHEDULES)
+        if not isinstance(self.optimizer, Optimizer):
+            _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        for name in ("epochs", "batch_size", "patience"):
+            value = getattr(self, name)
+            is_unset = name == "patience" and value is None
+            if not is_unset and not (isinstance(value, int | np.integer) and value >= 1):
+                raise ValueError(f"{name} must be a whole number, at least 1, not {value}")
+        for name in ("learning_rate", "regularization", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be in [0, 1), not {self.validation_fraction}")
+
+
+def _check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")

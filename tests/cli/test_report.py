@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from numpy_neural_mf import cli, simulate_ratings
+from numpy_neural_mf import LinearRegression, cli, read_ratings, simulate_ratings
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,20 @@ def test_an_interrupted_comparison_has_a_page_too(ask, monkeypatch):
     monkeypatch.setattr("numpy_neural_mf.models.NeuralMF.fit", interrupted)
     assert ask(*COMPARE, "--report", "report.html")[0] == 130
     assert "interrupted: 2 of 5 runs" in Path("report.html").read_text(encoding="utf-8")
+
+
+def test_evaluate_writes_a_page_and_says_what_was_left_out(ask):
+    ratings = read_ratings("my ratings.csv")
+    ratings.take(range(700)).to_frame().write_csv("train.csv")
+    LinearRegression().fit(read_ratings("train.csv")).save("linear.safetensors")
+    code, error = ask("evaluate", "linear.safetensors", "my ratings.csv", "--report", "report.html")
+    assert code == 0
+    assert error.splitlines()[-1] == "Wrote report.html"
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "my ratings.csv, less 700 ratings that it learned from</h1>" in page
+    assert f"Over {len(ratings) - 700:,} ratings" in page
+    assert "numpy-neural-mf evaluate linear.safetensors" in page
+    assert "alphas" in page
 
 
 @pytest.mark.parametrize("path", ["my ratings.csv/report.html", "."])

@@ -118,11 +118,11 @@ def test_it_describes_the_ratings():
     _, page = page_of(compared())
     assert "ratings 3 users 2 items 2 of all pairs rated 75 %" in page.text
     assert "0.5 to 5" in page.text
-    assert "2000-12-31, 2001-01-03" in page.text
+    assert "given 2000-12-31 to 2001-01-03" in page.text
 
 
 def test_ratings_without_time_have_none():
-    assert "from, to" not in page_of(compared(noise_floor=0.85))[1].text
+    assert " given 2" not in page_of(compared(noise_floor=0.85))[1].text
 
 
 def test_settings_stand_beside_each_other_and_models_without_any_are_left_out():

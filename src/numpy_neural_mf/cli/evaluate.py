@@ -10,12 +10,16 @@ import polars as pl
 import typer
 from rich.console import Console
 
+from ..data import summarize
 from ..display import rich_table
 from ..evaluation import Errors, Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings
 from ..evaluation.held_out import seen_rows
+from ..files import require_folder
 from ..models import load_model
-from .options import AsJson, ColumnName, ModelFile, RatingsFile
-from .output import print_json, read, remark, working
+from ..provenance import settings_of
+from ..report import evaluation_report
+from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report
+from .output import command_line, print_json, read, remark, working, write_report
 from .settings import Settings
 
 
@@ -33,6 +37,7 @@ def evaluate(
     user: ColumnName = None,
     item: ColumnName = None,
     rating: ColumnName = None,
+    report: Report = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
@@ -43,7 +48,10 @@ def evaluate(
 
     - `numpy-neural-mf evaluate films.safetensors test.csv`
     - `numpy-neural-mf evaluate films.safetensors test.csv -k 20 --relevant 4.5 --json`
+    - `numpy-neural-mf evaluate films.safetensors test.csv --report report.html`
     """
+    if report is not None:
+        require_folder(report.parent)
     loaded, test = load_model(model), read(ratings, user=user, item=item, rating=rating)
     train = loaded.ratings_
     is_seen = seen_rows(train, test)
@@ -63,6 +71,17 @@ def evaluate(
         print_json(_facts(found) | {"n_left_out": int(is_seen.sum())})
     else:
         _show(found)
+    if report is not None:
+        left_out = f", less {is_seen.sum():,} ratings that it learned from" * bool(is_seen.any())
+        page = evaluation_report(
+            found,
+            model=model.name,
+            test=ratings.name + left_out,
+            data=summarize(test),
+            settings=settings_of(loaded),
+            command=command_line(),
+        )
+        write_report(page, report)
 
 
 def _facts(found: Evaluation) -> dict[str, Any]:

@@ -89,14 +89,14 @@ def interval_chart(
         parts.append(_text(reference[1], at, top - 9, "start" if at < WIDTH / 2 else "end"))
     for number, row in enumerate(rows):
         y = top + step * number
-        parts.append(_text(_shortened(row.name), 0, y + 16))
-        parts.append(_text("→ " * (row.value > far) + f"{row.value:.4f}", WIDTH, y + 33, "end", "strong"))
+        parts.append(_text(_shortened(row.name), 0, y + 13))
+        parts.append(_text("→ " * (row.value > far) + f"{row.value:.4f}", WIDTH, y + 29, "end", "strong"))
         if row.value > far:
             continue
         if row.low is not None and row.high is not None:
-            parts.append(_line("series", x(row.low), y + 29, x(row.high), y + 29, row.colour))
+            parts.append(_line("series", x(row.low), y + 25, x(row.high), y + 25, row.colour))
         dot = Markup('<circle cx="{}" cy="{}" r="5" fill="{}"/>')
-        parts.append(dot.format(x(row.value), y + 29, row.colour))
+        parts.append(dot.format(x(row.value), y + 25, row.colour))
     told = "; ".join(f"{row.name} {row.value:.4f}" for row in rows)
     return _svg(WIDTH, height, f"{label}: {told}", parts)
 

@@ -100,7 +100,7 @@ def _errors_chart(comparison: Comparison, name: str) -> Chart:
     floors = [run.noise_floor for run in runs if run.noise_floor]
     floor = (float(np.mean(floors)), "noise floor") if floors else None
     bars = ", bars their 95 % confidence intervals" * any(row["rmse_low"] is not None for row in rows)
-    return Chart(interval_chart(intervals, "test RMSE", floor), f"Dots are means{bars}.")
+    return Chart(interval_chart(intervals, "test RMSE", floor), f"Dots are mean errors{bars}.")
 
 
 def _loss_charts(runs: Sequence[Run]) -> Iterator[Chart]:

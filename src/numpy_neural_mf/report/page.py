@@ -63,7 +63,7 @@ def data_facts(summary: RatingsSummary | None) -> dict[str, Any] | None:
         "mean rating": f"{summary.mean:.2f}",
     }
     if summary.time_range is not None:
-        facts["from, to"] = ", ".join(map(_date, summary.time_range))
+        facts["given"] = " to ".join(map(_date, summary.time_range))
     if summary.noise_floor is not None:
         facts["noise floor"] = f"RMSE {summary.noise_floor:.4f}"
     if summary.n_dropped:

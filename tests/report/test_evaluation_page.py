@@ -77,6 +77,7 @@ def test_it_describes_ratings_settings_and_how_it_was_made(evaluation):
     )
     assert f"ratings {len(test)}" in page.text
     assert "alphas 3" in page.text
+    assert "random_state 7" in page_of(evaluation, settings={"random_state": "7"})[1].text
     assert "numpy-neural-mf evaluate films.safetensors test.csv" in page.text
     assert "2026-03-04 05:06 UTC" in page.text
 

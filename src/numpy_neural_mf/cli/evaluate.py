@@ -67,10 +67,6 @@ def evaluate(
             evaluate_ratings(loaded, train, test),
             evaluate_ranking(loaded, train, test, k, relevant) if ranking else None,
         )
-    if as_json:
-        print_json(_facts(found) | {"n_left_out": int(is_seen.sum())})
-    else:
-        _show(found)
     if report is not None:
         left_out = f", less {is_seen.sum():,} ratings that it learned from" * bool(is_seen.any())
         page = evaluation_report(
@@ -82,6 +78,10 @@ def evaluate(
             command=command_line(),
         )
         write_report(page, report)
+    if as_json:
+        print_json(_facts(found) | {"n_left_out": int(is_seen.sum())})
+    else:
+        _show(found)
 
 
 def _facts(found: Evaluation) -> dict[str, Any]:

@@ -51,6 +51,11 @@ def comparison_report(
         raise ValueError("expected a comparison with at least one run, found none")
     names = list(dict.fromkeys(run.data for run in comparison.runs))
     models = list(dict.fromkeys(run.model for run in comparison.runs))
+    # Each run has a seed of its own.
+    settings = {
+        model: {name: value for name, value in given.items() if name != "random_state"}
+        for model, given in comparison.settings.items()
+    }
     sections = [
         {
             "name": name,
@@ -71,7 +76,7 @@ def comparison_report(
         has_floor=any(run.noise_floor for run in comparison.runs),
         n_runs=len(comparison.runs),
         n_planned=comparison.n_planned,
-        settings=list(settings_tables(comparison.settings)),
+        settings=list(settings_tables(settings)),
         **footer(command, made_at),
     )
 

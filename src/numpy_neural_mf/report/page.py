@@ -75,10 +75,10 @@ def data_facts(summary: RatingsSummary | None) -> dict[str, Any] | None:
 
 
 def settings_tables(settings: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
-    """A table for the models that have the same settings, a column for each; the seeds are told elsewhere."""
+    """A table for the models that have the same settings, a column for each."""
     kinds: dict[tuple[str, ...], list[str]] = {}
     for model, given in settings.items():
-        kinds.setdefault(tuple(name for name in given if name != "random_state"), []).append(model)
+        kinds.setdefault(tuple(given), []).append(model)
     for names, models in kinds.items():
         if names:
             rows = [[name, *(settings[model][name] for model in models)] for name in names]

@@ -28,7 +28,7 @@ def run_experiments(
     epochs: int | None = None,
     seeds: int = 5,
     n_folds: int = 0,
-    engine: str = "numpy",
+    engine: str = "auto",
     output_dir: str | os.PathLike[str] = ".",
     models: Mapping[str, ModelFactory] | None = None,
     console: Console | None = None,
@@ -51,7 +51,7 @@ def run_experiments(
         How many: 0, 1, 2, ...
     n_folds : int, default 0
         At least 2, or 0 for random splits.
-    engine : str, default "numpy"
+    engine : str, default "auto"
         Of the neural models. It and `epochs` have no say in `models` of your own.
     output_dir : path, default the working directory
         Gets ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
@@ -122,7 +122,7 @@ def run_experiments(
     return comparison
 
 
-def default_models(epochs: int | None = None, engine: str = "numpy") -> dict[str, ModelFactory]:
+def default_models(epochs: int | None = None, engine: str = "auto") -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, then A_small, B_medium and C_wide."""
     settings: dict[str, Any] = {"engine": engine} | ({} if epochs is None else {"epochs": epochs})
     NeuralMF(**settings)  # checks them now, not when the baselines have been trained

@@ -90,7 +90,7 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(tmp_path):
     [
         (["--epochs", "0"], "epochs must be a whole number, at least 1, not 0"),
         (["--architecture", "D"], "architecture must be one of A_small, B_medium, C_wide, not 'D'"),
-        (["--engine", "abacus"], "engine must be one of numpy"),
+        (["--engine", "abacus"], "engine must be one of auto, numpy"),
         (["--optimizer", "magic"], "optimizer must be one of sgd"),
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
         (["--dropout", "1"], "dropout must be in [0, 1)"),

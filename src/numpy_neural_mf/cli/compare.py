@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..engines import ENGINES
+from ..engines import ENGINE_NAMES
 from ..experiments import run_experiments
 from ..files import require_folder
 from ..report import comparison_report
@@ -28,7 +28,7 @@ def compare(
     epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
     seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 5,
     folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
-    engine: Annotated[str, one_of(ENGINES, "Who computes the steps")] = "numpy",
+    engine: Annotated[str, one_of(ENGINE_NAMES, "Who computes the steps")] = "auto",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
     report: Report = None,
     user: ColumnName = None,

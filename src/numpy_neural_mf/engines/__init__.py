@@ -1,9 +1,11 @@
 """Ways to run the same optimisation step, by name."""
 
 from .base import Engine, NewEngine
+from .choice import choose_engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
 ENGINES: dict[str, NewEngine] = {"numpy": NumpyEngine, "numba": NumbaEngine}
+ENGINE_NAMES = ("auto", *ENGINES)
 
-__all__ = ["ENGINES", "Engine", "NumbaEngine", "NumpyEngine"]
+__all__ = ["ENGINES", "ENGINE_NAMES", "Engine", "NewEngine", "NumbaEngine", "NumpyEngine", "choose_engine"]

@@ -6,6 +6,8 @@ import numpy as np
 import pandas
 import polars
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from numpy_neural_mf import (
     A_SMALL,
@@ -20,6 +22,7 @@ from numpy_neural_mf import (
     random_split,
     simulate_ratings,
 )
+from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import Recommender
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -316,3 +319,266 @@ def test_a_model_saved_and_loaded_is_the_same_bit_for_bit(fitted, tmp_path):
     for exclude_seen in (True, False):
         ours, theirs = (m.recommend([1, 2, "nobody"], exclude_seen=exclude_seen) for m in (loaded, fitted))
         assert ours.tolist() == theirs.tolist()
+
+
+ANN = {1: 5.0, 7: 1.0, 12: 4.0, 20: 2.5}
+FANS = {3: 5.0, 4: 5.0, 9: 4.5}
+
+
+def test_a_new_user_is_taken_where_users_are(fitted):
+    ann = fitted.fold_in(ANN | {"no item": 3.0})
+    assert fitted.predict(ann, 3).shape == ()
+    assert fitted.predict(ann, [[1, 2], [3, 4]]).shape == (2, 2)
+    assert fitted.predict(ann, [1, "no item"]).dtype == np.float32
+    np.testing.assert_array_equal(fitted.known(ann, [1, "no item"]), [True, False])
+    items, scores = fitted.recommend(ann, n=40, with_scores=True)
+    assert sorted(items.compressed()) == sorted({*RATINGS.item_ids.tolist()} - {*ANN})
+    np.testing.assert_allclose(scores.compressed(), fitted.predict(ann, items.compressed()), rtol=1e-5)
+    assert fitted.recommend(ann, n=40, exclude_seen=False).count() == 40
+
+
+def test_a_new_item_is_taken_where_items_are(fitted):
+    dune = fitted.fold_in_item(1_000, FANS | {"nobody": 3.0})
+    assert dune.id == 1_000
+    assert fitted.predict(3, dune).shape == ()
+    prediction = fitted.predict([[1, 2], [3, "nobody"]], dune)
+    assert (prediction.shape, prediction.dtype) == ((2, 2), np.float32)
+    assert fitted.rating_scale_[0] <= prediction.min()
+    assert prediction.max() <= fitted.rating_scale_[1]
+    np.testing.assert_array_equal(fitted.known([1, "nobody"], dune), [True, False])
+    ann = fitted.fold_in(ANN)
+    assert fitted.predict(ann, dune).shape == ()
+    assert fitted.known(ann, dune)
+
+
+@pytest.mark.parametrize("ratings", [{}, {"nothing": 3.0}])
+def test_who_has_no_rating_that_is_known_is_like_the_unknown(fitted, ratings):
+    user, item = fitted.fold_in(ratings), fitted.fold_in_item(1_000, ratings)
+    expected = fitted.predict("nobody", RATINGS.item_ids)
+    np.testing.assert_allclose(fitted.predict(user, RATINGS.item_ids), expected, rtol=1e-5)
+    expected = fitted.predict(RATINGS.user_ids, "nothing")
+    np.testing.assert_allclose(fitted.predict(RATINGS.user_ids, item), expected, rtol=1e-5)
+
+
+def test_what_is_liked_is_predicted_higher(fitted):
+    high, low = fitted.rating_scale_[1], fitted.rating_scale_[0]
+    some = range(1, 21)
+    lover, hater = (fitted.fold_in(dict.fromkeys(some, rating)) for rating in (high, low))
+    good, bad = (fitted.fold_in_item(1_000, dict.fromkeys(some, rating)) for rating in (high, low))
+    if not np.ptp(fitted.predict(*EVERYTHING)):  # the mean, and a network that is no better than the mean
+        np.testing.assert_array_equal(fitted.predict(lover, some), fitted.predict(hater, some))
+        assert fitted.predict(1, good) == fitted.predict(1, bad)
+    else:
+        assert fitted.predict(lover, some).mean() > fitted.predict(hater, some).mean() + 0.01
+        assert fitted.predict(some, good).mean() > fitted.predict(some, bad).mean() + 0.01
+
+
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(6)))
+def test_the_order_of_the_ratings_does_not_matter(fitted, order):
+    given_ids, given_ratings = [1, 7, 12, 20, 21, 30], [5.0, 1.0, 4.0, 2.5, 3.0, 3.5]
+    straight = dict(zip(given_ids, given_ratings, strict=True))
+    shuffled = {given_ids[n]: given_ratings[n] for n in order}
+    for fold in (fitted.fold_in, partial(fitted.fold_in_item, 1_000)):
+        ours, theirs = fold(straight).row, fold(shuffled).row
+        assert {n: v.tobytes() for n, v in ours.items()} == {n: v.tobytes() for n, v in theirs.items()}
+
+
+def test_folding_in_does_not_change_the_model(fitted):
+    before = fitted.predict(*EVERYTHING).tobytes()
+    dune = fitted.fold_in_item(1_000, FANS)
+    fitted.recommend(fitted.fold_in(ANN), new_items=[dune])
+    assert fitted.predict(*EVERYTHING).tobytes() == before
+    assert len(fitted.item_ids_) == 40
+
+
+def test_new_items_compete_with_the_others_but_not_for_who_rated_them(fitted):
+    dune, arrival = fitted.fold_in_item(1_000, FANS), fitted.fold_in_item(1_001, {5: 1.0})
+    for users in (RATINGS.user_ids, [3, "nobody"], fitted.fold_in(ANN)):
+        items, scores = fitted.recommend(users, n=42, new_items=[dune, arrival], with_scores=True)
+        for new in (dune, arrival):
+            place = items.filled(-1) == new.id
+            predicted = np.broadcast_to(fitted.predict(users, new), items.shape[:-1])
+            np.testing.assert_allclose(scores.data[place], predicted[place.any(axis=-1)], rtol=1e-5)
+        old = fitted.recommend(users, n=40)
+        others = [i for i in items.compressed().tolist() if i not in (1_000, 1_001)]
+        assert others == old.compressed().tolist()
+    has_dune = (fitted.recommend(RATINGS.user_ids, n=42, new_items=[dune]).filled(-1) == 1_000).any(axis=1)
+    assert set(RATINGS.user_ids[~has_dune].tolist()) == set(FANS)
+    seen_too = fitted.recommend([*FANS], n=42, new_items=[dune], exclude_seen=False)
+    assert (seen_too.filled(-1) == 1_000).any(axis=1).all()
+    assert fitted.recommend(1, candidates=[], new_items=[dune]).compressed().tolist() == [1_000]
+
+
+def test_a_new_item_has_an_id_of_the_kind_of_the_others(new_model, fitted):
+    for wrong in ("dune", 2.5, None, True, 2**63):
+        with pytest.raises(ValueError, match="item_id: expected an integer"):
+            fitted.fold_in_item(wrong, FANS)
+    with pytest.raises(ValueError, match="does not know, found 3"):
+        fitted.fold_in_item(3, FANS)
+    dune = fitted.fold_in_item(np.int64(1_000), FANS)
+    with pytest.raises(ValueError, match="expected each once"):
+        fitted.recommend(1, new_items=[dune, dune])
+    texts = new_model().fit(with_string_ids(RATINGS))
+    for wrong in (3, None, "", "dune\0"):
+        with pytest.raises(ValueError, match="item_id: expected a string"):
+            texts.fold_in_item(wrong, {"u1": 5.0})
+    long = texts.fold_in_item("dune, the second part", {"u1": 5.0})
+    recommended = texts.recommend(["u2", "u3"], n=41, exclude_seen=False, new_items=[long])
+    assert all("dune, the second part" in row for row in recommended.tolist())
+
+
+@pytest.mark.parametrize("rating", [float("nan"), -1.0, 99.0])
+def test_a_rating_beyond_the_scale_is_refused(fitted, rating):
+    before = fitted.predict(*EVERYTHING).tobytes()
+    more = Ratings.from_columns([1, 99], [2, 99], [3.0, 99.0], scale=(0, 100))
+    for learn in (lambda: fitted.fold_in({1: rating}), lambda: fitted.fold_in_item(1_000, {1: rating})):
+        with pytest.raises(ValueError, match="expected ratings from"):
+            learn()
+    with pytest.raises(ValueError, match=r"expected ratings from .* found 99"):
+        fitted.partial_fit(more)
+    assert fitted.predict(*EVERYTHING).tobytes() == before
+    assert len(fitted.user_ids_) == 60
+
+
+def test_who_was_folded_in_to_another_model_is_refused(new_model, fitted):
+    ann, dune = fitted.fold_in(ANN), fitted.fold_in_item(1_000, FANS)
+    other = new_model().fit(RATINGS)
+    fitted.partial_fit(MORE)
+    for model in (other, fitted):
+        for ask in (
+            lambda m: m.predict(ann, 1),
+            lambda m: m.predict(1, dune),
+            lambda m: m.recommend(ann),
+            lambda m: m.recommend(1, new_items=[dune]),
+            lambda m: m.explain(ann, 1),
+        ):
+            with pytest.raises(ValueError, match="fold in again"):
+                ask(model)
+
+
+MORE = Ratings.from_columns(
+    [1, 1, 2, 500, 500, 500, 501], [3, 777, 5, 1, 2, 777, 778], [5, 4, 1, 5, 5, 4, 3], scale=(1, 5)
+)
+
+
+def test_partial_fit_learns_users_and_items_and_remembers_all_ratings(fitted):
+    assert fitted.partial_fit(MORE) is fitted
+    assert set(fitted.user_ids_) == {*RATINGS.raw_users.tolist(), 500, 501}
+    assert set(fitted.item_ids_) == {*RATINGS.raw_items.tolist(), 777, 778}
+    assert fitted.known([500, 1, 501], [777, 778, 1]).all()
+    expected = dict(zip(zip(RATINGS.raw_users, RATINGS.raw_items, strict=True), RATINGS.values, strict=True))
+    expected |= dict(zip(zip(MORE.raw_users, MORE.raw_items, strict=True), MORE.values, strict=True))
+    seen = fitted._seen
+    pairs = zip(fitted.user_ids_[seen.users], fitted.item_ids_[seen.items], strict=True)
+    assert dict(zip(pairs, seen.ratings, strict=True)) == expected
+    assert set(fitted.recommend(500, n=42).compressed()).isdisjoint({1, 2, 777})
+    assert np.isfinite(fitted.predict([500, "nobody"], [[778], ["nothing"]])).all()
+
+
+def test_partial_fit_lowers_the_error_on_what_it_learns(new_model):
+    old, new = RATINGS.take(RATINGS.users < 50), RATINGS.take(RATINGS.users >= 50)
+    model = new_model().fit(old)
+    before = rmse(model.predict(new.raw_users, new.raw_items), new.values)
+    model.partial_fit(new)
+    after = rmse(model.predict(new.raw_users, new.raw_items), new.values)
+    assert after < before + (1e-3 if isinstance(model, GlobalMean) else -0.01)
+
+
+def test_partial_fit_of_a_model_that_is_not_fitted_is_fit(new_model, fitted):
+    again = new_model().partial_fit(RATINGS)
+    assert again.predict(*EVERYTHING).tobytes() == fitted.predict(*EVERYTHING).tobytes()
+
+
+def test_what_no_new_rating_touches_is_not_forgotten(fitted):
+    """Rows of their own stay bit for bit; a linear model is solved anew and may move a little."""
+    untouched = (
+        np.setdiff1d(RATINGS.user_ids, MORE.raw_users)[:, None],
+        np.setdiff1d(RATINGS.item_ids, MORE.raw_items)[None],
+    )
+    before = fitted.predict(*untouched)
+    after = fitted.partial_fit(MORE).predict(*untouched)
+    if isinstance(fitted, NeuralMF):
+        np.testing.assert_array_equal(after, before)
+    else:
+        np.testing.assert_allclose(after, before, atol=0.1)
+
+
+def test_two_batches_remember_what_one_does_and_predict_alike(new_model, fitted):
+    halves = MORE.take([0, 1, 2, 3]), MORE.take([4, 5, 6])
+    twice = new_model().fit(RATINGS)
+    for half in halves:
+        twice.partial_fit(half)
+    fitted.partial_fit(MORE)
+    for name in ("items", "ratings", "offsets"):
+        np.testing.assert_array_equal(getattr(twice._seen, name), getattr(fitted._seen, name))
+    ours, theirs = (m.predict(m.user_ids_[:, None], m.item_ids_[None]) for m in (twice, fitted))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5 if not isinstance(fitted, NeuralMF) else 1.0)
+    assert rmse(ours.ravel(), theirs.ravel()) < 0.1
+
+
+def test_ids_of_another_kind_are_refused_and_the_model_stays(fitted):
+    before = fitted.predict(*EVERYTHING).tobytes()
+    with pytest.raises(ValueError, match=r"expected user ids that are integers, .* found str"):
+        fitted.partial_fit(with_string_ids(MORE))
+    with pytest.raises(ValueError, match="at least one rating"):
+        fitted.partial_fit(MORE.take([]))
+    with pytest.raises(TypeError, match="expected Ratings"):
+        fitted.partial_fit([(1, 2, 3.0)])
+    assert fitted.predict(*EVERYTHING).tobytes() == before
+
+
+def test_what_was_learned_is_saved(fitted, tmp_path):
+    fitted.partial_fit(MORE).save(tmp_path / "m")
+    loaded = load_model(tmp_path / "m")
+    for model in (loaded, fitted):
+        model.partial_fit(RATINGS.take(np.arange(20)))
+    pairs = [500, 1, 2], [1, 777, 3]
+    assert loaded.predict(*pairs).tobytes() == fitted.predict(*pairs).tobytes()
+    assert loaded.explain(500, 3) == fitted.explain(500, 3)
+    assert loaded.predict(loaded.fold_in(ANN), 3) == fitted.predict(fitted.fold_in(ANN), 3)
+
+
+def assert_adds_up(model, user, item):
+    why = model.explain(user, item)
+    assert why.prediction == float(model.predict(user, item))
+    total = why.mean + why.user_bias + why.item_bias + why.interaction + why.clipped
+    assert total == pytest.approx(why.prediction, abs=1e-5)
+    of_the_user = sum(reason.weight for reason in why.reasons) + why.rest
+    assert of_the_user == pytest.approx(why.user_bias + why.interaction, abs=1e-9)
+    sizes = [abs(reason.weight) for reason in why.reasons]
+    assert sizes == sorted(sizes, reverse=True)
+    return why
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user=st.integers(0, 61), item=st.integers(0, 41))
+def test_an_explanation_adds_up_to_the_prediction(fitted, user, item):
+    why = assert_adds_up(fitted, user, item)
+    own = RATINGS.raw_users == user
+    rated = dict(zip(RATINGS.raw_items[own].tolist(), RATINGS.values[own].tolist(), strict=True))
+    known = bool(fitted.known(user, item))
+    assert {reason.item: reason.rating for reason in why.reasons} == (rated if known else {})
+
+
+def test_who_was_folded_in_is_explained_too(fitted):
+    ann, dune = fitted.fold_in(ANN), fitted.fold_in_item(1_000, FANS)
+    for user, item in ((ann, 3), (ann, 1), (ann, dune), (3, dune), ("nobody", dune), (ann, "nothing")):
+        why = assert_adds_up(fitted, user, item)
+        if user is ann and item != "nothing":
+            assert {reason.item: reason.rating for reason in why.reasons} == ANN
+
+
+def test_an_explanation_is_a_text_with_its_sum(fitted):
+    lines = str(fitted.explain(1, 3)).splitlines()
+    assert lines[0].endswith("mean")
+    assert any(line.endswith("predicted") for line in lines)
+    assert any(", rated " in line for line in lines)
+    assert max(map(len, lines)) < 60
+
+
+def test_models_in_use_are_asked_after_fit(new_model):
+    model = new_model()
+    for ask in (lambda: model.fold_in({}), lambda: model.fold_in_item(1, {}), lambda: model.explain(1, 2)):
+        with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
+            ask()

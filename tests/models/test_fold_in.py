@@ -5,7 +5,7 @@ import pytest
 
 from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.fold_in import Predictor, least_squares_row, theta_of
+from numpy_neural_mf.models.fold_in import Predictor, least_squares_row, mirrored, rows_of, theta_of
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -63,21 +63,27 @@ def test_without_mlp_it_is_ridge_regression():
     np.testing.assert_allclose(row(architecture, parameters), expected, rtol=1e-9)
 
 
+def test_users_and_items_exchanged_predict_the_same_and_twice_is_back(architecture):
+    parameters = draw_parameters(architecture)
+    other_side = mirrored(parameters)
+    by_user = Predictor(architecture, parameters, ITEMS)(theta_of(parameters, 4))[0]
+    user = np.array([4], np.int32)
+    by_item = [Predictor(architecture, other_side, user)(theta_of(other_side, i))[0][0] for i in ITEMS]
+    np.testing.assert_allclose(by_user, by_item, rtol=1e-12)
+    for name, value in mirrored(other_side).items():
+        np.testing.assert_array_equal(value, parameters[name])
+
+
+def test_a_row_goes_into_its_tables_and_back(architecture):
+    parameters = draw_parameters(architecture)
+    theta = theta_of(parameters, 2)
+    for name, part in rows_of(parameters, theta).items():
+        np.testing.assert_array_equal(part, parameters[name][2])
+
+
 @pytest.fixture(scope="module")
 def model():
     return NeuralMF(Architecture(4, (8,)), epochs=5, batch_size=64).fit(RATINGS)
-
-
-def test_a_new_user_is_taken_where_users_are(model):
-    ann = model.fold_in({1: 5.0, 7: 1.0, "no item": 3.0})
-    assert model.predict(ann, 3).shape == ()
-    assert model.predict(ann, [[1, 2], [3, 4]]).shape == (2, 2)
-    assert model.predict(ann, [1, "no item"]).dtype == np.float32
-    np.testing.assert_array_equal(model.known(ann, [1, "no item"]), [True, False])
-    items, scores = model.recommend(ann, n=40, with_scores=True)
-    assert sorted(items.compressed()) == sorted({*RATINGS.item_ids.tolist()} - {1, 7})
-    np.testing.assert_allclose(scores.compressed(), model.predict(ann, items.compressed()), rtol=1e-5)
-    assert model.recommend(ann, n=40, exclude_seen=False).count() == 40
 
 
 def test_what_they_liked_is_predicted_higher_than_to_a_stranger(model):
@@ -97,17 +103,6 @@ def test_who_has_rated_nothing_known_is_a_stranger(model, ratings):
     items = RATINGS.item_ids
     np.testing.assert_allclose(model.predict(nobody, items), model.predict("nobody", items), rtol=1e-5)
     assert model.recommend(nobody, n=40).count() == 40
-
-
-@pytest.mark.parametrize("rating", [float("nan"), 0.0, 99.0])
-def test_a_rating_beyond_the_scale_is_refused(model, rating):
-    with pytest.raises(ValueError, match="expected ratings from 1 to 5"):
-        model.fold_in({1: rating})
-
-
-def test_a_model_that_is_not_fitted_takes_nobody_in():
-    with pytest.raises(RuntimeError, match="call fit first"):
-        NeuralMF().fold_in({1: 5.0})
 
 
 def test_a_loaded_model_folds_in_alike(model, tmp_path):

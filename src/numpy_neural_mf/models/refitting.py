@@ -23,8 +23,8 @@ def grown(
 ) -> Parameters:
     """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
 
-    A new row starts as the unknown's. Then each user that a new rating touches is fitted, by the least squares
-    of `fold_in`, to all of their ratings, old and new, and after that each item; the MLP and the intercept
+    A new row starts as the unknown's. Then each user that a new rating touches is fitted, by least squares as
+    in `fold_in`, to all of their ratings, old and new, and after that each item; the MLP and the intercept
     stay (docs/decisions/partial-fit.md).
 
     Parameters

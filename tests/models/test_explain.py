@@ -1,0 +1,58 @@
+"""Explanations: the ratings of a row at its optimum account for all of what the user has to do with it."""
+
+import numpy as np
+import pytest
+
+from numpy_neural_mf import Architecture, LinearRegression, NeuralMF, simulate_ratings
+from numpy_neural_mf.models import Explanation, Reason
+
+RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
+ANN = {1: 5.0, 7: 1.0, 12: 4.0, 20: 2.5}
+LINEAR = {
+    "biased MF": lambda: NeuralMF(Architecture(4), epochs=3, batch_size=64),
+    "linear regression": lambda: LinearRegression([3.0]),
+}
+
+
+@pytest.fixture(scope="module", params=LINEAR)
+def model(request):
+    return LINEAR[request.param]().fit(RATINGS)
+
+
+def test_of_a_row_at_its_ridge_optimum_nothing_is_left_but_the_ratings(model):
+    ann = model.fold_in(ANN)
+    for item in (3, 1, "nothing"):
+        why = model.explain(ann, item)
+        assert why.rest == pytest.approx(0 if why.reasons else why.user_bias + why.interaction, abs=1e-5)
+
+
+def test_a_weight_is_what_the_prediction_changes_by_with_the_rating(model):
+    """r̂ is linear in the ratings there: half a star more moves it by half of weight / e."""
+    why = {reason.item: reason.weight for reason in model.explain(model.fold_in(ANN), 3).reasons}
+    more, less = (model.fold_in(ANN | {12: rating}) for rating in (4.5, 3.5))
+    slope = float(model.explain(more, 3).interaction + model.explain(more, 3).user_bias)
+    slope -= float(model.explain(less, 3).interaction + model.explain(less, 3).user_bias)
+    raised = {reason.item: reason.weight for reason in model.explain(more, 3).reasons}
+    assert raised[12] - why[12] == pytest.approx(slope / 2, abs=1e-5)
+    assert raised[7] == pytest.approx(why[7], abs=1e-5)
+
+
+def test_of_biases_alone_every_rating_weighs_what_it_is_above_the_expected():
+    """b_u = Σ (r_j - μ - b_j) / (n + λ), the same for every item."""
+    model = LinearRegression([3.0]).fit(RATINGS)
+    items = np.searchsorted(model.item_ids_, list(ANN))
+    expected = (np.array(list(ANN.values())) - model.intercept_ - model.item_bias_[items]) / (4 + 3.0)
+    for item in (3, 25):
+        weights = {reason.item: reason.weight for reason in model.explain(model.fold_in(ANN), item).reasons}
+        np.testing.assert_allclose([weights[i] for i in ANN], expected, atol=1e-6)
+
+
+def test_the_text_names_the_first_reasons_and_sums_up_the_others():
+    reasons = tuple(Reason(n, 4.0, 0.5 / n) for n in range(1, 15))
+    text = str(Explanation(5.0, 3.0, 0.5, 1.0, 1.5, -1.0, reasons, 0.25))
+    assert "  -1.000  clipped to the scale" in text
+    assert "  +0.500  1, rated 4" in text
+    assert "  +0.161  4 others" in text
+    assert "  +0.250  not from any rating" in text
+    assert "12, rated" not in text
+    assert "clipped" not in str(Explanation(5.0, 3.0, 0.5, 1.0, 0.5, 0.0, (), 1.0))

@@ -137,6 +137,24 @@ def test_similar_users_are_told_by_cosine():
     assert [row["user"] for row in told] == ids.tolist()
 
 
+def test_a_prediction_is_taken_apart():
+    told = json.loads(answer("explain", "model.safetensors", "1", "3", "-n", "2", "--json"))
+    predicted = float(load_model("model.safetensors").predict(1, 3))
+    assert told["prediction"] == pytest.approx(predicted, abs=1e-5)
+    parts = ("mean", "user_bias", "item_bias", "interaction", "clipped")
+    assert sum(told[part] for part in parts) == pytest.approx(predicted, abs=1e-4)
+    assert len(told["reasons"]) == 2
+    said = answer("explain", "model.safetensors", "1", "3", "--titles", "movies.csv")
+    words = ["item bias", "prediction", "Film", "others", "not from any rating"]
+    assert [word for word in words if word not in said] == []
+
+
+def test_a_stranger_s_prediction_has_no_reasons():
+    result = run("explain", "model.safetensors", "nobody", "3", "--json")
+    assert "unknown to the model" in result.stderr
+    assert json.loads(result.stdout)["reasons"] == []
+
+
 def test_info_tells_what_is_in_the_file():
     facts = json.loads(answer("info", "model.safetensors", "--json"))
     assert facts["model"] == "NeuralMF"

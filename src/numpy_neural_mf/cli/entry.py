@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
+import numpy as np
 import typer
 
 from .adapt import fold_in, update
@@ -35,7 +36,8 @@ for command in COMMANDS:
 def main() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
     try:
-        app()
+        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges says so itself
+            app()
     except ValueError as error:
         fail(str(error), code=2)
     except OSError as error:

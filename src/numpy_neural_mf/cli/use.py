@@ -128,7 +128,10 @@ def explain(
     - `numpy-neural-mf explain films.safetensors 1 260 --titles movies.csv`
     """
     loaded = load_model(model)
-    found = loaded.explain(raw_ids(loaded.user_ids_, [user])[0], raw_ids(loaded.item_ids_, [item])[0])
+    raw_user, raw_item = raw_ids(loaded.user_ids_, [user])[0], raw_ids(loaded.item_ids_, [item])[0]
+    if not loaded.known(raw_user, raw_item):
+        remark("the user or the item is unknown to the model, so no rating is a reason")
+    found = loaded.explain(raw_user, raw_item)
     parts = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "reasons"}
     shown, others = found.reasons[:number], found.reasons[number:]
     reasons = [asdict(reason) for reason in shown]

@@ -25,8 +25,8 @@ CHECKS = (
 
 
 def set_up(requirement: str) -> None:
-    """Install the package (`.` or `.[dev]`) once; again only when its dependencies have changed."""
-    stamp = VENV / f"installed-{'dev' if 'dev' in requirement else 'core'}"
+    """Install the package and the extras asked for once; again only when its dependencies have changed."""
+    stamp = VENV / f"installed-{requirement.strip('.[]') or 'core'}"
     wanted = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
     if stamp.exists() and stamp.read_text() == wanted:
         return
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     try:
-        set_up(".[dev]" if command in ("test", "check") else ".")
+        set_up({"test": ".[dev]", "check": ".[dev]", "tune": ".[tune]"}.get(command, "."))
     except subprocess.CalledProcessError as error:
         return error.returncode
     if command == "test":

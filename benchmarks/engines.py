@@ -4,11 +4,12 @@
 
 PyTorch's side is the same model as its users write it for a CPU: eager, nn.Embedding(sparse=True) with
 SparseAdam, fused Adam for everything else, batches cut from tensors by index. Both train on the same
-simulated ratings in the shape of MovieLens 1M (6,040 users, 3,706 items, few items rated often), in the same
-order, from the same first weights, with the same penalty, in float32. Each has a process of its own, and they
-take turns, one epoch each; the last training loss of both tells whether they did the same work. With
-`--peer dense` the tables have dense gradients and fused Adam as well: faster while tables are small, but
-another update, which moves every row at every step.
+simulated ratings in the shape of MovieLens 1M (6,040 users, 3,706 items, few items rated often; --users and
+--items make another), in the same order, from the same first weights, with the same penalty, in float32. Each
+has a process of its own, and they take turns, one epoch each; the last training loss of both tells whether
+they did the same work. With `--peer dense` the tables have dense gradients and fused Adam as well: faster
+while tables are small, but another update, which moves every row at every step. `--peer compiled` is that
+under torch.compile.
 
 The machine must be quiet: with a thread for each processor, one busy neighbour stalls either side tenfold and
 more, since every small product waits for its slowest thread. Where that cannot be had, --threads 1 is fair.
@@ -108,9 +109,11 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
         items = torch.from_numpy(ratings.items.astype(np.int64))
         values = torch.from_numpy(ratings.values)
 
+        predict = torch.compile(model) if peer == "compiled" else model
+
         def step(rows: np.ndarray) -> float:
             index = torch.from_numpy(rows)
-            prediction, p, q, b_u, b_i = model(users[index], items[index])
+            prediction, p, q, b_u, b_i = predict(users[index], items[index])
             loss = objective = nn.functional.mse_loss(prediction, values[index])
             if regularization:
                 squares = p.square().sum() + q.square().sum() + b_u.square().sum() + b_i.square().sum()
@@ -136,11 +139,13 @@ def new_epoch(
     new_step: Callable[[Ratings, Architecture, float], Step],
     architecture: Architecture,
     batch_size: int,
+    n_users: int,
+    n_items: int,
     n_ratings: int,
     regularization: float,
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains one more epoch; it returns ratings per second and the training loss."""
-    ratings = simulate_ratings(n_users=6_040, n_items=3_706, n_ratings=n_ratings, random_state=SEED)
+    ratings = simulate_ratings(n_users, n_items, n_ratings, random_state=SEED)
     step, rng = new_step(ratings, architecture, regularization), np.random.default_rng(SEED)
 
     def epoch() -> tuple[float, float]:
@@ -159,10 +164,12 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="A, B and C x 256, 1024 and 8192: minutes")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1024, 8192])
+    parser.add_argument("--users", type=int, default=6_040)
+    parser.add_argument("--items", type=int, default=3_706)
     parser.add_argument("--n-ratings", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--engine", choices=ENGINES, default="numpy")
-    parser.add_argument("--peer", choices=["sparse", "dense"], default="sparse", help="gradients of tables")
+    parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument(
         "--regularization", type=float, default=0.02, help="0 leaves the penalty out of PyTorch"
@@ -176,7 +183,8 @@ def main() -> None:
 
     print(machine("numpy", "torch"))
     print(
-        f"{given.n_ratings:,} ratings of 3,706 items by 6,040 users, seed {SEED}; Adam at {LEARNING_RATE}, "
+        f"{given.n_ratings:,} ratings of {given.items:,} items by {given.users:,} users, seed {SEED}; "
+        f"Adam at {LEARNING_RATE}, "
         f"dropout {given.dropout}, penalty {given.regularization}; one epoch a run, {given.repeats} runs "
         f"each after a warm-up; threads: PyTorch ({given.peer}) {given.threads}, BLAS {blas_threads}"
     )
@@ -186,7 +194,8 @@ def main() -> None:
     )
     for name, batch_size in product(names, batch_sizes):
         architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
-        settings = architecture, batch_size, given.n_ratings, given.regularization
+        shape = given.users, given.items, given.n_ratings
+        settings = architecture, batch_size, *shape, given.regularization
         workers = {
             "ours": Worker(new_engine_epoch, given.engine, *settings, OPENBLAS_NUM_THREADS=str(blas_threads)),
             "theirs": Worker(new_torch_epoch, given.peer, given.threads, *settings),

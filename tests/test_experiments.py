@@ -409,7 +409,7 @@ def test_an_error_in_the_middle_is_raised_and_the_finished_runs_are_kept(compare
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
         ({"n_folds": 1}, "n_folds must be at least 2, or 0 for random splits, not 1"),
         ({"n_folds": -2}, "n_folds must be at least 2"),
-        ({"models": None, "engine": "abacus"}, "engine must be one of numpy.*not 'abacus'"),
+        ({"models": None, "engine": "abacus"}, "engine must be one of auto, numpy.*not 'abacus'"),
         ({"models": None, "epochs": 0}, "epochs must be .*at least 1, not 0"),
         ({"models": {}}, "must be data and models"),
     ],

@@ -19,6 +19,7 @@ from ..tuning import TuningProgress
 from ..tuning import tune as search
 from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
 from .output import fail, print_json, read, remark, stderr
+from .settings import Settings
 from .train import DEFAULTS
 
 
@@ -45,6 +46,7 @@ def tune(
     timestamp: ColumnName = None,
     scale: Scale = None,
     as_json: AsJson = False,
+    settings: Settings = None,
 ) -> None:
     """Search for the settings with the lowest error on ratings held out of those given.
 

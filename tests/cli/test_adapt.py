@@ -91,6 +91,8 @@ def test_a_model_learns_new_users_and_items(tmp_path):
     new.write_csv(tmp_path / "new.csv")
     said = run("update", "model", tmp_path / "new.csv", tmp_path / "updated").stdout
     assert "3 ratings learned, 1 new users, 1 new items" in said
+    facts = told("update", "model", tmp_path / "new.csv", tmp_path / "updated")
+    assert (facts["ratings"], facts["new_users"], facts["new_items"]) == (3, 1, 1)
     old, updated = load_model("model"), load_model(tmp_path / "updated")
     assert not old.known(9_001, 9_002)
     assert updated.known(9_001, 9_002)

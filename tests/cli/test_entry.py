@@ -135,6 +135,13 @@ def test_simulate_writes_a_file_that_compare_reads(folder):
     assert "700 ratings of 30 items by 50 users, 1 to 5" in out
 
 
+def test_simulate_tells_machines_the_noise_floor(folder):
+    _, out, _ = answer("simulate", "a.csv", "--users", "50", "--items", "30", "--ratings", "300", "--json")
+    told = json.loads(out)
+    assert (told["output"], told["ratings"]) == ("a.csv", 300)
+    assert 0 < told["noise_floor"] < 2
+
+
 def test_simulate_gives_the_same_ratings_for_the_same_seed(folder):
     sizes = ["--users", "50", "--items", "30", "--ratings", "300"]
     for name, seed, structure in (

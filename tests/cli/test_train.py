@@ -1,6 +1,7 @@
 """train: every setting of the model is an option, and the model is the one that Python would train."""
 
 import inspect
+import json
 import re
 from dataclasses import fields
 
@@ -34,6 +35,15 @@ def test_without_options_the_model_is_that_of_the_defaults():
     assert "Wrote model.safetensors" in said
     same = NeuralMF(epochs=3).fit(read_ratings("ratings.csv"))
     assert same_predictions(load_model("model.safetensors"), same)
+
+
+def test_machines_are_told_what_was_trained():
+    told = json.loads(train("m", "--epochs", "2", "--json"))
+    history = load_model("m").history_
+    assert (told["model"], told["epochs"], told["best_epoch"]) == ("m", 2, history.best_epoch)
+    assert told["validation_rmse"] == min(history.validation_loss) ** 0.5
+    told = json.loads(train("m", "--epochs", "1", "--validation-fraction", "0", "--json"))
+    assert (told["best_epoch"], told["validation_rmse"]) == (None, None)
 
 
 def test_every_setting_of_the_model_is_an_option_by_its_name():

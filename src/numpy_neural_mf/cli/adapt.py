@@ -14,7 +14,7 @@ from rich.console import Console
 from ..data.ids import index_of
 from ..models import load_model
 from .options import AsJson, ColumnName, ModelFile, Number, RatingsFile, Titles
-from .output import read, remark, show, working
+from .output import print_json, read, remark, show, working
 from .settings import Settings
 from .tables import lists_of, raw_ids, read_table, with_titles
 
@@ -56,6 +56,7 @@ def update(
     item: ColumnName = None,
     rating: ColumnName = None,
     timestamp: ColumnName = None,
+    as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
     """Let a model learn new ratings, of users and items that it knows or not, without training anew.
@@ -70,6 +71,9 @@ def update(
         loaded.partial_fit(new)
     loaded.save(path)
     n_users, n_items = len(loaded.user_ids_) - before[0], len(loaded.item_ids_) - before[1]
+    if as_json:
+        print_json({"model": str(path), "ratings": len(new), "new_users": n_users, "new_items": n_items})
+        return
     said = f"Wrote {path}: {len(new):,} ratings learned, {n_users:,} new users, {n_items:,} new items"
     Console().print(said, soft_wrap=True, markup=False)
 

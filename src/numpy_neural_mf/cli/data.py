@@ -34,6 +34,7 @@ def simulate(
     ratings: Annotated[int, typer.Option(help="How many, at most users × items.")] = 200_000,
     structure: Annotated[Structure, typer.Option(help="`none`: only the mean.")] = Structure.latent,
     seed: Seed = 0,
+    as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
     """Write simulated ratings, whole numbers from 1 to 5, whose noise floor is known, as a CSV file.
@@ -43,6 +44,9 @@ def simulate(
     simulated = simulate_ratings(users, items, ratings, structure=structure.value, random_state=seed)
     with replacing(output) as temporary:
         simulated.to_frame().write_csv(temporary)
+    if as_json:
+        print_json({"output": str(output), "ratings": len(simulated), "noise_floor": simulated.noise_floor})
+        return
     console = Console()
     console.print(f"{output}: {simulated}", soft_wrap=True, markup=False)
     console.print(f"Noise floor: no model can expect an RMSE below {simulated.noise_floor:.4f}.")

@@ -16,8 +16,8 @@ from ..engines import ENGINE_NAMES
 from ..models import NeuralMF
 from ..models.neural_mf_settings import SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from .options import ColumnName, RatingsFile, Scale, Seed, one_of
-from .output import fail, read
+from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
+from .output import fail, print_json, read, stderr
 from .settings import Settings
 
 # The keywords of NeuralMF with their defaults, so that the command line has no defaults of its own.
@@ -75,6 +75,7 @@ def train(
     rating: ColumnName = None,
     timestamp: ColumnName = None,
     scale: Scale = None,
+    as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
     """Train a model on ratings and save it.
@@ -91,7 +92,7 @@ def train(
     new_model = NeuralMF(ARCHITECTURES[architecture], **chosen, **form)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = read(ratings, scale=scale, **columns)
-    console = Console()
+    console = stderr() if as_json else Console()
     console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
     try:
         with ProgressBar(1, console) as bar:
@@ -103,8 +104,15 @@ def train(
         fail(f"interrupted: {model} was not written{goes_on}", code=130)
     new_model.save(model)
     history = new_model.history_
-    console.print(f"Trained {len(history.train_loss)} epochs in {sum(history.seconds):.1f} seconds", end="")
+    facts: dict[str, Any] = {"model": str(model), "epochs": len(history.train_loss)}
+    facts |= {"seconds": sum(history.seconds), "best_epoch": None, "validation_rmse": None}
     if history.best_epoch and history.validation_loss:
         best = history.validation_loss[history.best_epoch - 1] ** 0.5
-        console.print(f"; kept epoch {history.best_epoch}, validation RMSE {best:.4f}", end="")
+        facts |= {"best_epoch": history.best_epoch, "validation_rmse": best}
+    if as_json:
+        print_json(facts)
+        return
+    console.print(f"Trained {facts['epochs']} epochs in {facts['seconds']:.1f} seconds", end="")
+    if facts["best_epoch"]:
+        console.print(f"; kept epoch {facts['best_epoch']}, validation RMSE {best:.4f}", end="")
     console.print(f".\nWrote {model}", soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from ..nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from ..nn.optimizers import State
 from ..nn.parameter import Array, IntArray, zeros_aligned
 
 # Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
@@ -93,15 +95,19 @@ class NumbaEngine:
         if n > len(self._residuals):
             self._reserve(n)
         losses, weight_gradients = self._gradients(users, items, ratings)
-        h = self._numbers()
-        self._update_rows(users, items, h)
-        self._update("intercept", self._residuals[:n].sum(keepdims=True), h)
-        decayed = h * np.array([1, 1, 1, 1, 1 - self.optimizer.learning_rate * self.weight_decay])
-        for layer, (start, end) in enumerate(pairwise(self._starts)):
-            middle = start + self._sizes[layer] * self._sizes[layer + 1]
-            self._update(f"mlp.{layer}.weight", weight_gradients[start:middle], decayed)
-            if f"mlp.{layer}.bias" in self.parameters:
-                self._update(f"mlp.{layer}.bias", weight_gradients[middle:end], h)
+        n_steps = self._state["intercept"]["step"]
+        n_steps += 1
+        h = self._numbers(int(n_steps))
+        self._kernels.update_rows(
+            self._n_threads, self._kind, h, users, items, *self._penalty, self._row_gradients,
+            self._residuals, *self._row_tables, *self._first, self._following, self._rows, self._sums,
+            self._bias_sums, self._shrink,
+        )  # fmt: skip
+        decayed = h.copy()
+        decayed[4] *= 1 - self.optimizer.learning_rate * self.weight_decay
+        self._update(self._intercept, self._residuals[:n].sum(keepdims=True), h)
+        for weights, part, is_bias in self._dense:
+            self._update(weights, weight_gradients[part], h if is_bias else decayed)
         return float(losses.sum() / n)
 
     def predict(self, users: IntArray, items: IntArray) -> Array:
@@ -125,41 +131,64 @@ class NumbaEngine:
         )  # fmt: skip
         return losses, by_chunk.sum(axis=0)
 
-    def _update_rows(self, users: IntArray, items: IntArray, h: NDArray[np.float64]) -> None:
-        P, Q, b_u, b_i = (
-            (table, *self._remembered(f"{side}_{kind}.weight", table))
-            for kind, tables in (("embedding", self._tables), ("bias", self._biases))
-            for side, table in zip(("user", "item"), tables, strict=True)
-        )
-        self._kernels.update_rows(
-            self._n_threads, self._kind, h, users, items, *self._penalty, self._row_gradients,
-            self._residuals, *P, *Q, *b_u, *b_i, *self._first, self._following, self._rows, self._sums,
-            self._bias_sums, self._shrink,
-        )  # fmt: skip
-
-    def _update(self, name: str, gradient: Array, h: NDArray[np.float64]) -> None:
+    def _update(self, of_one_row: list[Array], gradient: Array, h: NDArray[np.float64]) -> None:
         """A step on a dense array, which is a table of one row."""
-        value = self.parameters[name]
-        one_row = [x.reshape(1, -1) for x in (value, gradient, *self._remembered(name, value))]
-        self._kernels.update(
-            self._kind, one_row[0], np.zeros(1, np.int32), 1, one_row[1], np.zeros(1, self._dtype),
-            *one_row[2:], h,
-        )  # fmt: skip
+        value, a, b = of_one_row
+        gradient, shrink = gradient.reshape(1, -1), np.zeros(1, self._dtype)
+        self._kernels.update(self._kind, value, np.zeros(1, np.int32), 1, gradient, shrink, a, b, h)
 
-    def _remembered(self, name: str, value: Array) -> list[Array]:
-        """The two arrays that the optimiser keeps for a parameter; in place of one that it has not, any."""
-        optimizer = self.optimizer
-        if name in self.parameters and name not in optimizer.state:
-            optimizer.state[name] = optimizer.new_state(value)
-        state = optimizer.state.get(name, {})
-        if state:
-            state["step"][...] = self._n_steps
-        return [*(state[slot] for slot in optimizer.slots if slot in state), value, value][:2]
+    @cached_property
+    def _state(self) -> dict[str, State]:
+        """The optimizer's, with one count of steps for all: every step changes every parameter.
 
-    def _numbers(self) -> NDArray[np.float64]:
-        """What the optimiser's formula needs in this step: rate, two decays, epsilon, decay of the value."""
+        First asked for when the engine is first used: by then it is new, or has come from a checkpoint.
+        """
+        state = self.optimizer.state
+        for name, value in self.parameters.items():
+            state.setdefault(name, self.optimizer.new_state(value))
+        for of_parameter in state.values():
+            of_parameter["step"] = state["intercept"]["step"]
+        return state
+
+    @cached_property
+    def _row_tables(self) -> list[Array]:
+        """Each table of rows and the two arrays that the optimizer remembers for it."""
+        tables = {"embedding": self._tables, "bias": self._biases}
+        return [
+            array
+            for kind in tables
+            for side, table in zip(("user", "item"), tables[kind], strict=True)
+            for array in self._with_memory(f"{side}_{kind}.weight", table)
+        ]
+
+    @cached_property
+    def _intercept(self) -> list[Array]:
+        return self._as_one_row("intercept")
+
+    @cached_property
+    def _dense(self) -> list[tuple[list[Array], slice, bool]]:
+        """Weights and biases of the MLP, each as a table of one row, and where its gradient is."""
+        found = []
+        for layer, start in enumerate(self._starts[:-1]):
+            for part in ("weight", "bias"):
+                name = f"mlp.{layer}.{part}"
+                if name in self.parameters:
+                    end = start + self.parameters[name].size
+                    found.append((self._as_one_row(name), slice(start, end), part == "bias"))
+                    start = end
+        return found
+
+    def _as_one_row(self, name: str) -> list[Array]:
+        return [array.reshape(1, -1) for array in self._with_memory(name, self.parameters[name])]
+
+    def _with_memory(self, name: str, value: Array) -> list[Array]:
+        """A parameter and the two arrays remembered for it; in place of one that there is not, any array."""
+        state = self._state.get(name, {})
+        return [value, *(state[slot] for slot in self.optimizer.slots if slot in state), value, value][:3]
+
+    def _numbers(self, t: int) -> NDArray[np.float64]:
+        """What the optimizer's formula needs in step t: rate, two decays, epsilon, decay of the value."""
         o, rate = self.optimizer, self.optimizer.learning_rate
-        self._n_steps = t = 1 + int(o.state["intercept"]["step"] if "intercept" in o.state else 0)
         if isinstance(o, Adam):
             root = math.sqrt(1 - o.beta2**t)
             decay = 1 - rate * o.weight_decay if isinstance(o, AdamW) else 1
@@ -186,12 +215,8 @@ class NumbaEngine:
 
     def _model(self) -> tuple[object, ...]:
         """Parameters and form, as the kernels take them."""
-        for layer, start in enumerate(self._starts[:-1]):
-            for part in ("weight", "bias"):
-                value = self.parameters.get(f"mlp.{layer}.{part}")
-                if value is not None:
-                    self._weights[start : start + value.size] = value.ravel()
-                    start += value.size
+        for (value, *_), part, _ in self._dense:
+            self._weights[part] = value[0]
         return (
             *self._tables, *self._biases, self.parameters["intercept"][0], self.architecture.product,
             self._sizes, self._activation, self._weights, self._starts,

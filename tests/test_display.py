@@ -38,6 +38,14 @@ def test_names_stand_to_the_left_and_numbers_to_the_right():
     assert "None" not in second
 
 
+def test_in_a_table_wider_than_the_terminal_titles_and_names_give_way_and_no_number_does():
+    columns = {"model": ["linear regression"]} | {f"error of {n}": ["0.12345678"] for n in range(7)}
+    text = shown(rich_table(pl.DataFrame(columns)), width=100)
+    assert text.count("0.12345678") == 7
+    assert "…" not in text
+    assert {"error", "of", "6", "linear", "regression"} <= set(text.split())
+
+
 def test_square_brackets_are_no_markup():
     frame = pl.DataFrame({"[b]model": ["[red]x[/]"]})
     text = shown(rich_table(frame))

@@ -100,9 +100,13 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     # Cells are Text, since names may hold square brackets, which are markup in a str.
+    longest = {name: max((len(_cell(value)) for value in frame[name]), default=0) for name in frame.columns}
+    is_wide = sum(max(len(name), longest[name]) + 2 for name in frame.columns) > 80
     for name in frame.columns:
         is_left = name in (frame.columns[0], prose)
-        table.add_column(Text(name), justify="left" if is_left else "right", no_wrap=name != prose)
+        # What is wide has titles on two lines, and names where they must, so that no number loses a digit.
+        title = name.replace(" ", "\n") if is_wide and len(name) > longest[name] else name
+        table.add_column(Text(title), justify="left" if is_left else "right", no_wrap=not is_left)
     for row in frame.iter_rows():
         table.add_row(*(Text(_cell(value)) for value in row))
     return table

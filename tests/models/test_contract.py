@@ -246,6 +246,13 @@ def test_candidates_are_what_is_chosen_from_the_unknown_left_out(fitted):
     assert fitted.recommend(1, candidates=[]).count() == 0
 
 
+def test_items_with_few_ratings_can_be_left_out(fitted):
+    counts = dict(zip(*np.unique(fitted.ratings_.raw_items, return_counts=True), strict=True))
+    least = int(np.median([*counts.values()]))
+    chosen = fitted.recommend(1, n=40, exclude_seen=False, min_ratings=least).compressed()
+    assert sorted(chosen) == [item for item, count in sorted(counts.items()) if count >= least]
+
+
 def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
     recommended, scores = fitted.recommend("nobody", n=40, with_scores=True)
     assert recommended.count() == 40

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..data.ids import index_of
 from ..models import load_model
-from .options import AsJson, ColumnName, ModelFile, Number, RatingsFile, Titles
+from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Titles
 from .output import print_json, read, remark, show, working
 from .settings import Settings
 from .tables import lists_of, raw_ids, read_table, with_titles
@@ -29,6 +29,7 @@ def fold_in(
     ] = None,
     number: Number = 10,
     titles: Titles = None,
+    min_ratings: MinRatings = 0,
     item: ColumnName = None,
     rating: ColumnName = None,
     as_json: AsJson = False,
@@ -44,7 +45,8 @@ def fold_in(
     unknown = [str(one) for one in given if index_of(loaded.item_ids_, one) < 0]
     if unknown:
         remark(f"left out, since the model does not know them: {', '.join(unknown)}")
-    items, scores = loaded.recommend(loaded.fold_in(given), number, with_scores=True)
+    person = loaded.fold_in(given)
+    items, scores = loaded.recommend(person, number, min_ratings=min_ratings, with_scores=True)
     show(with_titles(lists_of([0], items[None], scores[None]).drop("user"), titles), as_json, "title")
 
 

@@ -26,6 +26,7 @@ Number = Annotated[int, typer.Option("--number", "-n", help="How many.")]
 Titles = Annotated[
     Path | None, typer.Option(help="CSV with an id first and a column `title`, as `movies.csv`.")
 ]
+MinRatings = Annotated[int, typer.Option(min=0, help="Leave out items with fewer ratings.")]
 Seed = Annotated[int, typer.Option("--seed", "--random-state", help="The same seed, the same result.")]
 Report = Annotated[
     Path | None,

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..data.ids import index_of
 from ..models import NeuralMF, load_model
-from .options import AsJson, ColumnName, ModelFile, Number, Titles
+from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Titles
 from .output import print_json, remark, show, working
 from .settings import Settings
 from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
@@ -59,6 +59,7 @@ def recommend(
     users: Annotated[list[str] | None, typer.Argument(help="Raw ids; with --output by default all.")] = None,
     number: Number = 10,
     titles: Titles = None,
+    min_ratings: MinRatings = 0,
     with_seen: Annotated[bool, typer.Option("--with-seen", help="Also what the user rated already.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write CSV or Parquet, by the suffix.")] = None,
     as_json: AsJson = False,
@@ -66,7 +67,7 @@ def recommend(
 ) -> None:
     """The items with the highest predicted ratings for each user.
 
-    - `numpy-neural-mf recommend films.safetensors 1 42 -n 5 --titles movies.csv`
+    - `numpy-neural-mf recommend films.safetensors 1 42 -n 5 --min-ratings 20 --titles movies.csv`
     - `numpy-neural-mf recommend films.safetensors --output everybody.parquet`
     """
     loaded = load_model(model)
@@ -77,7 +78,9 @@ def recommend(
     if unknown:
         remark(f"unknown, and so shown what everybody likes: {', '.join(unknown)}")
     with working(f"recommending to {len(chosen):,} users"):
-        items, ratings = loaded.recommend(chosen, number, exclude_seen=not with_seen, with_scores=True)
+        items, ratings = loaded.recommend(
+            chosen, number, exclude_seen=not with_seen, min_ratings=min_ratings, with_scores=True
+        )
     names = [str(one) for one in chosen] if unknown else chosen
     lists = with_titles(lists_of(names, items, ratings), titles)
     if output is None:

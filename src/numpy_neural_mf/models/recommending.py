@@ -29,6 +29,7 @@ class RanksItems(Updatable):
         *,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         with_scores: Literal[False] = False,
     ) -> np.ma.MaskedArray[Any, Any]: ...
@@ -41,6 +42,7 @@ class RanksItems(Updatable):
         *,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         with_scores: Literal[True],
     ) -> tuple[np.ma.MaskedArray[Any, Any], np.ma.MaskedArray[Any, Any]]: ...
@@ -52,6 +54,7 @@ class RanksItems(Updatable):
         *,
         exclude_seen: bool = True,
         candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         with_scores: bool = False,
     ) -> Any:
@@ -68,6 +71,8 @@ class RanksItems(Updatable):
             Leave out what the user rated among the ratings learned or folded in.
         candidates : array-like of raw ids, optional
             Items to choose from, by default all; the unknown among them are left out.
+        min_ratings : int, default 0
+            Leave out known items with fewer ratings, whose predictions rest on little.
         new_items : sequence of NewItem, default ()
             Items that were folded in, to choose from, too.
         with_scores : bool, default False
@@ -98,6 +103,9 @@ class RanksItems(Updatable):
         if candidates is not None:
             items = np.unique(index_of(self.item_ids_, candidates))
             items = items[items >= 0]
+        if min_ratings:
+            counts = np.bincount(self._seen.items, minlength=len(self.item_ids_))
+            items = items[counts[items] >= min_ratings]
         new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(self.item_ids_))
         items = np.concatenate([items, new_rows])
         ids = np.concatenate([self.item_ids_, *([item.id] for item in new_items)])

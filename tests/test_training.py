@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import A_SMALL, simulate_ratings
-from numpy_neural_mf.engines import NumpyEngine
+from numpy_neural_mf.engines import Engine, NumpyEngine
 from numpy_neural_mf.nn import SGD, Adam, constant, cosine
 from numpy_neural_mf.training import train
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=250, random_state=0)
 
 
-class Recorder:
+class Recorder(Engine):
     """An engine that writes down what it is asked to do; its one parameter counts the steps."""
 
     def __init__(self, losses=()):

@@ -29,6 +29,8 @@ def run_experiments(
     seeds: int = 5,
     n_folds: int = 0,
     engine: str = "auto",
+    device: str = "auto",
+    precision: str = "float32",
     output_dir: str | os.PathLike[str] = ".",
     models: Mapping[str, ModelFactory] | None = None,
     console: Console | None = None,
@@ -51,8 +53,8 @@ def run_experiments(
         How many: 0, 1, 2, ...
     n_folds : int, default 0
         At least 2, or 0 for random splits.
-    engine : str, default "auto"
-        Of the neural models. It and `epochs` have no say in `models` of your own.
+    engine, device, precision : str, default "auto", "auto", "float32"
+        Of the neural models, as `NeuralMF` takes them. They and `epochs` have no say in `models` of your own.
     output_dir : path, default the working directory
         Gets ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
@@ -87,7 +89,8 @@ def run_experiments(
     require_seeds(seeds)
     if n_folds != 0 and n_folds < 2:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
-    models = default_models(epochs, engine) if models is None else models
+    if models is None:
+        models = default_models(epochs, engine, device, precision)
     require_folder(output_dir)
     data = find_data(ratings)
     if not models or not data:
@@ -122,9 +125,12 @@ def run_experiments(
     return comparison
 
 
-def default_models(epochs: int | None = None, engine: str = "auto") -> dict[str, ModelFactory]:
+def default_models(
+    epochs: int | None = None, engine: str = "auto", device: str = "auto", precision: str = "float32"
+) -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, then A_small, B_medium and C_wide."""
-    settings: dict[str, Any] = {"engine": engine} | ({} if epochs is None else {"epochs": epochs})
+    settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
+    settings |= {} if epochs is None else {"epochs": epochs}
     NeuralMF(**settings)  # checks them now, not when the baselines have been trained
     baselines: dict[str, ModelFactory] = {
         "global mean": lambda seed: GlobalMean(),

@@ -138,6 +138,7 @@ def train(
                         epoch, epochs, (epoch - 1) * n + n_trained, epochs * n, squares / n_trained, latest
                     )
                 )
+        engine.fetch()
         _require_finite("the loss", squares, epoch)
         history.train_loss.append(squares / n)
         history.seconds.append(time.perf_counter() - start)

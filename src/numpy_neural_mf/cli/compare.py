@@ -10,6 +10,7 @@ import typer
 from ..engines import ENGINE_NAMES
 from ..experiments import run_experiments
 from ..files import require_folder
+from ..models.neural_mf_settings import DEVICES, PRECISIONS
 from ..report import comparison_report
 from .options import ColumnName, Report, Scale, one_of
 from .output import command_line, fail, read, write_report
@@ -29,6 +30,8 @@ def compare(
     seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 5,
     folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
     engine: Annotated[str, one_of(ENGINE_NAMES, "Who computes the steps")] = "auto",
+    device: Annotated[str, one_of(DEVICES, "Where the engine torch computes")] = "auto",
+    precision: Annotated[str, one_of(PRECISIONS, "Of the engine torch")] = "float32",
     output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
     report: Report = None,
     user: ColumnName = None,
@@ -56,7 +59,14 @@ def compare(
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
             source = {ratings.name: read(ratings, scale=scale, **columns)}
         comparison = run_experiments(
-            source, epochs=epochs, seeds=seeds, n_folds=folds, engine=engine, output_dir=output_dir
+            source,
+            epochs=epochs,
+            seeds=seeds,
+            n_folds=folds,
+            engine=engine,
+            device=device,
+            precision=precision,
+            output_dir=output_dir,
         )
     except KeyboardInterrupt:
         fail("interrupted before the first run was finished: nothing was written", code=130)

@@ -14,7 +14,7 @@ from ..architecture import ARCHITECTURES, Architecture
 from ..display import ProgressBar
 from ..engines import ENGINE_NAMES
 from ..models import NeuralMF
-from ..models.neural_mf_settings import SCHEDULES
+from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
 from .output import fail, print_json, read, stderr
@@ -66,6 +66,8 @@ def train(
         int, typer.Option(help="Epochs without a better validation loss; 0 never stops early.")
     ] = DEFAULTS["patience"],
     engine: Annotated[str, one_of(ENGINE_NAMES, "Who computes the steps")] = DEFAULTS["engine"],
+    device: Annotated[str, one_of(DEVICES, "Where the engine torch computes")] = DEFAULTS["device"],
+    precision: Annotated[str, one_of(PRECISIONS, "Of the engine torch")] = DEFAULTS["precision"],
     random_state: Seed = DEFAULTS["random_state"],
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Keep the state here: the same command resumes a killed training.")

@@ -1,11 +1,14 @@
 """Ways to run the same optimisation step, by name."""
 
 from .base import Engine, NewEngine
-from .choice import choose_engine
+from .choice import choose_engine, new_torch_engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
-ENGINES: dict[str, NewEngine] = {"numpy": NumpyEngine, "numba": NumbaEngine}
+ENGINES: dict[str, NewEngine] = {"numpy": NumpyEngine, "numba": NumbaEngine, "torch": new_torch_engine}
 ENGINE_NAMES = ("auto", *ENGINES)
 
-__all__ = ["ENGINES", "ENGINE_NAMES", "Engine", "NewEngine", "NumbaEngine", "NumpyEngine", "choose_engine"]
+__all__ = [
+    "ENGINES", "ENGINE_NAMES", "Engine", "NewEngine", "NumbaEngine", "NumpyEngine", "choose_engine",
+    "new_torch_engine",
+]  # fmt: skip

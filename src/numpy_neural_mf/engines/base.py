@@ -24,6 +24,10 @@ class Engine(Protocol):
         """Ratings of pairs, shape (n,), not clipped."""
         ...
 
+    def fetch(self) -> None:
+        """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may hold its own."""
+        return
+
 
 # Architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng: see `NumpyEngine`.
 NewEngine = Callable[..., Engine]

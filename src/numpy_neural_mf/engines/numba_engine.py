@@ -15,6 +15,7 @@ from ..architecture import Architecture, Parameters
 from ..nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ..nn.optimizers import State
 from ..nn.parameter import Array, IntArray, zeros_aligned
+from .base import Engine
 
 # Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
 # the same.
@@ -23,7 +24,7 @@ MAX_CHUNKS = 16
 logger = logging.getLogger(__name__)
 
 
-class NumbaEngine:
+class NumbaEngine(Engine):
     """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
 
     Only the masks of dropout are others. The same seed gives the same bits for any number of threads.

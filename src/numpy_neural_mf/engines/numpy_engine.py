@@ -21,12 +21,13 @@ from ..nn import (
     mse,
 )
 from ..nn.parameter import Array, Gradient, IntArray
+from .base import Engine
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
 
 
-class NumpyEngine:
+class NumpyEngine(Engine):
     """Computes predictions, gradients and updates of the parameters that it is given.
 
     Parameters

@@ -20,7 +20,7 @@ from ..nn import OPTIMIZERS, Optimizer
 from ..training import History, ProgressCallback, train
 from .growth import Growth
 from .model_file import Tensors
-from .neural_mf_settings import PLAIN_SETTINGS, NeuralMFSettings
+from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSettings
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
@@ -60,9 +60,13 @@ class NeuralMF(NeuralMFSettings):
         and keeps the last. Not used where `fit` is given validation ratings.
     patience : int or None, default 10
         Stop after so many epochs without a better validation loss; None never stops early.
-    engine : {"auto", "numpy", "numba"}, default "auto"
+    engine : {"auto", "numpy", "numba", "torch"}, default "auto"
         Who computes the steps of training: see `choose_engine`. They differ by rounding, and in the masks of
         dropout. Whoever trained, NumPy predicts.
+    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
+        Of the engine "torch": "auto" is the first there is of CUDA, MPS and the CPU.
+    precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
+        Of the MLP's products in training by the engine "torch"; what is learned is float32.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same model, bit for bit on one machine.
     **fields
@@ -80,7 +84,7 @@ class NeuralMF(NeuralMFSettings):
     Raises
     ------
     ValueError
-        A setting is out of range or a name is unknown.
+        A setting is out of range or a name is unknown; `fit`: the device is not there.
 
     Examples
     --------
@@ -105,6 +109,8 @@ class NeuralMF(NeuralMFSettings):
         validation_fraction: float = 0.05,
         patience: int | None = 10,
         engine: str = "auto",
+        device: str = "auto",
+        precision: str = "float32",
         random_state: int | np.random.Generator | None = 0,
         **fields: Any,
     ) -> None:
@@ -119,6 +125,8 @@ class NeuralMF(NeuralMFSettings):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.engine = engine
+        self.device = device
+        self.precision = precision
         self.random_state = random_state
         self._check()
 
@@ -144,7 +152,8 @@ class NeuralMF(NeuralMFSettings):
             Called after each batch with a `Progress`.
         checkpoint_dir : path, optional
             Folder to keep the state of the training in, after each epoch. The same call with the same ratings
-            and settings goes on from there, whatever ended it, and gives the same model bit for bit.
+            and settings goes on from there, whatever ended it, and gives the same model bit for bit. Another
+            engine may go on, too: to rounding and the masks of dropout, that is the same training.
 
         Returns
         -------
@@ -178,6 +187,7 @@ class NeuralMF(NeuralMFSettings):
             frequency_scaled(self.regularization, ratings.items, n_items),
             self.weight_decay,
             dropout_rng,
+            **self._engine_settings(),
         )
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
@@ -271,7 +281,9 @@ class NeuralMF(NeuralMFSettings):
         if folder is None:
             return None
         settings = {name: value for name, value in vars(self).items() if "_" not in (name[0], name[-1])}
-        settings |= {"engine": self.engine_, "random_state": order_rng.bit_generator.state}  # not as given
+        for name in ENGINE_SETTINGS:  # who computes does not change what is computed
+            del settings[name]
+        settings |= {"random_state": order_rng.bit_generator.state}  # not as given
         columns = [
             column
             for part in (ratings, validation)

@@ -25,8 +25,14 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
 # Settings that a file holds as they are; a generator as random_state is not kept.
 PLAIN_SETTINGS = (
     "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
-    "validation_fraction", "patience", "engine", "random_state",
+    "validation_fraction", "patience", "engine", "device", "precision", "random_state",
 )  # fmt: skip
+
+# Who computes, and how.
+ENGINE_SETTINGS = ("engine", "device", "precision")
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
 class NeuralMFSettings(Recommender):
@@ -43,6 +49,8 @@ class NeuralMFSettings(Recommender):
     validation_fraction: float
     patience: int | None
     engine: str
+    device: str
+    precision: str
     random_state: int | np.random.Generator | None
 
     def _settings(self) -> dict[str, Any]:
@@ -64,6 +72,10 @@ class NeuralMFSettings(Recommender):
         optimizer.state.clear()
         return optimizer
 
+    def _engine_settings(self) -> dict[str, str]:
+        """What the engine "torch" alone takes."""
+        return {"device": self.device, "precision": self.precision} if self.engine == "torch" else {}
+
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)
         optimizer = self.optimizer
@@ -72,6 +84,11 @@ class NeuralMFSettings(Recommender):
 
     def _check(self) -> None:
         _check_choice("engine", self.engine, ENGINE_NAMES)
+        for name, choices, default in (("device", DEVICES, "auto"), ("precision", PRECISIONS, "float32")):
+            value = getattr(self, name)
+            _check_choice(name, value, choices)
+            if self.engine != "torch" and value != default:
+                raise ValueError(f'{name} {value!r} is for engine "torch", not for {self.engine!r}')
         _check_choice("schedule", self.schedule, SCHEDULES)
         if not isinstance(self.optimizer, Optimizer):
             _check_choice("optimizer", self.optimizer, OPTIMIZERS)

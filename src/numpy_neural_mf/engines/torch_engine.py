@@ -1,0 +1,230 @@
+"""The engine of PyTorch: derivatives by autograd, on a CPU or a GPU (extra "torch")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import mse_loss
+
+from ..architecture import Architecture, Parameters
+from ..nn import Optimizer
+from ..nn.parameter import Array
+from .base import Engine
+from .torch_module import NeuralMFModule
+from .torch_optimizers import TorchOptimizer
+
+# Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
+LOSS_SCALE = "loss_scale"
+
+SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TorchEngine(Engine):
+    """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
+
+    Only the masks of dropout are others. On the CPU it learns in the arrays that it is given. On another
+    device, arrays and moments go there at the first step, and `fetch` brings them back.
+
+    Parameters
+    ----------
+    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng
+        See `NumpyEngine`.
+    device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
+        "auto" is the first there is of CUDA, MPS and the CPU.
+    precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
+        Of the MLP's products in training: "float32" is that of the parameters, "tf32" rounds factors to 10
+        bits on CUDA, the others compute in 16 bits where `torch.autocast` finds it safe, "float16" with the
+        loss scaled (Micikevicius et al., 2018). Parameters, moments, losses and predictions are not rounded.
+
+    Raises
+    ------
+    TypeError
+        The optimizer is not one of this package.
+    ValueError
+        The device is not there, or has not the precision.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        parameters: Parameters,
+        optimizer: Optimizer,
+        user_penalty: Array,
+        item_penalty: Array,
+        weight_decay: float = 0.0,
+        rng: np.random.Generator | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        self.architecture = architecture
+        self.parameters = parameters
+        self.optimizer = optimizer
+        self.weight_decay = weight_decay
+        self.device = find_device(device)
+        self.precision = precision
+        if precision == "tf32" and self.device.type != "cuda":
+            raise ValueError(f'precision "tf32" is for device "cuda", not for {self.device.type!r}')
+        dtype = parameters["intercept"].dtype
+        self._penalty = {
+            side: torch.from_numpy(penalty.astype(dtype)).to(self.device)
+            for side, penalty in (("user", user_penalty), ("item", item_penalty))
+        }
+        self._rng = np.random.default_rng() if rng is None else rng
+        self._generator = torch.Generator(self.device)
+        self._optimizer = TorchOptimizer(optimizer)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
+        self._elsewhere: list[tuple[Array, Tensor]] = []
+        self._is_loaded = False
+
+    def step(self, users: Any, items: Any, ratings: Any) -> float:
+        """Learn from one batch, arrays or tensors: see `NumpyEngine.step`."""
+        self._load()
+        ids = {"user": self._here(users), "item": self._here(items)}
+        known = self._here(ratings).to(self.module.intercept.dtype)
+        rows, positions, counts = {}, {}, {}
+        for side in ids:
+            rows[side], positions[side], counts[side] = torch.unique(
+                ids[side], return_inverse=True, return_counts=True
+            )
+        # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
+        touched = {
+            name: self._values[name].detach()[rows[side]].requires_grad_()
+            for name, side in self._side_of.items()
+        }
+        with _products_in_tf32(self.precision == "tf32"):
+            with torch.autocast(
+                self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
+            ):
+                prediction = functional_call(self.module, touched, (*positions.values(), self._masks()))
+            loss = mse_loss(prediction, known)
+            penalty = torch.zeros_like(loss)
+            for name, side in self._side_of.items():
+                weight = counts[side] * self._penalty[side][rows[side]]
+                penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
+            torch.autograd.backward(self._scaler.scale(loss + penalty / len(known)))
+        with torch.no_grad():
+            self._update(touched, rows)
+        return loss.item()
+
+    def predict(self, users: Any, items: Any) -> Array:
+        """Ratings of pairs, shape (n,), not clipped."""
+        self._load()
+        with torch.inference_mode():
+            if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
+                for name in self._side_of:
+                    self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+            ratings: Tensor = self.module(self._here(users), self._here(items))
+            return ratings.cpu().numpy()
+
+    def fetch(self) -> None:
+        """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
+        self._load()
+        for array, tensor in self._elsewhere:
+            torch.from_numpy(array).copy_(tensor)
+        if self._scaler.is_enabled():
+            told = self._scaler.state_dict()
+            self.optimizer.state[LOSS_SCALE] = {
+                name: np.array(float(told[name])) for name in ("scale", "_growth_tracker")
+            }
+
+    def _load(self) -> None:
+        """Make tensors of the arrays, at the first use: until then, a checkpoint may put others there."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        self.module = NeuralMFModule(
+            self.architecture, {name: self._there(value) for name, value in self.parameters.items()}
+        )
+        self._values = dict(self.module.named_parameters())
+        self._side_of = {
+            name: side for name in self._values for side in ("user", "item") if name.startswith(side)
+        }
+        state = self.optimizer.state
+        for name, value in self.parameters.items():
+            if name not in state:
+                state[name] = self.optimizer.new_state(value)
+        self._state = {
+            name: {slot: self._there(array) for slot, array in state[name].items()} for name in self._values
+        }
+        if self._scaler.is_enabled() and LOSS_SCALE in state:
+            told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
+            told["_growth_tracker"] = int(told["_growth_tracker"])
+            self._scaler.load_state_dict(self._scaler.state_dict() | told)
+
+    def _there(self, array: Array) -> Tensor:
+        """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""
+        tensor = torch.from_numpy(array)
+        if self.device.type == "cpu":
+            return tensor
+        # PyTorch's kernels count steps, the one array without dimensions, in float32.
+        copy = tensor.to(self.device, torch.float32 if array.ndim == 0 else None)
+        self._elsewhere.append((array, copy))
+        return copy
+
+    def _here(self, column: Any) -> Tensor:
+        """A column of a batch on the device."""
+        if not isinstance(column, Tensor):
+            column = torch.from_numpy(np.require(column, requirements=["C", "W"]))
+        tensor: Tensor = column.to(self.device)
+        return tensor
+
+    def _masks(self) -> torch.Generator | None:
+        """What draws the masks of this step: a key from the host's generator, which a checkpoint keeps."""
+        if not (self.architecture.dropout and self.architecture.n_layers):
+            return None
+        return self._generator.manual_seed(int(self._rng.integers(2**63)))
+
+    def _update(self, touched: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
+        """Decay, a step of the optimiser, and rows and their state back into the tables."""
+        if self.weight_decay:
+            for name, value in self._values.items():
+                if name.startswith("mlp") and name.endswith("weight"):
+                    value.mul_(1 - self.optimizer.learning_rate * self.weight_decay)
+        state = self._state | {
+            name: {
+                slot: array if slot == "step" else array[rows[side]]
+                for slot, array in self._state[name].items()
+            }
+            for name, side in self._side_of.items()
+        }
+        self._optimizer.step(self._values | touched, state, self._scaler)
+        for name, side in self._side_of.items():
+            self._values[name][rows[side]] = touched[name]
+            for slot in self.optimizer.slots:
+                self._state[name][slot][rows[side]] = state[name][slot]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; for "auto" the first there is of "cuda", "mps" and "cpu".
+
+    Raises
+    ------
+    ValueError
+        It is not there.
+    """
+    is_there = {
+        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
+    }  # fmt: skip
+    there = [device for device in is_there if is_there[device]]
+    if name != "auto" and name not in there:
+        raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
+    return torch.device(there[0] if name == "auto" else name)
+
+
+@contextmanager
+def _products_in_tf32(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    products = torch.backends.cuda.matmul
+    before, products.fp32_precision = products.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before

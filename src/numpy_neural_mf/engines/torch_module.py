@@ -1,0 +1,81 @@
+"""The model in PyTorch: r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), which autograd derives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..architecture import Architecture
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda x: x,
+    "relu": torch.relu,
+    "leaky_relu": functional.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "gelu": lambda x: functional.gelu(x, approximate="tanh"),
+}
+
+
+class NeuralMFModule(nn.Module):
+    """An architecture with its parameters; the names of its `state_dict` are those of the package.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    parameters : mapping of str to tensor
+        As `Architecture.parameter_shapes` names them; held, not copied.
+    """
+
+    intercept: nn.Parameter
+    user_embedding: nn.Embedding
+    item_embedding: nn.Embedding
+    user_bias: nn.Embedding
+    item_bias: nn.Embedding
+
+    def __init__(self, architecture: Architecture, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.architecture = architecture
+        with torch.device("meta"):  # forms without memory: what they hold is given
+            for name, value in parameters.items():
+                if name.endswith(("embedding.weight", "bias.weight")):
+                    self.add_module(name.removesuffix(".weight"), nn.Embedding(*value.shape))
+            self.mlp = nn.ModuleList(
+                nn.Linear(n_in, n_out, bias=f"mlp.{n}.bias" in parameters)
+                for n, (n_in, n_out) in enumerate(pairwise(architecture.layer_sizes))
+            )
+        for name, value in parameters.items():
+            module, _, last = name.rpartition(".")
+            setattr(self.get_submodule(module), last, nn.Parameter(value))
+
+    def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Ratings of pairs, shape (n,), not clipped; in training, `generator` draws the masks of dropout."""
+        form, y = self.architecture, self.intercept.expand(len(users))
+        if form.biases:
+            y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
+        if form.has_embeddings:
+            p, q = self.user_embedding(users), self.item_embedding(items)
+            if form.product:
+                y = y + (p * q).sum(dim=1)
+            if form.n_layers:
+                y = y + self._mlp(torch.cat([p, q], dim=1), generator)
+        return y
+
+    def _mlp(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        for n, layer in enumerate(self.mlp):
+            if n:
+                x = ACTIVATIONS[self.architecture.activation](x)
+            if generator is not None:
+                x = _dropped(x, self.architecture.dropout, generator)
+            x = layer(x)
+        return x[:, 0]
+
+
+def _dropped(x: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Inverted dropout (Srivastava et al., 2014): what is kept is divided by the chance to be kept."""
+    kept = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
+    return x * kept / (1 - dropout)

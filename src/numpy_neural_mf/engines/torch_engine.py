@@ -149,6 +149,7 @@ class TorchEngine(Engine):
         for name, value in self.parameters.items():
             if name not in state:
                 state[name] = self.optimizer.new_state(value)
+            state[name]["step"] = state[name]["step"].copy()  # PyTorch counts for each, others may count once
         self._state = {
             name: {slot: self._there(array) for slot, array in state[name].items()} for name in self._values
         }

@@ -111,7 +111,7 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history, lowest = History(), math.inf
-    batches = Batches(ratings, batch_size, rng)
+    batches = Batches(ratings, batch_size, rng, engine.cut)
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:

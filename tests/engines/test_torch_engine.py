@@ -10,6 +10,7 @@ from cases import B_MEDIUM, N_ITEMS, N_USERS, Architecture, draw_batch, draw_par
 
 from numpy_neural_mf import NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.engines import ENGINES, NumpyEngine, new_torch_engine
+from numpy_neural_mf.engines.torch_engine import TorchEngine
 from numpy_neural_mf.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, RMSProp
@@ -96,7 +97,7 @@ def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(tmp_path, precision):
     """Dropout, moments and the scale of the loss included."""
-    settings = {"engine": "torch", "device": "cpu", "precision": precision}
+    settings = {"engine": "torch", "device": "cpu", "precision": precision, "hidden_layer_sizes": (8,)}
     with pytest.raises(CutOffError):
         model(**settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
     resumed = model(**settings).fit(RATINGS, checkpoint_dir=tmp_path)
@@ -127,11 +128,12 @@ def test_each_step_drops_other_units_and_keeps_the_mean():
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_sixteen_bits_reach_the_error_of_thirty_two(precision):
-    ratings = simulate_ratings(n_users=300, n_items=150, n_ratings=12_000, random_state=0)
-    train, test = random_split(ratings, random_state=0)
+    train, test = random_split(simulate_ratings(100, 60, 3_000, random_state=0), random_state=0)
     errors, losses = [], []
     for name in ("float32", precision):
-        fitted = NeuralMF(engine="torch", device="cpu", precision=name, epochs=4, batch_size=256).fit(train)
+        fitted = model(engine="torch", device="cpu", precision=name, hidden_layer_sizes=(16,), epochs=3).fit(
+            train
+        )
         errors.append(rmse(fitted.predict(test.raw_users, test.raw_items), test.values))
         losses.append(fitted.history_.train_loss)
         assert {value.dtype for value in fitted.parameters_.values()} == {np.dtype(np.float32)}
@@ -200,6 +202,29 @@ def test_without_torch_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[torch\]"'):
         new_engine()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
+def test_what_is_held_elsewhere_is_fetched_for_whoever_validates_saves_and_goes_on(
+    tmp_path, monkeypatch, optimizer
+):
+    """As on a device, but on the CPU: tables, moments and columns are copies."""
+    settings = {"engine": "torch", "device": "cpu", "optimizer": optimizer, "hidden_layer_sizes": (8,)}
+    expected = model(**settings).fit(RATINGS)
+    new = TorchEngine.__init__
+
+    def elsewhere(engine, *given, **more):
+        new(engine, *given, **more)
+        engine._shares_memory = False
+
+    monkeypatch.setattr(TorchEngine, "__init__", elsewhere)
+    with pytest.raises(CutOffError):
+        model(**settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
+    for fitted in (model(**settings).fit(RATINGS), model(**settings).fit(RATINGS, checkpoint_dir=tmp_path)):
+        assert fitted.history_.train_loss == expected.history_.train_loss
+        assert fitted.history_.validation_loss == expected.history_.validation_loss
+        for name, value in expected.parameters_.items():
+            np.testing.assert_array_equal(fitted.parameters_[name], value)
 
 
 @pytest.mark.skipif(NO_GPU, reason="no GPU here: not run")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..architecture import Parameters
+from ..data.batches import Batch, cut
 from ..nn import Optimizer
 from ..nn.parameter import Array, IntArray
 
@@ -23,6 +27,10 @@ class Engine(Protocol):
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         ...
+
+    def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
+        """Batches of `size` ratings in the order of `rows`, wherever `step` likes them to be."""
+        return cut(columns, rows, size)
 
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may hold its own."""

@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import mse_loss
 
 from ..architecture import Architecture, Parameters
+from ..data.batches import Batch, cut
 from ..nn import Optimizer
 from ..nn.parameter import Array
 from .base import Engine
+from .torch_batches import DeviceBatches
 from .torch_module import NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 
@@ -80,6 +83,8 @@ class TorchEngine(Engine):
         self._optimizer = TorchOptimizer(optimizer)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
         self._elsewhere: list[tuple[Array, Tensor]] = []
+        self._batches = DeviceBatches(self.device)
+        self._shares_memory = self.device.type == "cpu"
         self._is_loaded = False
 
     def step(self, users: Any, items: Any, ratings: Any) -> float:
@@ -122,6 +127,10 @@ class TorchEngine(Engine):
             ratings: Tensor = self.module(self._here(users), self._here(items))
             return ratings.cpu().numpy()
 
+    def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
+        """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already."""
+        return (cut if self._shares_memory else self._batches.cut)(columns, rows, size)
+
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
         self._load()
@@ -161,10 +170,10 @@ class TorchEngine(Engine):
     def _there(self, array: Array) -> Tensor:
         """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""
         tensor = torch.from_numpy(array)
-        if self.device.type == "cpu":
+        if self._shares_memory:
             return tensor
         # PyTorch's kernels count steps, the one array without dimensions, in float32.
-        copy = tensor.to(self.device, torch.float32 if array.ndim == 0 else None)
+        copy = tensor.to(self.device, torch.float32 if array.ndim == 0 else None, copy=True)
         self._elsewhere.append((array, copy))
         return copy
 

@@ -9,6 +9,7 @@ an order that does not depend on the number of threads: the same bits come out f
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
 SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
 
 CACHE_LINE = 64
+
+# Threads that wait for each other sleep, if nobody said otherwise before they were started: where another
+# program wants the processor too, threads that spin made a step several times longer.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Rows whose arrival from memory is asked for ahead of their turn.
 AHEAD = 16

@@ -24,7 +24,18 @@ PACKAGES = ["numpy_neural_mf", *(name for name in MODULES if (ROOT.parent / name
 HAVE_DOCTESTS_OF_THEIR_OWN = ("numpy_neural_mf.nn.gradcheck", "numpy_neural_mf.nn.network")
 
 
-OPTIONAL = ("torch", "numba", "optuna", "pandas", "pyarrow", "IPython", "pytest", "hypothesis")
+OPTIONAL = (
+    "torch",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "optuna",
+    "pandas",
+    "pyarrow",
+    "IPython",
+    "pytest",
+    "hypothesis",
+)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -12,6 +12,7 @@ from .adapt import fold_in, update
 from .compare import compare
 from .data import download, simulate
 from .evaluate import evaluate
+from .export import export
 from .output import fail
 from .train import train
 from .tune import tune
@@ -19,7 +20,7 @@ from .use import explain, info, predict, recommend, similar
 
 COMMANDS = (
     download, simulate, compare, tune, train, update, evaluate,
-    predict, recommend, fold_in, similar, explain, info,
+    predict, recommend, fold_in, similar, explain, info, export,
 )  # fmt: skip
 
 app = typer.Typer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class NeuralMFModule(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Ratings of pairs, shape (n,), not clipped; in training, `generator` draws the masks of dropout."""
-        form, y = self.architecture, self.intercept.expand(len(users))
+        form, y = self.architecture, cast("Tensor", self.intercept)
         if form.biases:
             y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
         if form.has_embeddings:

@@ -1,0 +1,34 @@
+"""A model for other programs: numpy-neural-mf export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..export import to_onnx, to_torch
+from ..models import NeuralMF, load_model
+from .options import ModelFile
+from .settings import Settings
+
+WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
+
+
+def export(
+    model: ModelFile,
+    output: Annotated[Path, typer.Argument(help="`.onnx` for ONNX, `.pt2` for `torch.export`.")],
+    settings: Settings = None,
+) -> None:
+    """Write a model for programs that have not this package.
+
+    - `numpy-neural-mf export films.safetensors films.onnx`
+    """
+    if output.suffix not in WRITERS:
+        raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
+    loaded = load_model(model)
+    if not isinstance(loaded, NeuralMF):
+        raise ValueError(f"{model}: expected a NeuralMF, found a {type(loaded).__name__}")
+    WRITERS[output.suffix](loaded, output)
+    Console().print(f"Wrote {output}", soft_wrap=True, markup=False)

@@ -1,0 +1,155 @@
+"""A NeuralMF for programs that have not this package: as an ONNX graph, or as a program of `torch.export`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .files import replacing
+from .models import NeuralMF
+
+# Operators since version 20 of ONNX have them all: name, attributes.
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "gelu": ("Gelu", {"approximate": "tanh"}),
+}
+OPSET, IR_VERSION = 20, 9
+
+# What a file of protocol buffers can hold.
+MAX_BYTES = 2**31 - 1
+
+
+def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+    """Write `predict` as an ONNX graph; needs the extra "onnx".
+
+    Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
+    for whoever is unknown. Its output is "ratings", float32 of shape (n,), clipped to the scale. The metadata
+    has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale".
+
+    Parameters
+    ----------
+    model : NeuralMF
+        Fitted.
+    path : str or path-like
+        Replaced when the new file is whole.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package onnx is not installed.
+    TypeError
+        The model is none of neural matrix factorisation.
+    RuntimeError
+        It is not fitted.
+    ValueError
+        It is larger than the 2 GB that a file of ONNX can hold.
+    """
+    onnx = _imported("onnx")
+    _require_fitted(model)
+    size = sum(value.nbytes for value in model.parameters_.values())
+    if size > MAX_BYTES:
+        raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
+    helper, numbers = onnx.helper, onnx.TensorProto
+    inputs = [helper.make_tensor_value_info(name, numbers.INT64, ["n"]) for name in ("users", "items")]
+    outputs = [helper.make_tensor_value_info("ratings", numbers.FLOAT, ["n"])]
+    lowest, highest = np.array(model.rating_scale_, np.float32)
+    constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
+    arrays = [
+        onnx.numpy_helper.from_array(np.asarray(value), name)
+        for name, value in (model.parameters_ | constants).items()
+    ]
+    graph = helper.make_graph(list(_nodes(model, helper.make_node)), "predict", inputs, outputs, arrays)
+    opset = [helper.make_opsetid("", OPSET)]
+    proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=__package__)
+    helper.set_model_props(
+        proto,
+        {
+            "user_ids": json.dumps(model.user_ids_.tolist()),
+            "item_ids": json.dumps(model.item_ids_.tolist()),
+            "rating_scale": json.dumps([float(lowest), float(highest)]),
+        },
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+
+
+def _nodes(model: NeuralMF, make_node: Any) -> Iterator[Any]:
+    """r̂ = μ + b_u + b_i + p · q + f([p, q]), operator by operator."""
+    form, terms = model.architecture, ["intercept"]
+    if form.biases:
+        for side in ("user", "item"):
+            yield make_node("Gather", [f"{side}_bias.weight", f"{side}s"], [f"{side}_column"])
+            yield make_node("Squeeze", [f"{side}_column", "1"], [f"b_{side}"])
+            terms.append(f"b_{side}")
+    if form.has_embeddings:
+        yield make_node("Gather", ["user_embedding.weight", "users"], ["p"])
+        yield make_node("Gather", ["item_embedding.weight", "items"], ["q"])
+    if form.product:
+        yield make_node("Mul", ["p", "q"], ["pq"])
+        yield make_node("ReduceSum", ["pq", "1"], ["p·q"], keepdims=0)
+        terms.append("p·q")
+    if form.n_layers:
+        yield make_node("Concat", ["p", "q"], ["x0"], axis=1)
+        for n in range(form.n_layers):
+            weights = [name for name in (f"mlp.{n}.weight", f"mlp.{n}.bias") if name in model.parameters_]
+            yield make_node("Gemm", [f"x{n}", *weights], [f"y{n}"], transB=1)
+            if n < form.n_layers - 1:
+                operator, attributes = ACTIVATIONS[form.activation]
+                yield make_node(operator, [f"y{n}"], [f"x{n + 1}"], **attributes)
+        yield make_node("Squeeze", [f"y{form.n_layers - 1}", "1"], ["f"])
+        terms.append("f")
+    yield make_node("Sum", terms, ["sum"])
+    yield make_node("Clip", ["sum", "lowest", "highest"], ["ratings"])
+
+
+def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+    """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
+
+    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, and returns ratings, float32 of
+    shape (n,), not clipped.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        PyTorch is not installed.
+    TypeError, RuntimeError
+        See `to_onnx`.
+    """
+    torch = _imported("torch")
+    _require_fitted(model)
+    from .engines.torch_module import NeuralMFModule
+
+    tensors = {name: torch.from_numpy(value) for name, value in model.parameters_.items()}
+    n = torch.export.Dim("n")
+    # Two tensors: of one given twice, export makes one input.
+    users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    program = torch.export.export(
+        NeuralMFModule(model.architecture, tensors), (users, items), dynamic_shapes=((n,), (n,))
+    )
+    with replacing(path) as temporary:
+        torch.export.save(program, temporary)
+
+
+def _imported(package: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'the export needs {error.name}: pip install "numpy-neural-mf[{package}]"', name=error.name
+        ) from error
+
+
+def _require_fitted(model: NeuralMF) -> None:
+    if not isinstance(model, NeuralMF):
+        raise TypeError(f"expected a NeuralMF, found a {type(model).__name__}")
+    model._require_fitted()

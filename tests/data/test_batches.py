@@ -1,5 +1,7 @@
 """Batches: every rating once in an epoch, in an order that looks like a shuffle of all."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,25 +55,41 @@ def test_the_same_seed_gives_the_same_order_and_each_epoch_another():
     assert (first != second).any()
 
 
-def test_ratings_that_lie_together_are_as_far_apart_as_in_a_shuffle_of_all():
-    """Neighbours in the source, as one user's ratings are, share a batch as rarely as by chance."""
+def batches_of(source, n, batch_size):
+    """The batch in which each of the numbered ratings is, in one epoch."""
+    batch_of = np.empty(n, int)
+    batch_of[numbers(source.epoch())] = np.arange(n) // batch_size
+    return batch_of
+
+
+def test_neighbours_share_a_batch_as_seldom_as_any_two_of_a_window():
     n, batch_size = 6_400, 64
     source = Batches(numbered(n), batch_size, np.random.default_rng(0))
     together = []
     for _ in range(20):
-        batch_of = np.empty(n, int)
-        batch_of[numbers(source.epoch())] = np.arange(n) // batch_size
+        batch_of = batches_of(source, n, batch_size)
         together.append(np.mean(batch_of[1:] == batch_of[:-1]))
-    by_chance = (batch_size - 1) / (n - 1)
-    assert np.mean(together) == pytest.approx(by_chance, abs=4 * np.sqrt(by_chance / (20 * n)))
+    of_a_piece = (batches.PIECE - 1) / batches.PIECE
+    by_chance = of_a_piece * (batch_size - 1) / (256 - 1)
+    assert np.mean(together) == pytest.approx(by_chance, abs=0.02)
 
 
 def test_pairs_that_shared_a_batch_in_one_epoch_seldom_do_in_the_next():
     n, batch_size = 6_400, 64
     source = Batches(numbered(n), batch_size, np.random.default_rng(0))
-    batch_of = np.empty((2, n), int)
-    for epoch in range(2):
-        batch_of[epoch, numbers(source.epoch())] = np.arange(n) // batch_size
-    order = np.argsort(batch_of[0], kind="stable")
-    again = batch_of[1, order[1:]] == batch_of[1, order[:-1]]
-    assert again.mean() < 0.3  # 1/100 by chance, 1/4 where a piece meets three others in its window
+    before, after = (batches_of(source, n, batch_size) for _ in range(2))
+    pairs = np.random.default_rng(1).integers(n, size=(2, 500_000))
+    pairs = pairs[:, (before[pairs[0]] == before[pairs[1]]) & (pairs[0] // 16 != pairs[1] // 16)]
+    again = after[pairs[0]] == after[pairs[1]]
+    assert again.mean() < 0.02  # 1/100 by chance
+
+
+def test_an_epoch_makes_no_array_as_long_as_the_ratings():
+    n = 200_000
+    source = Batches(numbered(n), 64, np.random.default_rng(0))
+    tracemalloc.start()
+    for _ in source.epoch():
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n  # bytes: a column has four times as many

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.data import Ratings, RatingsError
+from numpy_neural_mf.data import Ratings, RatingsError, columns
 from numpy_neural_mf.data.ratings import index_of
 
 int_ids = st.integers(-(2**63), 2**63 - 1)
@@ -79,6 +79,23 @@ class TestDuplicates:
         assert ratings.raw_items.tolist() == [item for _, item, *_ in kept]
         assert ratings.values.tolist() == [value for *_, value, _ in kept]
         assert ratings.n_dropped == len(rows) - len(kept)
+
+
+@given(
+    st.lists(st.tuples(few_ids, few_ids, st.integers(1, 5), st.integers(0, 3)), min_size=1),
+    st.sampled_from([1, 10**12]),
+)
+def test_long_columns_are_worked_on_in_blocks_with_the_same_result(rows, stretch):
+    users, items, values, times = zip(*rows, strict=True)
+    users = np.array(users) * stretch  # far apart, ids are searched for, not looked up
+    at_once = Ratings.from_columns(users, items, values, times)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(columns, "BLOCK", 3)
+        in_blocks = Ratings.from_columns(users, items, values, times)
+        compact = in_blocks.take(in_blocks.users == 0).compact()
+    assert in_blocks.to_frame().equals(at_once.to_frame())
+    assert in_blocks.n_dropped == at_once.n_dropped
+    assert compact.to_frame().equals(at_once.take(at_once.users == 0).to_frame())
 
 
 class TestIndexOf:

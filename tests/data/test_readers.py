@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.data import RatingsError, read_ratings
+from numpy_neural_mf.data import RatingsError, delimited, read_ratings
 
 HEADER = "userId,movieId,rating,timestamp\n"
 MOVIELENS = os.environ.get("NUMPY_NEURAL_MF_DATA")
@@ -29,7 +29,7 @@ def read(tmp_path):
     return write_and_read
 
 
-def rows(ratings):
+def rows_of(ratings):
     columns = [ratings.raw_users, ratings.raw_items, ratings.values]
     if ratings.timestamps is not None:
         columns.append(ratings.timestamps)
@@ -73,7 +73,7 @@ class TestFormats:
         ],
     )
     def test_the_same_ratings_in_many_dresses(self, read, content):
-        assert rows(read(content)) == [(7, 31, 2.5, 1260759144), (8, 32, 4.0, 17)]
+        assert rows_of(read(content)) == [(7, 31, 2.5, 1260759144), (8, 32, 4.0, 17)]
 
     def test_parquet(self, tmp_path):
         path = tmp_path / "ratings.csv"
@@ -81,7 +81,11 @@ class TestFormats:
             {"userId": ["x", "y"], "movieId": [31, 32], "rating": [2.5, 4.0], "more": [0, 0]}
         )
         frame.write_parquet(path)
-        assert rows(read_ratings(path)) == rows(read_ratings(str(path))) == [("x", 31, 2.5), ("y", 32, 4.0)]
+        assert (
+            rows_of(read_ratings(path))
+            == rows_of(read_ratings(str(path)))
+            == [("x", 31, 2.5), ("y", 32, 4.0)]
+        )
 
     def test_a_file_name_is_no_pattern(self, tmp_path):
         path = tmp_path / "ratings[1]*.csv"
@@ -93,15 +97,64 @@ class TestFormats:
 
     def test_names_can_be_mapped(self, read):
         content = "who,what,how,rating\n1,2,3,9\n"
-        assert rows(read(content, user="who", item="what", rating="how")) == [(1, 2, 3.0)]
+        assert rows_of(read(content, user="who", item="what", rating="how")) == [(1, 2, 3.0)]
 
     def test_given_scale(self, read):
         assert read(HEADER + "1,2,3,4\n", scale=(1, 7)).scale == (1, 7)
 
     def test_repeated_ratings_are_counted(self, read):
         ratings = read(HEADER + "1,2,3,10\n1,2,4,5\n1,3,5,1\n1,3,4,1\n")
-        assert rows(ratings) == [(1, 2, 3.0, 10), (1, 3, 4.0, 1)]
+        assert rows_of(ratings) == [(1, 2, 3.0, 10), (1, 3, 4.0, 1)]
         assert ratings.n_dropped == 2
+
+
+class TestNumbersInPieces:
+    @given(
+        rows=st.lists(
+            st.tuples(
+                st.sampled_from([1, 77, 2**31 - 1, 2**40]),
+                st.integers(1, 10**6),
+                st.sampled_from([0.5, 4]),
+                st.integers(0, 9),
+            ),
+            min_size=1,
+            max_size=30,
+            unique_by=lambda row: row[:2],
+        ),
+        delimiter=st.sampled_from([",", "\t", "::"]),
+        header=st.booleans(),
+        line_end=st.sampled_from(["\n", "\r\n"]),
+        last=st.booleans(),
+    )
+    def test_a_file_of_numbers_is_the_same_wherever_it_is_cut(
+        self, tmp_path_factory, rows, delimiter, header, line_end, last
+    ):
+        names = [("user", "item", "rating", "time")] if header else []
+        lines = [delimiter.join(map(str, fields)) for fields in [*names, *rows]]
+        path = tmp_path_factory.mktemp("pieces") / "r"
+        path.write_bytes((line_end.join(lines) + line_end * last).encode())
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(delimited, "PIECE", 23)
+            ratings = read_ratings(path)
+        assert rows_of(ratings) == rows
+        assert ratings.users.dtype == ratings.items.dtype == np.int32
+
+    @pytest.mark.parametrize("last", ["x,2,3,4\n", "1,,3,4\n", '"7",2,3,4\n', "\n\n7,2,3,4\n", "7,2,3\n"])
+    def test_something_else_far_down_is_told_as_in_a_whole_file(self, read, monkeypatch, last):
+        def outcome():
+            try:
+                return rows_of(read(HEADER + "".join(f"{n},2,3,4\n" for n in range(1, 7)) + last))
+            except RatingsError as error:
+                return str(error)
+
+        whole = outcome()
+        monkeypatch.setattr(delimited, "PIECE", 23)
+        assert outcome() == whole
+
+    def test_timestamps_can_be_left_out_and_tell_which_rating_is_the_last_all_the_same(self, read):
+        ratings = read(HEADER + "1,2,3,10\n1,2,4,5\n", timestamps=False)
+        assert ratings.timestamps is None
+        assert rows_of(ratings) == [(1, 2, 3.0)]
 
 
 class TestIds:
@@ -137,7 +190,7 @@ class TestIds:
             writer.writerows([user, item, value] for (user, item), value in pairs.items())
         expected = {("u", "i"): 2} | pairs
         ratings = read_ratings(path)
-        assert {(user, item): value for user, item, value in rows(ratings)} == expected
+        assert {(user, item): value for user, item, value in rows_of(ratings)} == expected
         assert len(ratings) == len({("u", "i"), *pairs})
 
 
@@ -158,11 +211,11 @@ class TestFrames:
         ids=["polars", "lazy", "pandas", "categories", "nullable", "arrow", "dict"],
     )
     def test_of_every_kind(self, frame):
-        assert rows(read_ratings(frame)) == [("a", 1, 3.0), ("b", 2, 4.0)]
+        assert rows_of(read_ratings(frame)) == [("a", 1, 3.0), ("b", 2, 4.0)]
 
     def test_pandas_dates_and_numbered_columns(self):
         frame = pd.DataFrame({0: [1], 1: [2], 2: [3], "time": pd.to_datetime(["1970-01-02"])})
-        assert rows(read_ratings(frame, user="0", item="1", rating="2")) == [(1, 2, 3.0, 86400)]
+        assert rows_of(read_ratings(frame, user="0", item="1", rating="2")) == [(1, 2, 3.0, 86400)]
 
     @pytest.mark.parametrize(
         ("columns", "message"),
@@ -270,5 +323,5 @@ def test_movielens_latest_small():
     ratings = read_ratings(Path(MOVIELENS or "") / "ratings.csv")
     assert (len(ratings), ratings.n_users, ratings.n_items) == (100_004, 671, 9_066)
     assert (ratings.scale, ratings.n_dropped) == ((0.5, 5.0), 0)
-    assert rows(ratings.take([0])) == [(1, 31, 2.5, 1260759144)]
+    assert rows_of(ratings.take([0])) == [(1, 31, 2.5, 1260759144)]
     assert ratings.mean == pytest.approx(3.5436, abs=1e-4)

@@ -1,9 +1,12 @@
 """What a model remembers: every rating, by user and by item."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from numpy_neural_mf.data import columns as data_columns
+from numpy_neural_mf.models import seen as seen_module
 from numpy_neural_mf.models.seen import SeenRatings
 
 TABLES = st.dictionaries(
@@ -23,6 +26,17 @@ def test_every_rating_is_kept_by_user_in_the_order_of_items_a_rating_of_zero_too
     assert pairs == sorted(table)
     assert seen.ratings.tolist() == [table[pair] for pair in pairs]
     assert (seen.items.dtype, seen.ratings.dtype, seen.offsets.dtype) == (np.int32, np.float32, np.int64)
+
+
+@given(TABLES, st.integers(1, 9))
+def test_many_ratings_are_put_in_order_a_few_users_at_a_time(table, at_once):
+    whole = SeenRatings.of(*columns(table), n_users=5, n_items=7)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(seen_module, "AT_ONCE", at_once)
+        patched.setattr(data_columns, "BLOCK", 4)
+        in_parts = SeenRatings.of(*columns(table), n_users=5, n_items=7)
+    for name in ("items", "ratings", "offsets"):
+        np.testing.assert_array_equal(getattr(in_parts, name), getattr(whole, name))
 
 
 @given(TABLES)

@@ -17,6 +17,8 @@ Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 # Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of
 # these and gather them by it would take as long as to learn from them.
 WINDOW = 2**20
+# Ratings that enter a window together: as many as the processor fetches at once.
+PIECE = 16
 
 
 def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
@@ -30,9 +32,11 @@ def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
 class Batches:
     """Batches of ratings in random order, epoch after epoch.
 
-    Up to `WINDOW` ratings, an epoch is one permutation. More are permuted once, at the start; an epoch then
-    takes pieces of a batch's length in random order, as many at a time as fill the window, and permutes what
-    is in the window. Every rating comes once in an epoch.
+    Up to `WINDOW` ratings, an epoch is one permutation. Of more, an epoch takes pieces of `PIECE` neighbours
+    in random order, as many at a time as fill the window, and permutes what is in the window. Every rating
+    comes once in an epoch. Neighbours in the source, such as one user's ratings, so share a window, and a
+    batch as seldom as any two of a window; training does not tell this from a permutation of all
+    (docs/decisions/scale.md).
 
     Parameters
     ----------
@@ -48,25 +52,26 @@ class Batches:
         self.batch_size = batch_size
         self._rng = rng
         self._cut = cut
-        if len(ratings) > WINDOW:
-            order = rng.permutation(len(ratings))
-            self._columns = (ratings.users[order], ratings.items[order], ratings.values[order])
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch; the last may be shorter."""
+        n_left, left_over = len(self._columns[0]), np.empty(0, np.int64)
         for window in self._windows():
-            yield from self._cut(self._columns, self._rng.permutation(window), self.batch_size)
+            n_left -= len(window)
+            rows = self._rng.permutation(np.concatenate([left_over, window]))
+            end = len(rows) - len(rows) % self.batch_size if n_left else len(rows)
+            yield from self._cut(self._columns, rows[:end], self.batch_size)
+            left_over = rows[end:]
 
     def _windows(self) -> Iterator[NDArray[np.int64]]:
         """The rows of each window, in order."""
-        n, size = len(self._columns[0]), self.batch_size
+        n = len(self._columns[0])
         if n <= WINDOW:
             yield np.arange(n)
             return
-        pieces = np.append(
-            self._rng.permutation(n // size), n // size
-        )  # the one that may be shorter comes last
-        n_at_once = max(1, WINDOW // size)
+        pieces = self._rng.permutation(np.arange(-(-n // PIECE), dtype=np.int32))
+        n_at_once = WINDOW // PIECE
         for first in range(0, len(pieces), n_at_once):
-            rows = (pieces[first : first + n_at_once, None] * size + np.arange(size)).ravel()
+            starts = PIECE * pieces[first : first + n_at_once, None].astype(np.int64)
+            rows = (starts + np.arange(PIECE)).ravel()
             yield rows[rows < n]

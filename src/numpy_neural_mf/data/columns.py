@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ KNOWN_SCALES = (
     (1.0, 100.0, 1.0),
     (0.0, 100.0, 1.0),
 )
+
+# Rows worked on at a time where another array as long as the columns would be made.
+BLOCK = 2**20
 
 
 class RatingsError(ValueError):
@@ -67,13 +71,31 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
     missing = ids.is_null() if ids.dtype != pl.String else ids.is_null() | (ids == "")
     if faults.add(missing, raw, expected):
         return np.empty(0, np.int64), np.empty(0, np.int32)
+    if ids.dtype == pl.Int64:
+        return coded_integers(ids.to_numpy())
     vocabulary = ids.unique().sort()
     codes = ids.replace_strict(vocabulary, pl.int_range(len(vocabulary), dtype=pl.Int32, eager=True))
-    if ids.dtype == pl.String:
-        # Not StringDType: its searchsorted fails on strings of another array (NumPy 2.4).
-        faults.add(ids.str.ends_with("\0"), raw, f"{expected} that does not end in NUL")
-        return np.array(vocabulary.to_list(), dtype=str), codes.to_numpy(writable=True)
-    return vocabulary.to_numpy(writable=True), codes.to_numpy(writable=True)
+    # Not StringDType: its searchsorted fails on strings of another array (NumPy 2.4).
+    faults.add(ids.str.ends_with("\0"), raw, f"{expected} that does not end in NUL")
+    return np.array(vocabulary.to_list(), dtype=str), codes.to_numpy(writable=True)
+
+
+def coded_integers(numbers: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sorted unique ids, and for each number its index among them: in its place, if the numbers are int32."""
+    codes: NDArray[Any] = numbers if numbers.dtype == np.int32 else np.empty(len(numbers), np.int32)
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if highest - lowest >= max(len(numbers), BLOCK):
+        ids = np.unique(numbers).astype(np.int64)
+        for block in blocks(len(numbers)):
+            codes[block] = np.searchsorted(ids, numbers[block])
+        return ids, codes
+    occurs = np.zeros(highest - lowest + 1, bool)
+    for block in blocks(len(numbers)):
+        occurs[numbers[block] - lowest] = True
+    code = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
+    for block in blocks(len(numbers)):
+        codes[block] = code[numbers[block] - lowest]
+    return (np.flatnonzero(occurs) + lowest).astype(np.int64), codes
 
 
 def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Faults) -> NDArray[np.float32]:
@@ -82,7 +104,9 @@ def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Fau
     if not (numbers.dtype.is_numeric() or numbers.dtype in (pl.String, pl.Boolean, pl.Null)):
         faults.add(raw.is_not_null(), raw, "a number as rating")
         return np.empty(0, np.float32)
-    values = numbers.cast(pl.Float64, strict=False).cast(pl.Float32)
+    if numbers.dtype != pl.Float32:
+        numbers = numbers.cast(pl.Float64, strict=False).cast(pl.Float32)
+    values = numbers
     if faults.add(values.is_null() | ~values.is_finite(), raw, "a finite number as rating"):
         return np.empty(0, np.float32)
     if scale is not None:
@@ -115,13 +139,36 @@ def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
 
     A single value that fits no known scale makes a scale from it to 0.
     """
-    distinct = np.unique(values)
+    distinct = np.unique(np.concatenate([np.unique(values[block]) for block in blocks(len(values))]))
     for lowest, highest, step in KNOWN_SCALES:
         on_grid = bool(np.all(distinct % step == 0))
         if on_grid and lowest <= distinct[0] and distinct[-1] <= highest:
             return lowest, highest
     lowest, highest = float(distinct[0]), float(distinct[-1])
     return (lowest, highest) if lowest < highest else (min(lowest, 0.0), max(highest, 0.0))
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices of `BLOCK` rows, in order."""
+    return (slice(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK))
+
+
+def renumbered(indices: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:
+    """``new[indices]``: the same array where nothing changes, otherwise without another one as long."""
+    if np.array_equal(new, np.arange(len(new))):
+        return indices
+    numbers = np.empty(len(indices), np.int32)
+    for block in blocks(len(indices)):
+        numbers[block] = new[indices[block]]
+    return numbers
+
+
+def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
+    """``numpy.bincount``, which would make an int64 copy of all the indices."""
+    counts = np.zeros(n, np.int64)
+    for block in blocks(len(indices)):
+        counts += np.bincount(indices[block], minlength=n)
+    return counts
 
 
 def _is_missing(value: Any) -> bool:

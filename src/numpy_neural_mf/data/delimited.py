@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from .columns import RatingsError
-from .ratings import Ratings, ratings_from
+from .ratings import Ratings, ratings_from, ratings_of_numbers
 
 FAST_TYPES = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
+BOM = b"\xef\xbb\xbf"
+# Bytes parsed at a time where the file is nothing but numbers.
+PIECE = 2**24
 # Stands for "::" in memory, as polars and csv want one character between fields.
 UNIT = "\x1f"
 
@@ -36,6 +42,24 @@ class Text:
             truncate_ragged_lines=True,
             glob=False,
         )
+
+    def pieces(self) -> Iterator[bytes]:
+        """Whole lines below the header, some `PIECE` bytes at a time."""
+        with self.path.open("rb") as file:
+            if file.read(len(BOM)) != BOM:
+                file.seek(0)
+            while self.has_header and not file.readline().strip():
+                pass
+            rest = b""
+            while piece := file.read(PIECE):
+                end = piece.rfind(b"\n") + 1
+                if end:
+                    yield b"".join((rest, memoryview(piece)[:end]))
+                    rest = piece[end:]
+                else:
+                    rest += piece
+            if rest:
+                yield rest
 
     def line_of(self, row: int) -> int | None:
         """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""
@@ -62,7 +86,14 @@ def read_delimited(
     """Ratings from a text file that begins with `head`; `choose` maps roles to the names of columns."""
     text = text_of(path, head)
     try:
-        frame = _role_columns(text, choose)
+        names = text.scan().collect_schema().names()
+        roles = _roles(text, names, choose)
+        columns = _plain_numbers(text, names, roles)
+        if columns is not None:
+            ratings = ratings_of_numbers(columns, scale)
+            if ratings is not None:
+                return ratings
+        frame = _role_columns(text, roles)
     except pl.exceptions.PolarsError as error:
         raise RatingsError(_what_is_malformed(path, str(error), text.delimiter)) from error
 
@@ -85,7 +116,7 @@ def text_of(path: Path, head: bytes) -> Text:
     """Delimiter and header of a text file, from its first line that is not blank."""
     if b"\x00" in head:
         raise RatingsError(f"{path.name}: expected UTF-8 text or Parquet, found binary data")
-    first = next(line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip())
+    first = next(line for line in head.removeprefix(BOM).splitlines() if line.strip())
     try:
         # The head may end within a character, which then is no fault of the file.
         line = first.decode("utf-8", errors="ignore" if head.endswith(first) else "strict")
@@ -98,14 +129,60 @@ def text_of(path: Path, head: bytes) -> Text:
     return Text(path, delimiter, has_header=len(fields) < 3 or not _is_number(fields[2]))
 
 
-def _role_columns(text: Text, choose: Callable[[list[str]], dict[str, str]]) -> pl.DataFrame:
-    """One column for each role, typed if every value allows it, otherwise as text but for whole ids."""
-    names = text.scan().collect_schema().names()
+def _roles(text: Text, names: list[str], choose: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
+    """Role to the name of its column; columns without a header have the order of the roles."""
     if text.has_header:
-        roles = choose(names)
-    else:
-        named = dict(zip(FAST_TYPES, names, strict=False))
-        roles = {role: named[name] for role, name in choose(list(named)).items()}
+        return choose(names)
+    named = dict(zip(FAST_TYPES, names, strict=False))
+    return {role: named[name] for role, name in choose(list(named)).items()}
+
+
+def _plain_numbers(text: Text, names: list[str], roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
+    """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
+
+    None where something is quoted, missing or no number. The file is parsed piece by piece, so that memory
+    holds the arrays and little more.
+    """
+    for id_type in (np.int32, np.int64):
+        types = {"user": id_type, "item": id_type, "rating": np.float32, "timestamp": np.int64}
+        columns = {role: np.empty(0, types[role]) for role in roles}
+        try:
+            return columns if _fill(columns, text, names, roles) else None
+        except pl.exceptions.PolarsError:
+            continue
+    return None
+
+
+def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles: dict[str, str]) -> bool:
+    """Put the numbers of a file into arrays, which grow; False where something is quoted or missing."""
+    polars_types = {np.int32: pl.Int32, np.int64: pl.Int64, np.float32: pl.Float32}
+    types = {name: polars_types[columns[role].dtype.type] for role, name in roles.items()}
+    schema = dict.fromkeys(names, pl.String) | types
+    indices = sorted({names.index(name) for name in roles.values()})
+    n, n_bytes, size = 0, 0, text.path.stat().st_size
+    for piece in text.pieces():
+        if b'"' in piece:
+            return False
+        lines = piece.replace(b"::", UNIT.encode()) if text.delimiter == UNIT else piece
+        frame = pl.read_csv(lines, separator=text.delimiter, has_header=False, schema=schema,
+                            columns=indices, truncate_ragged_lines=True)  # fmt: skip
+        n_bytes += len(piece)
+        for role, name in roles.items():
+            series, column = frame[name], columns[role]
+            if series.has_nulls() or series.dtype != types[name]:
+                return False
+            if n + len(frame) > len(column):  # as many lines to a byte as so far, and some more
+                expected = int(1.01 * (n + len(frame)) * size / n_bytes)
+                column.resize(max(n + len(frame), expected), refcheck=False)
+            column[n : n + len(frame)] = series.to_numpy()
+        n += len(frame)
+    for column in columns.values():
+        column.resize(n, refcheck=False)
+    return n > 0
+
+
+def _role_columns(text: Text, roles: dict[str, str]) -> pl.DataFrame:
+    """One column for each role, typed if every value allows it, otherwise as text but for whole ids."""
     columns = [pl.col(name).alias(role) for role, name in roles.items()]
     try:
         types: dict[str, type[pl.DataType]] = {name: FAST_TYPES[role] for role, name in roles.items()}

@@ -14,8 +14,11 @@ from .columns import (
     Faults,
     RatingsError,
     as_series,
+    blocks,
     coded_ids,
+    coded_integers,
     rating_values,
+    renumbered,
     scale_of,
     timestamp_seconds,
 )
@@ -190,9 +193,10 @@ class Ratings:
 
 def _occurring(indices: NDArray[np.int32], ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
     """Indices among those ids alone that occur, and these ids; without a sort, for there may be millions."""
-    occurs = np.bincount(indices, minlength=len(ids)) > 0
-    new_index = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
-    return new_index[indices], ids[occurs]
+    occurs = np.zeros(len(ids), bool)
+    for block in blocks(len(indices)):
+        occurs[indices[block]] = True
+    return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
 
 
 def ratings_from(
@@ -230,18 +234,69 @@ def ratings_from(
     return _without_older(whole)
 
 
+def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, float] | None) -> Ratings | None:
+    """Ratings from arrays by role, which they take over; None where a rating is not what is expected.
+
+    Parameters
+    ----------
+    columns : dict of str to array of shape (n,)
+        "user" and "item": int32 or int64; "rating": float32; "timestamp", if known: int64.
+    scale : (float, float), optional
+        Lowest and highest rating possible.
+    """
+    values = columns["rating"]
+    lowest, highest = (-np.inf, np.inf) if scale is None else scale
+    if not (np.float32(lowest) <= values.min() and values.max() <= np.float32(highest)):
+        return None  # NaN fails the comparison, too
+    if not np.isfinite([values.min(), values.max()]).all():
+        return None
+    scale = scale_of(values) if scale is None else (float(scale[0]), float(scale[1]))
+    user_ids, users = coded_integers(columns.pop("user"))
+    item_ids, items = coded_integers(columns.pop("item"))
+    times = columns.get("timestamp")
+    return _without_older(Ratings(users, items, values, user_ids, item_ids, scale, times))
+
+
 def _without_older(ratings: Ratings) -> Ratings:
     """Only the last rating of each (user, item) pair, in the order of the rows."""
-    pairs = ratings.users.astype(np.int64) * ratings.n_items + ratings.items
-    n_dropped = len(ratings) - pl.Series(pairs).n_unique()
-    if not n_dropped:
+    repeated = _repeated_pairs(ratings)
+    if not len(repeated):
         return ratings
+    found = [
+        block.start + np.flatnonzero(np.isin(_pairs(ratings, block), repeated))
+        for block in blocks(len(ratings))
+    ]
+    rows = np.concatenate(found)
+    pairs = ratings.users[rows].astype(np.int64) * ratings.n_items + ratings.items[rows]
     # lexsort is stable, so equal timestamps keep the order of the rows.
-    keys = (pairs,) if ratings.timestamps is None else (ratings.timestamps, pairs)
+    keys = (pairs,) if ratings.timestamps is None else (ratings.timestamps[rows], pairs)
     order = np.lexsort(keys)
-    is_last = np.append(pairs[order[1:]] != pairs[order[:-1]], True)
-    kept = ratings.take(np.sort(order[is_last]))
-    return replace(kept, n_dropped=n_dropped)
+    older = rows[order[:-1][pairs[order[1:]] == pairs[order[:-1]]]]
+    is_kept = np.ones(len(ratings), bool)
+    is_kept[older] = False
+    return replace(ratings.take(is_kept), n_dropped=len(older))
+
+
+def _repeated_pairs(ratings: Ratings) -> NDArray[np.int64]:
+    """One number for each pair that occurs more than once, sorted."""
+    last = -1
+    for block in blocks(len(ratings)):
+        pairs = _pairs(ratings, block)
+        if pairs[0] <= last or not np.all(pairs[:-1] < pairs[1:]):
+            break
+        last = pairs[-1]
+    else:  # in order, as MovieLens' files are
+        return np.empty(0, np.int64)
+    everything = np.empty(len(ratings), np.int64)
+    for block in blocks(len(ratings)):
+        everything[block] = _pairs(ratings, block)
+    everything.sort()
+    return np.unique(everything[1:][everything[1:] == everything[:-1]])
+
+
+def _pairs(ratings: Ratings, rows: slice) -> NDArray[np.int64]:
+    """One number for each pair of user and item."""
+    return ratings.users[rows].astype(np.int64) * ratings.n_items + ratings.items[rows]
 
 
 def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:

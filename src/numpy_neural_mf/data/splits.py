@@ -41,7 +41,7 @@ def random_split(
     """
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
-    order = np.random.default_rng(random_state).permutation(n)
+    order = np.random.default_rng(random_state).permutation(np.arange(n, dtype=np.int32))
     is_test = np.zeros(n, bool)
     is_test[order[:n_test]] = True
     return ratings.take(~is_test), ratings.take(is_test)

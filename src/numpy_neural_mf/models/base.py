@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.columns import renumbered
 from ..data.ids import index_of
 from ..training import ProgressCallback
 from .explain import Explanation, explained, weights_of_ratings
@@ -179,7 +180,7 @@ class Recommender(RanksItems):
         self.rating_scale_ = ratings.scale
         seen = ratings if seen is None else seen
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        seen_users = index_of(self.user_ids_, seen.user_ids)[seen.users]
-        seen_items = index_of(self.item_ids_, seen.item_ids)[seen.items]
+        seen_users = renumbered(seen.users, index_of(self.user_ids_, seen.user_ids))
+        seen_items = renumbered(seen.items, index_of(self.item_ids_, seen.item_ids))
         self._seen = SeenRatings.of(seen_users, seen_items, seen.values, n_users, n_items)
         return ratings

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
+from ..data.columns import renumbered
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
 from ..nn import OPTIMIZERS, Optimizer
@@ -166,9 +167,10 @@ class NeuralMF(NeuralMFSettings):
         ValueError
             The checkpoint is of other ratings or settings, or damaged.
         """
-        given = ratings
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
+        # Of no use here, and would be copied with the ratings.
+        given = ratings = replace(ratings, timestamps=None, noise_variance=None)
         if validation is not None:
             self._require_ratings(validation)
         elif round(self.validation_fraction * len(ratings)) > 0:
@@ -257,8 +259,8 @@ class NeuralMF(NeuralMFSettings):
         self._engine = self._engine_to_predict()
 
     def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
-        users = index_of(self.user_ids_, validation.raw_users)
-        items = index_of(self.item_ids_, validation.raw_items)
+        users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
+        items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
 
         def loss() -> float:
             fill_unknown(self.parameters_)

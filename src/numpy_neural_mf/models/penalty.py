@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.columns import count
+
 
 def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int) -> NDArray[np.float32]:
     """Penalty λ_r of each row for each of its ratings: λ / √n_r, scaled to a mean of λ over the ratings.
@@ -29,7 +31,7 @@ def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int
     float32 array of shape (n_rows + 1,)
         The last, for the unknown row, is never used.
     """
-    counts = np.bincount(rows, minlength=n_rows + 1)
+    counts = count(rows, n_rows + 1)
     scaled = 1 / np.sqrt(np.maximum(counts, 1))
     mean_of_ratings = (scaled @ counts) / counts.sum()
     return np.asarray(scaled * (regularization / mean_of_ratings), np.float32)

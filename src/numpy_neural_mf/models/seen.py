@@ -7,9 +7,13 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+
+from ..data.columns import blocks
 
 IntArray = NDArray[np.int32]
+
+# Ratings put in order at a time: memory holds them a second time, but never all.
+AT_ONCE = 2**21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,12 +37,30 @@ class SeenRatings:
         cls, users: IntArray, items: IntArray, ratings: NDArray[np.float32], n_users: int, n_items: int
     ) -> Self:
         """From columns without a pair twice; rows with -1, an unknown user or item, are left out."""
-        known = (users >= 0) & (items >= 0)
-        columns = (ratings[known], (users[known], items[known]))
-        table = coo_array(columns, shape=(n_users, n_items)).tocsr()
-        table.sort_indices()
-        indices, offsets = table.indices.astype(np.int32, copy=False), table.indptr.astype(np.int64)
-        return cls(indices, table.data.astype(np.float32, copy=False), offsets)
+        counts = np.zeros(n_users, np.int64)
+        for block in blocks(len(users)):
+            counts += np.bincount(users[block][_known(users, items, block)], minlength=n_users)
+        offsets = np.append(0, np.cumsum(counts))
+        by_user = cls(np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32), offsets)
+        first = 0
+        while offsets[first] < offsets[-1]:
+            end = np.searchsorted(offsets, offsets[first] + AT_ONCE, side="right") - 1
+            end = max(int(end), first + 1)
+            rows = np.concatenate(
+                [
+                    block.start
+                    + np.flatnonzero(
+                        _known(users, items, block) & (users[block] >= first) & (users[block] < end)
+                    )
+                    for block in blocks(len(users))
+                ]
+            )
+            pairs = (users[rows] - first).astype(np.int64) * n_items + items[rows]
+            rows = rows[np.argsort(pairs)]
+            by_user.items[offsets[first] : offsets[end]] = items[rows]
+            by_user.ratings[offsets[first] : offsets[end]] = ratings[rows]
+            first = end
+        return by_user
 
     @property
     def users(self) -> IntArray:
@@ -62,3 +84,7 @@ class SeenRatings:
         position = np.repeat(np.arange(len(users)), counts)
         within = np.arange(len(position)) - np.repeat(ends - counts, counts)
         return position, self.items[starts[position] + within]
+
+
+def _known(users: IntArray, items: IntArray, rows: slice) -> NDArray[np.bool_]:
+    return (users[rows] >= 0) & (items[rows] >= 0)

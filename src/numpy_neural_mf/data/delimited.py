@@ -50,16 +50,8 @@ class Text:
                 file.seek(0)
             while self.has_header and not file.readline().strip():
                 pass
-            rest = b""
             while piece := file.read(PIECE):
-                end = piece.rfind(b"\n") + 1
-                if end:
-                    yield b"".join((rest, memoryview(piece)[:end]))
-                    rest = piece[end:]
-                else:
-                    rest += piece
-            if rest:
-                yield rest
+                yield piece if piece.endswith(b"\n") else piece + file.readline()
 
     def line_of(self, row: int) -> int | None:
         """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""

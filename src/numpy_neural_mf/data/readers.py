@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,9 @@ import polars as pl
 from .columns import RatingsError, as_series
 from .delimited import read_delimited
 from .ratings import Ratings
+from .store import identity_of, load_columns, save_columns, store_path
+
+logger = logging.getLogger(__name__)
 
 # Names in common use, MovieLens' first; compared in lower case, without spaces, "_", "-" and ".".
 USUAL = {"user": "user_id", "item": "item_id", "rating": "rating"}
@@ -36,6 +40,7 @@ def read_ratings(
     timestamp: str | None = None,
     scale: tuple[float, float] | None = None,
     timestamps: bool = True,
+    cache: bool | str | os.PathLike[str] = False,
 ) -> Ratings:
     """Read ratings from a file or a data frame.
 
@@ -58,6 +63,10 @@ def read_ratings(
         Lowest and highest rating possible; by default found (see `Ratings.from_columns`).
     timestamps : bool, default True
         Whether to keep them, where there are any: they are 8 of the 20 bytes of a rating.
+    cache : bool or path, default False
+        Keep the columns of a file in another one beside it, ``ratings.csv.columns``, or in this folder. The
+        next time they are mapped from there at once, read-only, unless the file has changed since or the
+        copy is not whole; then it is written anew. Where it cannot be written, that is logged.
 
     Returns
     -------
@@ -70,20 +79,46 @@ def read_ratings(
         line (the row for Parquet and data frames), what was expected and what was found.
     """
     wanted = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    ratings = _read(source, wanted, scale)
+    if not isinstance(source, str | os.PathLike):
+        ratings = _from_frame(source, wanted, scale)
+    elif cache is False:
+        ratings = _from_file(_file_of(Path(source)), wanted, scale)
+    else:
+        folder = None if cache is True else Path(cache)
+        ratings = _cached(_file_of(Path(source)), folder, wanted, scale)
     return ratings if timestamps else replace(ratings, timestamps=None)
 
 
-def _read(source: Any, wanted: dict[str, str | None], scale: tuple[float, float] | None) -> Ratings:
-    if not isinstance(source, str | os.PathLike):
-        return _from_frame(source, wanted, scale)
-    path = Path(source)
+def _cached(
+    path: Path, folder: Path | None, wanted: dict[str, str | None], scale: tuple[float, float] | None
+) -> Ratings:
+    try:
+        identity = identity_of(path, {**wanted, "scale": scale})
+    except OSError:
+        return _from_file(path, wanted, scale)  # which says what is wrong
+    copy = store_path(path, folder)
+    ratings = load_columns(copy, identity)
+    if ratings is None:
+        ratings = _from_file(path, wanted, scale)
+        try:
+            save_columns(copy, ratings, identity)
+        except OSError as error:
+            logger.warning("%s was not written: %s", copy, error.strerror)
+    return ratings
+
+
+def _file_of(path: Path) -> Path:
+    """The path itself, or the file of ratings in the folder that it is."""
     if path.is_dir():
         found = ratings_file(path)
         if found is None:
             raise RatingsError(f"{path}: expected a file of ratings, found a folder without any of "
                                f"{', '.join(RATINGS_FILES)}")  # fmt: skip
-        path = found
+        return found
+    return path
+
+
+def _from_file(path: Path, wanted: dict[str, str | None], scale: tuple[float, float] | None) -> Ratings:
     head = _head(path)
     if head.startswith(b"PAR1"):
         return _from_parquet(path, wanted, scale)

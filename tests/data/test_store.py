@@ -1,0 +1,146 @@
+"""Kept columns are the ratings of their source as it is, or they are not taken."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf.data import Ratings, readers, store
+from numpy_neural_mf.data.readers import read_ratings
+
+HEADER = "userId,movieId,rating,timestamp\n"
+TEXT = HEADER + "1,10,4,5\n2,10,3,6\n2,11,3.5,7\n2,11,4.5,8\n"
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """The files that were parsed, in order."""
+    files = []
+
+    def parse(path, *settings):
+        files.append(path)
+        return from_file(path, *settings)
+
+    from_file = readers._from_file
+    monkeypatch.setattr(readers, "_from_file", parse)
+    return files
+
+
+def same(ours, theirs):
+    assert ours.to_frame().equals(theirs.to_frame())
+    assert (ours.scale, ours.n_dropped) == (theirs.scale, theirs.n_dropped)
+    return True
+
+
+def test_the_second_time_nothing_is_parsed(source, parsed):
+    first, second = (read_ratings(source, cache=True) for _ in range(2))
+    assert same(first, second)
+    assert same(second, read_ratings(source))
+    assert second.n_dropped == 1
+    assert parsed == [source, source]  # the first time, and without a cache
+
+
+def test_columns_are_mapped_read_only_and_aligned(source):
+    read_ratings(source, cache=True)
+    ratings = read_ratings(source, cache=True)
+    for column in (ratings.users, ratings.items, ratings.values, ratings.timestamps):
+        assert isinstance(column.base, np.memmap)
+        assert not column.flags.writeable
+        assert column.flags.aligned
+
+
+def test_timestamps_are_kept_whoever_wants_them(source, parsed):
+    assert read_ratings(source, cache=True, timestamps=False).timestamps is None
+    assert read_ratings(source, cache=True).timestamps.tolist() == [5, 6, 8]
+    assert len(parsed) == 1
+
+
+def test_text_ids(source):
+    source.write_text(HEADER + "ä,10,4,5\nlonger,x,3,6\n")
+    assert same(read_ratings(source, cache=True), read_ratings(source, cache=True))
+
+
+def test_a_folder_for_the_copies(source, tmp_path, parsed):
+    folder = tmp_path / "copies"
+    read_ratings(source, cache=folder)
+    assert [path.name for path in folder.iterdir()] == ["ratings.csv.columns"]
+    read_ratings(source, cache=folder)
+    assert len(parsed) == 1
+    other = tmp_path / "other" / "ratings.csv"
+    other.parent.mkdir()
+    other.write_text(TEXT)
+    os.utime(other, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
+    read_ratings(other, cache=folder)  # of the same name, size and time
+    assert parsed == [source, other]
+
+
+@pytest.mark.parametrize("change", ["text", "time", "settings", "version"])
+def test_what_is_no_longer_so_is_read_anew(source, parsed, monkeypatch, change):
+    read_ratings(source, cache=True)
+    settings = {}
+    if change == "text":
+        source.write_text(TEXT + "3,10,2,9\n")
+    elif change == "time":
+        os.utime(source, ns=(0, source.stat().st_mtime_ns + 1))
+    elif change == "settings":
+        settings = {"scale": (0.0, 7.0)}
+    else:
+        monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    for _ in range(2):
+        ratings = read_ratings(source, cache=True, **settings)
+    assert len(parsed) == 2  # the new copy is as good as the first was
+    assert same(ratings, read_ratings(source, **settings))
+
+
+def test_a_file_that_cannot_be_read_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"nope\.csv: expected a file of ratings, found: No such file"):
+        read_ratings(tmp_path / "nope.csv", cache=True)
+
+
+def test_where_no_copy_can_be_written_the_ratings_come_all_the_same(source, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    assert len(read_ratings(source, cache=tmp_path / "file")) == 3
+    assert "ratings.csv.columns was not written" in caplog.text
+
+
+@given(st.data())
+def test_any_damage_is_noticed(tmp_path_factory, data):
+    """One byte changed, the end cut off, or something appended in the middle."""
+    ratings = Ratings.from_columns(["a", "b", "b"], [3, 3, 4], [1.5, 2, 5], [1, 2, 3])
+    folder = tmp_path_factory.mktemp("kept")
+    (folder / "source").touch()
+    identity = store.identity_of(folder / "source", {})
+    path = folder / "kept"
+    store.save_columns(path, ratings, identity)
+    whole = path.read_bytes()
+    assert same(store.load_columns(path, identity), ratings)
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damage = data.draw(st.sampled_from(["cut", "changed", "more"]))
+    if damage == "cut":
+        path.write_bytes(whole[:at])
+    elif damage == "changed":
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :])
+    else:
+        path.write_bytes(whole[:at] + b"x" + whole[at:])
+    loaded = store.load_columns(path, identity)
+    assert loaded is None or same(loaded, ratings)  # padding may change
+
+
+@pytest.mark.parametrize(
+    "told", [[], {}, {"arrays": None}, {"arrays": ["values"]}, {"arrays": [], "checksum": 0}]
+)
+def test_another_first_line_is_not_taken(source, told):
+    identity = store.identity_of(source, {})
+    path = store.store_path(source)
+    path.write_text(json.dumps(told | identity if isinstance(told, dict) else told) + "\n")
+    assert store.load_columns(path, identity) is None

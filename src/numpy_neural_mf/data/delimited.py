@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,14 +152,21 @@ def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles:
     types = {name: polars_types[columns[role].dtype.type] for role, name in roles.items()}
     schema = dict.fromkeys(names, pl.String) | types
     indices = sorted({names.index(name) for name in roles.values()})
+
+    def parsed() -> Iterator[tuple[int, pl.DataFrame | None]]:
+        for piece in text.pieces():
+            if b'"' in piece:
+                yield 0, None
+                return
+            lines = piece.replace(b"::", UNIT.encode()) if text.delimiter == UNIT else piece
+            yield len(piece), pl.read_csv(lines, separator=text.delimiter, has_header=False, schema=schema,
+                                          columns=indices, truncate_ragged_lines=True)  # fmt: skip
+
     n, n_bytes, size = 0, 0, text.path.stat().st_size
-    for piece in text.pieces():
-        if b'"' in piece:
+    for n_more_bytes, frame in _one_ahead(parsed()):
+        if frame is None:
             return False
-        lines = piece.replace(b"::", UNIT.encode()) if text.delimiter == UNIT else piece
-        frame = pl.read_csv(lines, separator=text.delimiter, has_header=False, schema=schema,
-                            columns=indices, truncate_ragged_lines=True)  # fmt: skip
-        n_bytes += len(piece)
+        n_bytes += n_more_bytes
         for role, name in roles.items():
             series, column = frame[name], columns[role]
             if series.has_nulls() or series.dtype != types[name]:
@@ -171,6 +179,17 @@ def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles:
     for column in columns.values():
         column.resize(n, refcheck=False)
     return n > 0
+
+
+def _one_ahead(
+    frames: Iterator[tuple[int, pl.DataFrame | None]],
+) -> Iterator[tuple[int, pl.DataFrame | None]]:
+    """The same, each parsed while the one before is put away."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, frames, None)
+            yield frame
 
 
 def _role_columns(text: Text, roles: dict[str, str]) -> pl.DataFrame:

@@ -4,8 +4,8 @@
 
 The file has MovieLens 25M's shape and format (see large_file.py). Ours reads, checks every value, codes the
 ids, and looks for pairs rated twice; cached is the second time, when it maps what it has kept. The others
-only parse. Each run is a process of its own, and they take turns. CPU time counts all threads; the peak is that of
-resident memory, the mapped file included, and where cached that of the first time.
+only parse. Each run is a process of its own, and they take turns. CPU time counts all threads; the peak is
+that of resident memory, the mapped file included, and where cached that of the first time.
 """
 
 from __future__ import annotations

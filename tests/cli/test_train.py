@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from numpy_neural_mf import Architecture, NeuralMF, cli, load_model, read_ratings, simulate_ratings
+from numpy_neural_mf.cli import output
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +36,17 @@ def test_without_options_the_model_is_that_of_the_defaults():
     assert "Wrote model.safetensors" in said
     same = NeuralMF(epochs=3).fit(read_ratings("ratings.csv"))
     assert same_predictions(load_model("model.safetensors"), same)
+
+
+@pytest.mark.parametrize(("large", "options"), [(True, []), (False, []), (True, ["--no-cache"])])
+def test_the_columns_of_a_large_file_are_kept_beside_it_unless_one_says_no(
+    folder, monkeypatch, large, options
+):
+    monkeypatch.setattr(output, "LARGE", (folder / "ratings.csv").stat().st_size + (not large))
+    for model in "ab":
+        train(model, "--epochs", "1", *options)
+    assert (folder / "ratings.csv.columns").exists() == (large and not options)
+    assert same_predictions(load_model("a"), load_model("b"))
 
 
 def test_machines_are_told_what_was_trained():

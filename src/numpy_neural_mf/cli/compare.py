@@ -12,7 +12,7 @@ from ..experiments import run_experiments
 from ..files import require_folder
 from ..models.neural_mf_settings import DEVICES, PRECISIONS
 from ..report import comparison_report
-from .options import ColumnName, Report, Scale, one_of
+from .options import Cache, ColumnName, Report, Scale, one_of
 from .output import command_line, fail, read, write_report
 from .settings import Settings
 
@@ -39,6 +39,7 @@ def compare(
     rating: ColumnName = None,
     timestamp: ColumnName = None,
     scale: Scale = None,
+    cache: Cache = True,
     settings: Settings = None,
 ) -> None:
     """Train **A_small**, **B_medium**, **C_wide** and the baselines; print the table, draw the figure.
@@ -57,7 +58,7 @@ def compare(
     try:
         if ratings is not None:
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-            source = {ratings.name: read(ratings, scale=scale, **columns)}
+            source = {ratings.name: read(ratings, cache, scale=scale, **columns)}
         comparison = run_experiments(
             source,
             epochs=epochs,

@@ -32,4 +32,7 @@ Report = Annotated[
     Path | None,
     typer.Option(metavar="FILE", dir_okay=False, help="Write a page that one can send, as HTML."),
 ]
+Cache = Annotated[
+    bool, typer.Option(help="Keep columns beside a file above 100 MB, to read it at once again.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines.")]

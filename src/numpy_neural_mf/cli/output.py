@@ -18,6 +18,9 @@ from ..data import Ratings, read_ratings
 from ..display import rich_table
 from ..report import save_report
 
+# Bytes of a file that takes longer to parse than one likes to wait for twice.
+LARGE = 100_000_000
+
 
 def stderr() -> Console:
     """Where remarks and errors go, so that standard output holds results alone."""
@@ -34,10 +37,11 @@ def working(on: str) -> Status:
     return stderr().status(escape(on))
 
 
-def read(path: Path, **settings: Any) -> Ratings:
-    """The ratings of a file."""
+def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
+    """The ratings of a file; the columns of a large one may be kept beside it."""
+    keeps = cache and path.is_file() and path.stat().st_size >= LARGE
     with working(f"reading {path.name}"):
-        return read_ratings(path, **settings)
+        return read_ratings(path, cache=keeps, **settings)
 
 
 def command_line() -> str:

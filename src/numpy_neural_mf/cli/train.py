@@ -16,7 +16,7 @@ from ..engines import ENGINE_NAMES
 from ..models import NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, one_of
 from .output import fail, print_json, read, stderr
 from .settings import Settings
 
@@ -77,6 +77,7 @@ def train(
     rating: ColumnName = None,
     timestamp: ColumnName = None,
     scale: Scale = None,
+    cache: Cache = True,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
@@ -93,7 +94,7 @@ def train(
     form = {name: given[name] for name in FORM if given[name] is not None}
     new_model = NeuralMF(ARCHITECTURES[architecture], **chosen, **form)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    known = read(ratings, scale=scale, **columns)
+    known = read(ratings, cache, scale=scale, **columns)
     console = stderr() if as_json else Console()
     console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
     try:

@@ -17,7 +17,7 @@ from ..display import ProgressBar, rich_table
 from ..files import require_folder
 from ..tuning import TuningProgress
 from ..tuning import tune as search
-from .options import AsJson, ColumnName, RatingsFile, Scale, Seed, one_of
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, one_of
 from .output import fail, print_json, read, remark, stderr
 from .settings import Settings
 from .train import DEFAULTS
@@ -45,6 +45,7 @@ def tune(
     rating: ColumnName = None,
     timestamp: ColumnName = None,
     scale: Scale = None,
+    cache: Cache = True,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
@@ -59,7 +60,7 @@ def tune(
         raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
     require_folder(output.parent)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    known = read(ratings, scale=scale, **columns)
+    known = read(ratings, cache, scale=scale, **columns)
     console = stderr() if as_json else Console()
     console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
     try:

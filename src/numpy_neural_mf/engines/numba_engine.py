@@ -81,7 +81,7 @@ class NumbaEngine(Engine):
         self._weights = np.zeros(self._starts[-1], dtype)
         self._activation = getattr(numba_kernels, architecture.activation.upper())
         n_features = 2 * self._k + int(self._sizes[:-1].sum())
-        self._width = max(n_features, 2, -(-max(n_weights, default=0) // numba_kernels.TILE))
+        self._width = max(n_features, 2)
         self._scratch = self._new_scratch(self._n_threads)
         self._first = [np.full(n, -1, np.int32) for n in n_rows]
         self._reserve(0)
@@ -127,8 +127,8 @@ class NumbaEngine(Engine):
         dropout = self.architecture.dropout
         key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
         self._kernels.gradients(
-            min(self._n_threads, n_chunks), users, items, ratings, *self._model(), 1.0 - dropout, key,
-            self._scratch, by_chunk, losses, self._row_gradients, self._residuals,
+            min(self._n_threads, n_chunks), users, items, ratings, *self._model(), self._transposed(),
+            1.0 - dropout, key, self._scratch, by_chunk, losses, self._row_gradients, self._residuals,
         )  # fmt: skip
         return losses, by_chunk.sum(axis=0)
 
@@ -223,9 +223,17 @@ class NumbaEngine(Engine):
             self._sizes, self._activation, self._weights, self._starts,
         )  # fmt: skip
 
+    def _transposed(self) -> Array:
+        """The matrices of the MLP, transposed, each where it is among the weights."""
+        transposed = np.zeros_like(self._weights)
+        for layer, start in enumerate(self._starts[:-1]):
+            W = self.parameters[f"mlp.{layer}.weight"]
+            transposed[start : start + W.size] = W.T.ravel()
+        return transposed
+
     def _new_scratch(self, n_threads: int) -> Array:
-        """For each thread: inputs of layers, slopes, gradients, r̂ and its gradient, a transposed matrix."""
-        return zeros_aligned((n_threads, 5, self._width, self._kernels.TILE), self._dtype)
+        """For each thread: inputs of layers, slopes, gradients, then r̂ and its gradient."""
+        return zeros_aligned((n_threads, 4, self._width, self._kernels.TILE), self._dtype)
 
     def _reserve(self, n: int) -> None:
         """Make room for batches of up to n ratings."""

@@ -104,10 +104,12 @@ def add_product(W, x, y, n_out, n_in):
             d0, d1, d2, d3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
             x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
             for t in range(TILE):
-                y0[t] += a0 * x0[t] + a1 * x1[t] + a2 * x2[t] + a3 * x3[t]
-                y1[t] += b0 * x0[t] + b1 * x1[t] + b2 * x2[t] + b3 * x3[t]
-                y2[t] += c0 * x0[t] + c1 * x1[t] + c2 * x2[t] + c3 * x3[t]
-                y3[t] += d0 * x0[t] + d1 * x1[t] + d2 * x2[t] + d3 * x3[t]
+                # Read before anything is written: for all the compiler knows, y and x might overlap.
+                p, q, r, s = x0[t], x1[t], x2[t], x3[t]
+                y0[t] += a0 * p + a1 * q + a2 * r + a3 * s
+                y1[t] += b0 * p + b1 * q + b2 * r + b3 * s
+                y2[t] += c0 * p + c1 * q + c2 * r + c3 * s
+                y3[t] += d0 * p + d1 * q + d2 * r + d3 * s
         for i in range(whole_in, n_in):
             a, b, c, d, xi = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i], x[i]
             for t in range(TILE):
@@ -243,7 +245,10 @@ def forward(
     users, items, first, n, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, x, slope, y,
     keep, key, position,
 ):  # fmt: skip
-    """y = r̂ of a tile. x holds, one below the other, p and q, then the input of each layer; slope alike."""
+    """y = r̂ of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
+
+    The first layer's input is p and q; where some of it is dropped, a copy comes between.
+    """
     k = P.shape[1]
     y[:] = mu
     if len(b_u):
@@ -259,12 +264,11 @@ def forward(
             for t in range(TILE):
                 y[t] += p[t] * q[t]
     n_layers = len(sizes) - 1
-    if n_layers < 1:
-        return
-    top = 2 * k  # where the layer's input begins
-    inputs, slopes = x[top : top + 2 * k], slope[top : top + 2 * k]
-    inputs[:] = x[: 2 * k]
-    slopes[:] = 1
+    top = 0  # where the layer's input begins
+    if keep < 1:
+        top = 2 * k
+        x[top : top + 2 * k] = x[: 2 * k]
+        slope[top : top + 2 * k] = 1
     for layer in range(n_layers):
         n_in, n_out = sizes[layer], sizes[layer + 1]
         inputs, slopes = x[top : top + n_in], slope[top : top + n_in]
@@ -285,41 +289,37 @@ def forward(
 
 
 @compiled
-def backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g):
+def backward(k, product, sizes, transposed, starts, keep, x, slope, dr, dx, g):
     """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch."""
-    k, n_layers = P.shape[1], len(sizes) - 1
-    dx[: 2 * k] = 0
-    if n_layers > 0:
-        top = 2 * k
-        for layer in range(n_layers - 1):
-            top += sizes[layer]
-        dy = dr.reshape(1, TILE)
-        for layer in range(n_layers - 1, -1, -1):
-            n_in, n_out = sizes[layer], sizes[layer + 1]
-            W = weights[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
-            dW = g[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
-            add_outer(dy, x[top : top + n_in], dW, n_out, n_in)
-            if layer < n_layers - 1:
-                dc = g[starts[layer] + n_out * n_in : starts[layer + 1]]
-                for o in range(n_out):
-                    total = dc.dtype.type(0)
-                    for t in range(TILE):
-                        total += dy[o, t]
-                    dc[o] += total
-            inner = dx[top : top + n_in]
-            inner[:] = 0
-            WT = transposed[: n_in * n_out].reshape(n_in, n_out)
-            for i in range(n_in):
-                for o in range(n_out):
-                    WT[i, o] = W[o, i]
-            add_product(WT, dy, inner, n_in, n_out)
+    n_layers = len(sizes) - 1
+    top = 2 * k if keep < 1 else 0
+    for layer in range(n_layers - 1):
+        top += sizes[layer]
+    dy = dr.reshape(1, TILE)
+    for layer in range(n_layers - 1, -1, -1):
+        n_in, n_out = sizes[layer], sizes[layer + 1]
+        end = starts[layer] + n_out * n_in
+        dW, WT = g[starts[layer] : end].reshape(n_out, n_in), transposed[starts[layer] : end]
+        add_outer(dy, x[top : top + n_in], dW, n_out, n_in)
+        if layer < n_layers - 1:
+            dc = g[end : starts[layer + 1]]
+            for o in range(n_out):
+                total = dc.dtype.type(0)
+                for t in range(TILE):
+                    total += dy[o, t]
+                dc[o] += total
+        inner = dx[top : top + n_in]
+        inner[:] = 0
+        add_product(WT.reshape(n_in, n_out), dy, inner, n_in, n_out)
+        if layer or keep < 1:
             for f in range(n_in):
                 d, s = inner[f], slope[top + f]
                 for t in range(TILE):
                     d[t] *= s[t]
-            dy = inner
-            if layer:
-                top -= sizes[layer - 1]
+        dy = inner
+        if layer:
+            top -= sizes[layer - 1]
+    if keep < 1:
         dx[: 2 * k] = dy
     if product:
         for f in range(k):
@@ -355,8 +355,8 @@ def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row
 
 @njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
 def gradients(
-    n_threads, users, items, ratings, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts, keep,
-    key, scratch, chunk_gradients, chunk_losses, row_gradients, residuals,
+    n_threads, users, items, ratings, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts,
+    transposed, keep, key, scratch, chunk_gradients, chunk_losses, row_gradients, residuals,
 ):  # fmt: skip
     """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k)."""
     n, k = len(users), P.shape[1]
@@ -365,7 +365,6 @@ def gradients(
     for thread in prange(n_threads):
         x, slope, dx = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
         y, dr = scratch[thread, 3, 0], scratch[thread, 3, 1]
-        transposed = scratch[thread, 4].reshape(-1)
         for chunk in range(thread, n_chunks, n_threads):
             g, loss = chunk_gradients[chunk], 0.0
             g[:] = 0
@@ -384,7 +383,7 @@ def gradients(
                     loss += error * error
                     dr[t] = scale * error
                     residuals[first + t] = dr[t]
-                backward(P, product, sizes, weights, starts, x, slope, dr, dx, transposed, g)
+                backward(k, product, sizes, transposed, starts, keep, x, slope, dr, dx, g)
                 for t in range(size):
                     row = row_gradients[first + t]
                     for f in range(2 * k):

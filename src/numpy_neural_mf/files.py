@@ -27,6 +27,11 @@ def require_folder(path: str | os.PathLike[str]) -> None:
                               str(existing))  # fmt: skip
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: of those that torchrun started, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`, of the same suffix, that takes its place when the block ends well.

@@ -14,6 +14,7 @@ from .checkpoint import Checkpoint
 from .data import Ratings
 from .data.batches import Batches
 from .engines.base import Engine
+from .files import is_first_process
 from .nn.schedules import Schedule
 
 
@@ -150,7 +151,7 @@ def train(
             if history.validation_loss[-1] < lowest:
                 lowest, best = history.validation_loss[-1], _copy(engine.parameters)
                 history.best_epoch = epoch
-        if checkpoint is not None:
+        if checkpoint is not None and is_first_process():
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
         engine.parameters[name][...] = value

@@ -13,6 +13,7 @@ from rich.console import Console
 from ..architecture import ARCHITECTURES, Architecture
 from ..display import ProgressBar
 from ..engines import ENGINE_NAMES
+from ..files import is_first_process
 from ..models import NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
@@ -96,6 +97,7 @@ def train(
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = read(ratings, cache, scale=scale, **columns)
     console = stderr() if as_json else Console()
+    console.quiet = not is_first_process()
     console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
     try:
         with ProgressBar(1, console) as bar:
@@ -105,6 +107,8 @@ def train(
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from the checkpoint" if checkpoint_dir else ""
         fail(f"interrupted: {model} was not written{goes_on}", code=130)
+    if not is_first_process():
+        return
     new_model.save(model)
     history = new_model.history_
     facts: dict[str, Any] = {"model": str(model), "epochs": len(history.train_loss)}

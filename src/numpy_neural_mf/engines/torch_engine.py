@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +20,9 @@ from ..nn import Optimizer
 from ..nn.parameter import Array
 from .base import Engine
 from .torch_batches import DeviceBatches
-from .torch_module import NeuralMFModule
+from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
+from .torch_processes import processes
 
 # Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
@@ -85,42 +87,59 @@ class TorchEngine(Engine):
         self._elsewhere: list[tuple[Array, Tensor]] = []
         self._batches = DeviceBatches(self.device)
         self._shares_memory = self.device.type == "cpu"
+        self._processes = processes(self.device)
+        if self._processes.size > 1 and precision == "float16":
+            raise ValueError('precision "float16" is for one process, use "bfloat16" in many')
         self._is_loaded = False
 
     def step(self, users: Any, items: Any, ratings: Any) -> float:
-        """Learn from one batch, arrays or tensors: see `NumpyEngine.step`."""
+        """Learn from one batch, arrays or tensors: see `NumpyEngine.step`.
+
+        In many processes each is given the same batch, and computes a part of it.
+        """
         self._load()
-        ids = {"user": self._here(users), "item": self._here(items)}
-        known = self._here(ratings).to(self.module.intercept.dtype)
+        n, part = len(ratings), self._processes.part(len(ratings))
+        ids = {"user": self._here(users[part]), "item": self._here(items[part])}
+        known = self._here(ratings[part]).to(self.module.intercept.dtype)
         rows, positions, counts = {}, {}, {}
         for side in ids:
             rows[side], positions[side], counts[side] = torch.unique(
                 ids[side], return_inverse=True, return_counts=True
             )
+        exchange = {side: self._processes.exchange(rows[side]) for side in rows}
+        owned = {side: exchange[side].owned for side in exchange}
         # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
-        touched = {
-            name: self._values[name].detach()[rows[side]].requires_grad_()
+        leaves = {
+            name: self._values[name].detach()[owned[side]].requires_grad_()
             for name, side in self._side_of.items()
         }
+        touched = {name: exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
         with _products_in_tf32(self.precision == "tf32"):
             with torch.autocast(
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
             ):
-                prediction = functional_call(self.module, touched, (*positions.values(), self._masks()))
-            loss = mse_loss(prediction, known)
+                prediction = functional_call(self.module, touched, (*positions.values(), self._drop(n, part)))
+            loss = mse_loss(prediction, known, reduction="sum") / n
             penalty = torch.zeros_like(loss)
             for name, side in self._side_of.items():
                 weight = counts[side] * self._penalty[side][rows[side]]
                 penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
-            torch.autograd.backward(self._scaler.scale(loss + penalty / len(known)))
+            torch.autograd.backward(self._scaler.scale(loss + penalty / n))
         with torch.no_grad():
-            self._update(touched, rows)
+            dense = [value.grad for name, value in self._values.items() if name not in leaves]
+            self._processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
+            self._update(leaves, owned)
         return loss.item()
 
     def predict(self, users: Any, items: Any) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         self._load()
         with torch.inference_mode():
+            if self._processes.size > 1:  # each has the whole tables where `fetch` has left them
+                whole = {name: torch.from_numpy(value) for name, value in self.parameters.items()}
+                pairs = (torch.from_numpy(np.array(ids)) for ids in (users, items))
+                of_whole: Tensor = NeuralMFModule(self.architecture, whole)(*pairs)
+                return of_whole.numpy()
             if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
                 for name in self._side_of:
                     self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
@@ -136,6 +155,10 @@ class TorchEngine(Engine):
         self._load()
         for array, tensor in self._elsewhere:
             torch.from_numpy(array).copy_(tensor)
+        for name in self._side_of:
+            self._processes.complete(self.parameters[name])
+            for slot in self.optimizer.slots:
+                self._processes.complete(self.optimizer.state[name][slot])
         if self._scaler.is_enabled():
             told = self._scaler.state_dict()
             self.optimizer.state[LOSS_SCALE] = {
@@ -148,7 +171,8 @@ class TorchEngine(Engine):
             return
         self._is_loaded = True
         self.module = NeuralMFModule(
-            self.architecture, {name: self._there(value) for name, value in self.parameters.items()}
+            self.architecture,
+            {name: self._there(self._own(name, value)) for name, value in self.parameters.items()},
         )
         self._values = dict(self.module.named_parameters())
         self._side_of = {
@@ -160,12 +184,18 @@ class TorchEngine(Engine):
                 state[name] = self.optimizer.new_state(value)
             state[name]["step"] = state[name]["step"].copy()  # PyTorch counts for each, others may count once
         self._state = {
-            name: {slot: self._there(array) for slot, array in state[name].items()} for name in self._values
+            name: {slot: self._there(self._own(name, array)) for slot, array in state[name].items()}
+            for name in self._values
         }
         if self._scaler.is_enabled() and LOSS_SCALE in state:
             told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
             told["_growth_tracker"] = int(told["_growth_tracker"])
             self._scaler.load_state_dict(self._scaler.state_dict() | told)
+
+    def _own(self, name: str, array: Array) -> Array:
+        """Of tables and their moments, the rows that are with this process; the array's own memory."""
+        is_table = name.startswith(("user", "item")) and array.ndim == 2
+        return array[self._processes.rank :: self._processes.size] if is_table else array
 
     def _there(self, array: Array) -> Tensor:
         """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""
@@ -184,13 +214,24 @@ class TorchEngine(Engine):
         tensor: Tensor = column.to(self.device)
         return tensor
 
-    def _masks(self) -> torch.Generator | None:
-        """What draws the masks of this step: a key from the host's generator, which a checkpoint keeps."""
-        if not (self.architecture.dropout and self.architecture.n_layers):
-            return None
-        return self._generator.manual_seed(int(self._rng.integers(2**63)))
+    def _drop(self, n: int, part: slice) -> Drop | None:
+        """Inverted dropout (Srivastava et al., 2014): what is kept is divided by the chance to be kept.
 
-    def _update(self, touched: dict[str, Tensor], rows: dict[str, Tensor]) -> None:
+        The masks are drawn for the whole batch, so that they are the same in any number of processes, by a
+        key from the host's generator, which a checkpoint keeps.
+        """
+        dropout = self.architecture.dropout
+        if not (dropout and self.architecture.n_layers):
+            return None
+        self._generator.manual_seed(int(self._rng.integers(2**63)))
+
+        def drop(x: Tensor) -> Tensor:
+            drawn = torch.rand((n, x.shape[1]), generator=self._generator, device=self.device)
+            return x * (drawn[part] >= dropout) / (1 - dropout)
+
+        return drop
+
+    def _update(self, leaves: dict[str, Tensor], owned: dict[str, Tensor]) -> None:
         """Decay, a step of the optimiser, and rows and their state back into the tables."""
         if self.weight_decay:
             for name, value in self._values.items():
@@ -198,16 +239,16 @@ class TorchEngine(Engine):
                     value.mul_(1 - self.optimizer.learning_rate * self.weight_decay)
         state = self._state | {
             name: {
-                slot: array if slot == "step" else array[rows[side]]
+                slot: array if slot == "step" else array[owned[side]]
                 for slot, array in self._state[name].items()
             }
             for name, side in self._side_of.items()
         }
-        self._optimizer.step(self._values | touched, state, self._scaler)
+        self._optimizer.step(self._values | leaves, state, self._scaler)
         for name, side in self._side_of.items():
-            self._values[name][rows[side]] = touched[name]
+            self._values[name][owned[side]] = leaves[name]
             for slot in self.optimizer.slots:
-                self._state[name][slot][rows[side]] = state[name][slot]
+                self._state[name][slot][owned[side]] = state[name][slot]
 
 
 def find_device(name: str) -> torch.device:
@@ -224,7 +265,9 @@ def find_device(name: str) -> torch.device:
     there = [device for device in is_there if is_there[device]]
     if name != "auto" and name not in there:
         raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
-    return torch.device(there[0] if name == "auto" else name)
+    device = there[0] if name == "auto" else name
+    # Torchrun tells each process of a machine which of the GPUs is its own.
+    return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else 0)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": lambda x: functional.gelu(x, approximate="tanh"),
 }
 
+Drop = Callable[[Tensor], Tensor]
+
 
 class NeuralMFModule(nn.Module):
     """An architecture with its parameters; the names of its `state_dict` are those of the package.
@@ -53,8 +55,8 @@ class NeuralMFModule(nn.Module):
             module, _, last = name.rpartition(".")
             setattr(self.get_submodule(module), last, nn.Parameter(value))
 
-    def forward(self, users: Tensor, items: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Ratings of pairs, shape (n,), not clipped; in training, `generator` draws the masks of dropout."""
+    def forward(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
+        """Ratings of pairs, shape (n,), not clipped; `drop` is called on what dropout is for in training."""
         form, y = self.architecture, cast("Tensor", self.intercept)
         if form.biases:
             y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
@@ -63,20 +65,14 @@ class NeuralMFModule(nn.Module):
             if form.product:
                 y = y + (p * q).sum(dim=1)
             if form.n_layers:
-                y = y + self._mlp(torch.cat([p, q], dim=1), generator)
+                y = y + self._mlp(torch.cat([p, q], dim=1), drop)
         return y
 
-    def _mlp(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _mlp(self, x: Tensor, drop: Drop | None) -> Tensor:
         for n, layer in enumerate(self.mlp):
             if n:
                 x = ACTIVATIONS[self.architecture.activation](x)
-            if generator is not None:
-                x = _dropped(x, self.architecture.dropout, generator)
+            if drop is not None:
+                x = drop(x)
             x = layer(x)
         return x[:, 0]
-
-
-def _dropped(x: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    """Inverted dropout (Srivastava et al., 2014): what is kept is divided by the chance to be kept."""
-    kept = torch.rand(x.shape, generator=generator, device=x.device) >= dropout
-    return x * kept / (1 - dropout)

@@ -197,7 +197,13 @@ def main() -> None:
         shape = given.users, given.items, given.n_ratings
         settings = architecture, batch_size, *shape, given.regularization
         workers = {
-            "ours": Worker(new_engine_epoch, given.engine, *settings, OPENBLAS_NUM_THREADS=str(blas_threads)),
+            "ours": Worker(
+                new_engine_epoch,
+                given.engine,
+                *settings,
+                OPENBLAS_NUM_THREADS=str(blas_threads),
+                OMP_NUM_THREADS=str(given.threads),
+            ),
             "theirs": Worker(new_torch_epoch, given.peer, given.threads, *settings),
         }
         results = run_in_turns(workers, given.repeats)

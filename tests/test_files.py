@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from numpy_neural_mf.files import replacing, require_folder
+from numpy_neural_mf.files import is_first_process, replacing, require_folder
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
@@ -81,3 +81,21 @@ def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # mode bits say nothing to root
     with pytest.raises(PermissionError, match="without permission"):
         require_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, True),
+        ({"RANK": "3"}, True),
+        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "a"}, True),
+        ({"RANK": "1", "TORCHELASTIC_RUN_ID": "a"}, False),
+    ],
+    ids=["alone", "alone, with a rank of something else", "first of torchrun's", "second of torchrun's"],
+)
+def test_of_the_processes_of_torchrun_the_first_writes(monkeypatch, environment, expected):
+    for name in ("RANK", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == expected

@@ -29,7 +29,7 @@ def require_folder(path: str | os.PathLike[str]) -> None:
 
 def is_first_process() -> bool:
     """Whether this process is the one that writes: of those that torchrun started, the first."""
-    return os.environ.get("RANK", "0") == "0"
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf import NeuralMF, load_model, simulate_ratings
-from numpy_neural_mf.engines.torch_processes import OneProcess
+from numpy_neural_mf.engines.torch_processes import OneProcess, Processes
 
 # 855 to train on, so the last batch is of one rating: one of two processes has none.
 SETTINGS = {
@@ -44,6 +46,32 @@ def test_parts_of_a_batch_are_as_equal_as_can_be_and_together_the_batch(n, size)
         parts.append(batch[process.part(n)])
     np.testing.assert_array_equal(np.concatenate(parts), batch)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.fixture
+def alone_in_a_group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Processes(torch.device("cpu"))
+    dist.destroy_process_group()
+
+
+def test_rows_come_in_the_order_asked_for_and_gradients_of_a_row_go_back(alone_in_a_group):
+    exchange = alone_in_a_group.exchange(torch.tensor([1, 4, 6]))
+    assert exchange.owned.tolist() == [1, 4, 6]
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    fetched = exchange.fetch(rows)
+    np.testing.assert_array_equal(fetched.detach(), rows.detach())
+    (fetched * torch.tensor([[2.0], [3.0], [4.0]])).sum().backward()
+    assert rows.grad[:, 0].tolist() == [2, 3, 4]
+
+
+def test_processes_that_begin_with_other_parameters_are_refused(alone_in_a_group, monkeypatch):
+    parameters = [np.ones(3, np.float32)]
+    alone_in_a_group.require_same(parameters)
+    other = {dist.ReduceOp.MIN: 2.5, dist.ReduceOp.MAX: 3.5}  # as if another process had them
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: tensor.fill_(other[op]))
+    with pytest.raises(ValueError, match="give all of them the same ratings and random_state"):
+        alone_in_a_group.require_same(parameters)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")

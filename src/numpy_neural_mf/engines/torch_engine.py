@@ -170,6 +170,7 @@ class TorchEngine(Engine):
         if self._is_loaded:
             return
         self._is_loaded = True
+        self._processes.require_same(self.parameters.values())
         self.module = NeuralMFModule(
             self.architecture,
             {name: self._there(self._own(name, value)) for name, value in self.parameters.items()},

@@ -55,6 +55,9 @@ class OneProcess:
     def complete(self, table: Array) -> None:
         """Let a table, of which each process knows its own rows, be whole in all of them."""
 
+    def require_same(self, arrays: Iterable[Array]) -> None:
+        """Raise a ValueError in all processes if they have not the same arrays, judged by their sums."""
+
 
 class Processes(OneProcess):
     """Those that torchrun started: row i is with process i mod size, as row i // size of its shard."""
@@ -94,6 +97,14 @@ class Processes(OneProcess):
             tensors, torch.split(together, [tensor.numel() for tensor in tensors]), strict=True
         ):
             tensor.copy_(total.view_as(tensor))
+
+    def require_same(self, arrays: Iterable[Array]) -> None:
+        sums = torch.tensor([float(array.sum()) for array in arrays], device=self.device)
+        lowest, highest = sums.clone(), sums.clone()
+        dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        if not torch.equal(lowest, highest):
+            raise ValueError("processes differ: give all of them the same ratings and random_state")
 
     def complete(self, table: Array) -> None:
         for rank in range(self.size):

@@ -25,6 +25,7 @@ def numbers(epoch):
 @pytest.fixture(autouse=True)
 def small_window(monkeypatch):
     monkeypatch.setattr(batches, "WINDOW", 256)
+    monkeypatch.setattr(batches, "PIECE", 16)
 
 
 @given(n=st.integers(1, 2_000), batch_size=st.integers(1, 600), seed=st.integers(0, 9))

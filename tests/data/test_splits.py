@@ -9,7 +9,16 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from numpy_neural_mf.data import Ratings, k_fold, leave_last_out, random_split, time_split, user_split
+from numpy_neural_mf.data import (
+    Ratings,
+    columns,
+    k_fold,
+    leave_last_out,
+    random_split,
+    splits,
+    time_split,
+    user_split,
+)
 
 
 def numbered(n: int) -> Ratings:
@@ -27,6 +36,22 @@ def test_every_rating_is_tested_in_exactly_one_fold(n, folds, seed):
         assert list(train.timestamps) == sorted(train.timestamps)
         tested += list(test.timestamps)
     assert sorted(tested) == list(range(n))
+
+
+def test_a_random_split_of_very_many_is_drawn_in_blocks_and_as_random(monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK", 4)
+    monkeypatch.setattr(splits, "AT_ONCE", 8)
+    ratings, n_splits = numbered(10), 3_000
+    together = np.zeros((10, 10))
+    for seed in range(n_splits):
+        train, test = random_split(ratings, 0.3, seed)
+        assert sorted([*train.timestamps, *test.timestamps]) == list(range(10))
+        assert len(test) == 3
+        together[np.ix_(test.timestamps, test.timestamps)] += 1
+    share, pairs = np.diag(together) / n_splits, together[np.triu_indices(10, 1)] / n_splits
+    np.testing.assert_allclose(share, 3 / 10, atol=5 * np.sqrt(0.3 * 0.7 / n_splits))
+    by_chance = 3 / 10 * 2 / 9
+    np.testing.assert_allclose(pairs, by_chance, atol=5 * np.sqrt(by_chance * (1 - by_chance) / n_splits))
 
 
 def test_folds_are_those_of_the_published_recipe():

@@ -2,14 +2,18 @@
 
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.data import Ratings, readers, store
+from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
+from numpy_neural_mf.data import Ratings, batches, columns, readers, splits, store
+from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
+from numpy_neural_mf.models import seen
 
 HEADER = "userId,movieId,rating,timestamp\n"
 TEXT = HEADER + "1,10,4,5\n2,10,3,6\n2,11,3.5,7\n2,11,4.5,8\n"
@@ -54,9 +58,67 @@ def test_columns_are_mapped_read_only_and_aligned(source):
     read_ratings(source, cache=True)
     ratings = read_ratings(source, cache=True)
     for column in (ratings.users, ratings.items, ratings.values, ratings.timestamps):
-        assert isinstance(column.base, np.memmap)
+        assert is_mapped(column)
         assert not column.flags.writeable
-        assert column.flags.aligned
+        assert column.ctypes.data % 4096 == 0
+
+
+@pytest.fixture
+def mapped(tmp_path, monkeypatch):
+    """Ratings in a file, in an order that is nobody's, so long that nothing is done with all at once."""
+    monkeypatch.setattr(columns, "BLOCK", 2**10)
+    monkeypatch.setattr(splits, "AT_ONCE", 2**10)
+    monkeypatch.setattr(batches, "WINDOW", 2**10)
+    monkeypatch.setattr(batches, "PIECE", 2**5)
+    monkeypatch.setattr(seen, "AT_ONCE", 2**10)
+
+    def new(n):
+        path = tmp_path / "ratings.csv"
+        simulate_ratings(n_users=300, n_items=200, n_ratings=n).to_frame().write_csv(path)
+        read_ratings(path, cache=True)
+        return read_ratings(path, cache=True)
+
+    return new
+
+
+def test_what_is_made_of_mapped_ratings_is_mapped_and_the_same(mapped):
+    ratings = mapped(5_000)
+    train, test = random_split(ratings)
+    assert (len(train), len(test)) == (4_000, 1_000)
+    in_memory = Ratings.from_columns(*ratings.to_frame())
+    for part, expected in zip((train, test), random_split(in_memory), strict=True):
+        assert part.to_frame().equals(expected.to_frame())
+        few = part.take(part.users < 200).compact()
+        assert few.to_frame().equals(expected.take(expected.users < 200).to_frame())
+        for column in (part.users, part.values, few.users, few.items, few.take(np.array([3, 1])).values):
+            assert is_mapped(column)
+
+
+def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
+    ratings = mapped(5_000)
+    ours = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(ratings)
+    theirs = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(
+        Ratings.from_columns(*ratings.to_frame())
+    )
+    for name, value in ours.parameters_.items():
+        np.testing.assert_array_equal(value, theirs.parameters_[name])
+    assert is_mapped(ours.ratings_.values)
+
+
+def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped):
+    def peak(n):
+        ratings, model = (
+            mapped(n),
+            NeuralMF(epochs=1, embedding_dim=2, hidden_layer_sizes=(4,), batch_size=128),
+        )
+        tracemalloc.start()
+        model.fit(ratings)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak
+
+    peak(100)  # what is imported and compiled at the first use
+    assert peak(50_000) - peak(10_000) < 40_000  # bytes: not one for each rating more
 
 
 def test_timestamps_are_kept_whoever_wants_them(source, parsed):

@@ -17,8 +17,8 @@ Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 # Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of
 # these and gather them by it would take as long as to learn from them.
 WINDOW = 2**20
-# Ratings that enter a window together: as many as the processor fetches at once.
-PIECE = 16
+# Ratings that enter a window together: a page of each column, where these are mapped.
+PIECE = 2**10
 
 
 def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,11 +154,44 @@ def blocks(n: int) -> Iterator[slice]:
     return (slice(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK))
 
 
+def room_like(column: NDArray[Any], n: int, dtype: type) -> NDArray[Any]:
+    """Room for n values where a column is: in memory or, if it is mapped, in a temporary file without a name.
+
+    So what is made of mapped ratings is mapped, too, and memory does not grow with them. `TMPDIR` says where
+    such files are.
+    """
+    if not n or not is_mapped(column):
+        return np.empty(n, dtype)
+    with tempfile.TemporaryFile() as file:  # its space is free again when the array is
+        return np.asarray(np.memmap(file, dtype, "w+", shape=n))
+
+
+def is_mapped(column: Any) -> bool:
+    """Whether an array lies in a file."""
+    return isinstance(column, np.memmap) or (
+        isinstance(column, np.ndarray) and column.base is not None and is_mapped(column.base)
+    )
+
+
+def taken(column: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """``column[rows]``, of indices or a mask; where a column is mapped, block by block."""
+    if not is_mapped(column):
+        return np.asarray(column[rows])
+    of_mask = rows.dtype == bool
+    found = room_like(column, int(np.count_nonzero(rows)) if of_mask else len(rows), column.dtype.type)
+    n = 0
+    for block in blocks(len(rows)):
+        part = column[block][rows[block]] if of_mask else column[rows[block]]
+        found[n : n + len(part)] = part
+        n += len(part)
+    return found
+
+
 def renumbered(indices: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:
     """``new[indices]``: the same array where nothing changes, otherwise without another one as long."""
     if np.array_equal(new, np.arange(len(new))):
         return indices
-    numbers = np.empty(len(indices), np.int32)
+    numbers = room_like(indices, len(indices), np.int32)
     for block in blocks(len(indices)):
         numbers[block] = new[indices[block]]
     return numbers

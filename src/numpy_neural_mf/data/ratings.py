@@ -20,6 +20,7 @@ from .columns import (
     rating_values,
     renumbered,
     scale_of,
+    taken,
     timestamp_seconds,
 )
 from .ids import index_of
@@ -167,14 +168,14 @@ class Ratings:
         rows = np.asarray(rows)
         rows = rows.astype(np.intp) if rows.size == 0 else rows
         return Ratings(
-            self.users[rows],
-            self.items[rows],
-            self.values[rows],
+            taken(self.users, rows),
+            taken(self.items, rows),
+            taken(self.values, rows),
             self.user_ids,
             self.item_ids,
             self.scale,
-            None if self.timestamps is None else self.timestamps[rows],
-            None if self.noise_variance is None else self.noise_variance[rows],
+            None if self.timestamps is None else taken(self.timestamps, rows),
+            None if self.noise_variance is None else taken(self.noise_variance, rows),
         )
 
     def compact(self) -> Ratings:

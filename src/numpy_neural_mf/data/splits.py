@@ -11,7 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import blocks, room_like
 from .ratings import Ratings
+
+# Ratings up to which `random_split` draws one order of all.
+AT_ONCE = 2**22
 
 RandomState = int | np.random.Generator | None
 
@@ -41,10 +45,22 @@ def random_split(
     """
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
-    order = np.random.default_rng(random_state).permutation(np.arange(n, dtype=np.int32))
-    is_test = np.zeros(n, bool)
-    is_test[order[:n_test]] = True
-    return ratings.take(~is_test), ratings.take(is_test)
+    rng = np.random.default_rng(random_state)
+    is_test = room_like(ratings.values, n, np.bool_)
+    for block in _drawn_blocks(n):
+        size = block.stop - block.start
+        # How many of the test part lie in the block, when all orders are as likely.
+        n_here = n_test if size == n else int(rng.hypergeometric(size, n - block.stop, n_test))
+        is_test[block] = False
+        is_test[block.start + rng.permutation(size)[:n_here]] = True
+        n_test -= n_here
+    test = ratings.take(is_test)
+    return ratings.take(np.logical_not(is_test, out=is_test)), test
+
+
+def _drawn_blocks(n: int) -> Iterator[slice]:
+    """All rows at once, but where they are so many that their order would take as much memory as they."""
+    return iter([slice(0, n)]) if n <= AT_ONCE else blocks(n)
 
 
 def k_fold(

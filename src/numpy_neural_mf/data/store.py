@@ -19,8 +19,8 @@ from .ratings import Ratings
 VERSION = 1
 # In this order in the file, after the ids.
 COLUMNS = ("users", "items", "values", "timestamps")
-# Bytes from which mapped arrays begin at a multiple: a line of the processor's cache.
-ALIGNED = 64
+# Bytes of which arrays begin at a multiple: a page, so that a piece of a column lies in as few as can be.
+ALIGNED = 4096
 
 
 def store_path(source: Path, folder: Path | None = None) -> Path:
@@ -50,7 +50,7 @@ def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> None:
     """Write ratings whole or not at all, with what tells whether they are still those of their source.
 
-    The file is a line of JSON, then arrays as `numpy.save` writes them: the ids, the columns.
+    The file is a line of JSON, then for each array, ids and columns, the header of `numpy.save` and its data.
 
     Raises
     ------
@@ -70,7 +70,9 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
         file.write(json.dumps(told).encode() + b"\n")
         for array in arrays.values():
             file.write(b"\0" * (-file.tell() % ALIGNED))
-            np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+            file.write(b"\0" * (-file.tell() % ALIGNED))
+            array.tofile(file)
 
 
 def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
@@ -100,6 +102,7 @@ def _mapped(path: Path, file: BinaryIO) -> NDArray[Any]:
     if version != (1, 0):
         raise ValueError(f"expected an array in the format 1.0, found {version}")
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    file.seek(-file.tell() % ALIGNED, os.SEEK_CUR)
     if dtype.kind not in "ifU":
         raise ValueError(f"expected numbers or text, found {dtype}")
     array = np.memmap(path, dtype, "r", file.tell(), shape)

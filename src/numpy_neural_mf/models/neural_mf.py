@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
-from ..data.columns import renumbered
+from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
 from ..nn import OPTIMIZERS, Optimizer
@@ -264,8 +264,11 @@ class NeuralMF(NeuralMFSettings):
 
         def loss() -> float:
             fill_unknown(self.parameters_)
-            error = self._predict_clipped(users, items) - validation.values
-            return float(np.vdot(error, error)) / len(error)
+            squares = 0.0
+            for block in blocks(len(validation)):
+                error = self._predict_clipped(users[block], items[block]) - validation.values[block]
+                squares += float(np.vdot(error, error))
+            return squares / len(validation)
 
         return loss
 

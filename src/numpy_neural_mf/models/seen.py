@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.columns import blocks
+from ..data.columns import blocks, room_like
 
 IntArray = NDArray[np.int32]
 
@@ -41,7 +41,8 @@ class SeenRatings:
         for block in blocks(len(users)):
             counts += np.bincount(users[block][_known(users, items, block)], minlength=n_users)
         offsets = np.append(0, np.cumsum(counts))
-        by_user = cls(np.empty(offsets[-1], np.int32), np.empty(offsets[-1], np.float32), offsets)
+        n = int(offsets[-1])
+        by_user = cls(room_like(items, n, np.int32), room_like(ratings, n, np.float32), offsets)
         first = 0
         while offsets[first] < offsets[-1]:
             end = np.searchsorted(offsets, offsets[first] + AT_ONCE, side="right") - 1

@@ -26,7 +26,8 @@ def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
     users, items, values = columns
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
-        yield users[batch], items[batch], values[batch]
+        # No row is out of range: "clip" leaves out the check for it, which took half of the time.
+        yield users.take(batch, mode="clip"), items.take(batch, mode="clip"), values.take(batch, mode="clip")
 
 
 class Batches:

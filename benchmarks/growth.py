@@ -31,7 +31,7 @@ FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
 def drawn_ratings(n_ratings: int, n_users: int, n_items: int) -> Ratings:
     """Ratings in order of users; a pair may come twice, which costs the same."""
     rng = np.random.default_rng(0)
-    reach = np.cumsum((np.arange(n_items) + 100.0) ** -1.2)
+    reach = np.cumsum((np.arange(n_items) + 10.0) ** -0.8)
     items = np.empty(n_ratings, np.int32)
     for first in range(0, n_ratings, 2**20):
         block = items[first : first + 2**20]

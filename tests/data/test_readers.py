@@ -151,6 +151,10 @@ class TestNumbersInPieces:
         monkeypatch.setattr(delimited, "PIECE", 23)
         assert outcome() == whole
 
+    def test_a_column_in_two_roles_is_not_forced_into_the_type_of_one(self, read):
+        with pytest.raises(RatingsError, match=r"line 3: expected a user id, .* found 2\.5"):
+            read("who,what,how\n1,2,3\n2.5,2,3\n", user="who", item="what", rating="who")
+
     def test_timestamps_can_be_left_out_and_tell_which_rating_is_the_last_all_the_same(self, read):
         ratings = read(HEADER + "1,2,3,10\n1,2,4,5\n", timestamps=False)
         assert ratings.timestamps is None

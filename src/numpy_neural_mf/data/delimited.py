@@ -136,6 +136,8 @@ def _plain_numbers(text: Text, names: list[str], roles: dict[str, str]) -> dict[
     None where something is quoted, missing or no number. The file is parsed piece by piece, so that memory
     holds the arrays and little more.
     """
+    if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
+        return None
     for id_type in (np.int32, np.int64):
         types = {"user": id_type, "item": id_type, "rating": np.float32, "timestamp": np.int64}
         columns = {role: np.empty(0, types[role]) for role in roles}

@@ -244,7 +244,14 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
         "user" and "item": int32 or int64; "rating": float32; "timestamp", if known: int64.
     scale : (float, float), optional
         Lowest and highest rating possible.
+
+    Raises
+    ------
+    ValueError
+        The scale is impossible.
     """
+    if scale is not None:
+        _check_scale(scale)
     values = columns["rating"]
     lowest, highest = (-np.inf, np.inf) if scale is None else scale
     if not (np.float32(lowest) <= values.min() and values.max() <= np.float32(highest)):

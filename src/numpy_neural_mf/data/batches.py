@@ -71,7 +71,7 @@ class Batches:
             yield np.arange(n)
             return
         pieces = self._rng.permutation(np.arange(-(-n // PIECE), dtype=np.int32))
-        n_at_once = WINDOW // PIECE
+        n_at_once = max(1, WINDOW // PIECE)
         for first in range(0, len(pieces), n_at_once):
             starts = PIECE * pieces[first : first + n_at_once, None].astype(np.int64)
             rows = (starts + np.arange(PIECE)).ravel()

@@ -43,6 +43,12 @@ def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
 
 def test_an_error_in_the_other_thread_is_told(monkeypatch):
     monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: False)
+
+    def broken(columns, rows, size):
+        yield columns
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(torch_batches, "cut", broken)
     columns = RATINGS.users, RATINGS.items, RATINGS.values
-    with pytest.raises(IndexError):
-        list(DeviceBatches(CPU).cut(columns, np.array([0, 10**6]), 8))
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(DeviceBatches(CPU).cut(columns, np.arange(2), 8))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..files import replacing
 
@@ -33,7 +33,7 @@ def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Te
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     metadata = {"numpy-neural-mf": VERSION, "description": text, "sha256": digest(text, arrays)}
     with replacing(path) as temporary:
-        save_file(arrays, temporary, metadata)
+        temporary.write_bytes(save(arrays, metadata))
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:

@@ -59,11 +59,11 @@ def draw(axes_of: dict[str, list[tuple[int, float, float]]], path: Path) -> None
     for axes, (name, points) in zip(figure.subplots(1, 3), axes_of.items(), strict=True):
         at, nanoseconds, gigabytes = zip(*points, strict=True)
         axes.plot(at, nanoseconds, "o-", color="tab:blue")
-        axes.set(xscale="log", xlabel=name, ylim=(0, None))
+        axes.set(xscale="log", xlabel=name, ylim=(0, 1.1 * max(nanoseconds)))
         axes.set_ylabel("ns a rating", color="tab:blue")
         memory = axes.twinx()
         memory.plot(at, gigabytes, "s--", color="tab:orange")
-        memory.set_ylim(0, None)
+        memory.set_ylim(0, 1.1 * max(gigabytes))
         memory.set_ylabel("peak GB", color="tab:orange")
     figure.suptitle("Cost of training, one epoch")
     figure.savefig(path, dpi=120)

@@ -18,6 +18,7 @@ from numpy_neural_mf.evaluation import (
     warm_rows,
 )
 from numpy_neural_mf.evaluation.held_out import seen_rows
+from numpy_neural_mf.models import LinearRegression
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
@@ -182,3 +183,14 @@ def test_nothing_to_judge_on_is_refused():
         evaluate(ItemMeans(train), train, test.take([]))
     with pytest.raises(ValueError, match="no rating of 6 or more"):
         evaluate(ItemMeans(train), train, test, relevant=6)
+
+
+def test_ratings_that_the_model_has_learned_since_are_refused():
+    ratings = simulate_ratings(n_users=40, n_items=30, n_ratings=600, random_state=0)
+    train, test = random_split(ratings)
+    model = LinearRegression().fit(train)
+    evaluate(model, train, test)
+    model.partial_fit(test)
+    for judge in (evaluate, evaluate_ratings, evaluate_ranking):
+        with pytest.raises(ValueError, match=f"the model has learned from {len(test)} of its {len(test)}"):
+            judge(model, train, test)

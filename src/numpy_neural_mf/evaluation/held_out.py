@@ -188,7 +188,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the test part is empty, has nothing relevant, or has a rating of a pair that training has too.
+        If the test part is empty, has nothing relevant, or has a rating of a pair that training has too, or
+        that the model has learned since.
     """
     ranking = evaluate_ranking(model, train, test, k, relevant) if isinstance(model, Ranker) else None
     return Evaluation(evaluate_ratings(model, train, test), ranking)
@@ -196,7 +197,7 @@ def evaluate(
 
 def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
-    require_held_out(train, test)
+    _require_unknown_to(model, train, test)
     prediction = np.asarray(model.predict(test.raw_users, test.raw_items))
 
     def errors_where(chosen: NDArray[np.bool_]) -> Errors:
@@ -231,7 +232,7 @@ def evaluate_ranking(
     that the user never saw and would have liked: the numbers compare models, they are no shares of good
     advice. A relevant item that training does not know cannot be recommended and is missed.
     """
-    require_held_out(train, test)
+    _require_unknown_to(model, train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
     liked = test.take(test.values >= np.float32(threshold))
     if not len(liked):
@@ -293,3 +294,11 @@ def require_held_out(train: Ratings, test: Ratings) -> None:
     n_seen = int(seen_rows(train, test).sum())
     if n_seen:
         raise ValueError(f"test: {n_seen} of its {len(test)} ratings are of a user and an item in train too")
+
+
+def _require_unknown_to(model: object, train: Ratings, test: Ratings) -> None:
+    """The same, also of what the model remembers to have learned since, as by `partial_fit`."""
+    require_held_out(train, test)
+    learned = getattr(model, "ratings_", None)
+    if learned is not None and (n_seen := int(seen_rows(learned, test).sum())):
+        raise ValueError(f"test: the model has learned from {n_seen} of its {len(test)} ratings")

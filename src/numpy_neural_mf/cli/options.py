@@ -8,11 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from ..architecture import ARCHITECTURES, Architecture
+
 
 def one_of(names: Iterable[str], help: str) -> Any:
     """An option that is one of some names, which are told and completed."""
     known = list(names)
     return typer.Option(metavar="NAME", help=f"{help}: {', '.join(known)}.", autocompletion=lambda: known)
+
+
+def architecture_named(name: str) -> Architecture:
+    """One of `ARCHITECTURES`; a ValueError that tells all of them otherwise."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
+    return ARCHITECTURES[name]
 
 
 RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, `ratings.dat`, `u.data` or Parquet.")]

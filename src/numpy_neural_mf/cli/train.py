@@ -17,7 +17,7 @@ from ..files import is_first_process
 from ..models import NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, one_of
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, architecture_named, one_of
 from .output import fail, print_json, read, stderr
 from .settings import Settings
 
@@ -88,12 +88,11 @@ def train(
     - `numpy-neural-mf train ratings.csv --architecture A_small --epochs 10`
     - `numpy-neural-mf train ratings.csv --settings settings.toml`
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
+    base = architecture_named(architecture)
     given = context.params  # options have the names of the keywords
     chosen = {name: given[name] for name in DEFAULTS} | {"patience": patience or None}
     form = {name: given[name] for name in FORM if given[name] is not None}
-    new_model = NeuralMF(ARCHITECTURES[architecture], **chosen, **form)
+    new_model = NeuralMF(base, **chosen, **form)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = read(ratings, cache, scale=scale, **columns)
     console = stderr() if as_json else Console()

@@ -17,7 +17,7 @@ from ..display import ProgressBar, rich_table
 from ..files import require_folder
 from ..tuning import TuningProgress
 from ..tuning import tune as search
-from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, one_of
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, architecture_named, one_of
 from .output import fail, print_json, read, remark, stderr
 from .settings import Settings
 from .train import DEFAULTS
@@ -56,8 +56,7 @@ def tune(
 
     - `numpy-neural-mf tune train.csv settings.toml --trials 50 --timeout 600 --study study.journal`
     """
-    if architecture is not None and architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {architecture!r}")
+    form = None if architecture is None else architecture_named(architecture)
     require_folder(output.parent)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = read(ratings, cache, scale=scale, **columns)
@@ -67,7 +66,7 @@ def tune(
         with ProgressBar(trials, console) as bar:
             tuning = search(
                 known,
-                architecture=None if architecture is None else ARCHITECTURES[architecture],
+                architecture=form,
                 n_trials=trials,
                 timeout=timeout,
                 study=study,

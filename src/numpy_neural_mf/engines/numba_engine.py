@@ -6,6 +6,7 @@ import logging
 import math
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -249,8 +250,6 @@ class NumbaEngine(Engine):
 
 def _compiles_anew(kernels: object) -> bool:
     """Whether no run before has left compiled code where Numba keeps it."""
-    from pathlib import Path
-
     cache = getattr(getattr(kernels, "gradients", None), "_cache", None)
     folder = getattr(cache, "cache_path", None)
     return folder is not None and not any(Path(folder).glob("numba_kernels.gradients-*.nbi"))

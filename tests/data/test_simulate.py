@@ -1,40 +1,21 @@
 """Simulated ratings are what they claim: distinct, long-tailed, and as noisy as they say."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LinearRegression
 
 from numpy_neural_mf.data import random_split, simulate_ratings
-from numpy_neural_mf.data.simulate import conditional_moments, latent_world, unstructured_world
+from numpy_neural_mf.data.simulate import DAY, START
+from numpy_neural_mf.data.world import N_DAYS, described, latent_world, unstructured_world
 
 
 @pytest.fixture(scope="module")
 def default():
     return simulate_ratings()
-
-
-def test_conditional_moments_are_those_of_rounded_clipped_normals():
-    rng = np.random.default_rng(0)
-    for score, sigma in [(3.5, 0.95), (1.0, 0.5), (5.4, 1.3), (2.2, 0.05), (-4.0, 1.0)]:
-        sample = np.clip(np.rint(score + sigma * rng.standard_normal(400_000)), 1, 5)
-        mean, variance = conditional_moments(np.array([score]), sigma)
-        # 4.5 standard errors for the mean, and at least as many for the variance.
-        assert sample.mean() == pytest.approx(mean[0], abs=4.5 * np.sqrt(variance[0] / 400_000) + 1e-4)
-        assert sample.var() == pytest.approx(variance[0], rel=0.02, abs=1e-4)
-
-
-def test_the_true_conditional_mean_reaches_the_noise_floor_and_nothing_less():
-    rng = np.random.default_rng(1)
-    world = latent_world(400, 300, rng)
-    users, items = rng.integers(400, size=300_000), rng.integers(300, size=300_000)
-    mean, variance = world.moments(users, items)
-    squared_errors = (world.rate(users, items, rng) - mean) ** 2
-    standard_error = squared_errors.std() / np.sqrt(len(users))
-    assert abs(squared_errors.mean() - variance.mean()) < 4 * standard_error
-    # The test would notice a floor that is 2 % off.
-    assert 8 * standard_error < 0.04 * variance.mean()
 
 
 def test_without_structure_the_standard_deviation_is_0_953():
@@ -55,17 +36,6 @@ def test_without_structure_no_user_and_no_item_differs_from_the_mean():
         assert z.std() == pytest.approx(1.0, abs=0.2)
 
 
-def test_a_model_linear_in_users_and_items_stays_away_from_the_floor():
-    rng = np.random.default_rng(0)
-    world = latent_world(60, 60, rng)
-    users, items = (grid.ravel() for grid in np.meshgrid(np.arange(60), np.arange(60)))
-    mean, variance = world.moments(users, items)
-    X = np.hstack([np.eye(60)[users], np.eye(60)[items]])
-    # Fitted to the expected ratings themselves, so what is left is bias that no amount of data removes.
-    missed = mean - LinearRegression().fit(X, mean).predict(X)
-    assert np.sqrt((missed**2).mean() + variance.mean()) > 1.1 * np.sqrt(variance.mean())
-
-
 def test_default_size(default):
     assert len(default) == 200_000
     assert default.n_users <= 5000
@@ -84,17 +54,26 @@ def test_items_are_long_tailed_and_users_unequal(default):
     assert by_user.std() > 0.5 * by_user.mean()
 
 
-@settings(max_examples=40, deadline=None)
+NOTHING = {}
+PLANTED = [
+    {"drift": 0.4},
+    {"side_information": 0.9},
+    {"sequence": 0.4},
+    {"drift": 0.4, "side_information": 0.9, "sequence": 0.4},
+]
+
+
+@settings(max_examples=60, deadline=None)
 @given(
     n_users=st.integers(1, 25),
     n_items=st.integers(1, 25),
     share=st.floats(0, 1),
     seed=st.integers(0, 2**32 - 1),
-    structure=st.sampled_from(["latent", "none"]),
+    kind=st.sampled_from([{"structure": "none"}, NOTHING, *PLANTED]),
 )
-def test_pairs_are_distinct_at_every_density(n_users, n_items, share, seed, structure):
+def test_pairs_are_distinct_at_every_density(n_users, n_items, share, seed, kind):
     n = max(1, round(share * n_users * n_items))
-    ratings = simulate_ratings(n_users, n_items, n, structure=structure, random_state=seed)
+    ratings = simulate_ratings(n_users, n_items, n, **kind, random_state=seed)
     assert len(ratings) == n == len(set(zip(ratings.users, ratings.items, strict=True)))
 
 
@@ -105,6 +84,116 @@ def test_the_same_seed_gives_the_same_ratings():
     assert not np.array_equal(one.users, other.users)
     from_generator = simulate_ratings(50, 40, 500, random_state=np.random.default_rng(7))
     np.testing.assert_array_equal(one.values, from_generator.values)
+
+
+def test_what_is_off_leaves_no_trace():
+    """The digest is of what the same call gave before there was anything to plant."""
+    off = simulate_ratings(60, 40, 1_200, drift=0.0, side_information=0.0, sequence=0.0, random_state=1)
+    columns = b"".join(column.tobytes() for column in (off.users, off.items, off.values))
+    assert (
+        hashlib.sha256(columns).hexdigest()
+        == "9f9665f23d46e1059ec3ae2fc352560d0f391c6fbd38aa267f4d3dfaedb63252"
+    )
+    assert off.timestamps is None
+
+
+def with_what_came_before(ratings):
+    """Day of each row and the item that its user rated before, -1 for none; from what is public."""
+    order = np.lexsort((np.arange(len(ratings)), ratings.timestamps, ratings.users))
+    users, items = ratings.users[order], ratings.raw_items[order].astype(np.int32) - 1
+    previous = np.empty(len(ratings), np.int32)
+    previous[order] = np.where(np.diff(users, prepend=-1) == 0, np.roll(items, 1), -1)
+    return (ratings.timestamps - START) // DAY, previous
+
+
+@pytest.mark.parametrize("strengths", PLANTED, ids=str)
+def test_the_floor_is_the_error_of_who_knows_the_day_the_item_before_and_the_world(strengths):
+    rng = np.random.default_rng(3)
+    world = latent_world(400, 300, rng)
+    if share := strengths.get("side_information"):
+        world, _ = described(world, share, rng)
+    world = replace(world, drift=strengths.get("drift", 0.0), sequence=strengths.get("sequence", 0.0))
+    ratings = simulate_ratings(400, 300, 40_000, **strengths, random_state=3)
+    timed = ratings.timestamps is not None
+    days, previous = with_what_came_before(ratings) if timed else (None, None)
+    users, items = (ids.astype(np.int32) - 1 for ids in (ratings.raw_users, ratings.raw_items))
+    mean, variance = world.moments(users, items, days, previous)
+    np.testing.assert_allclose(ratings.noise_variance, variance, rtol=1e-6)
+    squared_errors = (ratings.values - mean) ** 2
+    standard_error = squared_errors.std() / np.sqrt(len(users))
+    assert abs(squared_errors.mean() - ratings.noise_floor**2) < 4 * standard_error
+    # What is planted is seen: who knows all but one of them is farther off than chance explains.
+    for name in {"drift", "sequence"} & strengths.keys():
+        blind, _ = replace(world, **{name: 0.0}).moments(users, items, days, previous)
+        assert ((ratings.values - blind) ** 2).mean() > ratings.noise_floor**2 + 8 * standard_error
+
+
+def residuals(ratings):
+    """Ratings less the means of their users and of their items."""
+    found = ratings.values - ratings.mean
+    for codes in (ratings.users, ratings.items, ratings.users):
+        found = found - (np.bincount(codes, found) / np.bincount(codes))[codes]
+    return found
+
+
+def excess_spread(residual, cells):
+    """Variance of z-scores of the cells' means: about 1 where residuals have nothing to do with the cells."""
+    _, cells, counts = np.unique(cells, return_inverse=True, return_counts=True)
+    z = np.bincount(cells, residual) / np.sqrt(counts) / residual.std()
+    return (z[counts >= 10] ** 2).mean()
+
+
+def quarter(ratings):
+    return (ratings.timestamps - START) // DAY * 4 // N_DAYS
+
+
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_with_drift_users_and_items_are_not_all_year_the_same(side):
+    moving = simulate_ratings(300, 200, 30_000, drift=0.4, random_state=2)
+    still = simulate_ratings(300, 200, 30_000, sequence=0.2, random_state=2)
+    for ratings, drifts in ((moving, True), (still, False)):
+        cells = getattr(ratings, side) * 4 + quarter(ratings)
+        assert (excess_spread(residuals(ratings), cells) > 1.5) == drifts
+
+
+def test_times_spread_over_a_year_in_the_order_of_the_rows():
+    ratings = simulate_ratings(300, 200, 30_000, drift=0.1)
+    assert (np.diff(ratings.timestamps) >= 0).all()
+    days = (ratings.timestamps - START) // DAY
+    assert days.min() == 0
+    assert days.max() == N_DAYS - 1
+    # Nobody's ratings are all of one time of the year.
+    assert excess_spread(days - days.mean(), ratings.users) == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_in_a_sequence_the_item_before_tells_the_next_one_and_its_rating(dense):
+    n = 30_000 if dense else 12_000
+    sequential = simulate_ratings(300, 200, n, sequence=0.4, random_state=4)
+    independent = simulate_ratings(300, 200, n, drift=0.1, random_state=4)
+    for ratings, planted in ((sequential, True), (independent, False)):
+        q = latent_world(300, 200, np.random.default_rng(4)).item_factors
+        _, previous = with_what_came_before(ratings)
+        later = previous >= 0
+        item, before = q[ratings.raw_items[later] - 1], q[previous[later]]
+        likeness = (item * before).sum(axis=1)
+        slope = np.polyfit(likeness, residuals(ratings)[later], 1)[0]
+        turn = before[:, 0] * item[:, 1] - before[:, 1] * item[:, 0]  # sine of the angle from one to the next
+        assert (slope < -0.2) == planted
+        assert (turn.mean() > 0.2) == planted
+        assert planted or abs(slope) < 0.06
+        assert planted or abs(turn.mean()) < 0.03
+
+
+def test_the_last_items_of_a_sequence_are_chosen_as_the_others():
+    ratings = simulate_ratings(400, 300, 12_000, sequence=0.4, random_state=6)
+    q = latent_world(400, 300, np.random.default_rng(6)).item_factors
+    _, previous = with_what_came_before(ratings)
+    is_last = np.zeros(len(ratings), bool)
+    is_last[np.unique(ratings.users[::-1], return_index=True)[1]] = True
+    is_last = is_last[::-1] & (previous >= 0)
+    item, before = q[ratings.raw_items[is_last] - 1], q[previous[is_last]]
+    assert (before[:, 0] * item[:, 1] - before[:, 1] * item[:, 0]).mean() > 0.2
 
 
 def test_parts_know_their_own_floor():
@@ -121,6 +210,10 @@ def test_parts_know_their_own_floor():
         ({"n_items": -1}, "n_items=-1"),
         ({"n_ratings": 0}, "n_ratings=0"),
         ({"structure": "deep"}, "expected 'latent' or 'none', found 'deep'"),
+        ({"drift": -0.1}, "drift: expected a strength from 0 to 5, found -0.1"),
+        ({"side_information": 1.5}, "side_information: expected a strength from 0 to 1, found 1.5"),
+        ({"sequence": float("nan")}, "sequence: expected a strength from 0 to 5, found nan"),
+        ({"drift": 0.2, "structure": "none"}, "drift: structure='none' has nothing planted, found 0.2"),
     ],
 )
 def test_impossible_requests_are_refused(arguments, message):

@@ -2,120 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr
 
 from .ratings import Ratings
 from .splits import RandomState
+from .world import N_DAYS, World, described, latent_world, unstructured_world
 
-LEVELS = np.arange(1.0, 6.0)
-ROUNDING_EDGES = np.array([-np.inf, 1.5, 2.5, 3.5, 4.5, np.inf])
-MEAN = 3.5
-BUMP_WIDTH = 0.8
-# Standard deviation of the ratings without structure, after rounding and clipping.
-UNSTRUCTURED_SD = 0.953
-
-
-def conditional_moments(
-    scores: NDArray[np.float64], sigma: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly.
-
-    P(rating = k) is the probability that the normal falls between the edges k ± 1/2, open at 1 and 5: a
-    difference of normal distribution functions. The mean is the best possible prediction in squared error,
-    and the mean of the variances its mean squared error.
-
-    Parameters
-    ----------
-    scores : float64 array of any shape
-    sigma : float, above 0
-
-    Returns
-    -------
-    mean, variance : float64 arrays of the shape of `scores`
-    """
-    below = ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
-    probabilities = np.diff(below, axis=-1)  # (..., 5)
-    mean = probabilities @ LEVELS
-    variance = (probabilities * (LEVELS - mean[..., None]) ** 2).sum(axis=-1)
-    return mean, variance
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything that decides how a user rates an item, but for chance.
-
-    score(u, i) = MEAN + user_bias[u] + item_bias[i] + linear · p_u·q_i + bump · exp(−|p_u − q_i|² / 2w²)
-    and rating = clip(round(score + sigma · z), 1, 5) with z standard normal.
-
-    Attributes
-    ----------
-    user_bias, item_bias : float64 arrays of shape (n_users,), (n_items,)
-    user_factors, item_factors : float64 arrays of shape (n_users, 2), (n_items, 2)
-        p and q: tastes of users and characters of items, points on the unit circle.
-    linear, bump : float
-        Weights of the inner product and of the term that no inner product of p and q expresses.
-    sigma : float
-        Standard deviation of the noise before rounding.
-    """
-
-    user_bias: NDArray[np.float64]
-    item_bias: NDArray[np.float64]
-    user_factors: NDArray[np.float64]
-    item_factors: NDArray[np.float64]
-    linear: float
-    bump: float
-    sigma: float
-
-    def scores(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Expected ratings before rounding and clipping, shape (n,)."""
-        p, q = self.user_factors[users], self.item_factors[items]
-        nearness = np.exp(-((p - q) ** 2).sum(axis=1) / (2 * BUMP_WIDTH**2))
-        biases = self.user_bias[users] + self.item_bias[items]
-        return np.asarray(MEAN + biases + self.linear * (p * q).sum(axis=1) + self.bump * nearness)
-
-    def moments(
-        self, users: NDArray[np.int32], items: NDArray[np.int32]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and variance of the rating of each pair, shape (n,); the mean is the best prediction."""
-        return conditional_moments(self.scores(users, items), self.sigma)
-
-    def rate(
-        self, users: NDArray[np.int32], items: NDArray[np.int32], rng: np.random.Generator
-    ) -> NDArray[np.float32]:
-        """Ratings drawn for each pair, whole numbers from 1 to 5, shape (n,)."""
-        noisy = self.scores(users, items) + self.sigma * rng.standard_normal(len(users))
-        return np.clip(np.rint(noisy), 1, 5).astype(np.float32)
-
-
-def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
-    """A world that can be learned: two tastes meet four characters.
-
-    Users lie near one of two opposite points of the unit circle, items near one of four. Forty ratings
-    tell two tastes apart, whereas they cannot pin down free parameters for each user (k of them cost a
-    relative k/40 in squared error): so a good model can come within 3 % of the noise floor. For the same
-    reason biases follow mostly from the position.
-    """
-    p, q = _near_points(n_users, 2, rng), _near_points(n_items, 4, rng)
-    user_bias = 0.3 * p[:, 0] + 0.05 * rng.standard_normal(n_users)
-    item_bias = 0.3 * q[:, 0] + 0.08 * rng.standard_normal(n_items)
-    # The bump is 0.37 on average; without that, scores centre on MEAN.
-    return World(user_bias, item_bias - 0.37, p, q, linear=0.25, bump=1.0, sigma=0.8)
-
-
-def unstructured_world(n_users: int, n_items: int) -> World:
-    """A world with nothing to learn but the mean: ratings are independent, with standard deviation 0.953."""
-
-    def excess(sigma: float) -> float:
-        return float(np.sqrt(conditional_moments(np.array(MEAN), sigma)[1]) - UNSTRUCTURED_SD)
-
-    sigma = float(brentq(excess, 0.1, 3.0, xtol=1e-14))
-    no_factors = np.zeros((n_users, 2)), np.zeros((n_items, 2))
-    return World(np.zeros(n_users), np.zeros(n_items), *no_factors, linear=0.0, bump=0.0, sigma=sigma)
+DAY = 86_400
+START = 1_704_067_200  # 2024-01-01, seconds since 1970
+# How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
+PULL = 3.0
 
 
 def simulate_ratings(
@@ -124,11 +23,15 @@ def simulate_ratings(
     n_ratings: int = 200_000,
     *,
     structure: str = "latent",
+    drift: float = 0.0,
+    side_information: float = 0.0,
+    sequence: float = 0.0,
     random_state: RandomState = 0,
 ) -> Ratings:
     """Ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
 
-    Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity.
+    Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity. With drift or
+    a sequence the ratings have timestamps, spread over a year, and are in the order of time.
 
     Parameters
     ----------
@@ -139,19 +42,61 @@ def simulate_ratings(
     structure : {"latent", "none"}, default "latent"
         "latent": biases, an inner product and a non-linear term (see `World`, `latent_world`), which a model
         linear in users and items cannot follow. "none": independent ratings, nothing to learn but the mean.
+    drift : float, default 0
+        How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
+    side_information : float, default 0
+        How well an item's genres tell its character and its decade its bias, from 0 to 1 (see `described`).
+    sequence : float, default 0
+        How far, in steps of the rating, an item is rated lower when the user's previous item had the same
+        character, and higher after one of the opposite; at least 0. The next item, too, depends on the
+        previous one: its character is likely a quarter turn on. What the previous item was, a model can only
+        know where that rating is not held out: `leave_last_out` guarantees it, a random split does not.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same ratings.
 
     Returns
     -------
     Ratings
-        With `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen ratings.
+        With `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen ratings, even
+        one that knows the day, the descriptions and the previous item.
 
     Raises
     ------
     ValueError
-        If a size is impossible or the structure unknown.
+        If a size or a strength is impossible, the structure unknown, or something is planted where there is
+        none.
     """
+    _check(n_users, n_items, n_ratings, structure, drift, side_information, sequence)
+    rng = np.random.default_rng(random_state)
+    latent = structure == "latent"
+    world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
+    world = replace(world, drift=drift, sequence=sequence)
+    if side_information:
+        world, _ = described(world, side_information, rng)
+    users, items, times, previous = _log(world, n_ratings, rng)
+    days = None if times is None else (times - START) // DAY
+    ratings = Ratings(
+        users,
+        items,
+        world.rate(users, items, rng, days, previous),
+        np.arange(1, n_users + 1),
+        np.arange(1, n_items + 1),
+        (1.0, 5.0),
+        times,
+        noise_variance=world.moments(users, items, days, previous)[1].astype(np.float32),
+    )
+    return ratings.compact()
+
+
+def _check(
+    n_users: int,
+    n_items: int,
+    n_ratings: int,
+    structure: str,
+    drift: float,
+    side_information: float,
+    sequence: float,
+) -> None:
     if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
         raise ValueError(
             "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, "
@@ -159,25 +104,86 @@ def simulate_ratings(
         )
     if structure not in ("latent", "none"):
         raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
-    rng = np.random.default_rng(random_state)
-    latent = structure == "latent"
-    world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
-    users, items = _distinct_pairs(n_users, n_items, n_ratings, rng)
-    return Ratings(
-        users,
-        items,
-        world.rate(users, items, rng),
-        np.arange(1, n_users + 1),
-        np.arange(1, n_items + 1),
-        (1.0, 5.0),
-        noise_variance=world.moments(users, items)[1].astype(np.float32),
-    ).compact()
+    for name, strength, highest in (
+        ("drift", drift, 5.0),
+        ("side_information", side_information, 1.0),
+        ("sequence", sequence, 5.0),
+    ):
+        if not 0 <= strength <= highest:
+            raise ValueError(f"{name}: expected a strength from 0 to {highest:g}, found {strength}")
+        if strength and structure == "none":
+            raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
 
 
-def _near_points(n: int, n_points: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Places on the unit circle, shape (n, 2), each near one of `n_points` evenly spaced."""
-    angle = 2 * np.pi / n_points * rng.integers(n_points, size=n) + 0.05 * rng.standard_normal(n)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+def _log(
+    world: World, n_ratings: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None, NDArray[np.int32] | None]:
+    """Who rates what, when, and after which other item (-1: the first); in order of time, where there is any.
+
+    Returns
+    -------
+    users, items : int32 arrays of shape (n_ratings,)
+    times : int64 array of shape (n_ratings,), or None
+        Seconds since 1970, in the year from START on.
+    previous : int32 array of shape (n_ratings,), or None
+    """
+    n_users, n_items = len(world.user_bias), len(world.item_bias)
+    if not (world.drift or world.sequence):
+        return *_distinct_pairs(n_users, n_items, n_ratings, rng), None, None
+    if world.sequence:
+        # Twice as many as wanted, so that the last of a user's items are chosen as well, and no leftovers.
+        users, items = _distinct_pairs(n_users, n_items, min(2 * n_ratings, n_users * n_items), rng)
+        users, items = _sequences(users, items, world, rng)
+        place = _place(users)
+        early = np.argsort(place / np.bincount(users)[users], kind="stable")[:n_ratings]
+        early.sort()
+        users, items = users[early], items[early]
+    else:
+        users, items = _distinct_pairs(n_users, n_items, n_ratings, rng)
+        order = np.argsort(users, kind="stable")
+        users, items = users[order], items[order]
+    previous = np.where(_place(users) > 0, np.roll(items, 1), np.int32(-1))
+    times = START + rng.integers(N_DAYS * DAY, size=n_ratings)
+    times = times[np.lexsort((times, users))]  # each user's ascending; equal ones keep their order below
+    order = np.argsort(times, kind="stable")
+    return users[order], items[order], times[order], previous[order]
+
+
+def _place(users: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Of each of the sorted users: the how manieth of its user it is, from 0."""
+    counts = np.bincount(users)
+    return np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+
+
+def _sequences(
+    users: NDArray[np.int32], items: NDArray[np.int32], world: World, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The pairs by user, each user's items in an order in which the next one depends on the one before.
+
+    Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
+    quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
+    """
+    order = np.argsort(users, kind="stable")
+    users, items = users[order], items[order]
+    q = world.item_factors
+    counts = np.bincount(users)
+    left = np.arange(len(users))
+    wish = np.zeros((len(counts), 2))  # Rq_j of each user, at first none
+    placed: list[NDArray[np.intp]] = []
+    while len(left):
+        who = users[left]
+        pull = PULL * world.sequence * (q[items[left]] * wish[who]).sum(axis=1)
+        appeal = pull + rng.gumbel(size=len(left))
+        starts = np.flatnonzero(np.diff(who, prepend=-1))
+        best = np.maximum.reduceat(appeal, starts)
+        taken = appeal == np.repeat(best, np.diff(starts, append=len(left)))
+        chosen = left[taken]
+        wish[users[chosen]] = np.stack([-q[items[chosen], 1], q[items[chosen], 0]], axis=1)
+        placed.append(chosen)
+        left = left[~taken]
+    drawn = np.concatenate(placed)
+    by_user = drawn[np.argsort(users[drawn], kind="stable")]
+    return users[by_user], items[by_user]
 
 
 def _distinct_pairs(

@@ -4,11 +4,13 @@ from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .comparison import Comparison
 from .cross_validation import cross_validate
 from .data import (
+    Features,
     Ratings,
     RatingsError,
     k_fold,
     leave_last_out,
     random_split,
+    read_features,
     read_ratings,
     simulate_ratings,
     time_split,
@@ -26,6 +28,7 @@ __all__ = [
     "C_WIDE",
     "Architecture",
     "Comparison",
+    "Features",
     "GlobalMean",
     "LinearRegression",
     "ModelFileError",
@@ -41,6 +44,7 @@ __all__ = [
     "leave_last_out",
     "load_model",
     "random_split",
+    "read_features",
     "read_ratings",
     "run_experiments",
     "simulate_ratings",

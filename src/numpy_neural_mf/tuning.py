@@ -217,9 +217,8 @@ def tune(
     fixed = {"epochs": epochs} | _form(architecture)
     rng = np.random.default_rng(random_state)
     splits = [random_split(ratings, VALIDATION_SIZE, rng) for _ in range(n_splits)]
-    columns = (ratings.users, ratings.items, ratings.values, ratings.user_ids, ratings.item_ids)
     made_of = f"{space} {vars(model)} {n_splits} {random_state}"
-    search = open_study(study, fingerprint(made_of, columns), n_warmup_steps=epochs // 6)
+    search = open_study(study, fingerprint(made_of, ratings.arrays), n_warmup_steps=epochs // 6)
     finished = finished_trials(search)
     n_resumed, is_interrupted = len(finished), False
 

@@ -1,6 +1,7 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
 from .columns import RatingsError
+from .features import Features, read_features
 from .movielens import MOVIELENS, MovieLensSet, download_movielens
 from .ratings import Ratings
 from .readers import read_ratings
@@ -10,6 +11,7 @@ from .summary import RatingsSummary, summarize
 
 __all__ = [
     "MOVIELENS",
+    "Features",
     "MovieLensSet",
     "Ratings",
     "RatingsError",
@@ -18,6 +20,7 @@ __all__ = [
     "k_fold",
     "leave_last_out",
     "random_split",
+    "read_features",
     "read_ratings",
     "simulate_ratings",
     "summarize",

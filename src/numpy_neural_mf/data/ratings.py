@@ -23,6 +23,7 @@ from .columns import (
     taken,
     timestamp_seconds,
 )
+from .features import Features
 from .ids import index_of
 
 __all__ = ["Ratings", "RatingsError", "index_of"]
@@ -48,6 +49,9 @@ class Ratings:
         Variance of each rating given its user and its item; known only for simulated ratings.
     n_dropped : int, default 0
         Ratings left out because the same user rated the same item again later.
+    user_features, item_features : Features, optional
+        What is known of users and of items besides, by raw id: see `with_features`. Parts have those of the
+        whole.
 
     Raises
     ------
@@ -64,6 +68,8 @@ class Ratings:
     timestamps: NDArray[np.int64] | None = None
     noise_variance: NDArray[np.float32] | None = None
     n_dropped: int = 0
+    user_features: Features | None = None
+    item_features: Features | None = None
 
     def __post_init__(self) -> None:
         n = len(self.users)
@@ -81,6 +87,8 @@ class Ratings:
         # A NaN fails the comparison, so this one check covers finite values too.
         if n and not (lowest <= self.values.min() and self.values.max() <= highest):
             raise ValueError(f"values: expected finite ratings within the scale {self.scale}")
+        _check_features("user", self.user_features, self.user_ids)
+        _check_features("item", self.item_features, self.item_ids)
 
     @classmethod
     def from_columns(
@@ -163,6 +171,13 @@ class Ratings:
         """Raw item id of each row, shape (n,)."""
         return np.asarray(self.item_ids[self.items])
 
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that a model learns from but the times, for a fingerprint."""
+        own: list[NDArray[Any]] = [self.users, self.items, self.values, self.user_ids, self.item_ids]
+        features = (self.user_features, self.item_features)
+        return own + [array for one in features if one is not None for array in one.arrays]
+
     def take(self, rows: ArrayLike) -> Ratings:
         """The ratings at `rows` (indices or a mask of shape (n,)), with the ids and scale of the whole."""
         rows = np.asarray(rows)
@@ -176,6 +191,36 @@ class Ratings:
             self.scale,
             None if self.timestamps is None else taken(self.timestamps, rows),
             None if self.noise_variance is None else taken(self.noise_variance, rows),
+            user_features=self.user_features,
+            item_features=self.item_features,
+        )
+
+    def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
+        """The same ratings, with what is known of their users and items, for models that make use of it.
+
+        Parameters
+        ----------
+        users, items : Features, optional
+            See `read_features` and `Features.from_frame`; None leaves what there is. They may describe some
+            alone, and others that nobody has rated: these, too, are then known to a model.
+
+        Raises
+        ------
+        ValueError
+            Their ids are integers where those of the ratings are strings, or the other way round.
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import Features, Ratings
+        >>> ratings = Ratings.from_columns(["ann", "bob"], [7, 9], [4.0, 2.0])
+        >>> films = Features.from_frame({"id": [7, 9, 11], "genres": ["Crime|Drama", "Comedy", None]})
+        >>> ratings.with_features(items=films).item_features
+        Features: 3 rows, 3 columns of genres
+        """
+        return replace(
+            self,
+            user_features=self.user_features if users is None else users,
+            item_features=self.item_features if items is None else items,
         )
 
     def compact(self) -> Ratings:
@@ -322,6 +367,13 @@ def _check_indices(name: str, indices: NDArray[np.int32], ids_name: str, ids: ND
         raise ValueError(
             f"{name}: expected indices from 0 to {len(ids) - 1}, found {indices.min()} to {indices.max()}"
         )
+
+
+def _check_features(side: str, features: Features | None, ids: NDArray[Any]) -> None:
+    if features is not None and features.ids.dtype.kind != ids.dtype.kind:
+        kinds = {"i": "integers", "U": "strings"}
+        expected, found = kinds[ids.dtype.kind], kinds[features.ids.dtype.kind]
+        raise ValueError(f"{side}_features: expected ids that are {expected}, as those rated, found {found}")
 
 
 def _check_scale(scale: tuple[float, float]) -> None:

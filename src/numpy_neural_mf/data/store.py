@@ -86,10 +86,10 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
             told = json.loads(file.readline(1 << 16))
             if told | identity != told:
                 return None
-            arrays = {name: _mapped(path, file) for name in told["arrays"]}
+            arrays: dict[str, Any] = {name: _mapped(path, file) for name in told["arrays"]}
         if told.pop("checksum") != _checksum(told, arrays.values()):
             return None
-        ids = {name: np.array(arrays.pop(name)) for name in ("user_ids", "item_ids")}
+        ids: dict[str, Any] = {name: np.array(arrays.pop(name)) for name in ("user_ids", "item_ids")}
         return Ratings(**arrays, **ids, scale=tuple(told["scale"]), n_dropped=told["n_dropped"])
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or something else altogether
         return None

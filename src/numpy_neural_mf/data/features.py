@@ -1,0 +1,339 @@
+"""What is known of users or of items besides ratings, such as genres, as one sparse row for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from .columns import Faults, as_series, coded_ids
+from .ids import index_of
+
+# Strings of which more than this share are distinct tell rows apart, and say no more.
+NEARLY_ALL = 0.9
+
+# Strings that say that there is nothing to say.
+MISSING = ("", "(no genres listed)")
+
+# The release year at the end of a MovieLens title: "Toy Story (1995)".
+YEAR = r"\((\d{4})\)\s*$"
+
+# Row, column and weight of what a field says; the names of its columns.
+Entries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], list[str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Features:
+    """Features of users or of items, one row for each id, checked when made.
+
+    A row is a bag of columns with weights: a model that learns a vector for each column describes whoever has
+    the row by the weighted sum of these.
+
+    Attributes
+    ----------
+    ids : int64 or str array of shape (n,), sorted and unique
+        Raw ids, as in `Ratings`.
+    matrix : scipy.sparse.csr_array of float32, shape (n, n_columns)
+    columns : tuple of str, of length n_columns
+        Such as "genres=Drama" and "age".
+    fields : tuple of str, of length n_columns
+        The column of the data frame that each comes from: "genres", "age".
+    left_out : tuple of str
+        Columns of the data frame of which nothing was made: each row has another value there.
+
+    Raises
+    ------
+    ValueError
+        Ids are not sorted and unique, a shape does not fit, or a weight is not finite.
+    """
+
+    ids: NDArray[Any]
+    matrix: csr_array
+    columns: tuple[str, ...]
+    fields: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 1 or (self.ids.dtype != np.int64 and self.ids.dtype.kind != "U"):
+            raise ValueError(f"ids: expected int64 or str of shape (n,), found {self.ids.dtype}")
+        if not np.all(self.ids[:-1] < self.ids[1:]):
+            raise ValueError("ids: expected sorted unique ids")
+        expected = (len(self.ids), len(self.columns))
+        if (self.matrix.shape, self.matrix.dtype) != (expected, np.dtype(np.float32)):
+            found = f"{self.matrix.dtype} of shape {self.matrix.shape}"
+            raise ValueError(f"matrix: expected float32 of shape {expected}, found {found}")
+        if not np.isfinite(self.matrix.data).all():
+            raise ValueError("matrix: expected finite weights")
+        if len(self.fields) != len(self.columns):
+            raise ValueError(
+                f"fields: expected {len(self.columns)}, one for a column, found {len(self.fields)}"
+            )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        id: str | None = None,
+        *,
+        many_valued: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        numbers: Sequence[str] = (),
+        ignored: Sequence[str] = (),
+        source: str = "data frame",
+    ) -> Features:
+        """Features from a data frame with one row for each user, or item.
+
+        What a column becomes, where it is not named:
+
+        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. The n
+          values of a row share the weight 1/√n: the sum of n independent vectors is then as long as one is,
+          so that to have many genres is not to be far from everybody (Koren, 2008, section 4.1).
+        - *Categories*, other strings and truth values: each value is a column, of weight 1.
+        - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
+        - Strings of which nearly every row has one of its own, such as titles, are left out.
+
+        Nothing, NaN, "" and "(no genres listed)" are missing: for numbers the mean, otherwise no column.
+
+        Parameters
+        ----------
+        frame : data frame (polars, pandas, or what polars makes one of)
+        id : str, optional
+            The column of ids; by default the first.
+        many_valued, categories, numbers, ignored : sequences of str
+            Columns that are to be taken as such.
+        source : str, default "data frame"
+            What to call it in errors.
+
+        Raises
+        ------
+        ValueError
+            A column is not there or not what it is taken for, or an id is missing or there twice.
+
+        Examples
+        --------
+        >>> films = {"id": [7, 9], "genres": ["Crime|Drama", None], "year": [1995, 1994], "title": ["A", "B"]}
+        >>> Features.from_frame(films)
+        Features: 2 rows, 3 columns of genres, year; left out: title
+        """
+        table = _table(frame, source)
+        id = next(iter(table), "") if id is None else id
+        told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
+        kinds = {name: kind for kind, names in told.items() for name in names}
+        for name in (id, *kinds):
+            if name not in table:
+                raise ValueError(f"{source}: expected a column {name!r}, found {', '.join(map(repr, table))}")
+        ids, rows = _ids(table.pop(id), id, source)
+        parts: list[Entries] = []
+        fields, left_out = [], []
+        for name, series in table.items():
+            kind = kinds.get(name) or _kind_of(series)
+            if kind == "left out":
+                left_out.append(name)
+            elif kind != "ignored":
+                parts.append(MAKERS[kind](series, name, source))
+                fields += [name] * len(parts[-1][3])
+        columns = tuple(column for part in parts for column in part[3])
+        firsts = np.cumsum([0, *(len(part[3]) for part in parts)])
+        matrix = csr_array(
+            (
+                np.concatenate([np.empty(0, np.float32), *(part[2] for part in parts)]),
+                (
+                    np.concatenate([np.empty(0, np.int32), *(rows[part[0]] for part in parts)]),
+                    np.concatenate(
+                        [
+                            np.empty(0, np.int32),
+                            *(first + part[1] for first, part in zip(firsts, parts, strict=False)),
+                        ]
+                    ).astype(np.int32),
+                ),
+            ),
+            shape=(len(ids), len(columns)),
+        )
+        return cls(ids, matrix, columns, tuple(fields), tuple(left_out))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that it is made of, for a fingerprint."""
+        matrix = self.matrix
+        return [self.ids, matrix.data, matrix.indices, matrix.indptr, np.array(self.columns, str)]
+
+    def __repr__(self) -> str:
+        text = f"Features: {len(self):,} rows, {len(self.columns):,} columns"
+        text += f" of {', '.join(dict.fromkeys(self.fields))}" if self.fields else ""
+        return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
+
+    def rows_for(self, ids: ArrayLike) -> csr_array:
+        """The rows of raw ids, shape (n_ids, n_columns); whoever is not described has an empty one."""
+        n, matrix = len(self.ids), self.matrix
+        row = index_of(self.ids, ids)
+        with_nobody = csr_array(
+            (matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])),
+            shape=(n + 1, len(self.columns)),
+        )
+        return with_nobody[np.where(row < 0, n, row)]
+
+
+def read_features(
+    source: str | os.PathLike[str],
+    id: str | None = None,
+    *,
+    many_valued: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    text_ids: bool = False,
+) -> Features:
+    """Read features from a CSV or Parquet file: see `Features.from_frame`, which has the columns explained.
+
+    Where titles end in a year, as in MovieLens' ``movies.csv``, "Toy Story (1995)", that is a category, too,
+    "year": one vector for each year says more than a line through all of them.
+
+    Parameters
+    ----------
+    source : path
+        Of the file, or of the folder of a MovieLens set with ``movies.csv``.
+    id : str, optional
+        The column of ids; by default the first.
+    many_valued, categories, numbers, ignored : sequences of str
+        Columns that are to be taken as such.
+    text_ids : bool, default False
+        Whether the ids of a CSV file are strings, as those of its ratings, even if all are integers.
+
+    Raises
+    ------
+    ValueError
+        The file is no table, or its columns are not what they are taken for.
+    OSError
+        The file cannot be read.
+
+    Examples
+    --------
+    >>> read_features("ml-latest-small/movies.csv")  # doctest: +SKIP
+    Features: 9,125 rows, 123 columns of genres, year; left out: title
+    """
+    path = Path(source)
+    path = path / "movies.csv" if path.is_dir() else path
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if is_parquet:
+            frame = pl.read_parquet(path, glob=False)
+        else:
+            names = pl.read_csv(path, n_rows=0, glob=False).columns
+            as_text = {id or names[0]: pl.String} if text_ids else None
+            frame = pl.read_csv(path, schema_overrides=as_text, infer_schema_length=None, glob=False)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: expected a table, CSV or Parquet, found: {reason}") from error
+    if frame.schema.get("title") == pl.String and "year" not in frame.columns:
+        year = frame["title"].str.extract(YEAR)
+        if year.null_count() < len(year) / 2:
+            frame, categories = frame.with_columns(year.alias("year")), ["year", *categories]
+    told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
+    return Features.from_frame(frame, id, **told, source=path.name)
+
+
+def _table(frame: Any, source: str) -> dict[str, pl.Series]:
+    """The columns of a data frame by name."""
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
+    if not isinstance(frame, pl.DataFrame) and type(frame).__module__.partition(".")[0] != "pandas":
+        try:
+            frame = pl.DataFrame(frame)
+        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+            raise ValueError(f"{source}: expected a data frame, found {type(frame).__name__}") from error
+    return {str(name): as_series(frame[name]) for name in frame.columns}
+
+
+def _ids(series: pl.Series, name: str, source: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Sorted ids, and the place of each row of the data frame among them."""
+    faults = Faults()
+    if not len(series):
+        raise ValueError(f"{source}: expected at least one row, found none")
+    ids, rows = coded_ids(series, f"an id in column {name!r}", faults)
+    if not faults.found:
+        faults.add(~series.is_first_distinct(), series, "each id once")
+    if faults.found:
+        row, message = faults.first()
+        raise ValueError(f"{source}, row {row + 1}: {message}")
+    return ids, rows
+
+
+def _kind_of(series: pl.Series) -> str:
+    if isinstance(series.dtype, pl.List | pl.Array):
+        return "many_valued"
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        return "numbers"
+    if series.dtype != pl.String:
+        return "categories"
+    if series.str.contains("|", literal=True).any():
+        return "many_valued"
+    told = series.drop_nulls()
+    return "left out" if told.n_unique() > max(NEARLY_ALL * len(told), 1) else "categories"
+
+
+def _one_of_each(series: pl.Series, name: str, source: str) -> Entries:
+    """A column for each distinct value."""
+    return _many_of_each(
+        pl.Series([[value] for value in _as_text(series, name, source)], dtype=pl.List(pl.String)),
+        name,
+        source,
+    )
+
+
+def _many_of_each(series: pl.Series, name: str, source: str) -> Entries:
+    """A column for each distinct value of lists or of strings with "|" between; of n in a row 1/√n each."""
+    if not isinstance(series.dtype, pl.List | pl.Array):
+        series = _as_text(series, name, source).str.split("|")
+    lists = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
+    lists = lists.with_columns(_as_text(lists["value"], name, source).str.strip_chars().alias("value"))
+    lists = lists.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(MISSING)).unique(
+        maintain_order=True
+    )
+    values, codes = (
+        coded_ids(lists["value"], name, Faults()) if len(lists) else (np.empty(0, str), np.empty(0, int))
+    )
+    rows = lists["row"].to_numpy()
+    n = np.bincount(rows, minlength=len(series))
+    weights = (1 / np.sqrt(n[rows])).astype(np.float32)
+    return rows, codes.astype(np.int64), weights, [f"{name}={value}" for value in values]
+
+
+def _standardised(series: pl.Series, name: str, source: str) -> Entries:
+    """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
+    numbers = series.to_physical().cast(pl.Float64, strict=False)
+    faults = Faults()
+    faults.add(
+        numbers.is_null() & series.is_not_null() | numbers.is_infinite(), series, f"a finite number as {name}"
+    )
+    if faults.found:
+        row, message = faults.first()
+        raise ValueError(f"{source}, row {row + 1}: {message}")
+    x = numbers.fill_null(np.nan).to_numpy()
+    rows = np.flatnonzero(~np.isnan(x))
+    x = x[rows]
+    deviation = x.std() if len(x) else 0.0
+    if not deviation > 0:
+        return rows[:0], rows[:0], np.empty(0, np.float32), []
+    return rows, np.zeros(len(rows), np.int64), ((x - x.mean()) / deviation).astype(np.float32), [name]
+
+
+def _as_text(series: pl.Series, name: str, source: str) -> pl.Series:
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise ValueError(f"{source}: expected text in column {name!r}, found {series.dtype}") from None
+
+
+MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

@@ -125,12 +125,13 @@ def train(
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
         start, squares, n_trained = time.perf_counter(), 0.0, 0
-        for users, items, values in batches.epoch():
+        for batch in batches.epoch():
             engine.optimizer.learning_rate = schedule(step)
             with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
-                loss = engine.step(users, items, values)
-            squares += loss * len(values)
-            n_trained += len(values)
+                loss = engine.step(*batch)
+            n_of_batch = min(batch_size, n - n_trained)  # of which this process may have a part alone
+            squares += loss * n_of_batch
+            n_trained += n_of_batch
             step += 1
             if on_progress is not None:
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan

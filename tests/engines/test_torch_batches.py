@@ -1,4 +1,4 @@
-"""Batches on a device are the host's, whether the columns are there or come batch by batch."""
+"""Batches on a device are the host's, whether the columns are there or come batch by batch, or in parts."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from numpy_neural_mf import simulate_ratings
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.engines import torch_batches
-from numpy_neural_mf.engines.torch_batches import DeviceBatches
+from numpy_neural_mf.engines.torch_batches import DeviceBatches, cut_share
+from numpy_neural_mf.engines.torch_processes import OneProcess
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=700, random_state=0)
 FEWER = simulate_ratings(n_users=20, n_items=10, n_ratings=50, random_state=0)
@@ -27,6 +28,42 @@ def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, res
             for column, expected in zip(theirs, ours, strict=True):
                 assert isinstance(column, torch.Tensor)
                 np.testing.assert_array_equal(column.numpy(), expected)
+
+
+def epochs_of_process(rank, size, way):
+    """Two epochs of one process of several, which would find no number where it has nothing to read."""
+    process = OneProcess()
+    process.rank, process.size = rank, size
+    share = process.part(len(RATINGS))
+    cut = DeviceBatches(CPU, process).cut
+    if way == "host":
+        cut = lambda columns, rows, n: cut_share(columns, rows, n, share)  # noqa: E731
+    values = np.full(len(RATINGS), np.nan, np.float32)
+    values[share] = RATINGS.values[share]
+    source = Batches(RATINGS, 64, np.random.default_rng(0), cut)
+    source._columns = RATINGS.users, RATINGS.items, values
+    epochs = [[tuple(map(np.asarray, batch)) for batch in source.epoch()] for _ in range(2)]
+    for epoch in epochs:
+        assert sum(len(values) for _, _, values, _ in epoch) == share.stop - share.start
+    return epochs[0] + epochs[1]
+
+
+@pytest.mark.parametrize("way", ["host", "resident", "sent"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(monkeypatch, way, size):
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: way == "resident")
+    monkeypatch.setattr(batches, "WINDOW", 256)
+    alone = Batches(RATINGS, 64, np.random.default_rng(0))
+    expected = [*alone.epoch(), *alone.epoch()]
+    together = [tuple(np.full_like(column, -1) for column in batch) for batch in expected]
+    for rank in range(size):
+        for batch, (*part, is_own) in zip(together, epochs_of_process(rank, size, way), strict=True):
+            for column, own in zip(batch, part, strict=True):
+                assert (column[is_own] == -1).all()  # nobody else's
+                column[is_own] = own
+    for ours, theirs in zip(together, expected, strict=True):
+        for column, of_one in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(column, of_one)  # so none of them is NaN
 
 
 def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):

@@ -39,13 +39,13 @@ PROGRAM = f"""
 
 
 @given(n=st.integers(0, 10_000), size=st.integers(1, 20))
-def test_parts_of_a_batch_are_as_equal_as_can_be_and_together_the_batch(n, size):
-    batch, parts = np.arange(n), []
+def test_shares_of_the_ratings_are_as_equal_as_can_be_and_together_all(n, size):
+    ratings, parts = np.arange(n), []
     for rank in range(size):
         process = OneProcess()
         process.rank, process.size = rank, size
-        parts.append(batch[process.part(n)])
-    np.testing.assert_array_equal(np.concatenate(parts), batch)
+        parts.append(ratings[process.part(n)])
+    np.testing.assert_array_equal(np.concatenate(parts), ratings)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 

@@ -19,7 +19,7 @@ from ..data.batches import Batch, cut
 from ..nn import Optimizer
 from ..nn.parameter import Array
 from .base import Engine
-from .torch_batches import DeviceBatches
+from .torch_batches import DeviceBatches, cut_share
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 from .torch_processes import processes
@@ -85,22 +85,25 @@ class TorchEngine(Engine):
         self._optimizer = TorchOptimizer(optimizer)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
         self._elsewhere: list[tuple[Array, Tensor]] = []
-        self._batches = DeviceBatches(self.device)
         self._shares_memory = self.device.type == "cpu"
         self._processes = processes(self.device)
+        self._batches = DeviceBatches(self.device, self._processes)
         if self._processes.size > 1 and precision == "float16":
             raise ValueError('precision "float16" is for one process, use "bfloat16" in many')
         self._is_loaded = False
 
-    def step(self, users: Any, items: Any, ratings: Any) -> float:
+    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> float:
         """Learn from one batch, arrays or tensors: see `NumpyEngine.step`.
 
-        In many processes each is given the same batch, and computes a part of it.
+        Many processes learn from a batch together. Each is given its part, as `cut` does, and with `is_own`,
+        bool of shape (n,), which of the n ratings of the whole batch these are. The loss is that of all.
         """
+        if (is_own is None) != (self._processes.size == 1):
+            raise ValueError("expected what `cut` makes: in many processes, a part of a batch")
         self._load()
-        n, part = len(ratings), self._processes.part(len(ratings))
-        ids = {"user": self._here(users[part]), "item": self._here(items[part])}
-        known = self._here(ratings[part]).to(self.module.intercept.dtype)
+        n = len(ratings) if is_own is None else len(is_own)
+        ids = {"user": self._here(users), "item": self._here(items)}
+        known = self._here(ratings).to(self.module.intercept.dtype)
         rows, positions, counts = {}, {}, {}
         for side in ids:
             rows[side], positions[side], counts[side] = torch.unique(
@@ -118,7 +121,8 @@ class TorchEngine(Engine):
             with torch.autocast(
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
             ):
-                prediction = functional_call(self.module, touched, (*positions.values(), self._drop(n, part)))
+                drop = self._drop(n, is_own)
+                prediction = functional_call(self.module, touched, (*positions.values(), drop))
             loss = mse_loss(prediction, known, reduction="sum") / n
             penalty = torch.zeros_like(loss)
             for name, side in self._side_of.items():
@@ -147,8 +151,15 @@ class TorchEngine(Engine):
             return ratings.cpu().numpy()
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
-        """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already."""
-        return (cut if self._shares_memory else self._batches.cut)(columns, rows, size)
+        """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already.
+
+        Of many processes each reads its range of the rows alone, and gets its part of each batch.
+        """
+        if not self._shares_memory:
+            return self._batches.cut(columns, rows, size)
+        if self._processes.size == 1:
+            return cut(columns, rows, size)
+        return cut_share(columns, rows, size, self._processes.part(len(columns[0])))
 
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
@@ -215,7 +226,7 @@ class TorchEngine(Engine):
         tensor: Tensor = column.to(self.device)
         return tensor
 
-    def _drop(self, n: int, part: slice) -> Drop | None:
+    def _drop(self, n: int, is_own: Any) -> Drop | None:
         """Inverted dropout (Srivastava et al., 2014): what is kept is divided by the chance to be kept.
 
         The masks are drawn for the whole batch, so that they are the same in any number of processes, by a
@@ -225,6 +236,7 @@ class TorchEngine(Engine):
         if not (dropout and self.architecture.n_layers):
             return None
         self._generator.manual_seed(int(self._rng.integers(2**63)))
+        part = slice(None) if is_own is None else self._here(is_own)
 
         def drop(x: Tensor) -> Tensor:
             drawn = torch.rand((n, x.shape[1]), generator=self._generator, device=self.device)

@@ -42,7 +42,7 @@ class OneProcess:
     rank, size = 0, 1
 
     def part(self, n: int) -> slice:
-        """Which of the n ratings of a batch are this process's."""
+        """Which of n ratings this process reads."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def exchange(self, rows: Tensor) -> Exchange:

@@ -196,6 +196,34 @@ def test_the_last_items_of_a_sequence_are_chosen_as_the_others():
     assert (before[:, 0] * item[:, 1] - before[:, 1] * item[:, 0]).mean() > 0.2
 
 
+def columns_of(features, field):
+    """Rows of the items by the columns of one field, dense."""
+    return features.matrix.toarray()[:, [name == field for name in features.fields]]
+
+
+def test_descriptions_tell_items_apart_where_they_are_planted():
+    told = simulate_ratings(300, 200, 20_000, side_information=1.0, random_state=5)
+    bare = simulate_ratings(300, 200, 20_000, random_state=5)
+    untold = simulate_ratings(300, 200, 20_000, side_information=1e-9, random_state=5)
+    assert bare.item_features is None
+    np.testing.assert_array_equal(told.item_features.ids, np.arange(1, 201))
+    for ratings, planted in ((told, True), (untold, False)):
+        decades = columns_of(ratings.item_features, "decade")
+        assert (decades.sum(axis=1) == 1).all()
+        decade = decades.argmax(axis=1)[ratings.raw_items - 1]
+        of_item = np.bincount(ratings.items, ratings.values) / np.bincount(ratings.items)
+        means = np.bincount(decade, of_item[ratings.items]) / np.bincount(decade)
+        assert (np.ptp(means) > 0.5) == planted
+
+
+def test_items_of_one_genre_are_liked_by_the_same_users():
+    for strength, planted in ((1.0, True), (1e-9, False)):
+        ratings = simulate_ratings(300, 200, 20_000, side_information=strength, random_state=5)
+        genres = columns_of(ratings.item_features, "genres")
+        cells = ratings.users * genres.shape[1] + genres.argmax(axis=1)[ratings.raw_items - 1]
+        assert (excess_spread(residuals(ratings), cells) > 1.3) == planted
+
+
 def test_parts_know_their_own_floor():
     ratings = simulate_ratings(50, 40, 500)
     train, test = random_split(ratings)

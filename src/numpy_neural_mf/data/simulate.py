@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from .features import Features
 from .ratings import Ratings
 from .splits import RandomState
 from .world import N_DAYS, World, described, latent_world, unstructured_world
@@ -45,7 +46,8 @@ def simulate_ratings(
     drift : float, default 0
         How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
     side_information : float, default 0
-        How well an item's genres tell its character and its decade its bias, from 0 to 1 (see `described`).
+        How well an item's genres tell its character and its decade its bias, from 0 to 1 (see `described`);
+        both are in `item_features` of the ratings, for items without a rating, too.
     sequence : float, default 0
         How far, in steps of the rating, an item is rated lower when the user's previous item had the same
         character, and higher after one of the opposite; at least 0. The next item, too, depends on the
@@ -71,8 +73,10 @@ def simulate_ratings(
     latent = structure == "latent"
     world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
     world = replace(world, drift=drift, sequence=sequence)
+    features = None
     if side_information:
-        world, _ = described(world, side_information, rng)
+        world, frame = described(world, side_information, rng)
+        features = Features.from_frame(frame, many_valued=["genres"], categories=["decade"])
     users, items, times, previous = _log(world, n_ratings, rng)
     days = None if times is None else (times - START) // DAY
     ratings = Ratings(
@@ -84,6 +88,7 @@ def simulate_ratings(
         (1.0, 5.0),
         times,
         noise_variance=world.moments(users, items, days, previous)[1].astype(np.float32),
+        item_features=features,
     )
     return ratings.compact()
 

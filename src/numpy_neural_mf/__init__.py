@@ -18,7 +18,7 @@ from .data import (
 )
 from .evaluation import evaluate
 from .experiments import run_experiments
-from .models import GlobalMean, LinearRegression, ModelFileError, NeuralMF, load_model
+from .models import GlobalMean, ItemKNN, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
 from .tuning import Tuning, tune
 
@@ -30,6 +30,7 @@ __all__ = [
     "Comparison",
     "Features",
     "GlobalMean",
+    "ItemKNN",
     "LinearRegression",
     "ModelFileError",
     "NeuralMF",

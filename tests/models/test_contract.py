@@ -15,6 +15,7 @@ from numpy_neural_mf import (
     C_WIDE,
     Architecture,
     GlobalMean,
+    ItemKNN,
     LinearRegression,
     NeuralMF,
     Ratings,
@@ -31,6 +32,7 @@ fast = partial(NeuralMF, epochs=2, batch_size=256)
 MODELS = {
     "GlobalMean": GlobalMean,
     "LinearRegression": LinearRegression,
+    "ItemKNN": partial(ItemKNN, k=10),
     "A_SMALL": partial(fast, A_SMALL),
     "B_MEDIUM": partial(fast, B_MEDIUM),
     "C_WIDE": partial(fast, C_WIDE),
@@ -178,8 +180,11 @@ def test_parameters_are_counted(fitted):
     if isinstance(fitted, NeuralMF):
         shapes = fitted.architecture.parameter_shapes(n_users, n_items).values()
         assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes)
+    elif isinstance(fitted, GlobalMean):
+        assert fitted.n_parameters_ == 1
     else:
-        assert fitted.n_parameters_ == (1 if isinstance(fitted, GlobalMean) else 1 + n_users + n_items)
+        n_similarities = fitted.similarity_.nnz // 2 if isinstance(fitted, ItemKNN) else 0
+        assert fitted.n_parameters_ == 1 + n_users + n_items + n_similarities
 
 
 def test_more_pairs_than_a_block_are_predicted_alike(fitted):
@@ -295,6 +300,11 @@ def test_columns_of_data_frames_are_ids(fitted, library):
 
 def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
     for side, ask in (("user", fitted.similar_users), ("item", fitted.similar_items)):
+        if isinstance(fitted, ItemKNN) and side == "item":
+            ids, similarities = ask(1, n=100)
+            assert (np.diff(similarities) <= 0).all()
+            assert set(ids) <= {*fitted.item_ids_} - {1}
+            continue
         if not (isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings):
             with pytest.raises(ValueError, match=f"has no embeddings to compare {side}s by"):
                 ask(1)
@@ -498,7 +508,7 @@ def test_partial_fit_of_a_model_that_is_not_fitted_is_fit(new_model, fitted):
 
 
 def test_what_no_new_rating_touches_is_not_forgotten(fitted):
-    """Rows of their own stay bit for bit; a linear model is solved anew and may move a little."""
+    """Rows of their own stay bit for bit; what is solved anew may move a little."""
     untouched = (
         np.setdiff1d(RATINGS.user_ids, MORE.raw_users)[:, None],
         np.setdiff1d(RATINGS.item_ids, MORE.raw_items)[None],
@@ -507,6 +517,8 @@ def test_what_no_new_rating_touches_is_not_forgotten(fitted):
     after = fitted.partial_fit(MORE).predict(*untouched)
     if isinstance(fitted, NeuralMF):
         np.testing.assert_array_equal(after, before)
+    elif isinstance(fitted, ItemKNN):  # one neighbour in another's place moves a prediction by more
+        assert rmse(after.ravel(), before.ravel()) < 0.1
     else:
         np.testing.assert_allclose(after, before, atol=0.1)
 

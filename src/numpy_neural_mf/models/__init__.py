@@ -4,6 +4,7 @@ from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
 from .explain import Explanation, Reason
 from .fold_in import NewItem, NewUser
+from .item_knn import ItemKNN
 from .loading import load_model
 from .model_file import ModelFileError
 from .neural_mf import NeuralMF
@@ -11,6 +12,7 @@ from .neural_mf import NeuralMF
 __all__ = [
     "Explanation",
     "GlobalMean",
+    "ItemKNN",
     "LinearRegression",
     "ModelFileError",
     "NeuralMF",

@@ -16,7 +16,6 @@ from .explain import Explanation, explained, weights_of_ratings
 from .fold_in import NewItem, NewUser
 from .ranking import blocks, one_blas_thread
 from .recommending import RanksItems
-from .scoring import item_scorer
 from .seen import SeenRatings
 
 # Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
@@ -99,11 +98,10 @@ class Recommender(RanksItems):
         self._require_fitted()
         u, i = self._rows(self.user_ids_, users), self._rows(self.item_ids_, items)
         if isinstance(users, NewUser) or isinstance(items, NewItem):
-            architecture, parameters = self._form()
-            for handle in (users, items):
-                if isinstance(handle, NewUser | NewItem):
-                    parameters = parameters | self._row_of(handle)
-            scores = item_scorer(architecture, parameters, i.ravel())(u.ravel())
+            new_items = [items] if isinstance(items, NewItem) else []
+            i = i + np.int32(len(self.item_ids_)) if new_items else i
+            new_user = users if isinstance(users, NewUser) else None
+            scores = self._scorer(i.ravel(), new_user, new_items)(u.ravel())
             clipped = np.clip(scores, *self.rating_scale_).astype(np.float32)
             return clipped.reshape(np.broadcast_shapes(u.shape, i.shape))
         u, i = np.broadcast_arrays(u, i)

@@ -10,11 +10,14 @@ import numpy as np
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
+from .item_knn import ItemKNN
 from .model_file import Tensors, decoded_ids, read, refuse
 from .neural_mf import NeuralMF
 from .seen import SeenRatings
 
-MODELS: dict[str, type[Recommender]] = {m.__name__: m for m in (GlobalMean, LinearRegression, NeuralMF)}
+MODELS: dict[str, type[Recommender]] = {
+    m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, NeuralMF)
+}
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
 
 
@@ -29,7 +32,7 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
 
     Returns
     -------
-    GlobalMean, LinearRegression or NeuralMF
+    GlobalMean, LinearRegression, ItemKNN or NeuralMF
         Fitted.
 
     Raises

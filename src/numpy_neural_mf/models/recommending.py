@@ -12,7 +12,7 @@ from ..architecture import Parameters
 from ..data.ids import index_of
 from .fold_in import NewItem, NewUser
 from .ranking import best_items
-from .scoring import item_scorer
+from .scoring import Scorer, item_scorer
 from .seen import SeenRatings
 from .similarity import most_similar
 from .updating import Updatable
@@ -94,11 +94,10 @@ class RanksItems(Updatable):
             somebody was folded in.
         """
         self._require_fitted()
-        _require_count(n)
-        architecture, parameters = self._form()[0], self._parameters_with_items(new_items)
+        require_count(n)
         wanted, seen = self._rows(self.user_ids_, users), [self._seen, self._seen_of(new_items)]
         if isinstance(users, NewUser):
-            parameters, seen = parameters | self._row_of(users), [users.seen]
+            seen = [users.seen]
         items = np.arange(len(self.item_ids_), dtype=np.int32)
         if candidates is not None:
             items = np.unique(index_of(self.item_ids_, candidates))
@@ -109,7 +108,7 @@ class RanksItems(Updatable):
         new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(self.item_ids_))
         items = np.concatenate([items, new_rows])
         ids = np.concatenate([self.item_ids_, *([item.id] for item in new_items)])
-        score = item_scorer(architecture, parameters, items)
+        score = self._scorer(items, users if isinstance(users, NewUser) else None, new_items)
         best, scores = best_items(score, wanted.ravel(), items, int(n), seen if exclude_seen else ())
         shape, missing = (*wanted.shape, int(n)), best < 0
         chosen = np.ma.MaskedArray(ids[best], missing).reshape(shape)
@@ -143,16 +142,30 @@ class RanksItems(Updatable):
 
     def _similar(self, side: str, raw: Any, n: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
         self._require_fitted()
-        _require_count(n)
+        require_count(n)
         ids = self.user_ids_ if side == "user" else self.item_ids_
         table = self._embeddings(side)
         if table is None:
             raise ValueError(f"this {type(self).__name__} has no embeddings to compare {side}s by")
-        row = index_of(ids, [raw])[0]
-        if row < 0:
-            raise ValueError(f"{side} {raw!r} is unknown: it has no rating among those given to fit")
+        row = self._known_row(side, raw)
         rows, cosines = most_similar(table, row, n)
         return ids[rows], cosines
+
+    def _known_row(self, side: str, raw: Any) -> int:
+        row = int(index_of(self.user_ids_ if side == "user" else self.item_ids_, raw))
+        if row < 0:
+            raise ValueError(f"{side} {raw!r} is unknown: it has no rating among those given to fit")
+        return row
+
+    def _scorer(self, items: NDArray[np.int32], user: NewUser | None, new_items: Sequence[NewItem]) -> Scorer:
+        """Rows of users to scores of `items`, shape (m, n), not clipped; -1 is the unknown.
+
+        The rows of new items come after those of the others; a new user is in place of all users, row 0.
+        """
+        parameters = self._parameters_with_items(new_items)
+        if user is not None:
+            parameters = parameters | self._row_of(user)
+        return item_scorer(self._form()[0], parameters, items)
 
     def _parameters_with_items(self, new_items: Sequence[NewItem]) -> Parameters:
         """The parameters with the rows of new items after those of the others, before that of the unknown."""
@@ -189,6 +202,6 @@ class RanksItems(Updatable):
         return None
 
 
-def _require_count(n: int) -> None:
+def require_count(n: int) -> None:
     if not (isinstance(n, int | np.integer) and n >= 1):
         raise ValueError(f"n must be a whole number, at least 1, not {n!r}")

@@ -125,9 +125,9 @@ def test_without_a_file_ratings_are_simulated_with_structure_and_without(
 
 def test_the_default_models_are_the_baselines_and_three_architectures(compare):
     comparison = compare(SIMULATED, models=None, epochs=2)
-    names = ["global mean", "linear regression", "A_small", "B_medium", "C_wide"]
+    names = ["global mean", "linear regression", "item kNN", "A_small", "B_medium", "C_wide"]
     assert [run.model for run in comparison.runs] == names
-    assert [run.history is not None for run in comparison.runs] == [False, False, True, True, True]
+    assert [run.history is not None for run in comparison.runs] == [False] * 3 + [True] * 3
     assert {len(run.history.train_loss) for run in comparison.runs if run.history} == {2}
     sizes = [run.n_parameters for run in comparison.runs]
     assert sizes == sorted(sizes)

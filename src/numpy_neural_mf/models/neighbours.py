@@ -15,8 +15,8 @@ Float64Array = NDArray[np.float64]
 # Alternations until biases stand still, nearly.
 SWEEPS = 10
 
-# Items compared with all others at a time: memory holds that many rows before they are thinned out.
-BLOCK = 512
+# Pairs of items compared at a time: memory holds so many at most before they are thinned out.
+BLOCK = 2**22
 
 # Neighbours that an item keeps, so that memory grows with the number of items and not with its square.
 MAX_NEIGHBOURS = 2_000
@@ -74,7 +74,8 @@ def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
     """
     by_item = residuals.T.tocsr()
     parts = []
-    for block in blocks(by_item.shape[0], BLOCK):
+    n_items = by_item.shape[0]
+    for block in blocks(n_items, max(1, BLOCK // n_items)):
         part = similarity_to(by_item[block], residuals, shrinkage)
         own = np.repeat(np.arange(block.start, block.stop), np.diff(part.indptr))
         others = _with(part, np.where(part.indices == own, 0, part.data), keep_zeros=False)

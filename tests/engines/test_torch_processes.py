@@ -12,8 +12,10 @@ import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf import NeuralMF, load_model, simulate_ratings
+from numpy_neural_mf import A_SMALL, NeuralMF, load_model, simulate_ratings
+from numpy_neural_mf.engines import new_torch_engine
 from numpy_neural_mf.engines.torch_processes import OneProcess, Processes
+from numpy_neural_mf.nn import Adam
 
 # 855 to train on, so the last batch is of one rating: one of two processes has none.
 SETTINGS = {
@@ -33,8 +35,10 @@ PROGRAM = f"""
             os.kill(os.getpid(), signal.SIGKILL)
 
     model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
+    half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
     if os.environ["RANK"] == "0":
         model.save("model.safetensors")
+        half.save("half.safetensors")
 """
 
 
@@ -94,3 +98,32 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     for name, value in expected.parameters_.items():
         np.testing.assert_allclose(together.parameters_[name], value, rtol=1e-3, atol=1e-5)
+    half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
+    np.testing.assert_allclose(half.history_.train_loss, expected.history_.train_loss, rtol=1e-2)
+
+
+def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
+    alone_in_a_group, monkeypatch
+):
+    engine = new_torch_engine(
+        A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(), *np.zeros((2, 6)),
+        precision="float16",
+    )  # fmt: skip
+    engine._processes = alone_in_a_group
+    engine._scaler = alone_in_a_group.scaler(engine.device, True)
+    batch = np.array([0, 1, 4]), np.array([3, 0, 0]), np.array([1.0, 4.0, 5.0], np.float32)
+    before = {name: value.copy() for name, value in engine.parameters.items()}
+
+    def found_elsewhere(tensor, op=dist.ReduceOp.SUM):
+        if op == dist.ReduceOp.MAX and tensor.shape == ():
+            tensor.fill_(1)
+
+    monkeypatch.setattr(dist, "all_reduce", found_elsewhere)
+    engine.step(*batch)
+    for name, value in engine.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+    assert engine._scaler.get_scale() == 2**15
+    monkeypatch.undo()
+    engine.step(*batch)
+    assert (engine.parameters["user_bias.weight"] != before["user_bias.weight"]).any()
+    assert engine._scaler.get_scale() == 2**15

@@ -83,13 +83,11 @@ class TorchEngine(Engine):
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
         self._optimizer = TorchOptimizer(optimizer)
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
         self._elsewhere: list[tuple[Array, Tensor]] = []
         self._shares_memory = self.device.type == "cpu"
         self._processes = processes(self.device)
         self._batches = DeviceBatches(self.device, self._processes)
-        if self._processes.size > 1 and precision == "float16":
-            raise ValueError('precision "float16" is for one process, use "bfloat16" in many')
+        self._scaler = self._processes.scaler(self.device, precision == "float16")
         self._is_loaded = False
 
     def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> float:

@@ -60,6 +60,7 @@ class TorchOptimizer:
             dict,
             {value: {names[slot]: state[name][slot] for slot in names} for name, value in values.items()},
         )
+        scaler.unscale_(self.theirs)
         scaler.step(self.theirs)
         scaler.update()
         self.theirs.zero_grad()

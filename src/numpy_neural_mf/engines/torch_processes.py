@@ -52,6 +52,10 @@ class OneProcess:
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Let each tensor be the sum over the processes, in place."""
 
+    def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
+        """The scale of the loss, one for all; a step in which any process overflows is left out by all."""
+        return torch.amp.GradScaler(device.type, enabled=enabled)
+
     def complete(self, table: Array) -> None:
         """Let a table, of which each process knows its own rows, be whole in all of them."""
 
@@ -106,12 +110,24 @@ class Processes(OneProcess):
         if not torch.equal(lowest, highest):
             raise ValueError("processes differ: give all of them the same ratings and random_state")
 
+    def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
+        return SharedScaler(device.type, enabled=enabled)
+
     def complete(self, table: Array) -> None:
         for rank in range(self.size):
             rows = torch.from_numpy(table[rank :: self.size])
             sent = rows.to(self.device, copy=True).contiguous()
             dist.broadcast(sent, rank)
             rows.copy_(sent)
+
+
+class SharedScaler(torch.amp.GradScaler):
+    """Leaves a step out where any process found a gradient that is not finite: one scale for all."""
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        super().unscale_(optimizer)
+        for found in self._found_inf_per_device(optimizer).values() if self.is_enabled() else ():
+            dist.all_reduce(found, dist.ReduceOp.MAX)
 
 
 def processes(device: torch.device) -> OneProcess:

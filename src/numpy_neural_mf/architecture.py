@@ -39,6 +39,13 @@ class Architecture:
         Whether there are b_u and b_i.
     product : bool, default True
         Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
+    features : bool, default False
+        Whether the features of users and of items, where the ratings have such, have vectors and biases, too:
+        p_u is then P_u + Σ_c x_uc E_c over the features c of the user with their weights, and so are q_i, b_u
+        and b_i (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
+    implicit : bool, default False
+        Whether what a user rated, however high, is among the features of the user, each of n items with
+        weight 1/√n (SVD++; Koren, 2008, eq. 15), and who rated an item among those of the item.
     dropout : float, default 0.3
         In [0, 1): of the input of f and of each hidden layer, in training.
     rating_scale : tuple of two floats or None, default None
@@ -62,6 +69,8 @@ class Architecture:
     product: bool = True
     dropout: float = 0.3
     rating_scale: tuple[float, float] | None = None
+    features: bool = False
+    implicit: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden_layer_sizes, Iterable):
@@ -95,10 +104,13 @@ class Architecture:
         """Whether anything uses p_u and q_i."""
         return self.product or bool(self.hidden_layer_sizes)
 
-    def parameter_shapes(self, n_users: int, n_items: int) -> dict[str, tuple[int, ...]]:
+    def parameter_shapes(
+        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
+    ) -> dict[str, tuple[int, ...]]:
         """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
 
         Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
+        Those of features are there in training alone: without them are the shapes of what is learned.
         """
         k, sizes = self.embedding_dim, self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
@@ -106,6 +118,11 @@ class Architecture:
             shapes |= {"user_embedding.weight": (n_users + 1, k), "item_embedding.weight": (n_items + 1, k)}
         if self.biases:
             shapes |= {"user_bias.weight": (n_users + 1, 1), "item_bias.weight": (n_items + 1, 1)}
+        for side, n_features in (("user", n_user_features), ("item", n_item_features)):
+            if n_features and self.has_embeddings:
+                shapes[f"{side}_feature_embedding.weight"] = (n_features, k)
+            if n_features and self.biases:
+                shapes[f"{side}_feature_bias.weight"] = (n_features, 1)
         for n in range(self.n_layers):
             shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
@@ -119,20 +136,22 @@ class Architecture:
         mean_rating: float,
         rng: np.random.Generator,
         dtype: type[np.floating[Any]] = np.float32,
+        n_user_features: int = 0,
+        n_item_features: int = 0,
     ) -> Parameters:
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
-        near the average one. The output layer of f starts at zero, so that the first prediction is the mean,
-        nearly.
+        near the average one. Features start at zero, and say nothing where training does not see them. The
+        output layer of f starts at zero, so that the first prediction is the mean, nearly.
         """
         draw = default_initializer(self.activation)
         parameters: Parameters = {}
-        for name, shape in self.parameter_shapes(n_users, n_items).items():
+        for name, shape in self.parameter_shapes(n_users, n_items, n_user_features, n_item_features).items():
             if name == "intercept":
                 value = np.full(shape, mean_rating)
-            elif "embedding" in name:
+            elif name.endswith("embedding.weight") and "_feature_" not in name:
                 value = normal(rng, shape, std=0.1)
             elif (
                 name.startswith("mlp")

@@ -8,7 +8,15 @@ from dataclasses import fields
 import pytest
 from typer.testing import CliRunner
 
-from numpy_neural_mf import Architecture, NeuralMF, cli, load_model, read_ratings, simulate_ratings
+from numpy_neural_mf import (
+    Architecture,
+    NeuralMF,
+    cli,
+    load_model,
+    read_features,
+    read_ratings,
+    simulate_ratings,
+)
 from numpy_neural_mf.cli import output
 
 
@@ -47,6 +55,21 @@ def test_the_columns_of_a_large_file_are_kept_beside_it_unless_one_says_no(
         train(model, "--epochs", "1", *options)
     assert (folder / "ratings.csv.columns").exists() == (large and not options)
     assert same_predictions(load_model("a"), load_model("b"))
+
+
+@pytest.mark.parametrize(("options", "implicit"), [([], False), (["--implicit"], True)])
+def test_features_of_a_file_are_made_use_of(folder, options, implicit):
+    (folder / "films.csv").write_text("id,genres\n3,Crime|Drama\n99,Drama\n")
+    said = train("m", "--epochs", "1", "--item-features", "films.csv", *options)
+    assert "films.csv: Features: 2 rows, 2 columns of genres" in said
+    model = load_model("m")
+    assert (model.architecture.features, model.architecture.implicit) == (True, implicit)
+    ratings = read_ratings("ratings.csv").with_features(items=read_features("films.csv"))
+    same = NeuralMF(epochs=1, features=True, implicit=implicit).fit(ratings)
+    assert same_predictions(model, same)
+    assert model.known(1, 99)
+    train("m", "--epochs", "1", "--item-features", "films.csv", "--no-features")
+    assert not load_model("m").architecture.features
 
 
 def test_machines_are_told_what_was_trained():

@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from numpy_neural_mf import architecture
+from numpy_neural_mf.engines.bags import Bags
 from numpy_neural_mf.nn import ACTIVATIONS
 
 # Dropout draws from a generator of one's own: what is to be compared goes without, unless a test asks for it.
@@ -33,16 +35,31 @@ ARCHITECTURES = {
 } | {name: Architecture(embedding_dim=4, hidden_layer_sizes=(8, 5), activation=name) for name in ACTIVATIONS}
 
 
-def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS):
+def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, bags=None):
     """No parameter is zero, so none can be left out unseen."""
     rng = np.random.default_rng(7)
-    shapes = architecture.parameter_shapes(n_users, n_items)
+    n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in (bags or {}).items()}
+    shapes = architecture.parameter_shapes(n_users, n_items, **n_features)
     return {name: (0.5 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
 
 
 def draw_penalty(dtype=np.float64):
     rng = np.random.default_rng(8)
     return tuple(rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (N_USERS, N_ITEMS))
+
+
+def draw_bags(*sides):
+    """Rows of none, one or several of seven features, one of which nobody has; the unknown has none."""
+    rng, bags = np.random.default_rng(9), {}
+    for side, n in (("user", N_USERS), ("item", N_ITEMS)):
+        X = 0.4 * rng.normal(size=(n + 1, 7)) * (rng.random((n + 1, 7)) < 0.4)
+        X[-1], X[0], X[:, 3] = 0, 0, 0
+        if side in sides:
+            bags[side] = Bags(csr_array(X), rng.uniform(0, 0.3, 7))
+    return bags
+
+
+SIDES_WITH_FEATURES = {"users": ("user",), "items": ("item",), "both": ("user", "item")}
 
 
 def draw_batch(seed=0, n=16, dtype=np.float64):

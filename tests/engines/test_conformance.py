@@ -11,8 +11,10 @@ from cases import (
     B_MEDIUM,
     N_ITEMS,
     N_USERS,
+    SIDES_WITH_FEATURES,
     Architecture,
     as_tensors,
+    draw_bags,
     draw_batch,
     draw_parameters,
     draw_penalty,
@@ -48,7 +50,8 @@ def new_engine(request):
     """Architecture, optimiser and perhaps more -> an engine of the kind under test."""
 
     def make(architecture, optimizer, *, dtype=np.float64, parameters=None, penalty=None, **settings):
-        parameters = draw_parameters(architecture, dtype) if parameters is None else parameters
+        if parameters is None:
+            parameters = draw_parameters(architecture, dtype, bags=settings.get("bags"))
         penalty = draw_penalty(dtype) if penalty is None else penalty
         return ENGINES[request.param](architecture, parameters, optimizer, *penalty, **settings)
 
@@ -111,6 +114,59 @@ def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weig
         optimizer.step(*batch[:2])
         assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
     assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
+@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"])
+def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
+    architecture, batch, bags = ARCHITECTURES[name], draw_batch(), draw_bags(*SIDES_WITH_FEATURES[sides])
+    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    prediction = model(*as_tensors(*batch[:2])).detach().numpy()
+    engine = new_engine(architecture, SGD(1.0), bags=bags)
+    np.testing.assert_allclose(engine.predict(*batch[:2]), prediction, rtol=1e-12, atol=1e-12)
+    loss, gradients = gradients_of(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_with_features_a_hundred_steps_are_those_of_torch(new_engine, name):
+    make_ours, make_theirs = OPTIMIZERS[name]
+    bags = draw_bags("user", "item")
+    engine = new_engine(TANH, make_ours(), bags=bags)
+    model = TorchModel(TANH, draw_parameters(TANH, bags=bags), bags)
+    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
+    for seed in range(100):
+        batch = draw_batch(seed)
+        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
+        optimizer.step(*batch[:2])
+        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+def test_a_batch_may_have_no_features_at_all(new_engine):
+    """User 0 and item 0 have none."""
+    bags = draw_bags("user", "item")
+    engine = new_engine(TANH, Adam(), bags=bags)
+    engine.step(np.zeros(2, np.int32), np.zeros(2, np.int32), np.array([3.0, 4.0]))
+    first = draw_parameters(TANH, bags=bags)
+    for name, value in engine.parameters.items():
+        assert (value == first[name]).all() == ("_feature_" in name)
+
+
+def test_with_features_in_float32_steps_stay_with_those_in_float64(new_engine):
+    bags = draw_bags("user", "item")
+    parameters = draw_parameters(TANH, np.float32, bags=bags)
+    wide = {n: v.astype(np.float64) for n, v in parameters.items()}
+    single = new_engine(TANH, Adam(0.01), dtype=np.float32, parameters=parameters, bags=bags)
+    double = new_engine(TANH, Adam(0.01), parameters=wide, bags=bags)
+    for seed in range(30):
+        users, items, ratings = draw_batch(seed, dtype=np.float32)
+        loss = single.step(users, items, ratings)
+        assert loss == pytest.approx(double.step(users, items, ratings), rel=1e-3, abs=1e-4)
+    assert all(value.dtype == np.float32 for value in parameters.values())
+    assert relative_error(single.parameters, double.parameters) <= 1e-2
 
 
 def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):

@@ -15,12 +15,19 @@ ACTIVATIONS = {
 
 
 class TorchModel(nn.Module):
-    """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package."""
+    """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package.
 
-    def __init__(self, architecture, parameters):
+    Where a side has features, its rows are P + X E, with X as a dense matrix.
+    """
+
+    def __init__(self, architecture, parameters, bags=None):
         super().__init__()
         tables = {name.split(".")[0]: value for name, value in parameters.items() if "_" in name}
         self.architecture = architecture
+        self.bags = {
+            side: (torch.tensor(of_side.matrix.toarray(), dtype=torch.float64), torch.tensor(of_side.penalty))
+            for side, of_side in (bags or {}).items()
+        }
         self.intercept = nn.Parameter(torch.zeros(1))
         for name, value in tables.items():
             setattr(self, name, nn.Embedding(*value.shape))
@@ -32,26 +39,41 @@ class TorchModel(nn.Module):
         self.double()
         self.load_state_dict({n: torch.tensor(v, dtype=torch.float64) for n, v in parameters.items()})
 
+    def rows(self, side, kind, ids):
+        rows = getattr(self, f"{side}_{kind}")(ids)
+        if side in self.bags:
+            rows = rows + self.bags[side][0][ids] @ getattr(self, f"{side}_feature_{kind}").weight
+        return rows
+
     def forward(self, users, items):
         architecture, y = self.architecture, self.intercept
         if architecture.biases:
-            y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
+            y = y + self.rows("user", "bias", users)[:, 0] + self.rows("item", "bias", items)[:, 0]
+        if architecture.has_embeddings:
+            p, q = self.rows("user", "embedding", users), self.rows("item", "embedding", items)
         if architecture.product:
-            y = y + (self.user_embedding(users) * self.item_embedding(items)).sum(dim=1)
+            y = y + (p * q).sum(dim=1)
         if architecture.hidden_layer_sizes:
-            x = torch.cat([self.user_embedding(users), self.item_embedding(items)], dim=1)
+            x = torch.cat([p, q], dim=1)
             for layer in self.mlp[:-1]:
                 x = ACTIVATIONS[architecture.activation](layer(x))
             y = y + self.mlp[-1](x)[:, 0]
         return y
 
     def losses(self, users, items, ratings, user_penalty, item_penalty):
-        """Mean over the batch of (r - r̂)², and of λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²)."""
+        """Mean over the batch of (r - r̂)², and of λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²).
+
+        Where p_u = P_u + Σ_c x_c E_c the penalty is λ_u ‖P_u‖² + Σ_c λ_c x_c² ‖E_c‖².
+        """
         error = ratings - self(users, items)
         penalty = torch.zeros(())
         for side, ids, weight in (("user", users, user_penalty), ("item", items, item_penalty)):
             for name, table in self.named_parameters():
-                if name.startswith(side):
+                if name.startswith(f"{side}_feature"):
+                    X, of_features = self.bags[side]
+                    weights = (X[ids] ** 2 * of_features)[:, :, None]
+                    penalty = penalty + (weights * table[None] ** 2).sum() / len(ids)
+                elif name.startswith(side):
                     penalty = penalty + (weight[ids, None] * table[ids] ** 2).sum() / len(ids)
         return (error**2).mean(), penalty
 
@@ -77,7 +99,10 @@ class RowOptimizer:
         kept = {}
         for name, p in self.model.named_parameters():
             if "_" in name:
-                outside = np.setdiff1d(np.arange(len(p)), users if name.startswith("user") else items)
+                inside = users if name.startswith("user") else items
+                if "_feature_" in name:
+                    inside = np.flatnonzero(self.model.bags[name[:4]][0][inside].any(dim=0))
+                outside = np.setdiff1d(np.arange(len(p)), inside)
                 arrays = {"value": p.data, **self.optimizer.state[p]}
                 kept[name] = (outside, {key: a[outside].clone() for key, a in arrays.items() if is_table(a)})
         self.optimizer.step()

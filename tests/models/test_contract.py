@@ -14,6 +14,7 @@ from numpy_neural_mf import (
     B_MEDIUM,
     C_WIDE,
     Architecture,
+    Features,
     GlobalMean,
     ItemKNN,
     LinearRegression,
@@ -27,6 +28,8 @@ from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import Recommender
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
+GENRES = ["Crime|Drama", "Comedy", None, "Drama", "Comedy|Crime"] * 8
+RATINGS = RATINGS.with_features(items=Features.from_frame({"id": RATINGS.item_ids, "genres": GENRES}))
 
 fast = partial(NeuralMF, epochs=2, batch_size=256)
 MODELS = {
@@ -41,6 +44,9 @@ MODELS = {
     "MLP alone": partial(fast, Architecture(4, (8,), "gelu", biases=False, product=False)),
     "dropout": partial(fast, Architecture(4, (8,), dropout=0.3)),
     "all ratings": partial(fast, validation_fraction=0.0),
+    "features": partial(fast, Architecture(4, (8,), features=True)),
+    "implicit": partial(fast, Architecture(4, implicit=True)),
+    "features and implicit": partial(fast, A_SMALL, features=True, implicit=True),
     "a wide scale": partial(fast, rating_scale=(0.0, 10.0)),
 }
 
@@ -57,7 +63,9 @@ def fitted(new_model):
 
 def with_string_ids(ratings):
     users, items = (np.char.add(p, a.astype(str)) for p, a in (("u", ratings.users), ("i", ratings.items)))
-    return Ratings.from_columns(users, items, ratings.values, scale=ratings.scale)
+    strings = Ratings.from_columns(users, items, ratings.values, scale=ratings.scale)
+    names = np.char.add("i", np.arange(40).astype(str))
+    return strings.with_features(items=Features.from_frame({"id": names, "genres": GENRES}))
 
 
 def test_a_model_is_a_recommender_and_fit_returns_it(new_model):
@@ -115,7 +123,8 @@ def test_the_unknown_gets_an_estimate_within_the_scale(fitted):
     prediction = fitted.predict(users, items)
     assert np.isfinite(prediction).all()
     assert ((lowest <= prediction) & (prediction <= highest)).all()
-    assert prediction[2] == fitted.predict("nobody", "nothing")  # one stranger is like another
+    stranger = pytest.approx(float(fitted.predict("nobody", "nothing")), rel=1e-6)
+    assert prediction[2] == stranger  # one stranger is like another
     assert abs(prediction[2] - RATINGS.mean) < 0.5
 
 
@@ -161,7 +170,7 @@ def test_there_must_be_a_rating_to_learn_from(new_model):
 
 def test_ratings_are_left_as_they_are(new_model):
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
-    new_model().fit(ratings)
+    new_model().fit(ratings.with_features(items=RATINGS.item_features))
     for name in ("users", "items", "values", "user_ids", "item_ids"):
         np.testing.assert_array_equal(getattr(ratings, name), getattr(RATINGS, name))
 

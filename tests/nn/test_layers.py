@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from numpy_neural_mf.nn import (
     ACTIVATIONS,
@@ -10,6 +11,7 @@ from numpy_neural_mf.nn import (
     Dense,
     Dropout,
     Embedding,
+    EmbeddingBag,
     GroupedIds,
     RowGradient,
     Sequential,
@@ -205,3 +207,36 @@ def test_dropout_draws_a_new_mask_for_every_step():
 def test_a_dropout_rate_is_a_probability_below_one(rate):
     with pytest.raises(ValueError, match="dropout rate"):
         Dropout(rate, rng())
+
+
+class TestEmbeddingBag:
+    X = csr_array(np.array([[0.5, 0, 2, 0, 0], [0, 0, 0, 0, 0], [0, -1.5, 0.5, 0, 0]]))
+
+    def test_bags_and_their_gradient_are_those_of_torch(self):
+        rng = np.random.default_rng(3)
+        layer = EmbeddingBag(5, 4, rng, dtype=np.float64)
+        theirs = torch.nn.EmbeddingBag(5, 4, mode="sum", dtype=torch.float64)
+        theirs.load_state_dict({"weight": torch.tensor(layer.weight.value)})
+        X, dy = self.X, rng.normal(size=(3, 4))
+        y, backward = layer.forward(X)
+        expected = theirs(
+            torch.tensor(X.indices), torch.tensor(X.indptr[:-1]), per_sample_weights=torch.tensor(X.data)
+        )
+        np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-12)
+        backward(dy)
+        expected.backward(torch.tensor(dy))
+        gradient = layer.weight.pop_grad()
+        assert gradient.rows.tolist() == [0, 1, 2]  # no bag has the others
+        np.testing.assert_allclose(gradient.to_dense((5, 4)), theirs.weight.grad.numpy(), rtol=1e-12)
+
+    def test_gradients_are_those_of_central_differences(self):
+        layer = EmbeddingBag(5, 4, np.random.default_rng(0), dtype=np.float64)
+        assert check_gradients(layer, self.X)["weight"] < 1e-7
+
+    def test_used_twice_in_one_step_gradients_add_up(self):
+        layer = EmbeddingBag(5, 2, np.random.default_rng(0), dtype=np.float64)
+        for X in (self.X, self.X[:1], self.X):
+            y, backward = layer.forward(X)
+            backward(np.ones_like(y))
+        expected = (2 * self.X.T @ np.ones((3, 2))) + self.X[:1].T @ np.ones((1, 2))
+        np.testing.assert_allclose(layer.weight.pop_grad().to_dense((5, 2)), expected)

@@ -57,6 +57,13 @@ def test_grouping_leaves_ids_and_values_as_they_were():
     np.testing.assert_array_equal(values, np.arange(6.0).reshape(3, 2))
 
 
+@given(batches())
+def test_positions_lead_back_to_the_ids_and_counts_count_them(batch):
+    groups = GroupedIds(batch[0])
+    np.testing.assert_array_equal(groups.rows[groups.positions], batch[0])
+    np.testing.assert_array_equal(groups.counts, np.unique(batch[0], return_counts=True)[1])
+
+
 @given(batches(), st.data())
 def test_adding_row_gradients_is_adding_tables(batch, data):
     ids, values = batch

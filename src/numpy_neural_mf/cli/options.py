@@ -41,6 +41,9 @@ Report = Annotated[
     Path | None,
     typer.Option(metavar="FILE", dir_okay=False, help="Write a page that one can send, as HTML."),
 ]
+FeaturesFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="CSV or Parquet with an id first, as `movies.csv`.")
+]
 Cache = Annotated[
     bool, typer.Option(help="Keep columns beside a file above 100 MB, to read it at once again.")
 ]

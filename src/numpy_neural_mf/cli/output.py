@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from ..data import Ratings, read_ratings
+from ..data import Features, Ratings, read_features, read_ratings
 from ..display import rich_table
 from ..report import save_report
 
@@ -42,6 +43,17 @@ def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
     keeps = cache and path.is_file() and path.stat().st_size >= LARGE
     with working(f"reading {path.name}"):
         return read_ratings(path, cache=keeps, **settings)
+
+
+def described(ratings: Ratings, user_features: Path | None, item_features: Path | None) -> Ratings:
+    """The ratings with the features of files, where such are given."""
+
+    def features(path: Path | None, ids: NDArray[Any]) -> Features | None:
+        return None if path is None else read_features(path, text_ids=ids.dtype.kind == "U")
+
+    return ratings.with_features(
+        features(user_features, ratings.user_ids), features(item_features, ratings.item_ids)
+    )
 
 
 def command_line() -> str:

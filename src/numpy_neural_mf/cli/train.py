@@ -17,8 +17,18 @@ from ..files import is_first_process
 from ..models import NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, architecture_named, one_of
-from .output import fail, print_json, read, stderr
+from .options import (
+    AsJson,
+    Cache,
+    ColumnName,
+    FeaturesFile,
+    RatingsFile,
+    Scale,
+    Seed,
+    architecture_named,
+    one_of,
+)
+from .output import described, fail, print_json, read, stderr
 from .settings import Settings
 
 # The keywords of NeuralMF with their defaults, so that the command line has no defaults of its own.
@@ -51,6 +61,12 @@ def train(
     dropout: Annotated[float | None, typer.Option(help="Of the MLP, in training.")] = None,
     biases: Annotated[bool | None, typer.Option(help="Of users and items.")] = None,
     product: Annotated[bool | None, typer.Option(help="Of the factors.")] = None,
+    features: Annotated[
+        bool | None, typer.Option(help="Of users and items; so by default where a file of such is given.")
+    ] = None,
+    implicit: Annotated[bool | None, typer.Option(help="What was rated, however high (SVD++).")] = None,
+    user_features: FeaturesFile = None,
+    item_features: FeaturesFile = None,
     epochs: Annotated[int, typer.Option(help="Passes over the ratings.")] = DEFAULTS["epochs"],
     batch_size: Annotated[int, typer.Option(help="Ratings in a step.")] = DEFAULTS["batch_size"],
     optimizer: Annotated[str, one_of(OPTIMIZERS, "What makes steps of gradients")] = DEFAULTS["optimizer"],
@@ -86,18 +102,24 @@ def train(
 
     - `numpy-neural-mf train ratings.csv films.safetensors --checkpoint-dir films.checkpoint`
     - `numpy-neural-mf train ratings.csv --architecture A_small --epochs 10`
+    - `numpy-neural-mf train ratings.csv --item-features movies.csv --implicit`
     - `numpy-neural-mf train ratings.csv --settings settings.toml`
     """
     base = architecture_named(architecture)
     given = context.params  # options have the names of the keywords
     chosen = {name: given[name] for name in DEFAULTS} | {"patience": patience or None}
     form = {name: given[name] for name in FORM if given[name] is not None}
+    if features is None and (user_features or item_features):
+        form["features"] = True
     new_model = NeuralMF(base, **chosen, **form)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    known = read(ratings, cache, scale=scale, **columns)
+    known = described(read(ratings, cache, scale=scale, **columns), user_features, item_features)
     console = stderr() if as_json else Console()
     console.quiet = not is_first_process()
     console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
+    for path, told in ((user_features, known.user_features), (item_features, known.item_features)):
+        if path is not None:
+            console.print(f"{path.name}: {told}", soft_wrap=True, markup=False)
     try:
         with ProgressBar(1, console) as bar:
             bar.start_run(f"training {architecture}")

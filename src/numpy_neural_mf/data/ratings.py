@@ -223,10 +223,20 @@ class Ratings:
             item_features=self.item_features if items is None else items,
         )
 
-    def compact(self) -> Ratings:
-        """The same ratings, with only those users and items that have one, indexed anew."""
+    def compact(self, described: bool = False) -> Ratings:
+        """The same ratings, with only those users and items that have one, indexed anew.
+
+        Parameters
+        ----------
+        described : bool, default False
+            Keep, or take in, those that have features, too.
+        """
         users, user_ids = _occurring(self.users, self.user_ids)
         items, item_ids = _occurring(self.items, self.item_ids)
+        if described and self.user_features is not None:
+            users, user_ids = _among(users, user_ids, self.user_features.ids)
+        if described and self.item_features is not None:
+            items, item_ids = _among(items, item_ids, self.item_features.ids)
         return replace(self, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
 
     def to_frame(self) -> pl.DataFrame:
@@ -243,6 +253,14 @@ def _occurring(indices: NDArray[np.int32], ids: NDArray[Any]) -> tuple[NDArray[n
     for block in blocks(len(indices)):
         occurs[indices[block]] = True
     return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
+
+
+def _among(
+    indices: NDArray[np.int32], ids: NDArray[Any], others: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Indices among these ids and others, and all of them."""
+    together = np.union1d(ids, others)
+    return renumbered(indices, index_of(together, ids)), together
 
 
 def ratings_from(

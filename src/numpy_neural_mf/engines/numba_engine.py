@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -13,14 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
-from ..nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from ..nn import SGD, AdaGrad, Adam, AdamW, GroupedIds, Optimizer, RMSProp
 from ..nn.optimizers import State
 from ..nn.parameter import Array, IntArray, zeros_aligned
+from .bags import Bags, BagsOfBatch, collapsed, of_dtype
 from .base import Engine
 
 # Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
 # the same.
 MAX_CHUNKS = 16
+
+SIDES = ("user", "item")
+KINDS = ("embedding", "bias")
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,7 @@ class NumbaEngine(Engine):
         item_penalty: Array,
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
+        bags: Mapping[str, Bags] | None = None,
     ) -> None:
         try:
             import numba
@@ -66,15 +72,9 @@ class NumbaEngine(Engine):
         self._rng = np.random.default_rng() if rng is None else rng
         self._dtype = dtype = parameters["intercept"].dtype
         self._penalty = [penalty.astype(dtype, copy=False) for penalty in (user_penalty, item_penalty)]
+        self._bags = of_dtype(bags or {}, dtype)
         n_rows = [len(penalty) for penalty in self._penalty]
-        # A part that the architecture has not is a table without columns, or without rows.
-        self._tables = [
-            parameters.get(f"{side}_embedding.weight", np.zeros((n, 0), dtype))
-            for side, n in zip(("user", "item"), n_rows, strict=True)
-        ]
-        self._biases = [
-            parameters.get(f"{side}_bias.weight", np.zeros((0, 1), dtype)) for side in ("user", "item")
-        ]
+        self._tables, self._biases = self._tables_of(parameters)
         self._k = self._tables[0].shape[1]
         self._sizes = np.array(architecture.layer_sizes, np.int64)
         n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
@@ -96,7 +96,12 @@ class NumbaEngine(Engine):
         ratings = np.ascontiguousarray(ratings, self._dtype)
         if n > len(self._residuals):
             self._reserve(n)
-        losses, weight_gradients = self._gradients(users, items, ratings)
+        batch = {
+            side: self._bags[side].of(GroupedIds(ids))
+            for side, ids in zip(SIDES, (users, items), strict=True)
+            if side in self._bags
+        }
+        losses, weight_gradients = self._gradients(users, items, ratings, batch)
         n_steps = self._state["intercept"]["step"]
         n_steps += 1
         h = self._numbers(int(n_steps))
@@ -105,6 +110,8 @@ class NumbaEngine(Engine):
             self._residuals, *self._row_tables, *self._first, self._following, self._rows, self._sums,
             self._bias_sums, self._shrink,
         )  # fmt: skip
+        for side, bags in batch.items():
+            self._update_features(side, bags, h)
         decayed = h.copy()
         decayed[4] *= 1 - self.optimizer.learning_rate * self.weight_decay
         self._update(self._intercept, self._residuals[:n].sum(keepdims=True), h)
@@ -115,23 +122,72 @@ class NumbaEngine(Engine):
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         predictions = np.empty(len(users), self._dtype)
+        tables, biases = self._tables_of(collapsed(self.parameters, self._bags))
         self._kernels.predict(
             *(np.ascontiguousarray(ids, np.int32) for ids in (users, items)),
-            *self._model(), self._new_scratch(1)[0], predictions,
+            *self._model(tables, biases), self._new_scratch(1)[0], predictions,
         )  # fmt: skip
         return predictions
 
-    def _gradients(self, users: IntArray, items: IntArray, ratings: Array) -> tuple[Array, Array]:
-        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers."""
+    def _gradients(
+        self, users: IntArray, items: IntArray, ratings: Array, batch: Mapping[str, BagsOfBatch]
+    ) -> tuple[Array, Array]:
+        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers.
+
+        Where there are features, the tables are P + X E of the users, or items, that the batch has.
+        """
+        tables, biases = self._tables, self._biases
+        if batch:
+            tables, biases = self._tables_of(self._rows_of(batch))
+            users, items = (
+                batch[side].ids.positions.astype(np.int32) if side in batch else ids
+                for side, ids in zip(SIDES, (users, items), strict=True)
+            )
         n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
         by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
         dropout = self.architecture.dropout
         key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
         self._kernels.gradients(
-            min(self._n_threads, n_chunks), users, items, ratings, *self._model(), self._transposed(),
-            1.0 - dropout, key, self._scratch, by_chunk, losses, self._row_gradients, self._residuals,
+            min(self._n_threads, n_chunks), users, items, ratings, *self._model(tables, biases),
+            self._transposed(), 1.0 - dropout, key, self._scratch, by_chunk, losses, self._row_gradients,
+            self._residuals,
         )  # fmt: skip
         return losses, by_chunk.sum(axis=0)
+
+    def _rows_of(self, batch: Mapping[str, BagsOfBatch]) -> Parameters:
+        """The parameters with tables of the rows of a batch in place of those of sides with features."""
+        rows = {}
+        for side, bags in batch.items():
+            for kind in KINDS:
+                if (own := self.parameters.get(f"{side}_{kind}.weight")) is not None:
+                    shared = self.parameters[f"{side}_feature_{kind}.weight"]
+                    rows[f"{side}_{kind}.weight"] = bags.rows(own, shared)
+        return self.parameters | rows
+
+    def _update_features(self, side: str, bags: BagsOfBatch, h: NDArray[np.float64]) -> None:
+        """A step on the rows of the feature tables that the batch has in a bag."""
+        n, first = len(bags.ids.ids), SIDES.index(side) * self._k
+        of_kind = (self._row_gradients[:n, first : first + self._k], self._residuals[:n, None])
+        columns = bags.columns.astype(np.int32)
+        for kind, gradient in zip(KINDS, of_kind, strict=True):
+            name = f"{side}_feature_{kind}.weight"
+            if name in self.parameters:
+                value, a, b = self._with_memory(name, self.parameters[name])
+                self._kernels.update(
+                    self._kind, value, columns, len(columns), bags.gradient(gradient),
+                    bags.shrinkage[:, 0], a, b, h,
+                )  # fmt: skip
+
+    def _tables_of(self, parameters: Parameters) -> tuple[list[Array], list[Array]]:
+        """Embeddings and biases; a part that the architecture has not is a table without columns, or rows."""
+        n_rows = [len(penalty) for penalty in self._penalty]
+        tables = [
+            parameters.get(f"{side}_embedding.weight", np.zeros((n, 0), self._dtype))
+            for side, n in zip(SIDES, n_rows, strict=True)
+        ]
+        return tables, [
+            parameters.get(f"{side}_bias.weight", np.zeros((0, 1), self._dtype)) for side in SIDES
+        ]
 
     def _update(self, of_one_row: list[Array], gradient: Array, h: NDArray[np.float64]) -> None:
         """A step on a dense array, which is a table of one row."""
@@ -158,8 +214,8 @@ class NumbaEngine(Engine):
         tables = {"embedding": self._tables, "bias": self._biases}
         return [
             array
-            for kind in tables
-            for side, table in zip(("user", "item"), tables[kind], strict=True)
+            for kind in KINDS
+            for side, table in zip(SIDES, tables[kind], strict=True)
             for array in self._with_memory(f"{side}_{kind}.weight", table)
         ]
 
@@ -215,12 +271,12 @@ class NumbaEngine(Engine):
             raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
         return kinds[type(optimizer)]
 
-    def _model(self) -> tuple[object, ...]:
+    def _model(self, tables: list[Array], biases: list[Array]) -> tuple[object, ...]:
         """Parameters and form, as the kernels take them."""
         for (value, *_), part, _ in self._dense:
             self._weights[part] = value[0]
         return (
-            *self._tables, *self._biases, self.parameters["intercept"][0], self.architecture.product,
+            *tables, *biases, self.parameters["intercept"][0], self.architecture.product,
             self._sizes, self._activation, self._weights, self._starts,
         )  # fmt: skip
 

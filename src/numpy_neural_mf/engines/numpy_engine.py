@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,18 +14,29 @@ from ..nn import (
     Dense,
     Dropout,
     Embedding,
+    EmbeddingBag,
     GroupedIds,
     Layer,
     Optimizer,
     Parameter,
+    RowGradient,
     Sequential,
     mse,
 )
 from ..nn.parameter import Array, Gradient, IntArray
+from .bags import Bags, BagsOfBatch, of_dtype
 from .base import Engine
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
+
+
+class _Side(NamedTuple):
+    """The users, or the items, of a batch."""
+
+    name: str
+    ids: GroupedIds
+    bags: BagsOfBatch | None
 
 
 class NumpyEngine(Engine):
@@ -43,6 +55,8 @@ class NumpyEngine(Engine):
         Decoupled decay of the MLP's weights (Loshchilov and Hutter, 2019); biases and rows do not decay.
     rng : numpy.random.Generator or None, default None
         Draws dropout masks; None takes a fresh one.
+    bags : mapping of "user" or "item" to Bags, optional
+        Of the sides that have features.
     """
 
     def __init__(
@@ -54,6 +68,7 @@ class NumpyEngine(Engine):
         item_penalty: Array,
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
+        bags: Mapping[str, Bags] | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
@@ -64,6 +79,7 @@ class NumpyEngine(Engine):
             "item": item_penalty[:, None].astype(dtype, copy=False),
         }
         self.weight_decay = weight_decay
+        self._bags = of_dtype(bags or {}, dtype)
         self._learned = {name: Parameter(value) for name, value in parameters.items()}
         self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
         _keep_freed_memory()
@@ -102,11 +118,17 @@ class NumpyEngine(Engine):
     def penalty(self, users: IntArray, items: IntArray) -> float:
         """What regularisation adds to the mean squared error of a batch."""
         total = 0.0
-        for side, ids in (("user", users), ("item", items)):
-            for name, table in self.parameters.items():
-                if name.startswith(side):
-                    total += float((self._penalty[side][ids] * table[ids] ** 2).sum())
-        return total / len(users)
+        for side in (self._side("user", users), self._side("item", items)):
+            for kind in ("embedding", "bias"):
+                table = self.parameters.get(f"{side.name}_{kind}.weight")
+                if table is None:
+                    continue
+                ids = side.ids.ids
+                total += float((self._penalty[side.name][ids] * table[ids] ** 2).sum()) / len(ids)
+                if side.bags is not None:
+                    rows = self.parameters[f"{side.name}_feature_{kind}.weight"][side.bags.columns]
+                    total += float((side.bags.shrinkage * rows**2).sum()) / 2
+        return total
 
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings r̂, shape (n,), not clipped."""
@@ -114,10 +136,10 @@ class NumpyEngine(Engine):
 
     def forward(self, users: IntArray, items: IntArray, training: bool = False) -> Term:
         """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
-        u, i = GroupedIds(users), GroupedIds(items)
+        u, i = self._side("user", users), self._side("item", items)
         terms = [self._intercept(len(users))]
         if self.architecture.biases:
-            terms += [self._bias("user", u), self._bias("item", i)]
+            terms += [self._bias(u), self._bias(i)]
         if self.architecture.has_embeddings:
             terms += [self._interaction(u, i, training)]
 
@@ -130,24 +152,49 @@ class NumpyEngine(Engine):
             prediction += term
         return prediction, backward
 
+    def _side(self, name: str, ids: IntArray) -> _Side:
+        grouped = GroupedIds(ids)
+        return _Side(name, grouped, self._bags[name].of(grouped) if name in self._bags else None)
+
     def _intercept(self, n: int) -> Term:
         """μ."""
         mu = self._learned["intercept"]
         return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
 
-    def _shrinkage(self, side: str, rows: Array, ids: GroupedIds) -> Array:
-        """2 λ / n · row of each rating, the gradient of the penalty on `rows`, shape (n, d)."""
-        return rows * (self._penalty[side].take(ids.ids, axis=0) * (2 / len(rows)))
+    def _vectors(self, side: _Side, kind: str) -> Term:
+        """Rows of P, or of P + X E where there are features, of each rating, shape (n, d).
 
-    def _bias(self, side: str, ids: GroupedIds) -> Term:
+        Backward adds the gradient of the penalty: 2 λ / n · row of each rating.
+        """
+        ids = side.ids
+        P = self._learned[f"{side.name}_{kind}.weight"]
+        own, backward_own = Embedding.of(P).forward(ids)
+
+        def backward(dy: Array) -> None:
+            backward_own(own * (self._penalty[side.name].take(ids.ids, axis=0) * (2 / len(own))) + dy)
+
+        if side.bags is None:
+            return own, backward
+        X, columns, shrinkage = side.bags.matrix, side.bags.columns, side.bags.shrinkage
+        E = self._learned[f"{side.name}_feature_{kind}.weight"]
+        shared, backward_shared = EmbeddingBag.of(E).forward(X)
+
+        def backward_both(dy: Array) -> None:
+            backward(dy)
+            backward_shared(ids.sum(dy))
+            E.accumulate(RowGradient(columns, shrinkage * E.value[columns]))
+
+        return own + shared[ids.positions], backward_both
+
+    def _bias(self, side: _Side) -> Term:
         """b_u or b_i."""
-        b, backward = Embedding.of(self._learned[f"{side}_bias.weight"]).forward(ids)
-        return b[:, 0], lambda dr: backward(self._shrinkage(side, b, ids) + dr[:, None])
+        b, backward = self._vectors(side, "bias")
+        return b[:, 0], lambda dr: backward(dr[:, None])
 
-    def _interaction(self, u: GroupedIds, i: GroupedIds, training: bool) -> Term:
+    def _interaction(self, u: _Side, i: _Side, training: bool) -> Term:
         """p · q + f([p, q])."""
-        p, backward_p = Embedding.of(self._learned["user_embedding.weight"]).forward(u)
-        q, backward_q = Embedding.of(self._learned["item_embedding.weight"]).forward(i)
+        p, backward_p = self._vectors(u, "embedding")
+        q, backward_q = self._vectors(i, "embedding")
         product, k = self.architecture.product, self.architecture.embedding_dim
         y = np.einsum("nk,nk->n", p, q) if product else np.zeros(len(p), p.dtype)
         if self._mlp:
@@ -155,10 +202,7 @@ class NumpyEngine(Engine):
             y += f[:, 0]
 
         def backward(dr: Array) -> None:
-            dp, dq = self._shrinkage("user", p, u), self._shrinkage("item", q, i)
-            if product:
-                dp += dr[:, None] * q
-                dq += dr[:, None] * p
+            dp, dq = (dr[:, None] * q, dr[:, None] * p) if product else (0 * p, 0 * q)
             if self._mlp:
                 dx = backward_f(dr[:, None])
                 dp += dx[:, :k]

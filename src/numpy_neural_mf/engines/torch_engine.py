@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,9 @@ from ..architecture import Architecture, Parameters
 from ..data.batches import Batch, cut
 from ..nn import Optimizer
 from ..nn.parameter import Array
+from .bags import Bags
 from .base import Engine
+from .torch_bags import TorchBag, TorchBags, collapsed_rows
 from .torch_batches import DeviceBatches, cut_share
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
@@ -38,7 +40,7 @@ class TorchEngine(Engine):
 
     Parameters
     ----------
-    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng
+    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng, bags
         See `NumpyEngine`.
     device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
         "auto" is the first there is of CUDA, MPS and the CPU.
@@ -64,6 +66,7 @@ class TorchEngine(Engine):
         item_penalty: Array,
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
+        bags: Mapping[str, Bags] | None = None,
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
@@ -80,6 +83,8 @@ class TorchEngine(Engine):
             side: torch.from_numpy(penalty.astype(dtype)).to(self.device)
             for side, penalty in (("user", user_penalty), ("item", item_penalty))
         }
+        self._bags = {side: TorchBags(of_side, dtype, self.device) for side, of_side in (bags or {}).items()}
+        self._penalty |= {f"{side}_feature": of_side.penalty for side, of_side in self._bags.items()}
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
         self._optimizer = TorchOptimizer(optimizer)
@@ -107,6 +112,9 @@ class TorchEngine(Engine):
             rows[side], positions[side], counts[side] = torch.unique(
                 ids[side], return_inverse=True, return_counts=True
             )
+        bags = {side: of_side.of(rows[side], counts[side]) for side, of_side in self._bags.items()}
+        for side, bag in bags.items():
+            rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
         exchange = {side: self._processes.exchange(rows[side]) for side in rows}
         owned = {side: exchange[side].owned for side in exchange}
         # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
@@ -120,7 +128,8 @@ class TorchEngine(Engine):
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
             ):
                 drop = self._drop(n, is_own)
-                prediction = functional_call(self.module, touched, (*positions.values(), drop))
+                vectors = collapsed_rows(touched, bags)
+                prediction = functional_call(self.module, vectors, (*positions.values(), drop))
             loss = mse_loss(prediction, known, reduction="sum") / n
             penalty = torch.zeros_like(loss)
             for name, side in self._side_of.items():
@@ -140,13 +149,19 @@ class TorchEngine(Engine):
             if self._processes.size > 1:  # each has the whole tables where `fetch` has left them
                 whole = {name: torch.from_numpy(value) for name, value in self.parameters.items()}
                 pairs = (torch.from_numpy(np.array(ids)) for ids in (users, items))
+                whole = collapsed_rows(whole, self._all_bags())
                 of_whole: Tensor = NeuralMFModule(self.architecture, whole)(*pairs)
                 return of_whole.numpy()
             if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
                 for name in self._side_of:
                     self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
-            ratings: Tensor = self.module(self._here(users), self._here(items))
+            vectors = collapsed_rows(self._values, self._all_bags())
+            here = (self._here(users), self._here(items))
+            ratings: Tensor = functional_call(self.module, vectors, here)
             return ratings.cpu().numpy()
+
+    def _all_bags(self) -> dict[str, TorchBag]:
+        return {side: of_side.all() for side, of_side in self._bags.items()}
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
         """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already.
@@ -186,7 +201,7 @@ class TorchEngine(Engine):
         )
         self._values = dict(self.module.named_parameters())
         self._side_of = {
-            name: side for name in self._values for side in ("user", "item") if name.startswith(side)
+            name: name.rpartition("_")[0] for name in self._values if name.startswith(("user", "item"))
         }
         state = self.optimizer.state
         for name, value in self.parameters.items():

@@ -28,7 +28,7 @@ class Recommender(RanksItems):
     Attributes
     ----------
     user_ids_, item_ids_ : arrays, sorted and unique
-        Raw ids of the users and the items that training saw.
+        Raw ids of the users and the items that training saw, or that features told it of.
     rating_scale_ : (float, float)
         Lowest and highest rating; predictions lie within.
     """
@@ -167,13 +167,13 @@ class Recommender(RanksItems):
                 prediction[block] = self._predict(users[block], items[block])
         return prediction
 
-    def _learn_ids(self, ratings: Ratings, seen: Ratings | None = None) -> Ratings:
+    def _learn_ids(self, ratings: Ratings, seen: Ratings | None = None, described: bool = False) -> Ratings:
         """Take note of ids and scale, and of who rated what in `seen`, by default the ratings themselves.
 
-        Returns the ratings with only those ids that occur.
+        Returns the ratings with only those ids that occur, or, if asked, that are described by features.
         """
         self._require_ratings(ratings)
-        ratings = ratings.compact()
+        ratings = ratings.compact(described)
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
         self.rating_scale_ = ratings.scale
         seen = ratings if seen is None else seen

@@ -17,6 +17,7 @@ from ..data import Ratings, random_split
 from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
+from ..engines.bags import Bags, collapsed
 from ..nn import OPTIMIZERS, Optimizer
 from ..training import History, ProgressCallback, train
 from .growth import Growth
@@ -25,6 +26,7 @@ from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSetting
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
+from .side_information import bags_of, leave_unrated_at_prior
 from .updating import Side
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
@@ -175,27 +177,32 @@ class NeuralMF(NeuralMFSettings):
             self._require_ratings(validation)
         elif round(self.validation_fraction * len(ratings)) > 0:
             ratings, validation = random_split(ratings, self.validation_fraction, rng)
-        ratings = self._learn_ids(ratings, seen=given)
+        ratings = self._learn_ids(ratings, seen=given, described=self.architecture.features)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        self.parameters_ = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng)
+        bags = bags_of(self.architecture, ratings, self.regularization)
+        n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in bags.items()}
+        parameters = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng, **n_features)
+        if self.architecture.features:
+            leave_unrated_at_prior(parameters, ratings)
         optimizer = self._new_optimizer()
         self.engine_ = choose_engine(self.engine, optimizer, self.epochs * len(ratings))
-        self._engine = ENGINES[self.engine_](
+        engine = self._engine = ENGINES[self.engine_](
             self.architecture,
-            self.parameters_,
+            parameters,
             optimizer,
             frequency_scaled(self.regularization, ratings.users, n_users),
             frequency_scaled(self.regularization, ratings.items, n_items),
             self.weight_decay,
             dropout_rng,
+            bags=bags,
             **self._engine_settings(),
         )
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
-                self._engine,
+                engine,
                 ratings,
-                self._validation_loss(validation) if validation is not None else None,
+                self._validation_loss(validation, parameters, bags) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 schedule=self._schedule(len(ratings)),
@@ -204,9 +211,16 @@ class NeuralMF(NeuralMFSettings):
                 on_progress=on_progress,
                 checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
-        fill_unknown(self.parameters_)
+        self._hold(parameters, bags)
         self._engine = self._engine_to_predict()
         return self
+
+    def _hold(self, parameters: Parameters, bags: dict[str, Bags]) -> None:
+        """Predict from here on with the parameters of the engine at work, as they are now."""
+        self.parameters_ = collapsed(parameters, bags)
+        fill_unknown(self.parameters_)
+        if bags:
+            self._engine = self._engine_to_predict()
 
     def _form(self) -> tuple[Architecture, Parameters]:
         return self.architecture, self.parameters_
@@ -258,12 +272,14 @@ class NeuralMF(NeuralMFSettings):
                 raise ValueError(f"{name}: expected numbers, found {value}")
         self._engine = self._engine_to_predict()
 
-    def _validation_loss(self, validation: Ratings) -> Callable[[], float]:
+    def _validation_loss(
+        self, validation: Ratings, parameters: Parameters, bags: dict[str, Bags]
+    ) -> Callable[[], float]:
         users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
         items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
 
         def loss() -> float:
-            fill_unknown(self.parameters_)
+            self._hold(parameters, bags)
             squares = 0.0
             for block in blocks(len(validation)):
                 error = self._predict_clipped(users[block], items[block]) - validation.values[block]
@@ -289,12 +305,7 @@ class NeuralMF(NeuralMFSettings):
         for name in ENGINE_SETTINGS:  # who computes does not change what is computed
             del settings[name]
         settings |= {"random_state": order_rng.bit_generator.state}  # not as given
-        columns = [
-            column
-            for part in (ratings, validation)
-            if part is not None
-            for column in (part.users, part.items, part.values, part.user_ids, part.item_ids)
-        ]
+        columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
         generators = {"order": order_rng, "dropout": dropout_rng}
         return Checkpoint(folder, fingerprint(f"{settings}", columns), generators)
 

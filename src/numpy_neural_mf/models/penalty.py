@@ -31,10 +31,16 @@ def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int
     float32 array of shape (n_rows + 1,)
         The last, for the unknown row, is never used.
     """
-    counts = count(rows, n_rows + 1)
-    scaled = 1 / np.sqrt(np.maximum(counts, 1))
-    mean_of_ratings = (scaled @ counts) / counts.sum()
-    return np.asarray(scaled * (regularization / mean_of_ratings), np.float32)
+    return scaled_by(regularization, count(rows, n_rows + 1))
+
+
+def scaled_by(
+    regularization: float, counts: NDArray[np.integer[Any] | np.floating[Any]]
+) -> NDArray[np.float32]:
+    """λ / √n_r as above, of rows whose numbers of ratings n_r, perhaps broken, are known: shape (n_rows,)."""
+    scaled = 1 / np.sqrt(np.where(counts > 0, counts, 1))
+    mean_of_ratings = (scaled @ counts) / max(counts.sum(), np.finfo(np.float64).tiny)
+    return np.asarray(scaled * (regularization / mean_of_ratings if mean_of_ratings else 0), np.float32)
 
 
 def penalty_of_new_row(regularization: float, n_ratings: int, counts: NDArray[np.integer[Any]]) -> float:

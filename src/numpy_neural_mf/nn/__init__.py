@@ -12,7 +12,7 @@ from .initializers import (
     xavier_uniform,
     zeros,
 )
-from .layers import Activation, Dense, Dropout, Embedding, Layer, Sequential
+from .layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, Layer, Sequential
 from .losses import binary_cross_entropy, huber, mae, mse
 from .network import NeuralNetwork
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, clip_by_norm
@@ -31,6 +31,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "GroupedIds",
     "Layer",
     "NeuralNetwork",

@@ -135,6 +135,62 @@ class Embedding:
         return self.weight.value.take(groups.ids, axis=0), backward
 
 
+class EmbeddingBag:
+    """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
+
+    A row of X names the rows of W that are in its bag, by column, and their weights. Only rows of W that are
+    in a bag are learned.
+
+    Parameters
+    ----------
+    n_rows, dim : int
+        Shape of the table.
+    rng : numpy.random.Generator
+        Draws the table.
+    initializer : callable, default normal with standard deviation 0.01
+        First values of the table.
+    dtype : dtype, default float32
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        dim: int,
+        rng: np.random.Generator,
+        initializer: Initializer = normal,
+        dtype: type[np.floating[Any]] = np.float32,
+    ) -> None:
+        self.weight = Parameter(initializer(rng, (n_rows, dim)).astype(dtype))
+
+    @classmethod
+    def of(cls, weight: Parameter) -> EmbeddingBag:
+        """A layer whose table, (n_rows, dim), exists already."""
+        layer = cls.__new__(cls)
+        layer.weight = weight
+        return layer
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return {"weight": self.weight}
+
+    def forward(self, X: Any, training: bool = False) -> tuple[Array, Callable[[Array], None]]:
+        """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim)."""
+        W = self.weight
+
+        def backward(dy: Array) -> None:
+            rows = rows_in(X)
+            W.accumulate(RowGradient(rows, (X.T @ dy)[rows]))
+
+        return X @ W.value, backward
+
+
+def rows_in(X: Any) -> IntArray:
+    """The rows of a table that are in any bag of X, ascending: its columns that are not empty."""
+    is_in = np.zeros(X.shape[1], bool)
+    is_in[X.indices] = True
+    return np.flatnonzero(is_in)
+
+
 class Activation:
     """An activation function as a layer.
 

@@ -54,6 +54,18 @@ class GroupedIds:
         """The distinct ids, ascending, shape (m,)."""
         return self.ids[self._order[self._starts]]
 
+    @cached_property
+    def counts(self) -> IntArray:
+        """How often each of `rows` is among the ids, shape (m,)."""
+        return np.diff(self._starts, append=len(self.ids))
+
+    @cached_property
+    def positions(self) -> IntArray:
+        """Where each id is among `rows`, shape (n,)."""
+        positions = np.empty(len(self.ids), np.intp)
+        positions[self._order] = np.repeat(np.arange(len(self._starts)), self.counts)
+        return positions
+
     def sum(self, values: Array) -> Array:
         """Sum the rows of `values`, shape (n, d), that share an id: shape (m, d), in the order of `rows`."""
         values = values.take(self._order, axis=0)
@@ -88,6 +100,8 @@ class RowGradient:
         self.values = values
 
     def __add__(self, other: RowGradient) -> RowGradient:
+        if np.array_equal(self.rows, other.rows):
+            return RowGradient(self.rows, self.values + other.values)
         both = GroupedIds(np.concatenate([self.rows, other.rows]))
         return RowGradient(both.rows, both.sum(np.concatenate([self.values, other.values])))
 

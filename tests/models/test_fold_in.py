@@ -63,6 +63,16 @@ def test_without_mlp_it_is_ridge_regression():
     np.testing.assert_allclose(row(architecture, parameters), expected, rtol=1e-9)
 
 
+def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
+    architecture, prior = Architecture(3), np.array([0.3, -0.2, 0.5, 1.0])
+    parameters = draw_parameters(architecture)
+    predict, start = Predictor(architecture, parameters, ITEMS), theta_of(parameters, -1)
+    beyond = least_squares_row(predict, GIVEN - (predict(prior)[0] - predict(0 * prior)[0]), 0.7, start)
+    theta = least_squares_row(predict, GIVEN, 0.7, start, prior=prior)
+    np.testing.assert_allclose(theta, prior + beyond, rtol=1e-6)
+    np.testing.assert_allclose(least_squares_row(predict, GIVEN, 1e9, start, prior=prior), prior, rtol=1e-6)
+
+
 def test_users_and_items_exchanged_predict_the_same_and_twice_is_back(architecture):
     parameters = draw_parameters(architecture)
     other_side = mirrored(parameters)

@@ -77,6 +77,20 @@ def test_an_item_that_nobody_rated_is_known_by_its_features(tmp_path):
     assert loaded.architecture.features
 
 
+def test_more_ratings_of_an_item_draw_it_from_what_its_features_say(tmp_path):
+    """One indifferent rating of an item of even number moves it from its prior, and not from zero."""
+    model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste())
+    model.save(tmp_path / "model")
+    more = Ratings.from_columns([3, 5], [40, 43], [3.0, 3.0], scale=(1, 5))
+    for learner in (load_model(tmp_path / "model"), model):
+        learner.partial_fit(more)
+        assert learner.predict(0, 40) > 4  # described
+        assert learner.predict(0, 40) > learner.predict(0, 43) + 1  # not described
+    assert {name: table.shape for name, table in model.prior_.items()} == {
+        name: table.shape for name, table in model.parameters_.items() if "_" in name
+    }
+
+
 def test_a_user_that_rated_nothing_is_known_by_their_features():
     ratings = taste()
     users = Features.from_frame({"id": range(62), "parity": ["even", "odd"] * 31})

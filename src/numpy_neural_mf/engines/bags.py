@@ -78,12 +78,21 @@ def of_dtype(bags: Mapping[str, Bags], dtype: np.dtype[Any]) -> dict[str, Bags]:
     }
 
 
+def shared_parts(parameters: Parameters, bags: Mapping[str, Bags]) -> Parameters:
+    """X E, what features say of each row, by the name of the table of P."""
+    return {
+        f"{side}_{kind}.weight": np.asarray(of_side.matrix.astype(E.dtype, copy=False) @ E)
+        for side, of_side in bags.items()
+        for kind in ("embedding", "bias")
+        if (E := parameters.get(f"{side}_feature_{kind}.weight")) is not None
+    }
+
+
 def collapsed(parameters: Parameters, bags: Mapping[str, Bags]) -> Parameters:
     """The same model without feature tables: P + X E in place of P."""
-    plain = {name: value for name, value in parameters.items() if "_feature_" not in name}
-    for side, of_side in bags.items():
-        for kind in ("embedding", "bias"):
-            if f"{side}_{kind}.weight" in plain:
-                own, shared = (parameters[f"{side}_{part}.weight"] for part in (kind, f"feature_{kind}"))
-                plain[f"{side}_{kind}.weight"] = own + of_side.matrix.astype(own.dtype, copy=False) @ shared
-    return plain
+    shared = shared_parts(parameters, bags)
+    return {
+        name: value + shared[name] if name in shared else value
+        for name, value in parameters.items()
+        if "_feature_" not in name
+    }

@@ -75,6 +75,14 @@ def mirrored(parameters: Parameters) -> Parameters:
     return swapped
 
 
+def prior_of(prior: Parameters, parameters: Parameters, user: int) -> Float64Array:
+    """The same of what features say of a user, shape (d,): zero where there are none."""
+    names = tables_of_users(parameters)
+    return np.concatenate(
+        [prior[name][user] if name in prior else np.zeros(parameters[name].shape[1]) for name in names]
+    ).astype(np.float64)
+
+
 def theta_of(parameters: Parameters, user: int) -> Float64Array:
     """θ = (p, b), what belongs to a user, shape (d,)."""
     return np.concatenate([parameters[name][user] for name in tables_of_users(parameters)]).astype(np.float64)
@@ -100,10 +108,11 @@ def least_squares_row(
     penalty: float,
     start: Float64Array,
     max_steps: int = MAX_STEPS,
+    prior: Float64Array | float = 0.0,
 ) -> Float64Array:
-    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ‖², from `start` on.
+    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ - prior‖², from `start` on.
 
-    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty θ with J = ∂r̂/∂θ, each halved
+    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty (θ - prior) with J = ∂r̂/∂θ, each halved
     until the objective falls (Nocedal and Wright, *Numerical Optimization*, 2006, section 10.3). Without an
     MLP r̂ is linear in θ, and the first step is the solution: ridge regression.
 
@@ -115,6 +124,8 @@ def least_squares_row(
     penalty : float
     start : float64 array of shape (d,)
     max_steps : int, default 50
+    prior : float64 array of shape (d,), default zero
+        What features say of the row.
 
     Returns
     -------
@@ -122,13 +133,14 @@ def least_squares_row(
     """
 
     def objective(theta: Float64Array, prediction: Float64Array) -> float:
-        return float(((ratings - prediction) ** 2).sum() + penalty * theta @ theta)
+        own = theta - prior
+        return float(((ratings - prediction) ** 2).sum() + penalty * own @ own)
 
     theta = start
     prediction, J = predict(theta)
     value = objective(theta, prediction)
     for _ in range(max_steps):
-        gradient = J.T @ (ratings - prediction) - penalty * theta
+        gradient = J.T @ (ratings - prediction) - penalty * (theta - prior)
         delta = np.linalg.lstsq(J.T @ J + penalty * np.eye(len(theta)), gradient)[0]
         for _ in range(30):
             new_prediction, new_J = predict(theta + delta)

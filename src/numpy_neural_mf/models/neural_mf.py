@@ -17,7 +17,7 @@ from ..data import Ratings, random_split
 from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
-from ..engines.bags import Bags, collapsed
+from ..engines.bags import Bags, collapsed, shared_parts
 from ..nn import OPTIMIZERS, Optimizer
 from ..training import History, ProgressCallback, train
 from .growth import Growth
@@ -78,7 +78,10 @@ class NeuralMF(NeuralMFSettings):
     Attributes
     ----------
     parameters_ : dict of str to float32 array
-        By PyTorch's names; the last row of each table stands for the unknown.
+        By PyTorch's names; the last row of each table stands for the unknown. What features say is in it.
+    prior_ : dict of str to float32 array
+        Of models with features, what these alone say of each row, by the name of its table: to this, and not
+        to zero, `partial_fit`, `fold_in` and `fold_in_item` draw a row with few ratings.
     history_ : History
         Losses and seconds of each epoch.
     engine_ : str
@@ -212,6 +215,8 @@ class NeuralMF(NeuralMFSettings):
                 checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
         self._hold(parameters, bags)
+        self.prior_ = self._zeros_of_prior() | shared_parts(parameters, bags)
+        fill_unknown(self.prior_)
         self._engine = self._engine_to_predict()
         return self
 
@@ -225,13 +230,18 @@ class NeuralMF(NeuralMFSettings):
     def _form(self) -> tuple[Architecture, Parameters]:
         return self.architecture, self.parameters_
 
+    def _prior(self) -> Parameters:
+        return self.prior_
+
     def _penalty(self, side: Side, n_ratings: int) -> float:
         offsets = self._seen.offsets
         counts = np.diff(offsets) if side == "user" else np.bincount(self._seen.items)
         return penalty_of_new_row(self.regularization, n_ratings, counts)
 
     def _grow(self, growth: Growth) -> None:
-        self.parameters_ = grown(self.architecture, self.parameters_, growth, self.regularization)
+        self.parameters_, self.prior_ = grown(
+            self.architecture, self.parameters_, growth, self.regularization, self.prior_
+        )
         self._engine = self._engine_to_predict()
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
@@ -258,14 +268,28 @@ class NeuralMF(NeuralMFSettings):
         return asdict(self.history_)
 
     def _learned(self) -> Tensors:
-        return dict(self.parameters_)
+        return self.parameters_ | {f"prior.{name}": table for name, table in self.prior_.items()}
 
     def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
         shapes = self.architecture.parameter_shapes(len(self.user_ids_), len(self.item_ids_))
+        shapes |= {f"prior.{name}": table.shape for name, table in self._zeros_of_prior().items()}
         return {name: (np.float32, shape) for name, shape in shapes.items()}
 
+    def _zeros_of_prior(self) -> Parameters:
+        """`prior_` where features say nothing."""
+        if not (self.architecture.features or self.architecture.implicit):
+            return {}
+        shapes = self.architecture.parameter_shapes(len(self.user_ids_), len(self.item_ids_))
+        return {
+            name: np.zeros(shape, np.float32)
+            for name, shape in shapes.items()
+            if name.startswith(("user", "item"))
+        }
+
     def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        self.parameters_ = learned
+        prior = {name for name in learned if name.startswith("prior.")}
+        self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
+        self.parameters_ = {name: value for name, value in learned.items() if name not in prior}
         self.history_ = History(**summary)
         for name, value in summary.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):

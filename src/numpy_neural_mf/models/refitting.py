@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters, fill_unknown
-from .fold_in import Predictor, least_squares_row, mirrored, rows_of, theta_of
+from .fold_in import Predictor, least_squares_row, mirrored, prior_of, rows_of, theta_of
 from .growth import Growth
 from .penalty import penalty_of_new_row
 from .ranking import one_blas_thread
@@ -19,8 +19,12 @@ STEPS = 3
 
 
 def grown(
-    architecture: Architecture, parameters: Parameters, growth: Growth, regularization: float
-) -> Parameters:
+    architecture: Architecture,
+    parameters: Parameters,
+    growth: Growth,
+    regularization: float,
+    prior: Parameters,
+) -> tuple[Parameters, Parameters]:
     """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
 
     A new row starts as the unknown's. Then each user that a new rating touches is fitted, by least squares as
@@ -34,18 +38,28 @@ def grown(
     growth : Growth
     regularization : float
         λ, of which `penalty_of_new_row` makes the penalty of a row.
+    prior : dict of str to array
+        What features say of each row, which the penalty draws it to: zero where a table is not there. A new
+        row has that of the unknown.
+
+    Returns
+    -------
+    parameters, prior : dicts of str to array
     """
     n = {"user": (len(growth.user_ids), growth.old_users), "item": (len(growth.item_ids), growth.old_items)}
-    new = {
-        name: _inserted(value, *n[name[:4]]) if name[:4] in n else value.copy()
-        for name, value in parameters.items()
-    }
+    new, prior = (
+        {
+            name: _inserted(value, *n[name[:4]]) if name[:4] in n else value.copy()
+            for name, value in tables.items()
+        }
+        for tables in (parameters, prior)
+    )
     seen, by_item = growth.seen, growth.seen.by_item(len(growth.item_ids))
     with one_blas_thread():
-        _refit(architecture, new, seen, np.unique(growth.users), regularization)
-        _refit(architecture, mirrored(new), by_item, np.unique(growth.items), regularization)
+        _refit(architecture, new, prior, seen, np.unique(growth.users), regularization)
+        _refit(architecture, mirrored(new), mirrored(prior), by_item, np.unique(growth.items), regularization)
     fill_unknown(new)
-    return new
+    return new, prior
 
 
 def _inserted(
@@ -60,6 +74,7 @@ def _inserted(
 def _refit(
     architecture: Architecture,
     parameters: Parameters,
+    prior: Parameters,
     seen: SeenRatings,
     users: NDArray[np.int32],
     regularization: float,
@@ -74,6 +89,7 @@ def _refit(
             penalty_of_new_row(regularization, len(items), counts),
             theta_of(parameters, user),
             STEPS,
+            prior_of(prior, parameters, user),
         )
         for name, row in rows_of(parameters, theta).items():
             parameters[name][user] = row

@@ -12,7 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from ..architecture import Architecture, Parameters
 from ..data import Ratings
 from ..data.ids import index_of
-from .fold_in import Float64Array, NewItem, NewUser, Predictor, least_squares_row, mirrored, rows_of, theta_of
+from .fold_in import (
+    Float64Array,
+    NewItem,
+    NewUser,
+    Predictor,
+    least_squares_row,
+    mirrored,
+    prior_of,
+    rows_of,
+    theta_of,
+)
 from .growth import Growth
 from .saving import Saveable
 from .seen import SeenRatings
@@ -141,6 +151,10 @@ class Updatable(Saveable):
         """The model as an architecture and its parameters, the last row of each table for the unknown."""
         raise TypeError(f"{type(self).__name__} has no parameters of its own to fold in to")
 
+    def _prior(self) -> Parameters:
+        """What features say of each row, by the name of its table, where the model has such."""
+        return {}
+
     def _penalty(self, side: Side, n_ratings: int) -> float:
         """λ of λ ‖θ‖² for a user, or an item, with so many ratings, beside the sum of squared errors."""
         raise NotImplementedError
@@ -159,13 +173,15 @@ class Updatable(Saveable):
         order = np.argsort(others)[np.count_nonzero(others < 0) :]
         others, values = others[order], values[order]
         architecture, parameters = self._form()
+        prior = self._prior()
         if side == "item":
-            parameters = mirrored(parameters)
+            parameters, prior = mirrored(parameters), mirrored(prior)
         theta = least_squares_row(
             Predictor(architecture, parameters, others),
             values,
             self._penalty(side, len(others)),
             theta_of(parameters, -1),
+            prior=prior_of(prior, parameters, -1),
         )
         row = rows_of(parameters, theta[None])
         seen = SeenRatings(others, values.astype(np.float32), np.array([0, len(others)]))

@@ -54,6 +54,25 @@ def test_a_random_split_of_very_many_is_drawn_in_blocks_and_as_random(monkeypatc
     np.testing.assert_allclose(pairs, by_chance, atol=5 * np.sqrt(by_chance * (1 - by_chance) / n_splits))
 
 
+def test_folds_of_very_many_are_drawn_in_blocks_and_as_random(monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK", 4)
+    monkeypatch.setattr(splits, "AT_ONCE", 8)
+    ratings, n_draws = numbered(11), 3_000
+    fold_of = np.empty((n_draws, 11), int)
+    for seed in range(n_draws):
+        for fold, (train, test) in enumerate(k_fold(ratings, 3, seed)):
+            assert sorted([*train.timestamps, *test.timestamps]) == list(range(11))
+            fold_of[seed, test.timestamps] = fold
+        np.testing.assert_array_equal(np.bincount(fold_of[seed]), [4, 4, 3])
+    for fold, size in enumerate([4, 4, 3]):
+        share = size / 11
+        error = 5 * np.sqrt(share * (1 - share) / n_draws)
+        np.testing.assert_allclose(np.mean(fold_of == fold, axis=0), share, atol=error)
+    together = np.mean(fold_of[:, :, None] == fold_of[:, None, :], axis=0)[np.triu_indices(11, 1)]
+    by_chance = (4 * 3 + 4 * 3 + 3 * 2) / (11 * 10)
+    np.testing.assert_allclose(together, by_chance, atol=5 * np.sqrt(by_chance * (1 - by_chance) / n_draws))
+
+
 def test_folds_are_those_of_the_published_recipe():
     parts = np.array_split(np.random.default_rng(2026).permutation(23), 5)
     for (_, test), part in zip(k_fold(numbered(23)), parts, strict=True):
@@ -132,6 +151,19 @@ def parts(split, ratings):
         return split(ratings)
     except ValueError:
         reject()
+
+
+@pytest.mark.parametrize("name", ["leave last", "leave last three", "time", "users"])
+@few
+@given(ratings=dated_ratings())
+def test_what_is_too_much_for_one_order_is_split_as_if_it_were_not(name, ratings):
+    at_once = parts(SPLITS[name], ratings)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(columns, "BLOCK", 4)
+        patched.setattr(splits, "AT_ONCE", 3)
+        in_blocks = parts(SPLITS[name], ratings)
+    for ours, theirs in zip(in_blocks, at_once, strict=True):
+        assert ours.to_frame().equals(theirs.to_frame())
 
 
 @every_split

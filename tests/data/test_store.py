@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
-from numpy_neural_mf.data import Ratings, batches, columns, readers, splits, store
+from numpy_neural_mf.data import (
+    Ratings,
+    batches,
+    columns,
+    k_fold,
+    leave_last_out,
+    readers,
+    splits,
+    store,
+    time_split,
+    user_split,
+)
 from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
 from numpy_neural_mf.models import seen
@@ -74,7 +85,9 @@ def mapped(tmp_path, monkeypatch):
 
     def new(n):
         path = tmp_path / "ratings.csv"
-        simulate_ratings(n_users=300, n_items=200, n_ratings=n).to_frame().write_csv(path)
+        frame = simulate_ratings(n_users=300, n_items=200, n_ratings=n).to_frame()
+        times = np.random.default_rng(0).integers(n // 2, size=n)
+        frame.with_columns(timestamp=times).write_csv(path)
         read_ratings(path, cache=True)
         return read_ratings(path, cache=True)
 
@@ -92,6 +105,31 @@ def test_what_is_made_of_mapped_ratings_is_mapped_and_the_same(mapped):
         assert few.to_frame().equals(expected.take(expected.users < 200).to_frame())
         for column in (part.users, part.values, few.users, few.items, few.take(np.array([3, 1])).values):
             assert is_mapped(column)
+
+
+SPLITS = {
+    "random": random_split,
+    "k-fold": lambda ratings: next(k_fold(ratings)),
+    "leave last": leave_last_out,
+    "time": time_split,
+    "users": user_split,
+}
+
+
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_memory_of_a_split_does_not_grow_with_mapped_ratings(mapped, split):
+    def peak(n):
+        ratings = mapped(n)
+        tracemalloc.start()
+        train, test = split(ratings)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert is_mapped(train.values)
+        assert is_mapped(test.values)
+        return peak
+
+    peak(3_000)
+    assert peak(30_000) - peak(10_000) < 20_000  # bytes: not one for each rating more
 
 
 def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):

@@ -205,6 +205,40 @@ def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
     return counts
 
 
+def rows_by_code(
+    codes: NDArray[np.int32], counts: NDArray[np.int64], at_once: int
+) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """All rows of some codes at a time, so that what is done by code needs no order of all rows.
+
+    Parameters
+    ----------
+    codes : int32 array of shape (n,)
+        Rows with a negative code are left out.
+    counts : int64 array
+        How many rows each code has.
+    at_once : int
+        Rows at a time, unless one code has more.
+
+    Yields
+    ------
+    first, end, rows
+        All rows of the codes from `first` up to `end`, ascending.
+    """
+    ends = np.append(0, np.cumsum(counts))
+    # Where the rows are in order of codes, most blocks have none of those asked for.
+    ranges = [(block, codes[block].min(), codes[block].max()) for block in blocks(len(codes))]
+    first = 0
+    while ends[first] < ends[-1]:
+        end = max(int(np.searchsorted(ends, ends[first] + at_once, side="right")) - 1, first + 1)
+        found = [
+            block.start + np.flatnonzero((codes[block] >= first) & (codes[block] < end))
+            for block, lowest, highest in ranges
+            if lowest < end and highest >= first
+        ]
+        yield first, end, np.concatenate([np.empty(0, np.int64), *found])
+        first = end
+
+
 def _is_missing(value: Any) -> bool:
     return (
         value is None

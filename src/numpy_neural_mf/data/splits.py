@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import blocks, room_like
+from .columns import blocks, count, room_like, rows_by_code
 from .ratings import Ratings
 
-# Ratings up to which `random_split` draws one order of all.
+# Ratings up to which one order of all is made, or drawn.
 AT_ONCE = 2**22
 
 RandomState = int | np.random.Generator | None
@@ -54,8 +54,7 @@ def random_split(
         is_test[block] = False
         is_test[block.start + rng.permutation(size)[:n_here]] = True
         n_test -= n_here
-    test = ratings.take(is_test)
-    return ratings.take(np.logical_not(is_test, out=is_test)), test
+    return _parts(ratings, is_test)
 
 
 def _drawn_blocks(n: int) -> Iterator[slice]:
@@ -70,7 +69,8 @@ def k_fold(
 
     The test rows of fold f are the f-th part of
     ``numpy.array_split(numpy.random.default_rng(random_state).permutation(n), n_folds)``, in that order;
-    the rest, in the order of `ratings`, is for training.
+    the rest, in the order of `ratings`, is for training. Of more than 2²² ratings folds of these sizes are
+    drawn block by block, and all rows are in the order of `ratings`.
 
     Parameters
     ----------
@@ -91,14 +91,31 @@ def k_fold(
     n = len(ratings)
     if not 2 <= n_folds <= n:
         raise ValueError(f"n_folds: expected 2 to {n}, the number of ratings, found {n_folds}")
-    parts = np.array_split(np.random.default_rng(random_state).permutation(n), n_folds)
+    rng = np.random.default_rng(random_state)
+    if n <= AT_ONCE:
+        return (_without(ratings, rows) for rows in np.array_split(rng.permutation(n), n_folds))
+    folds = _drawn_folds(ratings, n_folds, rng)
+    return (_parts(ratings, np.equal(folds, f, out=room_like(folds, n, np.bool_))) for f in range(n_folds))
 
-    def train_and_test(test_rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> tuple[Ratings, Ratings]:
-        is_train = np.ones(n, bool)
-        is_train[test_rows] = False
-        return ratings.take(is_train), ratings.take(test_rows)
 
-    return map(train_and_test, parts)
+def _without(ratings: Ratings, test_rows: NDArray[np.int64]) -> tuple[Ratings, Ratings]:
+    is_train = np.ones(len(ratings), bool)
+    is_train[test_rows] = False
+    return ratings.take(is_train), ratings.take(test_rows)
+
+
+def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Fold of each rating."""
+    n = len(ratings)
+    left = np.full(n_folds, n // n_folds)
+    left[: n % n_folds] += 1
+    folds = room_like(ratings.values, n, np.int32)
+    for block in blocks(n):
+        # How many of each fold lie in the block, when all orders are as likely.
+        here = rng.multivariate_hypergeometric(left, block.stop - block.start)
+        folds[block] = rng.permutation(np.repeat(np.arange(n_folds, dtype=np.int32), here))
+        left -= here
+    return folds
 
 
 def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
@@ -129,15 +146,16 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     """
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
-    order = np.lexsort((_timestamps_of(ratings), ratings.users))  # stable: equal times keep the order of rows
-    users = ratings.users[order]
-    n_ratings = np.bincount(users, minlength=ratings.n_users)
-    n_later = np.cumsum(n_ratings)[users] - 1 - np.arange(len(users))
-    is_test = np.zeros(len(ratings), bool)
-    is_test[order] = (n_later < n) & (n_ratings[users] > n)
-    if not is_test.any():
+    times, n_ratings = _timestamps_of(ratings), count(ratings.users, ratings.n_users)
+    if not (n_ratings > n).any():
         raise ValueError(f"n: no user has more than {n} ratings, which leaves the test part without ratings")
-    return ratings.take(~is_test), ratings.take(is_test)
+    is_test = room_like(ratings.values, len(ratings), np.bool_)
+    for first, end, rows in rows_by_code(ratings.users, n_ratings, AT_ONCE):
+        rows = rows[np.lexsort((times[rows], ratings.users[rows]))]  # stable: equal times keep their order
+        users = ratings.users[rows]
+        n_later = np.cumsum(n_ratings[first:end])[users - first] - 1 - np.arange(len(rows))
+        is_test[rows] = (n_later < n) & (n_ratings[users] > n)
+    return _parts(ratings, is_test)
 
 
 def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
@@ -164,11 +182,30 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
     ValueError
         If there are no timestamps, or `test_size` is out of range or leaves a part without ratings.
     """
-    n_test = _whole_share(test_size, len(ratings), "ratings")
-    order = np.argsort(_timestamps_of(ratings), kind="stable")
-    is_test = np.zeros(len(ratings), bool)
-    is_test[order[len(ratings) - n_test :]] = True
-    return ratings.take(~is_test), ratings.take(is_test)
+    n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
+    times = _timestamps_of(ratings)
+    cut = _sorted_at(times, n_train)
+    # Of the ratings of that moment, the first are in training, so many that training is full.
+    n_left = n_train - sum(int(np.count_nonzero(times[block] < cut)) for block in blocks(len(times)))
+    is_test = room_like(ratings.values, len(ratings), np.bool_)
+    for block in blocks(len(times)):
+        is_test[block] = times[block] >= cut
+        of_that_moment = block.start + np.flatnonzero(times[block] == cut)
+        is_test[of_that_moment[:n_left]] = False
+        n_left = max(0, n_left - len(of_that_moment))
+    return _parts(ratings, is_test)
+
+
+def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
+    """``numpy.sort(numbers)[place]`` by bisection, for which nothing is sorted or copied."""
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    while lowest < highest:
+        middle = (lowest + highest) // 2
+        if sum(int(np.count_nonzero(numbers[block] <= middle)) for block in blocks(len(numbers))) > place:
+            highest = middle
+        else:
+            lowest = middle + 1
+    return lowest
 
 
 def user_split(
@@ -196,12 +233,20 @@ def user_split(
     ValueError
         If `test_size` is out of range or leaves a part without users.
     """
-    users = np.flatnonzero(np.bincount(ratings.users, minlength=ratings.n_users))
+    users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")
     is_held_out = np.zeros(ratings.n_users, bool)
     is_held_out[np.random.default_rng(random_state).permutation(users)[:n_test]] = True
-    is_test = is_held_out[ratings.users]
-    return ratings.take(~is_test), ratings.take(is_test)
+    is_test = room_like(ratings.values, len(ratings), np.bool_)
+    for block in blocks(len(ratings)):
+        is_test[block] = is_held_out[ratings.users[block]]
+    return _parts(ratings, is_test)
+
+
+def _parts(ratings: Ratings, is_test: NDArray[np.bool_]) -> tuple[Ratings, Ratings]:
+    """Training and test part by a mask, which is used up."""
+    test = ratings.take(is_test)
+    return ratings.take(np.logical_not(is_test, out=is_test)), test
 
 
 def _whole_share(test_size: float, n: int, things: str) -> int:

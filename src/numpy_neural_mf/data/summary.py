@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .columns import count
 from .ratings import Ratings
 
 # More distinct ratings than these are counted in as many bins of equal width.
@@ -67,8 +68,8 @@ def summarize(ratings: Ratings) -> RatingsSummary:
     """
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")
-    n_users = int(np.count_nonzero(np.bincount(ratings.users)))
-    n_items = int(np.count_nonzero(np.bincount(ratings.items)))
+    n_users = int(np.count_nonzero(count(ratings.users, ratings.n_users)))
+    n_items = int(np.count_nonzero(count(ratings.items, ratings.n_items)))
     times = ratings.timestamps
     return RatingsSummary(
         n_ratings=len(ratings),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.columns import count
 from ..data.ids import index_of
 
 
@@ -84,8 +85,8 @@ def novelty(recommended: ArrayLike, train: Ratings) -> NDArray[np.float64]:
     lists: np.ma.MaskedArray[Any, Any] = np.ma.asarray(recommended)
     filled = ~np.ma.getmaskarray(lists)
     # One entry more, for what is unknown: index -1.
-    n_raters = np.bincount(train.items, minlength=train.n_items + 1)
-    n_users = np.count_nonzero(np.bincount(train.users))
+    n_raters = count(train.items, train.n_items + 1)
+    n_users = np.count_nonzero(count(train.users, train.n_users))
     bits = np.log2(n_users / np.maximum(n_raters, 1))[index_of(train.item_ids, lists.data)]
     n = filled.sum(axis=1)
     return np.asarray(np.divide((bits * filled).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
-from ..data.columns import blocks, renumbered
+from ..data.columns import blocks, count, renumbered
 from ..data.ids import index_of
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
 from ..engines.bags import Bags, collapsed, shared_parts
@@ -235,7 +235,7 @@ class NeuralMF(NeuralMFSettings):
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
         offsets = self._seen.offsets
-        counts = np.diff(offsets) if side == "user" else np.bincount(self._seen.items)
+        counts = np.diff(offsets) if side == "user" else count(self._seen.items, len(self.item_ids_))
         return penalty_of_new_row(self.regularization, n_ratings, counts)
 
     def _grow(self, growth: Growth) -> None:

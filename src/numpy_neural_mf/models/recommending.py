@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..architecture import Parameters
+from ..data.columns import count
 from ..data.ids import index_of
 from .fold_in import NewItem, NewUser
 from .ranking import best_items
@@ -103,7 +104,7 @@ class RanksItems(Updatable):
             items = np.unique(index_of(self.item_ids_, candidates))
             items = items[items >= 0]
         if min_ratings:
-            counts = np.bincount(self._seen.items, minlength=len(self.item_ids_))
+            counts = count(self._seen.items, len(self.item_ids_))
             items = items[counts[items] >= min_ratings]
         new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(self.item_ids_))
         items = np.concatenate([items, new_rows])

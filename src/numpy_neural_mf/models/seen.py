@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.columns import blocks, room_like
+from ..data.columns import blocks, room_like, rows_by_code
 
 IntArray = NDArray[np.int32]
 
@@ -43,30 +43,23 @@ class SeenRatings:
         offsets = np.append(0, np.cumsum(counts))
         n = int(offsets[-1])
         by_user = cls(room_like(items, n, np.int32), room_like(ratings, n, np.float32), offsets)
-        first = 0
-        while offsets[first] < offsets[-1]:
-            end = np.searchsorted(offsets, offsets[first] + AT_ONCE, side="right") - 1
-            end = max(int(end), first + 1)
-            rows = np.concatenate(
-                [
-                    block.start
-                    + np.flatnonzero(
-                        _known(users, items, block) & (users[block] >= first) & (users[block] < end)
-                    )
-                    for block in blocks(len(users))
-                ]
-            )
+        for first, end, rows in rows_by_code(users, counts, AT_ONCE):
+            rows = rows[items[rows] >= 0]
             pairs = (users[rows] - first).astype(np.int64) * n_items + items[rows]
             rows = rows[np.argsort(pairs)]
             by_user.items[offsets[first] : offsets[end]] = items[rows]
             by_user.ratings[offsets[first] : offsets[end]] = ratings[rows]
-            first = end
         return by_user
 
     @property
     def users(self) -> IntArray:
         """User of each rating, shape (n_ratings,)."""
-        return np.repeat(np.arange(len(self.offsets) - 1, dtype=np.int32), np.diff(self.offsets))
+        users = room_like(self.items, len(self.items), np.int32)
+        for block in blocks(len(users)):
+            first, last = np.searchsorted(self.offsets, [block.start, block.stop - 1], side="right") - 1
+            ends = np.clip(self.offsets[first : last + 2], block.start, block.stop)
+            users[block] = np.repeat(np.arange(first, last + 1, dtype=np.int32), np.diff(ends))
+        return users
 
     def by_item(self, n_items: int) -> SeenRatings:
         """The same with the sides exchanged: for each item the users who rated it."""

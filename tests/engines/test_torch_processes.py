@@ -36,9 +36,11 @@ PROGRAM = f"""
 
     model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
     half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
+    sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)
     if os.environ["RANK"] == "0":
         model.save("model.safetensors")
         half.save("half.safetensors")
+        sets.save("sets.safetensors")
 """
 
 
@@ -98,6 +100,9 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     for name, value in expected.parameters_.items():
         np.testing.assert_allclose(together.parameters_[name], value, rtol=1e-3, atol=1e-5)
+    expected_sets = NeuralMF(**SETTINGS, implicit=True).fit(ratings)
+    for name, value in load_model(tmp_path / "sets.safetensors").parameters_.items():
+        np.testing.assert_allclose(value, expected_sets.parameters_[name], rtol=1e-3, atol=1e-4)
     half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
     np.testing.assert_allclose(half.history_.train_loss, expected.history_.train_loss, rtol=1e-2)
 

@@ -171,7 +171,9 @@ class NumpyEngine(Engine):
         own, backward_own = Embedding.of(P).forward(ids)
 
         def backward(dy: Array) -> None:
-            backward_own(own * (self._penalty[side.name].take(ids.ids, axis=0) * (2 / len(own))) + dy)
+            dP = own * (self._penalty[side.name].take(ids.ids, axis=0) * (2 / len(own)))
+            dP += dy
+            backward_own(dP)
 
         if side.bags is None:
             return own, backward

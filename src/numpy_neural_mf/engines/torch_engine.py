@@ -153,8 +153,9 @@ class TorchEngine(Engine):
                 of_whole: Tensor = NeuralMFModule(self.architecture, whole)(*pairs)
                 return of_whole.numpy()
             if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
-                for name in self._side_of:
-                    self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+                for name, side in self._side_of.items():
+                    if side in ("user", "item"):
+                        self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
             vectors = collapsed_rows(self._values, self._all_bags())
             here = (self._here(users), self._here(items))
             ratings: Tensor = functional_call(self.module, vectors, here)

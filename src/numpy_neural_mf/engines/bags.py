@@ -67,7 +67,7 @@ class BagsOfBatch:
 
     def gradient(self, dy: Array) -> Array:
         """Of the rows of E in `columns`, from that of the vector of each rating, shape (n, d)."""
-        return np.asarray((self.matrix.T @ self.ids.sum(dy))[self.columns])
+        return np.asarray((self.matrix.T @ self.ids.sum(dy)).take(self.columns, axis=0))
 
 
 def of_dtype(bags: Mapping[str, Bags], dtype: np.dtype[Any]) -> dict[str, Bags]:

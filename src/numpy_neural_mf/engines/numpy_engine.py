@@ -179,14 +179,14 @@ class NumpyEngine(Engine):
             return own, backward
         X, columns, shrinkage = side.bags.matrix, side.bags.columns, side.bags.shrinkage
         E = self._learned[f"{side.name}_feature_{kind}.weight"]
-        shared, backward_shared = EmbeddingBag.of(E).forward(X)
+        shared, backward_shared = EmbeddingBag.of(E).forward(X, rows=columns)
 
         def backward_both(dy: Array) -> None:
             backward(dy)
             backward_shared(ids.sum(dy))
-            E.accumulate(RowGradient(columns, shrinkage * E.value[columns]))
+            E.accumulate(RowGradient(columns, shrinkage * E.value.take(columns, axis=0)))
 
-        return own + shared[ids.positions], backward_both
+        return own + shared.take(ids.positions, axis=0), backward_both
 
     def _bias(self, side: _Side) -> Term:
         """b_u or b_i."""

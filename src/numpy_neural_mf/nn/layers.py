@@ -173,13 +173,18 @@ class EmbeddingBag:
     def parameters(self) -> dict[str, Parameter]:
         return {"weight": self.weight}
 
-    def forward(self, X: Any, training: bool = False) -> tuple[Array, Callable[[Array], None]]:
-        """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim)."""
+    def forward(
+        self, X: Any, training: bool = False, rows: IntArray | None = None
+    ) -> tuple[Array, Callable[[Array], None]]:
+        """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim).
+
+        Tables that are given the same bags share ``rows_in(X)``, if it is given, too.
+        """
         W = self.weight
 
         def backward(dy: Array) -> None:
-            rows = rows_in(X)
-            W.accumulate(RowGradient(rows, (X.T @ dy)[rows]))
+            touched = rows_in(X) if rows is None else rows
+            W.accumulate(RowGradient(touched, (X.T @ dy).take(touched, axis=0)))
 
         return X @ W.value, backward
 

@@ -180,7 +180,7 @@ class Spy(GlobalMean):
         self.fitted = pairs(ratings.raw_users, ratings.raw_items)
         return super().fit(ratings, validation, on_progress)
 
-    def predict(self, users, items):
+    def predict(self, users, items, timestamps=None):
         self.seen.append((self.fitted, pairs(users, items)))
         return super().predict(users, items)
 

@@ -18,7 +18,7 @@ from .data import (
 )
 from .evaluation import evaluate
 from .experiments import run_experiments
-from .models import GlobalMean, ItemKNN, LinearRegression, ModelFileError, NeuralMF, load_model
+from .models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
 from .tuning import Tuning, tune
 
@@ -27,6 +27,7 @@ __all__ = [
     "B_MEDIUM",
     "C_WIDE",
     "Architecture",
+    "BayesianMF",
     "Comparison",
     "Features",
     "GlobalMean",

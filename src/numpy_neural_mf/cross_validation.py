@@ -151,7 +151,7 @@ def add_runs(
             start = time.perf_counter()
             model.fit(train, on_progress=on_progress)
             seconds = time.perf_counter() - start
-            prediction = model.predict(test.raw_users, test.raw_items)
+            prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
             run = Run(
                 data,
                 name,

@@ -267,7 +267,7 @@ def _run(
     try:
         for train, validation in splits:
             model.fit(train, validation, on_progress)
-            prediction = model.predict(validation.raw_users, validation.raw_items)
+            prediction = model.predict(validation.raw_users, validation.raw_items, validation.timestamps)
             errors.append(rmse(prediction, validation.values))
             n_epochs += len(model.history_.train_loss)
     except TrialPruned:

@@ -37,7 +37,7 @@ class ItemMeans:
         self.means = {i: train.values[train.raw_items == i].mean() for i in set(train.raw_items.tolist())}
         self.seen = set(zip(train.raw_users.tolist(), train.raw_items.tolist(), strict=True))
 
-    def predict(self, users, items):
+    def predict(self, users, items, timestamps=None):
         return np.array([self.means.get(item, self.mean) for item in np.asarray(items).tolist()])
 
     def recommend(self, users, n, *, exclude_seen=True):
@@ -50,7 +50,7 @@ class ItemMeans:
 
 
 class PredictsOnly:
-    def predict(self, users, items):
+    def predict(self, users, items, timestamps=None):
         return np.full(len(users), 3.0)
 
 

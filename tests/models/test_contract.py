@@ -14,6 +14,7 @@ from numpy_neural_mf import (
     B_MEDIUM,
     C_WIDE,
     Architecture,
+    BayesianMF,
     Features,
     GlobalMean,
     ItemKNN,
@@ -36,6 +37,7 @@ MODELS = {
     "GlobalMean": GlobalMean,
     "LinearRegression": LinearRegression,
     "ItemKNN": partial(ItemKNN, k=10),
+    "BayesianMF": partial(BayesianMF, 4, n_samples=8, warm_up=2, rank=6),
     "A_SMALL": partial(fast, A_SMALL),
     "B_MEDIUM": partial(fast, B_MEDIUM),
     "C_WIDE": partial(fast, C_WIDE),
@@ -186,8 +188,8 @@ def test_validation_ratings_may_be_handed_in_strangers_among_them(new_model):
 
 def test_parameters_are_counted(fitted):
     n_users, n_items = len(fitted.user_ids_), len(fitted.item_ids_)
-    if isinstance(fitted, NeuralMF):
-        shapes = fitted.architecture.parameter_shapes(n_users, n_items).values()
+    if isinstance(fitted, NeuralMF | BayesianMF):
+        shapes = fitted._form()[0].parameter_shapes(n_users, n_items).values()
         assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes)
     elif isinstance(fitted, GlobalMean):
         assert fitted.n_parameters_ == 1
@@ -314,7 +316,8 @@ def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
             assert (np.diff(similarities) <= 0).all()
             assert set(ids) <= {*fitted.item_ids_} - {1}
             continue
-        if not (isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings):
+        has_embeddings = isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings
+        if not (has_embeddings or isinstance(fitted, BayesianMF)):
             with pytest.raises(ValueError, match=f"has no embeddings to compare {side}s by"):
                 ask(1)
             continue
@@ -524,7 +527,7 @@ def test_what_no_new_rating_touches_is_not_forgotten(fitted):
     )
     before = fitted.predict(*untouched)
     after = fitted.partial_fit(MORE).predict(*untouched)
-    if isinstance(fitted, NeuralMF):
+    if isinstance(fitted, NeuralMF | BayesianMF):
         np.testing.assert_array_equal(after, before)
     elif isinstance(fitted, ItemKNN):  # one neighbour in another's place moves a prediction by more
         assert rmse(after.ravel(), before.ravel()) < 0.1
@@ -541,7 +544,7 @@ def test_two_batches_remember_what_one_does_and_predict_alike(new_model, fitted)
     for name in ("items", "ratings", "offsets"):
         np.testing.assert_array_equal(getattr(twice._seen, name), getattr(fitted._seen, name))
     ours, theirs = (m.predict(m.user_ids_[:, None], m.item_ids_[None]) for m in (twice, fitted))
-    np.testing.assert_allclose(ours, theirs, atol=1e-5 if not isinstance(fitted, NeuralMF) else 1.0)
+    np.testing.assert_allclose(ours, theirs, atol=1.0 if isinstance(fitted, NeuralMF | BayesianMF) else 1e-5)
     assert rmse(ours.ravel(), theirs.ravel()) < 0.1
 
 

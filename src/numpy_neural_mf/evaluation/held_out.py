@@ -41,8 +41,8 @@ RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], NDArr
 class Predictor(Protocol):
     """What can be asked how a user would rate an item."""
 
-    def predict(self, users: Any, items: Any) -> Any:
-        """Ratings of pairs of raw ids, shape (n,)."""
+    def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any:
+        """Ratings of pairs of raw ids, shape (n,), at these times where they are known."""
 
 
 @runtime_checkable
@@ -198,7 +198,7 @@ def evaluate(
 def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
     _require_unknown_to(model, train, test)
-    prediction = np.asarray(model.predict(test.raw_users, test.raw_items))
+    prediction = np.asarray(model.predict(test.raw_users, test.raw_items, test.timestamps))
 
     def errors_where(chosen: NDArray[np.bool_]) -> Errors:
         n = int(chosen.sum())

@@ -2,6 +2,7 @@
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
+from .bayesian_mf import BayesianMF
 from .explain import Explanation, Reason
 from .fold_in import NewItem, NewUser
 from .item_knn import ItemKNN
@@ -10,6 +11,7 @@ from .model_file import ModelFileError
 from .neural_mf import NeuralMF
 
 __all__ = [
+    "BayesianMF",
     "Explanation",
     "GlobalMean",
     "ItemKNN",

@@ -75,13 +75,27 @@ class Recommender(RanksItems):
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         """Ratings of indexed pairs, shape (n,), not clipped; -1 is an unknown user or item."""
 
-    def predict(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.float32]:
+    def _predict_at(
+        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        """The same of ratings given at these times, for models that know of time."""
+        return self._predict(users, items)
+
+    def predict(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
         """Predict ratings.
 
         Parameters
         ----------
         users, items : array-likes of raw ids, or whoever was folded in
             Of one shape, or one of them a scalar, as what was folded in is.
+        timestamps : array-like of int, optional
+            When each rating is given, in seconds since 1970, for models that know of time; the others take no
+            notice. By default at the time of the last rating learned from; so, too, whoever was folded in.
 
         Returns
         -------
@@ -104,8 +118,11 @@ class Recommender(RanksItems):
             scores = self._scorer(i.ravel(), new_user, new_items)(u.ravel())
             clipped = np.clip(scores, *self.rating_scale_).astype(np.float32)
             return clipped.reshape(np.broadcast_shapes(u.shape, i.shape))
-        u, i = np.broadcast_arrays(u, i)
-        return self._predict_clipped(u.ravel(), i.ravel()).reshape(u.shape)
+        if timestamps is None:
+            u, i = np.broadcast_arrays(u, i)
+            return self._predict_clipped(u.ravel(), i.ravel()).reshape(u.shape)
+        u, i, t = np.broadcast_arrays(u, i, np.asarray(timestamps, np.int64))
+        return self._predict_clipped(u.ravel(), i.ravel(), t.ravel()).reshape(u.shape)
 
     def known(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.bool_]:
         """Whether both the user and the item of each pair were learned, from training or by folding in.
@@ -155,16 +172,29 @@ class Recommender(RanksItems):
             architecture, parameters, u, i, self.rating_scale_, prediction, ids, ratings, weights
         )
 
-    def _predict_clipped(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
-        prediction = self._predict_blocks(users, items)
+    def _predict_clipped(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        timestamps: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float32]:
+        prediction = self._predict_blocks(users, items, timestamps)
         return np.clip(prediction, *self.rating_scale_, out=prediction)
 
-    def _predict_blocks(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.float32]:
+    def _predict_blocks(
+        self,
+        users: NDArray[np.int32],
+        items: NDArray[np.int32],
+        timestamps: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.float32]:
         """Ratings of indexed pairs, shape (n,), not clipped, block by block."""
         prediction = np.empty(len(users), np.float32)
         with one_blas_thread():
             for block in blocks(len(users), BLOCK):
-                prediction[block] = self._predict(users[block], items[block])
+                if timestamps is None:
+                    prediction[block] = self._predict(users[block], items[block])
+                else:
+                    prediction[block] = self._predict_at(users[block], items[block], timestamps[block])
         return prediction
 
     def _learn_ids(self, ratings: Ratings, seen: Ratings | None = None, described: bool = False) -> Ratings:

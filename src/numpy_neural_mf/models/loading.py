@@ -10,13 +10,14 @@ import numpy as np
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
+from .bayesian_mf import BayesianMF
 from .item_knn import ItemKNN
 from .model_file import Tensors, decoded_ids, read, refuse
 from .neural_mf import NeuralMF
 from .seen import SeenRatings
 
 MODELS: dict[str, type[Recommender]] = {
-    m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, NeuralMF)
+    m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF)
 }
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
 
@@ -32,7 +33,7 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
 
     Returns
     -------
-    GlobalMean, LinearRegression, ItemKNN or NeuralMF
+    GlobalMean, LinearRegression, ItemKNN, BayesianMF or NeuralMF
         Fitted.
 
     Raises

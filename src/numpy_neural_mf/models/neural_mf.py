@@ -240,7 +240,11 @@ class NeuralMF(NeuralMFSettings):
 
     def _grow(self, growth: Growth) -> None:
         self.parameters_, self.prior_ = grown(
-            self.architecture, self.parameters_, growth, self.regularization, self.prior_
+            self.architecture,
+            self.parameters_,
+            growth,
+            lambda side, n, counts: penalty_of_new_row(self.regularization, n, counts),
+            self.prior_,
         )
         self._engine = self._engine_to_predict()
 

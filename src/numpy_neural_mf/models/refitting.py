@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +12,20 @@ from numpy.typing import NDArray
 from ..architecture import Architecture, Parameters, fill_unknown
 from .fold_in import Predictor, least_squares_row, mirrored, prior_of, rows_of, theta_of
 from .growth import Growth
-from .penalty import penalty_of_new_row
 from .ranking import one_blas_thread
 from .seen import SeenRatings
 
 # Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum.
 STEPS = 3
 
+Penalty = Callable[[Literal["user", "item"], int, NDArray[np.int64]], float]
+
 
 def grown(
     architecture: Architecture,
     parameters: Parameters,
     growth: Growth,
-    regularization: float,
+    penalty: Penalty,
     prior: Parameters,
 ) -> tuple[Parameters, Parameters]:
     """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
@@ -36,8 +39,8 @@ def grown(
     architecture : Architecture
     parameters : dict of str to array
     growth : Growth
-    regularization : float
-        λ, of which `penalty_of_new_row` makes the penalty of a row.
+    penalty : callable
+        "user" or "item", how many ratings one has, and how many each has: to the penalty of the row.
     prior : dict of str to array
         What features say of each row, which the penalty draws it to: zero where a table is not there. A new
         row has that of the unknown.
@@ -56,8 +59,9 @@ def grown(
     )
     seen, by_item = growth.seen, growth.seen.by_item(len(growth.item_ids))
     with one_blas_thread():
-        _refit(architecture, new, prior, seen, np.unique(growth.users), regularization)
-        _refit(architecture, mirrored(new), mirrored(prior), by_item, np.unique(growth.items), regularization)
+        of_user, of_item = partial(penalty, "user"), partial(penalty, "item")
+        _refit(architecture, new, prior, seen, np.unique(growth.users), of_user)
+        _refit(architecture, mirrored(new), mirrored(prior), by_item, np.unique(growth.items), of_item)
     fill_unknown(new)
     return new, prior
 
@@ -77,7 +81,7 @@ def _refit(
     prior: Parameters,
     seen: SeenRatings,
     users: NDArray[np.int32],
-    regularization: float,
+    penalty: Callable[[int, NDArray[np.int64]], float],
 ) -> None:
     """Fit the rows of these users, in place."""
     counts = np.diff(seen.offsets)
@@ -86,7 +90,7 @@ def _refit(
         theta = least_squares_row(
             Predictor(architecture, parameters, items),
             ratings.astype(np.float64),
-            penalty_of_new_row(regularization, len(items), counts),
+            penalty(len(items), counts),
             theta_of(parameters, user),
             STEPS,
             prior_of(prior, parameters, user),

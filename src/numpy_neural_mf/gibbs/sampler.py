@@ -1,0 +1,174 @@
+"""A Gibbs sampler of matrix factorisation with side information, drift, and a noise of each user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+
+from .drift import Drift
+
+Float64Array = NDArray[np.float64]
+IntArray = NDArray[np.integer[Any]]
+
+# Users whose ratings say nothing of their noise have that of all, as if from so many ratings.
+NOISE_RATINGS = 10.0
+
+# Standard deviation of the first factors: too small to matter, too large to be stuck at zero.
+FIRST_FACTORS = 0.1
+
+
+class Design:
+    """What a side, the users or the items, is made of: columns of X in fields, a coefficient for each column.
+
+    A row of X has a 1 for the id itself and whatever else is known: side information, implicit sets. Bias
+    b = X w and factors P = X V, column by column, with a normal prior for the coefficients of each field,
+    whose mean and precision are drawn, too.
+
+    Parameters
+    ----------
+    row_of : int32 array of shape (n_ratings,)
+        Row of each rating.
+    fields : sequence of scipy.sparse.csr_array of shape (n_rows, n_columns of the field)
+    n_factors : int
+    rng : numpy.random.Generator
+        Draws the first factors.
+
+    Attributes
+    ----------
+    bias : float64 array of shape (n_rows,)
+    factors : float64 array of shape (n_factors, n_rows)
+    """
+
+    def __init__(
+        self, row_of: IntArray, fields: Sequence[csr_array], n_factors: int, rng: np.random.Generator
+    ) -> None:
+        X = hstack(fields).tocsc()
+        self.row_of = row_of
+        self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
+        self.sizes = np.array([field.shape[1] for field in fields])
+        self.field = np.repeat(np.arange(len(fields)), self.sizes)
+        shape = 1 + n_factors, X.shape[1]
+        self.coefficients = np.zeros(shape)  # of the bias, then of each factor
+        self.coefficients[1:] = FIRST_FACTORS * rng.standard_normal((n_factors, shape[1]))
+        self.mean = np.zeros((shape[0], len(fields)))
+        self.precision = np.full((shape[0], len(fields)), 1.0)
+        self.precision[1:] = FIRST_FACTORS**-2
+        self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
+        self._sums = np.empty((2, X.shape[0]))
+
+    @property
+    def bias(self) -> Float64Array:
+        return np.asarray(self.by_row[0])
+
+    @property
+    def factors(self) -> Float64Array:
+        return np.asarray(self.by_row[1:])
+
+    def draw(
+        self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
+    ) -> None:
+        """Draw the coefficients of the bias (n = 0) or of a factor, which a rating has with weight h."""
+        from .kernels import draw_columns
+
+        v = self.coefficients[n]
+        self._draw_prior(n, rng)
+        draw_columns(
+            self.row_of,
+            h,
+            residual,
+            precision,
+            *self._columns,
+            self.field,
+            self.mean[n],
+            self.precision[n],
+            rng.standard_normal(len(v)),
+            v,
+            self.by_row[n],
+            *self._sums,
+        )
+
+    def _draw_prior(self, n: int, rng: np.random.Generator) -> None:
+        """Mean m and precision Λ of each field, by m ~ N(0, 1/Λ), Λ ~ Gamma(1/2, 1/2): Rendle (2012), 3.2."""
+        v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
+        total = np.bincount(self.field, v, minlength=n_fields)
+        m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
+        squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
+        self.mean[n] = m
+        self.precision[n] = rng.gamma((2 + sizes) / 2) / ((1 + squares) / 2)
+
+
+class Sampler:
+    """Draws μ, b, P, Q, drifts and noise in turn, each from its distribution given all others.
+
+    A rating of user u for item i at time t is normal with mean ::
+
+        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + Σ d(t)
+
+    and precision α γ_u: Bayesian matrix factorisation (Salakhutdinov and Mnih, 2008) whose biases and factors
+    are sums over columns, as in a factorisation machine (Rendle, 2012), with levels d that drift, and with
+    γ_u ~ Gamma(ν/2, ν/2), for some users mean the same by the same stars more than others do.
+
+    Parameters
+    ----------
+    values : float32 array of shape (n,)
+        Ratings.
+    users, items : Design
+    drifts : sequence of Drift
+    rng : numpy.random.Generator
+
+    Attributes
+    ----------
+    intercept : float
+        μ.
+    noise_precision : float64 array of shape (n_users,)
+        α γ_u.
+    """
+
+    def __init__(
+        self,
+        values: NDArray[np.float32],
+        users: Design,
+        items: Design,
+        drifts: Sequence[Drift],
+        rng: np.random.Generator,
+    ) -> None:
+        self.users, self.items, self.drifts, self._rng = users, items, drifts, rng
+        self.intercept = float(values.mean(dtype=np.float64))
+        self.residual = values.astype(np.float64) - self.intercept
+        for p, q in zip(users.factors, items.factors, strict=True):
+            self.residual -= p[users.row_of] * q[items.row_of]
+        self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
+        self._share = np.ones(len(users.bias))  # γ
+        self.noise_precision = self._share / self.residual.var()
+
+    def sweep(self, warming_up: bool) -> None:
+        """Draw everything once."""
+        rng, residual, users, items = self._rng, self.residual, self.users, self.items
+        precision = self._draw_noise()
+        total = precision.sum()
+        step = (precision @ residual) / total + rng.standard_normal() / np.sqrt(total)
+        self.intercept += float(step)
+        residual -= step
+        ones = np.ones(len(residual))
+        users.draw(0, ones, residual, precision, rng)
+        items.draw(0, ones, residual, precision, rng)
+        for n in range(1, 1 + len(users.factors)):
+            users.draw(n, items.by_row[n][items.row_of], residual, precision, rng)
+            items.draw(n, users.by_row[n][users.row_of], residual, precision, rng)
+        for drift in self.drifts:
+            drift.draw(residual, precision, rng, warming_up)
+
+    def _draw_noise(self) -> Float64Array:
+        """Draw α, then γ; the precision of each rating."""
+        users, rng = self.users.row_of, self._rng
+        squares = np.bincount(users, self.residual**2, minlength=len(self._share))
+        alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._share @ squares) / 2)
+        self._share = rng.gamma((NOISE_RATINGS + self._n_ratings) / 2) / (
+            (NOISE_RATINGS + alpha * squares) / 2
+        )
+        self.noise_precision = alpha * self._share
+        return np.asarray(self.noise_precision[users])

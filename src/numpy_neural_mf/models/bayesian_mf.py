@@ -1,0 +1,406 @@
+"""Bayesian matrix factorisation as users hold it: the mean of many samples, side information, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, eye_array
+from scipy.special import ndtr, ndtri
+
+from ..architecture import Architecture, Parameters
+from ..data import Ratings
+from ..data.ids import index_of
+from ..gibbs import Design, Drift, Levels, Sampler, Timeline
+from ..training import History, Progress, ProgressCallback
+from .base import Recommender
+from .growth import Growth
+from .model_file import Tensors
+from .posterior import Posterior
+from .refitting import grown
+from .side_information import rated_sets
+from .updating import Side
+
+DAY = 86_400.0
+
+# Whose levels drift, the timescale to begin with, in seconds, and the share of the ratings' variance. What a
+# timescale really is, is drawn: ratings of one sitting go together, and so, less, do those of one evening.
+DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
+
+# Distinct ratings up to which they are steps of a scale.
+MAX_STEPS = 20
+
+
+class BayesianMF(Recommender):
+    """Bayesian matrix factorisation by Gibbs sampling: all that is known of a rating, and its uncertainty.
+
+    A rating by user u of item i at time t is thought to be normal with the mean ::
+
+        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + d_u(t) + d_i(t) + d(t)
+
+    and a variance of the user's own. b and p are sums over what u is known by: the id, features, and the set
+    of items that u rated (as in SVD++, Koren, 2008); b_i and q_i likewise. d are levels that drift. Instead
+    of one best value for each, many are drawn from their posterior distribution (see `gibbs.Sampler`), and
+    what is predicted is the mean: nothing is to be tuned, since how much to trust each part is drawn, too.
+
+    Parameters
+    ----------
+    embedding_dim : int, default 10
+        Length of p_u and q_i in a sample.
+    n_samples : int, default 400
+        Samples that count. Twice as many take twice as long and are a little better.
+    warm_up : int, default 20
+        Samples before these that do not.
+    features : bool, default True
+        Use the features of the ratings, if they have any: see `Ratings.with_features`.
+    implicit : bool, default True
+        Use the sets of what was rated, of users and of items.
+    drift : bool, default True
+        Use timestamps, if the ratings have any.
+    rank : int, default 32
+        Columns kept of the mean of the products p_u · q_i, that one number of each sample would be too many
+        for: see `gibbs.MeanProduct`.
+    random_state : int, numpy.random.Generator or None, default 0
+        The same seed gives the same model, bit for bit on one machine.
+
+    Attributes
+    ----------
+    parameters_ : dict of str to float32 array
+        μ, b, p and q by PyTorch's names, drift left out; the last row of each table stands for the unknown.
+    deviation_ : float32 array of shape (n_users + 1,)
+        How far a rating of each user is expected to be from its prediction: a standard deviation.
+    history_ : History
+        One epoch is one sample; the validation loss is that of the mean of the samples so far.
+
+    Raises
+    ------
+    ValueError
+        A number is out of range.
+    ModuleNotFoundError
+        `fit`: Numba is not installed.
+
+    Examples
+    --------
+    >>> from numpy_neural_mf import BayesianMF, simulate_ratings
+    >>> ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=6_000)
+    >>> model = BayesianMF(n_samples=20).fit(ratings)  # doctest: +SKIP
+    >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
+    """
+
+    _n_timed: int
+
+    def __init__(
+        self,
+        embedding_dim: int = 10,
+        *,
+        n_samples: int = 400,
+        warm_up: int = 20,
+        features: bool = True,
+        implicit: bool = True,
+        drift: bool = True,
+        rank: int = 32,
+        random_state: int | np.random.Generator | None = 0,
+    ) -> None:
+        numbers = {"embedding_dim": embedding_dim, "n_samples": n_samples, "rank": rank}
+        for name, number in numbers.items():
+            if not (isinstance(number, int | np.integer) and number >= 1):
+                raise ValueError(f"{name} must be a whole number, at least 1, not {number!r}")
+        if not (isinstance(warm_up, int | np.integer) and warm_up >= 0):
+            raise ValueError(f"warm_up must be a whole number, at least 0, not {warm_up!r}")
+        self.embedding_dim = embedding_dim
+        self.n_samples = n_samples
+        self.warm_up = warm_up
+        self.features = features
+        self.implicit = implicit
+        self.drift = drift
+        self.rank = rank
+        self.random_state = random_state
+
+    @property
+    def n_parameters_(self) -> int:
+        """Numbers that a prediction may draw on."""
+        levels = sum(len(drift.level) for drift in self._drifts)
+        return sum(value.size for value in self.parameters_.values()) + levels
+
+    def fit(
+        self,
+        ratings: Ratings,
+        validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Self:
+        """Draw samples; `validation`, if given, is watched, and changes nothing."""
+        if find_spec("numba") is None:
+            raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
+        rng = np.random.default_rng(self.random_state)
+        self._require_ratings(ratings)
+        ratings = self._learn_ids(ratings, described=self.features)
+        sampler = self._new_sampler(ratings, rng)
+        posterior = Posterior(sampler, self.rank)
+        watched = self._watched(validation)
+        self.history_ = History(best_epoch=self.warm_up + self.n_samples)
+        n, n_sweeps = len(ratings), self.warm_up + self.n_samples
+        sum_of_predictions, loss = np.zeros(1), float("nan")
+        for sweep in range(n_sweeps):
+            start, warming_up = time.perf_counter(), sweep < self.warm_up
+            sampler.sweep(warming_up)
+            if not warming_up:
+                posterior.add()
+            self.history_.train_loss.append(float(np.mean(sampler.residual**2)))
+            self.history_.seconds.append(time.perf_counter() - start)
+            if watched:
+                users, items, times, values = watched
+                prediction = posterior.latest(users, items, times)
+                if not warming_up:
+                    sum_of_predictions = sum_of_predictions + prediction
+                    prediction = sum_of_predictions / (sweep + 1 - self.warm_up)
+                loss = float(np.mean((np.clip(prediction, *self.rating_scale_) - values) ** 2))
+                self.history_.validation_loss.append(loss)
+            if on_progress is not None:
+                train_loss = self.history_.train_loss[-1]
+                on_progress(Progress(sweep + 1, n_sweeps, (sweep + 1) * n, n_sweeps * n, train_loss, loss))
+        self.parameters_ = posterior.parameters()
+        self.deviation_ = posterior.deviations()
+        self._drifts = posterior.drifts()
+        steps = np.unique(ratings.values)
+        self.rating_steps_ = steps if len(steps) <= MAX_STEPS else steps[:0]
+        self._fold_drift()
+        return self
+
+    def predict_interval(
+        self,
+        users: ArrayLike,
+        items: ArrayLike,
+        timestamps: ArrayLike | None = None,
+        coverage: float = 0.9,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest rating to expect.
+
+        Parameters
+        ----------
+        users, items, timestamps
+            As `predict` takes them.
+        coverage : float, default 0.9
+            Share of the ratings that should be within.
+
+        Returns
+        -------
+        low, high : float32 arrays
+            Within the rating scale.
+
+        Raises
+        ------
+        ValueError
+            `coverage` is not between 0 and 1.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
+        prediction = self.predict(users, items, timestamps)
+        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users)
+        low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
+        return low, high
+
+    def predict_distribution(
+        self, users: ArrayLike, items: ArrayLike, timestamps: ArrayLike | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How probable each step of the rating scale is.
+
+        That is the probability that the normal falls nearer to it than to any other step.
+
+        Parameters
+        ----------
+        users, items, timestamps
+            As `predict` takes them.
+
+        Returns
+        -------
+        steps : float32 array of shape (n_steps,)
+            The distinct ratings that training saw, ascending.
+        probabilities : float32 array of shape (..., n_steps)
+
+        Raises
+        ------
+        ValueError
+            Ratings are not steps of a scale: training saw more than 20 distinct ones.
+        """
+        prediction = self.predict(users, items, timestamps)
+        steps = self.rating_steps_
+        if not len(steps):
+            raise ValueError(f"expected ratings in at most {MAX_STEPS} steps, found more in training")
+        edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
+        below = ndtr((edges - prediction[..., None]) / self._deviation_of(users)[..., None])
+        return steps, np.diff(below, axis=-1).astype(np.float32)
+
+    def _new_sampler(self, ratings: Ratings, rng: np.random.Generator) -> Sampler:
+        r, k = ratings, self.embedding_dim
+        designs: list[Design] = []
+        for rows, ids, features, others, n_others in (
+            (r.users, r.user_ids, r.user_features, r.items, r.n_items),
+            (r.items, r.item_ids, r.item_features, r.users, r.n_users),
+        ):
+            fields = [csr_array(eye_array(len(ids)))]
+            if self.features and features is not None:
+                X, names = features.rows_for(ids).tocsc(), np.array(features.fields)
+                fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(features.fields)]
+            if self.implicit:
+                fields.append(rated_sets(rows, others, len(ids), n_others))
+            designs.append(Design(rows, fields, k, rng))
+        variance, drifts = float(r.values.var(dtype=np.float64)), []
+        if self.drift and r.timestamps is not None and variance > 0:
+            groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}
+            drifts = [
+                Drift(who, groups[who][0], r.timestamps, groups[who][1], timescale, share * variance)
+                for who, timescale, share in DRIFTS
+            ]
+        users, items = designs
+        return Sampler(r.values, users, items, drifts, rng)
+
+    def _watched(self, validation: Ratings | None) -> tuple[Any, Any, Any, NDArray[np.float32]] | None:
+        if validation is None:
+            return None
+        users, items = (
+            index_of(self.user_ids_, validation.raw_users),
+            index_of(self.item_ids_, validation.raw_items),
+        )
+        return users, items, validation.timestamps, validation.values
+
+    def _deviation_of(self, users: ArrayLike) -> NDArray[np.float32]:
+        return np.asarray(self.deviation_[self._rows(self.user_ids_, users)])
+
+    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
+        return _of_pairs(self._parameters_now, users, items)
+
+    def _predict_at(
+        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        prediction = _of_pairs(self.parameters_, users, items)
+        for drift in self._drifts:
+            prediction += drift.at(users, items, timestamps).astype(prediction.dtype)
+        return prediction
+
+    def _fold_drift(self) -> None:
+        """The parameters as they are when the last rating was given: levels added to biases."""
+        now = {name: value.copy() for name, value in self.parameters_.items()}
+        tables = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}
+        for drift in self._drifts:
+            table = now[tables[drift.whose]].reshape(-1)
+            n = len(table) if drift.whose == "all" else len(table) - 1
+            latest = np.full(n, drift.timeline.times.max())
+            table[:n] += drift.timeline.levels_at(drift.level, drift.timescale, np.arange(n), latest)
+        self._parameters_now = now
+
+    def _form(self) -> tuple[Architecture, Parameters]:
+        return Architecture(embedding_dim=self.rank), self._parameters_now
+
+    def _penalty(self, side: Side, n_ratings: int) -> float:
+        """σ² of a rating over that of a bias, on whose scale the factors of users are, too."""
+        spread = float(self.parameters_[f"{side}_bias.weight"][:-1].var())
+        return float(self.deviation_[-1] ** 2) / max(spread, 1e-6)
+
+    def _grow(self, growth: Growth) -> None:
+        """Fit the rows that new ratings touch; levels stay as they are, and new ratings have none."""
+        architecture, n_users = Architecture(embedding_dim=self.rank), len(growth.user_ids)
+        parameters, _ = grown(
+            architecture, self.parameters_, growth, lambda side, n, counts: self._penalty(side, n), {}
+        )
+        deviation = np.full(n_users + 1, self.deviation_[-1])
+        deviation[growth.old_users] = self.deviation_[:-1]
+        old = {"user": (growth.old_users, n_users), "item": (growth.old_items, len(growth.item_ids))}
+        self._drifts = tuple(
+            replace(drift, timeline=drift.timeline.among(*old[drift.whose])) if drift.whose in old else drift
+            for drift in self._drifts
+        )
+        self.parameters_, self.deviation_ = parameters, deviation
+        self._fold_drift()
+
+    def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
+        """Users by what they are expected to rate: q is in no direction of unit length."""
+        P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in ("user", "item"))
+        return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("embedding_dim", "n_samples", "warm_up", "features", "implicit", "rank")
+        settings = {name: getattr(self, name) for name in names}
+        seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
+        n_timed = len(self._drifts[0].level) if self._drifts else 0
+        return settings | {"drift": bool(self._drifts), "n_timed": n_timed, "random_state": seed}
+
+    @classmethod
+    def _from_settings(cls, **settings: Any) -> Self:
+        n_timed = settings.pop("n_timed")
+        if not (isinstance(n_timed, int) and n_timed >= 0):
+            raise ValueError(f"n_timed: expected a number of ratings, found {n_timed!r}")
+        model = cls(**settings)
+        model._n_timed = n_timed  # those of `partial_fit` have no time
+        return model
+
+    def _summary(self) -> dict[str, Any]:
+        return {
+            "history": asdict(self.history_),
+            "rating_steps": self.rating_steps_.tolist(),
+            "timescales": [drift.timescale for drift in self._drifts],
+        }
+
+    def _learned(self) -> Tensors:
+        tensors: Tensors = self.parameters_ | {"deviation": self.deviation_}
+        for n, drift in enumerate(self._drifts):
+            tensors[f"times.{drift.whose}"] = drift.timeline.times
+            tensors[f"starts.{drift.whose}"] = drift.timeline.starts
+            tensors[f"level.{n}"] = drift.level
+        return tensors
+
+    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
+        n_users, n_items, n = len(self.user_ids_), len(self.item_ids_), self._n_timed
+        parameters = Architecture(embedding_dim=self.rank).parameter_shapes(n_users, n_items)
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+            name: (np.float32, shape) for name, shape in parameters.items()
+        }
+        shapes["deviation"] = (np.float32, (n_users + 1,))
+        if self.drift:
+            n_groups = {"user": n_users, "item": n_items, "all": 1}
+            for index, (whose, *_) in enumerate(DRIFTS):
+                shapes[f"times.{whose}"] = (np.int64, (n,))
+                shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
+                shapes[f"level.{index}"] = (np.float32, (n,))
+        return shapes
+
+    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        if set(summary) != {"history", "rating_steps", "timescales"}:
+            raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
+        self.history_ = History(**summary["history"])
+        timescales, steps = (np.array(summary[name], np.float64) for name in ("timescales", "rating_steps"))
+        if timescales.shape != (len(DRIFTS) if self.drift else 0,) or not (timescales > 0).all():
+            raise ValueError(
+                f"timescales: expected one above 0 for each drift, found {summary['timescales']}"
+            )
+        if steps.ndim != 1 or not (steps[1:] > steps[:-1]).all():
+            raise ValueError(f"rating_steps: expected an ascending list, found {summary['rating_steps']}")
+        self.rating_steps_ = steps.astype(np.float32)
+        timelines = {
+            whose: Timeline.checked(learned.pop(f"starts.{whose}"), learned.pop(f"times.{whose}"))
+            for whose in (("user", "item", "all") if self.drift else ())
+        }
+        self._drifts = tuple(
+            Levels(
+                whose,
+                timelines[whose],
+                learned.pop(f"level.{n}"),
+                float(timescale),
+            )
+            for n, ((whose, *_), timescale) in enumerate(zip(DRIFTS, timescales, strict=False))
+        )
+        self.deviation_ = learned.pop("deviation")
+        self.parameters_ = learned
+        self._fold_drift()
+
+
+def _of_pairs(
+    parameters: Parameters, users: NDArray[np.int32], items: NDArray[np.int32]
+) -> NDArray[np.floating[Any]]:
+    """μ + b_u + b_i + p_u · q_i, shape (n,); row -1 is that of the unknown."""
+    p, q = parameters["user_embedding.weight"][users], parameters["item_embedding.weight"][items]
+    biases = parameters["user_bias.weight"][users, 0] + parameters["item_bias.weight"][items, 0]
+    return np.asarray(parameters["intercept"] + biases + np.einsum("nk,nk->n", p, q))

@@ -299,9 +299,11 @@ def _settings(trial: Trial | FrozenTrial) -> dict[str, Any]:
 
 
 def _form(architecture: Architecture | None) -> dict[str, Any]:
-    """Its fields but for what is a matter of training, as plain values."""
+    """Its fields as plain values, but for what is a matter of training, or of having features at hand."""
+    told = asdict(architecture) if architecture else {}
+    left_out = {"dropout"} | {name for name in ("features", "implicit") if not told.get(name)}
     return {
         name: np.asarray(value).tolist()
-        for name, value in (asdict(architecture) if architecture else {}).items()
-        if name != "dropout" and value is not None
+        for name, value in told.items()
+        if name not in left_out and value is not None
     }

@@ -11,22 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 
 from .columns import Faults, as_series, coded_ids
+from .feature_columns import MAKERS, kind_of
 from .ids import index_of
-
-# Strings of which more than this share are distinct tell rows apart, and say no more.
-NEARLY_ALL = 0.9
-
-# Strings that say that there is nothing to say.
-MISSING = ("", "(no genres listed)")
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
-
-# Row, column and weight of what a field says; the names of its columns.
-Entries = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], list[str]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -130,33 +122,18 @@ class Features:
             if name not in table:
                 raise ValueError(f"{source}: expected a column {name!r}, found {', '.join(map(repr, table))}")
         ids, rows = _ids(table.pop(id), id, source)
-        parts: list[Entries] = []
-        fields, left_out = [], []
+        parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
         for name, series in table.items():
-            kind = kinds.get(name) or _kind_of(series)
+            kind = kinds.get(name) or kind_of(series)
             if kind == "left out":
                 left_out.append(name)
             elif kind != "ignored":
-                parts.append(MAKERS[kind](series, name, source))
-                fields += [name] * len(parts[-1][3])
-        columns = tuple(column for part in parts for column in part[3])
-        firsts = np.cumsum([0, *(len(part[3]) for part in parts)])
-        matrix = csr_array(
-            (
-                np.concatenate([np.empty(0, np.float32), *(part[2] for part in parts)]),
-                (
-                    np.concatenate([np.empty(0, np.int32), *(rows[part[0]] for part in parts)]),
-                    np.concatenate(
-                        [
-                            np.empty(0, np.int32),
-                            *(first + part[1] for first, part in zip(firsts, parts, strict=False)),
-                        ]
-                    ).astype(np.int32),
-                ),
-            ),
-            shape=(len(ids), len(columns)),
-        )
-        return cls(ids, matrix, columns, tuple(fields), tuple(left_out))
+                part, names = MAKERS[kind](series, name, source)
+                parts.append(part)
+                columns += names
+                fields += [name] * len(names)
+        matrix = csr_array(hstack(parts, format="csr")[np.argsort(rows)])
+        return cls(ids, matrix, tuple(columns), tuple(fields), tuple(left_out))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -268,72 +245,3 @@ def _ids(series: pl.Series, name: str, source: str) -> tuple[NDArray[Any], NDArr
         row, message = faults.first()
         raise ValueError(f"{source}, row {row + 1}: {message}")
     return ids, rows
-
-
-def _kind_of(series: pl.Series) -> str:
-    if isinstance(series.dtype, pl.List | pl.Array):
-        return "many_valued"
-    if series.dtype.is_numeric() or series.dtype.is_temporal():
-        return "numbers"
-    if series.dtype != pl.String:
-        return "categories"
-    if series.str.contains("|", literal=True).any():
-        return "many_valued"
-    told = series.drop_nulls()
-    return "left out" if told.n_unique() > max(NEARLY_ALL * len(told), 1) else "categories"
-
-
-def _one_of_each(series: pl.Series, name: str, source: str) -> Entries:
-    """A column for each distinct value."""
-    return _many_of_each(
-        pl.Series([[value] for value in _as_text(series, name, source)], dtype=pl.List(pl.String)),
-        name,
-        source,
-    )
-
-
-def _many_of_each(series: pl.Series, name: str, source: str) -> Entries:
-    """A column for each distinct value of lists or of strings with "|" between; of n in a row 1/√n each."""
-    if not isinstance(series.dtype, pl.List | pl.Array):
-        series = _as_text(series, name, source).str.split("|")
-    lists = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
-    lists = lists.with_columns(_as_text(lists["value"], name, source).str.strip_chars().alias("value"))
-    lists = lists.filter(pl.col("value").is_not_null() & ~pl.col("value").is_in(MISSING)).unique(
-        maintain_order=True
-    )
-    values, codes = (
-        coded_ids(lists["value"], name, Faults()) if len(lists) else (np.empty(0, str), np.empty(0, int))
-    )
-    rows = lists["row"].to_numpy()
-    n = np.bincount(rows, minlength=len(series))
-    weights = (1 / np.sqrt(n[rows])).astype(np.float32)
-    return rows, codes.astype(np.int64), weights, [f"{name}={value}" for value in values]
-
-
-def _standardised(series: pl.Series, name: str, source: str) -> Entries:
-    """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
-    numbers = series.to_physical().cast(pl.Float64, strict=False)
-    faults = Faults()
-    faults.add(
-        numbers.is_null() & series.is_not_null() | numbers.is_infinite(), series, f"a finite number as {name}"
-    )
-    if faults.found:
-        row, message = faults.first()
-        raise ValueError(f"{source}, row {row + 1}: {message}")
-    x = numbers.fill_null(np.nan).to_numpy()
-    rows = np.flatnonzero(~np.isnan(x))
-    x = x[rows]
-    deviation = x.std() if len(x) else 0.0
-    if not deviation > 0:
-        return rows[:0], rows[:0], np.empty(0, np.float32), []
-    return rows, np.zeros(len(rows), np.int64), ((x - x.mean()) / deviation).astype(np.float32), [name]
-
-
-def _as_text(series: pl.Series, name: str, source: str) -> pl.Series:
-    try:
-        return series.cast(pl.String)
-    except pl.exceptions.PolarsError:
-        raise ValueError(f"{source}: expected text in column {name!r}, found {series.dtype}") from None
-
-
-MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

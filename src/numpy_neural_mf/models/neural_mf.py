@@ -26,7 +26,7 @@ from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSetting
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
-from .side_information import bags_of, leave_unrated_at_prior
+from .side_information import bags_of, leave_unrated_at_prior, no_prior
 from .updating import Side
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
@@ -215,7 +215,7 @@ class NeuralMF(NeuralMFSettings):
                 checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
         self._hold(parameters, bags)
-        self.prior_ = self._zeros_of_prior() | shared_parts(parameters, bags)
+        self.prior_ = no_prior(self.architecture, n_users, n_items) | shared_parts(parameters, bags)
         fill_unknown(self.prior_)
         self._engine = self._engine_to_predict()
         return self
@@ -275,20 +275,12 @@ class NeuralMF(NeuralMFSettings):
         return self.parameters_ | {f"prior.{name}": table for name, table in self.prior_.items()}
 
     def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        shapes = self.architecture.parameter_shapes(len(self.user_ids_), len(self.item_ids_))
-        shapes |= {f"prior.{name}": table.shape for name, table in self._zeros_of_prior().items()}
-        return {name: (np.float32, shape) for name, shape in shapes.items()}
-
-    def _zeros_of_prior(self) -> Parameters:
-        """`prior_` where features say nothing."""
-        if not (self.architecture.features or self.architecture.implicit):
-            return {}
-        shapes = self.architecture.parameter_shapes(len(self.user_ids_), len(self.item_ids_))
-        return {
-            name: np.zeros(shape, np.float32)
-            for name, shape in shapes.items()
-            if name.startswith(("user", "item"))
+        n_rows = len(self.user_ids_), len(self.item_ids_)
+        shapes = self.architecture.parameter_shapes(*n_rows)
+        shapes |= {
+            f"prior.{name}": table.shape for name, table in no_prior(self.architecture, *n_rows).items()
         }
+        return {name: (np.float32, shape) for name, shape in shapes.items()}
 
     def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
         prior = {name for name in learned if name.startswith("prior.")}

@@ -155,7 +155,9 @@ class RanksItems(Updatable):
     def _known_row(self, side: str, raw: Any) -> int:
         row = int(index_of(self.user_ids_ if side == "user" else self.item_ids_, raw))
         if row < 0:
-            raise ValueError(f"{side} {raw!r} is unknown: it has no rating among those given to fit")
+            raise ValueError(
+                f"{side} {raw!r} is unknown: it has no rating among those given to fit, nor features"
+            )
         return row
 
     def _scorer(self, items: NDArray[np.int32], user: NewUser | None, new_items: Sequence[NewItem]) -> Scorer:

@@ -84,3 +84,15 @@ def leave_unrated_at_prior(parameters: Parameters, ratings: Ratings) -> None:
         table: NDArray[Any] | None = parameters.get(f"{side}_embedding.weight")
         if table is not None:
             table[:-1][count(rows, n) == 0] = 0
+
+
+def no_prior(architecture: Architecture, n_users: int, n_items: int) -> Parameters:
+    """What features say of each row, by the name of its table, before they say anything; {} without."""
+    if not (architecture.features or architecture.implicit):
+        return {}
+    shapes = architecture.parameter_shapes(n_users, n_items)
+    return {
+        name: np.zeros(shape, np.float32)
+        for name, shape in shapes.items()
+        if name.startswith(("user", "item"))
+    }

@@ -1,0 +1,79 @@
+"""A column of a data frame becomes sparse columns of numbers, by what it holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from scipy.sparse import csr_array
+
+from .columns import Faults
+
+# Strings of which more than this share are distinct tell rows apart, and say no more.
+NEARLY_ALL = 0.9
+
+# Strings that say that there is nothing to say.
+MISSING = ("", "(no genres listed)")
+
+# What a column says of each row, shape (n, n_columns), and the names of its columns.
+Part = tuple[csr_array, list[str]]
+
+
+def kind_of(series: pl.Series) -> str:
+    """What to make of a column: a name in `MAKERS`, or "left out"."""
+    if isinstance(series.dtype, pl.List | pl.Array):
+        return "many_valued"
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        return "numbers"
+    if series.dtype != pl.String:
+        return "categories"
+    if series.str.contains("|", literal=True).any():
+        return "many_valued"
+    told = series.drop_nulls()
+    return "left out" if told.n_unique() > max(NEARLY_ALL * len(told), 1) else "categories"
+
+
+def _one_of_each(series: pl.Series, name: str, source: str) -> Part:
+    """A column for each distinct value."""
+    values = [[value] for value in _as_text(series, name, source)]
+    return _many_of_each(pl.Series(values, dtype=pl.List(pl.String)), name, source)
+
+
+def _many_of_each(series: pl.Series, name: str, source: str) -> Part:
+    """A column for each distinct value of lists, or of strings with "|" between; of n in a row 1/√n each."""
+    if not isinstance(series.dtype, pl.List | pl.Array):
+        series = _as_text(series, name, source).str.split("|")
+    told = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
+    told = told.with_columns(_as_text(told["value"], name, source).str.strip_chars().alias("value"))
+    told = told.filter(~pl.col("value").is_in(MISSING)).unique(maintain_order=True)  # null is left out, too
+    values = told["value"].unique().sort()
+    rows, columns = told["row"].to_numpy(), values.search_sorted(told["value"]).to_numpy()
+    n = np.bincount(rows, minlength=len(series))
+    weights = (1 / np.sqrt(n[rows])).astype(np.float32)
+    X = csr_array((weights, (rows, columns)), shape=(len(series), len(values)))
+    return X, [f"{name}={value}" for value in values]
+
+
+def _standardised(series: pl.Series, name: str, source: str) -> Part:
+    """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
+    numbers, faults = series.to_physical().cast(pl.Float64, strict=False), Faults()
+    is_wrong = numbers.is_null() & series.is_not_null() | numbers.is_infinite()
+    if faults.add(is_wrong, series, f"a finite number as {name}"):
+        row, message = faults.first()
+        raise ValueError(f"{source}, row {row + 1}: {message}")
+    x = numbers.fill_null(np.nan).to_numpy()
+    is_known = ~np.isnan(x)
+    deviation = x[is_known].std() if is_known.any() else 0.0
+    if not deviation > 0:
+        return csr_array((len(x), 0), dtype=np.float32), []
+    z = np.where(is_known, (x - x[is_known].mean()) / deviation, 0)
+    return csr_array(z[:, None].astype(np.float32)), [name]
+
+
+def _as_text(series: pl.Series, name: str, source: str) -> pl.Series:
+    try:
+        return series.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        raise ValueError(f"{source}: expected text in column {name!r}, found {series.dtype}") from None
+
+
+MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

@@ -2,12 +2,16 @@
 
     python benchmarks/scale.py [--n-ratings 25000095]
 
+    python benchmarks/scale.py --drawn --n-ratings 250000000 --epochs 1
+    python benchmarks/scale.py --drawn --n-ratings 25000000 --epochs 1 --n-users 1625404
+
 The file has MovieLens 25M's shape and format (see large_file.py). Everything runs in a process of its own:
-reading, splitting, five epochs of B_MEDIUM in batches of 8,192 on the compiled engine, saving, errors of all
-test ratings, lists for 10,000 users. The peak is
-that of the resident memory while a step runs, pages of mapped files included; `private` is the highest seen
-of what the system could not take back. --mapped starts from columns kept by an earlier reading. Needs Linux,
-which tells the peak of a step.
+reading, splitting, five epochs of B_MEDIUM in batches of 8,192 on the compiled engine, saving, the errors of
+at most five million test ratings, lists for 10,000 users. The peak is that of the resident memory while a
+step runs, pages of mapped files included; `private` is the highest seen of what the system could not take back.
+--mapped starts from columns kept by an earlier reading, --drawn from columns that are drawn into files, for
+which `TMPDIR` needs some 50 bytes a rating: the two commands above differ in the ratings alone, not in the
+tables. Needs Linux, which tells the peak of a step.
 """
 
 from __future__ import annotations
@@ -22,8 +26,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from harness import machine
-from large_file import write_large_file
+from large_file import mapped_ratings, write_large_file
 
 from numpy_neural_mf import B_MEDIUM, NeuralMF, random_split, read_ratings
 from numpy_neural_mf.data import k_fold, leave_last_out, time_split, user_split
@@ -81,13 +86,16 @@ class Steps:
         )
 
 
-def run(path: Path, epochs: int, timestamps: bool, mapped: bool) -> None:
+def run(given: argparse.Namespace) -> None:
     """The steps, one after the other, in this process."""
     step = Steps()
     with step("import"):
         import numba  # noqa: F401
-    with step("read"):
-        ratings = read_ratings(path, timestamps=timestamps, cache=mapped)
+    with step("draw" if given.drawn else "read"):
+        if given.drawn:
+            ratings = mapped_ratings(given.file.parent, given.n_ratings, given.n_users, given.timestamps)
+        else:
+            ratings = read_ratings(given.file, timestamps=given.timestamps, cache=given.mapped)
     n_ratings, n_bytes = len(ratings), 20 if ratings.timestamps is not None else 12
     for name, split in SPLITS.items():
         if ratings.timestamps is not None or name not in ("time", "last out"):
@@ -97,12 +105,12 @@ def run(path: Path, epochs: int, timestamps: bool, mapped: bool) -> None:
         train, test = random_split(ratings)
         del ratings
     with step("train"):
-        model = NeuralMF(B_MEDIUM, epochs=epochs, batch_size=8192, learning_rate=0.005, engine="numba")
+        model = NeuralMF(B_MEDIUM, epochs=given.epochs, batch_size=8192, learning_rate=0.005, engine="numba")
         model.fit(train)
     with step("save"), tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model.safetensors"))
     with step("evaluate"):
-        evaluate_ratings(model, train, test)
+        evaluate_ratings(model, train, test.take(np.arange(min(len(test), 5_000_000))))
     with step("recommend"):
         model.recommend(model.user_ids_[:10_000], min_ratings=5)
     step.end()
@@ -113,23 +121,23 @@ def run(path: Path, epochs: int, timestamps: bool, mapped: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n-ratings", type=int, default=1_000_000)
+    parser.add_argument("--n-users", type=int, help="by default, so many ratings of each as in MovieLens 25M")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--file", type=Path, help="read this file; made there if there is none")
     parser.add_argument("--timestamps", action="store_true", help="keep them: 8 bytes more a rating")
     parser.add_argument("--mapped", action="store_true", help="from the columns kept beside the file")
+    parser.add_argument("--drawn", action="store_true", help="no file: columns drawn into files, mapped")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        run(given.file, given.epochs, given.timestamps, given.mapped)
+        run(given)
         return
     print(machine("numpy", "polars", "numba"))
     with tempfile.TemporaryDirectory() as folder:
         path = given.file or Path(folder, "ratings.csv")
-        if not path.exists():
-            write_large_file(path, given.n_ratings)
-        print(f"{path.stat().st_size / MB:,.0f} MB of ratings")
-        options = ["--worker", "--file", str(path), "--epochs", str(given.epochs)]
-        options += ["--timestamps"] * given.timestamps + ["--mapped"] * given.mapped
+        if not given.drawn and not path.exists():
+            write_large_file(path, given.n_ratings, given.n_users)
+        options = [*sys.argv[1:], "--worker", "--file", str(path)]
         if given.mapped:
             subprocess.run([sys.executable, "-c", KEEP, str(path)], check=True)
         subprocess.run([sys.executable, __file__, *options], check=True)

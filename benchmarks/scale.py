@@ -8,7 +8,7 @@
 The file has MovieLens 25M's shape and format (see large_file.py). Everything runs in a process of its own:
 reading, splitting, five epochs of B_MEDIUM in batches of 8,192 on the compiled engine, saving, the errors of
 at most five million test ratings, lists for 10,000 users. The peak is that of the resident memory while a
-step runs, pages of mapped files included; `private` is the highest seen of what the system could not take back.
+step runs, pages of mapped files included; `private` is the most of it that the system could not take back.
 --mapped starts from columns kept by an earlier reading, --drawn from columns that are drawn into files, for
 which `TMPDIR` needs some 50 bytes a rating: the two commands above differ in the ratings alone, not in the
 tables. Needs Linux, which tells the peak of a step.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from numpy_neural_mf import Ratings
 from numpy_neural_mf.data.simulate import World, latent_world
 
 # MovieLens 25M.
@@ -28,50 +25,29 @@ def write_large_file(
     path: Path, n_ratings: int, n_users: int | None = None, n_items: int = N_ITEMS, seed: int = 0
 ) -> None:
     """Users in order, each with their items in order; half stars with structure that can be learned."""
-    item_ids, blocks = _drawn(n_ratings, users_for(n_ratings) if n_users is None else n_users, n_items, seed)
-    with path.open("wb") as file:
-        file.write(b"userId,movieId,rating,timestamp\n")
-        for users, items, values, times in blocks:
-            columns = {"userId": users + 1, "movieId": item_ids[items], "rating": values, "timestamp": times}
-            pl.DataFrame(columns).write_csv(file, include_header=False)
-
-
-def mapped_ratings(folder: Path, n_ratings: int, n_users: int | None, timestamps: bool) -> Ratings:
-    """The ratings of such a file, drawn into columns in a folder, where they stay: more than memory holds."""
-    n_users = users_for(n_ratings) if n_users is None else n_users
-    item_ids, blocks = _drawn(n_ratings, n_users, N_ITEMS, 0)
-    dtypes = {"users": np.int32, "items": np.int32, "values": np.float32, "timestamps": np.int64}
-    with ExitStack() as stack:
-        files = [stack.enter_context((folder / name).open("wb")) for name in dtypes]
-        for block in blocks:
-            for file, column, dtype in zip(files, block, dtypes.values(), strict=True):
-                column.astype(dtype).tofile(file)
-    columns = {name: np.asarray(np.memmap(folder / name, dtype, "r")) for name, dtype in dtypes.items()}
-    if not timestamps:
-        del columns["timestamps"]
-    return Ratings(**columns, user_ids=np.arange(n_users) + 1, item_ids=item_ids, scale=(0.5, 5.0))
-
-
-def _drawn(
-    n_ratings: int, n_users: int, n_items: int, seed: int
-) -> tuple[np.ndarray, Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
-    """Ids of the items, and columns of some users at a time: user and item by number, rating, time."""
     rng = np.random.default_rng(seed)
+    n_users = users_for(n_ratings) if n_users is None else n_users
     world = latent_world(n_users, n_items, rng)
     popularity = rng.permutation((np.arange(n_items) + 100.0) ** -1.2)
     reach = np.cumsum(popularity / popularity.sum())
     last_id = max(LAST_ITEM_ID, 4 * n_items)
     item_ids = np.sort(rng.choice(last_id, n_items, replace=False)) + 1
     counts = _activity(n_users, n_ratings, min(MOST, n_items // 8), rng)
-
-    def blocks() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    with path.open("wb") as file:
+        file.write(b"userId,movieId,rating,timestamp\n")
         for first in range(0, n_users, USERS_AT_ONCE):
             of_block = counts[first : first + USERS_AT_ONCE]
             users, items = _distinct_items(of_block, reach, rng)
             users += first
-            yield users, items, _half_stars(world, users, items, rng), _times(of_block, rng)
-
-    return item_ids, blocks()
+            frame = pl.DataFrame(
+                {
+                    "userId": users + 1,
+                    "movieId": item_ids[items],
+                    "rating": _half_stars(world, users, items, rng),
+                    "timestamp": _times(of_block, rng),
+                }
+            )
+            frame.write_csv(file, include_header=False)
 
 
 def _activity(n_users: int, n_ratings: int, most: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,16 +2,15 @@
 
     python benchmarks/scale.py [--n-ratings 25000095]
 
-    python benchmarks/scale.py --drawn --n-ratings 250000000 --epochs 1
-    python benchmarks/scale.py --drawn --n-ratings 25000000 --epochs 1 --n-users 1625404
+    python benchmarks/scale.py --n-ratings 25000095 --mapped --epochs 1 --times 10
 
 The file has MovieLens 25M's shape and format (see large_file.py). Everything runs in a process of its own:
 reading, splitting, five epochs of B_MEDIUM in batches of 8,192 on the compiled engine, saving, the errors of
 at most five million test ratings, lists for 10,000 users. The peak is that of the resident memory while a
 step runs, pages of mapped files included; `private` is the most of it that the system could not take back.
---mapped starts from columns kept by an earlier reading, --drawn from columns that are drawn into files, for
-which `TMPDIR` needs some 50 bytes a rating: the two commands above differ in the ratings alone, not in the
-tables. Needs Linux, which tells the peak of a step.
+--mapped starts from columns kept by an earlier reading. --times 10 makes ten times as many ratings of them,
+by the same users and of the same items, and so shows what ratings take beside the tables; `TMPDIR` needs some
+40 bytes for each. Needs Linux, which tells the peak of a step.
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ from pathlib import Path
 
 import numpy as np
 from harness import machine
-from large_file import mapped_ratings, write_large_file
+from large_file import write_large_file
 
-from numpy_neural_mf import B_MEDIUM, NeuralMF, random_split, read_ratings
+from numpy_neural_mf import B_MEDIUM, NeuralMF, Ratings, random_split, read_ratings
 from numpy_neural_mf.data import k_fold, leave_last_out, time_split, user_split
+from numpy_neural_mf.data.columns import blocks, room_like
 from numpy_neural_mf.evaluation import evaluate_ratings
+from numpy_neural_mf.evaluation.held_out import seen_rows
 
 MB = 1e6
 SPLITS = {
@@ -86,16 +87,31 @@ class Steps:
         )
 
 
+def repeated(ratings: Ratings, times: int) -> Ratings:
+    """Every user's ratings several times over, of other items each time: few pairs come twice."""
+    n = len(ratings)
+    users, items, values = (
+        room_like(column, times * n, column.dtype.type)
+        for column in (ratings.users, ratings.items, ratings.values)
+    )
+    for time_ in range(times):
+        for block in blocks(n):
+            rows = slice(time_ * n + block.start, time_ * n + block.stop)
+            users[rows], values[rows] = ratings.users[block], ratings.values[block]
+            items[rows] = (ratings.items[block] + 997 * time_) % ratings.n_items
+    return Ratings(users, items, values, ratings.user_ids, ratings.item_ids, ratings.scale)
+
+
 def run(given: argparse.Namespace) -> None:
     """The steps, one after the other, in this process."""
     step = Steps()
     with step("import"):
         import numba  # noqa: F401
-    with step("draw" if given.drawn else "read"):
-        if given.drawn:
-            ratings = mapped_ratings(given.file.parent, given.n_ratings, given.n_users, given.timestamps)
-        else:
-            ratings = read_ratings(given.file, timestamps=given.timestamps, cache=given.mapped)
+    with step("read"):
+        ratings = read_ratings(given.file, timestamps=given.timestamps, cache=given.mapped)
+    if given.times > 1:
+        with step(f"{given.times} times"):
+            ratings = repeated(ratings, given.times)
     n_ratings, n_bytes = len(ratings), 20 if ratings.timestamps is not None else 12
     for name, split in SPLITS.items():
         if ratings.timestamps is not None or name not in ("time", "last out"):
@@ -110,7 +126,8 @@ def run(given: argparse.Namespace) -> None:
     with step("save"), tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model.safetensors"))
     with step("evaluate"):
-        evaluate_ratings(model, train, test.take(np.arange(min(len(test), 5_000_000))))
+        some = test.take(np.arange(min(len(test), 5_000_000)))
+        evaluate_ratings(model, train, some.take(~seen_rows(train, some)))
     with step("recommend"):
         model.recommend(model.user_ids_[:10_000], min_ratings=5)
     step.end()
@@ -121,12 +138,11 @@ def run(given: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n-ratings", type=int, default=1_000_000)
-    parser.add_argument("--n-users", type=int, help="by default, so many ratings of each as in MovieLens 25M")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--file", type=Path, help="read this file; made there if there is none")
     parser.add_argument("--timestamps", action="store_true", help="keep them: 8 bytes more a rating")
     parser.add_argument("--mapped", action="store_true", help="from the columns kept beside the file")
-    parser.add_argument("--drawn", action="store_true", help="no file: columns drawn into files, mapped")
+    parser.add_argument("--times", type=int, default=1, help="so many times the ratings, without timestamps")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
@@ -135,8 +151,8 @@ def main() -> None:
     print(machine("numpy", "polars", "numba"))
     with tempfile.TemporaryDirectory() as folder:
         path = given.file or Path(folder, "ratings.csv")
-        if not given.drawn and not path.exists():
-            write_large_file(path, given.n_ratings, given.n_users)
+        if not path.exists():
+            write_large_file(path, given.n_ratings)
         options = [*sys.argv[1:], "--worker", "--file", str(path)]
         if given.mapped:
             subprocess.run([sys.executable, "-c", KEEP, str(path)], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .nn import ACTIVATIONS, default_initializer, normal
+from .nn import ACTIVATIONS, default_initializer, normal, xavier_uniform
 from .nn.parameter import zeros_aligned
 
 Parameters = dict[str, NDArray[np.floating[Any]]]
+
+SEQUENCES = ("", "attention", "gru")
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,20 @@ class Architecture:
     implicit : bool, default False
         Whether what a user rated, however high, is among the features of the user, each of n items with
         weight 1/√n (SVD++; Koren, 2008, eq. 15), and who rated an item among those of the item.
+    sequence : {"", "attention", "gru"}, default ""
+        What encodes the last items of a user, in the order of time, as a state h_u(t) at each moment t; the
+        factors of the user are then p_u + R h_u(t) (see `engines.torch_sequence`). The engine "torch" alone
+        has sequences.
+    sequence_length : int, default 50
+        How many items a state looks back.
+    next_item_weight : float, default 0
+        Weight of the loss of the next item beside that of the rating; above 0 the model tells what comes
+        next.
+    negatives : int, default 0
+        How many items drawn for a batch stand for the whole catalogue in that loss; 0 takes all items.
     dropout : float, default 0.3
-        In [0, 1): of the input of f and of each hidden layer, in training.
+        In [0, 1): of the input of f and of each hidden layer, and within the encoder of the sequence, in
+        training.
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
 
@@ -71,6 +86,10 @@ class Architecture:
     rating_scale: tuple[float, float] | None = None
     features: bool = False
     implicit: bool = False
+    sequence: str = ""
+    sequence_length: int = 50
+    next_item_weight: float = 0.0
+    negatives: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden_layer_sizes, Iterable):
@@ -86,6 +105,22 @@ class Architecture:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
         if not (self.product or self.hidden_layer_sizes or self.biases):
             raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
+        if self.sequence not in SEQUENCES:
+            raise ValueError(
+                f"sequence must be one of {', '.join(map(repr, SEQUENCES))}, not {self.sequence!r}"
+            )
+        if self.sequence and not self.has_embeddings:
+            raise ValueError("a sequence moves the user factors, and the model has neither product nor MLP")
+        if not (isinstance(self.sequence_length, int | np.integer) and self.sequence_length >= 1):
+            raise ValueError(
+                f"sequence_length must be a whole number, at least 1, not {self.sequence_length}"
+            )
+        if not 0 <= self.next_item_weight < math.inf:
+            raise ValueError(f"next_item_weight must be finite and not negative, not {self.next_item_weight}")
+        if self.next_item_weight and not self.sequence:
+            raise ValueError("next_item_weight is for a model with a sequence")
+        if not (isinstance(self.negatives, int | np.integer) and self.negatives >= 0):
+            raise ValueError(f"negatives must be a whole number, at least 0, not {self.negatives}")
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
 
@@ -127,6 +162,34 @@ class Architecture:
             shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
                 shapes[f"mlp.{n}.bias"] = (sizes[n + 1],)
+        return shapes | {f"sequence.{name}": shape for name, shape in self._sequence_shapes(n_items).items()}
+
+    def _sequence_shapes(self, n_items: int) -> dict[str, tuple[int, ...]]:
+        """Those of `engines.torch_sequence.SequenceEncoder`."""
+        k = self.embedding_dim
+        if not self.sequence:
+            return {}
+        shapes: dict[str, tuple[int, ...]] = {
+            "embedding.weight": (n_items + 1, k),
+            "bias.weight": (n_items + 1, 1),
+            "rating.weight": (k, k),
+            "norm.weight": (k,),
+            "norm.bias": (k,),
+        }
+        if self.sequence == "gru":
+            for part in ("ih_l0", "hh_l0"):
+                shapes |= {f"gru.weight_{part}": (3 * k, k), f"gru.bias_{part}": (3 * k,)}
+            return shapes
+        shapes |= {
+            "distance": (self.sequence_length,),
+            "attention.self_attn.in_proj_weight": (3 * k, k),
+            "attention.self_attn.in_proj_bias": (3 * k,),
+        }
+        for layer, shape in (
+            ("self_attn.out_proj", (k, k)), ("linear1", (k, k)), ("linear2", (k, k)),
+            ("norm1", (k,)), ("norm2", (k,)),
+        ):  # fmt: skip
+            shapes |= {f"attention.{layer}.weight": shape, f"attention.{layer}.bias": (k,)}
         return shapes
 
     def initial_parameters(
@@ -144,7 +207,8 @@ class Architecture:
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
         near the average one. Features start at zero, and say nothing where training does not see them. The
-        output layer of f starts at zero, so that the first prediction is the mean, nearly.
+        output layer of f and what a sequence adds start at zero, so that the first prediction is the mean,
+        nearly.
         """
         draw = default_initializer(self.activation)
         parameters: Parameters = {}
@@ -159,6 +223,12 @@ class Architecture:
                 and name != f"mlp.{self.n_layers - 1}.weight"
             ):
                 value = draw(rng, shape)
+            elif name == "sequence.distance":  # what is long past fades, as in ALiBi (Press et al., 2022)
+                value = -0.1 * np.arange(self.sequence_length)
+            elif name.startswith("sequence") and "norm" in name and name.endswith("weight"):
+                value = np.ones(shape)
+            elif name.startswith(("sequence.gru.weight", "sequence.attention")) and len(shape) == 2:
+                value = xavier_uniform(rng, shape)
             else:
                 value = np.zeros(shape)
             parameters[name] = zeros_aligned(shape, dtype)
@@ -169,7 +239,7 @@ class Architecture:
 def fill_unknown(parameters: Parameters) -> None:
     """Let the last row of each table, which stands for whoever is unknown, be the mean of the others."""
     for name, table in parameters.items():
-        if name.startswith(("user", "item")):
+        if name.startswith(("user", "item", "sequence.embedding", "sequence.bias")):
             table[-1] = table[:-1].mean(axis=0)
 
 

@@ -1,5 +1,6 @@
 """The contract of every model: what users may rely on, whichever they hold."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,7 @@ from numpy_neural_mf.models import Recommender
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 GENRES = ["Crime|Drama", "Comedy", None, "Drama", "Comedy|Crime"] * 8
+RATINGS = replace(RATINGS, timestamps=np.random.default_rng(2).integers(0, 5_000, len(RATINGS)))
 RATINGS = RATINGS.with_features(items=Features.from_frame({"id": RATINGS.item_ids, "genres": GENRES}))
 
 fast = partial(NeuralMF, epochs=2, batch_size=256)
@@ -49,6 +51,8 @@ MODELS = {
     "features": partial(fast, Architecture(4, (8,), features=True)),
     "implicit": partial(fast, Architecture(4, implicit=True)),
     "features and implicit": partial(fast, A_SMALL, features=True, implicit=True),
+    "attention": partial(fast, Architecture(4, sequence="attention", sequence_length=10)),
+    "GRU and MLP": partial(fast, Architecture(4, (8,), sequence="gru", sequence_length=10)),
     "a wide scale": partial(fast, rating_scale=(0.0, 10.0)),
 }
 
@@ -65,7 +69,7 @@ def fitted(new_model):
 
 def with_string_ids(ratings):
     users, items = (np.char.add(p, a.astype(str)) for p, a in (("u", ratings.users), ("i", ratings.items)))
-    strings = Ratings.from_columns(users, items, ratings.values, scale=ratings.scale)
+    strings = Ratings.from_columns(users, items, ratings.values, ratings.timestamps, ratings.scale)
     names = np.char.add("i", np.arange(40).astype(str))
     return strings.with_features(items=Features.from_frame({"id": names, "genres": GENRES}))
 
@@ -172,6 +176,7 @@ def test_there_must_be_a_rating_to_learn_from(new_model):
 
 def test_ratings_are_left_as_they_are(new_model):
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
+    ratings = replace(ratings, timestamps=RATINGS.timestamps)
     new_model().fit(ratings.with_features(items=RATINGS.item_features))
     for name in ("users", "items", "values", "user_ids", "item_ids"):
         np.testing.assert_array_equal(getattr(ratings, name), getattr(RATINGS, name))
@@ -460,7 +465,7 @@ def test_a_new_item_has_an_id_of_the_kind_of_the_others(new_model, fitted):
 @pytest.mark.parametrize("rating", [float("nan"), -1.0, 99.0])
 def test_a_rating_beyond_the_scale_is_refused(fitted, rating):
     before = fitted.predict(*EVERYTHING).tobytes()
-    more = Ratings.from_columns([1, 99], [2, 99], [3.0, 99.0], scale=(0, 100))
+    more = Ratings.from_columns([1, 99], [2, 99], [3.0, 99.0], [1, 2], scale=(0, 100))
     for learn in (lambda: fitted.fold_in({1: rating}), lambda: fitted.fold_in_item(1_000, {1: rating})):
         with pytest.raises(ValueError, match="expected ratings from"):
             learn()
@@ -487,7 +492,11 @@ def test_who_was_folded_in_to_another_model_is_refused(new_model, fitted):
 
 
 MORE = Ratings.from_columns(
-    [1, 1, 2, 500, 500, 500, 501], [3, 777, 5, 1, 2, 777, 778], [5, 4, 1, 5, 5, 4, 3], scale=(1, 5)
+    [1, 1, 2, 500, 500, 500, 501],
+    [3, 777, 5, 1, 2, 777, 778],
+    [5, 4, 1, 5, 5, 4, 3],
+    range(6_000, 6_007),
+    scale=(1, 5),
 )
 
 

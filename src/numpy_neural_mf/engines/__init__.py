@@ -1,7 +1,7 @@
 """Ways to run the same optimisation step, by name."""
 
 from .base import Engine, NewEngine
-from .choice import choose_engine, new_torch_engine
+from .choice import choose_engine, new_torch_engine, states_of
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
@@ -10,5 +10,5 @@ ENGINE_NAMES = ("auto", *ENGINES)
 
 __all__ = [
     "ENGINES", "ENGINE_NAMES", "Engine", "NewEngine", "NumbaEngine", "NumpyEngine", "choose_engine",
-    "new_torch_engine",
+    "new_torch_engine", "states_of",
 ]  # fmt: skip

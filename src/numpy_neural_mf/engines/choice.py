@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..architecture import Architecture, Parameters
 from ..nn import OPTIMIZERS, Optimizer
 from .base import Engine
 
@@ -31,17 +37,39 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int) -> str:
 
 
 def new_torch_engine(*settings: Any, **more: Any) -> Engine:
-    """A `torch_engine.TorchEngine`: PyTorch is imported for whoever asks for it.
+    """A `TorchEngine`, of a sequence if given timestamps: PyTorch is imported for whoever asks for it.
 
     Raises
     ------
     ModuleNotFoundError
         PyTorch is not installed.
     """
-    try:
+    with _naming_the_extra('engine "torch"'):
         from .torch_engine import TorchEngine
+        from .torch_sequence_engine import TorchSequenceEngine
+    return (TorchSequenceEngine if "timestamps" in more else TorchEngine)(*settings, **more)
+
+
+def states_of(
+    architecture: Architecture, parameters: Parameters, items: NDArray[np.int32]
+) -> NDArray[np.floating[Any]]:
+    """See `torch_sequence.states_of`.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        PyTorch is not installed.
+    """
+    with _naming_the_extra("a model with sequences"):
+        from .torch_sequence import states_of
+    return states_of(architecture, parameters, items)
+
+
+@contextmanager
+def _naming_the_extra(what: str) -> Iterator[None]:
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'engine "torch" needs {error.name}: pip install "numpy-neural-mf[torch]"', name=error.name
+            f'{what} needs {error.name}: pip install "numpy-neural-mf[torch]"', name=error.name
         ) from error
-    return TorchEngine(*settings, **more)

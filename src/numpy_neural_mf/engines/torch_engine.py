@@ -129,9 +129,9 @@ class TorchEngine(Engine):
             ):
                 drop = self._drop(n, is_own)
                 vectors = collapsed_rows(touched, bags)
-                prediction = functional_call(self.module, vectors, (*positions.values(), drop))
+                prediction, more = self._forward(vectors, positions, drop)
             loss = mse_loss(prediction, known, reduction="sum") / n
-            penalty = torch.zeros_like(loss)
+            penalty = more
             for name, side in self._side_of.items():
                 weight = counts[side] * self._penalty[side][rows[side]]
                 penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
@@ -141,6 +141,13 @@ class TorchEngine(Engine):
             self._processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
             self._update(leaves, owned)
         return loss.item()
+
+    def _forward(
+        self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None
+    ) -> tuple[Tensor, Tensor]:
+        """Predictions of a batch, and what else there is to minimise, summed over its ratings."""
+        prediction: Tensor = functional_call(self.module, vectors, (*positions.values(), drop))
+        return prediction, prediction.new_zeros(())
 
     def predict(self, users: Any, items: Any) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..architecture import Architecture
+from .torch_sequence import SequenceEncoder, hold
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -45,15 +46,16 @@ class NeuralMFModule(nn.Module):
         self.architecture = architecture
         with torch.device("meta"):  # forms without memory: what they hold is given
             for name, value in parameters.items():
-                if name.endswith(("embedding.weight", "bias.weight")):
+                if name.startswith(("user", "item")):
                     self.add_module(name.removesuffix(".weight"), nn.Embedding(*value.shape))
             self.mlp = nn.ModuleList(
                 nn.Linear(n_in, n_out, bias=f"mlp.{n}.bias" in parameters)
                 for n, (n_in, n_out) in enumerate(pairwise(architecture.layer_sizes))
             )
-        for name, value in parameters.items():
-            module, _, last = name.rpartition(".")
-            setattr(self.get_submodule(module), last, nn.Parameter(value))
+            if "sequence.embedding.weight" in parameters:  # not in what a fitted model has collapsed into
+                n_items = len(parameters["item_embedding.weight"]) - 1
+                self.sequence = SequenceEncoder(architecture, n_items)
+        hold(self, parameters)
 
     def forward(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
         """Ratings of pairs, shape (n,), not clipped; `drop` is called on what dropout is for in training."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ class Growth:
         Row of each user and item that the model knew.
     users, items : int32 arrays of shape (n,)
         Rows of the ratings that are new.
+    new : Ratings
+        These ratings, with those rows and ids.
     """
 
     user_ids: NDArray[Any]
@@ -36,6 +38,7 @@ class Growth:
     old_items: NDArray[np.int32]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
+    new: Ratings
 
     @classmethod
     def of(cls, user_ids: NDArray[Any], item_ids: NDArray[Any], seen: SeenRatings, new: Ratings) -> Growth:
@@ -59,7 +62,8 @@ class Growth:
             len(all_users),
             len(all_items),
         )
-        return cls(all_users, all_items, everything, old_users, old_items, users, items)
+        new = replace(new, users=users, items=items, user_ids=all_users, item_ids=all_items)
+        return cls(all_users, all_items, everything, old_users, old_items, users, items, new)
 
 
 def _union(side: str, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:

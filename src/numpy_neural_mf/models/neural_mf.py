@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,16 +17,20 @@ from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
 from ..data.columns import blocks, count, renumbered
 from ..data.ids import index_of
+from ..data.time_order import in_time_order
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
 from ..engines.bags import Bags, collapsed, shared_parts
 from ..nn import OPTIMIZERS, Optimizer
 from ..training import History, ProgressCallback, train
+from .fold_in import NewItem, NewUser
 from .growth import Growth
 from .model_file import Tensors
 from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSettings
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
+from .scoring import Scorer
+from .sequences import STATES, Sequences, start_at_popularity
 from .side_information import bags_of, leave_unrated_at_prior, no_prior
 from .updating import Side
 
@@ -138,7 +143,8 @@ class NeuralMF(NeuralMFSettings):
 
     @property
     def n_parameters_(self) -> int:
-        return sum(value.size for value in self.parameters_.values())
+        of_sequences = self._sequences.parameters if self.architecture.sequence else {}
+        return sum(value.size for value in (self.parameters_ | of_sequences).values())
 
     def fit(
         self,
@@ -170,17 +176,22 @@ class NeuralMF(NeuralMFSettings):
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
         ValueError
-            The checkpoint is of other ratings or settings, or damaged.
+            The checkpoint is of other ratings or settings, or damaged; the architecture has a sequence, and
+            the ratings have no timestamps.
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
         # Of no use here, and would be copied with the ratings.
-        given = ratings = replace(ratings, timestamps=None, noise_variance=None)
+        given = ratings = replace(ratings, noise_variance=None)
+        if not self.architecture.sequence:
+            given = ratings = replace(ratings, timestamps=None)
         if validation is not None:
             self._require_ratings(validation)
         elif round(self.validation_fraction * len(ratings)) > 0:
             ratings, validation = random_split(ratings, self.validation_fraction, rng)
         ratings = self._learn_ids(ratings, seen=given, described=self.architecture.features)
+        if self.architecture.sequence:
+            ratings = in_time_order(ratings)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         bags = bags_of(self.architecture, ratings, self.regularization)
@@ -188,8 +199,11 @@ class NeuralMF(NeuralMFSettings):
         parameters = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng, **n_features)
         if self.architecture.features:
             leave_unrated_at_prior(parameters, ratings)
+        if self.architecture.sequence:
+            start_at_popularity(parameters, ratings)
         optimizer = self._new_optimizer()
-        self.engine_ = choose_engine(self.engine, optimizer, self.epochs * len(ratings))
+        name = "torch" if self.architecture.sequence else self.engine
+        self.engine_ = choose_engine(name, optimizer, self.epochs * len(ratings))
         engine = self._engine = ENGINES[self.engine_](
             self.architecture,
             parameters,
@@ -199,13 +213,14 @@ class NeuralMF(NeuralMFSettings):
             self.weight_decay,
             dropout_rng,
             bags=bags,
-            **self._engine_settings(),
+            **self._engine_settings(ratings),
         )
+        hold = partial(self._hold, parameters, bags, ratings)
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
                 engine,
                 ratings,
-                self._validation_loss(validation, parameters, bags) if validation is not None else None,
+                self._validation_loss(validation, hold) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 schedule=self._schedule(len(ratings)),
@@ -214,21 +229,43 @@ class NeuralMF(NeuralMFSettings):
                 on_progress=on_progress,
                 checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
             )
-        self._hold(parameters, bags)
+        hold()
         self.prior_ = no_prior(self.architecture, n_users, n_items) | shared_parts(parameters, bags)
         fill_unknown(self.prior_)
         self._engine = self._engine_to_predict()
         return self
 
-    def _hold(self, parameters: Parameters, bags: dict[str, Bags]) -> None:
+    def _hold(self, parameters: Parameters, bags: dict[str, Bags], ratings: Ratings) -> None:
         """Predict from here on with the parameters of the engine at work, as they are now."""
         self.parameters_ = collapsed(parameters, bags)
         fill_unknown(self.parameters_)
-        if bags:
+        if self.architecture.sequence:
+            self._sequences = Sequences.of(self.architecture, self.parameters_, ratings)
+            self.parameters_ = self._sequences.moved(self.parameters_)
+        if bags or self.architecture.sequence:
             self._engine = self._engine_to_predict()
 
+    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
+        user = super().fold_in(ratings)
+        if not self.architecture.next_item_weight:
+            return user
+        items = index_of(self.item_ids_, list(ratings))
+        return replace(user, row=user.row | {STATES: self._sequences.state_after(items[items >= 0])})
+
+    fold_in.__doc__ = NeuralMFSettings.fold_in.__doc__
+
     def _form(self) -> tuple[Architecture, Parameters]:
-        return self.architecture, self.parameters_
+        return replace(self.architecture, sequence="", next_item_weight=0.0), self.parameters_
+
+    def _ranks_by(self) -> tuple[str, ...]:
+        return ("next_item", "rating") if self.architecture.next_item_weight else ("rating",)
+
+    def _next_item_scorer(
+        self, items: NDArray[np.int32], user: NewUser | None, new_items: Sequence[NewItem]
+    ) -> Scorer:
+        if new_items:
+            raise ValueError('new_items: in no sequence yet, they can be ranked by="rating" alone')
+        return self._sequences.scorer(items, None if user is None else self._row_of(user)[STATES])
 
     def _prior(self) -> Parameters:
         return self.prior_
@@ -239,13 +276,16 @@ class NeuralMF(NeuralMFSettings):
         return penalty_of_new_row(self.regularization, n_ratings, counts)
 
     def _grow(self, growth: Growth) -> None:
+        sequences = self._sequences.grown(growth) if self.architecture.sequence else None
         self.parameters_, self.prior_ = grown(
-            self.architecture,
+            self._form()[0],
             self.parameters_,
             growth,
             lambda side, n, counts: penalty_of_new_row(self.regularization, n, counts),
             self.prior_,
         )
+        if sequences is not None:
+            self._sequences = sequences
         self._engine = self._engine_to_predict()
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
@@ -272,7 +312,8 @@ class NeuralMF(NeuralMFSettings):
         return asdict(self.history_)
 
     def _learned(self) -> Tensors:
-        return self.parameters_ | {f"prior.{name}": table for name, table in self.prior_.items()}
+        own = self._sequences.tensors() if self.architecture.sequence else {}
+        return self.parameters_ | own | {f"prior.{name}": table for name, table in self.prior_.items()}
 
     def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
         n_rows = len(self.user_ids_), len(self.item_ids_)
@@ -280,9 +321,14 @@ class NeuralMF(NeuralMFSettings):
         shapes |= {
             f"prior.{name}": table.shape for name, table in no_prior(self.architecture, *n_rows).items()
         }
-        return {name: (np.float32, shape) for name, shape in shapes.items()}
+        learned: dict[str, Any] = {name: (np.float32, shape) for name, shape in shapes.items()}
+        if self.architecture.sequence:
+            learned |= Sequences.shapes(self.architecture, n_rows[0])
+        return learned
 
     def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
+        if self.architecture.sequence:
+            self._sequences = Sequences.from_tensors(self.architecture, learned)
         prior = {name for name in learned if name.startswith("prior.")}
         self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
         self.parameters_ = {name: value for name, value in learned.items() if name not in prior}
@@ -292,14 +338,12 @@ class NeuralMF(NeuralMFSettings):
                 raise ValueError(f"{name}: expected numbers, found {value}")
         self._engine = self._engine_to_predict()
 
-    def _validation_loss(
-        self, validation: Ratings, parameters: Parameters, bags: dict[str, Bags]
-    ) -> Callable[[], float]:
+    def _validation_loss(self, validation: Ratings, hold: Callable[[], None]) -> Callable[[], float]:
         users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
         items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
 
         def loss() -> float:
-            self._hold(parameters, bags)
+            hold()
             squares = 0.0
             for block in blocks(len(validation)):
                 error = self._predict_clipped(users[block], items[block]) - validation.values[block]
@@ -309,7 +353,7 @@ class NeuralMF(NeuralMFSettings):
         return loss
 
     def _engine_to_predict(self) -> Engine:
-        return NumpyEngine(self.architecture, self.parameters_, self._new_optimizer(), *np.zeros((2, 0)))
+        return NumpyEngine(*self._form(), self._new_optimizer(), *np.zeros((2, 0)))
 
     def _checkpoint(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..architecture import Architecture
+from ..data import Ratings
 from ..engines import ENGINE_NAMES
 from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
@@ -72,9 +73,10 @@ class NeuralMFSettings(Recommender):
         optimizer.state.clear()
         return optimizer
 
-    def _engine_settings(self) -> dict[str, str]:
+    def _engine_settings(self, ratings: Ratings) -> dict[str, Any]:
         """What the engine "torch" alone takes."""
-        return {"device": self.device, "precision": self.precision} if self.engine == "torch" else {}
+        settings = {"device": self.device, "precision": self.precision} if self.engine == "torch" else {}
+        return settings | ({"timestamps": ratings.timestamps} if self.architecture.sequence else {})
 
     def _schedule(self, n_ratings: int) -> Schedule:
         n_steps = self.epochs * -(-n_ratings // self.batch_size)
@@ -84,6 +86,8 @@ class NeuralMFSettings(Recommender):
 
     def _check(self) -> None:
         _check_choice("engine", self.engine, ENGINE_NAMES)
+        if self.architecture.sequence and self.engine not in ("auto", "torch"):
+            raise ValueError(f'a model with a sequence is for engine "torch", not for {self.engine!r}')
         for name, choices, default in (("device", DEVICES, "auto"), ("precision", PRECISIONS, "float32")):
             value = getattr(self, name)
             _check_choice(name, value, choices)

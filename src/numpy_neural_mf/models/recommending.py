@@ -32,6 +32,7 @@ class RanksItems(Updatable):
         candidates: ArrayLike | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
+        by: Literal["rating", "next_item"] | None = None,
         with_scores: Literal[False] = False,
     ) -> np.ma.MaskedArray[Any, Any]: ...
 
@@ -45,6 +46,7 @@ class RanksItems(Updatable):
         candidates: ArrayLike | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
+        by: Literal["rating", "next_item"] | None = None,
         with_scores: Literal[True],
     ) -> tuple[np.ma.MaskedArray[Any, Any], np.ma.MaskedArray[Any, Any]]: ...
 
@@ -57,9 +59,10 @@ class RanksItems(Updatable):
         candidates: ArrayLike | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
+        by: Literal["rating", "next_item"] | None = None,
         with_scores: bool = False,
     ) -> Any:
-        """The items with the highest predicted ratings, best first.
+        """The items with the highest predicted ratings, or those most likely to come next, best first.
 
         Predictions are ranked before they are clipped to the scale; equal ones by the order of `item_ids_`.
 
@@ -76,23 +79,27 @@ class RanksItems(Updatable):
             Leave out known items with fewer ratings, whose predictions rest on little.
         new_items : sequence of NewItem, default ()
             Items that were folded in, to choose from, too.
+        by : {"rating", "next_item"}, optional
+            What the best items are: those of the highest predicted rating, or those that most likely come
+            next in the user's sequence. By default "next_item" of a model that was trained for it
+            (`Architecture.next_item_weight`), otherwise "rating".
         with_scores : bool, default False
-            Return the predicted ratings, too.
+            Return what they are ranked by, too.
 
         Returns
         -------
         items : masked array of raw ids, of shape (*users.shape, n)
             Masked where fewer than n items are left; ``.tolist()`` has None there.
         scores : masked float32 array of that shape
-            What `predict` says of them. With `with_scores` only.
+            What `predict` says of them, or logits by the next item. With `with_scores` only.
 
         Raises
         ------
         RuntimeError
             The model is not fitted.
         ValueError
-            n is no whole number above 0, a new item is given twice, or the model has learned something since
-            somebody was folded in.
+            n is no whole number above 0, a new item is given twice or to be ranked as the next, the model
+            has learned something since somebody was folded in, or it has not learned what comes next.
         """
         self._require_fitted()
         require_count(n)
@@ -109,13 +116,19 @@ class RanksItems(Updatable):
         new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(self.item_ids_))
         items = np.concatenate([items, new_rows])
         ids = np.concatenate([self.item_ids_, *([item.id] for item in new_items)])
-        score = self._scorer(items, users if isinstance(users, NewUser) else None, new_items)
+        ranked_by: str = self._ranks_by()[0] if by is None else by
+        if ranked_by not in self._ranks_by():
+            raise ValueError(f"by: expected one of {', '.join(self._ranks_by())} of this model, found {by!r}")
+        new_scorer = self._scorer if ranked_by == "rating" else self._next_item_scorer
+        score = new_scorer(items, users if isinstance(users, NewUser) else None, new_items)
         best, scores = best_items(score, wanted.ravel(), items, int(n), seen if exclude_seen else ())
         shape, missing = (*wanted.shape, int(n)), best < 0
         chosen = np.ma.MaskedArray(ids[best], missing).reshape(shape)
         if not with_scores:
             return chosen
-        return chosen, np.ma.MaskedArray(np.clip(scores, *self.rating_scale_), missing).reshape(shape)
+        if ranked_by == "rating":
+            scores = np.clip(scores, *self.rating_scale_)
+        return chosen, np.ma.MaskedArray(scores, missing).reshape(shape)
 
     def similar_items(self, item: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The items whose embeddings point most in the direction of that of `item`.
@@ -169,6 +182,16 @@ class RanksItems(Updatable):
         if user is not None:
             parameters = parameters | self._row_of(user)
         return item_scorer(self._form()[0], parameters, items)
+
+    def _ranks_by(self) -> tuple[str, ...]:
+        """What items can be ranked by, the default first."""
+        return ("rating",)
+
+    def _next_item_scorer(
+        self, items: NDArray[np.int32], user: NewUser | None, new_items: Sequence[NewItem]
+    ) -> Scorer:
+        """As `_scorer`, to logits of the next item."""
+        raise NotImplementedError
 
     def _parameters_with_items(self, new_items: Sequence[NewItem]) -> Parameters:
         """The parameters with the rows of new items after those of the others, before that of the unknown."""

@@ -52,7 +52,7 @@ def grown(
     n = {"user": (len(growth.user_ids), growth.old_users), "item": (len(growth.item_ids), growth.old_items)}
     new, prior = (
         {
-            name: _inserted(value, *n[name[:4]]) if name[:4] in n else value.copy()
+            name: inserted(value, *n[name[:4]]) if name[:4] in n else value.copy()
             for name, value in tables.items()
         }
         for tables in (parameters, prior)
@@ -66,7 +66,7 @@ def grown(
     return new, prior
 
 
-def _inserted(
+def inserted(
     table: NDArray[np.floating[Any]], n_rows: int, old_rows: NDArray[np.int32]
 ) -> NDArray[np.floating[Any]]:
     """A larger table with the old rows in their new places; the others, and the last, are the unknown's."""

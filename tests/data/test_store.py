@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
+from numpy_neural_mf import GlobalMean, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.data import (
     Ratings,
     batches,
@@ -24,6 +24,7 @@ from numpy_neural_mf.data import (
 )
 from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
+from numpy_neural_mf.evaluation import held_out
 from numpy_neural_mf.models import seen
 
 HEADER = "userId,movieId,rating,timestamp\n"
@@ -157,6 +158,26 @@ def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped):
 
     peak(100)  # what is imported and compiled at the first use
     assert peak(50_000) - peak(10_000) < 40_000  # bytes: not one for each rating more
+
+
+def test_memory_of_saving_and_of_what_is_warm_does_not_grow_with_mapped_ratings(mapped, tmp_path):
+    few = Ratings.from_columns([1, 2, 2], [1, 2, 3], [1.0, 5.0, 2.0])
+
+    def peak(n):
+        model = GlobalMean().fit(mapped(n))
+        tracemalloc.start()
+        model.save(tmp_path / "model.safetensors")
+        held_out.seen_rows(model.ratings_, few)
+        held_out.warm_rows(model.ratings_, few)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (
+            load_model(tmp_path / "model.safetensors").ratings_.to_frame().equals(model.ratings_.to_frame())
+        )
+        return peak
+
+    peak(100)
+    assert peak(30_000) - peak(10_000) < 20_000  # bytes: not one for each rating more
 
 
 def test_timestamps_are_kept_whoever_wants_them(source, parsed):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from numpy_neural_mf import (
@@ -165,11 +166,10 @@ def test_another_version(path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"text"', "[]", "null"])
-def test_a_description_that_is_no_json_object(path, text, monkeypatch):
+def test_a_description_that_is_no_json_object(path, text):
     _, tensors = model_file.read(path)
-    monkeypatch.setattr("json.dumps", lambda *given, **how: text)
-    model_file.write(path, {}, tensors)
-    monkeypatch.undo()
+    metadata = {"numpy-neural-mf": "2", "description": text, "sha256": model_file.digest(text, tensors)}
+    save_file(tensors, path, metadata)
     assert_refused(path, "the description is no JSON")
 
 
@@ -257,13 +257,27 @@ def test_forged_baselines(path, model):
         assert_refused(path, "summary of the training: expected alpha")
 
 
+def test_safetensors_reads_what_is_written_array_by_array(path):
+    tensors = {"w": np.eye(3, dtype=np.float32), "bias": np.zeros((2, 0)), "ids": np.arange(3)}
+    metadata = {"ä": "b"}
+    with path.open("wb") as file:
+        model_file._write_safetensors(file, tensors, metadata)
+    with safe_open(path, "np") as file:
+        assert file.metadata() == metadata
+        found = file.get_tensors()
+    assert found.keys() == tensors.keys()
+    for name, array in tensors.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
 def test_an_error_while_saving_leaves_the_old_file(path, monkeypatch):
-    def fail(file, data):
-        with file.open("wb") as half:
-            half.write(data[: len(data) // 2])
+    def fail(file, arrays, metadata):
+        write_whole(file, dict(list(arrays.items())[:2]), metadata)
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    write_whole = model_file._write_safetensors
+    monkeypatch.setattr(model_file, "_write_safetensors", fail)
     other = NeuralMF(Architecture(3), epochs=1).fit(RATINGS)
     with pytest.raises(OSError, match="disk is full"):
         other.save(path)
@@ -273,16 +287,15 @@ def test_an_error_while_saving_leaves_the_old_file(path, monkeypatch):
 
 KILLED_WHILE_SAVING = """
 import os, signal, sys
-from pathlib import Path
 from numpy_neural_mf import LinearRegression, simulate_ratings
+from numpy_neural_mf.models import model_file
 
-def write_half(path, data):
-    with path.open("wb") as file:
-        file.write(data[: len(data) // 2])
-        file.flush()
-        os.kill(os.getpid(), signal.SIGKILL)
+def write_half(file, arrays, metadata):
+    write_whole(file, dict(list(arrays.items())[:2]), metadata)
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
 
-Path.write_bytes = write_half
+write_whole, model_file._write_safetensors = model_file._write_safetensors, write_half
 LinearRegression([1.0]).fit(simulate_ratings(n_users=30, n_items=20, n_ratings=300)).save(sys.argv[1])
 """
 

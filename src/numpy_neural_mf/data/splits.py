@@ -150,7 +150,7 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     if not (n_ratings > n).any():
         raise ValueError(f"n: no user has more than {n} ratings, which leaves the test part without ratings")
     is_test = room_like(ratings.values, len(ratings), np.bool_)
-    for first, end, rows in rows_by_code(ratings.users, n_ratings, AT_ONCE):
+    for first, end, rows in rows_by_code(ratings.users, n_ratings, AT_ONCE // 4):
         rows = rows[np.lexsort((times[rows], ratings.users[rows]))]  # stable: equal times keep their order
         users = ratings.users[rows]
         n_later = np.cumsum(n_ratings[first:end])[users - first] - 1 - np.arange(len(rows))

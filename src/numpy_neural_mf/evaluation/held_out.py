@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.columns import blocks, count
 from ..data.ids import index_of
 from .beyond_accuracy import catalogue_coverage, gini, novelty
 from .metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
@@ -198,7 +199,17 @@ def evaluate(
 def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
     _require_unknown_to(model, train, test)
-    prediction = np.asarray(model.predict(test.raw_users, test.raw_items, test.timestamps))
+    times = test.timestamps
+    prediction = np.concatenate(
+        [
+            model.predict(
+                test.user_ids[test.users[block]],
+                test.item_ids[test.items[block]],
+                None if times is None else times[block],
+            )
+            for block in blocks(len(test))
+        ]
+    )
 
     def errors_where(chosen: NDArray[np.bool_]) -> Errors:
         n = int(chosen.sum())
@@ -242,7 +253,7 @@ def evaluate_ranking(
     sets = np.split(liked.raw_items[by_user], np.cumsum(n_liked)[:-1])
 
     lists = model.recommend(test.user_ids[users], k, exclude_seen=True)
-    n_items = train.compact().n_items
+    n_items = int(np.count_nonzero(count(train.items, train.n_items)))
     per_user = {name: metric(lists, sets, k) for name, metric in RANKING_METRICS.items()}
     return RankingQuality(
         k=k,
@@ -269,22 +280,27 @@ def warm_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
 
 def _known(train: Ratings, test: Ratings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which of ``test.user_ids`` and of ``test.item_ids`` have a rating in training."""
-    seen = train.compact()
-    return index_of(seen.user_ids, test.user_ids) >= 0, index_of(seen.item_ids, test.item_ids) >= 0
+    users = train.user_ids[count(train.users, train.n_users) > 0]
+    items = train.item_ids[count(train.items, train.n_items) > 0]
+    return index_of(users, test.user_ids) >= 0, index_of(items, test.item_ids) >= 0
 
 
 def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
     """Which test ratings are of a user and an item that have a rating in training too, shape (len(test),)."""
-    users = index_of(test.user_ids, train.user_ids)[train.users].astype(np.int64)
-    items = index_of(test.item_ids, train.item_ids)[train.items]
-    shared = (users >= 0) & (items >= 0)
-    seen = np.sort(users[shared] * test.n_items + items[shared])
+    user_in_test, item_in_test = (
+        index_of(test.user_ids, train.user_ids),
+        index_of(test.item_ids, train.item_ids),
+    )
     judged = test.users.astype(np.int64) * test.n_items + test.items
-    # Sorted too, which makes looking up millions several times faster.
-    order = np.argsort(judged)
-    is_seen = np.empty(len(test), bool)
-    is_seen[order] = index_of(seen, judged[order]) >= 0
-    return is_seen
+    pairs = np.unique(judged)
+    is_seen = np.zeros(len(pairs), bool)
+    for block in blocks(len(train)):
+        users, items = user_in_test[train.users[block]], item_in_test[train.items[block]]
+        shared = (users >= 0) & (items >= 0)
+        # Sorted, which makes looking up millions several times faster.
+        found = index_of(pairs, np.sort(users[shared].astype(np.int64) * test.n_items + items[shared]))
+        is_seen[found[found >= 0]] = True
+    return is_seen[np.searchsorted(pairs, judged)]
 
 
 def require_held_out(train: Ratings, test: Ratings) -> None:

@@ -6,12 +6,20 @@ average user is served: a mean of them is not the RMSE.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.columns import blocks, coded_integers, count, rows_by_code
+
 Numbers = NDArray[np.float64]
+Measure = Callable[[Numbers], Numbers]
+
+# Ratings whose pairs are looked at together.
+AT_ONCE = 2**20
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
@@ -30,12 +38,12 @@ def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
     ValueError
         The shapes differ or there is nothing to compare.
     """
-    return float(np.sqrt(np.mean(_errors(prediction, rating) ** 2)))
+    return float(np.sqrt(_mean(np.square, prediction, rating)))
 
 
 def mae(prediction: ArrayLike, rating: ArrayLike) -> float:
     """Mean absolute error, in rating steps; parameters, result and errors as those of `rmse`."""
-    return float(np.mean(np.abs(_errors(prediction, rating))))
+    return _mean(np.abs, prediction, rating)
 
 
 def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
@@ -44,10 +52,12 @@ def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
     1 is perfect, 0 as good as that mean, which is known only afterwards. NaN where all ratings are equal, for
     then there is nothing to determine. Parameters and errors as those of `rmse`.
     """
-    error, actual = _errors(prediction, rating), np.asarray(rating, np.float64)
+    unexplained, actual = _mean(np.square, prediction, rating), np.asarray(rating)
     if actual.min() == actual.max():
         return float("nan")
-    return float(1 - np.sum(error**2) / np.sum((actual - actual.mean()) ** 2))
+    return 1 - unexplained / _mean(
+        np.square, np.broadcast_to(actual.mean(dtype=np.float64), actual.shape), actual
+    )
 
 
 def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
@@ -71,12 +81,20 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
     users : array-like of shape (n,)
         Whose rating it is: ids or indices.
     """
-    _errors(prediction, rating)
-    predicted, actual = np.asarray(prediction), np.asarray(rating)
+    predicted, actual = _comparable(prediction, rating)
     user = _user_codes(users, len(actual))
+    found = [
+        _concordant(user[rows] - first, predicted[rows], actual[rows])
+        for first, _, rows in rows_by_code(user, count(user, int(user.max()) + 1), AT_ONCE)
+    ]
+    concordant, pairs = np.sum(found, axis=0)
+    return float(concordant / pairs) if pairs else float("nan")
+
+
+def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) -> tuple[int, int]:
+    """How many pairs of ratings of one user are predicted in their order, and how many pairs there are."""
     order = np.lexsort((predicted, user))
     user, predicted, actual = user[order], predicted[order], actual[order]
-
     starts = np.append(True, user[1:] != user[:-1])
     new = starts | np.append(True, predicted[1:] != predicted[:-1])
     row = np.arange(len(user))
@@ -92,17 +110,17 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
         at_start = n_lower[first_of_user[this]]
         concordant += int(np.sum(n_lower[first_of_tie[this]] - at_start))
         pairs += int(np.sum(n_lower[first_of_user[this] + n_of_user[this]] - at_start))
-    return concordant / pairs if pairs else float("nan")
+    return concordant, pairs
 
 
 def rmse_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
     """RMSE of each user with ratings, in the order of the sorted ids; shape (number of distinct users,)."""
-    return np.sqrt(_mean_per_user(_errors(prediction, rating) ** 2, users))
+    return np.sqrt(_mean_per_user(np.square, prediction, rating, users))
 
 
 def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
     """Mean absolute error of each user with ratings, in the order of the sorted ids."""
-    return _mean_per_user(np.abs(_errors(prediction, rating)), users)
+    return _mean_per_user(np.abs, prediction, rating, users)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,26 +144,50 @@ class Calibration:
 
 def calibration(prediction: ArrayLike, rating: ArrayLike) -> Calibration:
     """Mean prediction by rating; parameters and errors as those of `rmse`."""
-    _errors(prediction, rating)
-    values, code, n = np.unique(np.asarray(rating, np.float64), return_inverse=True, return_counts=True)
-    total = np.bincount(code, np.asarray(prediction, np.float64))
-    return Calibration(values, n.astype(np.int64), total / n)
+    predicted, actual = _comparable(prediction, rating)
+    values = np.unique(np.concatenate([np.unique(actual[block]) for block in blocks(len(actual))]))
+    n, total = np.zeros(len(values), np.int64), np.zeros(len(values))
+    for block in blocks(len(actual)):
+        code = np.searchsorted(values, actual[block])
+        n += np.bincount(code, minlength=len(values))
+        total += np.bincount(code, predicted[block], len(values))
+    return Calibration(values.astype(np.float64), n, total / n)
 
 
-def _errors(prediction: ArrayLike, rating: ArrayLike) -> Numbers:
-    predicted, actual = np.asarray(prediction, np.float64), np.asarray(rating, np.float64)
+def _comparable(prediction: ArrayLike, rating: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both as flat arrays, of one shape that is not empty."""
+    predicted, actual = np.asarray(prediction), np.asarray(rating)
     if predicted.shape != actual.shape or not predicted.size:
         raise ValueError(f"expected equal, non-empty shapes, found {predicted.shape} and {actual.shape}")
-    return predicted - actual
+    return predicted.ravel(), actual.ravel()
 
 
-def _user_codes(users: ArrayLike, n: int) -> NDArray[np.intp]:
+def _measured(measure: Measure, prediction: ArrayLike, rating: ArrayLike) -> Iterator[tuple[slice, Numbers]]:
+    """A measure of the errors in float64, block by block: of millions there is no copy."""
+    predicted, actual = _comparable(prediction, rating)
+    for block in blocks(len(actual)):
+        yield block, measure(predicted[block].astype(np.float64) - actual[block])
+
+
+def _mean(measure: Measure, prediction: ArrayLike, rating: ArrayLike) -> float:
+    total = sum(float(np.sum(numbers)) for _, numbers in _measured(measure, prediction, rating))
+    return total / np.size(rating)
+
+
+def _mean_per_user(measure: Measure, prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
+    code = _user_codes(users, np.size(rating))
+    n = count(code, int(code.max(initial=-1)) + 1)
+    total = np.zeros(len(n))
+    for block, numbers in _measured(measure, prediction, rating):
+        total += np.bincount(code[block], numbers, len(n))
+    return total / n
+
+
+def _user_codes(users: ArrayLike, n: int) -> NDArray[np.int32]:
     """Users as 0, 1, … in the order of their ids, shape (n,)."""
     if np.shape(users) != (n,):
         raise ValueError(f"users: expected one for each of {n} ratings, found shape {np.shape(users)}")
-    return np.unique(users, return_inverse=True)[1]
-
-
-def _mean_per_user(numbers: Numbers, users: ArrayLike) -> Numbers:
-    code = _user_codes(users, len(numbers))
-    return np.asarray(np.bincount(code, numbers) / np.bincount(code))
+    array = np.array(users)  # a copy, which is numbered in its place
+    if n and array.dtype in (np.int32, np.int64):
+        return coded_integers(array)[1]
+    return np.unique(array, return_inverse=True)[1].astype(np.int32)

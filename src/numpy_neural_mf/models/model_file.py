@@ -6,12 +6,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from ..files import replacing
 
@@ -19,6 +18,9 @@ VERSION = "2"
 
 # The header holds names, shapes and the description: kilobytes. Whatever claims more is no model of ours.
 MAX_HEADER = 2**22
+
+# What safetensors calls the types.
+DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32"}
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -32,8 +34,30 @@ def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Te
     text = json.dumps(description, allow_nan=False, default=_plain)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     metadata = {"numpy-neural-mf": VERSION, "description": text, "sha256": digest(text, arrays)}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(arrays, metadata))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _write_safetensors(file, arrays, metadata)
+
+
+def _write_safetensors(file: BinaryIO, arrays: Tensors, metadata: dict[str, str]) -> None:
+    """Array by array: the package's own `save` makes the whole file in memory, mapped ratings and all.
+
+    The length of the header, the header in JSON, padded so that what follows is aligned, and the arrays.
+    """
+    arrays = dict(sorted(arrays.items(), key=lambda named: (-named[1].itemsize, named[0])))
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": DTYPES[array.dtype.name],
+            "shape": array.shape,
+            "data_offsets": (start, end),
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        array.astype(array.dtype.newbyteorder("<"), copy=False).tofile(file)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:

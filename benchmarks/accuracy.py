@@ -1,11 +1,14 @@
 """Five-fold test error of our models and of Surprise's on the same folds.
 
-python benchmarks/accuracy.py RATINGS [--seeds N] [--folds N] [--full] [--output-dir DIR]
+python benchmarks/accuracy.py RATINGS [--item-features FILE] [--seeds N] [--folds N] [--full]
+    [--only NAME ...] [--output-dir DIR]
 
 The protocol: `k_fold(ratings, 5, random_state=2026)`, that is
 ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order; RMSE over
 all test rows of a fold, unknown users and items included, predictions clipped to the scale; all settings are
-defaults. Surprise (the extra "bench") joins where it is installed; `--full` adds its SVD++, which is slow.
+defaults. `NeuralMF` takes part once more with features, if there are any, and sets of what was rated.
+Surprise and myFM (the extra "bench") join where they are installed; `--full` adds the slow ones: Surprise's
+SVD++, and myFM's Gibbs sampler with the same features, both sets, and the day of a rating.
 """
 
 from __future__ import annotations
@@ -13,17 +16,94 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from contextlib import redirect_stderr
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix, eye_array, hstack, vstack
 
-from numpy_neural_mf import Ratings, run_experiments
+from numpy_neural_mf import NeuralMF, Ratings, read_features, read_ratings, run_experiments
 from numpy_neural_mf.experiments import ModelFactory, default_models
 from numpy_neural_mf.models import Recommender
+from numpy_neural_mf.models.side_information import rated_sets
 from numpy_neural_mf.training import ProgressCallback
+
+
+class MyFM(Recommender):
+    """myFM's Bayesian factorisation machine, rank 10, 400 samples: what was best among those published."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    @property
+    def n_parameters_(self) -> int:
+        """Not told by myFM."""
+        return 0
+
+    def fit(
+        self,
+        ratings: Ratings,
+        validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Self:
+        """Ids, sets of what was rated and features of each side in a block of its own; days one-hot."""
+        from myfm import MyFMGibbsRegressor
+
+        r = ratings = self._learn_ids(ratings, described=True)
+        self._blocks, groups = [], []
+        for rows, ids, features, others, n_others in (
+            (r.users, r.user_ids, r.user_features, r.items, r.n_items),
+            (r.items, r.item_ids, r.item_features, r.users, r.n_users),
+        ):
+            parts = [csr_array(eye_array(len(ids))), rated_sets(rows, others, len(ids), n_others)]
+            groups += [part.shape[1] for part in parts]
+            if features is not None:
+                parts.append(features.rows_for(ids))
+                groups += [features.fields.count(name) for name in dict.fromkeys(features.fields)]
+            with_nobody = vstack([hstack(parts), csr_array((1, sum(p.shape[1] for p in parts)))])
+            self._blocks.append(csr_matrix(with_nobody))
+        assert ratings.timestamps is not None
+        self._days = np.unique(ratings.timestamps // 86_400)
+        self._fm = MyFMGibbsRegressor(rank=10, random_seed=self.seed)
+        with redirect_stderr(StringIO()):  # its progress bar
+            self._fm.fit(
+                self._day_columns(ratings.timestamps),
+                ratings.values,
+                X_rel=self._relations(ratings.users, ratings.items),
+                n_iter=400,
+                n_kept_samples=380,
+                group_shapes=[len(self._days), *groups],
+            )
+        return self
+
+    def _relations(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> list[Any]:
+        from myfm import RelationBlock
+
+        return [
+            RelationBlock(np.where(rows < 0, block.shape[0] - 1, rows).tolist(), block)
+            for rows, block in zip((users, items), self._blocks, strict=True)
+        ]
+
+    def _day_columns(self, timestamps: NDArray[np.int64]) -> csr_matrix:
+        day = timestamps // 86_400
+        column = np.searchsorted(self._days, day).clip(max=len(self._days) - 1)
+        known = np.flatnonzero(self._days[column] == day)
+        return csr_matrix((np.ones(len(known)), (known, column[known])), (len(day), len(self._days)))
+
+    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
+        raise NotImplementedError("this one is asked with times")
+
+    def _predict_at(
+        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        X_rel = self._relations(users, items)
+        return np.asarray(self._fm.predict(self._day_columns(timestamps), X_rel=X_rel))
 
 
 class SurpriseModel(Recommender):
@@ -75,6 +155,24 @@ def surprise_models(full: bool) -> dict[str, ModelFactory]:
     return {name: partial(_surprise_model, algorithm) for name, algorithm in algorithms.items()}
 
 
+def myfm_models() -> dict[str, ModelFactory]:
+    """myFM by name, or nothing where it is not installed."""
+    if find_spec("myfm") is None:
+        print("myFM is not installed: pip install -e '.[bench]' to have it beside ours")
+        return {}
+    return {"myFM Gibbs": MyFM}
+
+
+def with_side_information(ratings: Ratings) -> dict[str, ModelFactory]:
+    """C_wide with all that it can use."""
+    has_features = ratings.user_features is not None or ratings.item_features is not None
+    return {
+        "C_wide, features, sets": lambda seed: NeuralMF(
+            features=has_features, implicit=True, random_state=seed
+        )
+    }
+
+
 def _surprise_model(algorithm: Any, seed: int) -> SurpriseModel:
     return SurpriseModel(algorithm(seed))
 
@@ -87,16 +185,23 @@ def main() -> None:
     parser.add_argument("ratings", help="for instance MovieLens' ratings.csv")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--full", action="store_true", help="with Surprise's SVD++")
+    parser.add_argument("--item-features", help="for instance MovieLens' movies.csv")
+    parser.add_argument("--full", action="store_true", help="with Surprise's SVD++ and myFM")
+    parser.add_argument("--only", nargs="+", default=[], help="models, by the names in the table")
     parser.add_argument("--output-dir", default="results/accuracy")
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "numpy-neural-mf")))
+    ratings = read_ratings(options.ratings)
+    if options.item_features:
+        ratings = ratings.with_features(items=read_features(options.item_features))
+    models = default_models() | with_side_information(ratings) | surprise_models(options.full)
+    models |= myfm_models() if options.full else {}
     run_experiments(
-        options.ratings,
+        {Path(options.ratings).name: ratings},
         seeds=options.seeds,
         n_folds=options.folds,
-        models=default_models() | surprise_models(options.full),
+        models={name: model for name, model in models.items() if not options.only or name in options.only},
         output_dir=options.output_dir,
     )
 

@@ -110,7 +110,7 @@ class Sampler:
 
     and precision α γ_u: Bayesian matrix factorisation (Salakhutdinov and Mnih, 2008) whose biases and factors
     are sums over columns, as in a factorisation machine (Rendle, 2012), with levels d that drift, and with
-    γ_u ~ Gamma(ν/2, ν/2), for some users mean the same by the same stars more than others do.
+    γ_u ~ Gamma(ν/2, ν/2): some users mean the same by the same stars more than others do.
 
     Parameters
     ----------
@@ -119,6 +119,8 @@ class Sampler:
     users, items : Design
     drifts : sequence of Drift
     rng : numpy.random.Generator
+    user_noise : bool, default True
+        Whether γ_u is drawn, and not 1.
 
     Attributes
     ----------
@@ -135,7 +137,9 @@ class Sampler:
         items: Design,
         drifts: Sequence[Drift],
         rng: np.random.Generator,
+        user_noise: bool = True,
     ) -> None:
+        self.user_noise = user_noise
         self.users, self.items, self.drifts, self._rng = users, items, drifts, rng
         self.intercept = float(values.mean(dtype=np.float64))
         self.residual = values.astype(np.float64) - self.intercept
@@ -167,8 +171,8 @@ class Sampler:
         users, rng = self.users.row_of, self._rng
         squares = np.bincount(users, self.residual**2, minlength=len(self._share))
         alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._share @ squares) / 2)
-        self._share = rng.gamma((NOISE_RATINGS + self._n_ratings) / 2) / (
-            (NOISE_RATINGS + alpha * squares) / 2
-        )
+        if self.user_noise:
+            shape, rate = NOISE_RATINGS + self._n_ratings, NOISE_RATINGS + alpha * squares
+            self._share = rng.gamma(shape / 2) / (rate / 2)
         self.noise_precision = alpha * self._share
         return np.asarray(self.noise_precision[users])

@@ -61,6 +61,8 @@ class BayesianMF(Recommender):
         Use the sets of what was rated, of users and of items.
     drift : bool, default True
         Use timestamps, if the ratings have any.
+    user_noise : bool, default True
+        Let each user have a noise of their own, for some mean the same by the same stars more than others do.
     rank : int, default 32
         Columns kept of the mean of the products p_u · q_i, that one number of each sample would be too many
         for: see `gibbs.MeanProduct`.
@@ -102,6 +104,7 @@ class BayesianMF(Recommender):
         features: bool = True,
         implicit: bool = True,
         drift: bool = True,
+        user_noise: bool = True,
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
@@ -117,6 +120,7 @@ class BayesianMF(Recommender):
         self.features = features
         self.implicit = implicit
         self.drift = drift
+        self.user_noise = user_noise
         self.rank = rank
         self.random_state = random_state
 
@@ -256,7 +260,7 @@ class BayesianMF(Recommender):
                 for who, timescale, share in DRIFTS
             ]
         users, items = designs
-        return Sampler(r.values, users, items, drifts, rng)
+        return Sampler(r.values, users, items, drifts, rng, self.user_noise)
 
     def _watched(self, validation: Ratings | None) -> tuple[Any, Any, Any, NDArray[np.float32]] | None:
         if validation is None:
@@ -322,7 +326,7 @@ class BayesianMF(Recommender):
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
     def _settings(self) -> dict[str, Any]:
-        names = ("embedding_dim", "n_samples", "warm_up", "features", "implicit", "rank")
+        names = ("embedding_dim", "n_samples", "warm_up", "features", "implicit", "user_noise", "rank")
         settings = {name: getattr(self, name) for name in names}
         seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
         n_timed = len(self._drifts[0].level) if self._drifts else 0

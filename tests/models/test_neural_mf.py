@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
-from numpy_neural_mf.engines import ENGINES
+from numpy_neural_mf.engines import ENGINES, NumpyEngine
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models.penalty import frequency_scaled, penalty_of_new_row
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
@@ -247,3 +247,22 @@ def test_a_new_row_is_penalised_as_training_would():
     rows = np.repeat(np.arange(4, dtype=np.int32), [1, 5, 9, 4])
     trained = frequency_scaled(0.3, rows, n_rows=4)
     assert penalty_of_new_row(0.3, 9, np.bincount(rows)) == pytest.approx(9 * trained[2], rel=1e-6)
+
+
+def test_many_processes_share_what_is_validated_on():
+    model, judged = fit(), []
+
+    class OneOfMany(NumpyEngine):
+        def part(self, n):
+            return slice(n * self.rank // 3, n * (self.rank + 1) // 3)
+
+        def total(self, number):
+            judged.append(number)
+            return 3 * number
+
+    for rank in range(3):
+        engine = OneOfMany(model.architecture, model.parameters_, Adam(), *np.zeros((2, 0)))
+        engine.rank = rank
+        assert model._validation_loss(RATINGS, engine, lambda: None)() == 3 * judged[-1] / len(RATINGS)
+    error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values
+    assert sum(judged) == pytest.approx(np.vdot(error, error), rel=1e-5)

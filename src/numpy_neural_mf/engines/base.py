@@ -32,6 +32,14 @@ class Engine(Protocol):
         """Batches of `size` ratings in the order of `rows`, wherever `step` likes them to be."""
         return cut(columns, rows, size)
 
+    def part(self, n: int) -> slice:
+        """Which of n things are this process's to do: all, but where an engine has many processes."""
+        return slice(n)
+
+    def total(self, number: float) -> float:
+        """The sum of the numbers of all processes."""
+        return number
+
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may hold its own."""
         return

@@ -182,6 +182,18 @@ class TorchEngine(Engine):
             return cut(columns, rows, size)
         return cut_share(columns, rows, size, self._processes.part(len(columns[0])))
 
+    def part(self, n: int) -> slice:
+        """See `Engine.part`."""
+        return self._processes.part(n)
+
+    def total(self, number: float) -> float:
+        """See `Engine.total`."""
+        if self._processes.size == 1:
+            return number
+        total = torch.tensor(number, dtype=torch.float64, device=self.device)
+        self._processes.sum([total])
+        return total.item()
+
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
         self._load()

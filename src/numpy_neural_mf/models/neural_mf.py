@@ -220,7 +220,7 @@ class NeuralMF(NeuralMFSettings):
             self.history_ = train(
                 engine,
                 ratings,
-                self._validation_loss(validation, hold) if validation is not None else None,
+                self._validation_loss(validation, engine, hold) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 schedule=self._schedule(len(ratings)),
@@ -338,17 +338,21 @@ class NeuralMF(NeuralMFSettings):
                 raise ValueError(f"{name}: expected numbers, found {value}")
         self._engine = self._engine_to_predict()
 
-    def _validation_loss(self, validation: Ratings, hold: Callable[[], None]) -> Callable[[], float]:
-        users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
-        items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
+    def _validation_loss(
+        self, validation: Ratings, engine: Engine, hold: Callable[[], None]
+    ) -> Callable[[], float]:
+        own = engine.part(len(validation))
+        users = renumbered(validation.users[own], index_of(self.user_ids_, validation.user_ids))
+        items = renumbered(validation.items[own], index_of(self.item_ids_, validation.item_ids))
+        values = validation.values[own]
 
         def loss() -> float:
             hold()
             squares = 0.0
-            for block in blocks(len(validation)):
-                error = self._predict_clipped(users[block], items[block]) - validation.values[block]
+            for block in blocks(len(values)):
+                error = self._predict_clipped(users[block], items[block]) - values[block]
                 squares += float(np.vdot(error, error))
-            return squares / len(validation)
+            return engine.total(squares) / len(validation)
 
         return loss
 

@@ -194,3 +194,19 @@ def test_progress_is_told_after_every_batch():
     assert [p.train_loss for p in seen[:3]] == pytest.approx([1.0, 1.5, 2.4])
     assert all(math.isnan(p.validation_loss) for p in seen[:3])
     assert [p.validation_loss for p in seen[3:]] == 3 * [0.5] + 3 * [0.4]
+
+
+def test_an_engine_may_cut_batches_of_other_lengths_or_parts_of_them():
+    class CutsAnew(Recorder):
+        def cut(self, columns, rows, size):
+            for first, end in ((0, 40), (40, 210), (210, 250)):
+                own = rows[first : (first + end) // 2]
+                yield *(column[own] for column in columns), np.isin(np.arange(first, end), own)
+
+        def step(self, users, items, ratings, is_own):
+            return super().step(users, items, ratings)
+
+    seen = []
+    history = run(CutsAnew(losses=[1.0, 2.0, 6.0]), epochs=1, on_progress=seen.append)
+    assert [p.n_trained for p in seen] == [40, 210, 250]
+    assert history.train_loss == [pytest.approx((40 * 1 + 170 * 2 + 40 * 6) / 250)]

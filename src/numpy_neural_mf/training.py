@@ -129,7 +129,7 @@ def train(
             engine.optimizer.learning_rate = schedule(step)
             with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
                 loss = engine.step(*batch)
-            n_of_batch = min(batch_size, n - n_trained)  # of which this process may have a part alone
+            n_of_batch = len(batch[-1])  # of a part, the last column is as long as the whole batch
             squares += loss * n_of_batch
             n_trained += n_of_batch
             step += 1

@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ def output_of(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
 
     def run(name):
+        monkeypatch.setattr(sys, "argv", [name])
         runpy.run_path(str(EXAMPLES / name), run_name="__main__")
         return capsys.readouterr().out
 
@@ -60,3 +62,15 @@ def test_an_example_says_what_it_shows_and_is_read_in_a_minute(path):
     assert ast.get_docstring(ast.parse(source))
     assert len(source.splitlines()) <= 60
     assert f"test_{path.stem}_" in Path(__file__).read_text(encoding="utf-8")  # and is run above
+
+
+def test_films_with_titles_goes_from_ratings_to_titles_and_each_model_is_better_than_the_one_before(
+    output_of,
+):
+    text = output_of("films_with_titles.py")
+    errors = numbers(r"RMSE (\S+)", text)
+    assert len(errors) == 3
+    assert errors == sorted(errors, reverse=True)
+    (inside,) = numbers(r"hold (\d+)%", text)
+    assert 76 <= inside <= 84
+    assert len(re.findall(r"^  Film \d+", text, re.MULTILINE)) == 15

@@ -77,7 +77,7 @@ def test_an_error_in_a_block_is_told(monkeypatch):
     n=st.integers(1, 9),
 )  # fmt: skip
 def test_similar_rows_are_those_of_highest_cosine(table, n):
-    rows, cosines = most_similar(table, 1, n)
+    rows, cosines = most_similar(table, 1, n, np.ones(len(table), bool))
     assert len(rows) == min(n, len(table) - 1)
     assert 1 not in rows
     norms = np.linalg.norm(table, axis=1)

@@ -334,6 +334,14 @@ def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
             ask("x")
 
 
+def test_similar_items_may_be_asked_to_have_ratings_enough(fitted):
+    counts = dict(zip(*np.unique(RATINGS.raw_items, return_counts=True), strict=True))
+    enough = int(np.median(list(counts.values())))
+    if isinstance(fitted, ItemKNN) or fitted._embeddings("item") is not None:
+        everything, some = fitted.similar_items(1, n=100)[0], fitted.similar_items(1, 100, enough)[0]
+        assert some.tolist() == [item for item in everything.tolist() if counts.get(item, 0) >= enough]
+
+
 def test_whatever_is_asked_before_fit_says_what_is_missing(new_model):
     model = new_model()
     for ask in (model.recommend, model.similar_items, model.similar_users, lambda u: model.known(u, 1)):

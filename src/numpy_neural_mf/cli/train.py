@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..architecture import ARCHITECTURES, Architecture
+from ..architecture import ARCHITECTURES, SEQUENCES, Architecture
 from ..display import ProgressBar
 from ..engines import ENGINE_NAMES
 from ..files import is_first_process
@@ -65,6 +65,14 @@ def train(
         bool | None, typer.Option(help="Of users and items; so by default where a file of such is given.")
     ] = None,
     implicit: Annotated[bool | None, typer.Option(help="What was rated, however high (SVD++).")] = None,
+    sequence: Annotated[
+        str | None, one_of([name for name in SEQUENCES if name], "Over a user's last items (engine torch)")
+    ] = None,
+    sequence_length: Annotated[int | None, typer.Option(help="Items of it.")] = None,
+    next_item_weight: Annotated[
+        float | None, typer.Option(help="Of telling the next item, in the loss.")
+    ] = None,
+    negatives: Annotated[int | None, typer.Option(help="Items held against the next; 0 for all.")] = None,
     user_features: FeaturesFile = None,
     item_features: FeaturesFile = None,
     epochs: Annotated[int, typer.Option(help="Passes over the ratings.")] = DEFAULTS["epochs"],

@@ -99,6 +99,7 @@ def similar(
     id: Annotated[str, typer.Argument(help="Of an item, or with --users of a user.")],
     number: Number = 10,
     users: Annotated[bool, typer.Option("--users", help="Compare users instead of items.")] = False,
+    min_ratings: MinRatings = 0,
     titles: Titles = None,
     as_json: AsJson = False,
     settings: Settings = None,
@@ -110,9 +111,9 @@ def similar(
     """
     loaded = load_model(model)
     if users:
-        ids, cosines = loaded.similar_users(raw_ids(loaded.user_ids_, [id])[0], number)
+        ids, cosines = loaded.similar_users(raw_ids(loaded.user_ids_, [id])[0], number, min_ratings)
     else:
-        ids, cosines = loaded.similar_items(raw_ids(loaded.item_ids_, [id])[0], number)
+        ids, cosines = loaded.similar_items(raw_ids(loaded.item_ids_, [id])[0], number, min_ratings)
     found = pl.DataFrame({"user" if users else "item": ids, "cosine": rounded(cosines, 3)})
     show(found if users else with_titles(found, titles), as_json, "title")
 

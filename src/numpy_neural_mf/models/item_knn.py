@@ -111,13 +111,17 @@ class ItemKNN(Recommender):
         self._solve(self._seen, len(self.user_ids_), len(self.item_ids_))
         return self
 
-    def similar_items(self, item: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def similar_items(
+        self, item: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The items of highest similarity s to `item`.
 
         Parameters
         ----------
         item : raw id
         n : int, default 10
+        min_ratings : int, default 0
+            Leave out items with fewer ratings.
 
         Returns
         -------
@@ -132,7 +136,9 @@ class ItemKNN(Recommender):
         self._require_fitted()
         require_count(n)
         row = self.similarity_[[self._known_row("item", item)]]
-        order = np.lexsort((row.indices, -row.data))[:n]
+        order = np.lexsort((row.indices, -row.data))
+        counts = np.bincount(self._seen.items, minlength=len(self.item_ids_))
+        order = order[counts[row.indices[order]] >= min_ratings][:n]
         return self.item_ids_[row.indices[order]], row.data[order]
 
     def explain(self, user: Any, item: Any) -> Explanation:

@@ -130,13 +130,17 @@ class RanksItems(Updatable):
             scores = np.clip(scores, *self.rating_scale_)
         return chosen, np.ma.MaskedArray(scores, missing).reshape(shape)
 
-    def similar_items(self, item: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def similar_items(
+        self, item: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The items whose embeddings point most in the direction of that of `item`.
 
         Parameters
         ----------
         item : raw id
         n : int, default 10
+        min_ratings : int, default 0
+            Leave out items with fewer ratings, whose embeddings rest on little.
 
         Returns
         -------
@@ -148,13 +152,17 @@ class RanksItems(Updatable):
         ValueError
             The item is unknown, or the model has no embeddings.
         """
-        return self._similar("item", item, n)
+        return self._similar("item", item, n, min_ratings)
 
-    def similar_users(self, user: Any, n: int = 10) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def similar_users(
+        self, user: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The users whose embeddings point most in the direction of that of `user`: see `similar_items`."""
-        return self._similar("user", user, n)
+        return self._similar("user", user, n, min_ratings)
 
-    def _similar(self, side: str, raw: Any, n: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def _similar(
+        self, side: str, raw: Any, n: int, min_ratings: int
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         self._require_fitted()
         require_count(n)
         ids = self.user_ids_ if side == "user" else self.item_ids_
@@ -162,7 +170,9 @@ class RanksItems(Updatable):
         if table is None:
             raise ValueError(f"this {type(self).__name__} has no embeddings to compare {side}s by")
         row = self._known_row(side, raw)
-        rows, cosines = most_similar(table, row, n)
+        rated = self._seen.users if side == "user" else self._seen.items
+        has_enough = np.bincount(rated, minlength=len(ids)) >= min_ratings
+        rows, cosines = most_similar(table, row, n, has_enough)
         return ids[rows], cosines
 
     def _known_row(self, side: str, raw: Any) -> int:

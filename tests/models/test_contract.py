@@ -194,7 +194,8 @@ def test_validation_ratings_may_be_handed_in_strangers_among_them(new_model):
 def test_parameters_are_counted(fitted):
     n_users, n_items = len(fitted.user_ids_), len(fitted.item_ids_)
     if isinstance(fitted, NeuralMF | BayesianMF):
-        shapes = fitted._form()[0].parameter_shapes(n_users, n_items).values()
+        form = fitted.architecture if isinstance(fitted, NeuralMF) else fitted._form()[0]
+        shapes = form.parameter_shapes(n_users, n_items).values()
         assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes)
     elif isinstance(fitted, GlobalMean):
         assert fitted.n_parameters_ == 1

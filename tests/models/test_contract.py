@@ -196,7 +196,8 @@ def test_parameters_are_counted(fitted):
     if isinstance(fitted, NeuralMF | BayesianMF):
         form = fitted.architecture if isinstance(fitted, NeuralMF) else fitted._form()[0]
         shapes = form.parameter_shapes(n_users, n_items).values()
-        assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes)
+        levels = sum(len(drift.level) for drift in getattr(fitted, "_drifts", ()))
+        assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes) + levels
     elif isinstance(fitted, GlobalMean):
         assert fitted.n_parameters_ == 1
     else:

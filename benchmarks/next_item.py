@@ -1,0 +1,185 @@
+"""Which item comes next: HR@10 and NDCG@10 over the whole catalogue against popularity and implicit's models.
+
+    python benchmarks/next_item.py ratings.csv [--seeds 3] [--skip-ours]
+
+The last rating of each user is the test, the one before it the validation, the rest is to learn from. Of
+equal timestamps the row further down is the later one (`leave_last_out`): ties are many, and another rule is
+another test. Lists leave out what the user has rated before; a test item that nobody else has rated counts as
+missed. Every setting is chosen by NDCG@10 on the validation items, by models that have seen neither them nor
+the test items; then the model learns from both parts, and the test items are looked at once. With HR and NDCG
+come their standard errors over users, and for what is drawn at random the spread over seeds.
+
+The settings that are tried, ours and theirs, are in `candidates`. implicit is in the extra "bench".
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import machine
+from scipy.sparse import csr_matrix
+
+from numpy_neural_mf import Architecture, NeuralMF, Ratings, leave_last_out, read_ratings
+from numpy_neural_mf.evaluation import hit_rate_at_k, ndcg_at_k
+
+K = 10
+Lists = Any  # raw ids of items, shape (n_users, K)
+Fit = Callable[[Ratings, int], Callable[[np.ndarray], Lists]]  # ratings and seed -> users to lists
+
+
+def popularity(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
+    counts = np.bincount(ratings.items, minlength=ratings.n_items)
+    seen = matrix_of(ratings).toarray() > 0
+
+    def recommend(users: np.ndarray) -> Lists:
+        rows = np.searchsorted(ratings.user_ids, users)
+        scores = np.where(seen[rows], -1, counts)
+        return ratings.item_ids[np.argsort(-scores, axis=1, kind="stable")[:, :K]]
+
+    return recommend
+
+
+def peer(new_model: Callable[[int], Any]) -> Fit:
+    """One of implicit's models."""
+
+    def fit(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
+        seen, model = matrix_of(ratings), new_model(seed)
+        model.fit(seen, show_progress=False)
+
+        def recommend(users: np.ndarray) -> Lists:
+            rows = np.searchsorted(ratings.user_ids, users)
+            items, scores = model.recommend(rows, seen[rows], N=K, filter_already_liked_items=True)
+            # Where a model of neighbours runs out of items it names one again, or one that was seen: no hit.
+            first = np.array([np.isin(np.arange(K), np.unique(row, return_index=True)[1]) for row in items])
+            return np.ma.MaskedArray(ratings.item_ids[items], ~first | ~(scores > -1e30))
+
+        return recommend
+
+    return fit
+
+
+def ours(**settings: Any) -> Fit:
+    form = {"embedding_dim": 64, "dropout": 0.3, "sequence_length": 50, "next_item_weight": 3.0} | settings
+    epochs = form.pop("epochs", 20)
+
+    def fit(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
+        model = NeuralMF(
+            Architecture(negatives=1024, **form),
+            epochs=epochs,
+            batch_size=1280,
+            learning_rate=0.003,
+            validation_fraction=0.0,
+            random_state=seed,
+        ).fit(ratings)
+        return lambda users: model.recommend(users, n=K)
+
+    return fit
+
+
+def matrix_of(ratings: Ratings) -> csr_matrix:
+    shape = ratings.n_users, ratings.n_items
+    return csr_matrix((np.ones(len(ratings), np.float32), (ratings.users, ratings.items)), shape=shape)
+
+
+def candidates() -> Iterator[tuple[str, str, Fit]]:
+    """Model, settings in words, and what fits it."""
+    from implicit.cpu.als import AlternatingLeastSquares
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+    from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
+
+    yield "popularity", "", popularity
+    for neighbours in (CosineRecommender, TFIDFRecommender, BM25Recommender):
+        for k in (20, 50, 100, 200, 500):
+            name = f"item-kNN, {neighbours.__name__.removesuffix('Recommender')}"
+            yield name, f"K={k}", peer(lambda seed, new=neighbours, k=k: new(K=k, num_threads=1))
+    for factors in (16, 32, 64, 128):
+        for regularization in (0.01, 1.0, 10.0):
+            for alpha in (1.0, 5.0):
+                given = {"factors": factors, "regularization": regularization, "alpha": alpha}
+                yield (
+                    "implicit ALS",
+                    told(given),
+                    peer(
+                        lambda seed, given=given: AlternatingLeastSquares(
+                            **given, random_state=seed, num_threads=1
+                        )
+                    ),
+                )
+    for factors in (32, 64):
+        for learning_rate in (0.01, 0.05):
+            for regularization in (0.001, 0.01, 0.05):
+                for iterations in (100, 300):
+                    given = {"factors": factors, "learning_rate": learning_rate}
+                    given |= {"regularization": regularization, "iterations": iterations}
+                    yield (
+                        "implicit BPR",
+                        told(given),
+                        peer(
+                            lambda seed, given=given: BayesianPersonalizedRanking(
+                                **given, random_state=seed, num_threads=1
+                            )
+                        ),
+                    )
+    for sequence in ("attention", "gru"):
+        for epochs in (20, 30):
+            yield f"NeuralMF, {sequence}", f"epochs={epochs}", ours(sequence=sequence, epochs=epochs)
+
+
+def told(given: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in given.items())
+
+
+def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tuple[np.ndarray, np.ndarray]:
+    """HR@10 and NDCG@10 of each user."""
+    order = np.argsort(held_out.raw_users)
+    lists = recommend(held_out.raw_users[order])
+    relevant = list(held_out.raw_items[order][:, None])
+    return hit_rate_at_k(lists, relevant, K), ndcg_at_k(lists, relevant, K)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("ratings", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--skip-ours", action="store_true", help="the peers alone: a minute or two")
+    given = parser.parse_args()
+    print(machine("numpy", "implicit", *([] if given.skip_ours else ["torch"])))
+    train, test = leave_last_out(read_ratings(given.ratings))
+    learn, validation = leave_last_out(train)
+    print(f"{len(test)} users, {train.n_items:,} items, {len(learn):,} ratings to choose settings with")
+
+    best: dict[str, tuple[float, str, Fit]] = {}
+    for name, settings, fit in candidates():
+        if given.skip_ours and name.startswith("NeuralMF"):
+            continue
+        start = time.perf_counter()
+        hits, ndcg = quality(fit(learn, 0), validation)
+        told_time = f"{time.perf_counter() - start:.0f} s"
+        print(
+            f"  validation: {name}, {settings}: {hits.mean():.4f} / {ndcg.mean():.4f}, {told_time}",
+            flush=True,
+        )
+        if name not in best or ndcg.mean() > best[name][0]:
+            best[name] = (float(ndcg.mean()), settings, fit)
+
+    print(f"\n{'test, mean ± standard error over users':40}{'HR@10':>20}{'NDCG@10':>20}  spread over seeds")
+    for name, (_, settings, fit) in best.items():
+        n_seeds = 1 if name.startswith(("popularity", "item")) else given.seeds
+        runs = np.array([quality(fit(train, seed), test) for seed in range(n_seeds)])  # (seeds, 2, users)
+        means = runs.mean(axis=2)
+        line = f"{name:40}"
+        for of_users in runs.mean(axis=0):
+            error = of_users.std() / np.sqrt(len(of_users))
+            line += f"{f'{of_users.mean():.4f} ± {error:.4f}':>20}"
+        if n_seeds > 1:
+            line += "  " + ", ".join(f"{of.min():.4f}-{of.max():.4f}" for of in means.T)
+        print(f"{line}  {settings}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

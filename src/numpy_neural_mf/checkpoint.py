@@ -22,7 +22,7 @@ FILE = "checkpoint.safetensors"
 
 
 class Checkpoint:
-    """Parameters, the best ones, optimiser and random state of one training, in a folder.
+    """The state of one training in a folder: arrays, random state and what the loop needs besides.
 
     Parameters
     ----------
@@ -45,21 +45,48 @@ class Checkpoint:
         self.generators = generators
 
     def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
-        """Write the state; `progress` is whatever else the loop needs, as JSON holds it."""
+        """Write the state of an engine; `progress` is whatever else the loop needs, as JSON holds it."""
         arrays: dict[str, NDArray[Any]] = {f"parameters/{name}": a for name, a in engine.parameters.items()}
         arrays |= {f"best/{name}": a for name, a in best.items()}
         for name, state in engine.optimizer.state.items():
             arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
+        self.write(arrays, progress)
+
+    def write(self, arrays: Mapping[str, NDArray[Any]], progress: Mapping[str, Any]) -> None:
+        """Write arrays, the state of the generators, and `progress`."""
         told = {
             "belongs_to": self.belongs_to,
             "progress": progress,
             "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
         }
         with replacing(self.path) as temporary:
-            save_file(arrays, temporary, metadata={"state": json.dumps(told)})
+            save_file(dict(arrays), temporary, metadata={"state": json.dumps(told)})
 
     def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
         """Put the saved state back into engine and generators; the best parameters and `progress`, if any.
+
+        Raises
+        ------
+        ValueError
+            The file is no checkpoint, or of another training.
+        """
+        saved = self.read()
+        if saved is None:
+            return None
+        best: Parameters = {}
+        for name, array in saved[0].items():
+            kind, _, name = name.partition("/")
+            if kind == "parameters":
+                engine.parameters[name][...] = array
+            elif kind == "best":
+                best[name] = array
+            else:
+                name, _, slot = name.rpartition("/")
+                engine.optimizer.state.setdefault(name, {})[slot] = array
+        return best, saved[1]
+
+    def read(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """Put the state of the generators back; the arrays and `progress`, if any.
 
         Raises
         ------
@@ -80,19 +107,9 @@ class Checkpoint:
                 f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
                 "settings; name another folder, or delete it to start anew"
             )
-        best: Parameters = {}
-        for name, array in arrays.items():
-            kind, _, name = name.partition("/")
-            if kind == "parameters":
-                engine.parameters[name][...] = array
-            elif kind == "best":
-                best[name] = array
-            else:
-                name, _, slot = name.rpartition("/")
-                engine.optimizer.state.setdefault(name, {})[slot] = array
         for name, state in told["generators"].items():
             self.generators[name].bit_generator.state = state
-        return best, told["progress"]
+        return arrays, told["progress"]
 
 
 def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import numpy as np
 
@@ -38,6 +39,21 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
+
+    @classmethod
+    def checked(cls, told: Mapping[str, Any]) -> Self:
+        """One from a file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It has other fields, or something else than numbers in them.
+        """
+        history = cls(**told)
+        for name, value in told.items():
+            if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
+                raise ValueError(f"{name}: expected numbers, found {value}")
+        return history
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class MeanProduct:
     ----------
     n_users, n_items : int
     rank : int
-        Columns to keep, at most n_users and n_items of which can matter.
+        Columns to keep, of which no more than n_users or n_items can matter.
     """
 
     def __init__(self, n_users: int, n_items: int, rank: int) -> None:
@@ -41,6 +42,14 @@ class MeanProduct:
         if sum(part.shape[1] for part in self._P) > 2 * SPARE * self.rank + P.shape[1]:
             P, values, Q = self._decomposed(SPARE * self.rank)
             self._P, self._Q = [P * values], [Q]
+
+    def state(self) -> dict[str, Matrix]:
+        """The factors collected, by name."""
+        return {"P": np.hstack(self._P), "Q": np.hstack(self._Q), "n": np.array(self._n)}
+
+    def restore(self, state: Mapping[str, Matrix]) -> None:
+        """Go on from what `state` returned."""
+        self._P, self._Q, self._n = [state["P"]], [state["Q"]], int(state["n"])
 
     def centred(self) -> tuple[Matrix, Matrix, Matrix, Matrix]:
         """The mean as u_b + i_b + p · q for each pair, with p of mean zero over users and q over items.

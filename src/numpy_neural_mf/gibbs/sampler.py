@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,12 @@ class Design:
     def factors(self) -> Float64Array:
         return np.asarray(self.by_row[1:])
 
+    @property
+    def state(self) -> dict[str, Float64Array]:
+        """All that moves, by name, and what is written into these arrays, the design has."""
+        names = ("coefficients", "by_row", "mean", "precision")
+        return {name: getattr(self, name) for name in names}
+
     def draw(
         self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
     ) -> None:
@@ -115,7 +121,8 @@ class Sampler:
     Parameters
     ----------
     values : float32 array of shape (n,)
-        Ratings.
+        Ratings. Whatever is drawn is in units of their standard deviation, so that the priors mean the same
+        on every scale.
     users, items : Design
     drifts : sequence of Drift
     rng : numpy.random.Generator
@@ -124,8 +131,12 @@ class Sampler:
 
     Attributes
     ----------
+    unit : float
+        The standard deviation of the ratings, or 1 where all are equal.
     intercept : float
         μ.
+    residual : float64 array of shape (n,)
+        What is left of each rating.
     noise_precision : float64 array of shape (n_users,)
         α γ_u.
     """
@@ -141,13 +152,15 @@ class Sampler:
     ) -> None:
         self.user_noise = user_noise
         self.users, self.items, self.drifts, self._rng = users, items, drifts, rng
-        self.intercept = float(values.mean(dtype=np.float64))
-        self.residual = values.astype(np.float64) - self.intercept
+        self.unit = float(values.std(dtype=np.float64)) or 1.0
+        self.residual = values.astype(np.float64) / self.unit
+        self.intercept = float(self.residual.mean())
+        self.residual -= self.intercept
         for p, q in zip(users.factors, items.factors, strict=True):
             self.residual -= p[users.row_of] * q[items.row_of]
         self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
         self._share = np.ones(len(users.bias))  # γ
-        self.noise_precision = self._share / self.residual.var()
+        self.noise_precision = self._share.copy()
 
     def sweep(self, warming_up: bool) -> None:
         """Draw everything once."""
@@ -166,6 +179,25 @@ class Sampler:
         for drift in self.drifts:
             drift.draw(residual, precision, rng, warming_up)
 
+    def state(self) -> dict[str, Float64Array]:
+        """All that the next sweep depends on besides ratings and generator, by name."""
+        drifts = [(drift.variance, drift.timescale) for drift in self.drifts]
+        return self._arrays() | {"numbers": np.array([self.intercept, *np.ravel(drifts)])}
+
+    def restore(self, state: Mapping[str, Float64Array]) -> None:
+        """Go on from what `state` returned."""
+        for name, array in self._arrays().items():
+            array[...] = state[name]
+        self.intercept, *of_drifts = state["numbers"].tolist()
+        for drift, variance, timescale in zip(self.drifts, of_drifts[::2], of_drifts[1::2], strict=True):
+            drift.variance, drift.timescale = variance, timescale
+
+    def _arrays(self) -> dict[str, Float64Array]:
+        sides = {"users": self.users, "items": self.items}
+        of_sides = {f"{side}.{name}": a for side, design in sides.items() for name, a in design.state.items()}
+        levels = {f"level.{n}": drift.level for n, drift in enumerate(self.drifts)}
+        return of_sides | levels | {"residual": self.residual, "share": self._share}
+
     def _draw_noise(self) -> Float64Array:
         """Draw α, then γ; the precision of each rating."""
         users, rng = self.users.row_of, self._rng
@@ -173,6 +205,6 @@ class Sampler:
         alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._share @ squares) / 2)
         if self.user_noise:
             shape, rate = NOISE_RATINGS + self._n_ratings, NOISE_RATINGS + alpha * squares
-            self._share = rng.gamma(shape / 2) / (rate / 2)
+            self._share[:] = rng.gamma(shape / 2) / (rate / 2)
         self.noise_precision = alpha * self._share
         return np.asarray(self.noise_precision[users])

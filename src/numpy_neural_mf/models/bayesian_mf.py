@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, eye_array
-from scipy.special import ndtr, ndtri
+from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
+from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.ids import index_of
-from ..gibbs import Design, Drift, Levels, Sampler, Timeline
-from ..training import History, Progress, ProgressCallback
-from .base import Recommender
+from ..gibbs import Levels, Timeline
+from ..training import History, ProgressCallback
 from .growth import Growth
 from .model_file import Tensors
 from .posterior import Posterior
 from .refitting import grown
-from .side_information import rated_sets
+from .sampling import DRIFTS, Watched, draw_samples, new_sampler
+from .uncertainty import PredictsIntervals, steps_of
 from .updating import Side
 
-DAY = 86_400.0
-
-# Whose levels drift, the timescale to begin with, in seconds, and the share of the ratings' variance. What a
-# timescale really is, is drawn: ratings of one sitting go together, and so, less, do those of one evening.
-DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
-
-# Distinct ratings up to which they are steps of a scale.
-MAX_STEPS = 20
+# Settings that say what is made use of.
+KNOWLEDGE = ("features", "implicit", "drift", "user_noise")
 
 
-class BayesianMF(Recommender):
+class BayesianMF(PredictsIntervals):
     """Bayesian matrix factorisation by Gibbs sampling: all that is known of a rating, and its uncertainty.
 
     A rating by user u of item i at time t is thought to be normal with the mean ::
@@ -135,144 +128,85 @@ class BayesianMF(Recommender):
         ratings: Ratings,
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Draw samples; `validation`, if given, is watched, and changes nothing."""
+        """Draw samples, from scratch or from where the same training was cut off.
+
+        Parameters
+        ----------
+        ratings : Ratings
+        validation : Ratings, optional
+            Watched, and of no effect but in `history_`.
+        on_progress : callable, optional
+            Called after each sample with a `Progress`.
+        checkpoint_dir : path, optional
+            Folder to keep the state of the training in, after every tenth sample. The same call with the same
+            ratings and settings goes on from there and gives the same model bit for bit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ModuleNotFoundError
+            Numba is not installed.
+        ValueError
+            The checkpoint is of other ratings or settings, or damaged.
+        """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
         rng = np.random.default_rng(self.random_state)
         self._require_ratings(ratings)
         ratings = self._learn_ids(ratings, described=self.features)
-        sampler = self._new_sampler(ratings, rng)
-        posterior = Posterior(sampler, self.rank)
         watched = self._watched(validation)
-        self.history_ = History(best_epoch=self.warm_up + self.n_samples)
-        n, n_sweeps = len(ratings), self.warm_up + self.n_samples
-        sum_of_predictions, loss = np.zeros(1), float("nan")
-        for sweep in range(n_sweeps):
-            start, warming_up = time.perf_counter(), sweep < self.warm_up
-            sampler.sweep(warming_up)
-            if not warming_up:
-                posterior.add()
-            self.history_.train_loss.append(float(np.mean(sampler.residual**2)))
-            self.history_.seconds.append(time.perf_counter() - start)
-            if watched:
-                users, items, times, values = watched
-                prediction = posterior.latest(users, items, times)
-                if not warming_up:
-                    sum_of_predictions = sum_of_predictions + prediction
-                    prediction = sum_of_predictions / (sweep + 1 - self.warm_up)
-                loss = float(np.mean((np.clip(prediction, *self.rating_scale_) - values) ** 2))
-                self.history_.validation_loss.append(loss)
-            if on_progress is not None:
-                train_loss = self.history_.train_loss[-1]
-                on_progress(Progress(sweep + 1, n_sweeps, (sweep + 1) * n, n_sweeps * n, train_loss, loss))
+        checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
+        sampler = new_sampler(
+            ratings, rng, **{name: getattr(self, name) for name in KNOWLEDGE}, n_factors=self.embedding_dim
+        )
+        posterior = Posterior(sampler, self.rank)
+        self.history_ = draw_samples(
+            sampler,
+            posterior,
+            n_samples=self.n_samples,
+            warm_up=self.warm_up,
+            watched=watched,
+            on_progress=on_progress,
+            checkpoint=checkpoint,
+        )
         self.parameters_ = posterior.parameters()
         self.deviation_ = posterior.deviations()
         self._drifts = posterior.drifts()
-        steps = np.unique(ratings.values)
-        self.rating_steps_ = steps if len(steps) <= MAX_STEPS else steps[:0]
+        self.rating_steps_ = steps_of(ratings.values)
         self._fold_drift()
         return self
 
-    def predict_interval(
-        self,
-        users: ArrayLike,
-        items: ArrayLike,
-        timestamps: ArrayLike | None = None,
-        coverage: float = 0.9,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lowest and highest rating to expect.
-
-        Parameters
-        ----------
-        users, items, timestamps
-            As `predict` takes them.
-        coverage : float, default 0.9
-            Share of the ratings that should be within.
-
-        Returns
-        -------
-        low, high : float32 arrays
-            Within the rating scale.
-
-        Raises
-        ------
-        ValueError
-            `coverage` is not between 0 and 1.
-        """
-        if not 0 < coverage < 1:
-            raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
-        prediction = self.predict(users, items, timestamps)
-        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users)
-        low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
-        return low, high
-
-    def predict_distribution(
-        self, users: ArrayLike, items: ArrayLike, timestamps: ArrayLike | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How probable each step of the rating scale is.
-
-        That is the probability that the normal falls nearer to it than to any other step.
-
-        Parameters
-        ----------
-        users, items, timestamps
-            As `predict` takes them.
-
-        Returns
-        -------
-        steps : float32 array of shape (n_steps,)
-            The distinct ratings that training saw, ascending.
-        probabilities : float32 array of shape (..., n_steps)
-
-        Raises
-        ------
-        ValueError
-            Ratings are not steps of a scale: training saw more than 20 distinct ones.
-        """
-        prediction = self.predict(users, items, timestamps)
-        steps = self.rating_steps_
-        if not len(steps):
-            raise ValueError(f"expected ratings in at most {MAX_STEPS} steps, found more in training")
-        edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
-        below = ndtr((edges - prediction[..., None]) / self._deviation_of(users)[..., None])
-        return steps, np.diff(below, axis=-1).astype(np.float32)
-
-    def _new_sampler(self, ratings: Ratings, rng: np.random.Generator) -> Sampler:
-        r, k = ratings, self.embedding_dim
-        designs: list[Design] = []
-        for rows, ids, features, others, n_others in (
-            (r.users, r.user_ids, r.user_features, r.items, r.n_items),
-            (r.items, r.item_ids, r.item_features, r.users, r.n_users),
-        ):
-            fields = [csr_array(eye_array(len(ids)))]
-            if self.features and features is not None:
-                X, names = features.rows_for(ids).tocsc(), np.array(features.fields)
-                fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(features.fields)]
-            if self.implicit:
-                fields.append(rated_sets(rows, others, len(ids), n_others))
-            designs.append(Design(rows, fields, k, rng))
-        variance, drifts = float(r.values.var(dtype=np.float64)), []
-        if self.drift and r.timestamps is not None and variance > 0:
-            groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}
-            drifts = [
-                Drift(who, groups[who][0], r.timestamps, groups[who][1], timescale, share * variance)
-                for who, timescale, share in DRIFTS
-            ]
-        users, items = designs
-        return Sampler(r.values, users, items, drifts, rng, self.user_noise)
-
-    def _watched(self, validation: Ratings | None) -> tuple[Any, Any, Any, NDArray[np.float32]] | None:
+    def _watched(self, validation: Ratings | None) -> Watched | None:
         if validation is None:
             return None
-        users, items = (
-            index_of(self.user_ids_, validation.raw_users),
-            index_of(self.item_ids_, validation.raw_items),
-        )
-        return users, items, validation.timestamps, validation.values
+        self._require_ratings(validation)
+        users = index_of(self.user_ids_, validation.raw_users)
+        items = index_of(self.item_ids_, validation.raw_items)
+        return Watched(users, items, validation.timestamps, validation.values, self.rating_scale_)
 
-    def _deviation_of(self, users: ArrayLike) -> NDArray[np.float32]:
-        return np.asarray(self.deviation_[self._rows(self.user_ids_, users)])
+    def _checkpoint(
+        self,
+        folder: str | os.PathLike[str] | None,
+        ratings: Ratings,
+        validation: Ratings | None,
+        rng: np.random.Generator,
+    ) -> Checkpoint | None:
+        if folder is None:
+            return None
+        settings = {name: value for name, value in vars(self).items() if "_" not in (name[0], name[-1])}
+        settings |= {"random_state": rng.bit_generator.state}  # not as given
+        columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
+        columns += [part.timestamps for part in (ratings, validation) if part and part.timestamps is not None]
+        return Checkpoint(
+            folder,
+            fingerprint(f"BayesianMF {settings}", columns),
+            {"rng": rng},
+        )
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return _of_pairs(self._parameters_now, users, items)
@@ -326,11 +260,11 @@ class BayesianMF(Recommender):
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
     def _settings(self) -> dict[str, Any]:
-        names = ("embedding_dim", "n_samples", "warm_up", "features", "implicit", "user_noise", "rank")
+        names = ("embedding_dim", "n_samples", "warm_up", *KNOWLEDGE, "rank")
         settings = {name: getattr(self, name) for name in names}
         seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
         n_timed = len(self._drifts[0].level) if self._drifts else 0
-        return settings | {"drift": bool(self._drifts), "n_timed": n_timed, "random_state": seed}
+        return settings | {"n_timed": n_timed, "random_state": seed}
 
     @classmethod
     def _from_settings(cls, **settings: Any) -> Self:
@@ -363,7 +297,7 @@ class BayesianMF(Recommender):
             name: (np.float32, shape) for name, shape in parameters.items()
         }
         shapes["deviation"] = (np.float32, (n_users + 1,))
-        if self.drift:
+        if n:
             n_groups = {"user": n_users, "item": n_items, "all": 1}
             for index, (whose, *_) in enumerate(DRIFTS):
                 shapes[f"times.{whose}"] = (np.int64, (n,))
@@ -374,29 +308,27 @@ class BayesianMF(Recommender):
     def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
         if set(summary) != {"history", "rating_steps", "timescales"}:
             raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
-        self.history_ = History(**summary["history"])
+        self.history_ = History.checked(summary["history"])
         timescales, steps = (np.array(summary[name], np.float64) for name in ("timescales", "rating_steps"))
-        if timescales.shape != (len(DRIFTS) if self.drift else 0,) or not (timescales > 0).all():
+        n_drifts = len(DRIFTS) if self._n_timed else 0
+        if timescales.shape != (n_drifts,) or not ((timescales > 0) & (timescales < np.inf)).all():
             raise ValueError(
                 f"timescales: expected one above 0 for each drift, found {summary['timescales']}"
             )
-        if steps.ndim != 1 or not (steps[1:] > steps[:-1]).all():
+        if steps.ndim != 1 or not (np.isfinite(steps).all() and (steps[1:] > steps[:-1]).all()):
             raise ValueError(f"rating_steps: expected an ascending list, found {summary['rating_steps']}")
         self.rating_steps_ = steps.astype(np.float32)
         timelines = {
             whose: Timeline.checked(learned.pop(f"starts.{whose}"), learned.pop(f"times.{whose}"))
-            for whose in (("user", "item", "all") if self.drift else ())
+            for whose in (("user", "item", "all") if n_drifts else ())
         }
         self._drifts = tuple(
-            Levels(
-                whose,
-                timelines[whose],
-                learned.pop(f"level.{n}"),
-                float(timescale),
-            )
+            Levels(whose, timelines[whose], learned.pop(f"level.{n}"), float(timescale))
             for n, ((whose, *_), timescale) in enumerate(zip(DRIFTS, timescales, strict=False))
         )
         self.deviation_ = learned.pop("deviation")
+        if not (self.deviation_ > 0).all():
+            raise ValueError("deviation: expected numbers above 0")
         self.parameters_ = learned
         self._fold_drift()
 

@@ -332,10 +332,7 @@ class NeuralMF(NeuralMFSettings):
         prior = {name for name in learned if name.startswith("prior.")}
         self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
         self.parameters_ = {name: value for name, value in learned.items() if name not in prior}
-        self.history_ = History(**summary)
-        for name, value in summary.items():
-            if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
-                raise ValueError(f"{name}: expected numbers, found {value}")
+        self.history_ = History.checked(summary)
         self._engine = self._engine_to_predict()
 
     def _validation_loss(

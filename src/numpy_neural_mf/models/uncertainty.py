@@ -1,0 +1,122 @@
+"""Models that say how far a rating may be from what they predict: intervals and distributions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+from ..architecture import Parameters
+from ..data.columns import count
+from .base import Recommender
+from .fold_in import NewItem, NewUser
+
+# Distinct ratings up to which they are steps of a scale.
+MAX_STEPS = 20
+
+
+class PredictsIntervals(Recommender):
+    """A model of biases and product whose ratings are normal, with a deviation of each user's own.
+
+    Attributes
+    ----------
+    parameters_ : dict of str to float32 array
+    deviation_ : float32 array of shape (n_users + 1,)
+        Standard deviation of a rating of each user from its prediction; the last, of any user.
+    rating_steps_ : float32 array
+        The distinct ratings that training saw, ascending; empty if they are more than 20.
+    """
+
+    parameters_: Parameters
+    deviation_: NDArray[np.float32]
+    rating_steps_: NDArray[np.float32]
+
+    def predict_interval(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None = None,
+        coverage: float = 0.9,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest rating to expect.
+
+        Parameters
+        ----------
+        users, items, timestamps
+            As `predict` takes them.
+        coverage : float, default 0.9
+            Share of the ratings that should be within.
+
+        Returns
+        -------
+        low, high : float32 arrays
+            Within the rating scale.
+
+        Raises
+        ------
+        ValueError
+            `coverage` is not between 0 and 1.
+        """
+        if not 0 < coverage < 1:
+            raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
+        prediction = self.predict(users, items, timestamps)
+        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users, items)
+        low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
+        return low, high
+
+    def predict_distribution(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """How probable each step of the rating scale is.
+
+        That is the probability that the normal falls nearer to it than to any other step.
+
+        Parameters
+        ----------
+        users, items, timestamps
+            As `predict` takes them.
+
+        Returns
+        -------
+        steps : float32 array of shape (n_steps,)
+            The distinct ratings that training saw, ascending.
+        probabilities : float32 array of shape (..., n_steps)
+
+        Raises
+        ------
+        ValueError
+            Ratings are not steps of a scale: training saw more than 20 distinct ones.
+        """
+        prediction = self.predict(users, items, timestamps)
+        steps = self.rating_steps_
+        if not len(steps):
+            raise ValueError(f"expected ratings in at most {MAX_STEPS} steps, found more in training")
+        edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
+        below = ndtr((edges - prediction[..., None]) / self._deviation_of(users, items)[..., None])
+        return steps, np.diff(below, axis=-1).astype(np.float32)
+
+    def _deviation_of(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.float32]:
+        """Standard deviations of ratings: who has no rating yet may be like any of the others."""
+        u, i = self._rows(self.user_ids_, users), self._rows(self.item_ids_, items)
+        of_each_user, of_each_item = np.diff(self._seen.offsets), count(self._seen.items, len(self.item_ids_))
+        u_is_new, i_is_new = np.append(of_each_user, 0)[u] == 0, np.append(of_each_item, 0)[i] == 0
+        if isinstance(users, NewUser):
+            u, u_is_new = np.full((), -1), np.full((), False)
+        if isinstance(items, NewItem):
+            i_is_new = np.full((), False)
+        of_user, of_item = (
+            float(self.parameters_[f"{side}_bias.weight"][:-1].var()) for side in ("user", "item")
+        )
+        p, q = (self.parameters_[f"{side}_embedding.weight"][:-1] for side in ("user", "item"))
+        of_product = float(np.square(p).mean(axis=0) @ np.square(q).mean(axis=0))
+        variance = np.square(self.deviation_[u]) + of_user * u_is_new + of_item * i_is_new
+        return np.asarray(np.sqrt(variance + of_product * (u_is_new | i_is_new)), np.float32)
+
+
+def steps_of(ratings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The distinct ratings, ascending, if they are few."""
+    steps = np.unique(ratings)
+    return steps if len(steps) <= MAX_STEPS else steps[:0]

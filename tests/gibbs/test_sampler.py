@@ -1,0 +1,178 @@
+"""The sampler as a whole: it finds what was planted, and nothing where nothing was."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array, eye_array
+
+from numpy_neural_mf.gibbs import Design, Drift, Sampler
+
+pytest.importorskip("numba")
+
+N_USERS, N_ITEMS, DAY = 40, 30, 86_400
+
+
+@dataclass
+class Planted:
+    """Ratings of random pairs at random times within 200 days."""
+
+    users: np.ndarray
+    items: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+
+
+def planted(n=6_000, seed=0, drift=0.0, timescale=5 * DAY, noise=0.5, quiet=0.5):
+    """Biases of users, a level of each user that drifts, and half of the users of another noise."""
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(0, N_USERS, n), rng.integers(0, N_ITEMS, n)
+    times = rng.integers(0, 200 * DAY, n)
+    level = np.empty(n)
+    for user in range(N_USERS):
+        mine = np.flatnonzero(users == user)
+        gaps = np.abs(times[mine, None] - times[mine])
+        level[mine] = rng.multivariate_normal(np.zeros(len(mine)), np.exp(-gaps / timescale))
+    sigma = np.where(users % 2, noise, quiet)
+    values = 3.5 + 0.5 * rng.normal(size=N_USERS)[users] + drift * level + sigma * rng.normal(size=n)
+    return Planted(users.astype(np.int32), items.astype(np.int32), times, values.astype(np.float32))
+
+
+def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=()):
+    rng = np.random.default_rng(seed)
+    users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng)
+    items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng)
+    drifts = [Drift("user", given.users, given.times, N_USERS, DAY, 0.03)] if with_drift else []
+    return Sampler(given.values, users, items, drifts, rng)
+
+
+def sampled(sampler, what, n=60, warm_up=40):
+    """The mean of what is read off the sampler, over n samples."""
+    for _ in range(warm_up):
+        sampler.sweep(True)
+    found = []
+    for _ in range(n):
+        sampler.sweep(False)
+        found.append(what(sampler))
+    return np.mean(found, axis=0)
+
+
+def test_a_drift_that_was_planted_is_found_with_its_variance_and_timescale():
+    given = planted(drift=0.6)
+    found = sampled(
+        a_sampler(given), lambda s: (s.unit**2 * s.drifts[0].variance, np.log(s.drifts[0].timescale / DAY))
+    )
+    assert found[0] == pytest.approx(0.36, rel=0.25)
+    assert np.exp(found[1]) == pytest.approx(5, rel=0.35)
+
+
+def test_where_nothing_drifts_next_to_nothing_is_found():
+    levels = sampled(a_sampler(planted()), lambda s: s.unit * s.drifts[0].level)
+    assert levels.std() < 0.1
+
+
+def test_the_noise_of_each_user_is_found():
+    found = sampled(a_sampler(planted(noise=1.2)), lambda s: s.unit / np.sqrt(s.noise_precision))
+    assert found[::2].mean() == pytest.approx(0.5, abs=0.05)
+    assert found[1::2].mean() == pytest.approx(1.2, abs=0.05)
+    assert found[::2].max() < found[1::2].min()
+
+
+def test_users_of_one_noise_are_thought_of_one_noise():
+    found = sampled(a_sampler(planted()), lambda s: s.unit / np.sqrt(s.noise_precision))
+    assert found.std() < 0.05
+
+
+def test_biases_are_those_of_the_exact_posterior():
+    """Given noise and priors as they were drawn last, all biases and μ are jointly normal: draw many."""
+    given = planted(n=400)
+    sampler = a_sampler(given, with_drift=False)
+    for _ in range(50):
+        sampler.sweep(True)
+    users, rng = sampler.users, np.random.default_rng(1)
+    prior = users.mean[0], users.precision[0]
+    p = sampler.noise_precision[given.users]
+    target = sampler.residual + users.bias[given.users]
+    users._draw_prior = lambda n, rng: None
+    draws = []
+    for _ in range(4_000):
+        users.draw(0, np.ones(400), sampler.residual, p, rng)
+        draws.append(users.bias.copy())
+    precision = prior[1] + np.bincount(given.users, p, minlength=N_USERS)
+    mean = (prior[0] * prior[1] + np.bincount(given.users, p * target, minlength=N_USERS)) / precision
+    np.testing.assert_allclose(np.mean(draws, axis=0), mean, atol=5 * (precision.min() * 4_000) ** -0.5)
+    np.testing.assert_allclose(np.var(draws, axis=0), 1 / precision, rtol=0.15)
+
+
+def test_the_prior_of_a_field_is_drawn_from_its_conditional():
+    """Normal-gamma, by the moments of (Λ | m, v): shape (2 + n) / 2, rate (1 + Σ (v - m)² + m²) / 2."""
+    design = a_sampler(planted(n=800)).users
+    design.coefficients[0] = np.linspace(-1, 2, N_USERS)
+    rng, ratios, means = np.random.default_rng(0), [], []
+    for _ in range(4_000):
+        design._draw_prior(0, rng)
+        v, m = design.coefficients[0], design.mean[0, 0]
+        ratios.append(design.precision[0, 0] * (1 + np.sum((v - m) ** 2) + m**2) / 2)
+        means.append(m)
+    shape = (2 + N_USERS) / 2
+    assert np.mean(ratios) == pytest.approx(shape, rel=0.02)
+    assert np.var(ratios) == pytest.approx(shape, rel=0.1)
+    assert np.mean(means) == pytest.approx(0.5 * N_USERS / (N_USERS + 1), abs=0.02)
+
+
+def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():
+    given = planted(n=800, drift=0.5)
+    sampler = a_sampler(given, n_factors=3)
+    for _ in range(20):
+        sampler.sweep(False)
+    users, items, [drift] = sampler.users, sampler.items, sampler.drifts
+    drawn = sampler.intercept + users.bias[given.users] + items.bias[given.items]
+    drawn += np.einsum("kn,kn->n", users.factors[:, given.users], items.factors[:, given.items])
+    drawn[drift.order] += drift.level
+    np.testing.assert_allclose(sampler.unit * (drawn + sampler.residual), given.values, atol=1e-6)
+
+
+def test_what_is_known_of_items_without_a_rating_tells_of_them():
+    """Odd items are rated higher; of the last ones nobody has rated any, but they are odd and even, too."""
+    given = planted(n=2_000)
+    given.items %= 20
+    given.values += given.items % 2
+    parity = csr_array(np.eye(2)[np.arange(N_ITEMS) % 2])
+    bias = sampled(a_sampler(given, fields=[parity]), lambda s: s.unit * s.items.bias, n=400)
+    assert bias[21::2].mean() - bias[20::2].mean() == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("with_drift", [True, False])
+def test_the_same_seed_has_the_same_bits_and_another_has_others(with_drift):
+    given = planted(n=300)
+    one, same, other = (a_sampler(given, with_drift=with_drift, seed=seed) for seed in (0, 0, 1))
+    for sampler in (one, same, other):
+        for _ in range(5):
+            sampler.sweep(True)
+    assert one.residual.tobytes() == same.residual.tobytes() != other.residual.tobytes()
+
+
+def test_a_sampler_that_is_restored_goes_on_to_the_bit():
+    given = planted(n=300)
+    one = a_sampler(given, n_factors=2)
+    for _ in range(3):
+        one.sweep(True)
+    other = a_sampler(given, n_factors=2, seed=7)
+    other.restore({name: array.copy() for name, array in one.state().items()})
+    other._rng = one._rng = np.random.default_rng(5)
+    one.sweep(False)
+    other._rng = np.random.default_rng(5)
+    other.sweep(False)
+    for name, array in one.state().items():
+        assert array.tobytes() == other.state()[name].tobytes(), name
+
+
+def test_ratings_of_another_unit_are_sampled_alike():
+    given, larger = planted(n=300), planted(n=300)
+    larger.values *= 32  # a power of two, so that not even rounding differs
+    one, other = a_sampler(given), a_sampler(larger)
+    for _ in range(5):
+        one.sweep(False)
+        other.sweep(False)
+    assert other.unit == 32 * one.unit
+    np.testing.assert_allclose(other.residual, one.residual, atol=1e-12)

@@ -1,0 +1,459 @@
+"""BayesianMF: its intervals cover, its files are whole or refused, and it knows nothing that it must not."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+
+from numpy_neural_mf import (
+    BayesianMF,
+    Features,
+    LinearRegression,
+    ModelFileError,
+    NeuralMF,
+    Ratings,
+    load_model,
+    random_split,
+    simulate_ratings,
+)
+from numpy_neural_mf.checkpoint import FILE
+from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.models import model_file
+
+pytest.importorskip("numba")
+
+DAY = 86_400
+TIMED = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, drift=0.8, random_state=1)
+PLAIN = replace(TIMED, timestamps=None)
+quick = partial(BayesianMF, 3, n_samples=12, warm_up=4, rank=6)
+EVERYTHING = TIMED.user_ids[:, None], TIMED.item_ids[None]
+MODEL = quick().fit(TIMED)
+
+
+def noises():
+    """Of 150 users, standard deviations from about 0.4 to 1.2."""
+    return 0.7 / np.sqrt(np.random.default_rng(9).gamma(5.0, 1 / 5.0, 150))
+
+
+def noisy(n=8_000, seed=0):
+    """Biases, a product, and a noise of each user's own; any number."""
+    rng = np.random.default_rng(seed)
+    pairs = rng.choice(150 * 120, n, replace=False)
+    users, items = pairs // 120, pairs % 120
+    b_u, b_i = 0.4 * rng.normal(size=150), 0.4 * rng.normal(size=120)
+    p, q = rng.normal(size=(150, 2)), 0.4 * rng.normal(size=(120, 2))
+    mean = b_u[users] + b_i[items] + np.einsum("nk,nk->n", p[users], q[items])
+    return Ratings.from_columns(users, items, mean + noises()[users] * rng.normal(size=n), scale=(-20, 20))
+
+
+@pytest.fixture(scope="module")
+def of_noisy():
+    train, test = random_split(noisy(), 0.3, 0)
+    return BayesianMF(4, n_samples=120, warm_up=30).fit(train), test
+
+
+# Predictions
+
+
+def test_it_is_better_than_biases():
+    train, test = random_split(simulate_ratings(150, 80, 5_000, random_state=2), 0.2, 0)
+    bayesian, linear = (m.fit(train) for m in (BayesianMF(6, n_samples=60), LinearRegression()))
+    bayesian, linear = (
+        rmse(m.predict(test.raw_users, test.raw_items), test.values) for m in (bayesian, linear)
+    )
+    assert bayesian < linear - 0.02
+
+
+def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():
+    """Cold users and items among the ratings watched, and columns enough to keep the mean exactly."""
+    train, validation = random_split(PLAIN, 0.3, 0)
+    train = train.take(np.flatnonzero((train.users > 5) & (train.items > 5)))
+    model = quick(rank=40).fit(train, validation)
+    prediction = model.predict(validation.raw_users, validation.raw_items)
+    assert model.history_.validation_loss[-1] == pytest.approx(
+        rmse(prediction, validation.values) ** 2, rel=1e-3
+    )
+    assert len(model.history_.validation_loss) == 16
+    same = quick(rank=40).fit(train)
+    assert same.predict(*EVERYTHING).tobytes() == model.predict(*EVERYTHING).tobytes()
+
+
+def test_one_epoch_is_one_sample():
+    told = []
+    model = quick().fit(TIMED, on_progress=told.append)
+    assert [progress.epoch for progress in told] == [*range(1, 17)]
+    assert model.history_.best_epoch == len(model.history_.train_loss) == len(model.history_.seconds) == 16
+    assert model.history_.validation_loss == []
+    assert model.history_.train_loss == [progress.train_loss for progress in told]
+
+
+def test_the_same_seed_is_the_same_model():
+    assert quick().fit(TIMED).predict(*EVERYTHING).tobytes() == MODEL.predict(*EVERYTHING).tobytes()
+    other = quick(random_state=1).fit(TIMED)
+    assert other.predict(*EVERYTHING).tobytes() != MODEL.predict(*EVERYTHING).tobytes()
+
+
+def test_times_change_predictions_and_without_any_it_is_the_time_of_the_last_rating():
+    now = MODEL.predict(*EVERYTHING)
+    last = TIMED.timestamps.max()
+    np.testing.assert_allclose(MODEL.predict(*EVERYTHING, last), now, atol=1e-4)
+    assert np.abs(MODEL.predict(*EVERYTHING, last - 200 * DAY) - now).max() > 0.01
+
+
+def test_where_the_ratings_have_no_times_these_are_of_no_consequence():
+    for model in (quick().fit(PLAIN), quick(drift=False).fit(TIMED)):
+        assert model.predict(*EVERYTHING, 5).tobytes() == model.predict(*EVERYTHING).tobytes()
+
+
+def test_a_mood_of_the_evening_is_made_use_of():
+    """Each user rates in sittings of ten, and in each everything by up to 1.5 higher or lower."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 60)
+    items = np.concatenate([rng.permutation(200)[:60] for _ in range(40)])
+    sitting = np.arange(2_400) // 10
+    times = sitting * 3 * DAY + rng.integers(0, 600, 2_400)
+    values = 3 + rng.uniform(-1.5, 1.5, 240)[sitting] + 0.5 * rng.normal(size=2_400)
+    train, test = random_split(Ratings.from_columns(users, items, values, times, scale=(-5, 10)), 0.2, 0)
+    model = BayesianMF(2, n_samples=60, implicit=False).fit(train)
+    pairs = test.raw_users, test.raw_items
+    assert rmse(model.predict(*pairs, test.timestamps), test.values) < 0.65
+    assert rmse(model.predict(*pairs), test.values) > 0.9
+
+
+@pytest.mark.parametrize("unit", [0.25, 32.0])
+def test_on_another_scale_all_is_the_same_but_for_the_unit(unit):
+    scale = tuple(unit * bound for bound in TIMED.scale)
+    model = quick().fit(replace(TIMED, values=np.float32(unit) * TIMED.values, scale=scale))
+    np.testing.assert_allclose(model.predict(*EVERYTHING) / unit, MODEL.predict(*EVERYTHING), atol=1e-4)
+    np.testing.assert_allclose(model.deviation_ / unit, MODEL.deviation_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_users, n_items", [(1, 30), (30, 1), (1, 1), (2, 2)])  # noqa: PT006
+def test_few_users_or_items_are_enough(n_users, n_items):
+    users, items = np.indices((n_users, n_items)).reshape(2, -1)
+    values = 1.0 + np.arange(len(users)) % 5
+    model = quick().fit(Ratings.from_columns(users, items, values, np.arange(len(users)), scale=(1, 5)))
+    assert np.isfinite(model.predict([0, 9_999], [0, 9_999])).all()
+    assert np.isfinite(model.deviation_).all()
+
+
+@pytest.mark.parametrize("times", [None, np.arange(12) * DAY, np.zeros(12, np.int64)])
+def test_where_all_rate_alike_that_is_predicted(times):
+    users, items = np.indices((4, 3)).reshape(2, -1)
+    model = quick(n_samples=50).fit(Ratings.from_columns(users, items, np.full(12, 4.0), times, scale=(1, 5)))
+    np.testing.assert_allclose(model.predict(users, items), 4.0, atol=0.2)
+
+
+def test_dates_alone_are_times_too():
+    dates = replace(TIMED, timestamps=TIMED.timestamps // DAY * DAY)
+    model = quick().fit(dates)
+    assert np.isfinite(model.predict(*EVERYTHING, dates.timestamps.min())).all()
+
+
+# What it knows
+
+
+def described():
+    """Users like items of odd numbers or of even ones; of the last ten items nobody has rated any."""
+    rng = np.random.default_rng(0)
+    pairs = rng.choice(60 * 40, 1_500, replace=False)
+    users, items = pairs // 40, pairs % 40
+    values = np.where((users + items) % 2 == 0, 5.0, 1.0)
+    films = Features.from_frame({"id": range(50), "parity": ["even", "odd"] * 25})
+    return Ratings.from_columns(users, items, values, scale=(1, 5)).with_features(items=films)
+
+
+def test_items_that_nobody_has_rated_are_known_by_their_features():
+    model = quick(n_samples=40, warm_up=20).fit(described())
+    users, items = np.indices((60, 10)).reshape(2, -1)
+    expected = np.where((users + items) % 2 == 0, 5.0, 1.0)
+    assert model.known(users, items + 40).all()
+    assert rmse(model.predict(users, items + 40), expected) < 1
+    assert not quick(features=False).fit(described()).known(0, 45)
+
+
+def test_whether_and_how_somebody_rates_later_is_not_known_before():
+    """Held-out ratings, of whatever value and at whatever time, change no bit of the model."""
+    train, test = random_split(TIMED, 0.3, 0)
+    anything = replace(test, values=np.full(len(test), 1.0, np.float32), timestamps=test.timestamps + 9)
+    one, other, alone = (quick().fit(train, validation) for validation in (test, anything, None))
+    for model in (other, alone):
+        for name, value in one._learned().items():
+            assert value.tobytes() == model._learned()[name].tobytes(), name
+
+
+def test_sets_of_what_was_rated_tell_of_taste():
+    """Two kinds of users rate other items, and those that both rate, opposite; single ratings are all noise."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(200), 10)
+    items = np.concatenate([rng.permutation(40)[:10] for _ in range(200)])
+    items = np.where(items < 20, items, items + 20 * (users % 2))  # from 20 on, each kind has its own
+    taste = np.where(users % 2, 1.0, -1.0) * rng.choice([-1.0, 1.0], 60)[items]
+    given = Ratings.from_columns(users, items, taste + 1.5 * rng.normal(size=2_000), scale=(-9, 9))
+    with_sets, without = (
+        BayesianMF(2, n_samples=60, implicit=implicit).fit(given) for implicit in (True, False)
+    )
+    error, error_without = (rmse(model.predict(users, items), taste) for model in (with_sets, without))
+    assert error < 0.85 * error_without
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
+def test_intervals_cover_as_much_as_they_say_of_quiet_and_of_noisy_users(of_noisy, coverage):
+    model, test = of_noisy
+    low, high = model.predict_interval(test.raw_users, test.raw_items, coverage=coverage)
+    is_within = (low <= test.values) & (test.values <= high)
+    error = (coverage * (1 - coverage) / len(test)) ** 0.5
+    assert is_within.mean() == pytest.approx(coverage, abs=4 * error)
+    is_noisy = noises()[test.raw_users] > np.median(noises())
+    for half in (is_noisy, ~is_noisy):
+        assert is_within[half].mean() == pytest.approx(coverage, abs=8 * error)
+
+
+def test_noisy_users_have_wide_intervals(of_noisy):
+    model, _ = of_noisy
+    deviation, planted = model.deviation_[:-1], noises()[model.user_ids_]
+    assert np.corrcoef(deviation, planted)[0, 1] > 0.8
+    assert deviation.mean() == pytest.approx(planted.mean(), rel=0.15)
+    alike = BayesianMF(4, n_samples=20, user_noise=False).fit(random_split(noisy(), 0.3, 0)[0])
+    assert alike.deviation_.std() < 0.3 * deviation.std()
+
+
+def test_intervals_of_the_unknown_are_wider_and_cover_too():
+    given = noisy(seed=1)
+    is_new = (given.users % 5 == 0) | (given.items % 5 == 0)
+    test = given.take(np.flatnonzero(is_new))
+    model = BayesianMF(4, n_samples=60).fit(given.take(np.flatnonzero(~is_new)))
+    assert not model.known(test.raw_users, test.raw_items).any()
+    low, high = model.predict_interval(test.raw_users, test.raw_items, coverage=0.8)
+    is_within = (low <= test.values) & (test.values <= high)
+    assert is_within.mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_whoever_was_folded_in_has_the_deviation_of_any_user():
+    ann, film = MODEL.fold_in({1: 5.0, 2: 1.0}), MODEL.fold_in_item(9_999, {1: 5.0, 2: 1.0})
+    half = 0.5 * float(np.subtract(*MODEL.predict_interval(ann, 3, coverage=0.1)[::-1]))
+    assert half == pytest.approx(0.12566 * float(MODEL.deviation_[-1]), rel=1e-3)
+    half = 0.5 * float(np.subtract(*MODEL.predict_interval(1, film, coverage=0.1)[::-1]))
+    assert half == pytest.approx(0.12566 * float(MODEL.deviation_[0]), rel=1e-3)
+
+
+def test_an_interval_lies_within_the_scale_around_the_prediction():
+    low, high = MODEL.predict_interval(*EVERYTHING, coverage=0.99)
+    prediction = MODEL.predict(*EVERYTHING)
+    assert low.dtype == high.dtype == np.float32
+    assert low.shape == high.shape == prediction.shape
+    assert (TIMED.scale[0] <= low).all()
+    assert (high <= TIMED.scale[1]).all()
+    assert ((low <= prediction) & (prediction <= high)).all()
+
+
+@pytest.mark.parametrize("coverage", [0, 1, -0.5, float("nan")])
+def test_no_interval_covers_nothing_or_all(coverage):
+    with pytest.raises(ValueError, match="coverage must be between 0 and 1, not"):
+        MODEL.predict_interval(1, 2, coverage=coverage)
+
+
+def test_a_distribution_is_one_over_the_steps_of_the_scale():
+    steps, probabilities = MODEL.predict_distribution(*EVERYTHING, TIMED.timestamps.min())
+    assert steps.tolist() == [1, 2, 3, 4, 5]
+    assert probabilities.shape == (*MODEL.predict(*EVERYTHING).shape, 5)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    inner = np.abs(MODEL.predict(*EVERYTHING, TIMED.timestamps.min()) - 3) < 0.7
+    mean = probabilities @ steps
+    np.testing.assert_allclose(
+        mean[inner], MODEL.predict(*EVERYTHING, TIMED.timestamps.min())[inner], atol=0.2
+    )
+
+
+def test_a_distribution_tells_how_often_each_step_comes():
+    train, test = random_split(simulate_ratings(150, 80, 6_000, random_state=3), 0.3, 0)
+    model = BayesianMF(4, n_samples=60).fit(train)
+    steps, probabilities = model.predict_distribution(test.raw_users, test.raw_items)
+    shares = np.mean(test.values[:, None] == steps, axis=0)
+    np.testing.assert_allclose(probabilities.mean(axis=0), shares, atol=0.06)
+
+
+def test_ratings_of_any_number_are_no_steps(of_noisy):
+    with pytest.raises(ValueError, match="at most 20 steps"):
+        of_noisy[0].predict_distribution(1, 2)
+
+
+# Files
+
+
+@pytest.fixture
+def path(tmp_path):
+    MODEL.save(tmp_path / "m")
+    return tmp_path / "m"
+
+
+@pytest.mark.parametrize("ratings", [TIMED, PLAIN], ids=["with times", "without"])
+def test_a_model_comes_back_with_its_drift_to_the_bit(tmp_path, ratings):
+    model = quick().fit(ratings)
+    model.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    for times in (None, TIMED.timestamps.min() + 40 * DAY):
+        assert again.predict(*EVERYTHING, times).tobytes() == model.predict(*EVERYTHING, times).tobytes()
+        for a, b in zip(
+            again.predict_interval(*EVERYTHING, times),
+            model.predict_interval(*EVERYTHING, times),
+            strict=True,
+        ):
+            assert a.tobytes() == b.tobytes()
+    assert again.predict_distribution(1, 2)[0].tolist() == [1, 2, 3, 4, 5]
+    assert again.history_ == model.history_
+    assert again._settings() == model._settings()
+
+
+def test_a_loaded_model_learns_as_the_one_that_was_saved(tmp_path):
+    quick().fit(PLAIN).save(tmp_path / "m")  # without times: that it would use them must not be lost
+    again = load_model(tmp_path / "m").fit(TIMED)
+    assert again.predict(*EVERYTHING).tobytes() == MODEL.predict(*EVERYTHING).tobytes()
+
+
+def setting(name, value):
+    return lambda description, tensors: description["settings"].update({name: value})
+
+
+def summary(name, value):
+    return lambda description, tensors: description["summary"].update({name: value})
+
+
+def element(name, index, value):
+    return lambda description, tensors: tensors[name].__setitem__(index, value)
+
+
+N = len(TIMED)
+FORGERIES = {
+    "no number of times": (lambda d, t: d["settings"].pop("n_timed"), "settings of BayesianMF"),
+    "times of words": (setting("n_timed", "1"), "n_timed: expected a number of ratings"),
+    "fewer times than none": (setting("n_timed", -1), "n_timed: expected a number of ratings"),
+    "another number of times": (setting("n_timed", N - 1), "expected int64 of shape"),
+    "no times": (setting("n_timed", 0), "arrays: missing"),
+    "rank out of range": (setting("rank", 0), "rank must be a whole number"),
+    "another rank": (setting("rank", 7), "expected float32 of shape"),
+    "setting unknown": (setting("burn_in", 7), "settings of BayesianMF"),
+    "drift NaN": (element("level.0", 3, np.nan), "level.0: expected finite numbers"),
+    "deviation of nothing": (element("deviation", 0, 0.0), "deviation: expected numbers above 0"),
+    "times falling": (element("times.all", 0, 2**62), "starts and times: expected"),
+    "starts falling": (element("starts.user", 2, 10**6), "starts and times: expected"),
+    "starts negative": (element("starts.item", 1, -5), "starts and times: expected"),
+    "a timescale too few": (summary("timescales", [1.0]), "timescales: expected one above 0"),
+    "timescale zero": (summary("timescales", [0.0, 1.0, 1.0, 1.0]), "timescales: expected one above 0"),
+    "timescale of words": (summary("timescales", ["a"] * 4), "summary of the training"),
+    "steps falling": (summary("rating_steps", [2.0, 1.0]), "rating_steps: expected an ascending list"),
+    "steps nested": (summary("rating_steps", [[1.0]]), "rating_steps: expected an ascending list"),
+    "history of words": (summary("history", {"train_loss": ["x"]}), "train_loss: expected numbers"),
+    "history unknown": (summary("history", {"code": [1.0]}), "summary of the training"),
+    "history no object": (summary("history", 3), "summary of the training"),
+    "more in the summary": (summary("code", "1"), "expected history, rating_steps and timescales"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged(path, name):
+    change, message = FORGERIES[name]
+    description, tensors = model_file.read(path)
+    tensors = {key: array.copy() for key, array in tensors.items()}
+    change(description, tensors)
+    model_file.write(path, description, tensors)
+    with pytest.raises(ModelFileError, match=message) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(str(path))
+
+
+# More ratings
+
+
+def test_more_ratings_move_who_gave_them_and_levels_stay(tmp_path):
+    more = Ratings.from_columns([1, 1, 777], [2, 999, 2], [5.0, 5.0, 1.0], scale=(1, 5))
+    model = quick().fit(TIMED)
+    before = model.predict(5, 7, TIMED.timestamps[:50])
+    model.partial_fit(more)
+    np.testing.assert_array_equal(model.predict(5, 7, TIMED.timestamps[:50]), before)
+    assert model.known(777, 999)
+    assert model.predict_interval(777, 2)[0] < model.predict(777, 2)
+    model.save(tmp_path / "m")
+    assert load_model(tmp_path / "m").predict(777, 999) == model.predict(777, 999)
+
+
+# Checkpoints
+
+
+class CutOffError(Exception):
+    """Stands for whatever ends a training."""
+
+
+def cut_off_at(sample):
+    def on_progress(progress):
+        if progress.epoch == sample:
+            raise CutOffError
+
+    return on_progress
+
+
+@pytest.mark.parametrize("sample", [3, 10, 25, 31])
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_training_cut_off_anywhere_ends_as_an_undisturbed_one(tmp_path, sample, watched):
+    train, validation = random_split(TIMED, 0.2, 0)
+    validation = validation if watched else None
+    undisturbed = quick(n_samples=27).fit(train, validation)
+    with pytest.raises(CutOffError):
+        quick(n_samples=27).fit(train, validation, cut_off_at(sample), checkpoint_dir=tmp_path)
+    told = []
+    resumed = quick(n_samples=27).fit(train, validation, told.append, checkpoint_dir=tmp_path)
+    saved = 31 if sample == 31 else sample // 10 * 10  # every tenth sample and the last
+    assert [progress.epoch for progress in told] == [*range(saved + 1, 32)]
+    for name, value in undisturbed._learned().items():
+        assert value.tobytes() == resumed._learned()[name].tobytes(), name
+    assert undisturbed.history_.train_loss == resumed.history_.train_loss
+    assert undisturbed.history_.validation_loss == resumed.history_.validation_loss
+    timescales = [[drift.timescale for drift in model._drifts] for model in (undisturbed, resumed)]
+    assert timescales[0] == timescales[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "ratings"),
+    [({"n_samples": 13}, TIMED), ({"random_state": 1}, TIMED), ({"rank": 5}, TIMED), ({}, PLAIN),
+     ({}, replace(TIMED, timestamps=TIMED.timestamps + np.arange(N)))],
+    ids=["samples", "seed", "rank", "without times", "other times"],
+)  # fmt: skip
+def test_the_checkpoint_of_another_training_is_refused(tmp_path, settings, ratings):
+    quick().fit(TIMED, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="found one of other ratings or settings"):
+        quick(**settings).fit(ratings, checkpoint_dir=tmp_path)
+
+
+def test_the_checkpoint_of_another_model_is_refused(tmp_path):
+    NeuralMF(embedding_dim=2, epochs=1).fit(TIMED, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="found one of other ratings or settings"):
+        quick().fit(TIMED, checkpoint_dir=tmp_path)
+    assert (tmp_path / FILE).exists()
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedding_dim": 0}, "embedding_dim must be a whole number, at least 1, not 0"),
+        ({"n_samples": 2.5}, "n_samples must be a whole number, at least 1, not 2.5"),
+        ({"rank": -1}, "rank must be a whole number"),
+        ({"warm_up": -1}, "warm_up must be a whole number, at least 0, not -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BayesianMF(**settings)
+
+
+def test_without_numba_one_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr("numpy_neural_mf.models.bayesian_mf.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[fast\]"'):
+        quick().fit(TIMED)

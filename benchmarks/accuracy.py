@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, eye_array, hstack, vstack
 
-from numpy_neural_mf import NeuralMF, Ratings, read_features, read_ratings, run_experiments
+from numpy_neural_mf import BayesianMF, NeuralMF, Ratings, read_features, read_ratings, run_experiments
 from numpy_neural_mf.experiments import ModelFactory, default_models
 from numpy_neural_mf.models import Recommender
 from numpy_neural_mf.models.side_information import rated_sets
@@ -164,12 +164,13 @@ def myfm_models() -> dict[str, ModelFactory]:
 
 
 def with_side_information(ratings: Ratings) -> dict[str, ModelFactory]:
-    """C_wide with all that it can use."""
+    """C_wide and BayesianMF with all that they can use."""
     has_features = ratings.user_features is not None or ratings.item_features is not None
     return {
         "C_wide, features, sets": lambda seed: NeuralMF(
             features=has_features, implicit=True, random_state=seed
-        )
+        ),
+        "Bayesian MF": lambda seed: BayesianMF(random_state=seed),
     }
 
 
@@ -191,7 +192,9 @@ def main() -> None:
     parser.add_argument("--output-dir", default="results/accuracy")
     options = parser.parse_args()
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "numpy-neural-mf")))
+    print(
+        ", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-learn", "numba", "numpy-neural-mf"))
+    )
     ratings = read_ratings(options.ratings)
     if options.item_features:
         ratings = ratings.with_features(items=read_features(options.item_features))

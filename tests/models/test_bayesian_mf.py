@@ -183,21 +183,6 @@ def test_whether_and_how_somebody_rates_later_is_not_known_before():
             assert value.tobytes() == model._learned()[name].tobytes(), name
 
 
-def test_sets_of_what_was_rated_tell_of_taste():
-    """Two kinds of users rate other items, and those that both rate, opposite; single ratings are all noise."""
-    rng = np.random.default_rng(0)
-    users = np.repeat(np.arange(200), 10)
-    items = np.concatenate([rng.permutation(40)[:10] for _ in range(200)])
-    items = np.where(items < 20, items, items + 20 * (users % 2))  # from 20 on, each kind has its own
-    taste = np.where(users % 2, 1.0, -1.0) * rng.choice([-1.0, 1.0], 60)[items]
-    given = Ratings.from_columns(users, items, taste + 1.5 * rng.normal(size=2_000), scale=(-9, 9))
-    with_sets, without = (
-        BayesianMF(2, n_samples=60, implicit=implicit).fit(given) for implicit in (True, False)
-    )
-    error, error_without = (rmse(model.predict(users, items), taste) for model in (with_sets, without))
-    assert error < 0.85 * error_without
-
-
 # Intervals
 
 

@@ -63,14 +63,10 @@ def peer(new_model: Callable[[int], Any]) -> Fit:
     return fit
 
 
-def ours(**settings: Any) -> Fit:
-    form = {"embedding_dim": 64, "dropout": 0.3, "sequence_length": 50, "next_item_weight": 3.0} | settings
-    epochs = form.pop("epochs", 20)
-
+def ours(**form: Any) -> Fit:
     def fit(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
         model = NeuralMF(
-            Architecture(negatives=1024, **form),
-            epochs=epochs,
+            Architecture(embedding_dim=64, next_item_weight=3.0, negatives=1024, **form),
             batch_size=1280,
             learning_rate=0.003,
             validation_fraction=0.0,
@@ -126,8 +122,9 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
                         ),
                     )
     for sequence in ("attention", "gru"):
-        for epochs in (20, 30):
-            yield f"NeuralMF, {sequence}", f"epochs={epochs}", ours(sequence=sequence, epochs=epochs)
+        for dropout in (0.2, 0.3):
+            form = {"sequence": sequence, "dropout": dropout}
+            yield f"NeuralMF, {sequence}", f"dropout={dropout}", ours(**form)
 
 
 def told(given: dict[str, Any]) -> str:

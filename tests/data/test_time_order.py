@@ -68,3 +68,10 @@ def test_where_a_sequence_is_cut_changes_from_time_to_time():
         for _ in range(2)
     )
     assert first != second
+
+
+def test_a_sequence_that_is_short_enough_is_never_cut():
+    for rows, piece in windows(RATINGS.users, np.arange(200), 200, 60, np.random.default_rng(0)):
+        for number in range(piece.max() + 1):
+            (user,) = np.unique(RATINGS.users[rows[piece == number]])
+            assert (piece == number).sum() == (RATINGS.users == user).sum()

@@ -52,8 +52,8 @@ def windows(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Batches of pieces of the users' sequences, in random order.
 
-    Each sequence is cut into pieces of `length`, where the first cut falls is drawn; every row is in one
-    piece, and every piece, whole, in one batch.
+    Each sequence longer than `length` is cut into pieces of that length, where the first cut falls is drawn;
+    every row is in one piece, and every piece, whole, in one batch.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def windows(
     """
     rows = np.sort(rows)
     of_user = users[rows]
-    phase = rng.integers(0, length, int(users.max(initial=0)) + 1)
+    n_ratings = np.bincount(of_user)
+    phase = np.where(n_ratings > length, rng.integers(0, length, len(n_ratings)), 0)
     place = rows - np.searchsorted(users, of_user) + phase[of_user]
     is_first = np.ones(len(rows), bool)
     is_first[1:] = (of_user[1:] != of_user[:-1]) | (place[1:] // length != place[:-1] // length)

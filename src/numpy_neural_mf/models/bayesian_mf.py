@@ -38,7 +38,7 @@ class BayesianMF(PredictsIntervals):
     and a variance of the user's own. b and p are sums over what u is known by: the id, features, and the set
     of items that u rated (as in SVD++, Koren, 2008); b_i and q_i likewise. d are levels that drift. Instead
     of one best value for each, many are drawn from their posterior distribution (see `gibbs.Sampler`), and
-    what is predicted is the mean: nothing is to be tuned, since how much to trust each part is drawn, too.
+    what is predicted is the mean: little is to be tuned, since how much to trust each part is drawn, too.
 
     Parameters
     ----------

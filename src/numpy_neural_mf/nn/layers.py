@@ -7,7 +7,7 @@ and a prediction leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -85,19 +85,8 @@ class Dense:
         return y, backward
 
 
-class Embedding:
-    """y = W[ids]: a table of rows, of which a step reads and learns only those that it names.
-
-    Parameters
-    ----------
-    n_rows, dim : int
-        Shape of the table.
-    rng : numpy.random.Generator
-        Draws the table.
-    initializer : callable, default normal with standard deviation 0.01
-        First values of the table.
-    dtype : dtype, default float32
-    """
+class _Table:
+    """What `Embedding` and `EmbeddingBag` have in common: the table."""
 
     def __init__(
         self,
@@ -110,7 +99,7 @@ class Embedding:
         self.weight = Parameter(initializer(rng, (n_rows, dim)).astype(dtype))
 
     @classmethod
-    def of(cls, weight: Parameter) -> Embedding:
+    def of(cls, weight: Parameter) -> Self:
         """A layer whose table, (n_rows, dim), exists already."""
         layer = cls.__new__(cls)
         layer.weight = weight
@@ -119,6 +108,21 @@ class Embedding:
     @property
     def parameters(self) -> dict[str, Parameter]:
         return {"weight": self.weight}
+
+
+class Embedding(_Table):
+    """y = W[ids]: a table of rows, of which a step reads and learns only those that it names.
+
+    Parameters
+    ----------
+    n_rows, dim : int
+        Shape of the table.
+    rng : numpy.random.Generator
+        Draws the table.
+    initializer : callable, default normal with standard deviation 0.01
+        First values of the table.
+    dtype : dtype, default float32
+    """
 
     def forward(
         self, ids: IntArray | GroupedIds, training: bool = False
@@ -135,7 +139,7 @@ class Embedding:
         return self.weight.value.take(groups.ids, axis=0), backward
 
 
-class EmbeddingBag:
+class EmbeddingBag(_Table):
     """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
 
     A row of X names the rows of W that are in its bag, by column, and their weights. Only rows of W that are
@@ -151,27 +155,6 @@ class EmbeddingBag:
         First values of the table.
     dtype : dtype, default float32
     """
-
-    def __init__(
-        self,
-        n_rows: int,
-        dim: int,
-        rng: np.random.Generator,
-        initializer: Initializer = normal,
-        dtype: type[np.floating[Any]] = np.float32,
-    ) -> None:
-        self.weight = Parameter(initializer(rng, (n_rows, dim)).astype(dtype))
-
-    @classmethod
-    def of(cls, weight: Parameter) -> EmbeddingBag:
-        """A layer whose table, (n_rows, dim), exists already."""
-        layer = cls.__new__(cls)
-        layer.weight = weight
-        return layer
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return {"weight": self.weight}
 
     def forward(
         self, X: Any, training: bool = False, rows: IntArray | None = None

@@ -31,20 +31,23 @@ from scipy.sparse import csr_array, csr_matrix, eye_array, hstack, vstack
 from numpy_neural_mf import BayesianMF, NeuralMF, Ratings, read_features, read_ratings, run_experiments
 from numpy_neural_mf.experiments import ModelFactory, default_models
 from numpy_neural_mf.models import Recommender
-from numpy_neural_mf.models.side_information import rated_sets
+from numpy_neural_mf.models.side_information import OneSide
 from numpy_neural_mf.training import ProgressCallback
 
 
-class MyFM(Recommender):
+class Peer(Recommender):
+    """A model of another package, which does not tell its parameters."""
+
+    @property
+    def n_parameters_(self) -> int:
+        return 0
+
+
+class MyFM(Peer):
     """myFM's Bayesian factorisation machine, rank 10, 400 samples: what was best among those published."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-
-    @property
-    def n_parameters_(self) -> int:
-        """Not told by myFM."""
-        return 0
 
     def fit(
         self,
@@ -55,17 +58,15 @@ class MyFM(Recommender):
         """Ids, sets of what was rated and features of each side in a block of its own; days one-hot."""
         from myfm import MyFMGibbsRegressor
 
-        r = ratings = self._learn_ids(ratings, described=True)
+        ratings = self._learn_ids(ratings, described=True)
         self._blocks, groups = [], []
-        for rows, ids, features, others, n_others in (
-            (r.users, r.user_ids, r.user_features, r.items, r.n_items),
-            (r.items, r.item_ids, r.item_features, r.users, r.n_users),
-        ):
-            parts = [csr_array(eye_array(len(ids))), rated_sets(rows, others, len(ids), n_others)]
+        for side in OneSide.both(ratings):
+            parts = [csr_array(eye_array(len(side.ids))), side.rated_sets()]
             groups += [part.shape[1] for part in parts]
-            if features is not None:
-                parts.append(features.rows_for(ids))
-                groups += [features.fields.count(name) for name in dict.fromkeys(features.fields)]
+            if side.features is not None:
+                fields = side.features.fields
+                parts.append(side.features.rows_for(side.ids))
+                groups += [fields.count(name) for name in dict.fromkeys(fields)]
             with_nobody = vstack([hstack(parts), csr_array((1, sum(p.shape[1] for p in parts)))])
             self._blocks.append(csr_matrix(with_nobody))
         assert ratings.timestamps is not None
@@ -106,16 +107,11 @@ class MyFM(Recommender):
         return np.asarray(self._fm.predict(self._day_columns(timestamps), X_rel=X_rel))
 
 
-class SurpriseModel(Recommender):
+class SurpriseModel(Peer):
     """One of Surprise's algorithms under our contract."""
 
     def __init__(self, algorithm: Any) -> None:
         self.algorithm = algorithm
-
-    @property
-    def n_parameters_(self) -> int:
-        """Not told by Surprise."""
-        return 0
 
     def fit(
         self,

@@ -15,7 +15,7 @@ from ..data import Ratings
 from ..gibbs import Design, Drift, Sampler
 from ..training import History, Progress, ProgressCallback
 from .posterior import Posterior
-from .side_information import rated_sets
+from .side_information import OneSide
 
 DAY = 86_400.0
 
@@ -39,17 +39,14 @@ def new_sampler(
 ) -> Sampler:
     """The sampler of a model with what it is to know of users and items, and of time, if the ratings tell."""
     r, designs = ratings, []
-    for rows, ids, known, others, n_others in (
-        (r.users, r.user_ids, r.user_features, r.items, r.n_items),
-        (r.items, r.item_ids, r.item_features, r.users, r.n_users),
-    ):
-        fields = [csr_array(eye_array(len(ids)))]
-        if features and known is not None:
-            X, names = known.rows_for(ids).tocsc(), np.array(known.fields)
-            fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(known.fields)]
+    for side in OneSide.both(ratings):
+        fields = [csr_array(eye_array(len(side.ids)))]
+        if features and side.features is not None:
+            X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
+            fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
         if implicit:
-            fields.append(rated_sets(rows, others, len(ids), n_others))
-        designs.append(Design(rows, fields, n_factors, rng))
+            fields.append(side.rated_sets())
+        designs.append(Design(side.rows, fields, n_factors, rng))
     drifts = []
     if drift and r.timestamps is not None and r.values.min() < r.values.max():
         groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
 from ..architecture import Architecture, Parameters
-from ..data import Ratings
+from ..data import Features, Ratings
 from ..data.columns import count
 from ..engines.bags import Bags
 from .penalty import scaled_by
 
 # How much more a column of features is held to zero than a row of its side.
 COLUMN = 8.0
+
+
+class OneSide(NamedTuple):
+    """The users of some ratings, or the items: who has each rating, what is known of them.
+
+    Attributes
+    ----------
+    name : {"user", "item"}
+    rows : int32 array of shape (n_ratings,)
+    ids : array of shape (n_rows,)
+    features : Features or None
+    others : int32 array of shape (n_ratings,)
+        Rows of the other side.
+    n_others : int
+    """
+
+    name: Literal["user", "item"]
+    rows: NDArray[np.int32]
+    ids: NDArray[Any]
+    features: Features | None
+    others: NDArray[np.int32]
+    n_others: int
+
+    @classmethod
+    def both(cls, ratings: Ratings) -> tuple[OneSide, OneSide]:
+        """Users, then items."""
+        r = ratings
+        return (
+            cls("user", r.users, r.user_ids, r.user_features, r.items, r.n_items),
+            cls("item", r.items, r.item_ids, r.item_features, r.users, r.n_users),
+        )
+
+    def rated_sets(self) -> csr_array:
+        """For each user the items that they rated, of n with weight 1/√n each (Koren, 2008), or reversed."""
+        n = count(self.rows, len(self.ids))
+        weights = (1 / np.sqrt(n[self.rows])).astype(np.float32)
+        return csr_array((weights, (self.rows, self.others)), shape=(len(self.ids), self.n_others))
 
 
 def bags_of(architecture: Architecture, ratings: Ratings, regularization: float) -> dict[str, Bags]:
@@ -37,27 +74,25 @@ def bags_of(architecture: Architecture, ratings: Ratings, regularization: float)
     ValueError
         The architecture has features, and the ratings have none.
     """
-    r, bags = ratings, {}
-    if architecture.features and r.user_features is None and r.item_features is None:
+    bags: dict[str, Bags] = {}
+    if architecture.features and ratings.user_features is None and ratings.item_features is None:
         raise ValueError(
             "expected ratings with features, since the architecture has such, found none: "
             "ratings.with_features(items=read_features(...))"
         )
-    for side, rows, ids, features, others, n_others in (
-        ("user", r.users, r.user_ids, r.user_features, r.items, r.n_items),
-        ("item", r.items, r.item_ids, r.item_features, r.users, r.n_users),
-    ):
-        parts = [csr_array((len(ids), 0), dtype=np.float32)]
-        if architecture.features and features is not None:
-            parts.append(features.rows_for(ids))
+    for side in OneSide.both(ratings):
+        n_rows = len(side.ids)
+        parts = [csr_array((n_rows, 0), dtype=np.float32)]
+        if architecture.features and side.features is not None:
+            parts.append(side.features.rows_for(side.ids))
         if architecture.implicit:
-            parts.append(rated_sets(rows, others, len(ids), n_others))
+            parts.append(side.rated_sets())
         X = csr_array(hstack(parts, format="csr"))
         if X.shape[1]:
-            X.resize(len(ids) + 1, X.shape[1])  # the unknown has no features
-            counts = count(rows, len(ids) + 1)
-            penalty = np.concatenate([_penalty(regularization, part, counts[:-1]) for part in parts])
-            bags[side] = Bags(X, penalty)
+            X.resize(n_rows + 1, X.shape[1])  # the unknown has no features
+            counts = count(side.rows, n_rows)
+            penalty = np.concatenate([_penalty(regularization, part, counts) for part in parts])
+            bags[side.name] = Bags(X, penalty)
     return bags
 
 
@@ -72,18 +107,12 @@ def _penalty(regularization: float, X: csr_array, counts: NDArray[np.int64]) -> 
     return scaled_by(COLUMN * per_row * regularization, uses)
 
 
-def rated_sets(rows: NDArray[np.int32], others: NDArray[np.int32], n_rows: int, n_others: int) -> csr_array:
-    """For each user the items that they rated, each of n with weight 1/√n (Koren, 2008), or the other way."""
-    n = count(rows, n_rows)
-    return csr_array(((1 / np.sqrt(n[rows])).astype(np.float32), (rows, others)), shape=(n_rows, n_others))
-
-
 def leave_unrated_at_prior(parameters: Parameters, ratings: Ratings) -> None:
     """Let the own row of whoever has no rating be zero: then features alone say what to expect."""
-    for side, rows, n in (("user", ratings.users, ratings.n_users), ("item", ratings.items, ratings.n_items)):
-        table: NDArray[Any] | None = parameters.get(f"{side}_embedding.weight")
+    for side in OneSide.both(ratings):
+        table: NDArray[Any] | None = parameters.get(f"{side.name}_embedding.weight")
         if table is not None:
-            table[:-1][count(rows, n) == 0] = 0
+            table[:-1][count(side.rows, len(side.ids)) == 0] = 0
 
 
 def no_prior(architecture: Architecture, n_users: int, n_items: int) -> Parameters:

@@ -16,12 +16,23 @@ from ..training import ProgressCallback
 from .base import Recommender
 from .growth import Growth
 from .model_file import Tensors
-from .updating import Side
+from .saving import Side
 
 BIASES_ALONE = Architecture(product=False)
 
 # λ against which no rating moves a row: as good as infinite, and a number still.
 NO_ROW = 1e100
+
+
+def biases_alone(
+    mean: float, user_bias: NDArray[np.float64], item_bias: NDArray[np.float64]
+) -> tuple[Architecture, Parameters]:
+    """μ + b_u + b_i as an architecture and its parameters; biases of shape (n_users + 1,), (n_items + 1,)."""
+    return BIASES_ALONE, {
+        "intercept": np.array([mean]),
+        "user_bias.weight": user_bias[:, None],
+        "item_bias.weight": item_bias[:, None],
+    }
 
 
 class GlobalMean(Recommender):
@@ -45,11 +56,7 @@ class GlobalMean(Recommender):
         return np.full(len(users), self.mean_)
 
     def _form(self) -> tuple[Architecture, Parameters]:
-        return BIASES_ALONE, {
-            "intercept": np.array([self.mean_]),
-            "user_bias.weight": np.zeros((len(self.user_ids_) + 1, 1)),
-            "item_bias.weight": np.zeros((len(self.item_ids_) + 1, 1)),
-        }
+        return biases_alone(self.mean_, *(np.zeros(len(ids) + 1) for ids in (self.user_ids_, self.item_ids_)))
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
         return NO_ROW
@@ -134,11 +141,7 @@ class LinearRegression(Recommender):
         return np.asarray(self.intercept_ + self.user_bias_[users] + self.item_bias_[items])
 
     def _form(self) -> tuple[Architecture, Parameters]:
-        return BIASES_ALONE, {
-            "intercept": np.array([self.intercept_]),
-            "user_bias.weight": self.user_bias_[:, None],
-            "item_bias.weight": self.item_bias_[:, None],
-        }
+        return biases_alone(self.intercept_, self.user_bias_, self.item_bias_)
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
         return float(self.alpha_)

@@ -19,10 +19,11 @@ from ..training import History, ProgressCallback
 from .growth import Growth
 from .model_file import Tensors
 from .posterior import Posterior
+from .recommending import require_count
 from .refitting import grown
 from .sampling import DRIFTS, Watched, draw_samples, new_sampler
+from .saving import Side
 from .uncertainty import PredictsIntervals, steps_of
-from .updating import Side
 
 # Settings that say what is made use of.
 KNOWLEDGE = ("features", "implicit", "drift", "user_noise")
@@ -101,10 +102,9 @@ class BayesianMF(PredictsIntervals):
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
-        numbers = {"embedding_dim": embedding_dim, "n_samples": n_samples, "rank": rank}
-        for name, number in numbers.items():
-            if not (isinstance(number, int | np.integer) and number >= 1):
-                raise ValueError(f"{name} must be a whole number, at least 1, not {number!r}")
+        require_count(embedding_dim, "embedding_dim")
+        require_count(n_samples, "n_samples")
+        require_count(rank, "rank")
         if not (isinstance(warm_up, int | np.integer) and warm_up >= 0):
             raise ValueError(f"warm_up must be a whole number, at least 0, not {warm_up!r}")
         self.embedding_dim = embedding_dim

@@ -13,16 +13,16 @@ from ..architecture import Architecture, Parameters
 from ..data import Ratings
 from ..training import ProgressCallback
 from .base import Recommender
-from .baselines import BIASES_ALONE
+from .baselines import biases_alone
 from .explain import Explanation, Reason
 from .fold_in import NewItem, NewUser
 from .growth import Growth
 from .model_file import Tensors
 from .neighbours import baselines, similarities, similarity_to, weights
 from .recommending import require_count
+from .saving import Side
 from .scoring import Scorer
 from .seen import SeenRatings
-from .updating import Side
 
 IntArray = NDArray[np.int32]
 
@@ -83,8 +83,7 @@ class ItemKNN(Recommender):
         user_penalty: float = 5.0,
         item_penalty: float = 5.0,
     ) -> None:
-        if not (isinstance(k, int | np.integer) and k >= 1):
-            raise ValueError(f"k must be a whole number, at least 1, not {k!r}")
+        require_count(k, "k")
         if not (0 <= shrinkage < np.inf and 0 <= damping < np.inf):
             raise ValueError(f"shrinkage and damping must be at least 0, not {shrinkage} and {damping}")
         if not (0 < user_penalty < np.inf and 0 < item_penalty < np.inf):
@@ -137,7 +136,7 @@ class ItemKNN(Recommender):
         require_count(n)
         row = self.similarity_[[self._known_row("item", item)]]
         order = np.lexsort((row.indices, -row.data))
-        counts = np.bincount(self._seen.items, minlength=len(self.item_ids_))
+        counts = self._n_ratings("item")
         order = order[counts[row.indices[order]] >= min_ratings][:n]
         return self.item_ids_[row.indices[order]], row.data[order]
 
@@ -252,11 +251,7 @@ class ItemKNN(Recommender):
 
     def _form(self) -> tuple[Architecture, Parameters]:
         """Of the baseline alone: what is folded in gets its bias by it."""
-        return BIASES_ALONE, {
-            "intercept": np.array([self.mean_]),
-            "user_bias.weight": self.user_bias_[:, None],
-            "item_bias.weight": self.item_bias_[:, None],
-        }
+        return biases_alone(self.mean_, self.user_bias_, self.item_bias_)
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
         return self.user_penalty if side == "user" else self.item_penalty

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings, random_split
-from ..data.columns import blocks, count, renumbered
+from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
 from ..data.time_order import in_time_order
 from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
@@ -29,10 +29,10 @@ from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSetting
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
+from .saving import Side
 from .scoring import Scorer
 from .sequences import STATES, Sequences, start_at_popularity
 from .side_information import bags_of, leave_unrated_at_prior, no_prior
-from .updating import Side
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
@@ -271,8 +271,7 @@ class NeuralMF(NeuralMFSettings):
         return self.prior_
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
-        offsets = self._seen.offsets
-        counts = np.diff(offsets) if side == "user" else count(self._seen.items, len(self.item_ids_))
+        counts = self._n_ratings(side)
         return penalty_of_new_row(self.regularization, n_ratings, counts)
 
     def _grow(self, growth: Growth) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..architecture import Parameters
-from ..data.columns import count
 from ..data.ids import index_of
 from .fold_in import NewItem, NewUser
 from .ranking import best_items
+from .saving import Side
 from .scoring import Scorer, item_scorer
 from .seen import SeenRatings
 from .similarity import most_similar
@@ -111,7 +111,7 @@ class RanksItems(Updatable):
             items = np.unique(index_of(self.item_ids_, candidates))
             items = items[items >= 0]
         if min_ratings:
-            counts = count(self._seen.items, len(self.item_ids_))
+            counts = self._n_ratings("item")
             items = items[counts[items] >= min_ratings]
         new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(self.item_ids_))
         items = np.concatenate([items, new_rows])
@@ -161,7 +161,7 @@ class RanksItems(Updatable):
         return self._similar("user", user, n, min_ratings)
 
     def _similar(
-        self, side: str, raw: Any, n: int, min_ratings: int
+        self, side: Side, raw: Any, n: int, min_ratings: int
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         self._require_fitted()
         require_count(n)
@@ -170,8 +170,7 @@ class RanksItems(Updatable):
         if table is None:
             raise ValueError(f"this {type(self).__name__} has no embeddings to compare {side}s by")
         row = self._known_row(side, raw)
-        rated = self._seen.users if side == "user" else self._seen.items
-        has_enough = np.bincount(rated, minlength=len(ids)) >= min_ratings
+        has_enough = self._n_ratings(side) >= min_ratings if min_ratings else np.ones(len(ids), bool)
         rows, cosines = most_similar(table, row, n, has_enough)
         return ids[rows], cosines
 
@@ -238,6 +237,6 @@ class RanksItems(Updatable):
         return None
 
 
-def require_count(n: int) -> None:
+def require_count(n: int, name: str = "n") -> None:
     if not (isinstance(n, int | np.integer) and n >= 1):
-        raise ValueError(f"n must be a whole number, at least 1, not {n!r}")
+        raise ValueError(f"{name} must be a whole number, at least 1, not {n!r}")

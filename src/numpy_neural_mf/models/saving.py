@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from abc import ABC
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
+from ..data.columns import count
 from .model_file import Tensors, encoded_ids, write
 from .seen import SeenRatings
+
+Side = Literal["user", "item"]
 
 
 class Saveable(ABC):
@@ -54,6 +58,10 @@ class Saveable(ABC):
     def _require_fitted(self) -> None:
         if not hasattr(self, "user_ids_"):
             raise RuntimeError(f"this {type(self).__name__} is not fitted: call fit first")
+
+    def _n_ratings(self, side: Side) -> NDArray[np.int64]:
+        """How many ratings each user has, or each item."""
+        return np.diff(self._seen.offsets) if side == "user" else count(self._seen.items, len(self.item_ids_))
 
     def _settings(self) -> dict[str, Any]:
         """What `_from_settings` makes the model anew from, as JSON has it."""

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from ..architecture import Parameters
-from ..data.columns import count
 from .base import Recommender
 from .fold_in import NewItem, NewUser
 
@@ -101,7 +100,7 @@ class PredictsIntervals(Recommender):
     def _deviation_of(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.float32]:
         """Standard deviations of ratings: who has no rating yet may be like any of the others."""
         u, i = self._rows(self.user_ids_, users), self._rows(self.item_ids_, items)
-        of_each_user, of_each_item = np.diff(self._seen.offsets), count(self._seen.items, len(self.item_ids_))
+        of_each_user, of_each_item = self._n_ratings("user"), self._n_ratings("item")
         u_is_new, i_is_new = np.append(of_each_user, 0)[u] == 0, np.append(of_each_item, 0)[i] == 0
         if isinstance(users, NewUser):
             u, u_is_new = np.full((), -1), np.full((), False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,10 +24,8 @@ from .fold_in import (
     theta_of,
 )
 from .growth import Growth
-from .saving import Saveable
+from .saving import Saveable, Side
 from .seen import SeenRatings
-
-Side = Literal["user", "item"]
 
 
 class Updatable(Saveable):

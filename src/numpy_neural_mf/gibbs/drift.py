@@ -78,22 +78,27 @@ class Timeline:
         -------
         float64 array of shape (m,)
         """
-        starts, n = self.starts, len(self.times)
-        lowest, highest = self.times.min(), self.times.max()
-        span = highest - lowest + 3  # a second before the first and one after the last stand for all beyond
-        group = np.maximum(groups, 0).astype(np.int64)
-        group_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        keys = group_of * span + (self.times - lowest + 1)
-        asked = group * span + (np.clip(times, lowest - 1, highest + 1) - lowest + 1)
-        after = np.searchsorted(keys, asked, side="right")
-        has_before = (groups >= 0) & (after > starts[group])
-        has_after = (groups >= 0) & (after < starts[group + 1])
-        before, after = np.maximum(after - 1, 0), np.minimum(after, n - 1)
+        group = np.maximum(groups, 0)
+        first, end = self.starts[group], self.starts[group + 1]
+        after = self._first_after(first, end, times)
+        has_before, has_after = (groups >= 0) & (after > first), (groups >= 0) & (after < end)
+        before, after = np.maximum(after - 1, 0), np.minimum(after, len(self.times) - 1)
         a = np.where(has_before, np.exp(-np.abs(times - self.times[before]) / timescale), 0.0)
         b = np.where(has_after, np.exp(-np.abs(self.times[after] - times) / timescale), 0.0)
         a = np.minimum(a, 1 - 1e-9)  # at the very time of a rating: 0/0 otherwise, should b be 1, too
         total = a * (1 - b**2) * level[before] + b * (1 - a**2) * level[after]
         return np.asarray(total / (1 - (a * b) ** 2))
+
+    def _first_after(
+        self, first: NDArray[np.int64], end: NDArray[np.int64], times: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The first place from `first` on with a later time, or `end`: a bisection of all groups at once."""
+        low, high = first, end
+        while (low < high).any():
+            middle = (low + high) // 2  # below the end of all, but where low is high already
+            later = self.times[np.minimum(middle, len(self.times) - 1)] > times
+            low, high = np.where(later | (low == high), low, middle + 1), np.where(later, middle, high)
+        return low
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_array, eye_array
 
 from numpy_neural_mf.gibbs import Design, Drift, Sampler
+from numpy_neural_mf.gibbs import sampler as sampler_module
 
 pytest.importorskip("numba")
 
@@ -78,22 +79,35 @@ def test_the_noise_of_each_user_is_found():
     assert found[::2].max() < found[1::2].min()
 
 
+@pytest.mark.parametrize(("noise", "low", "high"), [(0.5, 15, 1000), (1.5, 0.5, 8)])
+def test_how_alike_the_noises_of_users_are_is_found(noise, low, high):
+    """Two groups of noises, 0.5 and 1.5, are like draws from a wide Gamma; all of 0.5, from a narrow one."""
+    log_nu = sampled(a_sampler(planted(noise=noise)), lambda s: np.log(s.noise_ratings))
+    assert low < np.exp(log_nu) < high
+
+
 def test_users_of_one_noise_are_thought_of_one_noise():
     found = sampled(a_sampler(planted()), lambda s: s.unit / np.sqrt(s.noise_precision))
     assert found.std() < 0.05
 
 
-def test_biases_are_those_of_the_exact_posterior():
+def test_biases_are_those_of_the_exact_posterior(monkeypatch):
     """Given noise and priors as they were drawn last, all biases and μ are jointly normal: draw many."""
     given = planted(n=400)
     sampler = a_sampler(given, with_drift=False)
     for _ in range(50):
         sampler.sweep(True)
     users, rng = sampler.users, np.random.default_rng(1)
-    prior = users.mean[0], users.precision[0]
+    prior = users.mean[0].copy(), users.precision[0].copy()
     p = sampler.noise_precision[given.users]
     target = sampler.residual + users.bias[given.users]
-    users._draw_prior = lambda n, rng: None
+
+    def as_it_was(n, rng):  # the walk over its scale moved it
+        users.mean[0], users.precision[0] = prior
+        return np.ones(1)
+
+    users._draw_prior = as_it_was
+    monkeypatch.setattr(sampler_module, "SCALING_STEP", 0.0)
     draws = []
     for _ in range(4_000):
         users.draw(0, np.ones(400), sampler.residual, p, rng)
@@ -105,19 +119,42 @@ def test_biases_are_those_of_the_exact_posterior():
 
 
 def test_the_prior_of_a_field_is_drawn_from_its_conditional():
-    """Normal-gamma, by the moments of (Λ | m, v): shape (2 + n) / 2, rate (1 + Σ (v - m)² + m²) / 2."""
+    """Normal-gamma, by the moments of (Λ | m, v, r): shape (2 + n) / 2, rate (r + Σ (v - m)² + m²) / 2."""
     design = a_sampler(planted(n=800)).users
     design.coefficients[0] = np.linspace(-1, 2, N_USERS)
-    rng, ratios, means = np.random.default_rng(0), [], []
+    rng, ratios, means, rates, expected = np.random.default_rng(0), [], [], [], []
     for _ in range(4_000):
-        design._draw_prior(0, rng)
+        expected.append(2 / (sampler_module.FIELD_SCALE**-2 + design.precision[0, 0]))
+        rates.append(design._draw_prior(0, rng)[0])
         v, m = design.coefficients[0], design.mean[0, 0]
-        ratios.append(design.precision[0, 0] * (1 + np.sum((v - m) ** 2) + m**2) / 2)
+        ratios.append(design.precision[0, 0] * (rates[-1] + np.sum((v - m) ** 2) + m**2) / 2)
         means.append(m)
     shape = (2 + N_USERS) / 2
     assert np.mean(ratios) == pytest.approx(shape, rel=0.02)
     assert np.var(ratios) == pytest.approx(shape, rel=0.1)
     assert np.mean(means) == pytest.approx(0.5 * N_USERS / (N_USERS + 1), abs=0.02)
+    # Exponential given Λ, whose own prior this makes that of a half-Cauchy deviation.
+    assert np.mean(np.divide(rates, expected)) == pytest.approx(1, abs=0.05)
+    assert np.var(np.divide(rates, expected)) == pytest.approx(1, abs=0.15)
+
+
+def test_before_any_rating_a_deviation_is_half_cauchy():
+    design, rng, found = a_sampler(planted(n=800)).users, np.random.default_rng(3), []
+    design.field, design.sizes = np.zeros(0, np.int64), np.zeros(1, np.int64)  # a field without columns
+    design.coefficients = design.coefficients[:, :0]
+    for _ in range(20_000):
+        design._draw_prior(0, rng)
+        found.append(design.precision[0, 0] ** -0.5)
+    quartiles = np.quantile(found, [0.25, 0.5, 0.75]) / sampler_module.FIELD_SCALE
+    np.testing.assert_allclose(np.log(quartiles), np.log(np.tan(np.pi / 8 * np.arange(1, 4))), atol=0.1)
+
+
+def test_a_field_that_tells_nothing_is_as_good_as_out():
+    """Began at a deviation of 1: given the coefficients alone it would be there still."""
+    given = planted(n=400)
+    junk = csr_array(np.random.default_rng(1).standard_normal((N_ITEMS, 60)) / 60**0.5)
+    spread = sampled(a_sampler(given, fields=[junk]), lambda s: s.items.precision[0, 1] ** -0.5)
+    assert spread < 0.2
 
 
 def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():

@@ -10,18 +10,12 @@ compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
 
 
 @compiled
-def draw_columns(
-    row_of, h, residual, precision, starts, rows, x, field, mean, inverse_variance, z, v, Xv, A, B
-):
-    """Draw the coefficient v_c of each column c of X given all others, where r̂ holds h_n (X v)_row(n).
+def take_out(row_of, h, precision, Xv, residual, A, B):
+    """Add h_n (X v)_row(n) to the residual e_n of each rating; sums over the ratings of each row.
 
-    With residuals e_n and precisions p_n, the conditional of v_c is normal with precision
-    Λ_c + Σ_n p_n h_n² x² and mean (Λ_c m_c + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012,
-    "Factorization machines with libFM", eq. 25). Σ over ratings is gathered by row of X first, A = Σ p h² and
-    B = Σ p h e, so that a draw costs the entries of its column, not their ratings (Rendle, 2013, "Scaling
-    factorization machines to relational data").
-
-    `v`, `Xv` and `residual` are brought up to date; `A` and `B` are room for the sums, one for each row.
+    A = Σ p h² and B = Σ p h e, with precisions p_n and e as it was before: what the conditionals of all of v
+    depend on, so that a draw costs the entries of X, not their ratings (Rendle, 2013, "Scaling factorization
+    machines to relational data").
     """
     A[:] = 0.0
     B[:] = 0.0
@@ -30,6 +24,23 @@ def draw_columns(
         A[row] += weighted * h[n]
         B[row] += weighted * residual[n]
         residual[n] += h[n] * Xv[row]
+
+
+@compiled
+def put_back(row_of, h, Xv, residual):
+    """Take h_n (X v)_row(n) from the residual again."""
+    for n in range(len(row_of)):
+        residual[n] -= h[n] * Xv[row_of[n]]
+
+
+@compiled
+def draw_columns(starts, rows, x, field, mean, inverse_variance, z, v, Xv, A, B):
+    """Draw the coefficient v_c of each column c of X given all others.
+
+    The conditional of v_c is normal with precision Λ_c + Σ_n p_n h_n² x² and mean
+    (Λ_c m_c + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012, "Factorization machines with
+    libFM", eq. 25). `v`, `Xv` and `B` are brought up to date; `A` and `B` are those of `take_out`.
+    """
     for c in range(len(v)):
         linear, square = 0.0, 0.0
         for entry in range(starts[c], starts[c + 1]):
@@ -45,8 +56,44 @@ def draw_columns(
             row = rows[entry]
             B[row] -= step * x[entry] * A[row]
             Xv[row] += step * x[entry]
-    for n in range(len(row_of)):
-        residual[n] -= h[n] * Xv[row_of[n]]
+
+
+@compiled
+def scale_fields(starts, rows, x, ends, steps, log_u, rate, mean, inverse_variance, v, Xv, A, B, y):
+    """Multiply each field, its coefficients, their mean and standard deviation, by one number s > 0.
+
+    Given its coefficients a precision hardly moves where they are many, and given the precision hardly the
+    coefficients where ratings say little of each. Together they do: Metropolis' walk over log s (Liu and
+    Sabatti, 2000, "Generalised Gibbs sampler and multigrid Monte Carlo"). The logarithm of the target is
+    b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s with y = X v of the field alone, a = Σ A y², b = Σ B y
+    and the prior Λ ~ Gamma(1/2, r/2).
+
+    `steps` are those of the walk, `log_u` what they are accepted by: shape (n_fields, n_steps).
+    """
+    first = 0
+    for f in range(len(ends)):
+        y[:] = 0.0
+        for c in range(first, ends[f]):
+            for entry in range(starts[c], starts[c + 1]):
+                y[rows[entry]] += x[entry] * v[c]
+        a, b, prior = 0.0, 0.0, rate[f] * inverse_variance[f]
+        for row in range(len(y)):
+            a += A[row] * y[row] * y[row]
+            b += B[row] * y[row]
+        s, old = 1.0, -0.5 * prior
+        for n in range(steps.shape[1]):
+            t = s * math.exp(steps[f, n])
+            new = b * (t - 1.0) - 0.5 * a * (t - 1.0) ** 2 - 0.5 * prior / (t * t) - math.log(t)
+            if log_u[f, n] < new - old:
+                s, old = t, new
+        mean[f] *= s
+        inverse_variance[f] /= s * s
+        for c in range(first, ends[f]):
+            v[c] *= s
+        for row in range(len(y)):
+            Xv[row] += (s - 1.0) * y[row]
+            B[row] -= (s - 1.0) * y[row] * A[row]
+        first = ends[f]
 
 
 @compiled

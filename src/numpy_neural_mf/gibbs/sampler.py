@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
+from scipy.special import gammaln
 
 from .drift import Drift
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Users whose ratings say nothing of their noise have that of all, as if from so many ratings.
-NOISE_RATINGS = 10.0
+# Standard deviations of coefficients are thought of as half-Cauchy of this scale, ratings having one of 1.
+FIELD_SCALE = 0.3
+
+# Proposals of the scale of a field in a sweep, and their step in e-folds.
+SCALINGS, SCALING_STEP = 10, 0.3
+
+# How many ratings the noise of all counts for beside those of a user, before ratings have spoken: the centre
+# and the spread, in e-folds, of what is thought; and proposals in a sweep with their step.
+NOISE_RATINGS, NOISE_SPREAD = 10.0, 1.0
+NOISE_PROPOSALS, NOISE_STEP = 3, 0.3
 
 # Standard deviation of the first factors: too small to matter, too large to be stuck at zero.
 FIRST_FACTORS = 0.1
@@ -58,7 +68,7 @@ class Design:
         self.precision = np.full((shape[0], len(fields)), 1.0)
         self.precision[1:] = FIRST_FACTORS**-2
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
-        self._sums = np.empty((2, X.shape[0]))
+        self._sums = np.empty((3, X.shape[0]))
 
     @property
     def bias(self) -> Float64Array:
@@ -78,33 +88,33 @@ class Design:
         self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
     ) -> None:
         """Draw the coefficients of the bias (n = 0) or of a factor, which a rating has with weight h."""
-        from .kernels import draw_columns
+        from .kernels import draw_columns, put_back, scale_fields, take_out
 
-        v = self.coefficients[n]
-        self._draw_prior(n, rng)
-        draw_columns(
-            self.row_of,
-            h,
-            residual,
-            precision,
-            *self._columns,
-            self.field,
-            self.mean[n],
-            self.precision[n],
-            rng.standard_normal(len(v)),
-            v,
-            self.by_row[n],
-            *self._sums,
-        )
+        v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])
+        A, B, part = self._sums
+        rate = self._draw_prior(n, rng)
+        take_out(self.row_of, h, precision, Xv, residual, A, B)
+        draw_columns(*self._columns, self.field, *prior, rng.standard_normal(len(v)), v, Xv, A, B)
+        steps = SCALING_STEP * rng.standard_normal((len(self.sizes), SCALINGS))
+        log_u = -rng.standard_exponential(steps.shape)
+        scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
+        put_back(self.row_of, h, Xv, residual)
 
-    def _draw_prior(self, n: int, rng: np.random.Generator) -> None:
-        """Mean m and precision Λ of each field, by m ~ N(0, 1/Λ), Λ ~ Gamma(1/2, 1/2): Rendle (2012), 3.2."""
+    def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
+        """Draw the rate r of each field, which is returned, its mean m and its precision Λ.
+
+        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn so that
+        1/√Λ is half-Cauchy (Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator"): a
+        field that tells nothing can be as good as out.
+        """
         v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
         total = np.bincount(self.field, v, minlength=n_fields)
         m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
         squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
+        rate = 2 * rng.standard_exponential(n_fields) / (FIELD_SCALE**-2 + self.precision[n])
         self.mean[n] = m
-        self.precision[n] = rng.gamma((2 + sizes) / 2) / ((1 + squares) / 2)
+        self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)
+        return np.asarray(rate)
 
 
 class Sampler:
@@ -116,7 +126,8 @@ class Sampler:
 
     and precision α γ_u: Bayesian matrix factorisation (Salakhutdinov and Mnih, 2008) whose biases and factors
     are sums over columns, as in a factorisation machine (Rendle, 2012), with levels d that drift, and with
-    γ_u ~ Gamma(ν/2, ν/2): some users mean the same by the same stars more than others do.
+    γ_u ~ Gamma(ν/2, ν/2): some users mean the same by the same stars more than others do; how much more, ν
+    says. μ is thought to be near the mean of the ratings, as if one more rating said so.
 
     Parameters
     ----------
@@ -127,7 +138,7 @@ class Sampler:
     drifts : sequence of Drift
     rng : numpy.random.Generator
     user_noise : bool, default True
-        Whether γ_u is drawn, and not 1.
+        Whether γ_u, and ν, are drawn, and γ_u is not 1.
 
     Attributes
     ----------
@@ -139,6 +150,8 @@ class Sampler:
         What is left of each rating.
     noise_precision : float64 array of shape (n_users,)
         α γ_u.
+    noise_ratings : float
+        ν.
     """
 
     def __init__(
@@ -154,20 +167,22 @@ class Sampler:
         self.users, self.items, self.drifts, self._rng = users, items, drifts, rng
         self.unit = float(values.std(dtype=np.float64)) or 1.0
         self.residual = values.astype(np.float64) / self.unit
-        self.intercept = float(self.residual.mean())
+        self.intercept = self._mean = float(self.residual.mean())
         self.residual -= self.intercept
         for p, q in zip(users.factors, items.factors, strict=True):
             self.residual -= p[users.row_of] * q[items.row_of]
         self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
         self._share = np.ones(len(users.bias))  # γ
         self.noise_precision = self._share.copy()
+        self.noise_ratings = NOISE_RATINGS
 
     def sweep(self, warming_up: bool) -> None:
         """Draw everything once."""
         rng, residual, users, items = self._rng, self.residual, self.users, self.items
         precision = self._draw_noise()
-        total = precision.sum()
-        step = (precision @ residual) / total + rng.standard_normal() / np.sqrt(total)
+        total = precision.sum() + 1
+        mean = (precision @ residual + self._mean - self.intercept) / total
+        step = mean + rng.standard_normal() / np.sqrt(total)
         self.intercept += float(step)
         residual -= step
         ones = np.ones(len(residual))
@@ -182,13 +197,13 @@ class Sampler:
     def state(self) -> dict[str, Float64Array]:
         """All that the next sweep depends on besides ratings and generator, by name."""
         drifts = [(drift.variance, drift.timescale) for drift in self.drifts]
-        return self._arrays() | {"numbers": np.array([self.intercept, *np.ravel(drifts)])}
+        return self._arrays() | {"numbers": np.array([self.intercept, self.noise_ratings, *np.ravel(drifts)])}
 
     def restore(self, state: Mapping[str, Float64Array]) -> None:
         """Go on from what `state` returned."""
         for name, array in self._arrays().items():
             array[...] = state[name]
-        self.intercept, *of_drifts = state["numbers"].tolist()
+        self.intercept, self.noise_ratings, *of_drifts = state["numbers"].tolist()
         for drift, variance, timescale in zip(self.drifts, of_drifts[::2], of_drifts[1::2], strict=True):
             drift.variance, drift.timescale = variance, timescale
 
@@ -199,12 +214,35 @@ class Sampler:
         return of_sides | levels | {"residual": self.residual, "share": self._share}
 
     def _draw_noise(self) -> Float64Array:
-        """Draw α, then γ; the precision of each rating."""
+        """Draw α, then ν and γ; the precision of each rating."""
         users, rng = self.users.row_of, self._rng
         squares = np.bincount(users, self.residual**2, minlength=len(self._share))
         alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._share @ squares) / 2)
         if self.user_noise:
-            shape, rate = NOISE_RATINGS + self._n_ratings, NOISE_RATINGS + alpha * squares
-            self._share[:] = rng.gamma(shape / 2) / (rate / 2)
+            self._draw_noise_ratings(alpha * squares)
+            nu = self.noise_ratings
+            self._share[:] = rng.gamma((nu + self._n_ratings) / 2) / ((nu + alpha * squares) / 2)
         self.noise_precision = alpha * self._share
         return np.asarray(self.noise_precision[users])
+
+    def _draw_noise_ratings(self, squares: Float64Array) -> None:
+        """Walk over log ν by the likelihood with γ integrated out: given γ it would hardly move.
+
+        Parameters
+        ----------
+        squares : float64 array of shape (n_users,)
+            α Σ e² of each user.
+        """
+        n, rng = self._n_ratings, self._rng
+
+        def log_density(nu: float) -> float:
+            a, b = (nu + n) / 2, (nu + squares) / 2
+            of_users = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
+            return float(of_users.sum()) - 0.5 * (math.log(nu / NOISE_RATINGS) / NOISE_SPREAD) ** 2
+
+        old = log_density(self.noise_ratings)
+        for _ in range(NOISE_PROPOSALS):
+            nu = self.noise_ratings * math.exp(NOISE_STEP * rng.standard_normal())
+            new = log_density(nu)
+            if -rng.standard_exponential() < new - old:
+                self.noise_ratings, old = nu, new

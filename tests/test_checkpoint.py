@@ -8,6 +8,7 @@ import pytest
 
 from numpy_neural_mf import NeuralMF, simulate_ratings
 from numpy_neural_mf.checkpoint import FILE
+from numpy_neural_mf.data import batches
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
 
@@ -48,6 +49,21 @@ def test_a_training_cut_off_at_any_batch_ends_as_an_undisturbed_one(tmp_path, n_
     with pytest.raises(CutOffError):
         model(optimizer=optimizer).fit(RATINGS, on_progress=cut_off_at(n_batches), checkpoint_dir=tmp_path)
     same(model(optimizer=optimizer).fit(RATINGS, checkpoint_dir=tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("n_stretches", [1, 9, 10, 30])
+def test_a_training_one_by_one_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
+    tmp_path, monkeypatch, n_stretches
+):
+    monkeypatch.setattr(batches, "STRETCH", 100)
+    settings = {
+        "batch_size": 1, "optimizer": "sgd", "learning_rate": 0.01, "hidden_layer_sizes": (),
+        "engine": "numba", "patience": None,
+    }  # fmt: skip
+    undisturbed = model(**settings).fit(RATINGS)
+    with pytest.raises(CutOffError):
+        model(**settings).fit(RATINGS, on_progress=cut_off_at(n_stretches), checkpoint_dir=tmp_path)
+    same(model(**settings).fit(RATINGS, checkpoint_dir=tmp_path), undisturbed)
 
 
 def test_a_checkpoint_changes_nothing_where_nothing_goes_wrong(tmp_path):

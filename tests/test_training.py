@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import A_SMALL, simulate_ratings
+from numpy_neural_mf.data import batches
 from numpy_neural_mf.engines import Engine, NumpyEngine
 from numpy_neural_mf.nn import SGD, Adam, constant, cosine
 from numpy_neural_mf.training import train
@@ -98,6 +99,20 @@ def test_the_learning_rate_follows_the_schedule_step_by_step():
     engine, schedule = Recorder(), cosine(0.1, n_steps=9)
     run(engine, schedule=schedule)
     assert engine.learning_rates == [schedule(step) for step in range(9)]
+
+
+def test_one_by_one_each_rating_is_a_step_at_the_learning_rate_of_its_stretch(monkeypatch):
+    monkeypatch.setattr(batches, "STRETCH", 100)
+    engine, schedule, seen = Recorder(), cosine(0.1, n_steps=500), []
+    history = run(engine, batch_size=1, epochs=2, schedule=schedule, on_progress=seen.append)
+    assert [len(values) for *_, values in engine.batches] == 500 * [1]
+    lengths, first = [], 0
+    for progress in seen:
+        lengths.append(progress.n_trained - first)
+        assert engine.learning_rates[first : progress.n_trained] == lengths[-1] * [schedule(first)]
+        first = progress.n_trained
+    assert sorted(lengths) == [50, 50, 100, 100, 100, 100]
+    assert history.train_loss == [1.0, 1.0]
 
 
 def test_the_training_loss_is_the_mean_over_ratings_not_over_batches():

@@ -13,7 +13,7 @@ import numpy as np
 from .architecture import Parameters
 from .checkpoint import Checkpoint
 from .data import Ratings
-from .data.batches import Batches
+from .data.batches import Batches, Stretches
 from .engines.base import Engine
 from .files import is_first_process
 from .nn.schedules import Schedule
@@ -106,7 +106,10 @@ def train(
     validation_loss : callable or None
         Called before the first epoch and after each. With it, the parameters for which it was lowest are
         kept: where there is nothing to learn, the first ones. Without it, those of the last epoch.
-    epochs, batch_size : int
+    epochs : int
+    batch_size : int
+        1 learns from the ratings one by one, some thousands at a time (`data.batches.Stretches`), which share
+        a learning rate and are one batch to `on_progress`.
     schedule : callable
         Step, from 0, to learning rate.
     patience : int or None
@@ -128,7 +131,9 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history, lowest = History(), math.inf
-    batches = Batches(ratings, batch_size, rng, engine.cut)
+    is_one_by_one = batch_size == 1
+    batches = Stretches(ratings, rng) if is_one_by_one else Batches(ratings, batch_size, rng, engine.cut)
+    learn = engine.one_by_one if is_one_by_one else engine.step
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:
@@ -144,11 +149,11 @@ def train(
         for batch in batches.epoch():
             engine.optimizer.learning_rate = schedule(step)
             with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
-                loss = engine.step(*batch)
+                loss = learn(*batch)
             n_of_batch = len(batch[-1])  # of a part, the last column is as long as the whole batch
             squares += loss * n_of_batch
             n_trained += n_of_batch
-            step += 1
+            step += n_of_batch if is_one_by_one else 1
             if on_progress is not None:
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan
                 on_progress(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf.data import Ratings, batches
-from numpy_neural_mf.data.batches import Batches
+from numpy_neural_mf.data.batches import Batches, Stretches
 
 
 def numbered(n):
@@ -94,3 +94,37 @@ def test_an_epoch_makes_no_array_as_long_as_the_ratings():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < n  # bytes: a column has four times as many
+
+
+@pytest.fixture
+def short_stretch(monkeypatch):
+    monkeypatch.setattr(batches, "STRETCH", 64)
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 1_000])
+def test_every_rating_comes_once_in_an_epoch_of_stretches(short_stretch, n):
+    ratings = numbered(n)
+    source = Stretches(ratings, np.random.default_rng(0))
+    for _ in range(2):
+        epoch = list(source.epoch())
+        assert sorted(numbers(epoch)) == list(range(n))
+        assert sorted(len(values) for *_, values in epoch) == [n % 64] * (n % 64 > 0) + [64] * (n // 64)
+        for users, items, values in epoch:
+            np.testing.assert_array_equal(items, ratings.items[users])
+            np.testing.assert_array_equal(values, ratings.values[users])
+
+
+def test_stretches_are_shuffled_once_and_come_in_another_order_each_epoch(short_stretch):
+    ours, theirs = (Stretches(numbered(3_000), np.random.default_rng(1)) for _ in "12")
+    first, second = (list(ours.epoch()) for _ in "12")
+    np.testing.assert_array_equal(numbers(first), numbers(theirs.epoch()))
+    assert {tuple(users) for users, *_ in first} == {tuple(users) for users, *_ in second}
+    assert (numbers(first) != numbers(second)).any()
+    assert np.mean(np.abs(np.diff(numbers(first))) == 1) < 0.02  # neighbours in the source
+
+
+def test_stretches_leave_the_ratings_that_they_are_made_of_as_they_are(short_stretch):
+    ratings = numbered(500)
+    for users, _, values in Stretches(ratings, np.random.default_rng(0)).epoch():
+        users[:], values[:] = 0, 0
+    np.testing.assert_array_equal(ratings.users, np.arange(500))

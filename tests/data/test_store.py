@@ -144,12 +144,19 @@ def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
     assert is_mapped(ours.ratings_.values)
 
 
-def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden_layer_sizes": (4,), "batch_size": 128},
+        {"hidden_layer_sizes": (), "batch_size": 1, "optimizer": "sgd", "engine": "numba"},
+    ],
+    ids=["batches", "one by one"],
+)
+def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatch, settings):
+    monkeypatch.setattr(batches, "STRETCH", 2**8)
+
     def peak(n):
-        ratings, model = (
-            mapped(n),
-            NeuralMF(epochs=1, embedding_dim=2, hidden_layer_sizes=(4,), batch_size=128),
-        )
+        ratings, model = mapped(n), NeuralMF(epochs=1, embedding_dim=2, learning_rate=0.01, **settings)
         tracemalloc.start()
         model.fit(ratings)
         _, peak = tracemalloc.get_traced_memory()

@@ -304,3 +304,39 @@ def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
     engine = new_engine(architecture, SGD(1.0), parameters=parameters, penalty=(penalty, penalty))
     _, gradients = gradients_of(engine, (ids, ids[::-1].copy(), ratings))
     assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
+def test_one_rating_by_itself_moves_along_the_gradient_of_autograd(new_engine, name):
+    architecture, batch = ARCHITECTURES[name], draw_batch(n=1)
+    model = TorchModel(architecture, draw_parameters(architecture))
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    engine = new_engine(architecture, SGD(1.0))
+    before = {parameter: value.copy() for parameter, value in engine.parameters.items()}
+    assert engine.one_by_one(*batch) == pytest.approx(expected_loss, rel=1e-12)
+    gradients = {parameter: before[parameter] - value for parameter, value in engine.parameters.items()}
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
+@pytest.mark.parametrize("make", [partial(SGD, 0.02), partial(SGD, 0.01, momentum=0.5), Adam])
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
+def test_ratings_one_by_one_are_batches_of_one_of_the_numpy_engine(new_engine, name, make, dtype, tolerance):
+    architecture, batch = ARCHITECTURES[name], draw_batch(n=200, dtype=dtype)
+    engine = new_engine(architecture, make(), dtype=dtype)
+    specification = ENGINES["numpy"](
+        architecture, draw_parameters(architecture, dtype), make(), *draw_penalty(dtype)
+    )
+    losses = [specification.step(*(column[r : r + 1] for column in batch)) for r in range(200)]
+    assert engine.one_by_one(*batch) == pytest.approx(np.mean(losses), rel=tolerance)
+    assert relative_error(engine.parameters, specification.parameters) <= tolerance
+    assert engine.optimizer.state["intercept"]["step"] == 200
+
+
+def test_with_features_ratings_go_one_by_one_as_well(new_engine):
+    bags, batch = draw_bags("user", "item"), draw_batch(n=50)
+    architecture = ARCHITECTURES["no MLP"]
+    engine, twin = (new_engine(architecture, SGD(0.01), bags=bags) for _ in "12")
+    losses = [twin.step(*(column[r : r + 1] for column in batch)) for r in range(50)]
+    assert engine.one_by_one(*batch) == pytest.approx(np.mean(losses), rel=1e-12)
+    assert relative_error(engine.parameters, twin.parameters) <= 1e-12

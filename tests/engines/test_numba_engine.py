@@ -128,3 +128,32 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[fast\]"'):
         new_engine(B_MEDIUM)
+
+
+def test_plain_matrix_factorisation_goes_one_by_one_without_a_step(monkeypatch):
+    def step(*batch):
+        raise AssertionError("a batch of one was made")
+
+    monkeypatch.setattr(NumbaEngine, "step", step)
+    new_engine(Architecture(3), SGD(0.01)).one_by_one(*draw_many(100))
+    for architecture, optimizer in ((B_MEDIUM, SGD(0.01)), (Architecture(3), Adam())):
+        with pytest.raises(AssertionError, match="a batch of one was made"):
+            new_engine(architecture, optimizer).one_by_one(*draw_many(100))
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 16, 33, 64])
+def test_factors_of_any_length_go_one_by_one_to_the_numpy_engine_s_values(k):
+    ours, specification = (
+        new_engine(Architecture(k), SGD(0.005), engine=engine) for engine in (NumbaEngine, NumpyEngine)
+    )
+    batch = draw_many(300)
+    assert ours.one_by_one(*batch) == pytest.approx(specification.one_by_one(*batch), rel=1e-9)
+    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+
+
+def test_what_diverges_one_by_one_is_told_by_the_loss():
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = new_engine(Architecture(8), SGD(10.0), dtype=np.float32).one_by_one(
+            *draw_many(2_000, dtype=np.float32)
+        )
+    assert not np.isfinite(loss)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import room_like
 from .ratings import Ratings
 
 Batch = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
@@ -19,6 +20,8 @@ Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 WINDOW = 2**20
 # Ratings that enter a window together: a page of each column, where these are mapped.
 PIECE = 2**10
+# Ratings, learned from one by one, that an engine is given together.
+STRETCH = 2**13
 
 
 def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
@@ -76,3 +79,38 @@ class Batches:
             starts = PIECE * pieces[first : first + n_at_once, None].astype(np.int64)
             rows = (starts + np.arange(PIECE)).ravel()
             yield rows[rows < n]
+
+
+class Stretches:
+    """Stretches of ratings to be learned from one by one, epoch after epoch.
+
+    To shuffle ratings takes longer than to learn from them one by one. So they are shuffled once, as for an
+    epoch of `Batches`, into a copy, and every epoch takes its stretches in another order: stochastic gradient
+    descent on what was shuffled once converges about as fast as on what is shuffled each time (Mishchenko,
+    Khaled and Richtárik, 2020, "Random reshuffling: simple analysis with vast improvements").
+
+    Parameters
+    ----------
+    ratings : Ratings
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, ratings: Ratings, rng: np.random.Generator) -> None:
+        users, items, values = (
+            room_like(column, len(column), column.dtype.type)
+            for column in (ratings.users, ratings.items, ratings.values)
+        )
+        self._columns: Batch = (users, items, values)
+        self._rng = rng
+        first = 0
+        for batch in Batches(ratings, STRETCH, rng).epoch():
+            for column, part in zip(self._columns, batch, strict=True):
+                column[first : first + len(part)] = part
+            first += len(batch[0])
+
+    def epoch(self) -> Iterator[Batch]:
+        """The stretches of one epoch, views of `STRETCH` ratings; one of them may be shorter."""
+        users, items, values = self._columns
+        for first in self._rng.permutation(np.arange(0, len(users), STRETCH)):
+            stretch = slice(first, first + STRETCH)
+            yield users[stretch], items[stretch], values[stretch]

@@ -24,6 +24,14 @@ class Engine(Protocol):
         """Learn from one batch, arrays of shape (n,); return its mean squared error before the step."""
         ...
 
+    def one_by_one(self, users: IntArray, items: IntArray, ratings: Array) -> float:
+        """Learn from each of n ratings by itself, in order: n times `step` with a batch of one.
+
+        Returns the mean of the n squared errors, each before its step.
+        """
+        n = len(ratings)
+        return sum(self.step(users[r : r + 1], items[r : r + 1], ratings[r : r + 1]) for r in range(n)) / n
+
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         ...

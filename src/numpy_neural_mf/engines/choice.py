@@ -16,9 +16,11 @@ from .base import Engine
 
 # Ratings trained on, each epoch counted, that the NumPy engine needs as long for as Numba to compile.
 WORTH_COMPILING = 20_000_000
+# How many times as long a rating takes the NumPy engine by itself as among many.
+ALONE = 100
 
 
-def choose_engine(name: str, optimizer: Optimizer, n_trained: int) -> str:
+def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: int = 1024) -> str:
     """The engine to train with.
 
     Parameters
@@ -29,10 +31,12 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int) -> str:
     optimizer : Optimizer
     n_trained : int
         Ratings times epochs.
+    batch_size : int, default 1024
     """
     if name != "auto":
         return name
-    pays = n_trained >= WORTH_COMPILING and type(optimizer) in OPTIMIZERS.values()
+    work = n_trained * (ALONE if batch_size == 1 else 1)
+    pays = work >= WORTH_COMPILING and type(optimizer) in OPTIMIZERS.values()
     return "numba" if pays and find_spec("numba") else "numpy"
 
 

@@ -57,12 +57,12 @@ class NumbaEngine(Engine):
         try:
             import numba
 
-            from . import numba_kernels
+            from . import numba_kernels, numba_sgd
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f'engine "numba" needs {error.name}: pip install "numpy-neural-mf[fast]"', name=error.name
             ) from error
-        self._kernels = numba_kernels
+        self._kernels, self._sgd = numba_kernels, numba_sgd
         self._n_threads = numba.get_num_threads()
         self.architecture = architecture
         self.parameters = parameters
@@ -118,6 +118,19 @@ class NumbaEngine(Engine):
         for weights, part, is_bias in self._dense:
             self._update(weights, weight_gradients[part], h if is_bias else decayed)
         return float(losses.sum() / n)
+
+    def one_by_one(self, users: IntArray, items: IntArray, ratings: Array) -> float:
+        """See `Engine.one_by_one`: of plain SGD without MLP and features, one loop."""
+        if self._kind != self._kernels.SGD or self.architecture.layer_sizes or self._bags:
+            return super().one_by_one(users, items, ratings)
+        n_steps = self._state["intercept"]["step"]
+        n_steps += len(users)
+        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
+        loss: float = self._sgd.descend(
+            users, items, np.ascontiguousarray(ratings, self._dtype), *self._tables, *self._biases,
+            self.parameters["intercept"], *self._penalty, float(self.optimizer.learning_rate),
+        )  # fmt: skip
+        return loss
 
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""

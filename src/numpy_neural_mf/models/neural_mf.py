@@ -51,7 +51,9 @@ class NeuralMF(NeuralMFSettings):
     epochs : int, default 30
         Passes over the ratings.
     batch_size : int, default 1024
-        Ratings in a step.
+        Ratings in a step. 1 learns from them one by one, shuffled once (`data.batches.Stretches`): with
+        ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and ``engine="numba"``, that is matrix factorisation
+        of Funk and Koren in one compiled loop, the fastest training there is here; otherwise it is slow.
     optimizer : str or Optimizer, default "adam"
         "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied and not changed and
         brings its own learning rate.
@@ -203,7 +205,7 @@ class NeuralMF(NeuralMFSettings):
             start_at_popularity(parameters, ratings)
         optimizer = self._new_optimizer()
         name = "torch" if self.architecture.sequence else self.engine
-        self.engine_ = choose_engine(name, optimizer, self.epochs * len(ratings))
+        self.engine_ = choose_engine(name, optimizer, self.epochs * len(ratings), self.batch_size)
         engine = self._engine = ENGINES[self.engine_](
             self.architecture,
             parameters,

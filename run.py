@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     try:
-        set_up({"test": ".[dev]", "check": ".[dev]", "tune": ".[tune]"}.get(command, "."))
+        set_up({"test": ".[dev]", "check": ".[dev]", "tune": ".[tune]"}.get(command, ".[fast]"))
     except subprocess.CalledProcessError as error:
         return error.returncode
     if command == "test":

@@ -123,14 +123,30 @@ def test_without_a_file_ratings_are_simulated_with_structure_and_without(
     assert all(run.noise_floor for run in comparison.runs)
 
 
-def test_the_default_models_are_the_baselines_and_three_architectures(compare):
+def test_the_default_models_are_the_baselines_three_architectures_and_a_sampled_one(compare, console):
     comparison = compare(SIMULATED, models=None, epochs=2)
-    names = ["global mean", "linear regression", "item kNN", "A_small", "B_medium", "C_wide"]
+    names = ["global mean", "linear regression", "item kNN", "A_small", "B_medium", "C_wide", "Bayesian MF"]
     assert [run.model for run in comparison.runs] == names
-    assert [run.history is not None for run in comparison.runs] == [False] * 3 + [True] * 3
+    assert [run.history is not None for run in comparison.runs] == [False] * 3 + [True] * 3 + [False]
     assert {len(run.history.train_loss) for run in comparison.runs if run.history} == {2}
-    sizes = [run.n_parameters for run in comparison.runs]
+    sizes = [run.n_parameters for run in comparison.runs[:-1]]
     assert sizes == sorted(sizes)
+    assert "left out" not in said(console)
+
+
+def test_without_numba_the_sampled_model_is_left_out_and_that_is_said(compare, monkeypatch, console):
+    monkeypatch.setattr(experiments, "find_spec", lambda name: None)
+    comparison = compare(SIMULATED, models=None, epochs=1)
+    assert [run.model for run in comparison.runs][-1] == "C_wide"
+    assert 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"' in said(
+        console
+    )
+
+
+def test_models_of_one_s_own_are_all_there_without_numba(compare, monkeypatch, console):
+    monkeypatch.setattr(experiments, "find_spec", lambda name: None)
+    assert len(compare(SIMULATED).runs) == len(MODELS)
+    assert "left out" not in said(console)
 
 
 # How

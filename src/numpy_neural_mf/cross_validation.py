@@ -11,7 +11,7 @@ import numpy as np
 from .comparison import Comparison
 from .data import Ratings, k_fold, read_ratings, summarize
 from .evaluation import evaluate_ranking, mae, relevance_threshold, require_held_out, rmse
-from .models import Recommender
+from .models import BayesianMF, Recommender
 from .provenance import settings_of
 from .runs import Run
 from .training import ProgressCallback
@@ -164,7 +164,8 @@ def add_runs(
                 noise_floor=test.noise_floor,
                 n_parameters=model.n_parameters_,
                 seconds=seconds,
-                history=getattr(model, "history_", None),
+                # A sample is no epoch: what it errs is not what their mean errs.
+                history=None if isinstance(model, BayesianMF) else getattr(model, "history_", None),
                 ranking=_ranking(model, train, test) if ranking else None,
             )
             comparison.runs.append(run)

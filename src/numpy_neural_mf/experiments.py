@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .cross_validation import ModelFactory, Round, add_runs, as_ratings, fold_ro
 from .data import Ratings, random_split, read_ratings, simulate_ratings, summarize
 from .display import ProgressBar
 from .files import require_folder
-from .models import GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
+from .models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
@@ -35,7 +36,7 @@ def run_experiments(
     models: Mapping[str, ModelFactory] | None = None,
     console: Console | None = None,
 ) -> Comparison:
-    """Compare A_small, B_medium, C_wide and the baselines; print the table, write the figure and the files.
+    """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
     Every seed draws another split (20 % for testing) and other first weights. With `n_folds`, each seed
     trains on each fold instead, `k_fold(ratings, n_folds)`. Test ratings are predicted once, at the end; what
@@ -89,6 +90,7 @@ def run_experiments(
     require_seeds(seeds)
     if n_folds != 0 and n_folds < 2:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
+    lacks_numba = models is None and find_spec("numba") is None
     if models is None:
         models = default_models(epochs, engine, device, precision)
     require_folder(output_dir)
@@ -106,6 +108,9 @@ def run_experiments(
                 f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
                 soft_wrap=True,
             )
+    if lacks_numba:
+        left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
+        console.print(Text(left_out), soft_wrap=True)
     try:
         with ProgressBar(comparison.n_planned, console) as bar:
             for name, part in data.items():
@@ -128,7 +133,11 @@ def run_experiments(
 def default_models(
     epochs: int | None = None, engine: str = "auto", device: str = "auto", precision: str = "float32"
 ) -> dict[str, ModelFactory]:
-    """The models of the comparison, by name: the baselines, then A_small, B_medium and C_wide."""
+    """The models of the comparison, by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
+
+    The last draws few samples, so that the comparison takes minutes; it is left out where Numba is not
+    installed.
+    """
     settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     settings |= {} if epochs is None else {"epochs": epochs}
     NeuralMF(**settings)  # checks them now, not when the baselines have been trained
@@ -137,9 +146,10 @@ def default_models(
         "linear regression": lambda seed: LinearRegression(),
         "item kNN": lambda seed: ItemKNN(),
     }
-    return baselines | {
+    neural: dict[str, ModelFactory] = {
         name: partial(_neural_mf, architecture, settings) for name, architecture in ARCHITECTURES.items()
     }
+    return baselines | neural | ({"Bayesian MF": _bayesian_mf} if find_spec("numba") else {})
 
 
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
@@ -160,6 +170,10 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
 
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:
     return NeuralMF(architecture, random_state=seed, **settings)
+
+
+def _bayesian_mf(seed: int) -> Recommender:
+    return BayesianMF(n_samples=50, warm_up=10, random_state=seed)
 
 
 def _random_rounds(ratings: Ratings, seeds: int) -> Iterator[Round]:

@@ -52,8 +52,8 @@ def comparison_figure(groups: Runs) -> Figure:
     -------
     matplotlib.figure.Figure
         Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
-        dashed line is the noise floor, the RMSE of the best possible predictor. In the right panel bands are
-        one standard deviation over the runs.
+        dashed line is the noise floor, the RMSE of the best possible predictor. In the right panel are the
+        models that learn in epochs; bands are one standard deviation over the runs.
     """
     data_names = list(dict.fromkeys(data for data, _ in groups))
     rows = [{model: runs for (name, model), runs in groups.items() if name == data} for data in data_names]

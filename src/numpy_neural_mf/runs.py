@@ -32,7 +32,7 @@ class Run:
     seconds : float
         Wall time of `fit`.
     history : History or None
-        Losses per epoch, of models that have them.
+        Losses per epoch, of models that learn in epochs.
     ranking : dict of str to float, or None
         Means over users of the ranking metrics at 10, by name (see `RankingQuality`), where they were asked
         for and a test rating is high enough to be relevant.

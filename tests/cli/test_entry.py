@@ -66,7 +66,16 @@ def test_compare_prints_the_table_and_writes_the_files(ratings_csv, folder):
     code, out, error = answer("compare", "ratings.csv", *QUICK, "--output-dir", "out")
     assert (code, error) == (0, "")
     assert "ratings.csv: Ratings: 900 ratings of 40 items by 60 users" in out
-    for name in ("global mean", "linear regression", "item kNN", "A_small", "B_medium", "C_wide", *FILES):
+    for name in (
+        "global mean",
+        "linear regression",
+        "item kNN",
+        "A_small",
+        "B_medium",
+        "C_wide",
+        "Bayesian MF",
+        *FILES,
+    ):
         assert name in out
     assert sorted(path.name for path in (folder / "out").iterdir()) == FILES
 
@@ -94,7 +103,7 @@ def test_compare_takes_seeds_folds_and_epochs(ratings_csv):
     assert code == 0
     assert "mean of 4 runs" in out
     runs = json.loads(Path("comparison.json").read_text())["runs"]
-    assert [(run["seed"], run["split"]) for run in runs[::6]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(run["seed"], run["split"]) for run in runs[::7]] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert {len(run["history"]["train_loss"]) for run in runs if run["history"]} == {3}
 
 
@@ -105,7 +114,7 @@ def test_compare_interrupted_in_the_middle_says_so_and_exits_130(ratings_csv, mo
     monkeypatch.setattr("numpy_neural_mf.models.NeuralMF.fit", interrupted)
     code, out, _ = answer("compare", "ratings.csv", *QUICK)
     assert code == 130
-    assert "Interrupted: 3 of 6 runs are finished and counted." in out
+    assert "Interrupted: 3 of 7 runs are finished and counted." in out
     assert len(json.loads(Path("comparison.json").read_text())["runs"]) == 3
 
 

@@ -52,7 +52,7 @@ def test_an_interrupted_comparison_has_a_page_too(ask, monkeypatch):
 
     monkeypatch.setattr("numpy_neural_mf.models.NeuralMF.fit", interrupted)
     assert ask(*COMPARE, "--report", "report.html")[0] == 130
-    assert "interrupted: 3 of 6 runs" in Path("report.html").read_text(encoding="utf-8")
+    assert "interrupted: 3 of 7 runs" in Path("report.html").read_text(encoding="utf-8")
 
 
 def test_evaluate_writes_a_page_and_says_what_was_left_out(ask):

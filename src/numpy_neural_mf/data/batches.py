@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,21 +97,29 @@ class Stretches:
     """
 
     def __init__(self, ratings: Ratings, rng: np.random.Generator) -> None:
-        users, items, values = (
-            room_like(column, len(column), column.dtype.type)
-            for column in (ratings.users, ratings.items, ratings.values)
-        )
-        self._columns: Batch = (users, items, values)
+        self._ratings = ratings
         self._rng = rng
-        first = 0
-        for batch in Batches(ratings, STRETCH, rng).epoch():
-            for column, part in zip(self._columns, batch, strict=True):
-                column[first : first + len(part)] = part
-            first += len(batch[0])
+        # Not `rng` itself, whose state a checkpoint puts back: the copy is to be the same again.
+        self._rng_of_copy = rng.spawn(1)[0]
 
     def epoch(self) -> Iterator[Batch]:
         """The stretches of one epoch, views of `STRETCH` ratings; one of them may be shorter."""
-        users, items, values = self._columns
+        users, items, values = self._shuffled
         for first in self._rng.permutation(np.arange(0, len(users), STRETCH)):
             stretch = slice(first, first + STRETCH)
             yield users[stretch], items[stretch], values[stretch]
+
+    @cached_property
+    def _shuffled(self) -> Batch:
+        """Made in the first epoch, whose time it counts to."""
+        given = self._ratings
+        users, items, values = (
+            room_like(column, len(column), column.dtype.type)
+            for column in (given.users, given.items, given.values)
+        )
+        first = 0
+        for batch in Batches(given, STRETCH, self._rng_of_copy).epoch():
+            last = first + len(batch[0])
+            users[first:last], items[first:last], values[first:last] = batch
+            first = last
+        return users, items, values

@@ -1,4 +1,4 @@
-"""Whether models find what is planted in simulated ratings, and nothing where nothing is: error above the floor.
+"""Whether models find what is planted in simulated ratings, and nothing where nothing is.
 
 python benchmarks/planted.py [--full] [--only WORLD ...] [--ratings N ...] [--seeds N] [--skip-sequence]
 
@@ -6,11 +6,11 @@ In each world everybody is told the same: the day of each rating, and genres and
 drift is planted the days are drawn at random, where no side information is, so is the description: a model
 that makes use of it all must not be the worse for it. The floor is that of who knows the world (see
 `simulate_ratings`). A fifth of the ratings, at random, is the test, and in worlds with a sequence the last of
-each user, the only split in which a model knows the item before. `gained` is by how much the RMSE is lower than
-that of the same model without the knowledge named, with its 95 % interval, paired over ratings.
+each user, the only split in which a model knows the item before. `gained` is by how much the RMSE is lower
+than that of the same model without the knowledge named, with its 95 % interval, paired over ratings.
 
-`--full` has the size of `simulate_ratings`, 200,000 ratings; by default there are a fifth as many of everything
-and so as many of each user. `--ratings` keeps users and items, and shows how the gap closes with ratings.
+`--full` has the size of `simulate_ratings`, 200,000 ratings; by default there are a fifth as many of
+everything, and so as many of each user. `--ratings` keeps users and items, and shows how the gap closes with ratings.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "sequence": SEQUENCE,
     "all": DRIFT | SIDE_INFORMATION | SEQUENCE,
 }
-# What of the knowledge of BayesianMF tells what is planted; where nothing is, whatever is left out is not missed.
+# What of the knowledge of BayesianMF tells what is planted; where nothing does, all of it is left out.
 KNOWLEDGE = ("features", "implicit", "drift", "user_noise")
 TELLS = {"drift": ("drift",), "side information": ("features",), "all": ("features", "drift")}
 

@@ -10,7 +10,7 @@ each user, the only split in which a model knows the item before. `gained` is by
 than that of the same model without the knowledge named, with its 95 % interval, paired over ratings.
 
 `--full` has the size of `simulate_ratings`, 200,000 ratings; by default there are a fifth as many of
-everything, and so as many of each user. `--ratings` keeps users and items, and shows how the gap closes with ratings.
+everything, and so as many of each user. `--ratings` keeps users and items, and shows how the gap closes.
 """
 
 from __future__ import annotations

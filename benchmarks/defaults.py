@@ -102,11 +102,8 @@ def errors(architecture: str, name: str, value: Any, splits: list[Split]) -> lis
         neural_mf.frequency_scaled = usual
 
 
-def penalties(
-    exponent: float, regularization: float, rows: NDArray[np.int32], n_rows: int
-) -> NDArray[np.float32]:
+def penalties(exponent: float, regularization: float, counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """`frequency_scaled` with another exponent: 0 is a Gaussian prior, 1 Koren's penalty."""
-    counts = np.bincount(rows, minlength=n_rows + 1)
     scaled = np.maximum(counts, 1.0) ** (exponent - 1)
     return np.asarray(scaled * (regularization * counts.sum() / (scaled @ counts)), np.float32)
 

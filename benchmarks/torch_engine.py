@@ -32,7 +32,7 @@ from harness import machine, median_and_range
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Ratings
 from numpy_neural_mf.data.batches import Batches
-from numpy_neural_mf.engines import new_torch_engine
+from numpy_neural_mf.engines import new_torch_engine, processes_of
 from numpy_neural_mf.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.files import is_first_process
 from numpy_neural_mf.nn import Adam
@@ -90,34 +90,42 @@ def run(given: argparse.Namespace) -> None:
         NeuralMFModule._mlp = torch.compile(NeuralMFModule._mlp)
     columns = (np.load(given.columns / f"{name}.npy", mmap_mode="r") for name in ("users", "items", "values"))
     ids = np.arange(given.users), np.arange(given.items)
-    ratings = Ratings(*map(np.asarray, columns), *ids, (1.0, 5.0))
+    whole = Ratings(*map(np.asarray, columns), *ids, (1.0, 5.0))
+    processes = processes_of("torch", given.device)
+    ratings = whole.part(processes.part(len(whole)))
     for name, size, precision in product(given.architectures, given.batch_sizes, given.precisions):
         form = replace(ARCHITECTURES[name], dropout=given.dropout)
         engine = new_torch_engine(
             form,
-            form.initial_parameters(given.users, given.items, 3.0, np.random.default_rng(0)),
+            form.initial_parameters(
+                given.users, given.items, 3.0, np.random.default_rng(0), rows=processes.rows
+            ),
             Adam(0.005),
             *(np.full(n + 1, 0.02, np.float32) for n in (given.users, given.items)),
             rng=np.random.default_rng(0),
             device=given.device,
             precision=precision,
         )
-        batches, rates, sent = Batches(ratings, size, np.random.default_rng(0), engine.cut), [], []
+        batches, rates, sent = (
+            Batches(ratings, size, np.random.default_rng(0), engine.cut, len(whole)),
+            [],
+            [],
+        )
         for _ in range(given.repeats + 1):
             start, sent_before, n_steps = time.perf_counter(), bytes_sent(), 0
             for batch in batches.epoch():
                 engine.step(*batch)
                 n_steps += 1
-            rates.append(len(ratings) / (time.perf_counter() - start))
-            sent.append((bytes_sent() - sent_before) / n_steps / engine._processes.size)
+            rates.append(len(whole) / (time.perf_counter() - start))
+            sent.append((bytes_sent() - sent_before) / n_steps / processes.size)
         peak = highest(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, given.device)
-        distinct = sum(len(np.unique(column[:size])) for column in (ratings.users, ratings.items))
-        bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(ratings))
+        distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
+        bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
             rate = median_and_range(np.array(rates[1:]) / 1e6)
             bandwidth = np.median(rates[1:]) * bytes_per_rating / 1e9
             print(
-                f"{engine._processes.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
+                f"{processes.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
                 f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}",
                 flush=True,
             )

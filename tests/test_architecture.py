@@ -120,3 +120,15 @@ def test_the_unknown_row_is_the_mean_of_the_known():
             np.testing.assert_array_equal(value[:-1], before[name][:-1])
         else:
             np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_rows_of_one_of_many_processes_are_those_of_the_whole(monkeypatch, size):
+    monkeypatch.setattr("numpy_neural_mf.architecture.DRAWN_AT_ONCE", 2)
+    whole = B_MEDIUM.initial_parameters(17, 8, 3.5, np.random.default_rng(0))
+    for rank in range(size):
+        rows = slice(rank, None, size)
+        own = B_MEDIUM.initial_parameters(17, 8, 3.5, np.random.default_rng(0), rows=rows)
+        for name, value in whole.items():
+            expected = value[rows] if name.startswith(("user", "item")) else value
+            np.testing.assert_array_equal(own[name], expected)

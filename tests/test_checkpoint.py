@@ -141,11 +141,11 @@ def test_killed_while_saving_the_state_before_is_intact(tmp_path, monkeypatch):
         model().fit(RATINGS, on_progress=cut_off_at(20), checkpoint_dir=tmp_path)
     before = (tmp_path / FILE).read_bytes()
 
-    def half_written(arrays, path, metadata):
-        path.write_bytes(b"half")
+    def half_written(file, *given):
+        file.write(b"half")
         raise CutOffError
 
-    monkeypatch.setattr("numpy_neural_mf.checkpoint.save_file", half_written)
+    monkeypatch.setattr("numpy_neural_mf.checkpoint.write_safetensors", half_written)
     with pytest.raises(CutOffError):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
     assert (tmp_path / FILE).read_bytes() == before

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .nn import ACTIVATIONS, default_initializer, normal, xavier_uniform
-from .nn.parameter import zeros_aligned
+from .nn.parameter import Array, zeros_aligned
 
 Parameters = dict[str, NDArray[np.floating[Any]]]
+
+# Rows of each process that are drawn at a time.
+DRAWN_AT_ONCE = 2**12
 
 SEQUENCES = ("", "attention", "gru")
 
@@ -201,6 +204,7 @@ class Architecture:
         dtype: type[np.floating[Any]] = np.float32,
         n_user_features: int = 0,
         n_item_features: int = 0,
+        rows: slice = slice(None),
     ) -> Parameters:
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
@@ -209,31 +213,43 @@ class Architecture:
         near the average one. Features start at zero, and say nothing where training does not see them. The
         output layer of f and what a sequence adds start at zero, so that the first prediction is the mean,
         nearly.
+
+        Of the tables of users, items and their features these `rows` alone are kept, those of one of many
+        processes; the numbers are the same. All are drawn, some at a time, since a normal takes no fixed
+        number of draws, so that none can be skipped.
         """
         draw = default_initializer(self.activation)
         parameters: Parameters = {}
         for name, shape in self.parameter_shapes(n_users, n_items, n_user_features, n_item_features).items():
+            of = rows if name.startswith(("user", "item")) else slice(None)
+            value = zeros_aligned((len(range(*of.indices(shape[0]))), *shape[1:]), dtype)
             if name == "intercept":
-                value = np.full(shape, mean_rating)
+                value[...] = mean_rating
             elif name.endswith("embedding.weight") and "_feature_" not in name:
-                value = normal(rng, shape, std=0.1)
+                _draw_rows(value, of, shape[0], rng)
             elif (
                 name.startswith("mlp")
                 and name.endswith("weight")
                 and name != f"mlp.{self.n_layers - 1}.weight"
             ):
-                value = draw(rng, shape)
+                value[...] = draw(rng, shape)
             elif name == "sequence.distance":  # what is long past fades, as in ALiBi (Press et al., 2022)
-                value = -0.1 * np.arange(self.sequence_length)
+                value[...] = -0.1 * np.arange(self.sequence_length)
             elif name.startswith("sequence") and "norm" in name and name.endswith("weight"):
-                value = np.ones(shape)
+                value[...] = 1
             elif name.startswith(("sequence.gru.weight", "sequence.attention")) and len(shape) == 2:
-                value = xavier_uniform(rng, shape)
-            else:
-                value = np.zeros(shape)
-            parameters[name] = zeros_aligned(shape, dtype)
-            parameters[name][...] = value
+                value[...] = xavier_uniform(rng, shape)
+            parameters[name] = value
         return parameters
+
+
+def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
+    """Small normals for a table of so many rows, of which `own` are those that a slice takes."""
+    start, _, step = rows.indices(n_rows)
+    at_once = step * DRAWN_AT_ONCE
+    for first in range(0, n_rows, at_once):
+        drawn = normal(rng, (min(at_once, n_rows - first), own.shape[1]), std=0.1)[start::step]
+        own[first // step : first // step + len(drawn)] = drawn
 
 
 def fill_unknown(parameters: Parameters) -> None:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from .architecture import Parameters
 from .engines.base import Engine
-from .files import replacing
+from .engines.processes import OneProcess, is_table
+from .files import is_first_process, replacing
+from .tensor_file import in_order, write_safetensors
 
 FILE = "checkpoint.safetensors"
+ALONE = OneProcess()
+
+# Rows of a process that are read at a time.
+AT_ONCE = 2**14
 
 
 class Checkpoint:
@@ -50,27 +55,46 @@ class Checkpoint:
         arrays |= {f"best/{name}": a for name, a in best.items()}
         for name, state in engine.optimizer.state.items():
             arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
-        self.write(arrays, progress)
+        self.write(arrays, progress, engine.processes)
 
-    def write(self, arrays: Mapping[str, NDArray[Any]], progress: Mapping[str, Any]) -> None:
-        """Write arrays, the state of the generators, and `progress`."""
+    def write(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        progress: Mapping[str, Any],
+        processes: OneProcess = ALONE,
+    ) -> None:
+        """Write arrays, the state of the generators, and `progress`.
+
+        All of many processes must call it, each with its rows of the tables: the first writes what they send.
+        """
         told = {
             "belongs_to": self.belongs_to,
             "progress": progress,
             "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
         }
-        with replacing(self.path) as temporary:
-            save_file(dict(arrays), temporary, metadata={"state": json.dumps(told)})
+        forms = {name: (array.dtype, processes.shape(name, array)) for name, array in arrays.items()}
+
+        def rows_of(name: str) -> Iterator[NDArray[Any]]:
+            return processes.whole(name, arrays[name])
+
+        if is_first_process():
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                write_safetensors(file, forms, rows_of, {"state": json.dumps(told)})
+        else:
+            for name in in_order(forms):
+                list(rows_of(name))
 
     def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
         """Put the saved state back into engine and generators; the best parameters and `progress`, if any.
+
+        Each of many processes reads its own rows.
 
         Raises
         ------
         ValueError
             The file is no checkpoint, or of another training.
         """
-        saved = self.read()
+        saved = self.read(engine.processes)
         if saved is None:
             return None
         best: Parameters = {}
@@ -85,8 +109,10 @@ class Checkpoint:
                 engine.optimizer.state.setdefault(name, {})[slot] = array
         return best, saved[1]
 
-    def read(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Put the state of the generators back; the arrays and `progress`, if any.
+    def read(self, processes: OneProcess = ALONE) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
+
+        None if there is no checkpoint yet.
 
         Raises
         ------
@@ -98,8 +124,7 @@ class Checkpoint:
         try:
             with safe_open(self.path, framework="numpy") as file:
                 told = json.loads((file.metadata() or {})["state"])
-                # Copies, since optimisers write into their state.
-                arrays = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+                arrays = {name: _own(file, name, processes) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
         if told["belongs_to"] != self.belongs_to:
@@ -110,6 +135,18 @@ class Checkpoint:
         for name, state in told["generators"].items():
             self.generators[name].bit_generator.state = state
         return arrays, told["progress"]
+
+
+def _own(file: Any, name: str, processes: OneProcess) -> NDArray[Any]:
+    """What a process has of an array; a copy, since optimisers write into their state."""
+    saved = file.get_slice(name)
+    shape = saved.get_shape()
+    if not is_table(name, len(shape)):
+        return np.array(file.get_tensor(name))
+    parts, at_once = [], AT_ONCE * processes.size
+    for first in range(0, shape[0], at_once):
+        parts.append(saved[first : min(first + at_once, shape[0])][processes.rows].copy())
+    return np.concatenate(parts)
 
 
 def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:

@@ -15,7 +15,6 @@ from .checkpoint import Checkpoint
 from .data import Ratings
 from .data.batches import Batches, Stretches
 from .engines.base import Engine
-from .files import is_first_process
 from .nn.schedules import Schedule
 
 
@@ -102,7 +101,7 @@ def train(
     ----------
     engine : Engine
     ratings : Ratings
-        Their indices are the rows of the engine's tables.
+        Their indices are the rows of the engine's tables. Of many processes, each has its part.
     validation_loss : callable or None
         Called before the first epoch and after each. With it, the parameters for which it was lowest are
         kept: where there is nothing to learn, the first ones. Without it, those of the last epoch.
@@ -131,8 +130,8 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history, lowest = History(), math.inf
-    is_one_by_one = batch_size == 1
-    batches = Stretches(ratings, rng) if is_one_by_one else Batches(ratings, batch_size, rng, engine.cut)
+    n, is_one_by_one = int(engine.total(len(ratings))), batch_size == 1
+    batches = Stretches(ratings, rng) if is_one_by_one else Batches(ratings, batch_size, rng, engine.cut, n)
     learn = engine.one_by_one if is_one_by_one else engine.step
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
@@ -140,7 +139,6 @@ def train(
         best, lowest, history = saved[0], saved[1]["lowest"], History(**saved[1]["history"])
     elif validation_loss is not None:
         lowest, best = validation_loss(), _copy(engine.parameters)
-    n = len(ratings)
     step = len(history.train_loss) * -(-n // batch_size)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
@@ -173,12 +171,12 @@ def train(
             if history.validation_loss[-1] < lowest:
                 lowest, best = history.validation_loss[-1], _copy(engine.parameters)
                 history.best_epoch = epoch
-        if checkpoint is not None and is_first_process():
+        if checkpoint is not None:
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
         engine.parameters[name][...] = value
     for value in engine.parameters.values():  # the last step, of which no loss has told yet
-        _require_finite("a parameter", float(np.abs(value).max(initial=0.0)), epochs)
+        _require_finite("a parameter", engine.total(float(np.abs(value).max(initial=0.0))), epochs)
     return history
 
 

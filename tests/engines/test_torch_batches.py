@@ -8,8 +8,8 @@ from numpy_neural_mf import simulate_ratings
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.engines import torch_batches
+from numpy_neural_mf.engines.processes import OneProcess
 from numpy_neural_mf.engines.torch_batches import DeviceBatches, cut_share
-from numpy_neural_mf.engines.torch_processes import OneProcess
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=700, random_state=0)
 FEWER = simulate_ratings(n_users=20, n_items=10, n_ratings=50, random_state=0)
@@ -31,17 +31,15 @@ def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, res
 
 
 def epochs_of_process(rank, size, way):
-    """Two epochs of one process of several, which would find no number where it has nothing to read."""
+    """Two epochs of one process of several, which is given its part of the ratings alone."""
     process = OneProcess()
     process.rank, process.size = rank, size
     share = process.part(len(RATINGS))
+    process.place = lambda n: share
     cut = DeviceBatches(CPU, process).cut
     if way == "host":
         cut = lambda columns, rows, n: cut_share(columns, rows, n, share)  # noqa: E731
-    values = np.full(len(RATINGS), np.nan, np.float32)
-    values[share] = RATINGS.values[share]
-    source = Batches(RATINGS, 64, np.random.default_rng(0), cut)
-    source._columns = RATINGS.users, RATINGS.items, values
+    source = Batches(RATINGS.part(share), 64, np.random.default_rng(0), cut, len(RATINGS))
     epochs = [[tuple(map(np.asarray, batch)) for batch in source.epoch()] for _ in range(2)]
     for epoch in epochs:
         assert sum(len(values) for _, _, values, _ in epoch) == share.stop - share.start
@@ -63,7 +61,7 @@ def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(
                 column[is_own] = own
     for ours, theirs in zip(together, expected, strict=True):
         for column, of_one in zip(ours, theirs, strict=True):
-            np.testing.assert_array_equal(column, of_one)  # so none of them is NaN
+            np.testing.assert_array_equal(column, of_one)
 
 
 def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf import A_SMALL, NeuralMF, load_model, simulate_ratings
 from numpy_neural_mf.engines import new_torch_engine
-from numpy_neural_mf.engines.torch_processes import OneProcess, Processes
+from numpy_neural_mf.engines.torch_processes import OneTorchProcess, Processes
 from numpy_neural_mf.nn import Adam
 
 # 855 to train on, so the last batch is of one rating: one of two processes has none.
@@ -35,6 +35,8 @@ PROGRAM = f"""
             os.kill(os.getpid(), signal.SIGKILL)
 
     model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
+    for table in ("user_bias.weight", "user_embedding.weight"):  # own rows alone: 30 or 31 of 61, no more
+        assert len(model._engine.parameters.get(table, "")) <= 31 or os.environ["RANK"] == "0"
     half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
     sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)
     if os.environ["RANK"] == "0":
@@ -48,7 +50,7 @@ PROGRAM = f"""
 def test_shares_of_the_ratings_are_as_equal_as_can_be_and_together_all(n, size):
     ratings, parts = np.arange(n), []
     for rank in range(size):
-        process = OneProcess()
+        process = OneTorchProcess()
         process.rank, process.size = rank, size
         parts.append(ratings[process.part(n)])
     np.testing.assert_array_equal(np.concatenate(parts), ratings)
@@ -73,12 +75,11 @@ def test_rows_come_in_the_order_asked_for_and_gradients_of_a_row_go_back(alone_i
 
 
 def test_processes_that_begin_with_other_parameters_are_refused(alone_in_a_group, monkeypatch):
-    parameters = [np.ones(3, np.float32)]
-    alone_in_a_group.require_same(parameters)
+    alone_in_a_group.require_same([3.0])
     other = {dist.ReduceOp.MIN: 2.5, dist.ReduceOp.MAX: 3.5}  # as if another process had them
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: tensor.fill_(other[op]))
     with pytest.raises(ValueError, match="give all of them the same ratings and random_state"):
-        alone_in_a_group.require_same(parameters)
+        alone_in_a_group.require_same([3.0])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
@@ -103,8 +104,9 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
     expected_sets = NeuralMF(**SETTINGS, implicit=True).fit(ratings)
     for name, value in load_model(tmp_path / "sets.safetensors").parameters_.items():
         np.testing.assert_allclose(value, expected_sets.parameters_[name], rtol=1e-3, atol=1e-4)
+    expected_half = NeuralMF(**SETTINGS, precision="float16").fit(ratings)
     half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
-    np.testing.assert_allclose(half.history_.train_loss, expected.history_.train_loss, rtol=1e-2)
+    np.testing.assert_allclose(half.history_.train_loss, expected_half.history_.train_loss, rtol=1e-3)
 
 
 def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
@@ -114,7 +116,7 @@ def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
         A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(), *np.zeros((2, 6)),
         precision="float16",
     )  # fmt: skip
-    engine._processes = alone_in_a_group
+    engine.processes = alone_in_a_group
     engine._scaler = alone_in_a_group.scaler(engine.device, True)
     batch = np.array([0, 1, 4]), np.array([3, 0, 0]), np.array([1.0, 4.0, 5.0], np.float32)
     before = {name: value.copy() for name, value in engine.parameters.items()}
@@ -132,3 +134,18 @@ def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
     engine.step(*batch)
     assert (engine.parameters["user_bias.weight"] != before["user_bias.weight"]).any()
     assert engine._scaler.get_scale() == 2**15
+
+
+def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):
+    """Some rows at a time, of tables and of what is no table."""
+    monkeypatch.setattr("numpy_neural_mf.engines.torch_processes.AT_ONCE", 3)
+    own = {
+        "user_bias.weight": np.arange(14.0).reshape(7, 2),
+        "mlp.0.weight": np.eye(3),
+        "intercept": np.ones(1),
+    }
+    for name, array in alone_in_a_group.gathered(own).items():
+        np.testing.assert_array_equal(array, own[name])
+    assert alone_in_a_group.place(4) == slice(0, 4)
+    assert alone_in_a_group.joined(np.arange(3)).tolist() == [0, 1, 2]
+    assert alone_in_a_group.told(lambda: "known") == "known"

@@ -50,9 +50,19 @@ class Batches:
     rng : numpy.random.Generator
     cut : callable, default `cut`
         Makes batches of an order: that of an engine may hold the columns elsewhere.
+    n_ratings : int, optional
+        How many there are, where `ratings` are those of one process of many; by default these.
     """
 
-    def __init__(self, ratings: Ratings, batch_size: int, rng: np.random.Generator, cut: Cut = cut) -> None:
+    def __init__(
+        self,
+        ratings: Ratings,
+        batch_size: int,
+        rng: np.random.Generator,
+        cut: Cut = cut,
+        n_ratings: int | None = None,
+    ) -> None:
+        self._n = len(ratings) if n_ratings is None else n_ratings
         self._columns: Batch = (ratings.users, ratings.items, ratings.values)
         self.batch_size = batch_size
         self._rng = rng
@@ -60,7 +70,7 @@ class Batches:
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch; the last may be shorter."""
-        n_left, left_over = len(self._columns[0]), np.empty(0, np.int64)
+        n_left, left_over = self._n, np.empty(0, np.int64)
         for window in self._windows():
             n_left -= len(window)
             rows = self._rng.permutation(np.concatenate([left_over, window]))
@@ -70,7 +80,7 @@ class Batches:
 
     def _windows(self) -> Iterator[NDArray[np.int64]]:
         """The rows of each window, in order."""
-        n = len(self._columns[0])
+        n = self._n
         if n <= WINDOW:
             yield np.arange(n)
             return

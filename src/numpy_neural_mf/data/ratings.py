@@ -28,6 +28,8 @@ from .ids import index_of
 
 __all__ = ["Ratings", "RatingsError", "index_of"]
 
+Anywhere = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ratings:
@@ -195,6 +197,12 @@ class Ratings:
             item_features=self.item_features,
         )
 
+    def part(self, rows: slice) -> Ratings:
+        """The ratings of a range of rows, with the ids and scale of the whole; nothing is copied or read."""
+        columns = ("users", "items", "values", "timestamps", "noise_variance")
+        known = {name: column for name in columns if (column := getattr(self, name)) is not None}
+        return replace(self, **{name: column[rows] for name, column in known.items()})
+
     def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
         """The same ratings, with what is known of their users and items, for models that make use of it.
 
@@ -223,16 +231,19 @@ class Ratings:
             item_features=self.item_features if items is None else items,
         )
 
-    def compact(self, described: bool = False) -> Ratings:
+    def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
         """The same ratings, with only those users and items that have one, indexed anew.
 
         Parameters
         ----------
         described : bool, default False
             Keep, or take in, those that have features, too.
+        anywhere : callable, optional
+            Which ids have a rating here, a bool array, to which have one anywhere: where these ratings are a
+            part, and the ids of the whole are to be kept.
         """
-        users, user_ids = _occurring(self.users, self.user_ids)
-        items, item_ids = _occurring(self.items, self.item_ids)
+        users, user_ids = _occurring(self.users, self.user_ids, anywhere)
+        items, item_ids = _occurring(self.items, self.item_ids, anywhere)
         if described and self.user_features is not None:
             users, user_ids = _among(users, user_ids, self.user_features.ids)
         if described and self.item_features is not None:
@@ -247,11 +258,14 @@ class Ratings:
         return pl.DataFrame(columns)
 
 
-def _occurring(indices: NDArray[np.int32], ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+def _occurring(
+    indices: NDArray[np.int32], ids: NDArray[Any], anywhere: Anywhere
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
     """Indices among those ids alone that occur, and these ids; without a sort, for there may be millions."""
     occurs = np.zeros(len(ids), bool)
     for block in blocks(len(indices)):
         occurs[indices[block]] = True
+    occurs = anywhere(occurs)
     return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
 
 

@@ -43,6 +43,11 @@ def random_split(
     ValueError
         If `test_size` is out of range or leaves a part without ratings.
     """
+    return parts(ratings, drawn_rows(ratings, test_size, random_state))
+
+
+def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) -> NDArray[np.bool_]:
+    """True where a rating is in the test part of `random_split`, for which no rating is looked at."""
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
@@ -54,7 +59,7 @@ def random_split(
         is_test[block] = False
         is_test[block.start + rng.permutation(size)[:n_here]] = True
         n_test -= n_here
-    return _parts(ratings, is_test)
+    return is_test
 
 
 def _drawn_blocks(n: int) -> Iterator[slice]:
@@ -95,7 +100,7 @@ def k_fold(
     if n <= AT_ONCE:
         return (_without(ratings, rows) for rows in np.array_split(rng.permutation(n), n_folds))
     folds = _drawn_folds(ratings, n_folds, rng)
-    return (_parts(ratings, np.equal(folds, f, out=room_like(folds, n, np.bool_))) for f in range(n_folds))
+    return (parts(ratings, np.equal(folds, f, out=room_like(folds, n, np.bool_))) for f in range(n_folds))
 
 
 def _without(ratings: Ratings, test_rows: NDArray[np.int64]) -> tuple[Ratings, Ratings]:
@@ -155,7 +160,7 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
         users = ratings.users[rows]
         n_later = np.cumsum(n_ratings[first:end])[users - first] - 1 - np.arange(len(rows))
         is_test[rows] = (n_later < n) & (n_ratings[users] > n)
-    return _parts(ratings, is_test)
+    return parts(ratings, is_test)
 
 
 def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
@@ -193,7 +198,7 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
         of_that_moment = block.start + np.flatnonzero(times[block] == cut)
         is_test[of_that_moment[:n_left]] = False
         n_left = max(0, n_left - len(of_that_moment))
-    return _parts(ratings, is_test)
+    return parts(ratings, is_test)
 
 
 def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
@@ -240,10 +245,10 @@ def user_split(
     is_test = room_like(ratings.values, len(ratings), np.bool_)
     for block in blocks(len(ratings)):
         is_test[block] = is_held_out[ratings.users[block]]
-    return _parts(ratings, is_test)
+    return parts(ratings, is_test)
 
 
-def _parts(ratings: Ratings, is_test: NDArray[np.bool_]) -> tuple[Ratings, Ratings]:
+def parts(ratings: Ratings, is_test: NDArray[np.bool_]) -> tuple[Ratings, Ratings]:
     """Training and test part by a mask, which is used up."""
     test = ratings.take(is_test)
     return ratings.take(np.logical_not(is_test, out=is_test)), test

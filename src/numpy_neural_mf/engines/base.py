@@ -12,13 +12,18 @@ from ..architecture import Parameters
 from ..data.batches import Batch, cut
 from ..nn import Optimizer
 from ..nn.parameter import Array, IntArray
+from .processes import OneProcess
 
 
 class Engine(Protocol):
-    """One architecture, its parameters and an optimiser, that can learn from a batch and predict."""
+    """One architecture, its parameters and an optimiser, that can learn from a batch and predict.
+
+    Of many processes each has some rows of every table alone (see `OneProcess`), also of moments.
+    """
 
     parameters: Parameters
     optimizer: Optimizer
+    processes: OneProcess = OneProcess()
 
     def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
         """Learn from one batch, arrays of shape (n,); return its mean squared error before the step."""
@@ -40,12 +45,8 @@ class Engine(Protocol):
         """Batches of `size` ratings in the order of `rows`, wherever `step` likes them to be."""
         return cut(columns, rows, size)
 
-    def part(self, n: int) -> slice:
-        """Which of n things are this process's to do: all, but where an engine has many processes."""
-        return slice(n)
-
     def total(self, number: float) -> float:
-        """The sum of the numbers of all processes."""
+        """The sum of the numbers of all processes; until all are here, they answer those that predict."""
         return number
 
     def fetch(self) -> None:

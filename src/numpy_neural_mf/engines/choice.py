@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..architecture import Architecture, Parameters
 from ..nn import OPTIMIZERS, Optimizer
 from .base import Engine
+from .processes import OneProcess
 
 # Ratings trained on, each epoch counted, that the NumPy engine needs as long for as Numba to compile.
 WORTH_COMPILING = 20_000_000
@@ -38,6 +39,24 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: i
     work = n_trained * (ALONE if batch_size == 1 else 1)
     pays = work >= WORTH_COMPILING and type(optimizer) in OPTIMIZERS.values()
     return "numba" if pays and find_spec("numba") else "numpy"
+
+
+def processes_of(engine: str, device: str) -> OneProcess:
+    """Those that train one model: with the engine "torch" all that torchrun started, else this one alone.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        PyTorch is not installed.
+    ValueError
+        The device is not there.
+    """
+    if engine != "torch":
+        return OneProcess()
+    with _naming_the_extra('engine "torch"'):
+        from .torch_engine import find_device
+        from .torch_processes import processes
+    return processes(find_device(device))
 
 
 def new_torch_engine(*settings: Any, **more: Any) -> Engine:

@@ -65,6 +65,11 @@ class TorchBags:
         uses.index_add_(0, positions, weights * weights * counts.repeat_interleave(sizes))
         return TorchBag(columns, uses, positions, weights, offsets)
 
+    def column_sums(self) -> Tensor:
+        """The sum of X over its rows, float64, shape (n_columns,)."""
+        sums = torch.zeros(len(self.penalty), dtype=torch.float64, device=self.penalty.device)
+        return sums.index_add_(0, self._columns, self._weights.double())
+
     def all(self) -> TorchBag:
         """The bags of all rows, with all rows of the feature tables for `columns`."""
         return TorchBag(self._columns[:0], self._weights[:0], self._columns, self._weights, self._starts[:-1])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..data.batches import Batch, cut
-from .torch_processes import OneProcess
+from .processes import OneProcess
 
 # Users, items and ratings and, in many processes, which of the whole batch these are: see `cut_share`.
 TensorBatch = tuple[Tensor, ...]
@@ -22,14 +22,14 @@ SharedBatch = tuple[NDArray[Any], ...]
 def cut_share(columns: Batch, rows: NDArray[np.int64], size: int, share: slice) -> Iterator[SharedBatch]:
     """Of each batch that `data.batches.cut` makes, the ratings within a range of rows, and which these are.
 
-    The last column, bool of the length of the whole batch, is true where a rating is one of these. No row
-    outside the range is read, in any epoch: of columns in a file, a process reads the pages of its range. So
-    parts of a batch are as long as each other on average alone.
+    The columns have these ratings alone, the share of one process; `rows` count those of all. The last
+    column, bool of the length of the whole batch, is true where a rating is one of these. Parts of a batch
+    are as long as each other on average alone.
     """
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
         is_own = (batch >= share.start) & (batch < share.stop)
-        own = batch[is_own]
+        own = batch[is_own] - share.start
         yield *(column.take(own, mode="clip") for column in columns), is_own
 
 
@@ -51,12 +51,11 @@ class DeviceBatches:
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[TensorBatch]:
         """Batches of `size` ratings in the order of `rows`, as tensors on the device."""
-        share = self._processes.part(len(columns[0]))
+        share = self._processes.place(len(columns[0]))
         if self._columns is not columns:
             self._columns = columns
-            own = [column[share] for column in columns]
-            is_small = fits(sum(column.nbytes for column in own), self.device)
-            self._resident = self._sent(own) if is_small else None
+            is_small = fits(sum(column.nbytes for column in columns), self.device)
+            self._resident = self._sent(columns) if is_small else None
         if self._resident is not None:
             return self._cut_there(self._resident, self._sent([rows])[0], size, share)
         if self._processes.size == 1:

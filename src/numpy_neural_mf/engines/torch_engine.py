@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from ..nn import Optimizer
 from ..nn.parameter import Array
 from .bags import Bags
 from .base import Engine
+from .processes import is_table
 from .torch_bags import TorchBag, TorchBags, collapsed_rows
 from .torch_batches import DeviceBatches, cut_share
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
-from .torch_processes import processes
+from .torch_processes import Exchange, OneTorchProcess, processes
 
 # Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
@@ -32,16 +34,41 @@ LOSS_SCALE = "loss_scale"
 SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@dataclass(frozen=True)
+class Lookup:
+    """What of the tables some ratings are made of: by side, "user", "item" and, of their bags, "…_feature".
+
+    Attributes
+    ----------
+    rows : dict of str to int64 tensor
+        The distinct rows.
+    positions : dict of str to int64 tensor
+        Of each rating, which of `rows`.
+    counts : dict of str to tensor
+        How many of the ratings use each of `rows`; a feature as often as its squared weights say.
+    bags : dict of str to TorchBag
+    exchange : dict of str to Exchange
+        How the rows come here.
+    """
+
+    rows: dict[str, Tensor]
+    positions: dict[str, Tensor]
+    counts: dict[str, Tensor]
+    bags: dict[str, TorchBag]
+    exchange: dict[str, Exchange]
+
+
 class TorchEngine(Engine):
     """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
 
     Only the masks of dropout are others. On the CPU it learns in the arrays that it is given. On another
-    device, arrays and moments go there at the first step, and `fetch` brings them back.
+    device, arrays and moments go there at the first step, and `fetch` brings them back. Each of many
+    processes is given, and holds, its own rows of every table alone.
 
     Parameters
     ----------
     architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng, bags
-        See `NumpyEngine`.
+        See `NumpyEngine`. Penalties and bags are of all rows, in each of many processes.
     device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
         "auto" is the first there is of CUDA, MPS and the CPU.
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
@@ -56,6 +83,8 @@ class TorchEngine(Engine):
     ValueError
         The device is not there, or has not the precision.
     """
+
+    processes: OneTorchProcess
 
     def __init__(
         self,
@@ -90,9 +119,9 @@ class TorchEngine(Engine):
         self._optimizer = TorchOptimizer(optimizer)
         self._elsewhere: list[tuple[Array, Tensor]] = []
         self._shares_memory = self.device.type == "cpu"
-        self._processes = processes(self.device)
-        self._batches = DeviceBatches(self.device, self._processes)
-        self._scaler = self._processes.scaler(self.device, precision == "float16")
+        self.processes = processes(self.device)
+        self._batches = DeviceBatches(self.device, self.processes)
+        self._scaler = self.processes.scaler(self.device, precision == "float16")
         self._is_loaded = False
 
     def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> float:
@@ -101,12 +130,37 @@ class TorchEngine(Engine):
         Many processes learn from a batch together. Each is given its part, as `cut` does, and with `is_own`,
         bool of shape (n,), which of the n ratings of the whole batch these are. The loss is that of all.
         """
-        if (is_own is None) != (self._processes.size == 1):
+        if (is_own is None) != (self.processes.size == 1):
             raise ValueError("expected what `cut` makes: in many processes, a part of a batch")
         self._load()
         n = len(ratings) if is_own is None else len(is_own)
-        ids = {"user": self._here(users), "item": self._here(items)}
         known = self._here(ratings).to(self.module.intercept.dtype)
+        found = self._look_up(users, items)
+        # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
+        leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves(found).items()}
+        touched = {name: found.exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
+        with _products_in_tf32(self.precision == "tf32"):
+            with torch.autocast(
+                self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
+            ):
+                drop = self._drop(n, is_own)
+                vectors = collapsed_rows(touched, found.bags)
+                prediction, more = self._forward(vectors, found.positions, drop)
+            loss = mse_loss(prediction, known, reduction="sum") / n
+            penalty = more
+            for name, side in self._side_of.items():
+                weight = found.counts[side] * self._penalty[side][found.rows[side]]
+                penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
+            torch.autograd.backward(self._scaler.scale(loss + penalty / n))
+        with torch.no_grad():
+            dense = [value.grad for name, value in self._values.items() if name not in leaves]
+            self.processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
+            self._update(leaves, {side: exchange.owned for side, exchange in found.exchange.items()})
+        return loss.item()
+
+    def _look_up(self, users: Any, items: Any) -> Lookup:
+        """What rows of the tables these users and items are made of, and how they come here."""
+        ids = {"user": self._here(users), "item": self._here(items)}
         rows, positions, counts = {}, {}, {}
         for side in ids:
             rows[side], positions[side], counts[side] = torch.unique(
@@ -115,32 +169,15 @@ class TorchEngine(Engine):
         bags = {side: of_side.of(rows[side], counts[side]) for side, of_side in self._bags.items()}
         for side, bag in bags.items():
             rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
-        exchange = {side: self._processes.exchange(rows[side]) for side in rows}
-        owned = {side: exchange[side].owned for side in exchange}
-        # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
-        leaves = {
-            name: self._values[name].detach()[owned[side]].requires_grad_()
+        exchange = {side: self.processes.exchange(rows[side]) for side in rows}
+        return Lookup(rows, positions, counts, bags, exchange)
+
+    def _leaves(self, found: Lookup) -> dict[str, Tensor]:
+        """Of each table the rows of this process that any process has asked for."""
+        return {
+            name: self._values[name].detach()[found.exchange[side].owned]
             for name, side in self._side_of.items()
         }
-        touched = {name: exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
-        with _products_in_tf32(self.precision == "tf32"):
-            with torch.autocast(
-                self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
-            ):
-                drop = self._drop(n, is_own)
-                vectors = collapsed_rows(touched, bags)
-                prediction, more = self._forward(vectors, positions, drop)
-            loss = mse_loss(prediction, known, reduction="sum") / n
-            penalty = more
-            for name, side in self._side_of.items():
-                weight = counts[side] * self._penalty[side][rows[side]]
-                penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
-            torch.autograd.backward(self._scaler.scale(loss + penalty / n))
-        with torch.no_grad():
-            dense = [value.grad for name, value in self._values.items() if name not in leaves]
-            self._processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
-            self._update(leaves, owned)
-        return loss.item()
 
     def _forward(
         self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None
@@ -150,15 +187,14 @@ class TorchEngine(Engine):
         return prediction, prediction.new_zeros(())
 
     def predict(self, users: Any, items: Any) -> Array:
-        """Ratings of pairs, shape (n,), not clipped."""
+        """Ratings of pairs, shape (n,), not clipped.
+
+        Many processes may do so together, each its own pairs, as often as it likes before all call `total`.
+        """
+        if self.processes.anywhere(np.array(self.processes.size > 1)):
+            return self._predict_together(users, items)
         self._load()
         with torch.inference_mode():
-            if self._processes.size > 1:  # each has the whole tables where `fetch` has left them
-                whole = {name: torch.from_numpy(value) for name, value in self.parameters.items()}
-                pairs = (torch.from_numpy(np.array(ids)) for ids in (users, items))
-                whole = collapsed_rows(whole, self._all_bags())
-                of_whole: Tensor = NeuralMFModule(self.architecture, whole)(*pairs)
-                return of_whole.numpy()
             if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
                 for name, side in self._side_of.items():
                     if side in ("user", "item"):
@@ -167,6 +203,15 @@ class TorchEngine(Engine):
             here = (self._here(users), self._here(items))
             ratings: Tensor = functional_call(self.module, vectors, here)
             return ratings.cpu().numpy()
+
+    def _predict_together(self, users: Any, items: Any) -> Array:
+        self._load()
+        with torch.inference_mode():
+            found = self._look_up(users, items)
+            leaves = self._leaves(found)
+            rows = {name: found.exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
+            prediction, _ = self._forward(collapsed_rows(rows, found.bags), found.positions, None)
+            return prediction.cpu().numpy()
 
     def _all_bags(self) -> dict[str, TorchBag]:
         return {side: of_side.all() for side, of_side in self._bags.items()}
@@ -178,31 +223,24 @@ class TorchEngine(Engine):
         """
         if not self._shares_memory:
             return self._batches.cut(columns, rows, size)
-        if self._processes.size == 1:
+        if self.processes.size == 1:
             return cut(columns, rows, size)
-        return cut_share(columns, rows, size, self._processes.part(len(columns[0])))
-
-    def part(self, n: int) -> slice:
-        """See `Engine.part`."""
-        return self._processes.part(n)
+        return cut_share(columns, rows, size, self.processes.place(len(columns[0])))
 
     def total(self, number: float) -> float:
         """See `Engine.total`."""
-        if self._processes.size == 1:
-            return number
-        total = torch.tensor(number, dtype=torch.float64, device=self.device)
-        self._processes.sum([total])
-        return total.item()
+        nothing = np.zeros(0, np.int32)
+        while self.processes.anywhere(np.array(False)):  # others predict, and need rows that are here
+            self._predict_together(nothing, nothing)
+        return float(self.processes.total(np.array(number)))
 
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
         self._load()
+        if self.processes.size > 1:
+            self._fill_unknown()
         for array, tensor in self._elsewhere:
             torch.from_numpy(array).copy_(tensor)
-        for name in self._side_of:
-            self._processes.complete(self.parameters[name])
-            for slot in self.optimizer.slots:
-                self._processes.complete(self.optimizer.state[name][slot])
         if self._scaler.is_enabled():
             told = self._scaler.state_dict()
             self.optimizer.state[LOSS_SCALE] = {
@@ -214,10 +252,12 @@ class TorchEngine(Engine):
         if self._is_loaded:
             return
         self._is_loaded = True
-        self._processes.require_same(self.parameters.values())
+        if self.processes.size > 1:
+            shared = [value for name, value in self.parameters.items() if not is_table(name, value.ndim)]
+            self.processes.require_same([*map(float, map(np.sum, shared)), self._rng.spawn(1)[0].random()])
         self.module = NeuralMFModule(
             self.architecture,
-            {name: self._there(self._own(name, value)) for name, value in self.parameters.items()},
+            {name: self._there(value) for name, value in self.parameters.items()},
         )
         self._values = dict(self.module.named_parameters())
         self._side_of = {
@@ -229,18 +269,29 @@ class TorchEngine(Engine):
                 state[name] = self.optimizer.new_state(value)
             state[name]["step"] = state[name]["step"].copy()  # PyTorch counts for each, others may count once
         self._state = {
-            name: {slot: self._there(self._own(name, array)) for slot, array in state[name].items()}
-            for name in self._values
+            name: {slot: self._there(array) for slot, array in state[name].items()} for name in self._values
         }
         if self._scaler.is_enabled() and LOSS_SCALE in state:
             told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
             told["_growth_tracker"] = int(told["_growth_tracker"])
             self._scaler.load_state_dict(self._scaler.state_dict() | told)
+        if self.processes.size > 1:
+            self._fill_unknown()
 
-    def _own(self, name: str, array: Array) -> Array:
-        """Of tables and their moments, the rows that are with this process; the array's own memory."""
-        is_table = name.startswith(("user", "item")) and array.ndim == 2
-        return array[self._processes.rank :: self._processes.size] if is_table else array
+    def _fill_unknown(self) -> None:
+        """Let the last row of each table be the mean of the others, features included, of all processes."""
+        for name, side in self._side_of.items():
+            if side not in ("user", "item"):
+                continue
+            n = len(self._penalty[side]) - 1
+            rows = self._values[name].detach()
+            total = rows[: len(range(n)[self.processes.rows])].sum(dim=0, dtype=torch.float64)
+            if side in self._bags:
+                shared = self._values[name.replace(side, f"{side}_feature")].detach()
+                total += self._bags[side].column_sums()[self.processes.rows] @ shared.double()
+            self.processes.sum([total])
+            if n % self.processes.size == self.processes.rank:
+                rows[-1] = total / n
 
     def _there(self, array: Array) -> Tensor:
         """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -16,7 +17,11 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.functional import embedding
 
-from ..nn.parameter import Array
+from ..architecture import Parameters
+from .processes import Array, OneProcess, is_table
+
+# Rows of each process that are sent to the first at a time.
+AT_ONCE = 2**14
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,8 @@ class Exchange:
     fetch: Callable[[Tensor], Tensor]
 
 
-class OneProcess:
-    """Nobody to share with."""
-
-    rank, size = 0, 1
-
-    def part(self, n: int) -> slice:
-        """Which of n ratings this process reads."""
-        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+class OneTorchProcess(OneProcess):
+    """What the engine of PyTorch needs besides, of one process."""
 
     def exchange(self, rows: Tensor) -> Exchange:
         """How the distinct `rows` of a table come here."""
@@ -56,27 +55,82 @@ class OneProcess:
         """The scale of the loss, one for all; a step in which any process overflows is left out by all."""
         return torch.amp.GradScaler(device.type, enabled=enabled)
 
-    def complete(self, table: Array) -> None:
-        """Let a table, of which each process knows its own rows, be whole in all of them."""
-
-    def require_same(self, arrays: Iterable[Array]) -> None:
-        """Raise a ValueError in all processes if they have not the same arrays, judged by their sums."""
+    def require_same(self, numbers: Iterable[float]) -> None:
+        """Raise a ValueError in all processes if they have not the same numbers."""
 
 
-class Processes(OneProcess):
-    """Those that torchrun started: row i is with process i mod size, as row i // size of its shard."""
+class Processes(OneTorchProcess):
+    """Those that torchrun started. Tensors go from device to device, arrays by Gloo from host to host."""
 
     def __init__(self, device: torch.device) -> None:
         if not dist.is_initialized():
             store, rank, size = next(iter(rendezvous("env://")))
             # The store outlives processes that were killed: those started anew must not read their addresses.
             store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
-            backend = "nccl" if device.type == "cuda" else "gloo"
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            if device.type == "cuda":
+                torch.cuda.set_device(device)  # where NCCL puts what is its own
             dist.init_process_group(backend, store=store, rank=rank, world_size=size)
             atexit.register(dist.destroy_process_group)
         self.device = device
         self._group: Any = dist.group.WORLD
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def place(self, n: int) -> slice:
+        lengths = np.zeros(self.size, np.int64)
+        lengths[self.rank] = n
+        end = int(np.cumsum(self.total(lengths))[self.rank])
+        return slice(end - n, end)
+
+    def total(self, numbers: Array) -> Array:
+        total = torch.from_numpy(np.array(numbers))
+        dist.all_reduce(total)
+        return total.numpy()
+
+    def joined(self, column: Array) -> Array:
+        columns: list[Any] = [None] * self.size
+        dist.all_gather_object(columns, column)
+        return np.concatenate(columns)
+
+    def told(self, find_out: Callable[[], str]) -> str:
+        found = [find_out() if self.rank == 0 else ""]
+        dist.broadcast_object_list(found)
+        return found[0]
+
+    def whole(self, name: str, own: Array) -> Iterator[Array]:
+        if not is_table(name, own.ndim):
+            if self.rank == 0:
+                yield own
+            return
+        n_rows, width = self.shape(name, own)
+        for first in range(0, -(-n_rows // self.size), AT_ONCE):
+            n_here = min(n_rows - first * self.size, AT_ONCE * self.size)
+            sent = np.zeros((-(-n_here // self.size), width), own.dtype)
+            block = own[first : first + AT_ONCE]
+            sent[: len(block)] = block
+            received = np.empty((self.size, *sent.shape), own.dtype) if self.rank == 0 else None
+            dist.gather(
+                torch.from_numpy(sent), None if received is None else list(torch.from_numpy(received))
+            )
+            if received is not None:
+                yield np.ascontiguousarray(received.swapaxes(0, 1)).reshape(-1, width)[:n_here]
+
+    def shape(self, name: str, own: Array) -> tuple[int, ...]:
+        if not is_table(name, own.ndim):
+            return own.shape
+        return int(self.total(np.array(len(own)))), *own.shape[1:]
+
+    def gathered(self, parameters: Parameters) -> Parameters:
+        whole: Parameters = {}
+        for name, own in parameters.items():
+            shape, first = self.shape(name, own), 0
+            table = np.empty(shape if self.rank == 0 else 0, own.dtype)
+            for rows in self.whole(name, own):
+                table[first : first + len(rows)] = rows
+                first += len(rows)
+            if self.rank == 0:
+                whole[name] = table
+        return whole
 
     def exchange(self, rows: Tensor) -> Exchange:
         order = torch.argsort(rows % self.size, stable=True)
@@ -102,23 +156,16 @@ class Processes(OneProcess):
         ):
             tensor.copy_(total.view_as(tensor))
 
-    def require_same(self, arrays: Iterable[Array]) -> None:
-        sums = torch.tensor([float(array.sum()) for array in arrays], device=self.device)
-        lowest, highest = sums.clone(), sums.clone()
+    def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
+        return SharedScaler(device.type, enabled=enabled)
+
+    def require_same(self, numbers: Iterable[float]) -> None:
+        lowest = torch.tensor(list(numbers), dtype=torch.float64)
+        highest = lowest.clone()
         dist.all_reduce(lowest, dist.ReduceOp.MIN)
         dist.all_reduce(highest, dist.ReduceOp.MAX)
         if not torch.equal(lowest, highest):
             raise ValueError("processes differ: give all of them the same ratings and random_state")
-
-    def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
-        return SharedScaler(device.type, enabled=enabled)
-
-    def complete(self, table: Array) -> None:
-        for rank in range(self.size):
-            rows = torch.from_numpy(table[rank :: self.size])
-            sent = rows.to(self.device, copy=True).contiguous()
-            dist.broadcast(sent, rank)
-            rows.copy_(sent)
 
 
 class SharedScaler(torch.amp.GradScaler):
@@ -130,7 +177,7 @@ class SharedScaler(torch.amp.GradScaler):
             dist.all_reduce(found, dist.ReduceOp.MAX)
 
 
-def processes(device: torch.device) -> OneProcess:
+def processes(device: torch.device) -> OneTorchProcess:
     """The processes that torchrun started, or this one alone."""
     launched = dist.is_available() and dist.is_torchelastic_launched()
-    return Processes(device) if launched and int(os.environ["WORLD_SIZE"]) > 1 else OneProcess()
+    return Processes(device) if launched and int(os.environ["WORLD_SIZE"]) > 1 else OneTorchProcess()

@@ -40,7 +40,7 @@ class TorchSequenceEngine(TorchEngine):
 
     def __init__(self, *settings: Any, timestamps: NDArray[np.int64], **more: Any) -> None:
         super().__init__(*settings, **more)
-        if self._processes.size > 1:
+        if self.processes.size > 1:
             raise ValueError("a model with a sequence is trained by one process, not by many")
         self._timestamps = timestamps
 

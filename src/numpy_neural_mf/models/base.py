@@ -197,18 +197,25 @@ class Recommender(RanksItems):
                     prediction[block] = self._predict_at(users[block], items[block], timestamps[block])
         return prediction
 
-    def _learn_ids(self, ratings: Ratings, seen: Ratings | None = None, described: bool = False) -> Ratings:
-        """Take note of ids and scale, and of who rated what in `seen`, by default the ratings themselves.
+    def _learn_ids(self, ratings: Ratings, described: bool = False) -> Ratings:
+        """Take note of ids and scale, and of who rated what.
 
         Returns the ratings with only those ids that occur, or, if asked, that are described by features.
         """
         self._require_ratings(ratings)
         ratings = ratings.compact(described)
+        self._note_ids(ratings)
+        self._remember(ratings)
+        return ratings
+
+    def _note_ids(self, ratings: Ratings) -> None:
+        """Take note of ids and scale."""
         self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
         self.rating_scale_ = ratings.scale
-        seen = ratings if seen is None else seen
+
+    def _remember(self, seen: Ratings) -> None:
+        """Take note of who rated what, of the ids that are known."""
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        seen_users = renumbered(seen.users, index_of(self.user_ids_, seen.user_ids))
-        seen_items = renumbered(seen.items, index_of(self.item_ids_, seen.item_ids))
-        self._seen = SeenRatings.of(seen_users, seen_items, seen.values, n_users, n_items)
-        return ratings
+        users = renumbered(seen.users, index_of(self.user_ids_, seen.user_ids))
+        items = renumbered(seen.items, index_of(self.item_ids_, seen.item_ids))
+        self._seen = SeenRatings.of(users, items, seen.values, n_users, n_items)

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..files import replacing
+from ..tensor_file import write_safetensors
 
 VERSION = "2"
 
 # The header holds names, shapes and the description: kilobytes. Whatever claims more is no model of ours.
 MAX_HEADER = 2**22
-
-# What safetensors calls the types.
-DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32"}
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -39,25 +37,9 @@ def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Te
 
 
 def _write_safetensors(file: BinaryIO, arrays: Tensors, metadata: dict[str, str]) -> None:
-    """Array by array: the package's own `save` makes the whole file in memory, mapped ratings and all.
-
-    The length of the header, the header in JSON, padded so that what follows is aligned, and the arrays.
-    """
-    arrays = dict(sorted(arrays.items(), key=lambda named: (-named[1].itemsize, named[0])))
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name, array in arrays.items():
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": DTYPES[array.dtype.name],
-            "shape": array.shape,
-            "data_offsets": (start, end),
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little") + text)
-    for array in arrays.values():
-        array.astype(array.dtype.newbyteorder("<"), copy=False).tofile(file)
+    """Array by array: the package's own `save` makes the whole file in memory, mapped ratings and all."""
+    forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:

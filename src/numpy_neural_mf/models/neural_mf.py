@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
-from ..data import Ratings, random_split
-from ..data.columns import blocks, renumbered
+from ..data import Ratings
+from ..data.columns import blocks, count, renumbered
 from ..data.ids import index_of
 from ..data.time_order import in_time_order
-from ..engines import ENGINES, Engine, NumpyEngine, choose_engine
+from ..engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
 from ..engines.bags import Bags, collapsed, shared_parts
 from ..nn import OPTIMIZERS, Optimizer
 from ..training import History, ProgressCallback, train
@@ -32,6 +32,7 @@ from .refitting import grown
 from .saving import Side
 from .scoring import Scorer
 from .sequences import STATES, Sequences, start_at_popularity
+from .shares import joined, own_part
 from .side_information import bags_of, leave_unrated_at_prior, no_prior
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
@@ -172,6 +173,7 @@ class NeuralMF(NeuralMFSettings):
         Returns
         -------
         self
+            Of many processes, the first alone has a fitted model.
 
         Raises
         ------
@@ -183,41 +185,53 @@ class NeuralMF(NeuralMFSettings):
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
-        # Of no use here, and would be copied with the ratings.
-        given = ratings = replace(ratings, noise_variance=None)
-        if not self.architecture.sequence:
-            given = ratings = replace(ratings, timestamps=None)
         if validation is not None:
             self._require_ratings(validation)
-        elif round(self.validation_fraction * len(ratings)) > 0:
-            ratings, validation = random_split(ratings, self.validation_fraction, rng)
-        ratings = self._learn_ids(ratings, seen=given, described=self.architecture.features)
+        name = "torch" if self.architecture.sequence else self.engine
+        processes = processes_of(name, self.device)
+        given = ratings, validation
+        with_times = bool(self.architecture.sequence)
+        ratings, validation = own_part(
+            ratings, validation, self.validation_fraction, rng, processes, with_times
+        )
+        ratings = ratings.compact(self.architecture.features, processes.anywhere)
+        self._note_ids(ratings)
         if self.architecture.sequence:
             ratings = in_time_order(ratings)
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        bags = bags_of(self.architecture, ratings, self.regularization)
+        n_ratings = int(processes.total(np.array(len(ratings))))
+        mean = float(processes.total(ratings.values.sum(dtype=np.float64))) / n_ratings
+        n_rated = {
+            "user": processes.total(count(ratings.users, n_users + 1)),
+            "item": processes.total(count(ratings.items, n_items + 1)),
+        }
+        is_described = self.architecture.features or self.architecture.implicit
+        known = joined(ratings, processes) if is_described else ratings
+        bags = bags_of(self.architecture, known, self.regularization) if is_described else {}
         n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in bags.items()}
-        parameters = self.architecture.initial_parameters(n_users, n_items, ratings.mean, rng, **n_features)
+        parameters = self.architecture.initial_parameters(
+            n_users, n_items, mean, rng, rows=processes.rows, **n_features
+        )
         if self.architecture.features:
-            leave_unrated_at_prior(parameters, ratings)
+            for side, n in n_rated.items():
+                leave_unrated_at_prior(parameters, side, n[processes.rows] == 0)
         if self.architecture.sequence:
             start_at_popularity(parameters, ratings)
         optimizer = self._new_optimizer()
-        name = "torch" if self.architecture.sequence else self.engine
-        self.engine_ = choose_engine(name, optimizer, self.epochs * len(ratings), self.batch_size)
+        self.engine_ = choose_engine(name, optimizer, self.epochs * n_ratings, self.batch_size)
         engine = self._engine = ENGINES[self.engine_](
             self.architecture,
             parameters,
             optimizer,
-            frequency_scaled(self.regularization, ratings.users, n_users),
-            frequency_scaled(self.regularization, ratings.items, n_items),
+            *(frequency_scaled(self.regularization, counts) for counts in n_rated.values()),
             self.weight_decay,
             dropout_rng,
             bags=bags,
             **self._engine_settings(ratings),
         )
-        hold = partial(self._hold, parameters, bags, ratings)
+        # Of many processes none has what it could predict with alone: the engine at work does.
+        hold = partial(self._hold, parameters, bags, ratings) if processes.size == 1 else lambda: None
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
                 engine,
@@ -225,13 +239,18 @@ class NeuralMF(NeuralMFSettings):
                 self._validation_loss(validation, engine, hold) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
-                schedule=self._schedule(len(ratings)),
+                schedule=self._schedule(n_ratings),
                 patience=self.patience,
                 rng=order_rng,
                 on_progress=on_progress,
-                checkpoint=self._checkpoint(checkpoint_dir, ratings, validation, order_rng, dropout_rng),
+                checkpoint=self._checkpoint(checkpoint_dir, *given, order_rng, dropout_rng, processes),
             )
-        hold()
+        parameters = processes.gathered(parameters)
+        if not parameters:
+            del self.user_ids_, self.item_ids_
+            return self
+        self._remember(given[0])
+        self._hold(parameters, bags, ratings)
         self.prior_ = no_prior(self.architecture, n_users, n_items) | shared_parts(parameters, bags)
         fill_unknown(self.prior_)
         self._engine = self._engine_to_predict()
@@ -339,10 +358,11 @@ class NeuralMF(NeuralMFSettings):
     def _validation_loss(
         self, validation: Ratings, engine: Engine, hold: Callable[[], None]
     ) -> Callable[[], float]:
-        own = engine.part(len(validation))
-        users = renumbered(validation.users[own], index_of(self.user_ids_, validation.user_ids))
-        items = renumbered(validation.items[own], index_of(self.item_ids_, validation.item_ids))
-        values = validation.values[own]
+        """Mean squared error of clipped predictions; of many processes, each has its part of `validation`."""
+        users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
+        items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
+        values = validation.values
+        n_all = engine.total(len(values))
 
         def loss() -> float:
             hold()
@@ -350,7 +370,7 @@ class NeuralMF(NeuralMFSettings):
             for block in blocks(len(values)):
                 error = self._predict_clipped(users[block], items[block]) - values[block]
                 squares += float(np.vdot(error, error))
-            return engine.total(squares) / len(validation)
+            return engine.total(squares) / n_all
 
         return loss
 
@@ -364,6 +384,7 @@ class NeuralMF(NeuralMFSettings):
         validation: Ratings | None,
         order_rng: np.random.Generator,
         dropout_rng: np.random.Generator,
+        processes: OneProcess,
     ) -> Checkpoint | None:
         if folder is None:
             return None
@@ -373,7 +394,8 @@ class NeuralMF(NeuralMFSettings):
         settings |= {"random_state": order_rng.bit_generator.state}  # not as given
         columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
         generators = {"order": order_rng, "dropout": dropout_rng}
-        return Checkpoint(folder, fingerprint(f"{settings}", columns), generators)
+        belongs_to = processes.told(lambda: fingerprint(f"{settings}", columns))
+        return Checkpoint(folder, belongs_to, generators)
 
     def _has_small_layers(self) -> bool:
         """More than one thread would gain nothing there, and wait for each other on a busy machine."""

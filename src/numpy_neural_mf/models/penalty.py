@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.columns import count
 
-
-def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int) -> NDArray[np.float32]:
+def frequency_scaled(
+    regularization: float, counts: NDArray[np.integer[Any] | np.floating[Any]]
+) -> NDArray[np.float32]:
     """Penalty λ_r of each row for each of its ratings: λ / √n_r, scaled to a mean of λ over the ratings.
 
     With n_r ratings a row is penalised by √n_r λ in all: between a Gaussian prior, whose penalty is constant,
@@ -22,22 +22,13 @@ def frequency_scaled(regularization: float, rows: NDArray[np.int32], n_rows: int
     ----------
     regularization : float
         λ.
-    rows : int32 array of shape (n,)
-        The row that each rating uses.
-    n_rows : int
+    counts : array of shape (n_rows,)
+        How many ratings use each row, perhaps a broken number.
 
     Returns
     -------
-    float32 array of shape (n_rows + 1,)
-        The last, for the unknown row, is never used.
+    float32 array of shape (n_rows,)
     """
-    return scaled_by(regularization, count(rows, n_rows + 1))
-
-
-def scaled_by(
-    regularization: float, counts: NDArray[np.integer[Any] | np.floating[Any]]
-) -> NDArray[np.float32]:
-    """λ / √n_r as above, of rows whose numbers of ratings n_r, perhaps broken, are known: shape (n_rows,)."""
     scaled = 1 / np.sqrt(np.where(counts > 0, counts, 1))
     mean_of_ratings = (scaled @ counts) / max(counts.sum(), np.finfo(np.float64).tiny)
     return np.asarray(scaled * (regularization / mean_of_ratings if mean_of_ratings else 0), np.float32)

@@ -12,7 +12,7 @@ from ..architecture import Architecture, Parameters
 from ..data import Features, Ratings
 from ..data.columns import count
 from ..engines.bags import Bags
-from .penalty import scaled_by
+from .penalty import frequency_scaled
 
 # How much more a column of features is held to zero than a row of its side.
 COLUMN = 8.0
@@ -104,15 +104,13 @@ def _penalty(regularization: float, X: csr_array, counts: NDArray[np.int64]) -> 
     """
     uses = (X * X).T @ counts.astype(np.float64)
     per_row = int(np.count_nonzero(uses)) / max(int(np.count_nonzero(counts)), 1)
-    return scaled_by(COLUMN * per_row * regularization, uses)
+    return frequency_scaled(COLUMN * per_row * regularization, uses)
 
 
-def leave_unrated_at_prior(parameters: Parameters, ratings: Ratings) -> None:
+def leave_unrated_at_prior(parameters: Parameters, side: str, is_unrated: NDArray[np.bool_]) -> None:
     """Let the own row of whoever has no rating be zero: then features alone say what to expect."""
-    for side in OneSide.both(ratings):
-        table: NDArray[Any] | None = parameters.get(f"{side.name}_embedding.weight")
-        if table is not None:
-            table[:-1][count(side.rows, len(side.ids)) == 0] = 0
+    if f"{side}_embedding.weight" in parameters:
+        parameters[f"{side}_embedding.weight"][is_unrated] = 0
 
 
 def no_prior(architecture: Architecture, n_users: int, n_items: int) -> Parameters:

@@ -146,3 +146,15 @@ def test_it_learns_which_item_follows_which():
         states = encoder(torch.tensor([[0, 1, 2], [5, 6, 7]]))[:, -1]
         logits = states @ encoder.embedding.weight[:-1].T + encoder.bias.weight[:-1, 0]
     assert logits.argmax(dim=1).tolist() == [3, 0]
+
+
+def test_a_step_is_made_on_one_thread_and_others_get_theirs_back(architecture):
+    engine, seen, n_threads = new_engine(architecture), [], torch.get_num_threads()
+    engine.predict([0], [0])
+    engine.module.sequence.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    try:
+        torch.set_num_threads(2)
+        engine.step(*batches_of(engine)[0])
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(n_threads)

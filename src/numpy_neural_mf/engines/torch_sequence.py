@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def states_of(
     )
     states = np.zeros((len(items), k), embedding.dtype)
     last = (items >= 0).sum(axis=1) - 1
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         for first in range(0, len(items), SEQUENCES):
             block = slice(first, first + SEQUENCES)
             found = torch.from_numpy(np.where(items[block] < 0, n_items - 1, items[block]).astype(np.int64))
@@ -143,6 +144,17 @@ def states_of(
             states[block] = of_block[np.arange(len(of_block)), last[block]]
     states[last < 0] = 0
     return states
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread: a sequence is many small products, at each of which others wait."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def hold(module: nn.Module, parameters: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from ..data.columns import count
 from ..data.time_order import windows
 from .torch_engine import TorchEngine
 from .torch_module import Drop
+from .torch_sequence import one_thread
 
 # Of the chances of an item to be a negative: half are by its number of ratings, half are the same for all.
 UNIFORM = 0.5
@@ -66,7 +67,8 @@ class TorchSequenceEngine(TorchEngine):
         known = place - _since(is_later)
         self._places = [torch.from_numpy(a).to(self.device) for a in (piece, place, known)]
         self._items = self._here(items).long()
-        return super().step(users, items, ratings)
+        with one_thread():
+            return super().step(users, items, ratings)
 
     def _forward(
         self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None

@@ -24,7 +24,7 @@ SCALINGS, SCALING_STEP = 10, 0.3
 
 # How many ratings the noise of all counts for beside those of a user, before ratings have spoken: the centre
 # and the spread, in e-folds, of what is thought; and proposals in a sweep with their step.
-NOISE_RATINGS, NOISE_SPREAD = 10.0, 1.0
+NOISE_RATINGS, NOISE_SPREAD = 10.0, 0.5
 NOISE_PROPOSALS, NOISE_STEP = 3, 0.3
 
 # Standard deviation of the first factors: too small to matter, too large to be stuck at zero.

@@ -95,6 +95,22 @@ def test_a_model_is_not_judged_on_its_own_ratings_alone():
         run("train.csv")
 
 
+def test_times_are_taken_from_a_column_of_any_name(folder, tmp_path, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.chdir(tmp_path)
+    train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8))
+    train.to_frame().write_csv("train.csv")
+    test.to_frame().rename({"timestamp": "moment"}).write_csv("test.csv")
+    command = ["train", "train.csv", "model", "--model", "bayesian", "--samples", "12"]
+    CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    found = evaluate(load_model("model"), train, test).ratings.overall.rmse
+    facts = told("test.csv", "--timestamp", "moment", "--no-ranking")
+    assert facts["ratings"]["overall"]["rmse"] == pytest.approx(found, abs=1e-6)
+    assert (
+        told("test.csv", "--no-ranking")["ratings"]["overall"]["rmse"] != facts["ratings"]["overall"]["rmse"]
+    )
+
+
 def test_what_is_no_number_is_null_for_machines(tmp_path):
     Ratings.from_columns([1000, 1001], [10, 11], [4, 5]).to_frame().write_csv(tmp_path / "cold.csv")
     facts = told(tmp_path / "cold.csv")

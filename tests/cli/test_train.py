@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import sys
 from dataclasses import fields
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from numpy_neural_mf import (
     Architecture,
+    BayesianMF,
     NeuralMF,
     cli,
     load_model,
@@ -81,9 +83,72 @@ def test_machines_are_told_what_was_trained():
     assert (told["best_epoch"], told["validation_rmse"]) == (None, None)
 
 
+BAYESIAN = ["--model", "bayesian", "--samples", "3", "--warm-up", "1"]
+
+
+def test_a_bayesian_model_is_the_one_that_python_would_train(folder):
+    pytest.importorskip("numba")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    (folder / "films.csv").write_text("id,genres\n3,Crime|Drama\n99,Drama\n")
+    said = train(
+        "m", *BAYESIAN, "--embedding-dim", "2", "--rank", "4", "--no-implicit", "--no-user-noise", "--seed",
+        "5", "--item-features", "films.csv", "--checkpoint-dir", "state",
+    )  # fmt: skip
+    assert re.search(r"Drew 3 samples in .* others are expected \d\.\d{4} from their predictions\.\n", said)
+    ratings = read_ratings("ratings.csv").with_features(items=read_features("films.csv"))
+    settings = {"n_samples": 3, "warm_up": 1, "rank": 4, "implicit": False, "user_noise": False}
+    same = BayesianMF(2, **settings, random_state=5).fit(ratings)
+    model = load_model("m")
+    assert same_predictions(model, same)
+    assert (model.features, model.drift, model.known(1, 99)) == (True, True, True)
+    train("m", *BAYESIAN, "--no-drift", "--no-features")
+    assert (load_model("m").drift, load_model("m").features) == (False, False)
+
+
+def test_machines_are_told_what_was_drawn(folder):
+    pytest.importorskip("numba")
+    (folder / "s.toml").write_text('model = "bayesian"\nn_samples = 4\nwarm_up = 1\nimplicit = false\n')
+    told = json.loads(train("m", "--settings", "s.toml", "--json"))
+    assert (told["model"], told["samples"]) == ("m", 4)
+    assert told["expected_deviation"] == float(load_model("m").deviation_[-1])
+    assert "validation_rmse" not in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "magic"], "model must be one of neural, bayesian, not 'magic'"),
+        ([*BAYESIAN, "--epochs", "30"], "--epochs: for another kind of model, not for --model bayesian"),
+        ([*BAYESIAN, "--no-biases", "--engine", "numpy"], "--biases, --engine: for another kind"),
+        (["--samples", "400"], "--samples: for another kind of model, not for --model neural"),
+        (["--no-drift", "--rank", "8"], "--drift, --rank: for another kind of model, not for --model neural"),
+        (["--model", "bayesian", "--settings", "tuned.toml"], "--epochs: for another kind of model"),
+        (["--model", "bayesian", "--samples", "0"], "n_samples must be "),
+    ],
+)
+def test_settings_of_another_kind_of_model_are_refused(folder, arguments, said):
+    (folder / "tuned.toml").write_text("epochs = 30\n")  # the default, but said
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        train("m", *arguments)
+    assert "\n" not in str(error.value)
+    assert not (folder / "m").exists()
+
+
+def test_without_numba_the_extra_is_named(folder, monkeypatch, capsys):
+    monkeypatch.setattr("numpy_neural_mf.models.bayesian_mf.find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["numpy-neural-mf", "train", "ratings.csv", "m", "--model", "bayesian"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        'numpy-neural-mf: BayesianMF needs numba: pip install "numpy-neural-mf[fast]"\n'
+    )
+
+
 def test_every_setting_of_the_model_is_an_option_by_its_name():
     keywords = {p.name for p in inspect.signature(NeuralMF).parameters.values() if p.kind == p.KEYWORD_ONLY}
     wanted = {"architecture"} | keywords | {field.name for field in fields(Architecture)}
+    wanted |= set(inspect.signature(BayesianMF).parameters)
     help_text = CliRunner().invoke(cli.app, ["train", "--help"]).stdout
     assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in help_text] == []
 

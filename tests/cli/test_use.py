@@ -80,6 +80,78 @@ def test_predict_finds_columns_by_the_usual_names_and_tells_how_many_are_unknown
     assert (told["predictions"], told["unknown_user"], told["unknown_item"]) == (3, 2, 1)
 
 
+@pytest.fixture(scope="module")
+def bayesian(folder):
+    """A model that knows of time, and the ratings that it learned from."""
+    pytest.importorskip("numba")
+    ratings = folder / "timed.csv"
+    simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8).to_frame().write_csv(ratings)
+    answer("train", str(ratings), str(folder / "bayesian"), "--model", "bayesian", "--samples", "12")
+    return "bayesian"
+
+
+@pytest.mark.parametrize("name", ["timestamp", "Time", "moment"])
+def test_predict_takes_times_where_there_are_any(bayesian, tmp_path, name):
+    known = read_ratings("timed.csv")
+    users, items, times = known.raw_users[:40], known.raw_items[:40], known.timestamps[:40]
+    pairs, output = str(tmp_path / "pairs.csv"), tmp_path / "out.csv"
+    pl.DataFrame({"userId": users, "movieId": items, name: times}).write_csv(pairs)
+    answer("predict", bayesian, pairs, str(output), *(["--timestamp", name] if name == "moment" else []))
+    model = load_model(bayesian)
+    found = pl.read_csv(output)["prediction"].to_numpy()
+    assert found == pytest.approx(model.predict(users, items, times), abs=1e-6)
+    assert not (model.predict(users, items) == model.predict(users, items, times)).all()
+
+
+def test_predict_without_times_is_that_of_the_last_rating(bayesian, tmp_path):
+    pl.DataFrame({"userId": [1, 2], "movieId": [3, 4], "moment": [1, 2]}).write_csv(tmp_path / "pairs.csv")
+    answer("predict", bayesian, str(tmp_path / "pairs.csv"), str(tmp_path / "out.csv"))
+    written = pl.read_csv(tmp_path / "out.csv")
+    assert written.columns == ["userId", "movieId", "moment", "prediction"]
+    assert written["prediction"].to_list() == pytest.approx(
+        load_model(bayesian).predict([1, 2], [3, 4]).tolist(), abs=1e-6
+    )
+
+
+def test_predict_adds_intervals_where_they_are_asked_for(bayesian, tmp_path):
+    known = read_ratings("timed.csv")
+    output = tmp_path / "out.parquet"
+    answer("predict", bayesian, "timed.csv", str(output), "--interval", "0.8")
+    written = pl.read_parquet(output)
+    frame = known.to_frame()
+    low, high = load_model(bayesian).predict_interval(
+        frame["user_id"].to_numpy(), frame["item_id"].to_numpy(), frame["timestamp"].to_numpy(), 0.8
+    )
+    assert written["low"].to_list() == low.tolist()
+    assert written["high"].to_list() == high.tolist()
+    assert written.columns[-3:] == ["prediction", "low", "high"]
+
+
+def test_what_intervals_and_times_cannot_be_is_told(bayesian, tmp_path):
+    output = tmp_path / "out.csv"
+    said = refused("predict", "model.safetensors", "ratings.csv", str(output), "--interval", "0.9")
+    assert said == "model.safetensors: expected a BayesianMF for --interval, found a NeuralMF"
+    said = refused("predict", bayesian, "timed.csv", str(output), "--interval", "90")
+    assert said == "coverage must be between 0 and 1, not 90.0"
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("userId,movieId,timestamp\n1,3,1000\n1,4,soon\n")
+    said = refused("predict", bayesian, str(pairs), str(output))
+    assert "pairs.csv, row 2: expected a timestamp, a number or YYYY-MM-DD HH:MM:SS, found 'soon'" in said
+    said = refused("predict", bayesian, str(pairs), str(output), "--timestamp", "when")
+    assert "expected a column 'when' as timestamp" in said
+    assert not output.exists()
+
+
+def test_info_tells_what_matters_of_a_sampled_model(bayesian, tmp_path):
+    facts = json.loads(answer("info", bayesian, "--json"))
+    assert (facts["model"], facts["samples"]) == ("BayesianMF", 12)
+    assert facts["expected deviation"] == pytest.approx(load_model(bayesian).deviation_[-1], abs=1e-4)
+    assert facts["drift"] == "of users, items and all"
+    still = str(tmp_path / "still")
+    answer("train", "timed.csv", still, "--model", "bayesian", "--samples", "2", "--no-drift")
+    assert json.loads(answer("info", still, "--json"))["drift"] == "none"
+
+
 def test_ids_that_look_like_numbers_stay_text_where_the_model_has_text(tmp_path):
     frame = read_ratings("ratings.csv").to_frame()
     users = [f"u{user}" for user in frame["user_id"]]

@@ -37,6 +37,7 @@ def evaluate(
     user: ColumnName = None,
     item: ColumnName = None,
     rating: ColumnName = None,
+    timestamp: ColumnName = None,
     report: Report = None,
     as_json: AsJson = False,
     settings: Settings = None,
@@ -52,7 +53,7 @@ def evaluate(
     """
     if report is not None:
         require_folder(report.parent)
-    loaded, test = load_model(model), read(ratings, user=user, item=item, rating=rating)
+    loaded, test = load_model(model), read(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
     train = loaded.ratings_
     is_seen = seen_rows(train, test)
     if is_seen.all():

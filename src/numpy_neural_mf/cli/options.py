@@ -11,10 +11,12 @@ import typer
 from ..architecture import ARCHITECTURES, Architecture
 
 
-def one_of(names: Iterable[str], help: str) -> Any:
+def one_of(names: Iterable[str], help: str, *flags: str) -> Any:
     """An option that is one of some names, which are told and completed."""
     known = list(names)
-    return typer.Option(metavar="NAME", help=f"{help}: {', '.join(known)}.", autocompletion=lambda: known)
+    return typer.Option(
+        *flags, metavar="NAME", help=f"{help}: {', '.join(known)}.", autocompletion=lambda: known
+    )
 
 
 def architecture_named(name: str) -> Architecture:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.columns import Faults, timestamp_seconds
 from ..data.readers import chosen_columns
 from ..files import replacing
 
@@ -30,7 +31,8 @@ def read_table(
     ids : dict of str to array
         Role to the ids that its column holds: those of a model that has text keep their leading zeros.
     **wanted : str or None
-        Role ("user", "item", "rating") to the name of its column, or None for the usual ones.
+        Role ("user", "item", "rating", "timestamp") to the name of its column, or None for the usual ones.
+        Only a timestamp may be absent.
     """
     try:
         if path.suffix == ".parquet":
@@ -42,7 +44,17 @@ def read_table(
             frame = pl.read_csv(path, schema_overrides=as_text)
     except pl.exceptions.PolarsError as error:
         raise ValueError(f"{path}: expected a table, found: {str(error).partition(chr(10))[0]}") from error
-    return frame, [columns[role] for role in wanted]
+    return frame, [columns[role] for role in wanted if role in columns]
+
+
+def seconds(column: pl.Series, path: Path) -> NDArray[np.int64]:
+    """The timestamps of a table as those of ratings are read."""
+    faults = Faults()
+    found = timestamp_seconds(column, faults)
+    if faults.found:
+        row, fault = faults.first()
+        raise ValueError(f"{path}, row {row + 1}: {fault}")
+    return found
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:

@@ -14,7 +14,7 @@ from ..architecture import ARCHITECTURES, SEQUENCES, Architecture
 from ..display import ProgressBar
 from ..engines import ENGINE_NAMES
 from ..files import is_first_process
-from ..models import NeuralMF
+from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from .options import (
@@ -38,6 +38,11 @@ DEFAULTS: dict[str, Any] = {
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY
 }
 FORM = [field.name for field in fields(Architecture) if field.name != "rating_scale"]
+BAYESIAN: dict[str, Any] = {
+    name: parameter.default for name, parameter in inspect.signature(BayesianMF).parameters.items()
+}
+# What can be set of each kind of model.
+SETTINGS = {"neural": {"architecture", *FORM, *DEFAULTS}, "bayesian": {*BAYESIAN}}
 
 
 def layer_sizes(text: str) -> tuple[int, ...]:
@@ -52,6 +57,7 @@ def train(
     context: typer.Context,
     ratings: RatingsFile,
     model: Annotated[Path, typer.Argument(help="The file to write.")] = Path("model.safetensors"),
+    kind: Annotated[str, one_of(SETTINGS, "NeuralMF or BayesianMF", "--model")] = "neural",
     architecture: Annotated[str, one_of(ARCHITECTURES, "Its form, any part of which can be set")] = "C_wide",
     embedding_dim: Annotated[int | None, typer.Option(help="Length of the factors.")] = None,
     hidden_layer_sizes: Annotated[
@@ -73,6 +79,17 @@ def train(
         float | None, typer.Option(help="Of telling the next item, in the loss.")
     ] = None,
     negatives: Annotated[int | None, typer.Option(help="Items held against the next; 0 for all.")] = None,
+    n_samples: Annotated[
+        int, typer.Option("--samples", "--n-samples", help="Drawn by a Bayesian model.")
+    ] = BAYESIAN["n_samples"],
+    warm_up: Annotated[int, typer.Option(help="Samples before these that do not count.")] = BAYESIAN[
+        "warm_up"
+    ],
+    drift: Annotated[bool, typer.Option(help="Bayesian: levels that move with time.")] = BAYESIAN["drift"],
+    user_noise: Annotated[bool, typer.Option(help="Bayesian: a noise of each user's own.")] = BAYESIAN[
+        "user_noise"
+    ],
+    rank: Annotated[int, typer.Option(help="Bayesian: columns kept of the mean.")] = BAYESIAN["rank"],
     user_features: FeaturesFile = None,
     item_features: FeaturesFile = None,
     epochs: Annotated[int, typer.Option(help="Passes over the ratings.")] = DEFAULTS["epochs"],
@@ -111,15 +128,10 @@ def train(
     - `numpy-neural-mf train ratings.csv films.safetensors --checkpoint-dir films.checkpoint`
     - `numpy-neural-mf train ratings.csv --architecture A_small --epochs 10`
     - `numpy-neural-mf train ratings.csv --item-features movies.csv --implicit`
+    - `numpy-neural-mf train ratings.csv --model bayesian --item-features movies.csv`
     - `numpy-neural-mf train ratings.csv --settings settings.toml`
     """
-    base = architecture_named(architecture)
-    given = context.params  # options have the names of the keywords
-    chosen = {name: given[name] for name in DEFAULTS} | {"patience": patience or None}
-    form = {name: given[name] for name in FORM if given[name] is not None}
-    if features is None and (user_features or item_features):
-        form["features"] = True
-    new_model = NeuralMF(base, **chosen, **form)
+    new_model = _new_model(context, kind)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = described(read(ratings, cache, scale=scale, **columns), user_features, item_features)
     console = stderr() if as_json else Console()
@@ -130,7 +142,7 @@ def train(
             console.print(f"{path.name}: {told}", soft_wrap=True, markup=False)
     try:
         with ProgressBar(1, console) as bar:
-            bar.start_run(f"training {architecture}")
+            bar.start_run(f"training {architecture if kind == 'neural' else kind}")
             new_model.fit(known, on_progress=bar.on_progress, checkpoint_dir=checkpoint_dir)
             bar.end_run()
     except KeyboardInterrupt:
@@ -139,16 +151,55 @@ def train(
     if not is_first_process():
         return
     new_model.save(model)
-    history = new_model.history_
-    facts: dict[str, Any] = {"model": str(model), "epochs": len(history.train_loss)}
-    facts |= {"seconds": sum(history.seconds), "best_epoch": None, "validation_rmse": None}
-    if history.best_epoch and history.validation_loss:
-        best = history.validation_loss[history.best_epoch - 1] ** 0.5
-        facts |= {"best_epoch": history.best_epoch, "validation_rmse": best}
+    facts = {"model": str(model)} | _facts(new_model)
     if as_json:
         print_json(facts)
         return
-    console.print(f"Trained {facts['epochs']} epochs in {facts['seconds']:.1f} seconds", end="")
-    if facts["best_epoch"]:
-        console.print(f"; kept epoch {facts['best_epoch']}, validation RMSE {best:.4f}", end="")
-    console.print(f".\nWrote {model}", soft_wrap=True)
+    if kind == "bayesian":
+        said = (
+            f"Drew {facts['samples']} samples in {facts['seconds']:.1f} seconds; with no ratings held out, "
+            f"others are expected {facts['expected_deviation']:.4f} from their predictions"
+        )
+    else:
+        said = f"Trained {facts['epochs']} epochs in {facts['seconds']:.1f} seconds"
+        if facts["best_epoch"]:
+            said += f"; kept epoch {facts['best_epoch']}, validation RMSE {facts['validation_rmse']:.4f}"
+    console.print(f"{said}.\nWrote {model}", soft_wrap=True)
+
+
+def _new_model(context: typer.Context, kind: str) -> NeuralMF | BayesianMF:
+    """The model that the options tell of, which have the names of its settings."""
+    if kind not in SETTINGS:
+        raise ValueError(f"model must be one of {', '.join(SETTINGS)}, not {kind!r}")
+    given = context.params
+    foreign = set().union(*SETTINGS.values()) - SETTINGS[kind]
+    typed = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in foreign
+        and getattr(context.get_parameter_source(option.name), "name", "DEFAULT") != "DEFAULT"
+    ]
+    if typed:
+        raise ValueError(f"{', '.join(typed)}: for another kind of model, not for --model {kind}")
+    if kind == "bayesian":
+        return BayesianMF(**{name: given[name] for name in BAYESIAN if given[name] is not None})
+    base = architecture_named(given["architecture"])
+    chosen = {name: given[name] for name in DEFAULTS} | {"patience": given["patience"] or None}
+    form = {name: given[name] for name in FORM if given[name] is not None}
+    if given["features"] is None and (given["user_features"] or given["item_features"]):
+        form["features"] = True
+    return NeuralMF(base, **chosen, **form)
+
+
+def _facts(model: NeuralMF | BayesianMF) -> dict[str, Any]:
+    """What came of the training."""
+    history = model.history_
+    seconds = sum(history.seconds)
+    if isinstance(model, BayesianMF):
+        expected = float(model.deviation_[-1])
+        return {"samples": model.n_samples, "seconds": seconds, "expected_deviation": expected}
+    facts: dict[str, Any] = {"epochs": len(history.train_loss), "seconds": seconds}
+    if not (history.best_epoch and history.validation_loss):
+        return facts | {"best_epoch": None, "validation_rmse": None}
+    best = history.validation_loss[history.best_epoch - 1] ** 0.5
+    return facts | {"best_epoch": history.best_epoch, "validation_rmse": best}

@@ -11,35 +11,52 @@ import typer
 from rich.console import Console
 
 from ..data.ids import index_of
-from ..models import NeuralMF, load_model
+from ..models import BayesianMF, NeuralMF, load_model
+from ..models.uncertainty import PredictsIntervals
 from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Titles
 from .output import print_json, remark, show, working
 from .settings import Settings
-from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
+from .tables import lists_of, raw_ids, read_table, rounded, seconds, with_titles, write_table
 
 
 def predict(
     model: ModelFile,
     pairs: Annotated[Path, typer.Argument(help="CSV or Parquet with a user and an item column.")],
     output: Annotated[Path, typer.Argument(help="The same with a column `prediction`.")],
+    interval: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Add `low` and `high`, between which so many should be: 0.9."),
+    ] = None,
     user: ColumnName = None,
     item: ColumnName = None,
+    timestamp: ColumnName = None,
     as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
     """Predict the ratings of pairs; CSV or Parquet, by the suffix, in and out.
 
+    A column of timestamps says when each rating is given, to models that know of time; without it, it is the
+    time of the last rating learned from.
+
     - `numpy-neural-mf predict films.safetensors pairs.csv predictions.parquet`
+    - `numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9`
     """
     loaded = load_model(model)
+    if interval is not None and not isinstance(loaded, PredictsIntervals):
+        raise ValueError(f"{model}: expected a BayesianMF for --interval, found a {type(loaded).__name__}")
     known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
     with working(f"reading {pairs.name}"):
-        frame, (user_column, item_column) = read_table(pairs, known, user=user, item=item)
+        frame, (user_column, item_column, *others) = read_table(
+            pairs, known, user=user, item=item, timestamp=timestamp
+        )
     users, items = frame[user_column].to_numpy(), frame[item_column].to_numpy()
+    times = seconds(frame[others[0]], pairs) if others else None
     with working(f"predicting {frame.height:,} ratings"):
-        prediction = loaded.predict(users, items)
+        columns = {"prediction": loaded.predict(users, items, times)}
+        if isinstance(loaded, PredictsIntervals) and interval is not None:
+            columns["low"], columns["high"] = loaded.predict_interval(users, items, times, interval)
     with working(f"writing {output.name}"):
-        write_table(frame.with_columns(pl.Series("prediction", prediction)), output)
+        write_table(frame.with_columns(pl.Series(name, found) for name, found in columns.items()), output)
     no_user, no_item = index_of(loaded.user_ids_, users) < 0, index_of(loaded.item_ids_, items) < 0
     facts = {"output": str(output), "predictions": frame.height}
     facts |= {"unknown_user": int(no_user.sum()), "unknown_item": int(no_item.sum())}
@@ -171,6 +188,12 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
             "architecture": str(loaded.architecture),
             "epochs trained": len(loaded.history_.train_loss),
             "best epoch": loaded.history_.best_epoch,
+        }
+    if isinstance(loaded, BayesianMF):
+        facts |= {
+            "samples": loaded.n_samples,
+            "expected deviation": round(float(loaded.deviation_[-1]), 4),
+            "drift": "of users, items and all" if loaded._drifts else "none",
         }
     if as_json:
         print_json(facts)

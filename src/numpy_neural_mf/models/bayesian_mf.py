@@ -19,6 +19,7 @@ from ..training import History, ProgressCallback
 from .growth import Growth
 from .model_file import Tensors
 from .posterior import Posterior
+from .ranking import one_blas_thread
 from .recommending import require_count
 from .refitting import grown
 from .sampling import DRIFTS, Watched, draw_samples, new_sampler
@@ -165,16 +166,17 @@ class BayesianMF(PredictsIntervals):
             ratings, rng, **{name: getattr(self, name) for name in KNOWLEDGE}, n_factors=self.embedding_dim
         )
         posterior = Posterior(sampler, self.rank)
-        self.history_ = draw_samples(
-            sampler,
-            posterior,
-            n_samples=self.n_samples,
-            warm_up=self.warm_up,
-            watched=watched,
-            on_progress=on_progress,
-            checkpoint=checkpoint,
-        )
-        self.parameters_ = posterior.parameters()
+        with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
+            self.history_ = draw_samples(
+                sampler,
+                posterior,
+                n_samples=self.n_samples,
+                warm_up=self.warm_up,
+                watched=watched,
+                on_progress=on_progress,
+                checkpoint=checkpoint,
+            )
+            self.parameters_ = posterior.parameters()
         self.deviation_ = posterior.deviations()
         self._drifts = posterior.drifts()
         self.rating_steps_ = steps_of(ratings.values)

@@ -3,14 +3,18 @@
     python benchmarks/torch_engine.py --processes 1 2 4
     python benchmarks/torch_engine.py --device cuda --precisions float32 tf32 bfloat16
     python benchmarks/torch_engine.py --batch-sizes 1024 8192 --compile
+    python benchmarks/torch_engine.py --device cuda --loader --kernels
 
 Epochs as `training.train` runs them, without validation, on random pairs in mapped columns, few items rated
 often. "GB/s" is what the rows of a batch, their moments and nothing else come to, read and written once:
 what to hold against the memory's bandwidth. "kB sent" is what a process sends in a step, as Linux counts the
 traffic of the loopback device: not that between GPUs, and that of other programs, too. "peak MB" is the
-resident memory of the largest process, the pages of its share of the ratings included. --compile has
-`torch.compile` make the MLP's two passes, whose shapes, unlike those of the rows around it, are the same in
-every batch. For a peer see benchmarks/engines.py --engine torch.
+resident memory of the largest process, the pages of its share of the ratings included; on CUDA what its
+tensors took there at most. "busy" is the share of the time that kernels ran on the device, as PyTorch's
+profiler tells of some steps. --compile has `torch.compile` make the MLP's two passes, whose shapes, unlike
+those of the rows around it, are the same in every batch. --eager launches every kernel from the host, without
+graphs. --loader has a peer: the same model and optimiser as a plain module, as PyTorch's tutorials write it,
+with a DataLoader over a TensorDataset; "x" is ours by the peer's rate. Another is in benchmarks/engines.py.
 """
 
 from __future__ import annotations
@@ -22,21 +26,27 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from itertools import product
+from itertools import islice, pairwise, product
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from harness import machine, median_and_range
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader, TensorDataset
 
-from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Ratings
+from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.engines import new_torch_engine, processes_of
+from numpy_neural_mf.engines.torch_engine import TorchEngine
 from numpy_neural_mf.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.files import is_first_process
 from numpy_neural_mf.nn import Adam
 
+# Steps whose kernels are timed one by one.
+STEPS_PROFILED = 10
 ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 
 
@@ -52,6 +62,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--n-ratings", type=int, default=1_000_000)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--loader", action="store_true")
+    parser.add_argument("--loader-ratings", type=int, default=1_000_000, help="an epoch of the peer")
+    parser.add_argument("--kernels", action="store_true", help="what takes the device's time, too")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -70,9 +84,11 @@ def main() -> None:
     }
     print(machine("torch"))
     print(f"{given.n_ratings:,} ratings of {given.items:,} items by {given.users:,} users, {given.device}")
+    if given.device == "cuda":
+        print(f"{torch.cuda.get_device_name()}: a copy moves {copied_per_second() / 1e9:,.0f} GB/s")
     print(
         f"{'processes':9} {'architecture':13}{'batch':>9}{'precision':>10}{'M ratings/s':>22}{'GB/s':>8}"
-        f"{'kB sent':>10}{'peak MB':>10}",
+        f"{'kB sent':>10}{'peak MB':>10}{'busy':>7}{'x':>8}",
         flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -86,6 +102,8 @@ def main() -> None:
 
 def run(given: argparse.Namespace) -> None:
     """All that is asked for, in this process and its like."""
+    if given.eager:
+        TorchEngine._is_graphed = lambda engine, dtype: False  # type: ignore[method-assign]
     if given.compile:
         NeuralMFModule._mlp = torch.compile(NeuralMFModule._mlp)
     columns = (np.load(given.columns / f"{name}.npy", mmap_mode="r") for name in ("users", "items", "values"))
@@ -106,19 +124,24 @@ def run(given: argparse.Namespace) -> None:
             device=given.device,
             precision=precision,
         )
-        batches, rates, sent = (
-            Batches(ratings, size, np.random.default_rng(0), engine.cut, len(whole)),
-            [],
-            [],
-        )
+        batches = Batches(ratings, size, np.random.default_rng(0), engine.cut, len(whole))
+        rates, sent = [], []
+        if given.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         for _ in range(given.repeats + 1):
             start, sent_before, n_steps = time.perf_counter(), bytes_sent(), 0
             for batch in batches.epoch():
-                engine.step(*batch)
+                loss = engine.step(*batch)
                 n_steps += 1
+            float(loss)
             rates.append(len(whole) / (time.perf_counter() - start))
             sent.append((bytes_sent() - sent_before) / n_steps / processes.size)
-        peak = highest(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, given.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if given.device == "cuda":
+            peak = torch.cuda.max_memory_allocated()
+        peak = highest(peak / 1e6, given.device)
+        busy = seconds_of_kernels(engine, batches, given) * n_steps * np.median(rates[1:]) / len(whole)
+        ratio = np.median(rates[1:]) / (loader_rate(form, whole, size, given) if given.loader else np.nan)
         distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
         bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
@@ -126,9 +149,88 @@ def run(given: argparse.Namespace) -> None:
             bandwidth = np.median(rates[1:]) * bytes_per_rating / 1e9
             print(
                 f"{processes.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
-                f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}",
+                f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}{busy:7.0%}{ratio:8.0f}",
                 flush=True,
             )
+
+
+def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Namespace) -> float:
+    """What the kernels of a step take on the device, on average; NaN on the CPU."""
+    if given.device != "cuda":
+        return float("nan")
+    some = [tuple(column.clone() for column in batch) for batch in islice(batches.epoch(), STEPS_PROFILED)]
+    float(engine.step(*some[0]))
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for batch in some:
+            engine.step(*batch)
+        torch.cuda.synchronize()
+    if given.kernels:
+        print(
+            profiled.key_averages().table(
+                sort_by="self_cuda_time_total", row_limit=25, max_name_column_width=90
+            )
+        )
+    on_device = [e for e in profiled.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return sum(event.self_device_time_total for event in on_device) / 1e6 / len(some)
+
+
+class PlainModel(nn.Module):
+    """The same model, as PyTorch's tutorials would write it: dense gradients, embeddings and an MLP."""
+
+    def __init__(self, form: Architecture, n_users: int, n_items: int) -> None:
+        super().__init__()
+        self.user_embedding = nn.Embedding(n_users, form.embedding_dim)
+        self.item_embedding = nn.Embedding(n_items, form.embedding_dim)
+        self.user_bias, self.item_bias = nn.Embedding(n_users, 1), nn.Embedding(n_items, 1)
+        self.intercept = nn.Parameter(torch.zeros(1))
+        layers: list[nn.Module] = []
+        for n_in, n_out in pairwise(form.layer_sizes):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU() if form.activation == "relu" else nn.Tanh()]
+        self.mlp = nn.Sequential(*layers[:-1])
+
+    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        p, q = self.user_embedding(users), self.item_embedding(items)
+        y = self.mlp(torch.cat([p, q], dim=1)) + self.user_bias(users) + self.item_bias(items)
+        return self.intercept + y.squeeze(1) + (p * q).sum(dim=1)
+
+
+def loader_rate(form: Architecture, ratings: Ratings, size: int, given: argparse.Namespace) -> float:
+    """Ratings per second of the plain model with a DataLoader, in the second of two epochs."""
+    columns = (ratings.users, ratings.items, ratings.values)
+    tensors = [torch.from_numpy(np.array(column[: given.loader_ratings])) for column in columns]
+    loader = DataLoader(
+        TensorDataset(tensors[0].long(), tensors[1].long(), tensors[2]),
+        batch_size=size,
+        shuffle=True,
+        pin_memory=given.device == "cuda",
+    )
+    model = PlainModel(form, given.users, given.items).to(given.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    for _ in range(2):
+        start = time.perf_counter()
+        for batch in loader:
+            users, items, values = (column.to(given.device, non_blocking=True) for column in batch)
+            loss = nn.functional.mse_loss(model(users, items), values)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        float(loss.detach())
+        rate = len(tensors[0]) / (time.perf_counter() - start)
+    return rate
+
+
+def copied_per_second() -> float:
+    """Bytes read and written per second, by copies within the device."""
+    source = torch.empty(2**30, dtype=torch.uint8, device="cuda").random_(256)
+    there = torch.empty_like(source)
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    for n in range(13):
+        if n == 3:
+            start.record()
+        there.copy_(source)
+    end.record()
+    torch.cuda.synchronize()
+    return 10 * 2 * source.numel() / (start.elapsed_time(end) / 1e3)
 
 
 def highest(number: float, device: str) -> float:

@@ -156,10 +156,16 @@ def train(
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan
                 on_progress(
                     Progress(
-                        epoch, epochs, (epoch - 1) * n + n_trained, epochs * n, squares / n_trained, latest
+                        epoch,
+                        epochs,
+                        (epoch - 1) * n + n_trained,
+                        epochs * n,
+                        float(squares) / n_trained,
+                        latest,
                     )
                 )
         engine.fetch()
+        squares = float(squares)  # of a device: read once, when all is done
         _require_finite("the loss", squares, epoch)
         history.train_loss.append(squares / n)
         history.seconds.append(time.perf_counter() - start)

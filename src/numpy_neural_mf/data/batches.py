@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +23,8 @@ Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 WINDOW = 2**20
 # Ratings that enter a window together: a page of each column, where these are mapped.
 PIECE = 2**10
+# Windows permuted while one is learned from: a GPU learns from several in the time of one permutation.
+AHEAD = 4
 # Ratings, learned from one by one, that an engine is given together.
 STRETCH = 2**13
 
@@ -70,26 +74,37 @@ class Batches:
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch; the last may be shorter."""
+        if self._n <= WINDOW:
+            yield from self._cut(self._columns, self._rng.permutation(self._n), self.batch_size)
+            return
         n_left, left_over = self._n, np.empty(0, np.int64)
         for window in self._windows():
+            rows = np.concatenate([left_over, window])
             n_left -= len(window)
-            rows = self._rng.permutation(np.concatenate([left_over, window]))
             end = len(rows) - len(rows) % self.batch_size if n_left else len(rows)
             yield from self._cut(self._columns, rows[:end], self.batch_size)
             left_over = rows[end:]
 
     def _windows(self) -> Iterator[NDArray[np.int64]]:
-        """The rows of each window, in order."""
-        n = self._n
-        if n <= WINDOW:
-            yield np.arange(n)
-            return
-        pieces = self._rng.permutation(np.arange(-(-n // PIECE), dtype=np.int32))
+        """The rows of each window in random order; those of the next are permuted meanwhile."""
+        pieces = self._rng.permutation(np.arange(-(-self._n // PIECE), dtype=np.int32))
         n_at_once = max(1, WINDOW // PIECE)
-        for first in range(0, len(pieces), n_at_once):
-            starts = PIECE * pieces[first : first + n_at_once, None].astype(np.int64)
-            rows = (starts + np.arange(PIECE)).ravel()
-            yield rows[rows < n]
+        starts = range(0, len(pieces), n_at_once)
+        keys = self._rng.integers(2**63, size=len(starts))
+
+        def permuted(n: int) -> NDArray[np.int64]:
+            firsts = PIECE * pieces[starts[n] : starts[n] + n_at_once, None].astype(np.int64)
+            rows = (firsts + np.arange(PIECE)).ravel()
+            return np.random.default_rng(keys[n]).permutation(rows[rows < self._n])
+
+        coming: deque[Future[NDArray[np.int64]]] = deque()
+        with ThreadPoolExecutor(AHEAD) as threads:
+            for n in range(len(starts)):
+                coming.append(threads.submit(permuted, n))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
 
 class Stretches:

@@ -54,7 +54,7 @@ def processes_of(engine: str, device: str) -> OneProcess:
     if engine != "torch":
         return OneProcess()
     with _naming_the_extra('engine "torch"'):
-        from .torch_engine import find_device
+        from .torch_device import find_device
         from .torch_processes import processes
     return processes(find_device(device))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +15,15 @@ from torch.nn.functional import mse_loss
 
 from ..architecture import Architecture, Parameters
 from ..data.batches import Batch, cut
-from ..nn import Optimizer
+from ..nn import AdaGrad, Optimizer
 from ..nn.parameter import Array
 from .bags import Bags
 from .base import Engine
 from .processes import is_table
 from .torch_bags import TorchBag, TorchBags, collapsed_rows
 from .torch_batches import DeviceBatches, cut_share
+from .torch_device import find_device, products_in_tf32
+from .torch_graph import GraphedStep, distinct_of_fixed_shape
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 from .torch_processes import Exchange, OneTorchProcess, processes
@@ -116,30 +116,53 @@ class TorchEngine(Engine):
         self._penalty |= {f"{side}_feature": of_side.penalty for side, of_side in self._bags.items()}
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
-        self._optimizer = TorchOptimizer(optimizer)
         self._elsewhere: list[tuple[Array, Tensor]] = []
         self._shares_memory = self.device.type == "cpu"
         self.processes = processes(self.device)
         self._batches = DeviceBatches(self.device, self.processes)
         self._scaler = self.processes.scaler(self.device, precision == "float16")
+        is_graphed = self._is_graphed(parameters["intercept"].dtype)
+        self._graphed_step = GraphedStep(self._learn, self._generator) if is_graphed else None
+        self._optimizer = TorchOptimizer(optimizer, self.device if is_graphed else None)
         self._is_loaded = False
 
-    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> float:
+    def _is_graphed(self, dtype: np.dtype[Any]) -> bool:
+        """Whether a step is the same kernels every time, and asks the host for nothing."""
+        return (
+            self.device.type == "cuda"
+            and self.processes.size == 1
+            and not (self._bags or self.architecture.sequence or self._scaler.is_enabled())
+            and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
+            and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
+        )
+
+    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> Any:
         """Learn from one batch, arrays or tensors: see `NumpyEngine.step`.
 
         Many processes learn from a batch together. Each is given its part, as `cut` does, and with `is_own`,
-        bool of shape (n,), which of the n ratings of the whole batch these are. The loss is that of all.
+        bool of shape (n,), which of the n ratings of the whole batch these are. The loss is that of all: a
+        float, on CUDA a float64 tensor without dimensions, for which the host need not wait.
         """
         if (is_own is None) != (self.processes.size == 1):
             raise ValueError("expected what `cut` makes: in many processes, a part of a batch")
         self._load()
-        n = len(ratings) if is_own is None else len(is_own)
+        if self.architecture.dropout and self.architecture.n_layers:
+            self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
+        if self._graphed_step is None:
+            loss = self._learn(users, items, known, is_own)
+        else:
+            self._optimizer.read_rate()
+            loss = self._graphed_step(self._here(users), self._here(items), known)
+        return loss.double() if self.device.type == "cuda" else loss.item()
+
+    def _learn(self, users: Any, items: Any, known: Tensor, is_own: Any = None) -> Tensor:
+        n = len(known) if is_own is None else len(is_own)
         found = self._look_up(users, items)
         # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
         leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves(found).items()}
         touched = {name: found.exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
-        with _products_in_tf32(self.precision == "tf32"):
+        with products_in_tf32(self.precision == "tf32"):
             with torch.autocast(
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
             ):
@@ -156,16 +179,18 @@ class TorchEngine(Engine):
             dense = [value.grad for name, value in self._values.items() if name not in leaves]
             self.processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
             self._update(leaves, {side: exchange.owned for side, exchange in found.exchange.items()})
-        return loss.item()
+        return loss.detach()
 
     def _look_up(self, users: Any, items: Any) -> Lookup:
         """What rows of the tables these users and items are made of, and how they come here."""
         ids = {"user": self._here(users), "item": self._here(items)}
         rows, positions, counts = {}, {}, {}
         for side in ids:
-            rows[side], positions[side], counts[side] = torch.unique(
-                ids[side], return_inverse=True, return_counts=True
-            )
+            if self._graphed_step is None:
+                found = torch.unique(ids[side], return_inverse=True, return_counts=True)
+            else:
+                found = distinct_of_fixed_shape(ids[side], len(self._penalty[side]))
+            rows[side], positions[side], counts[side] = found
         bags = {side: of_side.of(rows[side], counts[side]) for side, of_side in self._bags.items()}
         for side, bag in bags.items():
             rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
@@ -319,7 +344,6 @@ class TorchEngine(Engine):
         dropout = self.architecture.dropout
         if not (dropout and self.architecture.n_layers):
             return None
-        self._generator.manual_seed(int(self._rng.integers(2**63)))
         part = slice(None) if is_own is None else self._here(is_own)
 
         def drop(x: Tensor) -> Tensor:
@@ -333,7 +357,7 @@ class TorchEngine(Engine):
         if self.weight_decay:
             for name, value in self._values.items():
                 if name.startswith("mlp") and name.endswith("weight"):
-                    value.mul_(1 - self.optimizer.learning_rate * self.weight_decay)
+                    value.mul_(1 - self._optimizer.rate * self.weight_decay)
         state = self._state | {
             name: {
                 slot: array if slot == "step" else array[owned[side]]
@@ -346,35 +370,3 @@ class TorchEngine(Engine):
             self._values[name][owned[side]] = leaves[name]
             for slot in self.optimizer.slots:
                 self._state[name][slot][owned[side]] = state[name][slot]
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; for "auto" the first there is of "cuda", "mps" and "cpu".
-
-    Raises
-    ------
-    ValueError
-        It is not there.
-    """
-    is_there = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
-    }  # fmt: skip
-    there = [device for device in is_there if is_there[device]]
-    if name != "auto" and name not in there:
-        raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
-    device = there[0] if name == "auto" else name
-    # Torchrun tells each process of a machine which of the GPUs is its own.
-    return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else 0)
-
-
-@contextmanager
-def _products_in_tf32(wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    products = torch.backends.cuda.matmul
-    before, products.fp32_precision = products.fp32_precision, "tf32"
-    try:
-        yield
-    finally:
-        products.fp32_precision = before

@@ -27,13 +27,20 @@ class TorchOptimizer:
     So the tables that PyTorch sees are the rows of a batch, and what it remembers of them is remembered by
     row: the update is that of a RowGradient.
 
+    Parameters
+    ----------
+    optimizer : Optimizer
+    device : torch.device, optional
+        Where steps read the learning rate, if they are to be captured as a graph: a number would stay as it
+        was then. `read_rate` brings it there.
+
     Raises
     ------
     TypeError
         The optimizer is not one of this package.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, device: torch.device | None = None) -> None:
         if type(optimizer) not in SLOTS:
             raise TypeError(
                 f'engine "torch" has no {type(optimizer).__name__} in PyTorch: use engine "numpy"'
@@ -41,6 +48,22 @@ class TorchOptimizer:
         self.ours = optimizer
         self.theirs = _as_torch(optimizer)
         self.counts_steps = not isinstance(optimizer, SGD)
+        self._rate_there = None if device is None else torch.full((), optimizer.learning_rate, device=device)
+        self._rate_read = optimizer.learning_rate
+        if device is not None and self.counts_steps:
+            self.theirs.param_groups[0]["capturable"] = True
+            self.theirs._warned_capturable_if_run_uncaptured = True  # the first steps are to be uncaptured
+
+    @property
+    def rate(self) -> float | Tensor:
+        """The learning rate of a step."""
+        return self.ours.learning_rate if self._rate_there is None else self._rate_there
+
+    def read_rate(self) -> None:
+        """Bring the learning rate to the device, where it has changed."""
+        if self._rate_there is not None and self._rate_read != self.ours.learning_rate:
+            self._rate_read = self.ours.learning_rate
+            self._rate_there.fill_(self._rate_read)
 
     def step(
         self,
@@ -53,7 +76,7 @@ class TorchOptimizer:
         A scaler that finds a gradient which is not finite leaves everything as it is.
         """
         group = self.theirs.param_groups[0]
-        group["params"], group["lr"] = list(values.values()), self.ours.learning_rate
+        group["params"], group["lr"] = list(values.values()), self.rate
         names = {"step": "step"} if self.counts_steps else {}
         names |= {slot: SLOTS[type(self.ours)][slot] for slot in self.ours.slots}
         self.theirs.state = defaultdict(

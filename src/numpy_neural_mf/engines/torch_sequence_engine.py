@@ -55,7 +55,7 @@ class TorchSequenceEngine(TorchEngine):
         for taken, piece in windows(users, rows, self.architecture.sequence_length, size, self._rng):
             yield np.stack([users[taken], taken, piece], axis=1), items[taken], values[taken]
 
-    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> float:
+    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> Any:
         """Learn from a batch of `cut`; the loss is the mean squared error of ratings, as everywhere."""
         users, rows, piece = np.ascontiguousarray(users.T)
         start = np.ones(len(rows), bool)

@@ -1,0 +1,82 @@
+"""Steps on CUDA as graphs: kernels that the host launched one by one are launched together from then on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# Steps of a length taken kernel by kernel before one is captured: libraries set themselves up in them.
+WARM_UP = 3
+
+
+class GraphedStep:
+    """A step that is captured as a graph, for each length of a batch, and replayed from then on.
+
+    Parameters
+    ----------
+    step : callable
+        Learns from tensors on the device: always by the same kernels, whose shapes follow from the length of
+        the batch alone, and without the host's waiting for any. It returns the loss as a tensor,
+        which the next step of that length may overwrite.
+    generator : torch.Generator
+        What `step` draws from.
+    """
+
+    def __init__(self, step: Callable[..., Tensor], generator: torch.Generator) -> None:
+        self._step = step
+        self._generator = generator
+        self._n_taken: Counter[int] = Counter()
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        n = len(batch[-1])
+        self._n_taken[n] += 1
+        if self._n_taken[n] <= WARM_UP:
+            return self._step(*batch)
+        if n not in self._captured:
+            self._captured[n] = self._capture(batch)
+        graph, inputs, loss = self._captured[n]
+        for there, given in zip(inputs, batch, strict=True):
+            there.copy_(given)
+        graph.replay()
+        return loss
+
+    def _capture(self, batch: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]:
+        graph, inputs = torch.cuda.CUDAGraph(), tuple(column.clone() for column in batch)
+        graph.register_generator_state(self._generator)
+        # Another thread may be sending the next batch meanwhile.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            loss = self._step(*inputs)
+        return graph, inputs, loss
+
+
+def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What `torch.unique` tells, in shapes that do not depend on the ids.
+
+    Parameters
+    ----------
+    ids : integer tensor of shape (n,)
+    n_rows : int
+        Of the table; the last, which stands for the unknown, is none of `ids`.
+
+    Returns
+    -------
+    rows : int64 tensor of shape (m,), where m is n, at most n_rows
+        The distinct ids, in order; then the last row of the table as often as there is room.
+    positions : int32 tensor of shape (n,)
+        Of each id, which of `rows`.
+    counts : int64 tensor of shape (m,)
+        How many of the ids each of `rows` is: of the last row none, so it has no gradient.
+    """
+    ordered, source = torch.sort(ids)
+    is_new = torch.ones_like(ordered, dtype=torch.bool)
+    torch.ne(ordered[1:], ordered[:-1], out=is_new[1:])
+    number = is_new.cumsum(0) - 1
+    rows = number.new_full((min(len(ids), n_rows),), n_rows - 1)
+    rows.scatter_(0, number, ordered.long())
+    positions = torch.empty_like(number, dtype=torch.int32).scatter_(0, source, number.int())
+    counts = torch.zeros_like(rows).scatter_add_(0, number, torch.ones_like(number))
+    return rows, positions, counts

@@ -174,13 +174,13 @@ def test_tf32_is_for_cuda():
         new_engine(device="cpu", precision="tf32")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_part_of_a_batch_is_for_many_processes():
     batch = draw_batch(dtype=np.float32)
     with pytest.raises(ValueError, match="in many processes, a part of a batch"):
         new_engine().step(*batch, np.ones(len(batch[0]), bool))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused_before_training():
     with pytest.raises(ValueError, match=r"device must be one that PyTorch finds here .*cpu.*, not 'cuda'"):
         model(engine="torch", device="cuda").fit(RATINGS)

@@ -70,16 +70,7 @@ class TorchBags:
         sums = torch.zeros(len(self.penalty), dtype=torch.float64, device=self.penalty.device)
         return sums.index_add_(0, self._columns, self._weights.double())
 
-    def all(self) -> TorchBag:
-        """The bags of all rows, with all rows of the feature tables for `columns`."""
-        return TorchBag(self._columns[:0], self._weights[:0], self._columns, self._weights, self._starts[:-1])
 
-
-def collapsed_rows(values: Mapping[str, Tensor], bags: Mapping[str, TorchBag]) -> dict[str, Tensor]:
-    """Rows of the plain tables, with those of features added: P + X E in place of P."""
-    return dict(values) | {
-        name: value + bags[side].sum(values[name.replace(side, f"{side}_feature")])
-        for name, value in values.items()
-        for side in bags
-        if name in (f"{side}_embedding.weight", f"{side}_bias.weight")
-    }
+def collapsed_rows(rows: Mapping[str, Tensor], bags: Mapping[str, TorchBag]) -> dict[str, Tensor]:
+    """Rows of each side, with those of its features added: P + X E in place of P."""
+    return dict(rows) | {side: rows[side] + bag.sum(rows[f"{side}_feature"]) for side, bag in bags.items()}

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
-from torch.nn.functional import mse_loss
+from torch.nn.functional import embedding, mse_loss
 
 from ..architecture import Architecture, Parameters
 from ..data.batches import Batch, cut
@@ -23,13 +22,16 @@ from .processes import is_table
 from .torch_bags import TorchBag, TorchBags, collapsed_rows
 from .torch_batches import DeviceBatches, cut_share
 from .torch_device import find_device, products_in_tf32
-from .torch_graph import GraphedStep, distinct_of_fixed_shape
+from .torch_graph import GraphedSteps, distinct_of_fixed_shape
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 from .torch_processes import Exchange, OneTorchProcess, processes
+from .torch_tables import JoinedTables
 
 # Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
+# Under this name a table is kept beside its moments.
+VALUE = "value"
 
 SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -122,7 +124,7 @@ class TorchEngine(Engine):
         self._batches = DeviceBatches(self.device, self.processes)
         self._scaler = self.processes.scaler(self.device, precision == "float16")
         is_graphed = self._is_graphed(parameters["intercept"].dtype)
-        self._graphed_step = GraphedStep(self._learn, self._generator) if is_graphed else None
+        self._graphs = GraphedSteps(self._generator) if is_graphed else None
         self._optimizer = TorchOptimizer(optimizer, self.device if is_graphed else None)
         self._is_loaded = False
 
@@ -149,19 +151,19 @@ class TorchEngine(Engine):
         if self.architecture.dropout and self.architecture.n_layers:
             self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
-        if self._graphed_step is None:
+        if self._graphs is None:
             loss = self._learn(users, items, known, is_own)
         else:
             self._optimizer.read_rate()
-            loss = self._graphed_step(self._here(users), self._here(items), known)
+            loss = self._graphs.take(self._learn, self._here(users), self._here(items), known)
         return loss.double() if self.device.type == "cuda" else loss.item()
 
     def _learn(self, users: Any, items: Any, known: Tensor, is_own: Any = None) -> Tensor:
         n = len(known) if is_own is None else len(is_own)
         found = self._look_up(users, items)
         # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
-        leaves = {name: leaf.requires_grad_() for name, leaf in self._leaves(found).items()}
-        touched = {name: found.exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
+        leaves = {side: leaf.requires_grad_() for side, leaf in self._leaves(found).items()}
+        touched = {side: found.exchange[side].fetch(leaf) for side, leaf in leaves.items()}
         with products_in_tf32(self.precision == "tf32"):
             with torch.autocast(
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
@@ -171,12 +173,12 @@ class TorchEngine(Engine):
                 prediction, more = self._forward(vectors, found.positions, drop)
             loss = mse_loss(prediction, known, reduction="sum") / n
             penalty = more
-            for name, side in self._side_of.items():
+            for side, rows in touched.items():
                 weight = found.counts[side] * self._penalty[side][found.rows[side]]
-                penalty = penalty + (weight[:, None] * touched[name] ** 2).sum()
+                penalty = penalty + (weight[:, None] * rows**2).sum()
             torch.autograd.backward(self._scaler.scale(loss + penalty / n))
         with torch.no_grad():
-            dense = [value.grad for name, value in self._values.items() if name not in leaves]
+            dense = [value.grad for value in self._dense.values()]
             self.processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
             self._update(leaves, {side: exchange.owned for side, exchange in found.exchange.items()})
         return loss.detach()
@@ -186,7 +188,7 @@ class TorchEngine(Engine):
         ids = {"user": self._here(users), "item": self._here(items)}
         rows, positions, counts = {}, {}, {}
         for side in ids:
-            if self._graphed_step is None:
+            if self._graphs is None:
                 found = torch.unique(ids[side], return_inverse=True, return_counts=True)
             else:
                 found = distinct_of_fixed_shape(ids[side], len(self._penalty[side]))
@@ -198,17 +200,15 @@ class TorchEngine(Engine):
         return Lookup(rows, positions, counts, bags, exchange)
 
     def _leaves(self, found: Lookup) -> dict[str, Tensor]:
-        """Of each table the rows of this process that any process has asked for."""
-        return {
-            name: self._values[name].detach()[found.exchange[side].owned]
-            for name, side in self._side_of.items()
-        }
+        """Of the tables of each side the rows of this process that any process has asked for."""
+        return {side: self._tables[side][VALUE][found.exchange[side].owned] for side in self._tables}
 
     def _forward(
         self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None
     ) -> tuple[Tensor, Tensor]:
         """Predictions of a batch, and what else there is to minimise, summed over its ratings."""
-        prediction: Tensor = functional_call(self.module, vectors, (*positions.values(), drop))
+        users, items = (embedding(positions[side], vectors[side]) for side in ("user", "item"))
+        prediction = self.module.rate(users, items, drop)
         return prediction, prediction.new_zeros(())
 
     def predict(self, users: Any, items: Any) -> Array:
@@ -217,29 +217,24 @@ class TorchEngine(Engine):
         Many processes may do so together, each its own pairs, as often as it likes before all call `total`.
         """
         if self.processes.anywhere(np.array(self.processes.size > 1)):
-            return self._predict_together(users, items)
+            return self._predict_by_row(users, items)
         self._load()
         with torch.inference_mode():
             if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
-                for name, side in self._side_of.items():
-                    if side in ("user", "item"):
-                        self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
-            vectors = collapsed_rows(self._values, self._all_bags())
-            here = (self._here(users), self._here(items))
-            ratings: Tensor = functional_call(self.module, vectors, here)
+                for name in self._names_of["user"] + self._names_of["item"]:
+                    self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+            if self._bags:
+                return self._predict_by_row(users, items)
+            ratings: Tensor = self.module(self._here(users), self._here(items))
             return ratings.cpu().numpy()
 
-    def _predict_together(self, users: Any, items: Any) -> Array:
+    def _predict_by_row(self, users: Any, items: Any) -> Array:
         self._load()
         with torch.inference_mode():
             found = self._look_up(users, items)
-            leaves = self._leaves(found)
-            rows = {name: found.exchange[side].fetch(leaves[name]) for name, side in self._side_of.items()}
+            rows = {side: found.exchange[side].fetch(leaf) for side, leaf in self._leaves(found).items()}
             prediction, _ = self._forward(collapsed_rows(rows, found.bags), found.positions, None)
             return prediction.cpu().numpy()
-
-    def _all_bags(self) -> dict[str, TorchBag]:
-        return {side: of_side.all() for side, of_side in self._bags.items()}
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
         """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already.
@@ -256,7 +251,7 @@ class TorchEngine(Engine):
         """See `Engine.total`."""
         nothing = np.zeros(0, np.int32)
         while self.processes.anywhere(np.array(False)):  # others predict, and need rows that are here
-            self._predict_together(nothing, nothing)
+            self._predict_by_row(nothing, nothing)
         return float(self.processes.total(np.array(number)))
 
     def fetch(self) -> None:
@@ -280,22 +275,42 @@ class TorchEngine(Engine):
         if self.processes.size > 1:
             shared = [value for name, value in self.parameters.items() if not is_table(name, value.ndim)]
             self.processes.require_same([*map(float, map(np.sum, shared)), self._rng.spawn(1)[0].random()])
-        self.module = NeuralMFModule(
-            self.architecture,
-            {name: self._there(value) for name, value in self.parameters.items()},
-        )
-        self._values = dict(self.module.named_parameters())
-        self._side_of = {
-            name: name.rpartition("_")[0] for name in self._values if name.startswith(("user", "item"))
-        }
         state = self.optimizer.state
         for name, value in self.parameters.items():
             if name not in state:
                 state[name] = self.optimizer.new_state(value)
-            state[name]["step"] = state[name]["step"].copy()  # PyTorch counts for each, others may count once
-        self._state = {
-            name: {slot: self._there(array) for slot, array in state[name].items()} for name in self._values
+        self._names_of = {
+            side: [
+                name for kind in ("embedding", "bias") if (name := f"{side}_{kind}.weight") in self.parameters
+            ]
+            for side in self._penalty
         }
+        tables = {name for names in self._names_of.values() for name in names}
+        dense = [name for name in self.parameters if name not in tables]
+        self._tables: dict[str, dict[str, JoinedTables]] = {side: {} for side in self._names_of}
+        there: dict[str, dict[str, Tensor]] = {}
+        for slot in (VALUE, *self.optimizer.slots):
+            arrays = (
+                self.parameters if slot == VALUE else {name: state[name][slot] for name in self.parameters}
+            )
+            there[slot] = {name: self._there(arrays[name]) for name in dense}
+            for side, names in self._names_of.items():
+                there[slot] |= self._joined(side, slot, {name: arrays[name] for name in names})
+        self._values = there.pop(VALUE)
+        self.module = NeuralMFModule(
+            self.architecture, {name: self._values[name] for name in self.parameters}
+        )
+        self._values = dict(self.module.named_parameters())
+        self._dense = {name: self._values[name] for name in dense}
+        self._state: dict[str, dict[str, Tensor]] = {}
+        for key, names in ({name: [name] for name in dense} | self._names_of).items():
+            # PyTorch counts the steps of each that it steps on, others may count once.
+            step = state[names[0]]["step"].copy()
+            for name in names:
+                state[name]["step"] = step
+            self._state[key] = {"step": self._there(step)}
+        for name in dense:
+            self._state[name] |= {slot: there[slot][name] for slot in self.optimizer.slots}
         if self._scaler.is_enabled() and LOSS_SCALE in state:
             told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
             told["_growth_tracker"] = int(told["_growth_tracker"])
@@ -305,18 +320,29 @@ class TorchEngine(Engine):
 
     def _fill_unknown(self) -> None:
         """Let the last row of each table be the mean of the others, features included, of all processes."""
-        for name, side in self._side_of.items():
-            if side not in ("user", "item"):
-                continue
+        for side in ("user", "item"):
             n = len(self._penalty[side]) - 1
-            rows = self._values[name].detach()
-            total = rows[: len(range(n)[self.processes.rows])].sum(dim=0, dtype=torch.float64)
-            if side in self._bags:
-                shared = self._values[name.replace(side, f"{side}_feature")].detach()
-                total += self._bags[side].column_sums()[self.processes.rows] @ shared.double()
-            self.processes.sum([total])
-            if n % self.processes.size == self.processes.rank:
-                rows[-1] = total / n
+            for name in self._names_of[side]:
+                rows = self._values[name].detach()
+                total = rows[: len(range(n)[self.processes.rows])].sum(dim=0, dtype=torch.float64)
+                if side in self._bags:
+                    shared = self._values[name.replace(side, f"{side}_feature")].detach()
+                    total += self._bags[side].column_sums()[self.processes.rows] @ shared.double()
+                self.processes.sum([total])
+                if n % self.processes.size == self.processes.rank:
+                    rows[-1] = total / n
+
+    def _joined(self, side: str, slot: str, arrays: dict[str, Array]) -> dict[str, Tensor]:
+        """Tables of a side as tensors: of the arrays' memory, or columns of one tensor on the device."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self._shares_memory:
+            self._tables[side][slot] = JoinedTables(list(tensors.values()))
+            return tensors
+        whole = torch.cat([tensor.to(self.device) for tensor in tensors.values()], dim=1)
+        self._tables[side][slot] = JoinedTables([whole])
+        columns = torch.split(whole, [tensor.shape[1] for tensor in tensors.values()], dim=1)
+        self._elsewhere += zip(arrays.values(), columns, strict=True)
+        return dict(zip(arrays, columns, strict=True))
 
     def _there(self, array: Array) -> Tensor:
         """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""
@@ -358,15 +384,14 @@ class TorchEngine(Engine):
             for name, value in self._values.items():
                 if name.startswith("mlp") and name.endswith("weight"):
                     value.mul_(1 - self._optimizer.rate * self.weight_decay)
-        state = self._state | {
-            name: {
-                slot: array if slot == "step" else array[owned[side]]
-                for slot, array in self._state[name].items()
-            }
-            for name, side in self._side_of.items()
+        slots = {side: {slot: self._tables[side][slot] for slot in self.optimizer.slots} for side in leaves}
+        rows = {
+            side: {slot: table[owned[side]] for slot, table in of_side.items()}
+            for side, of_side in slots.items()
         }
-        self._optimizer.step(self._values | leaves, state, self._scaler)
-        for name, side in self._side_of.items():
-            self._values[name][owned[side]] = leaves[name]
-            for slot in self.optimizer.slots:
-                self._state[name][slot][owned[side]] = state[name][slot]
+        state = self._state | {side: self._state[side] | of_side for side, of_side in rows.items()}
+        self._optimizer.step(self._dense | leaves, state, self._scaler)
+        for side, leaf in leaves.items():
+            self._tables[side][VALUE][owned[side]] = leaf
+            for slot, table in slots[side].items():
+                table[owned[side]] = rows[side][slot]

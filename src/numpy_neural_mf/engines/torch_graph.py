@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,44 +13,51 @@ from torch import Tensor
 WARM_UP = 3
 
 
-class GraphedStep:
-    """A step that is captured as a graph, for each length of a batch, and replayed from then on.
+class GraphedSteps:
+    """Steps that are captured as a graph, for each length of a batch, and replayed from then on.
 
     Parameters
     ----------
-    step : callable
-        Learns from tensors on the device: always by the same kernels, whose shapes follow from the length of
-        the batch alone, and without the host's waiting for any. It returns the loss as a tensor,
-        which the next step of that length may overwrite.
     generator : torch.Generator
-        What `step` draws from.
+        What the steps draw from.
     """
 
-    def __init__(self, step: Callable[..., Tensor], generator: torch.Generator) -> None:
-        self._step = step
+    def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
         self._n_taken: Counter[int] = Counter()
         self._captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
 
-    def __call__(self, *batch: Tensor) -> Tensor:
+    def take(self, step: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+        """The loss of a step, which the next one of the same length may overwrite.
+
+        Parameters
+        ----------
+        step : callable
+            Always the same one. It learns from tensors on the device, by kernels whose shapes follow from the
+            length of the batch alone, and without the host's waiting for any.
+        *batch : tensors
+        """
         n = len(batch[-1])
         self._n_taken[n] += 1
         if self._n_taken[n] <= WARM_UP:
-            return self._step(*batch)
+            return step(*batch)
         if n not in self._captured:
-            self._captured[n] = self._capture(batch)
+            self._captured[n] = self._capture(step, batch)
         graph, inputs, loss = self._captured[n]
         for there, given in zip(inputs, batch, strict=True):
             there.copy_(given)
         graph.replay()
         return loss
 
-    def _capture(self, batch: tuple[Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]:
+    def _capture(
+        self, step: Callable[..., Tensor], batch: tuple[Tensor, ...]
+    ) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]:
         graph, inputs = torch.cuda.CUDAGraph(), tuple(column.clone() for column in batch)
         graph.register_generator_state(self._generator)
+        gc.collect()  # a graph that is let go of while another is captured ends the capture
         # Another thread may be sending the next batch meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            loss = self._step(*inputs)
+            loss = step(*inputs)
         return graph, inputs, loss
 
 

@@ -57,13 +57,24 @@ class NeuralMFModule(nn.Module):
                 self.sequence = SequenceEncoder(architecture, n_items)
         hold(self, parameters)
 
-    def forward(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
-        """Ratings of pairs, shape (n,), not clipped; `drop` is called on what dropout is for in training."""
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        """Ratings of pairs, shape (n,), not clipped."""
+        return self.rate(self._rows("user", users), self._rows("item", items))
+
+    def _rows(self, side: str, ids: Tensor) -> Tensor:
+        tables = (self._modules.get(f"{side}_{kind}") for kind in ("embedding", "bias"))
+        return torch.cat([table(ids) for table in tables if table is not None], dim=1)
+
+    def rate(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
+        """Ratings of pairs whose rows of the tables are given, shape (n, d): factors, then the bias.
+
+        `drop` is called on what dropout is for in training.
+        """
         form, y = self.architecture, cast("Tensor", self.intercept)
         if form.biases:
-            y = y + self.user_bias(users)[:, 0] + self.item_bias(items)[:, 0]
+            y = y + users[:, -1] + items[:, -1]
         if form.has_embeddings:
-            p, q = self.user_embedding(users), self.item_embedding(items)
+            p, q = users[:, : form.embedding_dim], items[:, : form.embedding_dim]
             if form.product:
                 y = y + (p * q).sum(dim=1)
             if form.n_layers:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call
+from torch.nn.functional import embedding
 
 from ..data.batches import Batch
 from ..data.columns import count
@@ -85,25 +85,23 @@ class TorchSequenceEngine(TorchEngine):
             states = encoder(sequences)
             encoder.eval()
         states = torch.cat([torch.zeros_like(states[:, :1]), states], dim=1)
-        name = "user_embedding.weight"
-        moved = vectors[name][positions["user"]] + encoder.rating(states[piece, known])
-        of_user = {n: v[positions["user"]] for n, v in vectors.items() if n == "user_bias.weight"}
-        each = torch.arange(len(piece), device=self.device)
-        prediction = functional_call(
-            self.module, vectors | of_user | {name: moved}, (each, positions["item"], drop)
-        )
+        users, items = (embedding(positions[side], vectors[side]) for side in ("user", "item"))
+        moved = users[:, : form.embedding_dim] + encoder.rating(states[piece, known])
+        prediction = self.module.rate(torch.cat([moved, users[:, form.embedding_dim :]], dim=1), items, drop)
         if not form.next_item_weight:
             return prediction, prediction.new_zeros(())
         follows = place > 0
-        before, items = states[piece, place][follows], self._items[follows]
+        before, following = states[piece, place][follows], self._items[follows]
         if not form.negatives:
-            return prediction, form.next_item_weight * encoder.next_item_loss(before, items)
+            return prediction, form.next_item_weight * encoder.next_item_loss(before, following)
         self._generator.manual_seed(int(self._rng.integers(2**63)))
         negatives = torch.multinomial(
             self._chances, form.negatives, replacement=True, generator=self._generator
         )
         expected = form.negatives * self._chances[negatives]
-        return prediction, form.next_item_weight * encoder.sampled_loss(before, items, negatives, expected)
+        return prediction, form.next_item_weight * encoder.sampled_loss(
+            before, following, negatives, expected
+        )
 
 
 def _since(is_first: NDArray[np.bool_]) -> NDArray[np.int64]:

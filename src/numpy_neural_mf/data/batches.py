@@ -24,7 +24,7 @@ WINDOW = 2**20
 # Ratings that enter a window together: a page of each column, where these are mapped.
 PIECE = 2**10
 # Windows permuted while one is learned from: a GPU learns from several in the time of one permutation.
-AHEAD = 4
+AHEAD = 8
 # Ratings, learned from one by one, that an engine is given together.
 STRETCH = 2**13
 

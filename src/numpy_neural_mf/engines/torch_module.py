@@ -71,14 +71,14 @@ class NeuralMFModule(nn.Module):
         `drop` is called on what dropout is for in training.
         """
         form, y = self.architecture, cast("Tensor", self.intercept)
+        k = form.embedding_dim if form.has_embeddings else 0
+        (p, b_u), (q, b_i) = (torch.split(rows, [k, rows.shape[1] - k], dim=1) for rows in (users, items))
         if form.biases:
-            y = y + users[:, -1] + items[:, -1]
-        if form.has_embeddings:
-            p, q = users[:, : form.embedding_dim], items[:, : form.embedding_dim]
-            if form.product:
-                y = y + (p * q).sum(dim=1)
-            if form.n_layers:
-                y = y + self._mlp(torch.cat([p, q], dim=1), drop)
+            y = y + b_u[:, 0] + b_i[:, 0]
+        if form.has_embeddings and form.product:
+            y = y + (p * q).sum(dim=1)
+        if form.has_embeddings and form.n_layers:
+            y = y + self._mlp(torch.cat([p, q], dim=1), drop)
         return y
 
     def _mlp(self, x: Tensor, drop: Drop | None) -> Tensor:

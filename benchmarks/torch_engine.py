@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache
 from itertools import islice, pairwise, product
 from pathlib import Path
 
@@ -64,7 +65,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--loader", action="store_true")
-    parser.add_argument("--loader-ratings", type=int, default=1_000_000, help="an epoch of the peer")
+    parser.add_argument(
+        "--loader-ratings", type=int, default=300_000, help="an epoch of the peer, a batch at least"
+    )
     parser.add_argument("--kernels", action="store_true", help="what takes the device's time, too")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
@@ -141,7 +144,10 @@ def run(given: argparse.Namespace) -> None:
             peak = torch.cuda.max_memory_allocated()
         peak = highest(peak / 1e6, given.device)
         busy = seconds_of_kernels(engine, batches, given) * n_steps * np.median(rates[1:]) / len(whole)
-        ratio = np.median(rates[1:]) / (loader_rate(form, whole, size, given) if given.loader else np.nan)
+        ratio = np.nan
+        if given.loader:
+            theirs = loader_rate(form, whole, size, given.loader_ratings, given.device)
+            ratio = np.median(rates[1:]) / theirs
         distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
         bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
@@ -149,7 +155,7 @@ def run(given: argparse.Namespace) -> None:
             bandwidth = np.median(rates[1:]) * bytes_per_rating / 1e9
             print(
                 f"{processes.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
-                f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}{busy:7.0%}{ratio:8.0f}",
+                f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}{share(busy):>7}{ratio:8.1f}",
                 flush=True,
             )
 
@@ -194,29 +200,43 @@ class PlainModel(nn.Module):
         return self.intercept + y.squeeze(1) + (p * q).sum(dim=1)
 
 
-def loader_rate(form: Architecture, ratings: Ratings, size: int, given: argparse.Namespace) -> float:
-    """Ratings per second of the plain model with a DataLoader, in the second of two epochs."""
+@cache
+def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int, device: str) -> float:
+    """Ratings per second of the plain model with a DataLoader, in the second of two epochs.
+
+    The better of what the main process collects and what four workers do.
+    """
     columns = (ratings.users, ratings.items, ratings.values)
-    tensors = [torch.from_numpy(np.array(column[: given.loader_ratings])) for column in columns]
-    loader = DataLoader(
-        TensorDataset(tensors[0].long(), tensors[1].long(), tensors[2]),
-        batch_size=size,
-        shuffle=True,
-        pin_memory=given.device == "cuda",
-    )
-    model = PlainModel(form, given.users, given.items).to(given.device)
+    users, items, values = (torch.from_numpy(np.array(column[: max(size, n_ratings)])) for column in columns)
+    data = TensorDataset(users.long(), items.long(), values)
+    model = PlainModel(form, len(ratings.user_ids), len(ratings.item_ids)).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    for _ in range(2):
-        start = time.perf_counter()
-        for batch in loader:
-            users, items, values = (column.to(given.device, non_blocking=True) for column in batch)
-            loss = nn.functional.mse_loss(model(users, items), values)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        float(loss.detach())
-        rate = len(tensors[0]) / (time.perf_counter() - start)
-    return rate
+    rates = []
+    for n_workers in (0, 4):
+        loader = DataLoader(
+            data,
+            batch_size=size,
+            shuffle=True,
+            pin_memory=device == "cuda",
+            num_workers=n_workers,
+            persistent_workers=n_workers > 0,
+        )
+        for _ in range(2):
+            start = time.perf_counter()
+            for batch in loader:
+                users, items, values = (column.to(device, non_blocking=True) for column in batch)
+                loss = nn.functional.mse_loss(model(users, items), values)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            float(loss.detach())
+            rate = len(data) / (time.perf_counter() - start)
+        rates.append(rate)
+    return max(rates)
+
+
+def share(part: float) -> str:
+    return "" if np.isnan(part) else f"{part:.0%}"
 
 
 def copied_per_second() -> float:

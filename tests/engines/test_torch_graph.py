@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
-from numpy_neural_mf.engines import new_torch_engine, torch_batches
+from numpy_neural_mf.engines import new_torch_engine, torch_batches, torch_graph
 from numpy_neural_mf.engines.torch_graph import distinct_of_fixed_shape
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
@@ -66,6 +66,12 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n):
         np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture
+def soon(monkeypatch):
+    """Steps are captured soon."""
+    monkeypatch.setattr(torch_graph, "WARM_UP", 3)
+
+
 def cuda_and_cpu(architecture, make, **settings):
     """Losses of five epochs, and the engine, on the device and on the host."""
     outcomes = []
@@ -84,7 +90,7 @@ def cuda_and_cpu(architecture, make, **settings):
 @on_cuda
 @pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(momentum=0.9), RMSProp, AdaGrad], ids=str)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_replayed_steps_are_those_of_the_cpu(make, weight_decay):
+def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
     (there, cuda), (here, cpu) = cuda_and_cpu(B_MEDIUM, make, weight_decay=weight_decay)
     assert (cuda._graphs is None) == (make is AdaGrad)
     if cuda._graphs is not None:
@@ -97,7 +103,7 @@ def test_replayed_steps_are_those_of_the_cpu(make, weight_decay):
 
 @on_cuda
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
-def test_other_precisions_reach_the_error_of_float32(precision):
+def test_other_precisions_reach_the_error_of_float32(soon, precision):
     train, test = random_split(simulate_ratings(300, 200, 20_000, random_state=0), random_state=0)
     errors, losses = [], []
     for name in ("float32", precision):
@@ -109,7 +115,7 @@ def test_other_precisions_reach_the_error_of_float32(precision):
 
 
 @on_cuda
-def test_a_replayed_step_draws_other_masks_and_the_same_from_the_same_key():
+def test_a_replayed_step_draws_other_masks_and_the_same_from_the_same_key(soon):
     losses = []
     for _ in range(2):
         engine = new_engine(replace(B_MEDIUM, dropout=0.5), SGD(0.0), "cuda", rng=np.random.default_rng(0))
@@ -121,7 +127,7 @@ def test_a_replayed_step_draws_other_masks_and_the_same_from_the_same_key():
 
 @on_cuda
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_the_same_seed_gives_the_same_bits(precision):
+def test_the_same_seed_gives_the_same_bits(soon, precision):
     ratings = simulate_ratings(300, 200, 20_000, random_state=0)
     models = [
         NeuralMF(engine="torch", device="cuda", precision=precision, epochs=3, batch_size=4096).fit(ratings)
@@ -142,7 +148,7 @@ def cut_off(progress):
 
 @on_cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(tmp_path, precision):
+def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path, precision):
     ratings = simulate_ratings(300, 200, 20_000, random_state=0)
     settings = {"engine": "torch", "device": "cuda", "precision": precision, "epochs": 5, "batch_size": 4096}
     with pytest.raises(CutOffError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ WINDOW = 2**20
 # Ratings that enter a window together: a page of each column, where these are mapped.
 PIECE = 2**10
 # Windows permuted while one is learned from: a GPU learns from several in the time of one permutation.
-AHEAD = 8
+AHEAD = min(16, os.cpu_count() or 1)
 # Ratings, learned from one by one, that an engine is given together.
 STRETCH = 2**13
 

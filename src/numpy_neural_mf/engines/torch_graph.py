@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Steps of a length taken kernel by kernel before one is captured: libraries set themselves up in them.
-WARM_UP = 3
+# Steps of a length taken kernel by kernel before one is captured. In the first ones libraries set themselves
+# up, and a length that comes once in an epoch is hardly worth a capture, which takes as long as hundreds.
+WARM_UP = 20
 
 
 class GraphedSteps:

@@ -1,0 +1,63 @@
+"""What the precision of the MLP's products costs in accuracy: the test error by precision, seed by seed.
+
+    python benchmarks/precision.py ratings.csv
+    python benchmarks/precision.py ratings.csv --device cuda --precisions float32 tf32 bfloat16 float16
+
+A random fifth of the ratings is for testing. "difference" is that to the first precision with the same split
+and first weights: its mean and the largest one over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+from harness import machine
+
+from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, NeuralMF, random_split, read_ratings
+from numpy_neural_mf.evaluation import rmse
+
+ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("ratings")
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM", "C_WIDE"])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16", "float16"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    ratings = read_ratings(given.ratings)
+    print(machine("torch"))
+    print(f"{len(ratings):,} ratings, {given.seeds} seeds, up to {given.epochs} epochs, {given.device}")
+    print(f"{'architecture':13}{'precision':>10}{'RMSE':>9}{'difference':>12}{'largest':>9}{'seconds':>9}")
+    for name in given.architectures:
+        first: list[float] = []
+        for precision in given.precisions:
+            errors, seconds = [], []
+            for seed in range(given.seeds):
+                train, test = random_split(ratings, random_state=seed)
+                model = NeuralMF(
+                    ARCHITECTURES[name],
+                    engine="torch",
+                    device=given.device,
+                    precision=precision,
+                    epochs=given.epochs,
+                    random_state=seed,
+                ).fit(train)
+                errors.append(rmse(model.predict(test.raw_users, test.raw_items), test.values))
+                seconds.append(sum(model.history_.seconds))
+            first = first or errors
+            difference = np.array(errors) - first
+            largest = difference[np.abs(difference).argmax()]
+            print(
+                f"{name:13}{precision:>10}{np.mean(errors):9.4f}{difference.mean():+12.4f}{largest:+9.4f}"
+                f"{np.mean(seconds):9.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ from harness import machine
 
 from numpy_neural_mf import BayesianMF, k_fold, read_features, read_ratings
 
-INGREDIENTS = ("features", "implicit", "drift", "user_noise")
+INGREDIENTS = ("features", "implicit", "drift", "previous_item", "user_noise")
 
 
 def main() -> None:

@@ -45,8 +45,13 @@ WORLDS: dict[str, dict[str, Any]] = {
     "all": DRIFT | SIDE_INFORMATION | SEQUENCE,
 }
 # What of the knowledge of BayesianMF tells what is planted; where nothing does, all of it is left out.
-KNOWLEDGE = ("features", "implicit", "drift", "user_noise")
-TELLS = {"drift": ("drift",), "side information": ("features",), "all": ("features", "drift")}
+KNOWLEDGE = ("features", "implicit", "drift", "previous_item", "user_noise")
+TELLS = {
+    "drift": ("drift",),
+    "side information": ("features",),
+    "sequence": ("previous_item",),
+    "all": ("features", "drift", "previous_item"),
+}
 
 
 def main() -> None:

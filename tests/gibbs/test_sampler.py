@@ -14,6 +14,9 @@ pytest.importorskip("numba")
 N_USERS, N_ITEMS, DAY = 40, 30, 86_400
 
 
+N_KINDS = 3  # of occasions
+
+
 @dataclass
 class Planted:
     """Ratings of random pairs at random times within 200 days."""
@@ -39,12 +42,16 @@ def planted(n=6_000, seed=0, drift=0.0, timescale=5 * DAY, noise=0.5, quiet=0.5)
     return Planted(users.astype(np.int32), items.astype(np.int32), times, values.astype(np.float32))
 
 
-def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=()):
+def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=(), with_context=False):
     rng = np.random.default_rng(seed)
     users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng)
     items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng)
     drifts = [Drift("user", given.users, given.times, N_USERS, DAY, 0.03)] if with_drift else []
-    return Sampler(given.values, users, items, drifts, rng)
+    kinds = [given.times % N_KINDS, given.items % N_KINDS] if with_context else []
+    contexts = [
+        Design(kind.astype(np.int32), [csr_array(eye_array(N_KINDS))], n_factors, rng) for kind in kinds
+    ]
+    return Sampler(given.values, users, items, drifts, rng, contexts=contexts)
 
 
 def sampled(sampler, what, n=60, warm_up=40):
@@ -159,14 +166,35 @@ def test_a_field_that_tells_nothing_is_as_good_as_out():
 
 def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():
     given = planted(n=800, drift=0.5)
-    sampler = a_sampler(given, n_factors=3)
+    sampler = a_sampler(given, n_factors=3, with_context=True)
     for _ in range(20):
         sampler.sweep(False)
     users, items, [drift] = sampler.users, sampler.items, sampler.drifts
     drawn = sampler.intercept + users.bias[given.users] + items.bias[given.items]
     drawn += np.einsum("kn,kn->n", users.factors[:, given.users], items.factors[:, given.items])
+    pair = users.factors[:, given.users] + items.factors[:, given.items]
+    for context in sampler.contexts:
+        drawn += context.bias[context.row_of]
+        drawn += np.einsum("kn,kn->n", pair, context.factors[:, context.row_of])
     drawn[drift.order] += drift.level
     np.testing.assert_allclose(sampler.unit * (drawn + sampler.residual), given.values, atol=1e-6)
+
+
+def test_what_an_occasion_tells_of_users_and_items_is_found():
+    """On occasions of the first kind users rate as they are, on the second the other way round."""
+    given = planted(n=4_000, noise=0.3, quiet=0.3)
+    taste = np.random.default_rng(1).choice([-1.0, 1.0], N_USERS)
+    kind = given.times % N_KINDS
+    given.values += (taste[given.users] * np.array([1.0, -1.0, 0.0])[kind]).astype(np.float32)
+    sampler = a_sampler(given, n_factors=2, with_drift=False, with_context=True)
+
+    def met(s):
+        return s.unit * (s.users.factors.T @ s.contexts[0].factors)
+
+    found = sampled(sampler, met, n=100)
+    found -= found.mean(axis=1, keepdims=True)
+    found -= found.mean(axis=0)  # what all users share may as well be in the bias of the occasion
+    np.testing.assert_allclose(found, np.outer(taste - taste.mean(), [1.0, -1.0, 0.0]), atol=0.35)
 
 
 def test_what_is_known_of_items_without_a_rating_tells_of_them():
@@ -191,10 +219,10 @@ def test_the_same_seed_has_the_same_bits_and_another_has_others(with_drift):
 
 def test_a_sampler_that_is_restored_goes_on_to_the_bit():
     given = planted(n=300)
-    one = a_sampler(given, n_factors=2)
+    one = a_sampler(given, n_factors=2, with_context=True)
     for _ in range(3):
         one.sweep(True)
-    other = a_sampler(given, n_factors=2, seed=7)
+    other = a_sampler(given, n_factors=2, seed=7, with_context=True)
     other.restore({name: array.copy() for name, array in one.state().items()})
     other._rng = one._rng = np.random.default_rng(5)
     one.sweep(False)

@@ -13,6 +13,7 @@ from numpy_neural_mf import (
     ModelFileError,
     NeuralMF,
     Ratings,
+    leave_last_out,
     load_model,
     random_split,
     simulate_ratings,
@@ -95,14 +96,54 @@ def test_the_same_seed_is_the_same_model():
 
 
 def test_times_change_predictions_and_without_any_it_is_the_time_of_the_last_rating():
-    now = MODEL.predict(*EVERYTHING)
+    model = quick(previous_item=False).fit(TIMED)
+    now = model.predict(*EVERYTHING)
     last = TIMED.timestamps.max()
-    np.testing.assert_allclose(MODEL.predict(*EVERYTHING, last), now, atol=1e-4)
-    assert np.abs(MODEL.predict(*EVERYTHING, last - 200 * DAY) - now).max() > 0.01
+    np.testing.assert_allclose(model.predict(*EVERYTHING, last), now, atol=1e-4)
+    assert np.abs(model.predict(*EVERYTHING, last - 200 * DAY) - now).max() > 0.01
+
+
+def test_the_item_rated_before_changes_predictions_and_without_a_time_it_is_any():
+    """Whoever has just rated an even item rates the next one higher by a whole step."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(60), 40)
+    items = np.concatenate([rng.permutation(80)[:40] for _ in range(60)])
+    after_even = np.append(False, items[:-1] % 2 == 0) & (np.arange(2_400) % 40 > 0)
+    values = 3 + np.where(after_even, 1.0, -1.0) + 0.3 * rng.normal(size=2_400)
+    ratings = Ratings.from_columns(users, items, values, np.arange(2_400) * 60, scale=(-5, 10))
+    train, test = leave_last_out(ratings)
+    model = BayesianMF(2, n_samples=60, implicit=False, drift=False).fit(train)
+    pairs = test.raw_users, test.raw_items
+    assert rmse(model.predict(*pairs, test.timestamps), test.values) < 0.5
+    assert rmse(model.predict(*pairs), test.values) > 0.9
+    without = BayesianMF(2, n_samples=60, implicit=False, drift=False, previous_item=False).fit(train)
+    assert rmse(without.predict(*pairs, test.timestamps), test.values) > 0.9
+
+
+def test_the_item_rated_before_is_one_of_an_earlier_time():
+    """Whether a rating of the same second was earlier, nobody knows: it is as if it was not there."""
+    at_once = replace(TIMED, timestamps=np.zeros(len(TIMED), np.int64))
+    model = quick().fit(at_once)
+    users = model._context.occasions.rows(np.arange(60), np.zeros(60, np.int64))
+    assert (users[1] == model._context.occasions.n_items).all()
+
+
+def test_a_season_of_all_users_is_found():
+    """Everybody likes one half of the items in every second month, and the other half in the others."""
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(100), 30), rng.integers(0, 60, 3_000)
+    times = rng.integers(0, 720, 3_000) * DAY
+    likes = (times // (30 * DAY)) % 2 == items % 2
+    ratings = Ratings.from_columns(
+        users, items, 3 + likes + 0.3 * rng.normal(size=3_000), times, scale=(-5, 10)
+    )
+    train, test = random_split(ratings, 0.2, 0)
+    model = BayesianMF(2, n_samples=60, implicit=False).fit(train)
+    assert rmse(model.predict(test.raw_users, test.raw_items, test.timestamps), test.values) < 0.4
 
 
 def test_where_the_ratings_have_no_times_these_are_of_no_consequence():
-    for model in (quick().fit(PLAIN), quick(drift=False).fit(TIMED)):
+    for model in (quick().fit(PLAIN), quick(drift=False, previous_item=False).fit(TIMED)):
         assert model.predict(*EVERYTHING, 5).tobytes() == model.predict(*EVERYTHING).tobytes()
 
 
@@ -326,6 +367,8 @@ FORGERIES = {
     "drift NaN": (element("level.0", 3, np.nan), "level.0: expected finite numbers"),
     "deviation of nothing": (element("deviation", 0, 0.0), "deviation: expected numbers above 0"),
     "times falling": (element("times.all", 0, 2**62), "starts and times: expected"),
+    "an item that is not there": (element("context.rated", 0, 40), "context.rated: expected rows of items"),
+    "context NaN": (element("context.bias", 0, np.nan), "context.bias: expected finite numbers"),
     "starts falling": (element("starts.user", 2, 10**6), "starts and times: expected"),
     "starts negative": (element("starts.item", 1, -5), "starts and times: expected"),
     "a timescale too few": (summary("timescales", [1.0]), "timescales: expected one above 0"),

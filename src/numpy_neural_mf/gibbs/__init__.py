@@ -2,6 +2,17 @@
 
 from .drift import Drift, Levels, Timeline
 from .mean_product import MeanProduct
+from .occasions import PERIODS, Context, Occasions
 from .sampler import Design, Sampler
 
-__all__ = ["Design", "Drift", "Levels", "MeanProduct", "Sampler", "Timeline"]
+__all__ = [
+    "PERIODS",
+    "Context",
+    "Design",
+    "Drift",
+    "Levels",
+    "MeanProduct",
+    "Occasions",
+    "Sampler",
+    "Timeline",
+]

@@ -80,7 +80,7 @@ class Timeline:
         """
         group = np.maximum(groups, 0)
         first, end = self.starts[group], self.starts[group + 1]
-        after = self._first_after(first, end, times)
+        after = self.first_after(first, end, times)
         has_before, has_after = (groups >= 0) & (after > first), (groups >= 0) & (after < end)
         before, after = np.maximum(after - 1, 0), np.minimum(after, len(self.times) - 1)
         a = np.where(has_before, np.exp(-np.abs(times - self.times[before]) / timescale), 0.0)
@@ -89,7 +89,7 @@ class Timeline:
         total = a * (1 - b**2) * level[before] + b * (1 - a**2) * level[after]
         return np.asarray(total / (1 - (a * b) ** 2))
 
-    def _first_after(
+    def first_after(
         self, first: NDArray[np.int64], end: NDArray[np.int64], times: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The first place from `first` on with a later time, or `end`: a bisection of all groups at once."""

@@ -72,6 +72,12 @@ class MeanProduct:
         missing = ((0, 0), (0, self.rank - len(values)))
         return user_part, item_part, np.pad(P * scale, missing), np.pad(Q * (values / scale), missing)
 
+    def mean(self) -> tuple[Matrix, Matrix]:
+        """Factors of the mean, float32 arrays of shape (n_users, rank) and (n_items, rank)."""
+        P, values, Q = self._decomposed(self.rank)
+        missing = ((0, 0), (0, self.rank - len(values)))
+        return np.pad(P * (values / max(self._n, 1)), missing), np.pad(Q, missing)
+
     def _decomposed(self, rank: int) -> tuple[Matrix, Matrix, Matrix]:
         return _decomposed(np.hstack(self._P), np.hstack(self._Q), rank)
 

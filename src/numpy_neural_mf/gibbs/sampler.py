@@ -84,6 +84,10 @@ class Design:
         names = ("coefficients", "by_row", "mean", "precision")
         return {name: getattr(self, name) for name in names}
 
+    def of_ratings(self, n: int) -> Float64Array:
+        """The bias (n = 0) or a factor that each rating has by its row."""
+        return np.asarray(self.by_row[n][self.row_of])
+
     def draw(
         self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
     ) -> None:
@@ -118,14 +122,15 @@ class Design:
 
 
 class Sampler:
-    """Draws μ, b, P, Q, drifts and noise in turn, each from its distribution given all others.
+    """Draws μ, biases, factors, drifts and noise in turn, each from its distribution given all others.
 
     A rating of user u for item i at time t is normal with mean ::
 
-        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + Σ d(t)
+        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + Σ (w_c + (p_u + q_i) · z_c) + Σ d(t)
 
     and precision α γ_u: Bayesian matrix factorisation (Salakhutdinov and Mnih, 2008) whose biases and factors
-    are sums over columns, as in a factorisation machine (Rendle, 2012), with levels d that drift, and with
+    are sums over columns, as in a factorisation machine (Rendle, 2012), where the occasions c of a rating,
+    too, have biases and factors, which meet those of user and item; with levels d that drift, and with
     γ_u ~ Gamma(ν/2, ν/2): some users mean the same by the same stars more than others do; how much more, ν
     says. μ is thought to be near the mean of the ratings, as if one more rating said so.
 
@@ -139,6 +144,8 @@ class Sampler:
     rng : numpy.random.Generator
     user_noise : bool, default True
         Whether γ_u, and ν, are drawn, and γ_u is not 1.
+    contexts : sequence of Design, default ()
+        Of each kind of occasion one, with a row for each occasion.
 
     Attributes
     ----------
@@ -162,8 +169,10 @@ class Sampler:
         drifts: Sequence[Drift],
         rng: np.random.Generator,
         user_noise: bool = True,
+        contexts: Sequence[Design] = (),
     ) -> None:
         self.user_noise = user_noise
+        self.contexts = contexts
         self.users, self.items, self.drifts, self._rng = users, items, drifts, rng
         self.unit = float(values.std(dtype=np.float64)) or 1.0
         self.residual = values.astype(np.float64) / self.unit
@@ -171,6 +180,9 @@ class Sampler:
         self.residual -= self.intercept
         for p, q in zip(users.factors, items.factors, strict=True):
             self.residual -= p[users.row_of] * q[items.row_of]
+        for context in contexts:
+            for p, q, z in zip(users.factors, items.factors, context.factors, strict=True):
+                self.residual -= (p[users.row_of] + q[items.row_of]) * z[context.row_of]
         self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
         self._share = np.ones(len(users.bias))  # γ
         self.noise_precision = self._share.copy()
@@ -186,11 +198,16 @@ class Sampler:
         self.intercept += float(step)
         residual -= step
         ones = np.ones(len(residual))
-        users.draw(0, ones, residual, precision, rng)
-        items.draw(0, ones, residual, precision, rng)
+        for design in (users, items, *self.contexts):
+            design.draw(0, ones, residual, precision, rng)
         for n in range(1, 1 + len(users.factors)):
-            users.draw(n, items.by_row[n][items.row_of], residual, precision, rng)
-            items.draw(n, users.by_row[n][users.row_of], residual, precision, rng)
+            of_context = sum(context.of_ratings(n) for context in self.contexts)
+            users.draw(n, items.of_ratings(n) + of_context, residual, precision, rng)
+            items.draw(n, users.of_ratings(n) + of_context, residual, precision, rng)
+            if self.contexts:
+                of_pair = users.of_ratings(n) + items.of_ratings(n)
+            for context in self.contexts:
+                context.draw(n, of_pair, residual, precision, rng)
         for drift in self.drifts:
             drift.draw(residual, precision, rng, warming_up)
 
@@ -209,6 +226,7 @@ class Sampler:
 
     def _arrays(self) -> dict[str, Float64Array]:
         sides = {"users": self.users, "items": self.items}
+        sides |= {f"context.{n}": context for n, context in enumerate(self.contexts)}
         of_sides = {f"{side}.{name}": a for side, design in sides.items() for name, a in design.state.items()}
         levels = {f"level.{n}": drift.level for n, drift in enumerate(self.drifts)}
         return of_sides | levels | {"residual": self.residual, "share": self._share}

@@ -14,7 +14,7 @@ from ..architecture import Architecture, Parameters
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.ids import index_of
-from ..gibbs import Levels, Timeline
+from ..gibbs import PERIODS, Context, Levels, Occasions, Timeline
 from ..training import History, ProgressCallback
 from .growth import Growth
 from .model_file import Tensors
@@ -22,12 +22,15 @@ from .posterior import Posterior
 from .ranking import one_blas_thread
 from .recommending import require_count
 from .refitting import grown
-from .sampling import DRIFTS, Watched, draw_samples, new_sampler
+from .sampling import DRIFTS, Watched, draw_samples, new_sampler, occasions_of
 from .saving import Side
 from .uncertainty import PredictsIntervals, steps_of
 
+# What is saved of the context, in the order of its fields.
+CONTEXT = ("bias", "factors", "user", "item")
+
 # Settings that say what is made use of.
-KNOWLEDGE = ("features", "implicit", "drift", "user_noise")
+KNOWLEDGE = ("features", "implicit", "drift", "previous_item", "user_noise")
 
 
 class BayesianMF(PredictsIntervals):
@@ -35,12 +38,16 @@ class BayesianMF(PredictsIntervals):
 
     A rating by user u of item i at time t is thought to be normal with the mean ::
 
-        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + d_u(t) + d_i(t) + d(t)
+        r̂_ui(t) = μ + b_u + b_i + p_u · q_i + d_u(t) + d_i(t) + d(t) + Σ_c (w_c + (p_u + q_i) · z_c)
 
     and a variance of the user's own. b and p are sums over what u is known by: the id, features, and the set
-    of items that u rated (as in SVD++, Koren, 2008); b_i and q_i likewise. d are levels that drift. Instead
-    of one best value for each, many are drawn from their posterior distribution (see `gibbs.Sampler`), and
-    what is predicted is the mean: little is to be tuned, since how much to trust each part is drawn, too.
+    of items that u rated (as in SVD++, Koren, 2008); b_i and q_i likewise. d are levels that drift. c are the
+    occasions of the rating: in which of 24 periods of equal length t is, and which item u rated before; they
+    meet user and item as in a factorisation machine (Rendle, 2012). Instead of one best value for each, many
+    are drawn from their posterior distribution (see `gibbs.Sampler`), and what is predicted is the mean:
+    little is to be tuned, since how much to trust each part is drawn, too.
+
+    Where no time is told, a prediction is that of the last period, after whatever item.
 
     Parameters
     ----------
@@ -55,7 +62,9 @@ class BayesianMF(PredictsIntervals):
     implicit : bool, default True
         Use the sets of what was rated, of users and of items.
     drift : bool, default True
-        Use timestamps, if the ratings have any.
+        Use timestamps, if the ratings have any: levels that drift, and periods.
+    previous_item : bool, default True
+        Use the item that the user rated before, if the ratings have timestamps.
     user_noise : bool, default True
         Let each user have a noise of their own, for some mean the same by the same stars more than others do.
     rank : int, default 32
@@ -67,7 +76,8 @@ class BayesianMF(PredictsIntervals):
     Attributes
     ----------
     parameters_ : dict of str to float32 array
-        μ, b, p and q by PyTorch's names, drift left out; the last row of each table stands for the unknown.
+        μ, b, p and q by PyTorch's names, drift and occasions left out; the last row of each table stands for
+        the unknown.
     deviation_ : float32 array of shape (n_users + 1,)
         How far a rating of each user is expected to be from its prediction: a standard deviation.
     history_ : History
@@ -99,6 +109,7 @@ class BayesianMF(PredictsIntervals):
         features: bool = True,
         implicit: bool = True,
         drift: bool = True,
+        previous_item: bool = True,
         user_noise: bool = True,
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
@@ -114,6 +125,7 @@ class BayesianMF(PredictsIntervals):
         self.features = features
         self.implicit = implicit
         self.drift = drift
+        self.previous_item = previous_item
         self.user_noise = user_noise
         self.rank = rank
         self.random_state = random_state
@@ -122,7 +134,9 @@ class BayesianMF(PredictsIntervals):
     def n_parameters_(self) -> int:
         """Numbers that a prediction may draw on."""
         levels = sum(len(drift.level) for drift in self._drifts)
-        return sum(value.size for value in self.parameters_.values()) + levels
+        context = self._context
+        of_context = [] if context is None else [context.bias, context.factors, context.user, context.item]
+        return sum(value.size for value in (*self.parameters_.values(), *of_context)) + levels
 
     def fit(
         self,
@@ -160,10 +174,18 @@ class BayesianMF(PredictsIntervals):
         rng = np.random.default_rng(self.random_state)
         self._require_ratings(ratings)
         ratings = self._learn_ids(ratings, described=self.features)
-        watched = self._watched(validation)
+        occasions = occasions_of(ratings, drift=self.drift, previous_item=self.previous_item)
+        watched = self._watched(validation, occasions)
         checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
         sampler = new_sampler(
-            ratings, rng, **{name: getattr(self, name) for name in KNOWLEDGE}, n_factors=self.embedding_dim
+            ratings,
+            rng,
+            n_factors=self.embedding_dim,
+            features=self.features,
+            implicit=self.implicit,
+            drift=self.drift,
+            user_noise=self.user_noise,
+            occasions=occasions,
         )
         posterior = Posterior(sampler, self.rank)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
@@ -179,17 +201,18 @@ class BayesianMF(PredictsIntervals):
             self.parameters_ = posterior.parameters()
         self.deviation_ = posterior.deviations()
         self._drifts = posterior.drifts()
+        self._context = None if occasions is None else posterior.context(occasions)
         self.rating_steps_ = steps_of(ratings.values)
         self._fold_drift()
         return self
 
-    def _watched(self, validation: Ratings | None) -> Watched | None:
+    def _watched(self, validation: Ratings | None, occasions: Occasions | None) -> Watched | None:
         if validation is None:
             return None
         self._require_ratings(validation)
         users = index_of(self.user_ids_, validation.raw_users)
         items = index_of(self.item_ids_, validation.raw_items)
-        return Watched(users, items, validation.timestamps, validation.values, self.rating_scale_)
+        return Watched(users, items, validation.timestamps, validation.values, self.rating_scale_, occasions)
 
     def _checkpoint(
         self,
@@ -219,10 +242,12 @@ class BayesianMF(PredictsIntervals):
         prediction = _of_pairs(self.parameters_, users, items)
         for drift in self._drifts:
             prediction += drift.at(users, items, timestamps).astype(prediction.dtype)
+        if self._context is not None:
+            prediction += self._context.at(users, items, timestamps).astype(prediction.dtype)
         return prediction
 
     def _fold_drift(self) -> None:
-        """The parameters as they are when the last rating was given: levels added to biases."""
+        """The parameters as they are when the last rating was given: levels and period added to biases."""
         now = {name: value.copy() for name, value in self.parameters_.items()}
         tables = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}
         for drift in self._drifts:
@@ -230,6 +255,11 @@ class BayesianMF(PredictsIntervals):
             n = len(table) if drift.whose == "all" else len(table) - 1
             latest = np.full(n, drift.timeline.times.max())
             table[:n] += drift.timeline.levels_at(drift.level, drift.timescale, np.arange(n), latest)
+        if self._context is not None:
+            bias, z = self._context.usual()
+            now["intercept"] += np.float32(bias)
+            now["user_bias.weight"] += (self._context.user @ z)[:, None].astype(np.float32)
+            now["item_bias.weight"] += (self._context.item @ z)[:, None].astype(np.float32)
         self._parameters_now = now
 
     def _form(self) -> tuple[Architecture, Parameters]:
@@ -253,6 +283,8 @@ class BayesianMF(PredictsIntervals):
             replace(drift, timeline=drift.timeline.among(*old[drift.whose])) if drift.whose in old else drift
             for drift in self._drifts
         )
+        if self._context is not None:
+            self._context = self._context.among(*old["user"], *old["item"])
         self.parameters_, self.deviation_ = parameters, deviation
         self._fold_drift()
 
@@ -265,7 +297,7 @@ class BayesianMF(PredictsIntervals):
         names = ("embedding_dim", "n_samples", "warm_up", *KNOWLEDGE, "rank")
         settings = {name: getattr(self, name) for name in names}
         seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
-        n_timed = len(self._drifts[0].level) if self._drifts else 0
+        n_timed = 0 if self._context is None else len(self._context.occasions.items)
         return settings | {"n_timed": n_timed, "random_state": seed}
 
     @classmethod
@@ -290,6 +322,11 @@ class BayesianMF(PredictsIntervals):
             tensors[f"times.{drift.whose}"] = drift.timeline.times
             tensors[f"starts.{drift.whose}"] = drift.timeline.starts
             tensors[f"level.{n}"] = drift.level
+        if self._context is not None:
+            context, timeline = self._context, self._context.occasions.timeline
+            tensors |= {"times.user": timeline.times, "starts.user": timeline.starts}
+            tensors["context.rated"] = context.occasions.items
+            tensors |= {f"context.{name}": getattr(context, name) for name in CONTEXT}
         return tensors
 
     def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
@@ -299,12 +336,17 @@ class BayesianMF(PredictsIntervals):
             name: (np.float32, shape) for name, shape in parameters.items()
         }
         shapes["deviation"] = (np.float32, (n_users + 1,))
+        n_groups = {"user": n_users, "item": n_items, "all": 1}
+        drifts = DRIFTS if n and self.drift else ()
+        for whose in dict.fromkeys(("user",) * bool(n) + tuple(whose for whose, *_ in drifts)):
+            shapes[f"times.{whose}"] = (np.int64, (n,))
+            shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
+        shapes |= {f"level.{index}": (np.float32, (n,)) for index in range(len(drifts))}
         if n:
-            n_groups = {"user": n_users, "item": n_items, "all": 1}
-            for index, (whose, *_) in enumerate(DRIFTS):
-                shapes[f"times.{whose}"] = (np.int64, (n,))
-                shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
-                shapes[f"level.{index}"] = (np.float32, (n,))
+            n_occasions = PERIODS * self.drift + (n_items + 1) * self.previous_item
+            shapes |= {"context.rated": (np.int32, (n,)), "context.bias": (np.float32, (n_occasions,))}
+            for name, rows in (("factors", n_occasions), ("user", n_users + 1), ("item", n_items + 1)):
+                shapes[f"context.{name}"] = (np.float32, (rows, self.rank))
         return shapes
 
     def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
@@ -312,7 +354,7 @@ class BayesianMF(PredictsIntervals):
             raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
         self.history_ = History.checked(summary["history"])
         timescales, steps = (np.array(summary[name], np.float64) for name in ("timescales", "rating_steps"))
-        n_drifts = len(DRIFTS) if self._n_timed else 0
+        n_drifts = len(DRIFTS) if self._n_timed and self.drift else 0
         if timescales.shape != (n_drifts,) or not ((timescales > 0) & (timescales < np.inf)).all():
             raise ValueError(
                 f"timescales: expected one above 0 for each drift, found {summary['timescales']}"
@@ -322,12 +364,22 @@ class BayesianMF(PredictsIntervals):
         self.rating_steps_ = steps.astype(np.float32)
         timelines = {
             whose: Timeline.checked(learned.pop(f"starts.{whose}"), learned.pop(f"times.{whose}"))
-            for whose in (("user", "item", "all") if n_drifts else ())
+            for whose in ("user", "item", "all")
+            if f"starts.{whose}" in learned
         }
         self._drifts = tuple(
             Levels(whose, timelines[whose], learned.pop(f"level.{n}"), float(timescale))
             for n, ((whose, *_), timescale) in enumerate(zip(DRIFTS, timescales, strict=False))
         )
+        self._context = None
+        if self._n_timed:
+            rated = learned.pop("context.rated")
+            n_items = len(self.item_ids_)
+            if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
+                raise ValueError("context.rated: expected rows of items")
+            kinds = ("period",) * self.drift + ("previous",) * self.previous_item
+            occasions = Occasions(kinds, timelines["user"], rated, n_items)
+            self._context = Context(occasions, *(learned.pop(f"context.{name}") for name in CONTEXT))
         self.deviation_ = learned.pop("deviation")
         if not (self.deviation_ > 0).all():
             raise ValueError("deviation: expected numbers above 0")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Parameters
-from ..gibbs import Levels, MeanProduct, Sampler
+from ..gibbs import Context, Levels, MeanProduct, Occasions, Sampler
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
@@ -33,6 +33,12 @@ class Posterior:
         self._numbers = np.zeros(2 + len(sampler.drifts))
         self._user_bias = np.zeros(len(sampler.users.bias))
         self._item_bias = np.zeros(len(sampler.items.bias))
+        n_pairs, n_occasions = (
+            len(self._user_bias) + len(self._item_bias),
+            sum(len(context.bias) for context in sampler.contexts),
+        )
+        self._occasion_bias = np.zeros(n_occasions)
+        self._meeting = MeanProduct(n_pairs, n_occasions, rank)
         self._levels = [np.zeros(len(drift.level)) for drift in sampler.drifts]
         self._noise = np.zeros(len(sampler.users.bias))
         self._residual, self._residual_squared = np.zeros((2, len(sampler.residual)))
@@ -44,13 +50,25 @@ class Posterior:
         self._user_bias += s.users.bias
         self._item_bias += s.items.bias
         self._product.add(s.users.factors.T, s.items.factors.T)
+        if s.contexts:
+            self._occasion_bias += np.concatenate([context.bias for context in s.contexts])
+            self._meeting.add(
+                np.hstack([s.users.factors, s.items.factors]).T,
+                np.hstack([context.factors for context in s.contexts]).T,
+            )
         for total, drift in zip(self._levels, s.drifts, strict=True):
             total += drift.level
         self._noise += 1 / s.noise_precision
         self._residual += s.residual
         self._residual_squared += s.residual**2
 
-    def latest(self, users: IntArray, items: IntArray, times: NDArray[np.int64] | None) -> Float64Array:
+    def latest(
+        self,
+        users: IntArray,
+        items: IntArray,
+        times: NDArray[np.int64] | None,
+        occasions: Occasions | None = None,
+    ) -> Float64Array:
         """What the sample that the sampler holds predicts for pairs of rows, -1 for the unknown.
 
         The unknown is the mean of all, as in `parameters`.
@@ -62,6 +80,10 @@ class Posterior:
         if times is not None:
             for drift in s.drifts:
                 prediction += drift.levels.at(users, items, times)
+            rows = [] if occasions is None else occasions.rows(users, times)
+            for context, of_kind in zip(s.contexts, rows, strict=True):
+                z = context.by_row[:, of_kind]
+                prediction += z[0] + np.einsum("kn,kn->n", u[1:] + i[1:], z[1:])
         return np.asarray(s.unit * prediction)
 
     def parameters(self) -> Parameters:
@@ -84,6 +106,16 @@ class Posterior:
             "item_bias.weight": unit * np.append(b_i, 0.0)[:, None],
         }
         return {name: value.astype(np.float32) for name, value in parameters.items()}
+
+    def context(self, occasions: Occasions) -> Context:
+        """The mean of what occasions tell; the unknown is the mean of all."""
+        unit, (pairs, factors) = self._sampler.unit, self._meeting.mean()
+        n_users = len(self._user_bias)
+        user, item = (
+            np.pad(unit * rows, ((0, 1), (0, 0)), mode="mean") for rows in (pairs[:n_users], pairs[n_users:])
+        )
+        bias = unit * self._occasion_bias / self.n_samples
+        return Context(occasions, *(array.astype(np.float32) for array in (bias, factors, user, item)))
 
     def deviations(self) -> NDArray[np.float32]:
         """Standard deviation of a rating from its prediction, of each user and of the unknown: n_users + 1.
@@ -118,13 +150,19 @@ class Posterior:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that was collected, by name."""
-        return self._sums() | {f"product.{name}": array for name, array in self._product.state().items()}
+        products = {"product": self._product, "meeting": self._meeting}
+        return self._sums() | {
+            f"{which}.{name}": array
+            for which, product in products.items()
+            for name, array in product.state().items()
+        }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
         for name, total in self._sums().items():
             total[...] = state[name]
-        self._product.restore({name: state[f"product.{name}"] for name in ("P", "Q", "n")})
+        for which, product in (("product", self._product), ("meeting", self._meeting)):
+            product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")})
 
     @property
     def n_samples(self) -> int:
@@ -137,6 +175,7 @@ class Posterior:
             "numbers": self._numbers,
             "user_bias": self._user_bias,
             "item_bias": self._item_bias,
+            "occasion_bias": self._occasion_bias,
             "noise": self._noise,
             "residual": self._residual,
             "residual_squared": self._residual_squared,

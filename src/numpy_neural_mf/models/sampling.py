@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, eye_array
 
 from ..checkpoint import Checkpoint
 from ..data import Ratings
-from ..gibbs import Design, Drift, Sampler
+from ..gibbs import Design, Drift, Occasions, Sampler, Timeline
 from ..training import History, Progress, ProgressCallback
 from .posterior import Posterior
 from .side_information import OneSide
@@ -27,6 +27,17 @@ DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.
 SAVE_EVERY = 10
 
 
+def occasions_of(ratings: Ratings, *, drift: bool, previous_item: bool) -> Occasions | None:
+    """What is to be told apart of the times of ratings, if they tell any and are not all alike."""
+    kinds = ("period",) * drift + ("previous",) * previous_item
+    if not kinds or ratings.timestamps is None or ratings.values.min() == ratings.values.max():
+        return None
+    order = np.lexsort((ratings.timestamps, ratings.users))
+    starts = np.append(0, np.cumsum(np.bincount(ratings.users, minlength=ratings.n_users)))
+    timeline = Timeline(starts, np.asarray(ratings.timestamps[order]))
+    return Occasions(kinds, timeline, ratings.items[order], ratings.n_items)
+
+
 def new_sampler(
     ratings: Ratings,
     rng: np.random.Generator,
@@ -36,6 +47,7 @@ def new_sampler(
     implicit: bool,
     drift: bool,
     user_noise: bool,
+    occasions: Occasions | None = None,
 ) -> Sampler:
     """The sampler of a model with what it is to know of users and items, and of time, if the ratings tell."""
     r, designs = ratings, []
@@ -54,8 +66,15 @@ def new_sampler(
             Drift(who, groups[who][0], r.timestamps, groups[who][1], timescale, share)
             for who, timescale, share in DRIFTS
         ]
+    contexts = []
+    if occasions is not None and r.timestamps is not None:
+        rows = occasions.rows(r.users, r.timestamps)
+        contexts = [
+            Design(of_kind, [csr_array(eye_array(size))], n_factors, rng)
+            for of_kind, size in zip(rows, occasions.sizes, strict=True)
+        ]
     users, items = designs
-    return Sampler(r.values, users, items, drifts, rng, user_noise)
+    return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 
 class Watched:
@@ -69,6 +88,8 @@ class Watched:
     values : float32 array of shape (n,)
     scale : (float, float)
         Predictions are clipped to it.
+    occasions : Occasions, optional
+        Those of the sampler's contexts.
     """
 
     def __init__(
@@ -78,8 +99,9 @@ class Watched:
         timestamps: NDArray[np.int64] | None,
         values: NDArray[np.float32],
         scale: tuple[float, float],
+        occasions: Occasions | None = None,
     ) -> None:
-        self._pairs = users, items, timestamps
+        self._pairs = users, items, timestamps, occasions
         self._values = values
         self._scale = scale
         self.total = np.zeros(len(values))  # of the predictions of the samples that count

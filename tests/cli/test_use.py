@@ -146,10 +146,20 @@ def test_info_tells_what_matters_of_a_sampled_model(bayesian, tmp_path):
     facts = json.loads(answer("info", bayesian, "--json"))
     assert (facts["model"], facts["samples"]) == ("BayesianMF", 12)
     assert facts["expected deviation"] == pytest.approx(load_model(bayesian).deviation_[-1], abs=1e-4)
-    assert facts["drift"] == "of users, items and all"
+    assert facts["ratings with a time"] == len(read_ratings("timed.csv"))
     still = str(tmp_path / "still")
-    answer("train", "timed.csv", still, "--model", "bayesian", "--samples", "2", "--no-drift")
-    assert json.loads(answer("info", still, "--json"))["drift"] == "none"
+    answer(
+        "train",
+        "timed.csv",
+        still,
+        "--model",
+        "bayesian",
+        "--samples",
+        "2",
+        "--no-drift",
+        "--no-previous-item",
+    )
+    assert json.loads(answer("info", still, "--json"))["ratings with a time"] == 0
 
 
 def test_ids_that_look_like_numbers_stay_text_where_the_model_has_text(tmp_path):

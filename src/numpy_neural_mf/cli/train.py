@@ -85,7 +85,10 @@ def train(
     warm_up: Annotated[int, typer.Option(help="Samples before these that do not count.")] = BAYESIAN[
         "warm_up"
     ],
-    drift: Annotated[bool, typer.Option(help="Bayesian: levels that move with time.")] = BAYESIAN["drift"],
+    drift: Annotated[bool, typer.Option(help="Bayesian: what changes with time.")] = BAYESIAN["drift"],
+    previous_item: Annotated[bool, typer.Option(help="Bayesian: the item rated before.")] = BAYESIAN[
+        "previous_item"
+    ],
     user_noise: Annotated[bool, typer.Option(help="Bayesian: a noise of each user's own.")] = BAYESIAN[
         "user_noise"
     ],

@@ -193,7 +193,7 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
         facts |= {
             "samples": loaded.n_samples,
             "expected deviation": round(float(loaded.deviation_[-1]), 4),
-            "drift": "of users, items and all" if loaded._drifts else "none",
+            "ratings with a time": loaded.n_timed_,
         }
     if as_json:
         print_json(facts)

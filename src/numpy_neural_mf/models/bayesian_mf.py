@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Self
 
@@ -14,26 +14,20 @@ from ..architecture import Architecture, Parameters
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.ids import index_of
-from ..gibbs import PERIODS, Context, Levels, Occasions, Timeline
-from ..training import History, ProgressCallback
+from ..gibbs import Occasions
+from ..training import ProgressCallback
+from .bayesian_mf_file import BayesianMFFile
 from .growth import Growth
-from .model_file import Tensors
 from .posterior import Posterior
 from .ranking import one_blas_thread
 from .recommending import require_count
 from .refitting import grown
-from .sampling import DRIFTS, Watched, draw_samples, new_sampler, occasions_of
+from .sampling import Watched, draw_samples, new_sampler, occasions_of
 from .saving import Side
-from .uncertainty import PredictsIntervals, steps_of
-
-# What is saved of the context, in the order of its fields.
-CONTEXT = ("bias", "factors", "user", "item")
-
-# Settings that say what is made use of.
-KNOWLEDGE = ("features", "implicit", "drift", "previous_item", "user_noise")
+from .uncertainty import steps_of
 
 
-class BayesianMF(PredictsIntervals):
+class BayesianMF(BayesianMFFile):
     """Bayesian matrix factorisation by Gibbs sampling: all that is known of a rating, and its uncertainty.
 
     A rating by user u of item i at time t is thought to be normal with the mean ::
@@ -97,8 +91,6 @@ class BayesianMF(PredictsIntervals):
     >>> model = BayesianMF(n_samples=20).fit(ratings)  # doctest: +SKIP
     >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
     """
-
-    _n_timed: int
 
     def __init__(
         self,
@@ -292,99 +284,6 @@ class BayesianMF(PredictsIntervals):
         """Users by what they are expected to rate: q is in no direction of unit length."""
         P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in ("user", "item"))
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
-
-    def _settings(self) -> dict[str, Any]:
-        names = ("embedding_dim", "n_samples", "warm_up", *KNOWLEDGE, "rank")
-        settings = {name: getattr(self, name) for name in names}
-        seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
-        n_timed = 0 if self._context is None else len(self._context.occasions.items)
-        return settings | {"n_timed": n_timed, "random_state": seed}
-
-    @classmethod
-    def _from_settings(cls, **settings: Any) -> Self:
-        n_timed = settings.pop("n_timed")
-        if not (isinstance(n_timed, int) and n_timed >= 0):
-            raise ValueError(f"n_timed: expected a number of ratings, found {n_timed!r}")
-        model = cls(**settings)
-        model._n_timed = n_timed  # those of `partial_fit` have no time
-        return model
-
-    def _summary(self) -> dict[str, Any]:
-        return {
-            "history": asdict(self.history_),
-            "rating_steps": self.rating_steps_.tolist(),
-            "timescales": [drift.timescale for drift in self._drifts],
-        }
-
-    def _learned(self) -> Tensors:
-        tensors: Tensors = self.parameters_ | {"deviation": self.deviation_}
-        for n, drift in enumerate(self._drifts):
-            tensors[f"times.{drift.whose}"] = drift.timeline.times
-            tensors[f"starts.{drift.whose}"] = drift.timeline.starts
-            tensors[f"level.{n}"] = drift.level
-        if self._context is not None:
-            context, timeline = self._context, self._context.occasions.timeline
-            tensors |= {"times.user": timeline.times, "starts.user": timeline.starts}
-            tensors["context.rated"] = context.occasions.items
-            tensors |= {f"context.{name}": getattr(context, name) for name in CONTEXT}
-        return tensors
-
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        n_users, n_items, n = len(self.user_ids_), len(self.item_ids_), self._n_timed
-        parameters = Architecture(embedding_dim=self.rank).parameter_shapes(n_users, n_items)
-        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            name: (np.float32, shape) for name, shape in parameters.items()
-        }
-        shapes["deviation"] = (np.float32, (n_users + 1,))
-        n_groups = {"user": n_users, "item": n_items, "all": 1}
-        drifts = DRIFTS if n and self.drift else ()
-        for whose in dict.fromkeys(("user",) * bool(n) + tuple(whose for whose, *_ in drifts)):
-            shapes[f"times.{whose}"] = (np.int64, (n,))
-            shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
-        shapes |= {f"level.{index}": (np.float32, (n,)) for index in range(len(drifts))}
-        if n:
-            n_occasions = PERIODS * self.drift + (n_items + 1) * self.previous_item
-            shapes |= {"context.rated": (np.int32, (n,)), "context.bias": (np.float32, (n_occasions,))}
-            for name, rows in (("factors", n_occasions), ("user", n_users + 1), ("item", n_items + 1)):
-                shapes[f"context.{name}"] = (np.float32, (rows, self.rank))
-        return shapes
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        if set(summary) != {"history", "rating_steps", "timescales"}:
-            raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
-        self.history_ = History.checked(summary["history"])
-        timescales, steps = (np.array(summary[name], np.float64) for name in ("timescales", "rating_steps"))
-        n_drifts = len(DRIFTS) if self._n_timed and self.drift else 0
-        if timescales.shape != (n_drifts,) or not ((timescales > 0) & (timescales < np.inf)).all():
-            raise ValueError(
-                f"timescales: expected one above 0 for each drift, found {summary['timescales']}"
-            )
-        if steps.ndim != 1 or not (np.isfinite(steps).all() and (steps[1:] > steps[:-1]).all()):
-            raise ValueError(f"rating_steps: expected an ascending list, found {summary['rating_steps']}")
-        self.rating_steps_ = steps.astype(np.float32)
-        timelines = {
-            whose: Timeline.checked(learned.pop(f"starts.{whose}"), learned.pop(f"times.{whose}"))
-            for whose in ("user", "item", "all")
-            if f"starts.{whose}" in learned
-        }
-        self._drifts = tuple(
-            Levels(whose, timelines[whose], learned.pop(f"level.{n}"), float(timescale))
-            for n, ((whose, *_), timescale) in enumerate(zip(DRIFTS, timescales, strict=False))
-        )
-        self._context = None
-        if self._n_timed:
-            rated = learned.pop("context.rated")
-            n_items = len(self.item_ids_)
-            if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
-                raise ValueError("context.rated: expected rows of items")
-            kinds = ("period",) * self.drift + ("previous",) * self.previous_item
-            occasions = Occasions(kinds, timelines["user"], rated, n_items)
-            self._context = Context(occasions, *(learned.pop(f"context.{name}") for name in CONTEXT))
-        self.deviation_ = learned.pop("deviation")
-        if not (self.deviation_ > 0).all():
-            raise ValueError("deviation: expected numbers above 0")
-        self.parameters_ = learned
-        self._fold_drift()
 
 
 def _of_pairs(

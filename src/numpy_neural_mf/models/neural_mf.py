@@ -201,23 +201,14 @@ class NeuralMF(NeuralMFSettings):
         self.rating_scale_ = self.architecture.rating_scale or self.rating_scale_
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
         n_ratings = int(processes.total(np.array(len(ratings))))
-        mean = float(processes.total(ratings.values.sum(dtype=np.float64))) / n_ratings
         n_rated = {
             "user": processes.total(count(ratings.users, n_users + 1)),
             "item": processes.total(count(ratings.items, n_items + 1)),
         }
         is_described = self.architecture.features or self.architecture.implicit
         known = joined(ratings, processes) if is_described else ratings
-        bags = bags_of(self.architecture, known, self.regularization) if is_described else {}
-        n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in bags.items()}
-        parameters = self.architecture.initial_parameters(
-            n_users, n_items, mean, rng, rows=processes.rows, **n_features
-        )
-        if self.architecture.features:
-            for side, n in n_rated.items():
-                leave_unrated_at_prior(parameters, side, n[processes.rows] == 0)
-        if self.architecture.sequence:
-            start_at_popularity(parameters, ratings)
+        bags = bags_of(self.architecture, known, self.regularization)
+        parameters = self._first_parameters(ratings, n_rated, bags, rng, processes)
         optimizer = self._new_optimizer()
         self.engine_ = choose_engine(name, optimizer, self.epochs * n_ratings, self.batch_size)
         engine = self._engine = ENGINES[self.engine_](
@@ -255,6 +246,27 @@ class NeuralMF(NeuralMFSettings):
         fill_unknown(self.prior_)
         self._engine = self._engine_to_predict()
         return self
+
+    def _first_parameters(
+        self,
+        ratings: Ratings,
+        n_rated: dict[str, NDArray[np.int64]],
+        bags: dict[str, Bags],
+        rng: np.random.Generator,
+        processes: OneProcess,
+    ) -> Parameters:
+        """Those of this process: drawn, but where more than chance is known before training."""
+        mean = float(processes.total(ratings.values.sum(dtype=np.float64))) / n_rated["user"].sum()
+        n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in bags.items()}
+        parameters = self.architecture.initial_parameters(
+            len(self.user_ids_), len(self.item_ids_), mean, rng, rows=processes.rows, **n_features
+        )
+        if self.architecture.features:
+            for side, n in n_rated.items():
+                leave_unrated_at_prior(parameters, side, n[processes.rows] == 0)
+        if self.architecture.sequence:
+            start_at_popularity(parameters, ratings)
+        return parameters
 
     def _hold(self, parameters: Parameters, bags: dict[str, Bags], ratings: Ratings) -> None:
         """Predict from here on with the parameters of the engine at work, as they are now."""

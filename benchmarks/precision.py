@@ -55,8 +55,8 @@ def main() -> None:
             error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
             largest = difference[np.abs(difference).argmax()]
             print(
-                f"{name:13}{precision:>10}{np.mean(errors):9.4f}{difference.mean():+11.4f} ± {error:.4f}{largest:+9.4f}"
-                f"{np.mean(seconds):9.1f}",
+                f"{name:13}{precision:>10}{np.mean(errors):9.4f}{difference.mean():+11.4f} ± {error:.4f}"
+                f"{largest:+9.4f}{np.mean(seconds):9.1f}",
                 flush=True,
             )
 

@@ -40,7 +40,8 @@ def run_experiments(
 
     Every seed draws another split (20 % for testing) and other first weights. With `n_folds`, each seed
     trains on each fold instead, `k_fold(ratings, n_folds)`. Test ratings are predicted once, at the end; what
-    tells the best epoch is held out of the training part.
+    tells the best epoch is held out of the training part. Every model is told users, items and times of the
+    test ratings; of these models, BayesianMF alone makes use of times.
 
     Parameters
     ----------

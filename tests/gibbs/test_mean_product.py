@@ -77,3 +77,15 @@ def test_one_that_is_restored_goes_on_to_the_bit():
         other.add(P, Q)
     for a, b in zip(one.centred(), other.centred(), strict=True):
         assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("rank", [2, 5])
+def test_factors_of_the_mean_are_those_of_its_best_columns(rank):
+    mean = MeanProduct(9, 7, rank=rank)
+    for P, Q in samples(6):
+        mean.add(P, Q)
+    P, Q = mean.mean()
+    assert (P.shape, Q.shape, P.dtype) == ((9, rank), (7, rank), np.float32)
+    expected = sum(P @ Q.T for P, Q in samples(6)) / 6
+    U, values, Vt = np.linalg.svd(expected)
+    np.testing.assert_allclose(P @ Q.T, (U[:, :rank] * values[:rank]) @ Vt[:rank], atol=0.05)

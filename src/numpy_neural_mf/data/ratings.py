@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -335,11 +336,13 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
         return None  # NaN fails the comparison, too
     if not np.isfinite([values.min(), values.max()]).all():
         return None
-    scale = scale_of(values) if scale is None else (float(scale[0]), float(scale[1]))
-    user_ids, users = coded_integers(columns.pop("user"))
-    item_ids, items = coded_integers(columns.pop("item"))
+    with ThreadPoolExecutor(3) as threads:  # of what these take, next to nothing is Python
+        known = None if scale is None else (float(scale[0]), float(scale[1]))
+        found = threads.submit(lambda: known or scale_of(values))
+        coded = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
+        (user_ids, users), (item_ids, items) = coded
     times = columns.get("timestamp")
-    return _without_older(Ratings(users, items, values, user_ids, item_ids, scale, times))
+    return _without_older(Ratings(users, items, values, user_ids, item_ids, found.result(), times))
 
 
 def _without_older(ratings: Ratings) -> Ratings:

@@ -26,12 +26,10 @@ from .torch_graph import GraphedSteps, distinct_of_fixed_shape
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 from .torch_processes import Exchange, OneTorchProcess, processes
-from .torch_tables import JoinedTables
+from .torch_state import TorchState
 
 # Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
-# Under this name a table is kept beside its moments.
-VALUE = "value"
 
 SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -118,7 +116,6 @@ class TorchEngine(Engine):
         self._penalty |= {f"{side}_feature": of_side.penalty for side, of_side in self._bags.items()}
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
-        self._elsewhere: list[tuple[Array, Tensor]] = []
         self._shares_memory = self.device.type == "cpu"
         self.processes = processes(self.device)
         self._batches = DeviceBatches(self.device, self.processes)
@@ -201,7 +198,7 @@ class TorchEngine(Engine):
 
     def _leaves(self, found: Lookup) -> dict[str, Tensor]:
         """Of the tables of each side the rows of this process that any process has asked for."""
-        return {side: self._tables[side][VALUE][found.exchange[side].owned] for side in self._tables}
+        return {side: self._held.rows(side, exchange.owned) for side, exchange in found.exchange.items()}
 
     def _forward(
         self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None
@@ -220,9 +217,9 @@ class TorchEngine(Engine):
             return self._predict_by_row(users, items)
         self._load()
         with torch.inference_mode():
-            if self._elsewhere:  # whoever predicts has written the row of the unknown, which no step touches
-                for name in self._names_of["user"] + self._names_of["item"]:
-                    self._values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+            if self._held.is_elsewhere:  # whoever predicts has written the row of the unknown, no step does
+                for name in self._held.names_of["user"] + self._held.names_of["item"]:
+                    self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
             if self._bags:
                 return self._predict_by_row(users, items)
             ratings: Tensor = self.module(self._here(users), self._here(items))
@@ -259,8 +256,7 @@ class TorchEngine(Engine):
         self._load()
         if self.processes.size > 1:
             self._fill_unknown()
-        for array, tensor in self._elsewhere:
-            torch.from_numpy(array).copy_(tensor)
+        self._held.fetch()
         if self._scaler.is_enabled():
             told = self._scaler.state_dict()
             self.optimizer.state[LOSS_SCALE] = {
@@ -275,42 +271,11 @@ class TorchEngine(Engine):
         if self.processes.size > 1:
             shared = [value for name, value in self.parameters.items() if not is_table(name, value.ndim)]
             self.processes.require_same([*map(float, map(np.sum, shared)), self._rng.spawn(1)[0].random()])
+        device = None if self._shares_memory else self.device
+        self._held = TorchState(self.parameters, self.optimizer, list(self._penalty), device)
+        self.module = NeuralMFModule(self.architecture, self._held.values)
+        self._dense = {name: self.module.get_parameter(name) for name in self._held.dense}
         state = self.optimizer.state
-        for name, value in self.parameters.items():
-            if name not in state:
-                state[name] = self.optimizer.new_state(value)
-        self._names_of = {
-            side: [
-                name for kind in ("embedding", "bias") if (name := f"{side}_{kind}.weight") in self.parameters
-            ]
-            for side in self._penalty
-        }
-        tables = {name for names in self._names_of.values() for name in names}
-        dense = [name for name in self.parameters if name not in tables]
-        self._tables: dict[str, dict[str, JoinedTables]] = {side: {} for side in self._names_of}
-        there: dict[str, dict[str, Tensor]] = {}
-        for slot in (VALUE, *self.optimizer.slots):
-            arrays = (
-                self.parameters if slot == VALUE else {name: state[name][slot] for name in self.parameters}
-            )
-            there[slot] = {name: self._there(arrays[name]) for name in dense}
-            for side, names in self._names_of.items():
-                there[slot] |= self._joined(side, slot, {name: arrays[name] for name in names})
-        self._values = there.pop(VALUE)
-        self.module = NeuralMFModule(
-            self.architecture, {name: self._values[name] for name in self.parameters}
-        )
-        self._values = dict(self.module.named_parameters())
-        self._dense = {name: self._values[name] for name in dense}
-        self._state: dict[str, dict[str, Tensor]] = {}
-        for key, names in ({name: [name] for name in dense} | self._names_of).items():
-            # PyTorch counts the steps of each that it steps on, others may count once.
-            step = state[names[0]]["step"].copy()
-            for name in names:
-                state[name]["step"] = step
-            self._state[key] = {"step": self._there(step)}
-        for name in dense:
-            self._state[name] |= {slot: there[slot][name] for slot in self.optimizer.slots}
         if self._scaler.is_enabled() and LOSS_SCALE in state:
             told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
             told["_growth_tracker"] = int(told["_growth_tracker"])
@@ -322,37 +287,15 @@ class TorchEngine(Engine):
         """Let the last row of each table be the mean of the others, features included, of all processes."""
         for side in ("user", "item"):
             n = len(self._penalty[side]) - 1
-            for name in self._names_of[side]:
-                rows = self._values[name].detach()
+            for name in self._held.names_of[side]:
+                rows = self._held.values[name]
                 total = rows[: len(range(n)[self.processes.rows])].sum(dim=0, dtype=torch.float64)
                 if side in self._bags:
-                    shared = self._values[name.replace(side, f"{side}_feature")].detach()
+                    shared = self._held.values[name.replace(side, f"{side}_feature")]
                     total += self._bags[side].column_sums()[self.processes.rows] @ shared.double()
                 self.processes.sum([total])
                 if n % self.processes.size == self.processes.rank:
                     rows[-1] = total / n
-
-    def _joined(self, side: str, slot: str, arrays: dict[str, Array]) -> dict[str, Tensor]:
-        """Tables of a side as tensors: of the arrays' memory, or columns of one tensor on the device."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self._shares_memory:
-            self._tables[side][slot] = JoinedTables(list(tensors.values()))
-            return tensors
-        whole = torch.cat([tensor.to(self.device) for tensor in tensors.values()], dim=1)
-        self._tables[side][slot] = JoinedTables([whole])
-        columns = torch.split(whole, [tensor.shape[1] for tensor in tensors.values()], dim=1)
-        self._elsewhere += zip(arrays.values(), columns, strict=True)
-        return dict(zip(arrays, columns, strict=True))
-
-    def _there(self, array: Array) -> Tensor:
-        """The array's memory as a tensor, or a copy on the device, of which `fetch` knows."""
-        tensor = torch.from_numpy(array)
-        if self._shares_memory:
-            return tensor
-        # PyTorch's kernels count steps, the one array without dimensions, in float32.
-        copy = tensor.to(self.device, torch.float32 if array.ndim == 0 else None, copy=True)
-        self._elsewhere.append((array, copy))
-        return copy
 
     def _here(self, column: Any) -> Tensor:
         """A column of a batch on the device."""
@@ -381,17 +324,9 @@ class TorchEngine(Engine):
     def _update(self, leaves: dict[str, Tensor], owned: dict[str, Tensor]) -> None:
         """Decay, a step of the optimiser, and rows and their state back into the tables."""
         if self.weight_decay:
-            for name, value in self._values.items():
+            for name, value in self._dense.items():
                 if name.startswith("mlp") and name.endswith("weight"):
                     value.mul_(1 - self._optimizer.rate * self.weight_decay)
-        slots = {side: {slot: self._tables[side][slot] for slot in self.optimizer.slots} for side in leaves}
-        rows = {
-            side: {slot: table[owned[side]] for slot, table in of_side.items()}
-            for side, of_side in slots.items()
-        }
-        state = self._state | {side: self._state[side] | of_side for side, of_side in rows.items()}
-        self._optimizer.step(self._dense | leaves, state, self._scaler)
-        for side, leaf in leaves.items():
-            self._tables[side][VALUE][owned[side]] = leaf
-            for slot, table in slots[side].items():
-                table[owned[side]] = rows[side][slot]
+        moments = self._held.moments(owned)
+        self._optimizer.step(self._dense | leaves, moments, self._scaler)
+        self._held.put_back(owned, leaves, moments)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from numpy_neural_mf.engines.torch_tables import JoinedTables
+from numpy_neural_mf.engines.torch_state import JoinedTables
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 3])

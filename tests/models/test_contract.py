@@ -196,8 +196,11 @@ def test_parameters_are_counted(fitted):
     if isinstance(fitted, NeuralMF | BayesianMF):
         form = fitted.architecture if isinstance(fitted, NeuralMF) else fitted._form()[0]
         shapes = form.parameter_shapes(n_users, n_items).values()
-        levels = sum(len(drift.level) for drift in getattr(fitted, "_drifts", ()))
-        assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes) + levels
+        timed = [drift.level for drift in getattr(fitted, "_drifts", ())]
+        if isinstance(fitted, BayesianMF):
+            timed += [getattr(fitted._context, name) for name in ("bias", "factors", "user", "item")]
+        n_timed = sum(array.size for array in timed)
+        assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes) + n_timed
     elif isinstance(fitted, GlobalMean):
         assert fitted.n_parameters_ == 1
     else:

@@ -250,8 +250,10 @@ class BayesianMF(BayesianMFFile):
         if self._context is not None:
             bias, z = self._context.usual()
             now["intercept"] += np.float32(bias)
-            now["user_bias.weight"] += (self._context.user @ z)[:, None].astype(np.float32)
-            now["item_bias.weight"] += (self._context.item @ z)[:, None].astype(np.float32)
+            for side, g in (("user", self._context.user), ("item", self._context.item)):
+                part = (g @ z).astype(np.float32)
+                now["intercept"] += part[-1]  # of the unknown, whose bias is zero
+                now[f"{side}_bias.weight"] += (part - part[-1])[:, None]
         self._parameters_now = now
 
     def _form(self) -> tuple[Architecture, Parameters]:

@@ -5,7 +5,7 @@
 
 Each reads the file of MovieLens 25M's shape (see large_file.py), holds out a fifth at random and learns one
 epoch of the rest, in a process of its own: ours B_MEDIUM in batches of 8,192; PyTorch the same model with
-sparse gradients, read by polars and in batches cut by index (a DataLoader takes as much and hours); Surprise
+sparse gradients, read by polars and in batches cut by index, which is faster than a DataLoader; Surprise
 its SVD; myFM one Gibbs sample of ten factors. The peak is of resident memory, the interpreter and the
 libraries included: `libraries` is what they took before anything was read. Peers are the extra "bench".
 Needs Linux, which tells the peak of a process.

@@ -59,9 +59,14 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n):
     """Fewer ids than rows, about as many, and more."""
     engines = [new_engine(optimizer=make()) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
+    engines[1]._shares_memory = False  # copies, as on a device
     for seed in range(5):
         batch = draw_batch(seed, n, np.float32)
         assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
+    engines[1].fetch()
+    for name, remembered in engines[0].optimizer.state.items():
+        for slot, array in remembered.items():
+            np.testing.assert_allclose(engines[1].optimizer.state[name][slot], array, rtol=1e-3, atol=1e-5)
     for name, value in engines[0].parameters.items():
         np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
 

@@ -45,6 +45,13 @@ def test_periods_are_in_order_and_of_equal_length(log, times):
         assert ends[1] == PERIODS - 1
 
 
+def test_periods_of_decades_in_nanoseconds_do_not_overflow():
+    year = 365 * 86_400 * 10**9
+    known = occasions([(0, 0, 0), (0, 1, 30 * year)], ("period",))
+    [period] = known.rows(np.zeros(3, int), np.array([0, 16, 30]) * year)
+    assert period.tolist() == [0, PERIODS // 2, PERIODS - 1]
+
+
 def a_context(log):
     known = occasions(log)
     rng, n = np.random.default_rng(0), sum(known.sizes)

@@ -49,7 +49,8 @@ class Occasions:
 
     def _period(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
         first, last = self.timeline.times.min(), self.timeline.times.max()
-        return np.asarray(np.clip(PERIODS * (times - first) // (last - first + 1), 0, PERIODS - 1))
+        passed = (times - first) / (last - first + 1)  # not whole numbers, which nanoseconds would overflow
+        return np.asarray(np.clip(np.floor(PERIODS * passed).astype(np.int64), 0, PERIODS - 1))
 
     def _previous(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
         """Of an earlier time: of the same time nobody knows which was first."""

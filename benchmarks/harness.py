@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ def run_in_turns(workers: Mapping[str, Worker], repeats: int) -> dict[str, list[
 
 def median_and_range(sample: Any, digits: int = 2) -> str:
     return f"{np.median(sample):.{digits}f} [{min(sample):.{digits}f}, {max(sample):.{digits}f}]"
+
+
+def status(field: str) -> float:
+    """Memory of this process in MB, as Linux tells it: VmHWM (peak), VmRSS, RssAnon."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:"))
 
 
 def machine(*packages: str) -> str:

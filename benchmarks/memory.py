@@ -1,7 +1,7 @@
 """Peak memory from a ratings.csv to a trained model: ours, and whoever else can do that job.
 
     python benchmarks/memory.py
-    python benchmarks/memory.py --n-ratings 25000095 --only ours PyTorch myFM
+    python benchmarks/memory.py --n-ratings 25000095 --only ours PyTorch myFM Surprise
 
 Each reads the file of MovieLens 25M's shape (see large_file.py), holds out a fifth at random and learns one
 epoch of the rest, in a process of its own: ours B_MEDIUM in batches of 8,192; PyTorch the same model with
@@ -23,14 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import machine
+from harness import machine, status
 from large_file import write_large_file
-
-
-def peak_mb() -> float:
-    """Of this program: what `resource` tells is also that of the one that started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:"))
 
 
 def ours(path: Path) -> None:
@@ -104,7 +98,7 @@ def coded(path: Path) -> Any:
 
 def before_reading() -> None:
     """Libraries are here, nothing is read."""
-    print(f"{peak_mb():10,.0f}", end="", flush=True)
+    print(f"{status('VmHWM'):10,.0f}", end="", flush=True)
 
 
 JOBS = {"ours": ours, "PyTorch": pytorch, "Surprise": surprise, "myFM": myfm}
@@ -121,7 +115,7 @@ def main() -> None:
     if given.job:
         start = time.perf_counter()
         JOBS[given.job](given.file)
-        print(f"{peak_mb():10,.0f}{time.perf_counter() - start:10.1f}", flush=True)
+        print(f"{status('VmHWM'):10,.0f}{time.perf_counter() - start:10.1f}", flush=True)
         return
     print(machine("numpy", "polars"))
     with tempfile.TemporaryDirectory() as folder:

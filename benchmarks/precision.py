@@ -16,10 +16,9 @@ import argparse
 import numpy as np
 from harness import machine
 
-from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, NeuralMF, random_split, read_ratings
+from engines import ARCHITECTURES
+from numpy_neural_mf import NeuralMF, random_split, read_ratings
 from numpy_neural_mf.evaluation import rmse
-
-ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from harness import machine
+from harness import machine, status
 from large_file import write_large_file
 
 from numpy_neural_mf import B_MEDIUM, NeuralMF, Ratings, random_split, read_ratings
@@ -35,7 +35,6 @@ from numpy_neural_mf.data.columns import blocks, room_like
 from numpy_neural_mf.evaluation import evaluate_ratings
 from numpy_neural_mf.evaluation.held_out import seen_rows
 
-MB = 1e6
 SPLITS = {
     "time": time_split,
     "last out": leave_last_out,
@@ -43,12 +42,6 @@ SPLITS = {
     "fold": lambda r: next(k_fold(r)),
 }
 KEEP = "import sys, numpy_neural_mf as nmf; nmf.read_ratings(sys.argv[1], cache=True)"
-
-
-def status(field: str) -> float:
-    """Memory of this process in MB: VmHWM (peak), VmRSS, RssAnon."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / MB for line in lines if line.startswith(f"{field}:"))
 
 
 class Steps:

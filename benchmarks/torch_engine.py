@@ -38,7 +38,8 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
 
-from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings
+from engines import ARCHITECTURES
+from numpy_neural_mf import Architecture, Ratings
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.engines import new_torch_engine, processes_of
 from numpy_neural_mf.engines.torch_engine import TorchEngine
@@ -48,7 +49,6 @@ from numpy_neural_mf.nn import Adam
 
 # Steps whose kernels are timed one by one.
 STEPS_PROFILED = 10
-ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 
 
 def options() -> argparse.Namespace:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
 from scipy.sparse import csr_array
 
@@ -78,3 +79,23 @@ def relative_error(given, expected):
     """Worst over all parameters of the largest difference over the largest element."""
     assert given.keys() == expected.keys()
     return max(np.abs(given[n] - expected[n]).max() / np.abs(expected[n]).max() for n in expected)
+
+
+class CutOffError(Exception):
+    """Stands for whatever ends a training."""
+
+
+def cut_off(progress):
+    if progress.epoch == 4:
+        raise CutOffError
+
+
+def require_resumed_to_the_bit(new_model, ratings, folder):
+    """A training cut off in its fourth epoch, and gone on with, ends as an undisturbed one."""
+    with pytest.raises(CutOffError):
+        new_model().fit(ratings, on_progress=cut_off, checkpoint_dir=folder)
+    resumed = new_model().fit(ratings, checkpoint_dir=folder)
+    undisturbed = new_model().fit(ratings)
+    assert resumed.history_.train_loss == undisturbed.history_.train_loss
+    for name, value in undisturbed.parameters_.items():
+        assert resumed.parameters_[name].tobytes() == value.tobytes()

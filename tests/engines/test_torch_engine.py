@@ -6,7 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from cases import B_MEDIUM, N_ITEMS, N_USERS, Architecture, draw_batch, draw_parameters, draw_penalty
+from cases import (
+    B_MEDIUM,
+    N_ITEMS,
+    N_USERS,
+    Architecture,
+    CutOffError,
+    cut_off,
+    draw_batch,
+    draw_parameters,
+    draw_penalty,
+    require_resumed_to_the_bit,
+)
 
 from numpy_neural_mf import NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.engines import ENGINES, NumpyEngine, new_torch_engine
@@ -28,15 +39,6 @@ def new_engine(architecture=B_MEDIUM, optimizer=None, dtype=np.float32, **settin
 
 def model(**settings):
     return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100, "patience": None} | settings)
-
-
-class CutOffError(Exception):
-    """Stands for whatever ends a training."""
-
-
-def cut_off(progress):
-    if progress.epoch == 4:
-        raise CutOffError
 
 
 def test_the_state_dict_has_the_package_s_names_shapes_and_memory():
@@ -98,13 +100,7 @@ def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second
 def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(tmp_path, precision):
     """Dropout, moments and the scale of the loss included."""
     settings = {"engine": "torch", "device": "cpu", "precision": precision, "hidden_layer_sizes": (8,)}
-    with pytest.raises(CutOffError):
-        model(**settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
-    resumed = model(**settings).fit(RATINGS, checkpoint_dir=tmp_path)
-    undisturbed = model(**settings).fit(RATINGS)
-    assert resumed.history_.train_loss == undisturbed.history_.train_loss
-    for name, value in undisturbed.parameters_.items():
-        assert resumed.parameters_[name].tobytes() == value.tobytes()
+    require_resumed_to_the_bit(lambda: model(**settings), RATINGS, tmp_path)
 
 
 def test_each_step_drops_other_units_and_keeps_the_mean():

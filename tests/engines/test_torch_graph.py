@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import B_MEDIUM, draw_batch, draw_parameters, draw_penalty
+from cases import B_MEDIUM, draw_batch, draw_parameters, draw_penalty, require_resumed_to_the_bit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,27 +142,12 @@ def test_the_same_seed_gives_the_same_bits(soon, precision):
         assert models[1].parameters_[name].tobytes() == value.tobytes()
 
 
-class CutOffError(Exception):
-    """Stands for whatever ends a training."""
-
-
-def cut_off(progress):
-    if progress.epoch == 3:
-        raise CutOffError
-
-
 @on_cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path, precision):
     ratings = simulate_ratings(300, 200, 20_000, random_state=0)
     settings = {"engine": "torch", "device": "cuda", "precision": precision, "epochs": 5, "batch_size": 4096}
-    with pytest.raises(CutOffError):
-        NeuralMF(**settings).fit(ratings, on_progress=cut_off, checkpoint_dir=tmp_path)
-    resumed = NeuralMF(**settings).fit(ratings, checkpoint_dir=tmp_path)
-    undisturbed = NeuralMF(**settings).fit(ratings)
-    assert resumed.history_.train_loss == undisturbed.history_.train_loss
-    for name, value in undisturbed.parameters_.items():
-        assert resumed.parameters_[name].tobytes() == value.tobytes()
+    require_resumed_to_the_bit(lambda: NeuralMF(**settings), ratings, tmp_path)
 
 
 @on_cuda

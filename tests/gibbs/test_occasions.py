@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.gibbs import PERIODS, Context, Occasions, Timeline
-from numpy_neural_mf.gibbs.occasions import spread
+from numpy_neural_mf.gibbs import Context, Occasions, Timeline
+from numpy_neural_mf.gibbs.occasions import PERIODS, spread
 
 N_USERS, N_ITEMS = 3, 5
 logs = st.lists(
@@ -15,9 +15,8 @@ logs = st.lists(
 
 def occasions(log, kinds=("period", "previous")):
     users, items, times = (np.array(column) for column in zip(*log, strict=True))
-    order = np.lexsort((times, users))
-    starts = np.append(0, np.cumsum(np.bincount(users, minlength=N_USERS)))
-    return Occasions(kinds, Timeline(starts, times[order]), items[order].astype(np.int32), N_ITEMS)
+    order, timeline = Timeline.of(users, times, N_USERS)
+    return Occasions(kinds, timeline, items[order].astype(np.int32), N_ITEMS)
 
 
 @given(logs, st.integers(-1, N_USERS - 1), st.integers(-10, 70))

@@ -12,9 +12,7 @@ from numpy_neural_mf.gibbs import sampler as sampler_module
 pytest.importorskip("numba")
 
 N_USERS, N_ITEMS, DAY = 40, 30, 86_400
-
-
-N_KINDS = 3  # of occasions
+N_OCCASIONS = 3  # of each kind
 
 
 @dataclass
@@ -47,9 +45,9 @@ def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=(), with_conte
     users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng)
     items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng)
     drifts = [Drift("user", given.users, given.times, N_USERS, DAY, 0.03)] if with_drift else []
-    kinds = [given.times % N_KINDS, given.items % N_KINDS] if with_context else []
+    kinds = [given.times % N_OCCASIONS, given.items % N_OCCASIONS] if with_context else []
     contexts = [
-        Design(kind.astype(np.int32), [csr_array(eye_array(N_KINDS))], n_factors, rng) for kind in kinds
+        Design(kind.astype(np.int32), [csr_array(eye_array(N_OCCASIONS))], n_factors, rng) for kind in kinds
     ]
     return Sampler(given.values, users, items, drifts, rng, contexts=contexts)
 
@@ -184,7 +182,7 @@ def test_what_an_occasion_tells_of_users_and_items_is_found():
     """On occasions of the first kind users rate as they are, on the second the other way round."""
     given = planted(n=4_000, noise=0.3, quiet=0.3)
     taste = np.random.default_rng(1).choice([-1.0, 1.0], N_USERS)
-    kind = given.times % N_KINDS
+    kind = given.times % N_OCCASIONS
     given.values += (taste[given.users] * np.array([1.0, -1.0, 0.0])[kind]).astype(np.float32)
     sampler = a_sampler(given, n_factors=2, with_drift=False, with_context=True)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .ahead import made_ahead
 from .columns import room_like
 from .ratings import Ratings
 
@@ -98,14 +97,7 @@ class Batches:
             rows = (firsts + np.arange(PIECE)).ravel()
             return np.random.default_rng(keys[n]).permutation(rows[rows < self._n])
 
-        coming: deque[Future[NDArray[np.int64]]] = deque()
-        with ThreadPoolExecutor(AHEAD) as threads:
-            for n in range(len(starts)):
-                coming.append(threads.submit(permuted, n))
-                if len(coming) > AHEAD:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
+        return made_ahead(permuted, range(len(starts)), AHEAD)
 
 
 class Stretches:

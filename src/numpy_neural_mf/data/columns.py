@@ -95,9 +95,8 @@ def coded_integers(numbers: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64]
         occurs[numbers[block] - lowest] = True
     code = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
     for block in blocks(len(numbers)):
-        code.take(
-            numbers[block] - lowest, out=codes[block], mode="clip"
-        )  # without the check that none is out
+        # No number is out of range: "clip" leaves out the check for it.
+        code.take(numbers[block] - lowest, out=codes[block], mode="clip")
     return (np.flatnonzero(occurs) + lowest).astype(np.int64), codes
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .ahead import one_ahead
 from .columns import RatingsError
 from .ratings import Ratings, ratings_from, ratings_of_numbers
 
@@ -165,7 +165,7 @@ def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles:
                                           columns=indices, truncate_ragged_lines=True)  # fmt: skip
 
     n, n_bytes, size = 0, 0, text.path.stat().st_size
-    for n_more_bytes, frame in _one_ahead(parsed()):
+    for n_more_bytes, frame in one_ahead(parsed()):
         if frame is None:
             return False
         n_bytes += n_more_bytes
@@ -181,17 +181,6 @@ def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles:
     for column in columns.values():
         column.resize(n, refcheck=False)
     return n > 0
-
-
-def _one_ahead(
-    frames: Iterator[tuple[int, pl.DataFrame | None]],
-) -> Iterator[tuple[int, pl.DataFrame | None]]:
-    """The same, each parsed while the one before is put away."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, frames, None)
-        while (frame := coming.result()) is not None:
-            coming = pool.submit(next, frames, None)
-            yield frame
 
 
 def _role_columns(text: Text, roles: dict[str, str]) -> pl.DataFrame:

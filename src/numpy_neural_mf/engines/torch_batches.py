@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..data.ahead import one_ahead
 from ..data.batches import Batch, cut
 from .processes import OneProcess
 
@@ -59,8 +59,8 @@ class DeviceBatches:
         if self._resident is not None:
             return self._cut_there(self._resident, self._sent([rows])[0], size, share)
         if self._processes.size == 1:
-            return _one_ahead(self._sent(batch) for batch in cut(columns, rows, size))
-        return _one_ahead(self._sent(batch) for batch in cut_share(columns, rows, size, share))
+            return one_ahead(self._sent(batch) for batch in cut(columns, rows, size))
+        return one_ahead(self._sent(batch) for batch in cut_share(columns, rows, size, share))
 
     def _cut_there(
         self, columns: TensorBatch, rows: Tensor, size: int, share: slice
@@ -84,12 +84,3 @@ class DeviceBatches:
 def fits(n_bytes: int, device: torch.device) -> bool:
     """Whether the ratings leave at least half of the device's free memory to the steps."""
     return device.type != "cuda" or 2 * n_bytes <= torch.cuda.mem_get_info(device)[0]
-
-
-def _one_ahead(batches: Iterator[TensorBatch]) -> Iterator[TensorBatch]:
-    """The same batches, each made in another thread while the one before is at work."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(next, batches, None)
-            yield batch

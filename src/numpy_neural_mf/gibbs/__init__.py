@@ -2,11 +2,10 @@
 
 from .drift import Drift, Levels, Timeline
 from .mean_product import MeanProduct
-from .occasions import PERIODS, Context, Occasions
+from .occasions import Context, Occasions, sizes_of
 from .sampler import Design, Sampler
 
 __all__ = [
-    "PERIODS",
     "Context",
     "Design",
     "Drift",
@@ -15,4 +14,5 @@ __all__ = [
     "Occasions",
     "Sampler",
     "Timeline",
+    "sizes_of",
 ]

@@ -36,6 +36,13 @@ class Timeline:
     times: NDArray[np.int64]
 
     @classmethod
+    def of(cls, groups: IntArray, times: NDArray[np.int64], n_groups: int) -> tuple[IntArray, Self]:
+        """The order of ratings of these groups at these times, and their timeline."""
+        order = np.lexsort((times, groups))
+        starts = np.append(0, np.cumsum(np.bincount(groups, minlength=n_groups)))
+        return order, cls(starts, np.asarray(times[order]))
+
+    @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
         """One from a file.
 
@@ -153,9 +160,8 @@ class Drift:
         variance: float,
     ) -> None:
         self.whose = whose
-        self.order = np.lexsort((times, groups))
-        starts = np.append(0, np.cumsum(np.bincount(groups, minlength=n_groups)))
-        self.timeline = Timeline(starts, times[self.order])
+        self.order, self.timeline = Timeline.of(groups, times, n_groups)
+        starts = self.timeline.starts
         self.timescale = self.prior_timescale = timescale
         self.variance = self.prior_variance = variance
         self.level = np.zeros(len(times))  # in the order of the timeline

@@ -17,6 +17,11 @@ IntArray = NDArray[np.integer[Any]]
 PERIODS = 24
 
 
+def sizes_of(kinds: tuple[str, ...], n_items: int) -> list[int]:
+    """Occasions of each kind. The last one of "previous" is to have rated nothing before."""
+    return [{"period": PERIODS, "previous": n_items + 1}[kind] for kind in kinds]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Occasions:
     """What was rated when, and what that tells of a rating at any time.
@@ -39,8 +44,8 @@ class Occasions:
 
     @property
     def sizes(self) -> list[int]:
-        """Occasions of each kind. The last one of "previous" is to have rated nothing before."""
-        return [{"period": PERIODS, "previous": self.n_items + 1}[kind] for kind in self.kinds]
+        """See `sizes_of`."""
+        return sizes_of(self.kinds, self.n_items)
 
     def rows(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
         """Of each kind, the occasion of a rating by these users, -1 for the unknown, at these times."""

@@ -166,7 +166,7 @@ class BayesianMF(BayesianMFFile):
         rng = np.random.default_rng(self.random_state)
         self._require_ratings(ratings)
         ratings = self._learn_ids(ratings, described=self.features)
-        occasions = occasions_of(ratings, drift=self.drift, previous_item=self.previous_item)
+        occasions = occasions_of(ratings, self._kinds)
         watched = self._watched(validation, occasions)
         checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
         sampler = new_sampler(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
-from ..gibbs import PERIODS, Context, Levels, Occasions, Timeline
+from ..gibbs import Context, Levels, Occasions, Timeline, sizes_of
 from ..training import History
 from .model_file import Tensors
 from .sampling import DRIFTS
@@ -47,6 +47,11 @@ class BayesianMFFile(PredictsIntervals):
     def n_timed_(self) -> int:
         """Ratings whose time is made use of: all it learned from, or none."""
         return 0 if self._context is None else len(self._context.occasions.items)
+
+    @property
+    def _kinds(self) -> tuple[str, ...]:
+        """The kinds of occasions that are told apart, where there are times."""
+        return ("period",) * self.drift + ("previous",) * self.previous_item
 
     def _fold_drift(self) -> None:
         """Make ready to predict without a time."""
@@ -101,7 +106,7 @@ class BayesianMFFile(PredictsIntervals):
             shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
         shapes |= {f"level.{index}": (np.float32, (n,)) for index in range(len(drifts))}
         if n:
-            n_occasions = PERIODS * self.drift + (n_items + 1) * self.previous_item
+            n_occasions = sum(sizes_of(self._kinds, n_items))
             shapes |= {"context.rated": (np.int32, (n,)), "context.bias": (np.float32, (n_occasions,))}
             for name, rows in (("factors", n_occasions), ("user", n_users + 1), ("item", n_items + 1)):
                 shapes[f"context.{name}"] = (np.float32, (rows, self.rank))
@@ -135,8 +140,7 @@ class BayesianMFFile(PredictsIntervals):
             n_items = len(self.item_ids_)
             if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
                 raise ValueError("context.rated: expected rows of items")
-            kinds = ("period",) * self.drift + ("previous",) * self.previous_item
-            occasions = Occasions(kinds, timelines["user"], rated, n_items)
+            occasions = Occasions(self._kinds, timelines["user"], rated, n_items)
             self._context = Context(occasions, *(learned.pop(f"context.{name}") for name in CONTEXT))
         self.deviation_ = learned.pop("deviation")
         if not (self.deviation_ > 0).all():

@@ -33,12 +33,9 @@ class Posterior:
         self._numbers = np.zeros(2 + len(sampler.drifts))
         self._user_bias = np.zeros(len(sampler.users.bias))
         self._item_bias = np.zeros(len(sampler.items.bias))
-        n_pairs, n_occasions = (
-            len(self._user_bias) + len(self._item_bias),
-            sum(len(context.bias) for context in sampler.contexts),
-        )
-        self._occasion_bias = np.zeros(n_occasions)
-        self._meeting = MeanProduct(n_pairs, n_occasions, rank)
+        self._occasion_bias = np.zeros(sum(len(context.bias) for context in sampler.contexts))
+        n_either = len(self._user_bias) + len(self._item_bias)
+        self._meeting = MeanProduct(n_either, len(self._occasion_bias), rank)
         self._levels = [np.zeros(len(drift.level)) for drift in sampler.drifts]
         self._noise = np.zeros(len(sampler.users.bias))
         self._residual, self._residual_squared = np.zeros((2, len(sampler.residual)))
@@ -150,10 +147,9 @@ class Posterior:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that was collected, by name."""
-        products = {"product": self._product, "meeting": self._meeting}
         return self._sums() | {
             f"{which}.{name}": array
-            for which, product in products.items()
+            for which, product in self._products.items()
             for name, array in product.state().items()
         }
 
@@ -161,13 +157,17 @@ class Posterior:
         """Go on from what `state` returned."""
         for name, total in self._sums().items():
             total[...] = state[name]
-        for which, product in (("product", self._product), ("meeting", self._meeting)):
+        for which, product in self._products.items():
             product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")})
 
     @property
     def n_samples(self) -> int:
         """How many were collected."""
         return int(self._numbers[0])
+
+    @property
+    def _products(self) -> dict[str, MeanProduct]:
+        return {"product": self._product, "meeting": self._meeting}
 
     def _sums(self) -> dict[str, Float64Array]:
         levels = {f"level.{n}": total for n, total in enumerate(self._levels)}

@@ -27,14 +27,11 @@ DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.
 SAVE_EVERY = 10
 
 
-def occasions_of(ratings: Ratings, *, drift: bool, previous_item: bool) -> Occasions | None:
-    """What is to be told apart of the times of ratings, if they tell any and are not all alike."""
-    kinds = ("period",) * drift + ("previous",) * previous_item
+def occasions_of(ratings: Ratings, kinds: tuple[str, ...]) -> Occasions | None:
+    """Occasions of these kinds, if there are any, and the ratings have times and are not all alike."""
     if not kinds or ratings.timestamps is None or ratings.values.min() == ratings.values.max():
         return None
-    order = np.lexsort((ratings.timestamps, ratings.users))
-    starts = np.append(0, np.cumsum(np.bincount(ratings.users, minlength=ratings.n_users)))
-    timeline = Timeline(starts, np.asarray(ratings.timestamps[order]))
+    order, timeline = Timeline.of(ratings.users, ratings.timestamps, ratings.n_users)
     return Occasions(kinds, timeline, ratings.items[order], ratings.n_items)
 
 

@@ -52,6 +52,11 @@ class Architecture:
     implicit : bool, default False
         Whether what a user rated, however high, is among the features of the user, each of n items with
         weight 1/√n (SVD++; Koren, 2008, eq. 15), and who rated an item among those of the item.
+    periods : int, default 0
+        In how many stretches of equal length the time from the first rating to the last is parted. Each
+        period t has vectors and biases, too, one for users and one for items: at that time p_u is p_u + y_t,
+        and q_i is q_i + z_t, so that p_u · z_t drifts for users, y_t · q_i for items and both levels for all
+        (time as a field of a factorization machine; Rendle, 2010). 0 for no time.
     sequence : {"", "attention", "gru"}, default ""
         What encodes the last items of a user, in the order of time, as a state h_u(t) at each moment t; the
         factors of the user are then p_u + R h_u(t) (see `engines.torch_sequence`). The engine "torch" alone
@@ -89,6 +94,7 @@ class Architecture:
     rating_scale: tuple[float, float] | None = None
     features: bool = False
     implicit: bool = False
+    periods: int = 0
     sequence: str = ""
     sequence_length: int = 50
     next_item_weight: float = 0.0
@@ -108,6 +114,8 @@ class Architecture:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
         if not (self.product or self.hidden_layer_sizes or self.biases):
             raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
+        if not (isinstance(self.periods, int | np.integer) and self.periods >= 0):
+            raise ValueError(f"periods must be a whole number, at least 0, not {self.periods}")
         if self.sequence not in SEQUENCES:
             raise ValueError(
                 f"sequence must be one of {', '.join(map(repr, SEQUENCES))}, not {self.sequence!r}"
@@ -148,7 +156,8 @@ class Architecture:
         """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
 
         Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
-        Those of features are there in training alone: without them are the shapes of what is learned.
+        Those of features have the periods for last rows, and features in training alone: without them are
+        the shapes of what is learned.
         """
         k, sizes = self.embedding_dim, self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
@@ -157,10 +166,11 @@ class Architecture:
         if self.biases:
             shapes |= {"user_bias.weight": (n_users + 1, 1), "item_bias.weight": (n_items + 1, 1)}
         for side, n_features in (("user", n_user_features), ("item", n_item_features)):
-            if n_features and self.has_embeddings:
-                shapes[f"{side}_feature_embedding.weight"] = (n_features, k)
-            if n_features and self.biases:
-                shapes[f"{side}_feature_bias.weight"] = (n_features, 1)
+            n_columns = n_features + self.periods
+            if n_columns and self.has_embeddings:
+                shapes[f"{side}_feature_embedding.weight"] = (n_columns, k)
+            if n_columns and self.biases:
+                shapes[f"{side}_feature_bias.weight"] = (n_columns, 1)
         for n in range(self.n_layers):
             shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array
 
 from numpy_neural_mf import architecture
-from numpy_neural_mf.engines.bags import Bags
+from numpy_neural_mf.engines.bags import Bags, moments
 from numpy_neural_mf.nn import ACTIVATIONS
 
 # Dropout draws from a generator of one's own: what is to be compared goes without, unless a test asks for it.
@@ -49,14 +49,14 @@ def draw_penalty(dtype=np.float64):
     return tuple(rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (N_USERS, N_ITEMS))
 
 
-def draw_bags(*sides):
+def draw_bags(*sides, n_periods=0):
     """Rows of none, one or several of seven features, one of which nobody has; the unknown has none."""
     rng, bags = np.random.default_rng(9), {}
     for side, n in (("user", N_USERS), ("item", N_ITEMS)):
         X = 0.4 * rng.normal(size=(n + 1, 7)) * (rng.random((n + 1, 7)) < 0.4)
         X[-1], X[0], X[:, 3] = 0, 0, 0
         if side in sides:
-            bags[side] = Bags(csr_array(X), rng.uniform(0, 0.3, 7))
+            bags[side] = Bags(csr_array(X), rng.uniform(0, 0.3, 7 + n_periods), n_periods)
     return bags
 
 
@@ -69,6 +69,15 @@ def draw_batch(seed=0, n=16, dtype=np.float64):
     users = rng.choice(N_USERS, N_USERS // 2, replace=False)[rng.integers(0, N_USERS // 2, n)]
     items = rng.choice(N_ITEMS, N_ITEMS // 2, replace=False)[rng.integers(0, N_ITEMS // 2, n)]
     return users.astype(np.int32), items.astype(np.int32), rng.uniform(0.5, 5, n).astype(dtype)
+
+
+def draw_moments(n_periods, seed=0, dtype=np.float64):
+    """A batch whose ratings are at some periods, not at all."""
+    rng = np.random.default_rng(seed)
+    users, items, ratings = draw_batch(seed, dtype=dtype)
+    periods = rng.choice(n_periods, n_periods // 2 + 1, replace=False)
+    drawn = periods[rng.integers(0, len(periods), len(ratings))]
+    return moments(users, drawn, n_periods), moments(items, drawn, n_periods), ratings
 
 
 def as_tensors(*arrays):

@@ -1,5 +1,6 @@
 """What every engine must compute: the loss, the gradients and the updates of an autograd model in PyTorch."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from cases import (
     as_tensors,
     draw_bags,
     draw_batch,
+    draw_moments,
     draw_parameters,
     draw_penalty,
     relative_error,
@@ -23,6 +25,7 @@ from cases import (
 from torch_model import RowOptimizer, TorchModel
 
 from numpy_neural_mf.engines import ENGINES
+from numpy_neural_mf.engines.bags import Bags
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
 
 TANH = Architecture(embedding_dim=4, hidden_layer_sizes=(6, 3), activation="tanh")
@@ -116,8 +119,11 @@ def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weig
     assert relative_error(engine.parameters, model.values()) <= 1e-9
 
 
+WITH_FEATURES = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
+
+
 @pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
-@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"])
+@pytest.mark.parametrize("name", WITH_FEATURES)
 def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
     architecture, batch, bags = ARCHITECTURES[name], draw_batch(), draw_bags(*SIDES_WITH_FEATURES[sides])
     model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
@@ -153,6 +159,43 @@ def test_a_batch_may_have_no_features_at_all(new_engine):
     first = draw_parameters(TANH, bags=bags)
     for name, value in engine.parameters.items():
         assert (value == first[name]).all() == ("_feature_" in name)
+
+
+N_PERIODS = 4
+IN_PERIODS = {name: replace(ARCHITECTURES[name], periods=N_PERIODS) for name in WITH_FEATURES}
+
+
+@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
+@pytest.mark.parametrize("name", WITH_FEATURES)
+def test_with_periods_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
+    """Of sides without features the bag has the period alone."""
+    architecture, batch = IN_PERIODS[name], draw_moments(N_PERIODS)
+    bags = draw_bags("user", "item", n_periods=N_PERIODS)
+    for side in {"user", "item"} - {*SIDES_WITH_FEATURES[sides]}:
+        bags[side] = Bags(bags[side].matrix[:, :0], bags[side].penalty[:N_PERIODS], N_PERIODS)
+    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    prediction = model(*as_tensors(*batch[:2])).detach().numpy()
+    engine = new_engine(architecture, SGD(1.0), bags=bags)
+    np.testing.assert_allclose(engine.predict(*batch[:2]), prediction, rtol=1e-12, atol=1e-12)
+    loss, gradients = gradients_of(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_with_periods_a_hundred_steps_are_those_of_torch(new_engine, name):
+    make_ours, make_theirs = OPTIMIZERS[name]
+    architecture, bags = replace(TANH, periods=N_PERIODS), draw_bags("user", "item", n_periods=N_PERIODS)
+    engine = new_engine(architecture, make_ours(), bags=bags)
+    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
+    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
+    for seed in range(100):
+        batch = draw_moments(N_PERIODS, seed)
+        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
+        optimizer.step(*batch[:2])
+        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
 
 
 def test_with_features_in_float32_steps_stay_with_those_in_float64(new_engine):

@@ -17,7 +17,8 @@ ACTIVATIONS = {
 class TorchModel(nn.Module):
     """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package.
 
-    Where a side has features, its rows are P + X E, with X as a dense matrix.
+    Where a side has features, its rows are P + X E, with X as a dense matrix. Where it has periods, ids are
+    moments, and E has a row for each period, too.
     """
 
     def __init__(self, architecture, parameters, bags=None):
@@ -28,6 +29,7 @@ class TorchModel(nn.Module):
             side: (torch.tensor(of_side.matrix.toarray(), dtype=torch.float64), torch.tensor(of_side.penalty))
             for side, of_side in (bags or {}).items()
         }
+        self.n_periods = {side: of_side.n_periods for side, of_side in (bags or {}).items()}
         self.intercept = nn.Parameter(torch.zeros(1))
         for name, value in tables.items():
             setattr(self, name, nn.Embedding(*value.shape))
@@ -39,10 +41,19 @@ class TorchModel(nn.Module):
         self.double()
         self.load_state_dict({n: torch.tensor(v, dtype=torch.float64) for n, v in parameters.items()})
 
+    def own(self, side, ids):
+        """Rows of P."""
+        return ids // (self.n_periods.get(side) or 1)
+
+    def weights(self, side, ids):
+        """X, of features and of periods."""
+        X, n = self.bags[side][0][self.own(side, ids)], self.n_periods[side]
+        return torch.cat([X, torch.eye(n, dtype=X.dtype)[ids % n]], dim=1) if n else X
+
     def rows(self, side, kind, ids):
-        rows = getattr(self, f"{side}_{kind}")(ids)
+        rows = getattr(self, f"{side}_{kind}")(self.own(side, ids))
         if side in self.bags:
-            rows = rows + self.bags[side][0][ids] @ getattr(self, f"{side}_feature_{kind}").weight
+            rows = rows + self.weights(side, ids) @ getattr(self, f"{side}_feature_{kind}").weight
         return rows
 
     def forward(self, users, items):
@@ -70,11 +81,11 @@ class TorchModel(nn.Module):
         for side, ids, weight in (("user", users, user_penalty), ("item", items, item_penalty)):
             for name, table in self.named_parameters():
                 if name.startswith(f"{side}_feature"):
-                    X, of_features = self.bags[side]
-                    weights = (X[ids] ** 2 * of_features)[:, :, None]
+                    weights = (self.weights(side, ids) ** 2 * self.bags[side][1])[:, :, None]
                     penalty = penalty + (weights * table[None] ** 2).sum() / len(ids)
                 elif name.startswith(side):
-                    penalty = penalty + (weight[ids, None] * table[ids] ** 2).sum() / len(ids)
+                    rows = self.own(side, ids)
+                    penalty = penalty + (weight[rows, None] * table[rows] ** 2).sum() / len(ids)
         return (error**2).mean(), penalty
 
     def gradients(self, *batch_and_penalty):
@@ -99,9 +110,10 @@ class RowOptimizer:
         kept = {}
         for name, p in self.model.named_parameters():
             if "_" in name:
-                inside = users if name.startswith("user") else items
+                ids = torch.as_tensor(users if name.startswith("user") else items).long()
+                inside = self.model.own(name[:4], ids)
                 if "_feature_" in name:
-                    inside = np.flatnonzero(self.model.bags[name[:4]][0][inside].any(dim=0))
+                    inside = np.flatnonzero(self.model.weights(name[:4], ids).any(dim=0))
                 outside = np.setdiff1d(np.arange(len(p)), inside)
                 arrays = {"value": p.data, **self.optimizer.state[p]}
                 kept[name] = (outside, {key: a[outside].clone() for key, a in arrays.items() if is_table(a)})

@@ -17,7 +17,7 @@ from ..architecture import Architecture, Parameters
 from ..nn import SGD, AdaGrad, Adam, AdamW, GroupedIds, Optimizer, RMSProp
 from ..nn.optimizers import State
 from ..nn.parameter import Array, IntArray, zeros_aligned
-from .bags import Bags, BagsOfBatch, collapsed, of_dtype
+from .bags import Bags, BagsOfBatch, of_dtype
 from .base import Engine
 
 # Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
@@ -96,17 +96,17 @@ class NumbaEngine(Engine):
         ratings = np.ascontiguousarray(ratings, self._dtype)
         if n > len(self._residuals):
             self._reserve(n)
-        batch = {
-            side: self._bags[side].of(GroupedIds(ids))
-            for side, ids in zip(SIDES, (users, items), strict=True)
-            if side in self._bags
-        }
+        batch = self._bags_of(users, items)
         losses, weight_gradients = self._gradients(users, items, ratings, batch)
         n_steps = self._state["intercept"]["step"]
         n_steps += 1
         h = self._numbers(int(n_steps))
+        own = (
+            np.ascontiguousarray(self._bags[side].rows(ids), np.int32) if side in batch else ids
+            for side, ids in zip(SIDES, (users, items), strict=True)
+        )
         self._kernels.update_rows(
-            self._n_threads, self._kind, h, users, items, *self._penalty, self._row_gradients,
+            self._n_threads, self._kind, h, *own, *self._penalty, self._row_gradients,
             self._residuals, *self._row_tables, *self._first, self._following, self._rows, self._sums,
             self._bias_sums, self._shrink,
         )  # fmt: skip
@@ -135,27 +135,18 @@ class NumbaEngine(Engine):
     def predict(self, users: IntArray, items: IntArray) -> Array:
         """Ratings of pairs, shape (n,), not clipped."""
         predictions = np.empty(len(users), self._dtype)
-        tables, biases = self._tables_of(collapsed(self.parameters, self._bags))
+        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
+        users, items, tables, biases = self._rows_at_work(users, items, self._bags_of(users, items))
         self._kernels.predict(
-            *(np.ascontiguousarray(ids, np.int32) for ids in (users, items)),
-            *self._model(tables, biases), self._new_scratch(1)[0], predictions,
+            users, items, *self._model(tables, biases), self._new_scratch(1)[0], predictions,
         )  # fmt: skip
         return predictions
 
     def _gradients(
         self, users: IntArray, items: IntArray, ratings: Array, batch: Mapping[str, BagsOfBatch]
     ) -> tuple[Array, Array]:
-        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers.
-
-        Where there are features, the tables are P + X E of the users, or items, that the batch has.
-        """
-        tables, biases = self._tables, self._biases
-        if batch:
-            tables, biases = self._tables_of(self._rows_of(batch))
-            users, items = (
-                batch[side].ids.positions.astype(np.int32) if side in batch else ids
-                for side, ids in zip(SIDES, (users, items), strict=True)
-            )
+        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers."""
+        users, items, tables, biases = self._rows_at_work(users, items, batch)
         n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
         by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
         dropout = self.architecture.dropout
@@ -166,6 +157,26 @@ class NumbaEngine(Engine):
             self._residuals,
         )  # fmt: skip
         return losses, by_chunk.sum(axis=0)
+
+    def _bags_of(self, users: IntArray, items: IntArray) -> dict[str, BagsOfBatch]:
+        """Of the sides that have bags."""
+        return {
+            side: self._bags[side].of(GroupedIds(ids))
+            for side, ids in zip(SIDES, (users, items), strict=True)
+            if side in self._bags
+        }
+
+    def _rows_at_work(
+        self, users: IntArray, items: IntArray, batch: Mapping[str, BagsOfBatch]
+    ) -> tuple[IntArray, IntArray, list[Array], list[Array]]:
+        """Users, items, embeddings and biases; where there are bags, the rows P + X E that the batch has."""
+        if not batch:
+            return users, items, self._tables, self._biases
+        users, items = (
+            batch[side].ids.positions.astype(np.int32) if side in batch else ids
+            for side, ids in zip(SIDES, (users, items), strict=True)
+        )
+        return users, items, *self._tables_of(self._rows_of(batch))
 
     def _rows_of(self, batch: Mapping[str, BagsOfBatch]) -> Parameters:
         """The parameters with tables of the rows of a batch in place of those of sides with features."""

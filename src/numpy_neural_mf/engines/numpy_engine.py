@@ -90,7 +90,7 @@ class NumpyEngine(Engine):
         Parameters
         ----------
         users, items : integer arrays of shape (n,)
-            Rows of the embedding tables, repeated at will.
+            Rows of the embedding tables, repeated at will; with periods, moments (see `Bags`).
         ratings : array of shape (n,)
 
         Returns
@@ -153,8 +153,10 @@ class NumpyEngine(Engine):
         return prediction, backward
 
     def _side(self, name: str, ids: IntArray) -> _Side:
-        grouped = GroupedIds(ids)
-        return _Side(name, grouped, self._bags[name].of(grouped) if name in self._bags else None)
+        bags, grouped = self._bags.get(name), GroupedIds(ids)
+        if bags is None:
+            return _Side(name, grouped, None)
+        return _Side(name, GroupedIds(bags.rows(ids)) if bags.n_periods else grouped, bags.of(grouped))
 
     def _intercept(self, n: int) -> Term:
         """μ."""
@@ -166,7 +168,7 @@ class NumpyEngine(Engine):
 
         Backward adds the gradient of the penalty: 2 λ / n · row of each rating.
         """
-        ids = side.ids
+        ids, bags = side.ids, side.bags
         P = self._learned[f"{side.name}_{kind}.weight"]
         own, backward_own = Embedding.of(P).forward(ids)
 
@@ -175,18 +177,18 @@ class NumpyEngine(Engine):
             dP += dy
             backward_own(dP)
 
-        if side.bags is None:
+        if bags is None:
             return own, backward
-        X, columns, shrinkage = side.bags.matrix, side.bags.columns, side.bags.shrinkage
+        columns = bags.columns
         E = self._learned[f"{side.name}_feature_{kind}.weight"]
-        shared, backward_shared = EmbeddingBag.of(E).forward(X, rows=columns)
+        shared, backward_shared = EmbeddingBag.of(E).forward(bags.matrix, rows=columns)
 
         def backward_both(dy: Array) -> None:
             backward(dy)
-            backward_shared(ids.sum(dy))
-            E.accumulate(RowGradient(columns, shrinkage * E.value.take(columns, axis=0)))
+            backward_shared(bags.ids.sum(dy))
+            E.accumulate(RowGradient(columns, bags.shrinkage * E.value.take(columns, axis=0)))
 
-        return own + shared.take(ids.positions, axis=0), backward_both
+        return own + shared.take(bags.ids.positions, axis=0), backward_both
 
     def _bias(self, side: _Side) -> Term:
         """b_u or b_i."""

@@ -43,7 +43,7 @@ class Lookup:
     rows : dict of str to int64 tensor
         The distinct rows.
     positions : dict of str to int64 tensor
-        Of each rating, which of `rows`.
+        Of each rating, which of `rows`, or of the bags.
     counts : dict of str to tensor
         How many of the ratings use each of `rows`; a feature as often as its squared weights say.
     bags : dict of str to TorchBag
@@ -182,16 +182,21 @@ class TorchEngine(Engine):
 
     def _look_up(self, users: Any, items: Any) -> Lookup:
         """What rows of the tables these users and items are made of, and how they come here."""
-        ids = {"user": self._here(users), "item": self._here(items)}
-        rows, positions, counts = {}, {}, {}
-        for side in ids:
+        rows, positions, counts, bags = {}, {}, {}, {}
+        for side, given in (("user", users), ("item", items)):
+            ids, of_side = self._here(given), self._bags.get(side)
             if self._graphs is None:
-                found = torch.unique(ids[side], return_inverse=True, return_counts=True)
+                found = torch.unique(ids, return_inverse=True, return_counts=True)
             else:
-                found = distinct_of_fixed_shape(ids[side], len(self._penalty[side]))
+                found = distinct_of_fixed_shape(ids, len(self._penalty[side]))
             rows[side], positions[side], counts[side] = found
-        bags = {side: of_side.of(rows[side], counts[side]) for side, of_side in self._bags.items()}
-        for side, bag in bags.items():
+            if of_side is None:
+                continue
+            moments, uses, own = rows[side], counts[side], None
+            if of_side.n_periods:
+                rows[side], own = torch.unique(of_side.rows(moments), return_inverse=True)
+                counts[side] = uses.new_zeros(len(rows[side])).index_add_(0, own, uses)
+            bags[side] = bag = of_side.of(moments, uses, own)
             rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
         exchange = {side: self.processes.exchange(rows[side]) for side in rows}
         return Lookup(rows, positions, counts, bags, exchange)

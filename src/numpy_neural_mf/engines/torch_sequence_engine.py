@@ -49,10 +49,10 @@ class TorchSequenceEngine(TorchEngine):
         """Batches of whole pieces, in random order; users are (user, row, piece) of each rating."""
         users, items, values = columns
         if self.architecture.negatives and not hasattr(self, "_chances"):
-            n = count(items, len(self.parameters["sequence.bias.weight"]) - 1)
+            n = count(self._own(items), len(self.parameters["sequence.bias.weight"]) - 1)
             chances = UNIFORM / len(n) + (1 - UNIFORM) * n / n.sum()
             self._chances = torch.from_numpy(chances.astype(values.dtype)).to(self.device)
-        for taken, piece in windows(users, rows, self.architecture.sequence_length, size, self._rng):
+        for taken, piece in windows(self._own(users), rows, self.architecture.sequence_length, size, self._rng):
             yield np.stack([users[taken], taken, piece], axis=1), items[taken], values[taken]
 
     def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> Any:
@@ -66,9 +66,13 @@ class TorchSequenceEngine(TorchEngine):
         # States are numbered by how many items of the piece they know.
         known = place - _since(is_later)
         self._places = [torch.from_numpy(a).to(self.device) for a in (piece, place, known)]
-        self._items = self._here(items).long()
+        self._items = self._own(self._here(items).long())
         with one_thread():
             return super().step(users, items, ratings)
+
+    def _own(self, ids: Any) -> Any:
+        """Users, or items, of what may be moments of them (see `Bags`)."""
+        return ids // self.architecture.periods if self.architecture.periods else ids
 
     def _forward(
         self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.periods import Periods
 from .drift import Timeline
 
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Stretches of equal length from the first rating to the last.
+# Of a timeline.
 PERIODS = 24
 
 
@@ -53,9 +54,7 @@ class Occasions:
         return [found[kind](users, times).astype(np.int32) for kind in self.kinds]
 
     def _period(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
-        first, last = self.timeline.times.min(), self.timeline.times.max()
-        passed = (times - first) / (last - first + 1)  # not whole numbers, which nanoseconds would overflow
-        return np.asarray(np.clip(np.floor(PERIODS * passed).astype(np.int64), 0, PERIODS - 1))
+        return Periods(int(self.timeline.times.min()), int(self.timeline.times.max()), PERIODS).of(times)
 
     def _previous(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
         """Of an earlier time: of the same time nobody knows which was first."""

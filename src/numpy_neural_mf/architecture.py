@@ -265,7 +265,10 @@ def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -
 def fill_unknown(parameters: Parameters) -> None:
     """Let the last row of each table, which stands for whoever is unknown, be the mean of the others."""
     for name, table in parameters.items():
-        if name.startswith(("user", "item", "sequence.embedding", "sequence.bias")):
+        if (
+            name.startswith(("user", "item", "sequence.embedding", "sequence.bias"))
+            and "_feature_" not in name
+        ):
             table[-1] = table[:-1].mean(axis=0)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .architecture import Architecture, Parameters
 from .files import replacing
 from .models import NeuralMF
 
@@ -28,7 +29,7 @@ MAX_BYTES = 2**31 - 1
 
 
 def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
-    """Write `predict` as an ONNX graph; needs the extra "onnx".
+    """Write `predict`, without timestamps, as an ONNX graph; needs the extra "onnx".
 
     Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
     for whoever is unknown. Its output is "ratings", float32 of shape (n,), clipped to the scale. The metadata
@@ -54,7 +55,8 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """
     onnx = _imported("onnx")
     _require_fitted(model)
-    size = sum(value.nbytes for value in model.parameters_.values())
+    form, parameters = model._form()
+    size = sum(value.nbytes for value in parameters.values())
     if size > MAX_BYTES:
         raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
     helper, numbers = onnx.helper, onnx.TensorProto
@@ -64,9 +66,11 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
     arrays = [
         onnx.numpy_helper.from_array(np.asarray(value), name)
-        for name, value in (model.parameters_ | constants).items()
+        for name, value in (parameters | constants).items()
     ]
-    graph = helper.make_graph(list(_nodes(model, helper.make_node)), "predict", inputs, outputs, arrays)
+    graph = helper.make_graph(
+        list(_nodes(form, parameters, helper.make_node)), "predict", inputs, outputs, arrays
+    )
     opset = [helper.make_opsetid("", OPSET)]
     proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=__package__)
     helper.set_model_props(
@@ -81,9 +85,9 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
         temporary.write_bytes(proto.SerializeToString())
 
 
-def _nodes(model: NeuralMF, make_node: Any) -> Iterator[Any]:
+def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterator[Any]:
     """r̂ = μ + b_u + b_i + p · q + f([p, q]), operator by operator."""
-    form, terms = model.architecture, ["intercept"]
+    terms = ["intercept"]
     if form.biases:
         for side in ("user", "item"):
             yield make_node("Gather", [f"{side}_bias.weight", f"{side}s"], [f"{side}_column"])
@@ -99,7 +103,7 @@ def _nodes(model: NeuralMF, make_node: Any) -> Iterator[Any]:
     if form.n_layers:
         yield make_node("Concat", ["p", "q"], ["x0"], axis=1)
         for n in range(form.n_layers):
-            weights = [name for name in (f"mlp.{n}.weight", f"mlp.{n}.bias") if name in model.parameters_]
+            weights = [name for name in (f"mlp.{n}.weight", f"mlp.{n}.bias") if name in parameters]
             yield make_node("Gemm", [f"x{n}", *weights], [f"y{n}"], transB=1)
             if n < form.n_layers - 1:
                 operator, attributes = ACTIVATIONS[form.activation]
@@ -127,13 +131,12 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     _require_fitted(model)
     from .engines.torch_module import NeuralMFModule
 
-    tensors = {name: torch.from_numpy(value) for name, value in model.parameters_.items()}
+    form, parameters = model._form()
+    tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.
     users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
-    program = torch.export.export(
-        NeuralMFModule(model.architecture, tensors), (users, items), dynamic_shapes=((n,), (n,))
-    )
+    program = torch.export.export(NeuralMFModule(form, tensors), (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
 

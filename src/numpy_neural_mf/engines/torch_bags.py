@@ -91,6 +91,4 @@ class TorchBags:
 
 def collapsed_rows(rows: Mapping[str, Tensor], bags: Mapping[str, TorchBag]) -> dict[str, Tensor]:
     """Rows of each side, with those of its features added: P + X E in place of P."""
-    return dict(rows) | {
-        side: bag.vectors(rows[side], rows[f"{side}_feature"]) for side, bag in bags.items()
-    }
+    return dict(rows) | {side: bag.vectors(rows[side], rows[f"{side}_feature"]) for side, bag in bags.items()}

@@ -52,7 +52,9 @@ class TorchSequenceEngine(TorchEngine):
             n = count(self._own(items), len(self.parameters["sequence.bias.weight"]) - 1)
             chances = UNIFORM / len(n) + (1 - UNIFORM) * n / n.sum()
             self._chances = torch.from_numpy(chances.astype(values.dtype)).to(self.device)
-        for taken, piece in windows(self._own(users), rows, self.architecture.sequence_length, size, self._rng):
+        for taken, piece in windows(
+            self._own(users), rows, self.architecture.sequence_length, size, self._rng
+        ):
             yield np.stack([users[taken], taken, piece], axis=1), items[taken], values[taken]
 
     def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> Any:

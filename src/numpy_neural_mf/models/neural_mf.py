@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -17,15 +17,16 @@ from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.columns import blocks, count, renumbered
 from ..data.ids import index_of
+from ..data.periods import Periods
 from ..data.time_order import in_time_order
 from ..engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
-from ..engines.bags import Bags, collapsed, shared_parts
-from ..nn import OPTIMIZERS, Optimizer
-from ..training import History, ProgressCallback, train
+from ..engines.bags import Bags, collapsed, moments, shared_parts
+from ..nn import Optimizer
+from ..training import ProgressCallback, train
 from .fold_in import NewItem, NewUser
 from .growth import Growth
-from .model_file import Tensors
-from .neural_mf_settings import ENGINE_SETTINGS, PLAIN_SETTINGS, NeuralMFSettings
+from .neural_mf_file import NeuralMFFile
+from .neural_mf_settings import ENGINE_SETTINGS
 from .penalty import frequency_scaled, penalty_of_new_row
 from .ranking import one_blas_thread
 from .refitting import grown
@@ -33,13 +34,13 @@ from .saving import Side
 from .scoring import Scorer
 from .sequences import STATES, Sequences, start_at_popularity
 from .shares import joined, own_part
-from .side_information import bags_of, leave_unrated_at_prior, no_prior
+from .side_information import bags_of, leave_unrated_at_prior, no_prior, period_bags
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
 
 
-class NeuralMF(NeuralMFSettings):
+class NeuralMF(NeuralMFFile):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
     The defaults were chosen inside the training part of MovieLens and on simulated ratings
@@ -190,7 +191,7 @@ class NeuralMF(NeuralMFSettings):
         name = "torch" if self.architecture.sequence else self.engine
         processes = processes_of(name, self.device)
         given = ratings, validation
-        with_times = bool(self.architecture.sequence)
+        with_times = bool(self.architecture.sequence or self.architecture.periods)
         ratings, validation = own_part(
             ratings, validation, self.validation_fraction, rng, processes, with_times
         )
@@ -207,7 +208,8 @@ class NeuralMF(NeuralMFSettings):
         }
         is_described = self.architecture.features or self.architecture.implicit
         known = joined(ratings, processes) if is_described else ratings
-        bags = bags_of(self.architecture, known, self.regularization)
+        of_periods = self._find_periods(ratings, processes) if self.architecture.periods else None
+        bags = bags_of(self.architecture, known, self.regularization, of_periods)
         parameters = self._first_parameters(ratings, n_rated, bags, rng, processes)
         optimizer = self._new_optimizer()
         self.engine_ = choose_engine(name, optimizer, self.epochs * n_ratings, self.batch_size)
@@ -226,7 +228,7 @@ class NeuralMF(NeuralMFSettings):
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
                 engine,
-                ratings,
+                self._at_moments(ratings),
                 self._validation_loss(validation, engine, hold) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
@@ -244,8 +246,34 @@ class NeuralMF(NeuralMFSettings):
         self._hold(parameters, bags, ratings)
         self.prior_ = no_prior(self.architecture, n_users, n_items) | shared_parts(parameters, bags)
         fill_unknown(self.prior_)
-        self._engine = self._engine_to_predict()
+        self._use(self.parameters_)
         return self
+
+    def _find_periods(self, ratings: Ratings, processes: OneProcess) -> NDArray[np.int64]:
+        """Part the time; how many ratings were given in each period."""
+        if ratings.timestamps is None:
+            raise ValueError("ratings: expected timestamps, since the architecture has periods, found none")
+        ends = processes.joined(np.array([ratings.timestamps.min(), ratings.timestamps.max()]))
+        self._periods = Periods(int(ends.min()), int(ends.max()), self.architecture.periods)
+        return processes.total(count(self._periods.of(ratings.timestamps), self._periods.n))
+
+    def _at_moments(self, ratings: Ratings) -> Ratings:
+        """The ratings with moments in place of users and items, where there are periods."""
+        n = self.architecture.periods
+        if not n or ratings.timestamps is None:
+            return ratings
+        if max(ratings.n_users, ratings.n_items) >= 2**31 // n:
+            raise ValueError(f"expected at most {2**31 // n - 1:,} users, or items, with {n} periods")
+        period = self._periods.of(ratings.timestamps)
+        return replace(
+            ratings,
+            users=moments(ratings.users, period, n),
+            items=moments(ratings.items, period, n),
+            user_ids=np.arange(n * ratings.n_users),
+            item_ids=np.arange(n * ratings.n_items),
+            user_features=None,
+            item_features=None,
+        )
 
     def _first_parameters(
         self,
@@ -270,13 +298,23 @@ class NeuralMF(NeuralMFSettings):
 
     def _hold(self, parameters: Parameters, bags: dict[str, Bags], ratings: Ratings) -> None:
         """Predict from here on with the parameters of the engine at work, as they are now."""
-        self.parameters_ = collapsed(parameters, bags)
-        fill_unknown(self.parameters_)
+        at_work = self._engine
+        parameters = collapsed(parameters, bags)
+        fill_unknown(parameters)
         if self.architecture.sequence:
-            self._sequences = Sequences.of(self.architecture, self.parameters_, ratings)
-            self.parameters_ = self._sequences.moved(self.parameters_)
-        if bags or self.architecture.sequence:
-            self._engine = self._engine_to_predict()
+            self._sequences = Sequences.of(self.architecture, parameters, ratings)
+            parameters = self._sequences.moved(parameters)
+        self._use(parameters)
+        if not (bags or self.architecture.sequence):
+            self._engine = at_work
+
+    def _use(self, parameters: Parameters) -> None:
+        self.parameters_ = parameters
+        form = replace(self.architecture, sequence="", next_item_weight=0.0)
+        n_rows = len(self.user_ids_), len(self.item_ids_)
+        bags, nobody = period_bags(form.periods, *n_rows), np.zeros(0)
+        self._engine = NumpyEngine(form, parameters, self._new_optimizer(), nobody, nobody, bags=bags)
+        self._form_now = replace(form, periods=0), at_last_period(parameters)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
         user = super().fold_in(ratings)
@@ -285,10 +323,10 @@ class NeuralMF(NeuralMFSettings):
         items = index_of(self.item_ids_, list(ratings))
         return replace(user, row=user.row | {STATES: self._sequences.state_after(items[items >= 0])})
 
-    fold_in.__doc__ = NeuralMFSettings.fold_in.__doc__
+    fold_in.__doc__ = NeuralMFFile.fold_in.__doc__
 
     def _form(self) -> tuple[Architecture, Parameters]:
-        return replace(self.architecture, sequence="", next_item_weight=0.0), self.parameters_
+        return self._form_now
 
     def _ranks_by(self) -> tuple[str, ...]:
         return ("next_item", "rating") if self.architecture.next_item_weight else ("rating",)
@@ -309,63 +347,41 @@ class NeuralMF(NeuralMFSettings):
 
     def _grow(self, growth: Growth) -> None:
         sequences = self._sequences.grown(growth) if self.architecture.sequence else None
-        self.parameters_, self.prior_ = grown(
-            self._form()[0],
-            self.parameters_,
+        form, now = self._form()
+        parameters, self.prior_ = grown(
+            form,
+            now,
             growth,
             lambda side, n, counts: penalty_of_new_row(self.regularization, n, counts),
             self.prior_,
         )
         if sequences is not None:
             self._sequences = sequences
-        self._engine = self._engine_to_predict()
+        periods = {name: value for name, value in self.parameters_.items() if "_feature_" in name}
+        back = {name: -value for name, value in periods.items()}
+        self._use(at_last_period(parameters | back) | periods)
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
+        return self._predict_in(self.architecture.periods - 1, users, items)
+
+    def _predict_at(
+        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        period = self._periods.of(timestamps) if self.architecture.periods else 0
+        return self._predict_in(period, users, items)
+
+    def _predict_in(
+        self, period: NDArray[np.int32] | int, users: NDArray[np.int32], items: NDArray[np.int32]
+    ) -> NDArray[np.floating[Any]]:
         u = np.where(users < 0, len(self.user_ids_), users)
         i = np.where(items < 0, len(self.item_ids_), items)
+        if n := self.architecture.periods:
+            u, i = moments(u, period, n), moments(i, period, n)
         return self._engine.predict(u, i)
 
     def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
         table = self.parameters_.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
-
-    @classmethod
-    def _from_settings(cls, **settings: Any) -> Self:
-        architecture, optimizer = settings.pop("architecture"), settings.pop("optimizer")
-        if set(settings) != set(PLAIN_SETTINGS):
-            raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
-        if architecture["rating_scale"] is not None:
-            architecture["rating_scale"] = tuple(architecture["rating_scale"])
-        if isinstance(optimizer, dict):
-            optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
-        return cls(Architecture(**architecture), optimizer=optimizer, **settings)
-
-    def _summary(self) -> dict[str, Any]:
-        return asdict(self.history_)
-
-    def _learned(self) -> Tensors:
-        own = self._sequences.tensors() if self.architecture.sequence else {}
-        return self.parameters_ | own | {f"prior.{name}": table for name, table in self.prior_.items()}
-
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        n_rows = len(self.user_ids_), len(self.item_ids_)
-        shapes = self.architecture.parameter_shapes(*n_rows)
-        shapes |= {
-            f"prior.{name}": table.shape for name, table in no_prior(self.architecture, *n_rows).items()
-        }
-        learned: dict[str, Any] = {name: (np.float32, shape) for name, shape in shapes.items()}
-        if self.architecture.sequence:
-            learned |= Sequences.shapes(self.architecture, n_rows[0])
-        return learned
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        if self.architecture.sequence:
-            self._sequences = Sequences.from_tensors(self.architecture, learned)
-        prior = {name for name in learned if name.startswith("prior.")}
-        self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
-        self.parameters_ = {name: value for name, value in learned.items() if name not in prior}
-        self.history_ = History.checked(summary)
-        self._engine = self._engine_to_predict()
 
     def _validation_loss(
         self, validation: Ratings, engine: Engine, hold: Callable[[], None]
@@ -373,21 +389,19 @@ class NeuralMF(NeuralMFSettings):
         """Mean squared error of clipped predictions; of many processes, each has its part of `validation`."""
         users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
         items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
-        values = validation.values
+        values, times = validation.values, validation.timestamps
         n_all = engine.total(len(values))
 
         def loss() -> float:
             hold()
             squares = 0.0
             for block in blocks(len(values)):
-                error = self._predict_clipped(users[block], items[block]) - values[block]
+                at = None if times is None else times[block]
+                error = self._predict_clipped(users[block], items[block], at) - values[block]
                 squares += float(np.vdot(error, error))
             return engine.total(squares) / n_all
 
         return loss
-
-    def _engine_to_predict(self) -> Engine:
-        return NumpyEngine(*self._form(), self._new_optimizer(), *np.zeros((2, 0)))
 
     def _checkpoint(
         self,
@@ -404,7 +418,10 @@ class NeuralMF(NeuralMFSettings):
         for name in ENGINE_SETTINGS:  # who computes does not change what is computed
             del settings[name]
         settings |= {"random_state": order_rng.bit_generator.state}  # not as given
-        columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
+        given = [part for part in (ratings, validation) if part is not None]
+        columns = [array for part in given for array in part.arrays]
+        if self.architecture.sequence or self.architecture.periods:
+            columns += [part.timestamps for part in given if part.timestamps is not None]
         generators = {"order": order_rng, "dropout": dropout_rng}
         belongs_to = processes.told(lambda: fingerprint(f"{settings}", columns))
         return Checkpoint(folder, belongs_to, generators)
@@ -412,3 +429,11 @@ class NeuralMF(NeuralMFSettings):
     def _has_small_layers(self) -> bool:
         """More than one thread would gain nothing there, and wait for each other on a busy machine."""
         return max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER
+
+
+def at_last_period(parameters: Parameters) -> Parameters:
+    """A model without periods, which predicts as this one does in the last."""
+    plain = {name: value for name, value in parameters.items() if "_feature_" not in name}
+    for name in parameters.keys() - plain.keys():
+        plain[name.replace("_feature", "")] = plain[name.replace("_feature", "")] + parameters[name][-1]
+    return plain

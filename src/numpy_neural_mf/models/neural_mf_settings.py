@@ -1,11 +1,10 @@
-"""Settings of a NeuralMF: checked, made use of, and written to a file."""
+"""Settings of a NeuralMF: checked, and made use of."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
 from copy import deepcopy
-from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -53,18 +52,6 @@ class NeuralMFSettings(Recommender):
     device: str
     precision: str
     random_state: int | np.random.Generator | None
-
-    def _settings(self) -> dict[str, Any]:
-        optimizer: Any = self.optimizer
-        if isinstance(optimizer, Optimizer):
-            given = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
-            optimizer = {"name": type(optimizer).__name__.lower()} | given
-            if OPTIMIZERS.get(optimizer["name"]) is not type(self.optimizer):
-                raise TypeError(f"{type(self.optimizer).__name__}, an optimizer of your own, cannot be saved")
-        plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
-        if isinstance(self.random_state, np.random.Generator):
-            plain["random_state"] = None
-        return {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
 
     def _new_optimizer(self) -> Optimizer:
         if isinstance(self.optimizer, str):

@@ -14,8 +14,9 @@ from ..data.columns import count
 from ..engines.bags import Bags
 from .penalty import frequency_scaled
 
-# How much more a column of features is held to zero than a row of its side.
-COLUMN = 8.0
+# How much more a column of features is held to zero than a row of its side, and how much more a period:
+# by 8 periods learned from noise, by 128 next to nothing (docs/decisions/side-information.md).
+COLUMN, PERIOD = 8.0, 32.0
 
 
 class OneSide(NamedTuple):
@@ -55,7 +56,12 @@ class OneSide(NamedTuple):
         return csr_array((weights, (self.rows, self.others)), shape=(len(self.ids), self.n_others))
 
 
-def bags_of(architecture: Architecture, ratings: Ratings, regularization: float) -> dict[str, Bags]:
+def bags_of(
+    architecture: Architecture,
+    ratings: Ratings,
+    regularization: float,
+    of_periods: NDArray[np.int64] | None = None,
+) -> dict[str, Bags]:
     """The bags of "user" and "item", where the architecture asks for such.
 
     Sets of what was rated are made of these ratings alone: of the part to learn from, so that nothing of
@@ -68,6 +74,8 @@ def bags_of(architecture: Architecture, ratings: Ratings, regularization: float)
         The part to learn from, indexed as the model's tables are.
     regularization : float
         λ.
+    of_periods : int array of shape (n_periods,), optional
+        How many ratings were given in each period, of an architecture with periods.
 
     Raises
     ------
@@ -88,23 +96,37 @@ def bags_of(architecture: Architecture, ratings: Ratings, regularization: float)
         if architecture.implicit:
             parts.append(side.rated_sets())
         X = csr_array(hstack(parts, format="csr"))
-        if X.shape[1]:
+        if X.shape[1] or of_periods is not None:
             X.resize(n_rows + 1, X.shape[1])  # the unknown has no features
             counts = count(side.rows, n_rows)
-            penalty = np.concatenate([_penalty(regularization, part, counts) for part in parts])
-            bags[side.name] = Bags(X, penalty)
+            penalties = [
+                _penalty(COLUMN * regularization, (part * part).T @ counts.astype(np.float64), counts)
+                for part in parts
+            ]
+            if of_periods is not None:
+                penalties.append(_penalty(PERIOD * regularization, of_periods, counts))
+            bags[side.name] = Bags(X, np.concatenate(penalties), architecture.periods)
     return bags
 
 
-def _penalty(regularization: float, X: csr_array, counts: NDArray[np.int64]) -> NDArray[np.float32]:
+def period_bags(n_periods: int, n_users: int, n_items: int) -> dict[str, Bags]:
+    """Of a fitted model, where features are collapsed; {} without periods."""
+    return {
+        side: Bags(csr_array((n + 1, 0), dtype=np.float32), np.zeros(n_periods, np.float32), n_periods)
+        for side, n in (("user", n_users), ("item", n_items))
+        if n_periods
+    }
+
+
+def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """λ_c of each column of X, whose rows have so many ratings: shape (n_columns,).
 
-    As a row that has n_c = Σ x² ratings is penalised (see `frequency_scaled`), over the ratings of those who
-    have the column with weight x; but in all, the mean column by `COLUMN` times what the mean row of P is.
+    As a row that has n_c = Σ x² ratings, its uses, is penalised (see `frequency_scaled`), over the ratings of
+    those who have the column with weight x; but in all, the mean column by as much as the mean row of P would
+    be by this λ.
     """
-    uses = (X * X).T @ counts.astype(np.float64)
     per_row = int(np.count_nonzero(uses)) / max(int(np.count_nonzero(counts)), 1)
-    return frequency_scaled(COLUMN * per_row * regularization, uses)
+    return frequency_scaled(per_row * regularization, uses)
 
 
 def leave_unrated_at_prior(parameters: Parameters, side: str, is_unrated: NDArray[np.bool_]) -> None:

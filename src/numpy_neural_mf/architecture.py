@@ -19,6 +19,7 @@ Parameters = dict[str, NDArray[np.floating[Any]]]
 DRAWN_AT_ONCE = 2**12
 
 SEQUENCES = ("", "attention", "gru")
+LIKELIHOODS = ("normal", "ordinal")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,10 @@ class Architecture:
         next.
     negatives : int, default 0
         How many items drawn for a batch stand for the whole catalogue in that loss; 0 takes all items.
+    likelihood : {"normal", "ordinal"}, default "normal"
+        What is minimised: "normal" the squared error, as if ratings scattered alike everywhere; "ordinal"
+        -log P of ratings that are steps of a scale, with r̂ above as where on the scale one is, not yet the
+        prediction (see `nn.CumulativeLogit`). The latter tells how probable each step is.
     dropout : float, default 0.3
         In [0, 1): of the input of f and of each hidden layer, and within the encoder of the sequence, in
         training.
@@ -99,6 +104,7 @@ class Architecture:
     sequence_length: int = 50
     next_item_weight: float = 0.0
     negatives: int = 0
+    likelihood: str = "normal"
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden_layer_sizes, Iterable):
@@ -132,6 +138,8 @@ class Architecture:
             raise ValueError("next_item_weight is for a model with a sequence")
         if not (isinstance(self.negatives, int | np.integer) and self.negatives >= 0):
             raise ValueError(f"negatives must be a whole number, at least 0, not {self.negatives}")
+        if self.likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, not {self.likelihood!r}")
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
 
@@ -151,16 +159,23 @@ class Architecture:
         return self.product or bool(self.hidden_layer_sizes)
 
     def parameter_shapes(
-        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
+        self,
+        n_users: int,
+        n_items: int,
+        n_user_features: int = 0,
+        n_item_features: int = 0,
+        n_steps: int = 0,
     ) -> dict[str, tuple[int, ...]]:
         """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
 
         Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
         Those of features have the periods for last rows, and features in training alone: without them are
-        the shapes of what is learned.
+        the shapes of what is learned. `n_steps` is how many distinct ratings an ordinal likelihood tells of.
         """
         k, sizes = self.embedding_dim, self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
+        if self.likelihood == "ordinal":
+            shapes["cutpoints"] = (n_steps - 1,)
         if self.has_embeddings:
             shapes |= {"user_embedding.weight": (n_users + 1, k), "item_embedding.weight": (n_items + 1, k)}
         if self.biases:
@@ -215,6 +230,7 @@ class Architecture:
         n_user_features: int = 0,
         n_item_features: int = 0,
         rows: slice = slice(None),
+        n_steps: int = 0,
     ) -> Parameters:
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
@@ -222,7 +238,7 @@ class Architecture:
         standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
         near the average one. Features start at zero, and say nothing where training does not see them. The
         output layer of f and what a sequence adds start at zero, so that the first prediction is the mean,
-        nearly.
+        nearly. Cutpoints are left to whoever knows the ratings.
 
         Of the tables of users, items and their features these `rows` alone are kept, those of one of many
         processes; the numbers are the same. All are drawn, some at a time, since a normal takes no fixed
@@ -230,7 +246,8 @@ class Architecture:
         """
         draw = default_initializer(self.activation)
         parameters: Parameters = {}
-        for name, shape in self.parameter_shapes(n_users, n_items, n_user_features, n_item_features).items():
+        sizes = n_users, n_items, n_user_features, n_item_features, n_steps
+        for name, shape in self.parameter_shapes(*sizes).items():
             of = rows if name.startswith(("user", "item")) else slice(None)
             value = zeros_aligned((len(range(*of.indices(shape[0]))), *shape[1:]), dtype)
             if name == "intercept":

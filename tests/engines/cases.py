@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from numpy_neural_mf import architecture
 from numpy_neural_mf.engines.bags import Bags, moments
-from numpy_neural_mf.nn import ACTIVATIONS
+from numpy_neural_mf.nn import ACTIVATIONS, CumulativeLogit
 
 # Dropout draws from a generator of one's own: what is to be compared goes without, unless a test asks for it.
 Architecture = partial(architecture.Architecture, dropout=0.0)
@@ -39,8 +39,9 @@ ARCHITECTURES = {
 def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, bags=None):
     """No parameter is zero, so none can be left out unseen."""
     rng = np.random.default_rng(7)
+    n_steps = len(ORDINAL.steps) if architecture.likelihood == "ordinal" else 0
     n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in (bags or {}).items()}
-    shapes = architecture.parameter_shapes(n_users, n_items, **n_features)
+    shapes = architecture.parameter_shapes(n_users, n_items, **n_features, n_steps=n_steps)
     return {name: (0.5 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
 
 
@@ -58,6 +59,17 @@ def draw_bags(*sides, n_periods=0):
         if side in sides:
             bags[side] = Bags(csr_array(X), rng.uniform(0, 0.3, 7 + n_periods), n_periods)
     return bags
+
+
+# Not evenly spaced, and one of them, 2, is given by nobody.
+ORDINAL = CumulativeLogit(np.array([0.5, 1.0, 2.0, 3.0, 3.5, 5.0]), 0.8)
+
+
+def in_steps(batch):
+    """The same batch with ratings that are steps of `ORDINAL`."""
+    users, items, ratings = batch
+    given = ORDINAL.steps[[0, 1, 3, 4, 5]]
+    return users, items, given[np.arange(len(ratings)) % 5].astype(ratings.dtype)
 
 
 SIDES_WITH_FEATURES = {"users": ("user",), "items": ("item",), "both": ("user", "item")}

@@ -12,6 +12,7 @@ from cases import (
     B_MEDIUM,
     N_ITEMS,
     N_USERS,
+    ORDINAL,
     SIDES_WITH_FEATURES,
     Architecture,
     as_tensors,
@@ -20,6 +21,7 @@ from cases import (
     draw_moments,
     draw_parameters,
     draw_penalty,
+    in_steps,
     relative_error,
 )
 from torch_model import RowOptimizer, TorchModel
@@ -192,6 +194,48 @@ def test_with_periods_a_hundred_steps_are_those_of_torch(new_engine, name):
     optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
     for seed in range(100):
         batch = draw_moments(N_PERIODS, seed)
+        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
+        optimizer.step(*batch[:2])
+        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+IN_STEPS = {name: replace(given, likelihood="ordinal") for name, given in ARCHITECTURES.items()}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_of_ordinal_ratings_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
+    """As well as a difference of two probabilities can tell, which the engines do not take."""
+    architecture, batch = IN_STEPS[name], in_steps(draw_batch())
+    model = TorchModel(architecture, draw_parameters(architecture))
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    loss, gradients = gradients_of(new_engine(architecture, SGD(1.0), ordinal=ORDINAL), batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("name", ["A_SMALL", "no MLP"])
+def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name):
+    architecture, batch = IN_STEPS[name], in_steps(draw_batch(dtype=np.float32))
+    model = TorchModel(architecture, draw_parameters(architecture, np.float32))
+    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty(np.float32)))
+    engine = new_engine(architecture, SGD(1.0), dtype=np.float32, ordinal=ORDINAL)
+    loss, gradients = gradients_of(engine, batch)
+    assert all(g.dtype == np.float32 for g in gradients.values())
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert relative_error(gradients, expected) <= 1e-4
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+def test_of_ordinal_ratings_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
+    make_ours, make_theirs = OPTIMIZERS[name]
+    architecture = replace(architecture, likelihood="ordinal")
+    engine = new_engine(architecture, make_ours(), ordinal=ORDINAL)
+    model = TorchModel(architecture, draw_parameters(architecture))
+    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
+    for seed in range(100):
+        batch = in_steps(draw_batch(seed))
         expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
         optimizer.step(*batch[:2])
         assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)

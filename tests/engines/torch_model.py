@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from cases import ORDINAL
 from torch import nn
 
 ACTIVATIONS = {
@@ -31,6 +32,8 @@ class TorchModel(nn.Module):
         }
         self.n_periods = {side: of_side.n_periods for side, of_side in (bags or {}).items()}
         self.intercept = nn.Parameter(torch.zeros(1))
+        if "cutpoints" in parameters:
+            self.cutpoints = nn.Parameter(torch.zeros(len(parameters["cutpoints"])))
         for name, value in tables.items():
             setattr(self, name, nn.Embedding(*value.shape))
         sizes = [2 * architecture.embedding_dim, *architecture.hidden_layer_sizes, 1]
@@ -71,12 +74,27 @@ class TorchModel(nn.Module):
             y = y + self.mlp[-1](x)[:, 0]
         return y
 
+    def log_probabilities(self, users, items, ratings):
+        """Of each rating, log(σ((θ_s - y) / τ) - σ((θ_{s-1} - y) / τ))."""
+        gaps, infinity = self.cutpoints[1:].exp(), torch.tensor([torch.inf], dtype=torch.float64)
+        theta = torch.cat(
+            [-infinity, self.cutpoints[:1] + torch.cat([0 * gaps[:1], gaps.cumsum(0)]), infinity]
+        )
+        steps = torch.tensor(ORDINAL.steps)
+        below = torch.sigmoid((theta - self(users, items)[:, None]) / ORDINAL.tau)
+        return torch.log(torch.diff(below)[ratings[:, None] == steps])
+
     def losses(self, users, items, ratings, user_penalty, item_penalty):
         """Mean over the batch of (r - r̂)², and of λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²).
 
+        Of an ordinal likelihood the former is of -log P.
+
         Where p_u = P_u + Σ_c x_c E_c the penalty is λ_u ‖P_u‖² + Σ_c λ_c x_c² ‖E_c‖².
         """
-        error = ratings - self(users, items)
+        if self.architecture.likelihood == "ordinal":
+            loss = -self.log_probabilities(users, items, ratings).mean()
+        else:
+            loss = ((ratings - self(users, items)) ** 2).mean()
         penalty = torch.zeros(())
         for side, ids, weight in (("user", users, user_penalty), ("item", items, item_penalty)):
             for name, table in self.named_parameters():
@@ -86,7 +104,7 @@ class TorchModel(nn.Module):
                 elif name.startswith(side):
                     rows = self.own(side, ids)
                     penalty = penalty + (weight[rows, None] * table[rows] ** 2).sum() / len(ids)
-        return (error**2).mean(), penalty
+        return loss, penalty
 
     def gradients(self, *batch_and_penalty):
         """Loss without penalty, and the gradient of loss and penalty by name."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
-from ..nn import SGD, AdaGrad, Adam, AdamW, GroupedIds, Optimizer, RMSProp
+from ..nn import SGD, AdaGrad, Adam, AdamW, CumulativeLogit, GroupedIds, Optimizer, RMSProp
 from ..nn.optimizers import State
 from ..nn.parameter import Array, IntArray, zeros_aligned
 from .bags import Bags, BagsOfBatch, of_dtype
@@ -53,6 +53,7 @@ class NumbaEngine(Engine):
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
         bags: Mapping[str, Bags] | None = None,
+        ordinal: CumulativeLogit | None = None,
     ) -> None:
         try:
             import numba
@@ -68,6 +69,7 @@ class NumbaEngine(Engine):
         self.parameters = parameters
         self.optimizer = optimizer
         self.weight_decay = weight_decay
+        self._ordinal = ordinal
         self._kind = self._kind_of(optimizer)
         self._rng = np.random.default_rng() if rng is None else rng
         self._dtype = dtype = parameters["intercept"].dtype
@@ -97,7 +99,7 @@ class NumbaEngine(Engine):
         if n > len(self._residuals):
             self._reserve(n)
         batch = self._bags_of(users, items)
-        losses, weight_gradients = self._gradients(users, items, ratings, batch)
+        losses, weight_gradients, cutpoint_gradient = self._gradients(users, items, ratings, batch)
         n_steps = self._state["intercept"]["step"]
         n_steps += 1
         h = self._numbers(int(n_steps))
@@ -115,13 +117,15 @@ class NumbaEngine(Engine):
         decayed = h.copy()
         decayed[4] *= 1 - self.optimizer.learning_rate * self.weight_decay
         self._update(self._intercept, self._residuals[:n].sum(keepdims=True), h)
+        if self._ordinal is not None:
+            self._update(self._as_one_row("cutpoints"), cutpoint_gradient, h)
         for weights, part, is_bias in self._dense:
             self._update(weights, weight_gradients[part], h if is_bias else decayed)
         return float(losses.sum() / n)
 
     def one_by_one(self, users: IntArray, items: IntArray, ratings: Array) -> float:
         """See `Engine.one_by_one`: of plain SGD without MLP and features, one loop."""
-        if self._kind != self._kernels.SGD or self.architecture.layer_sizes or self._bags:
+        if self._kind != self._kernels.SGD or self.architecture.layer_sizes or self._bags or self._ordinal:
             return super().one_by_one(users, items, ratings)
         n_steps = self._state["intercept"]["step"]
         n_steps += len(users)
@@ -144,19 +148,27 @@ class NumbaEngine(Engine):
 
     def _gradients(
         self, users: IntArray, items: IntArray, ratings: Array, batch: Mapping[str, BagsOfBatch]
-    ) -> tuple[Array, Array]:
-        """Sums of squared errors by chunk, and the gradient of the weights; those of rows stay in buffers."""
+    ) -> tuple[Array, Array, Array]:
+        """Losses by chunk, summed, and gradients of weights and cutpoints; those of rows stay in buffers."""
         users, items, tables, biases = self._rows_at_work(users, items, batch)
         n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
         by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
+        raw, theta, tau = np.zeros(0, self._dtype), np.zeros(0, self._dtype), 1.0
+        if self._ordinal is not None:
+            raw, tau = self.parameters["cutpoints"], self._ordinal.tau
+            theta, ratings = self._ordinal.cutpoints(raw), self._ordinal.number(ratings).astype(self._dtype)
+        theta_by_chunk = np.empty((n_chunks, len(theta)), self._dtype)
         dropout = self.architecture.dropout
         key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
         self._kernels.gradients(
             min(self._n_threads, n_chunks), users, items, ratings, *self._model(tables, biases),
-            self._transposed(), 1.0 - dropout, key, self._scratch, by_chunk, losses, self._row_gradients,
-            self._residuals,
+            self._transposed(), theta, self._dtype.type(tau), 1.0 - dropout, key, self._scratch, by_chunk,
+            theta_by_chunk, losses, self._row_gradients, self._residuals,
         )  # fmt: skip
-        return losses, by_chunk.sum(axis=0)
+        of_cutpoints = raw
+        if self._ordinal is not None:
+            of_cutpoints = self._ordinal.backward(raw, theta_by_chunk.sum(axis=0) / len(ratings))
+        return losses, by_chunk.sum(axis=0), of_cutpoints
 
     def _bags_of(self, users: IntArray, items: IntArray) -> dict[str, BagsOfBatch]:
         """Of the sides that have bags."""

@@ -330,10 +330,38 @@ def backward(k, product, sizes, transposed, starts, keep, x, slope, dr, dx, g):
 
 
 @compiled
-def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row_gradients, residuals):
-    """Without an MLP: the sum of the squared errors of a tile, and gradients, from rows where they lie."""
-    n, k, loss = len(users), P.shape[1], 0.0
-    scale = ratings.dtype.type(2) / ratings.dtype.type(n)
+def step_loss(y, step, theta, tau, d_theta):
+    """-log P of a step of the scale, and its derivative by y; adds those by θ. See nn/ordinal.py."""
+    zero, one, last = theta.dtype.type(0), theta.dtype.type(1), len(theta)
+    loss, dy, crowding = zero, zero, zero
+    if 0 < step < last:
+        gap = (theta[step] - theta[step - 1]) / tau
+        loss -= math.log(-math.expm1(-gap))
+        crowding = one / math.expm1(gap)
+    if step < last:
+        b = (theta[step] - y) / tau
+        e = math.exp(-abs(b))
+        s = (e if b > 0 else one) / (one + e)  # σ(-b)
+        loss += math.log1p(e) + max(-b, zero)
+        dy += s
+        d_theta[step] -= (s + crowding) / tau
+    if step > 0:
+        a = (theta[step - 1] - y) / tau
+        e = math.exp(-abs(a))
+        s = (one if a > 0 else e) / (one + e)  # σ(a)
+        loss += math.log1p(e) + max(a, zero)
+        dy -= s
+        d_theta[step - 1] += (s + crowding) / tau
+    return loss, dy / tau
+
+
+@compiled
+def factor_gradients(
+    users, items, ratings, first, size, P, Q, b_u, b_i, mu, theta, tau, d_theta, row_gradients, residuals
+):
+    """Without an MLP: the loss of a tile, summed, and gradients, from rows where they lie."""
+    n, k, loss, c = len(users), P.shape[1], 0.0, ratings.dtype.type
+    scale = c(2) / c(n)
     for r in range(first, first + size):
         if r + AHEAD < n:
             prefetch(P, users[r + AHEAD])
@@ -343,9 +371,14 @@ def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row
             y += b_u[users[r], 0] + b_i[items[r], 0]
         for f in range(k):
             y += p[f] * q[f]
-        error = y - ratings[r]
-        loss += error * error
-        dr = scale * error
+        if len(theta):
+            value, dy = step_loss(y, int(ratings[r]), theta, tau, d_theta)
+            loss += value
+            dr = dy / c(n)
+        else:
+            error = y - ratings[r]
+            loss += error * error
+            dr = scale * error
         residuals[r] = dr
         for f in range(k):
             g[f] = dr * q[f]
@@ -356,32 +389,41 @@ def factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu, row
 @njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
 def gradients(
     n_threads, users, items, ratings, P, Q, b_u, b_i, mu, product, sizes, activation, weights, starts,
-    transposed, keep, key, scratch, chunk_gradients, chunk_losses, row_gradients, residuals,
+    transposed, theta, tau, keep, key, scratch, chunk_gradients, chunk_theta, chunk_losses, row_gradients,
+    residuals,
 ):  # fmt: skip
-    """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k)."""
-    n, k = len(users), P.shape[1]
+    """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k).
+
+    Where there are cutpoints θ, ratings are numbers of steps, and their gradients are of sums, not means.
+    """
+    n, k, c = len(users), P.shape[1], ratings.dtype.type
     n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
-    scale = ratings.dtype.type(2) / ratings.dtype.type(n)
+    scale = c(2) / c(n)
     for thread in prange(n_threads):
         x, slope, dx = scratch[thread, 0], scratch[thread, 1], scratch[thread, 2]
         y, dr = scratch[thread, 3, 0], scratch[thread, 3, 1]
         for chunk in range(thread, n_chunks, n_threads):
-            g, loss = chunk_gradients[chunk], 0.0
-            g[:] = 0
+            g, d_theta, loss = chunk_gradients[chunk], chunk_theta[chunk], 0.0
+            g[:], d_theta[:] = 0, 0
             for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
                 first = tile * TILE
                 size = min(TILE, n - first)
                 if len(sizes) == 0:
                     loss += factor_gradients(users, items, ratings, first, size, P, Q, b_u, b_i, mu,
-                                             row_gradients, residuals)  # fmt: skip
+                                             theta, tau, d_theta, row_gradients, residuals)  # fmt: skip
                     continue
                 forward(users, items, first, size, P, Q, b_u, b_i, mu, product, sizes, activation, weights,
                         starts, x, slope, y, keep, key, tile)  # fmt: skip
                 dr[:] = 0
                 for t in range(size):
-                    error = y[t] - ratings[first + t]
-                    loss += error * error
-                    dr[t] = scale * error
+                    if len(theta):
+                        value, dy = step_loss(y[t], int(ratings[first + t]), theta, tau, d_theta)
+                        loss += value
+                        dr[t] = dy / c(n)
+                    else:
+                        error = y[t] - ratings[first + t]
+                        loss += error * error
+                        dr[t] = scale * error
                     residuals[first + t] = dr[t]
                 backward(k, product, sizes, transposed, starts, keep, x, slope, dr, dx, g)
                 for t in range(size):

@@ -11,6 +11,7 @@ from ..architecture import Architecture, Parameters
 from ..nn import (
     ACTIVATIONS,
     Activation,
+    CumulativeLogit,
     Dense,
     Dropout,
     Embedding,
@@ -57,6 +58,8 @@ class NumpyEngine(Engine):
         Draws dropout masks; None takes a fresh one.
     bags : mapping of "user" or "item" to Bags, optional
         Of the sides that have features.
+    ordinal : CumulativeLogit, optional
+        Of an ordinal likelihood: then -log P is minimised, and r̂ is where on the scale one is.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class NumpyEngine(Engine):
         weight_decay: float = 0.0,
         rng: np.random.Generator | None = None,
         bags: Mapping[str, Bags] | None = None,
+        ordinal: CumulativeLogit | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
@@ -80,6 +84,7 @@ class NumpyEngine(Engine):
         }
         self.weight_decay = weight_decay
         self._bags = of_dtype(bags or {}, dtype)
+        self._ordinal = ordinal
         self._learned = {name: Parameter(value) for name, value in parameters.items()}
         self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
         _keep_freed_memory()
@@ -96,7 +101,7 @@ class NumpyEngine(Engine):
         Returns
         -------
         float
-            Mean squared error of the batch before the step, without the penalty.
+            Mean squared error of the batch before the step, or mean -log P, without the penalty.
         """
         loss, gradients = self.loss_and_gradients(users, items, ratings, training=True)
         if self.weight_decay:
@@ -109,14 +114,19 @@ class NumpyEngine(Engine):
     def loss_and_gradients(
         self, users: IntArray, items: IntArray, ratings: Array, training: bool = False
     ) -> tuple[float, dict[str, Gradient]]:
-        """Mean squared error of a batch, and the gradient of that plus the penalty, by parameter name."""
+        """Loss of a batch, and the gradient of that plus the penalty, by parameter name."""
         prediction, backward = self.forward(users, items, training)
-        loss, dr = mse(prediction, ratings)
+        if self._ordinal is None:
+            loss, dr = mse(prediction, ratings)
+        else:
+            cutpoints = self._learned["cutpoints"]
+            loss, dr, gradient = self._ordinal.loss(prediction, ratings, cutpoints.value)
+            cutpoints.accumulate(gradient)
         backward(dr)
         return loss, {name: p.pop_grad() for name, p in self._learned.items()}
 
     def penalty(self, users: IntArray, items: IntArray) -> float:
-        """What regularisation adds to the mean squared error of a batch."""
+        """What regularisation adds to the loss of a batch."""
         total = 0.0
         for side in (self._side("user", users), self._side("item", items)):
             for kind in ("embedding", "bias"):
@@ -131,7 +141,7 @@ class NumpyEngine(Engine):
         return total
 
     def predict(self, users: IntArray, items: IntArray) -> Array:
-        """Ratings r̂, shape (n,), not clipped."""
+        """r̂, shape (n,), not clipped."""
         return self.forward(users, items)[0]
 
     def forward(self, users: IntArray, items: IntArray, training: bool = False) -> Term:

@@ -14,7 +14,7 @@ from torch.nn.functional import embedding, mse_loss
 
 from ..architecture import Architecture, Parameters
 from ..data.batches import Batch, cut
-from ..nn import AdaGrad, Optimizer
+from ..nn import AdaGrad, CumulativeLogit, Optimizer
 from ..nn.parameter import Array
 from .bags import Bags
 from .base import Engine
@@ -25,6 +25,7 @@ from .torch_device import find_device, products_in_tf32
 from .torch_graph import GraphedSteps, distinct_of_fixed_shape
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
+from .torch_ordinal import OrdinalLoss
 from .torch_processes import Exchange, OneTorchProcess, processes
 from .torch_state import TorchState
 
@@ -67,7 +68,7 @@ class TorchEngine(Engine):
 
     Parameters
     ----------
-    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng, bags
+    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng, bags, ordinal
         See `NumpyEngine`. Penalties and bags are of all rows, in each of many processes.
     device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
         "auto" is the first there is of CUDA, MPS and the CPU.
@@ -98,6 +99,7 @@ class TorchEngine(Engine):
         bags: Mapping[str, Bags] | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        ordinal: CumulativeLogit | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
@@ -114,6 +116,8 @@ class TorchEngine(Engine):
         }
         self._bags = {side: TorchBags(of_side, dtype, self.device) for side, of_side in (bags or {}).items()}
         self._penalty |= {f"{side}_feature": of_side.penalty for side, of_side in self._bags.items()}
+        of_torch = torch.from_numpy(parameters["intercept"]).dtype
+        self._ordinal = OrdinalLoss(ordinal, of_torch, self.device) if ordinal is not None else None
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
@@ -168,7 +172,10 @@ class TorchEngine(Engine):
                 drop = self._drop(n, is_own)
                 vectors = collapsed_rows(touched, found.bags)
                 prediction, more = self._forward(vectors, found.positions, drop)
-            loss = mse_loss(prediction, known, reduction="sum") / n
+            if self._ordinal is None:
+                loss = mse_loss(prediction, known, reduction="sum") / n
+            else:
+                loss = self._ordinal(prediction, known, self._dense["cutpoints"]) / n
             penalty = more
             for side, rows in touched.items():
                 weight = found.counts[side] * self._penalty[side][found.rows[side]]

@@ -16,6 +16,7 @@ from .layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, Layer, 
 from .losses import binary_cross_entropy, huber, mae, mse
 from .network import NeuralNetwork
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, clip_by_norm
+from .ordinal import CumulativeLogit
 from .parameter import GroupedIds, Parameter, RowGradient
 from .schedules import constant, cosine, exponential, linear_warmup, step_decay
 
@@ -28,6 +29,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdamW",
+    "CumulativeLogit",
     "Dense",
     "Dropout",
     "Embedding",

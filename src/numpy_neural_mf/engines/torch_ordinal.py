@@ -1,0 +1,30 @@
+"""The ordinal likelihood in PyTorch, which autograd derives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from ..nn import CumulativeLogit
+
+
+class OrdinalLoss(nn.Module):
+    """Σ -log P of ratings given y: see `nn.CumulativeLogit`."""
+
+    def __init__(self, ordinal: CumulativeLogit, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.tau = ordinal.tau
+        self.steps = torch.tensor(ordinal.steps, dtype=dtype, device=device)
+
+    def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
+        """`raw` of shape (S - 1,) as in `CumulativeLogit`."""
+        step, last = torch.searchsorted(self.steps, ratings), len(raw)
+        gaps = raw[1:].exp()
+        theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])
+        # Where there is no cutpoint above, or below, another one stands in, and does not count.
+        above = logsigmoid((theta[step.clamp(max=last - 1)] - y) / self.tau) * (step < last)
+        below = logsigmoid((y - theta[(step - 1).clamp(min=0)]) / self.tau) * (step > 0)
+        end = gaps.new_zeros(1)
+        crowding = torch.cat([end, torch.log(-torch.expm1(-gaps / self.tau)), end])[step]
+        return -(above + below + crowding).sum()

@@ -1,0 +1,120 @@
+"""Ratings as steps of a scale: how probable each is, given a number that tells where on the scale one is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import sigmoid
+from .parameter import Array, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CumulativeLogit:
+    """The cumulative logit model of ratings v_1 < ... < v_S, given y (McCullagh, 1980, section 2.3)::
+
+        P(r ≤ v_s) = σ((θ_s - y) / τ)        for s = 1 ... S - 1
+
+    as OrdRec has it (Koren and Sill, 2011, eq. 4 to 6). The cutpoints θ are learned, by numbers without
+    bounds, ``raw``: θ_1 and log(θ_{s+1} - θ_s). τ is the unit of y, and given: were it learned, a model that
+    comes to know its ratings by heart would make it small, and so its penalty weak, and learn them the more.
+
+    Attributes
+    ----------
+    steps : array of shape (S,)
+        v, ascending, at least 2.
+    deviation : float
+        How far a rating is expected from y, above 0, a standard deviation: that of the logistic distribution
+        with scale τ, so τ is √3 / π times this.
+
+    Raises
+    ------
+    ValueError
+        There are fewer steps.
+    """
+
+    steps: Array
+    deviation: float
+
+    def __post_init__(self) -> None:
+        if len(self.steps) < 2:
+            raise ValueError(f"expected at least 2 distinct ratings as steps of a scale, found {self.steps}")
+
+    @property
+    def tau(self) -> float:
+        """τ."""
+        return self.deviation * math.sqrt(3) / math.pi
+
+    def first(self) -> Array:
+        """``raw``, shape (S - 1,), of cutpoints in the middle: y is on the scale of the ratings, nearly."""
+        steps = self.steps.astype(np.float64)
+        middles = (steps[1:] + steps[:-1]) / 2
+        return np.concatenate([middles[:1], np.log(np.diff(middles))])
+
+    def number(self, ratings: Array) -> IntArray:
+        """Which step each rating is, from 0."""
+        return np.searchsorted(self.steps, ratings)
+
+    def cutpoints(self, raw: Array) -> Array:
+        """θ, shape (S - 1,)."""
+        return np.cumsum(np.concatenate([raw[:1], np.exp(raw[1:])]), dtype=raw.dtype)
+
+    def backward(self, raw: Array, d_theta: Array) -> Array:
+        """dL/draw from dL/dθ: each number moves every cutpoint from its own on."""
+        d_from = np.cumsum(d_theta[::-1])[::-1]
+        return np.concatenate([d_from[:1], d_from[1:] * np.exp(raw[1:])]).astype(raw.dtype)
+
+    def loss(self, y: Array, ratings: Array, raw: Array) -> tuple[float, Array, Array]:
+        """Mean of -log P(r), and its gradients with respect to y and to ``raw``."""
+        terms, n = self.terms(y, ratings, raw), len(y)
+        return float(terms.value.sum()) / n, terms.dy / n, self.backward(raw, terms.d_theta / n)
+
+    def terms(self, y: Array, ratings: Array, raw: Array) -> StepTerms:
+        """See `step_terms`."""
+        return step_terms(y, self.number(ratings), self.cutpoints(raw), self.tau)
+
+    def probabilities(self, y: Array, raw: Array) -> Array:
+        """P(r = v_s), shape (..., S)."""
+        below = sigmoid((self.cutpoints(raw) - y[..., None]) / self.tau)[0]
+        ends = np.zeros_like(below[..., :1])
+        return np.diff(below, axis=-1, prepend=ends, append=ends + 1)
+
+    def expected(self, y: Array, raw: Array) -> Array:
+        """Mean of r, of the shape of y: v_S - Σ_s (v_{s+1} - v_s) P(r ≤ v_s)."""
+        mean, tau = np.full_like(y, self.steps[-1]), y.dtype.type(self.tau)
+        for theta, step in zip(self.cutpoints(raw), np.diff(self.steps), strict=True):
+            mean -= step.astype(y.dtype) * sigmoid((theta - y) / tau)[0]
+        return mean
+
+
+class StepTerms(NamedTuple):
+    """-log P of some ratings: each and its two derivatives by y, and the derivatives of the sum by θ."""
+
+    value: Array
+    dy: Array
+    d2y: Array
+    d_theta: Array
+
+
+def step_terms(y: Array, step: IntArray, theta: Array, tau: float) -> StepTerms:
+    """P = σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a-b)), of the cutpoints below, a, and above, b, less y and over τ.
+
+    So -log P = log(1 + e^-b) + log(1 + e^a) - log(1 - e^(a-b)), in which nothing cancels far from the
+    cutpoints, and whose last term y is not in: the derivative by y is (σ(-b) - σ(a)) / τ.
+    """
+    last = len(theta)
+    has_a, has_b = step > 0, step < last
+    a = np.where(has_a, (theta[step - 1] - y) / tau, -np.inf)
+    b = np.where(has_b, (theta[np.minimum(step, last - 1)] - y) / tau, np.inf)
+    is_inner = has_a & has_b
+    gap = np.where(is_inner, np.where(is_inner, b, 0) - np.where(is_inner, a, 0), np.inf)
+    value = np.logaddexp(0, -b) + np.logaddexp(0, a) - np.log(-np.expm1(-gap))
+    below, above = sigmoid(a)[0], sigmoid(-b)[0]
+    crowding = np.where(is_inner, 1 / np.expm1(gap), 0)
+    da, db = below + crowding, -above - crowding
+    d_theta = np.bincount(step[has_a] - 1, da[has_a], last) + np.bincount(step[has_b], db[has_b], last)
+    d2y = (below * (1 - below) + above * (1 - above)) / tau**2
+    return StepTerms(value, (above - below) / tau, d2y, d_theta / tau)

@@ -13,7 +13,7 @@ from numpy_neural_mf import Architecture, GlobalMean, NeuralMF, Ratings, simulat
 from numpy_neural_mf.export import to_onnx, to_torch
 from numpy_neural_mf.nn import ACTIVATIONS
 
-RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=400, random_state=0)
+RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=400, drift=0.5, random_state=0)
 FORMS = {
     name: Architecture(embedding_dim=3, hidden_layer_sizes=(6, 4), activation=name) for name in ACTIVATIONS
 } | {
@@ -21,6 +21,8 @@ FORMS = {
     "biases alone": Architecture(product=False),
     "MLP alone": Architecture(3, (4,), biases=False, product=False),
     "own scale": Architecture(3, rating_scale=(2.9, 3.1)),
+    "periods": Architecture(3, (4,), periods=4),
+    "ordinal": Architecture(3, likelihood="ordinal"),
 }
 ROWS = np.array([[0, 5, -1, -1], [2, -1, 7, -1]])  # -1 is the unknown
 
@@ -55,7 +57,7 @@ def test_torch_predicts_the_same(model, tmp_path):
     to_torch(model, tmp_path / "model.pt2")
     program = torch.export.load(tmp_path / "model.pt2").module()
     rows = torch.tensor(np.where(ROWS < 0, [[len(model.user_ids_)], [len(model.item_ids_)]], ROWS))
-    predicted = np.clip(program(*rows).detach().numpy(), *model.rating_scale_)
+    predicted = model._likelihood.rating(program(*rows).detach().numpy().copy())
     np.testing.assert_allclose(predicted, predicted_by(model), rtol=1e-5)
 
 

@@ -170,11 +170,12 @@ class Architecture:
 
         Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
         Those of features have the periods for last rows, and features in training alone: without them are
-        the shapes of what is learned. `n_steps` is how many distinct ratings an ordinal likelihood tells of.
+        the shapes of what is learned. `n_steps` is how many distinct ratings an ordinal likelihood tells of;
+        of none there are no cutpoints.
         """
         k, sizes = self.embedding_dim, self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
-        if self.likelihood == "ordinal":
+        if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
         if self.has_embeddings:
             shapes |= {"user_embedding.weight": (n_users + 1, k), "item_embedding.weight": (n_items + 1, k)}

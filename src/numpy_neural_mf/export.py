@@ -64,6 +64,13 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     outputs = [helper.make_tensor_value_info("ratings", numbers.FLOAT, ["n"])]
     lowest, highest = np.array(model.rating_scale_, np.float32)
     constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
+    if (ordinal := model._ordinal) is not None:
+        constants |= {
+            "theta": ordinal.cutpoints(parameters["cutpoints"]),
+            "tau": np.float32(ordinal.tau),
+            "widths": np.diff(ordinal.steps),
+            "top": ordinal.steps[-1],
+        }
     arrays = [
         onnx.numpy_helper.from_array(np.asarray(value), name)
         for name, value in (parameters | constants).items()
@@ -110,15 +117,24 @@ def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterat
                 yield make_node(operator, [f"y{n}"], [f"x{n + 1}"], **attributes)
         yield make_node("Squeeze", [f"y{form.n_layers - 1}", "1"], ["f"])
         terms.append("f")
-    yield make_node("Sum", terms, ["sum"])
-    yield make_node("Clip", ["sum", "lowest", "highest"], ["ratings"])
+    yield make_node("Sum", terms, ["score"])
+    if form.likelihood == "ordinal":  # v_S - Σ_s (v_{s+1} - v_s) σ((θ_s - score) / τ)
+        yield make_node("Unsqueeze", ["score", "1"], ["column"])
+        yield make_node("Sub", ["theta", "column"], ["above"])
+        yield make_node("Div", ["above", "tau"], ["logits"])
+        yield make_node("Sigmoid", ["logits"], ["below"])
+        yield make_node("Mul", ["below", "widths"], ["weighted"])
+        yield make_node("ReduceSum", ["weighted", "1"], ["missing"], keepdims=0)
+        yield make_node("Sub", ["top", "missing"], ["mean"])
+    score = "mean" if form.likelihood == "ordinal" else "score"
+    yield make_node("Clip", [score, "lowest", "highest"], ["ratings"])
 
 
 def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
 
     It takes int64 tensors of shape (n,), users and items as in `to_onnx`, and returns ratings, float32 of
-    shape (n,), not clipped.
+    shape (n,), not clipped; of an ordinal likelihood the scores.
 
     Raises
     ------

@@ -25,7 +25,8 @@ class History:
     Attributes
     ----------
     train_loss : list of float
-        Mean squared error of the batches as they were trained on, dropout included, penalty left out.
+        Mean squared error of the batches as they were trained on, or mean -log P of an ordinal likelihood,
+        dropout included, penalty left out.
     validation_loss : list of float
         Mean squared error on the validation ratings after the epoch; empty without any.
     seconds : list of float

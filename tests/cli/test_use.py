@@ -130,7 +130,7 @@ def test_predict_adds_intervals_where_they_are_asked_for(bayesian, tmp_path):
 def test_what_intervals_and_times_cannot_be_is_told(bayesian, tmp_path):
     output = tmp_path / "out.csv"
     said = refused("predict", "model.safetensors", "ratings.csv", str(output), "--interval", "0.9")
-    assert said == "model.safetensors: expected a BayesianMF for --interval, found a NeuralMF"
+    assert said == 'expected a NeuralMF with likelihood="ordinal", found one that predicts means'
     said = refused("predict", bayesian, "timed.csv", str(output), "--interval", "90")
     assert said == "coverage must be between 0 and 1, not 90.0"
     pairs = tmp_path / "pairs.csv"

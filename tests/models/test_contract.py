@@ -53,6 +53,14 @@ MODELS = {
     "features and implicit": partial(fast, A_SMALL, features=True, implicit=True),
     "attention": partial(fast, Architecture(4, sequence="attention", sequence_length=10)),
     "GRU and MLP": partial(fast, Architecture(4, (8,), sequence="gru", sequence_length=10)),
+    "periods": partial(fast, A_SMALL, periods=6),
+    "periods, features and a GRU": partial(
+        fast, Architecture(4, periods=3, features=True, sequence="gru", sequence_length=10)
+    ),
+    "ordinal": partial(fast, Architecture(4, (8,), likelihood="ordinal")),
+    "ordinal, periods and features": partial(
+        fast, Architecture(4, periods=3, features=True, likelihood="ordinal")
+    ),
     "a wide scale": partial(fast, rating_scale=(0.0, 10.0)),
 }
 

@@ -1,11 +1,14 @@
 """A new user with a few ratings: what training would have made of them, without training."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.fold_in import Predictor, least_squares_row, mirrored, rows_of, theta_of
+from numpy_neural_mf.models.fold_in import Predictor, fitted_row, mirrored, rows_of, theta_of
+from numpy_neural_mf.models.likelihood import Normal
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -30,8 +33,14 @@ def draw_parameters(architecture):
     return {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
 
 
+def squared(ratings):
+    return partial(Normal((1.0, 5.0)).terms, ratings=ratings)
+
+
 def row(architecture, parameters):
-    return least_squares_row(Predictor(architecture, parameters, ITEMS), GIVEN, 0.7, theta_of(parameters, -1))
+    return fitted_row(
+        Predictor(architecture, parameters, ITEMS), squared(GIVEN), 0.7, theta_of(parameters, -1)
+    )
 
 
 def objective(predict, theta, penalty=0.7):
@@ -67,10 +76,10 @@ def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
     architecture, prior = Architecture(3), np.array([0.3, -0.2, 0.5, 1.0])
     parameters = draw_parameters(architecture)
     predict, start = Predictor(architecture, parameters, ITEMS), theta_of(parameters, -1)
-    beyond = least_squares_row(predict, GIVEN - (predict(prior)[0] - predict(0 * prior)[0]), 0.7, start)
-    theta = least_squares_row(predict, GIVEN, 0.7, start, prior=prior)
+    beyond = fitted_row(predict, squared(GIVEN - (predict(prior)[0] - predict(0 * prior)[0])), 0.7, start)
+    theta = fitted_row(predict, squared(GIVEN), 0.7, start, prior=prior)
     np.testing.assert_allclose(theta, prior + beyond, rtol=1e-6)
-    np.testing.assert_allclose(least_squares_row(predict, GIVEN, 1e9, start, prior=prior), prior, rtol=1e-6)
+    np.testing.assert_allclose(fitted_row(predict, squared(GIVEN), 1e9, start, prior=prior), prior, rtol=1e-6)
 
 
 def test_users_and_items_exchanged_predict_the_same_and_twice_is_back(architecture):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..architecture import ARCHITECTURES, SEQUENCES, Architecture
+from ..architecture import ARCHITECTURES, LIKELIHOODS, SEQUENCES, Architecture
 from ..display import ProgressBar
 from ..engines import ENGINE_NAMES
 from ..files import is_first_process
@@ -71,6 +71,12 @@ def train(
         bool | None, typer.Option(help="Of users and items; so by default where a file of such is given.")
     ] = None,
     implicit: Annotated[bool | None, typer.Option(help="What was rated, however high (SVD++).")] = None,
+    periods: Annotated[
+        int | None, typer.Option(help="Stretches of the time that differ; 0 for none.")
+    ] = None,
+    likelihood: Annotated[
+        str | None, one_of(LIKELIHOODS, "Of ratings as numbers, or as steps of a scale")
+    ] = None,
     sequence: Annotated[
         str | None, one_of([name for name in SEQUENCES if name], "Over a user's last items (engine torch)")
     ] = None,
@@ -131,6 +137,7 @@ def train(
     - `numpy-neural-mf train ratings.csv films.safetensors --checkpoint-dir films.checkpoint`
     - `numpy-neural-mf train ratings.csv --architecture A_small --epochs 10`
     - `numpy-neural-mf train ratings.csv --item-features movies.csv --implicit`
+    - `numpy-neural-mf train ratings.csv --periods 24 --likelihood ordinal`
     - `numpy-neural-mf train ratings.csv --model bayesian --item-features movies.csv`
     - `numpy-neural-mf train ratings.csv --settings settings.toml`
     """

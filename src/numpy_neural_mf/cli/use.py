@@ -43,7 +43,10 @@ def predict(
     """
     loaded = load_model(model)
     if interval is not None and not isinstance(loaded, PredictsIntervals):
-        raise ValueError(f"{model}: expected a BayesianMF for --interval, found a {type(loaded).__name__}")
+        raise ValueError(
+            f"{model}: expected a BayesianMF, or an ordinal NeuralMF, for --interval, "
+            f"found a {type(loaded).__name__}"
+        )
     known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
     with working(f"reading {pairs.name}"):
         frame, (user_column, item_column, *others) = read_table(

@@ -105,6 +105,7 @@ def shared_parts(parameters: Parameters, bags: Mapping[str, Bags]) -> Parameters
     return {
         f"{side}_{kind}.weight": np.asarray(X.astype(E.dtype, copy=False) @ E[: X.shape[1]])
         for side, X in ((side, of_side.matrix) for side, of_side in bags.items())
+        if X.shape[1]
         for kind in ("embedding", "bias")
         if (E := parameters.get(f"{side}_feature_{kind}.weight")) is not None
     }

@@ -15,11 +15,11 @@ class OrdinalLoss(nn.Module):
     def __init__(self, ordinal: CumulativeLogit, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.tau = ordinal.tau
-        self.steps = torch.tensor(ordinal.steps, dtype=dtype, device=device)
+        self.middles = torch.tensor(ordinal.middles, dtype=dtype, device=device)
 
     def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
         """`raw` of shape (S - 1,) as in `CumulativeLogit`."""
-        step, last = torch.searchsorted(self.steps, ratings), len(raw)
+        step, last = torch.searchsorted(self.middles, ratings), len(raw)
         gaps = raw[1:].exp()
         theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])
         # Where there is no cutpoint above, or below, another one stands in, and does not count.

@@ -109,20 +109,26 @@ class Recommender(RanksItems):
         ValueError
             The shapes do not match, or the model has learned something since somebody was folded in.
         """
+        scores = self._scores(users, items, timestamps)
+        return self._likelihood.rating(scores)
+
+    def _scores(
+        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
+    ) -> NDArray[np.float32]:
+        """r̂ as `predict` is asked for ratings."""
         self._require_fitted()
         u, i = self._rows(self.user_ids_, users), self._rows(self.item_ids_, items)
         if isinstance(users, NewUser) or isinstance(items, NewItem):
             new_items = [items] if isinstance(items, NewItem) else []
             i = i + np.int32(len(self.item_ids_)) if new_items else i
             new_user = users if isinstance(users, NewUser) else None
-            scores = self._scorer(i.ravel(), new_user, new_items)(u.ravel())
-            clipped = np.clip(scores, *self.rating_scale_).astype(np.float32)
-            return clipped.reshape(np.broadcast_shapes(u.shape, i.shape))
+            scores = self._scorer(i.ravel(), new_user, new_items)(u.ravel()).astype(np.float32)
+            return scores.reshape(np.broadcast_shapes(u.shape, i.shape))
         if timestamps is None:
             u, i = np.broadcast_arrays(u, i)
-            return self._predict_clipped(u.ravel(), i.ravel()).reshape(u.shape)
+            return self._predict_blocks(u.ravel(), i.ravel()).reshape(u.shape)
         u, i, t = np.broadcast_arrays(u, i, np.asarray(timestamps, np.int64))
-        return self._predict_clipped(u.ravel(), i.ravel(), t.ravel()).reshape(u.shape)
+        return self._predict_blocks(u.ravel(), i.ravel(), t.ravel()).reshape(u.shape)
 
     def known(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.bool_]:
         """Whether both the user and the item of each pair were learned, from training or by folding in.
@@ -166,20 +172,10 @@ class Recommender(RanksItems):
             parameters, seen = parameters | self._row_of(user), user.seen
         rated, ratings = seen.of_row(u if i >= 0 else -1)
         penalty = self._penalty("user", len(rated))
-        weights = weights_of_ratings(architecture, parameters, u, i, rated, ratings, penalty)
+        likelihood = self._likelihood
+        weights = weights_of_ratings(architecture, parameters, u, i, rated, ratings, penalty, likelihood)
         ids = self.item_ids_[rated].tolist()
-        return explained(
-            architecture, parameters, u, i, self.rating_scale_, prediction, ids, ratings, weights
-        )
-
-    def _predict_clipped(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        timestamps: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.float32]:
-        prediction = self._predict_blocks(users, items, timestamps)
-        return np.clip(prediction, *self.rating_scale_, out=prediction)
+        return explained(architecture, parameters, u, i, likelihood, prediction, ids, ratings, weights)
 
     def _predict_blocks(
         self,

@@ -268,7 +268,12 @@ class BayesianMF(BayesianMFFile):
         """Fit the rows that new ratings touch; levels stay as they are, and new ratings have none."""
         architecture, n_users = Architecture(embedding_dim=self.rank), len(growth.user_ids)
         parameters, _ = grown(
-            architecture, self.parameters_, growth, lambda side, n, counts: self._penalty(side, n), {}
+            architecture,
+            self.parameters_,
+            growth,
+            lambda side, n, counts: self._penalty(side, n),
+            {},
+            self._likelihood,
         )
         deviation = np.full(n_users + 1, self.deviation_[-1])
         deviation[growth.old_users] = self.deviation_[:-1]

@@ -13,7 +13,7 @@ from ..gibbs import Context, Levels, Occasions, Timeline, sizes_of
 from ..training import History
 from .model_file import Tensors
 from .sampling import DRIFTS
-from .uncertainty import PredictsIntervals
+from .uncertainty import NormalRatings
 
 # Settings that say what is made use of.
 KNOWLEDGE = ("features", "implicit", "drift", "previous_item", "user_noise")
@@ -22,7 +22,7 @@ KNOWLEDGE = ("features", "implicit", "drift", "previous_item", "user_noise")
 CONTEXT = ("bias", "factors", "user", "item")
 
 
-class BayesianMFFile(PredictsIntervals):
+class BayesianMFFile(NormalRatings):
     """What `BayesianMF`, where all of this is documented, keeps in a file."""
 
     embedding_dim: int

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from .fold_in import Float64Array, Predictor, theta_of
+from .likelihood import Likelihood
 
 # Ratings that `str` names one by one.
 SHOWN = 10
@@ -52,7 +53,8 @@ class Explanation:
     interaction : float
         p_u · q_i + f([p_u, q_i]), as far as the model has them.
     clipped : float
-        What clipping to the rating scale adds; 0 mostly.
+        What clipping to the rating scale adds, 0 mostly; of an ordinal likelihood, whose other parts are on
+        a scale of their own, what the mean over the steps adds.
     reasons : tuple of Reason
         What the user rated, highest absolute weight first; empty for the unknown.
     rest : float
@@ -77,7 +79,7 @@ class Explanation:
             (self.interaction, "interaction of both"),
         ]
         if self.clipped:
-            parts.append((self.clipped, "clipped to the scale"))
+            parts.append((self.clipped, "brought onto the scale"))
         lines = [f"{weight:+8.3f}  {name}" for weight, name in parts]
         lines.append(f"{self.prediction:8.3f}  predicted")
         if self.reasons:
@@ -98,13 +100,15 @@ def weights_of_ratings(
     rated: NDArray[np.int32],
     ratings: NDArray[np.float32],
     penalty: float,
+    likelihood: Likelihood,
 ) -> Float64Array:
-    """How much each rating of a user moved r̂ of an item, by the least squares that fold them in.
+    """How much each rating of a user moved r̂ of an item, by the fit that folds them in.
 
     At the optimum θ of Σ (r_j - r̂_j(θ))² + λ ‖θ‖², with J = ∂r̂/∂θ over the rated items, A = JᵀJ + λ I and
     e = r - r̂ + J θ, what the ratings say beyond the others' parameters, θ = A⁻¹ Jᵀ e. So the user's part of
     r̂_i, J_i θ, is the sum of w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky, "Collaborative filtering for
-    implicit feedback datasets", 2008, section 5, for alternating least squares).
+    implicit feedback datasets", 2008, section 5, for alternating least squares). Of another loss, r - r̂ is
+    how it pulls, and J θ and JᵀJ are weighted by how it bends (see `Terms`).
 
     Parameters
     ----------
@@ -117,6 +121,7 @@ def weights_of_ratings(
     ratings : float32 array of shape (n,)
     penalty : float
         λ.
+    likelihood : Likelihood
 
     Returns
     -------
@@ -125,9 +130,10 @@ def weights_of_ratings(
     theta = theta_of(parameters, user)
     prediction, J = Predictor(architecture, parameters, rated)(theta)
     _, J_i = Predictor(architecture, parameters, np.array([item], np.int32))(theta)
-    A = J.T @ J + penalty * np.eye(len(theta))
+    terms = likelihood.terms(prediction, ratings.astype(np.float64))
+    A = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
     similarity = J @ np.linalg.lstsq(A, J_i[0])[0]
-    return np.asarray(similarity * (ratings - prediction + J @ theta))
+    return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
 
 
 def explained(
@@ -135,7 +141,7 @@ def explained(
     parameters: Parameters,
     user: int,
     item: int,
-    scale: tuple[float, float],
+    likelihood: Likelihood,
     prediction: float,
     rated: list[Any],
     ratings: NDArray[np.float32],
@@ -158,7 +164,7 @@ def explained(
         user_bias,
         item_bias,
         interaction,
-        float(np.clip(total, *scale)) - total,
+        float(likelihood.rating(np.array([total]))[0]) - total,
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )

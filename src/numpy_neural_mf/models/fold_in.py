@@ -1,7 +1,8 @@
-"""A row of a user, or of an item, found by least squares while everything else stays as it is."""
+"""A row of a user, or of an item, fitted to ratings while everything else stays as it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from ..nn import ACTIVATIONS
+from .likelihood import Terms
 from .seen import SeenRatings
 
 Float64Array = NDArray[np.float64]
@@ -102,25 +104,27 @@ def tables_of_users(parameters: Parameters) -> list[str]:
     return [name for name in ("user_embedding.weight", "user_bias.weight") if name in parameters]
 
 
-def least_squares_row(
+def fitted_row(
     predict: Predictor,
-    ratings: Float64Array,
+    loss: Callable[[Float64Array], Terms],
     penalty: float,
     start: Float64Array,
     max_steps: int = MAX_STEPS,
     prior: Float64Array | float = 0.0,
 ) -> Float64Array:
-    """The row θ that minimises Σ (r_i - r̂_i(θ))² + penalty ‖θ - prior‖², from `start` on.
+    """The row θ that minimises Σ loss(r̂_i(θ)) + penalty ‖θ - prior‖², from `start` on.
 
-    Gauss-Newton steps, (JᵀJ + penalty I) δ = Jᵀ(r - r̂) - penalty (θ - prior) with J = ∂r̂/∂θ, each halved
-    until the objective falls (Nocedal and Wright, *Numerical Optimization*, 2006, section 10.3). Without an
-    MLP r̂ is linear in θ, and the first step is the solution: ridge regression.
+    Gauss-Newton steps, (Jᵀ W J + penalty I) δ = Jᵀ e - penalty (θ - prior), with J = ∂r̂/∂θ and, of the
+    squared error, e = r - r̂ and W = 1 (see `Terms`), each halved until the objective falls (Nocedal and
+    Wright, *Numerical Optimization*, 2006, section 10.3). Without an MLP r̂ is linear in θ, and of squared
+    errors the first step is the solution: ridge regression.
 
     Parameters
     ----------
     predict : Predictor
         Of the n items that were rated.
-    ratings : float64 array of shape (n,)
+    loss : callable
+        Scores of these, shape (n,), to what a `Likelihood` says of their ratings.
     penalty : float
     start : float64 array of shape (d,)
     max_steps : int, default 50
@@ -132,26 +136,29 @@ def least_squares_row(
     float64 array of shape (d,)
     """
 
-    def objective(theta: Float64Array, prediction: Float64Array) -> float:
+    def objective(theta: Float64Array, terms: Terms) -> float:
         own = theta - prior
-        return float(((ratings - prediction) ** 2).sum() + penalty * own @ own)
+        return terms.total + float(penalty * own @ own)
 
     theta = start
     prediction, J = predict(theta)
-    value = objective(theta, prediction)
+    terms = loss(prediction)
+    value = objective(theta, terms)
     for _ in range(max_steps):
-        gradient = J.T @ (ratings - prediction) - penalty * (theta - prior)
-        delta = np.linalg.lstsq(J.T @ J + penalty * np.eye(len(theta)), gradient)[0]
+        gradient = J.T @ terms.pull - penalty * (theta - prior)
+        curvature = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
+        delta = np.linalg.lstsq(curvature, gradient)[0]
         for _ in range(30):
             new_prediction, new_J = predict(theta + delta)
-            new_value = objective(theta + delta, new_prediction)
+            new_terms = loss(new_prediction)
+            new_value = objective(theta + delta, new_terms)
             if new_value < value:
                 break
             delta /= 2
         else:
             break
         fall = value - new_value
-        theta, prediction, J, value = theta + delta, new_prediction, new_J, new_value
+        theta, terms, J, value = theta + delta, new_terms, new_J, new_value
         if fall <= ENOUGH * value:
             break
     return theta

@@ -17,7 +17,6 @@ from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.columns import blocks, count, renumbered
 from ..data.ids import index_of
-from ..data.periods import Periods
 from ..data.time_order import in_time_order
 from ..engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
 from ..engines.bags import Bags, collapsed, moments, shared_parts
@@ -25,6 +24,7 @@ from ..nn import Optimizer
 from ..training import ProgressCallback, train
 from .fold_in import NewItem, NewUser
 from .growth import Growth
+from .moments import at_last_period, at_moments, find_periods, period_bags
 from .neural_mf_file import NeuralMFFile
 from .neural_mf_settings import ENGINE_SETTINGS
 from .penalty import frequency_scaled, penalty_of_new_row
@@ -34,7 +34,8 @@ from .saving import Side
 from .scoring import Scorer
 from .sequences import STATES, Sequences, start_at_popularity
 from .shares import joined, own_part
-from .side_information import bags_of, leave_unrated_at_prior, no_prior, period_bags
+from .side_information import bags_of, leave_unrated_at_prior, no_prior
+from .steps import calibrated, find_steps
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
@@ -68,8 +69,9 @@ class NeuralMF(NeuralMFFile):
     weight_decay : float, default 0.3
         Decoupled decay of the MLP's weights.
     validation_fraction : float, default 0.05
-        Share of the ratings held out of `fit` to tell the best epoch, whose weights are kept; 0 trains on all
-        and keeps the last. Not used where `fit` is given validation ratings.
+        Share of the ratings held out of `fit` to tell the best epoch, whose weights are kept, and of an
+        ordinal likelihood how sure it may be; 0 trains on all and keeps the last. Not used where `fit` is
+        given validation ratings.
     patience : int or None, default 10
         Stop after so many epochs without a better validation loss; None never stops early.
     engine : {"auto", "numpy", "numba", "torch"}, default "auto"
@@ -91,6 +93,8 @@ class NeuralMF(NeuralMFFile):
     prior_ : dict of str to float32 array
         Of models with features, what these alone say of each row, by the name of its table: to this, and not
         to zero, `partial_fit`, `fold_in` and `fold_in_item` draw a row with few ratings.
+    rating_steps_ : float32 array
+        Of an ordinal likelihood the distinct ratings that training saw, ascending; otherwise empty.
     history_ : History
         Losses and seconds of each epoch.
     engine_ : str
@@ -181,8 +185,8 @@ class NeuralMF(NeuralMFFile):
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
         ValueError
-            The checkpoint is of other ratings or settings, or damaged; the architecture has a sequence, and
-            the ratings have no timestamps.
+            The checkpoint is of other ratings or settings, or damaged; the architecture has a sequence or
+            periods, and the ratings have no timestamps; or it is ordinal, and they are in more than 20 steps.
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         self._require_ratings(ratings)
@@ -208,8 +212,12 @@ class NeuralMF(NeuralMFFile):
         }
         is_described = self.architecture.features or self.architecture.implicit
         known = joined(ratings, processes) if is_described else ratings
-        of_periods = self._find_periods(ratings, processes) if self.architecture.periods else None
-        bags = bags_of(self.architecture, known, self.regularization, of_periods)
+        of_periods = None
+        if self.architecture.periods:
+            self._periods, of_periods = find_periods(ratings, self.architecture.periods, processes)
+        is_ordinal = self.architecture.likelihood == "ordinal"
+        self._hold_steps(find_steps(ratings, processes) if is_ordinal else None)
+        bags = bags_of(self.architecture, known, self._lambda, of_periods)
         parameters = self._first_parameters(ratings, n_rated, bags, rng, processes)
         optimizer = self._new_optimizer()
         self.engine_ = choose_engine(name, optimizer, self.epochs * n_ratings, self.batch_size)
@@ -217,10 +225,11 @@ class NeuralMF(NeuralMFFile):
             self.architecture,
             parameters,
             optimizer,
-            *(frequency_scaled(self.regularization, counts) for counts in n_rated.values()),
+            *(frequency_scaled(self._lambda, counts) for counts in n_rated.values()),
             self.weight_decay,
             dropout_rng,
             bags=bags,
+            ordinal=self._ordinal,
             **self._engine_settings(ratings),
         )
         # Of many processes none has what it could predict with alone: the engine at work does.
@@ -228,7 +237,7 @@ class NeuralMF(NeuralMFFile):
         with one_blas_thread() if self._has_small_layers() else nullcontext():
             self.history_ = train(
                 engine,
-                self._at_moments(ratings),
+                at_moments(ratings, self._periods) if self.architecture.periods else ratings,
                 self._validation_loss(validation, engine, hold) if validation is not None else None,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
@@ -247,33 +256,12 @@ class NeuralMF(NeuralMFFile):
         self.prior_ = no_prior(self.architecture, n_users, n_items) | shared_parts(parameters, bags)
         fill_unknown(self.prior_)
         self._use(self.parameters_)
+        if self._ordinal is not None and validation is not None and len(validation):
+            users, items = self._rows_of_pairs(validation)
+            scores = self._predict_blocks(users, items, validation.timestamps)
+            cutpoints = self.parameters_["cutpoints"]
+            self._hold_steps(calibrated(self._ordinal, scores, validation.values, cutpoints))
         return self
-
-    def _find_periods(self, ratings: Ratings, processes: OneProcess) -> NDArray[np.int64]:
-        """Part the time; how many ratings were given in each period."""
-        if ratings.timestamps is None:
-            raise ValueError("ratings: expected timestamps, since the architecture has periods, found none")
-        ends = processes.joined(np.array([ratings.timestamps.min(), ratings.timestamps.max()]))
-        self._periods = Periods(int(ends.min()), int(ends.max()), self.architecture.periods)
-        return processes.total(count(self._periods.of(ratings.timestamps), self._periods.n))
-
-    def _at_moments(self, ratings: Ratings) -> Ratings:
-        """The ratings with moments in place of users and items, where there are periods."""
-        n = self.architecture.periods
-        if not n or ratings.timestamps is None:
-            return ratings
-        if max(ratings.n_users, ratings.n_items) >= 2**31 // n:
-            raise ValueError(f"expected at most {2**31 // n - 1:,} users, or items, with {n} periods")
-        period = self._periods.of(ratings.timestamps)
-        return replace(
-            ratings,
-            users=moments(ratings.users, period, n),
-            items=moments(ratings.items, period, n),
-            user_ids=np.arange(n * ratings.n_users),
-            item_ids=np.arange(n * ratings.n_items),
-            user_features=None,
-            item_features=None,
-        )
 
     def _first_parameters(
         self,
@@ -287,8 +275,16 @@ class NeuralMF(NeuralMFFile):
         mean = float(processes.total(ratings.values.sum(dtype=np.float64))) / n_rated["user"].sum()
         n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in bags.items()}
         parameters = self.architecture.initial_parameters(
-            len(self.user_ids_), len(self.item_ids_), mean, rng, rows=processes.rows, **n_features
+            len(self.user_ids_),
+            len(self.item_ids_),
+            mean,
+            rng,
+            rows=processes.rows,
+            n_steps=len(self.rating_steps_),
+            **n_features,
         )
+        if self._ordinal is not None:
+            parameters["cutpoints"][...] = self._ordinal.first()
         if self.architecture.features:
             for side, n in n_rated.items():
                 leave_unrated_at_prior(parameters, side, n[processes.rows] == 0)
@@ -311,8 +307,7 @@ class NeuralMF(NeuralMFFile):
     def _use(self, parameters: Parameters) -> None:
         self.parameters_ = parameters
         form = replace(self.architecture, sequence="", next_item_weight=0.0)
-        n_rows = len(self.user_ids_), len(self.item_ids_)
-        bags, nobody = period_bags(form.periods, *n_rows), np.zeros(0)
+        bags, nobody = period_bags(parameters, form.periods), np.zeros(0)
         self._engine = NumpyEngine(form, parameters, self._new_optimizer(), nobody, nobody, bags=bags)
         self._form_now = replace(form, periods=0), at_last_period(parameters)
 
@@ -343,7 +338,7 @@ class NeuralMF(NeuralMFFile):
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
         counts = self._n_ratings(side)
-        return penalty_of_new_row(self.regularization, n_ratings, counts)
+        return penalty_of_new_row(self._lambda, n_ratings, counts)
 
     def _grow(self, growth: Growth) -> None:
         sequences = self._sequences.grown(growth) if self.architecture.sequence else None
@@ -352,14 +347,15 @@ class NeuralMF(NeuralMFFile):
             form,
             now,
             growth,
-            lambda side, n, counts: penalty_of_new_row(self.regularization, n, counts),
+            lambda side, n, counts: penalty_of_new_row(self._lambda, n, counts),
             self.prior_,
+            self._likelihood,
         )
         if sequences is not None:
             self._sequences = sequences
-        periods = {name: value for name, value in self.parameters_.items() if "_feature_" in name}
-        back = {name: -value for name, value in periods.items()}
-        self._use(at_last_period(parameters | back) | periods)
+        of_periods = {name: self.parameters_[name] for name in self.parameters_.keys() - now.keys()}
+        back = {name: -value for name, value in of_periods.items()}
+        self._use(at_last_period(parameters | back) | of_periods)
 
     def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
         return self._predict_in(self.architecture.periods - 1, users, items)
@@ -386,9 +382,8 @@ class NeuralMF(NeuralMFFile):
     def _validation_loss(
         self, validation: Ratings, engine: Engine, hold: Callable[[], None]
     ) -> Callable[[], float]:
-        """Mean squared error of clipped predictions; of many processes, each has its part of `validation`."""
-        users = renumbered(validation.users, index_of(self.user_ids_, validation.user_ids))
-        items = renumbered(validation.items, index_of(self.item_ids_, validation.item_ids))
+        """Mean squared error of predictions; of many processes, each has its part of `validation`."""
+        users, items = self._rows_of_pairs(validation)
         values, times = validation.values, validation.timestamps
         n_all = engine.total(len(values))
 
@@ -397,11 +392,17 @@ class NeuralMF(NeuralMFFile):
             squares = 0.0
             for block in blocks(len(values)):
                 at = None if times is None else times[block]
-                error = self._predict_clipped(users[block], items[block], at) - values[block]
+                scores = self._predict_blocks(users[block], items[block], at)
+                error = self._likelihood.rating(scores) - values[block]
                 squares += float(np.vdot(error, error))
             return engine.total(squares) / n_all
 
         return loss
+
+    def _rows_of_pairs(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Of other ratings, -1 for the unknown."""
+        users = renumbered(ratings.users, index_of(self.user_ids_, ratings.user_ids))
+        return users, renumbered(ratings.items, index_of(self.item_ids_, ratings.item_ids))
 
     def _checkpoint(
         self,
@@ -429,11 +430,3 @@ class NeuralMF(NeuralMFFile):
     def _has_small_layers(self) -> bool:
         """More than one thread would gain nothing there, and wait for each other on a busy machine."""
         return max(self.architecture.layer_sizes, default=0) <= SMALL_LAYER
-
-
-def at_last_period(parameters: Parameters) -> Parameters:
-    """A model without periods, which predicts as this one does in the last."""
-    plain = {name: value for name, value in parameters.items() if "_feature_" not in name}
-    for name in parameters.keys() - plain.keys():
-        plain[name.replace("_feature", "")] = plain[name.replace("_feature", "")] + parameters[name][-1]
-    return plain

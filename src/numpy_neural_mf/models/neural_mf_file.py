@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from ..data.periods import Periods
-from ..nn import OPTIMIZERS, Optimizer
+from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training import History
 from .model_file import Tensors
-from .neural_mf_settings import PLAIN_SETTINGS, NeuralMFSettings
+from .neural_mf_settings import PLAIN_SETTINGS
 from .sequences import Sequences
 from .side_information import no_prior
+from .steps import PredictsSteps
 
 # When the first rating was given and when the last, of a model with periods.
 BOUNDS = "periods"
 
 
-class NeuralMFFile(NeuralMFSettings):
+class NeuralMFFile(PredictsSteps):
     """What `NeuralMF`, where all of this is documented, keeps in a file."""
 
     history_: History
@@ -44,18 +45,27 @@ class NeuralMFFile(NeuralMFSettings):
         plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
         if isinstance(self.random_state, np.random.Generator):
             plain["random_state"] = None
-        return {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
+        told = {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
+        if self._ordinal is None:
+            return told
+        steps, deviation = self._ordinal.steps.tolist(), self._ordinal.deviation
+        return told | {"ordinal": {"steps": steps, "deviation": deviation}}
 
     @classmethod
     def _from_settings(cls, **settings: Any) -> Self:
         architecture, optimizer = settings.pop("architecture"), settings.pop("optimizer")
+        ordinal = settings.pop("ordinal", None)
         if set(settings) != set(PLAIN_SETTINGS):
             raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
         if architecture["rating_scale"] is not None:
             architecture["rating_scale"] = tuple(architecture["rating_scale"])
         if isinstance(optimizer, dict):
             optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
-        return cls(**settings | {"architecture": Architecture(**architecture), "optimizer": optimizer})
+        model = cls(**settings | {"architecture": Architecture(**architecture), "optimizer": optimizer})
+        if (ordinal is not None) != (model.architecture.likelihood == "ordinal"):
+            raise ValueError("expected steps of the scale where the likelihood is ordinal, and there alone")
+        model._hold_steps(None if ordinal is None else _checked(**ordinal))
+        return model
 
     def _summary(self) -> dict[str, Any]:
         return asdict(self.history_)
@@ -69,7 +79,7 @@ class NeuralMFFile(NeuralMFSettings):
 
     def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
         n_rows = len(self.user_ids_), len(self.item_ids_)
-        shapes = self.architecture.parameter_shapes(*n_rows)
+        shapes = self.architecture.parameter_shapes(*n_rows, n_steps=len(self.rating_steps_))
         shapes |= {
             f"prior.{name}": table.shape for name, table in no_prior(self.architecture, *n_rows).items()
         }
@@ -92,3 +102,13 @@ class NeuralMFFile(NeuralMFSettings):
         self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
         self.history_ = History.checked(summary)
         self._use({name: value for name, value in learned.items() if name not in prior})
+
+
+def _checked(steps: list[float], deviation: float) -> CumulativeLogit:
+    """From a file."""
+    found = np.array(steps, np.float32)
+    if found.ndim != 1 or not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
+        raise ValueError(f"steps: expected an ascending list, found {steps}")
+    if not 0 < deviation < np.inf:
+        raise ValueError(f"deviation: expected a number above 0, found {deviation}")
+    return CumulativeLogit(found, deviation)

@@ -14,7 +14,7 @@ from ..data import Ratings
 from ..engines import ENGINE_NAMES
 from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
-from .base import Recommender
+from .uncertainty import PredictsIntervals
 
 # Learning rate and number of steps -> schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
@@ -35,7 +35,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
-class NeuralMFSettings(Recommender):
+class NeuralMFSettings(PredictsIntervals):
     """What `NeuralMF` is told before it is fitted: its parameters, documented there."""
 
     architecture: Architecture

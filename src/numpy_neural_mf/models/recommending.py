@@ -64,7 +64,7 @@ class RanksItems(Updatable):
     ) -> Any:
         """The items with the highest predicted ratings, or those most likely to come next, best first.
 
-        Predictions are ranked before they are clipped to the scale; equal ones by the order of `item_ids_`.
+        They are ranked before they are brought onto the rating scale; equal ones by the order of `item_ids_`.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class RanksItems(Updatable):
         if not with_scores:
             return chosen
         if ranked_by == "rating":
-            scores = np.clip(scores, *self.rating_scale_)
+            scores = self._likelihood.rating(scores)
         return chosen, np.ma.MaskedArray(scores, missing).reshape(shape)
 
     def similar_items(

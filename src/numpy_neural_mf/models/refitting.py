@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters, fill_unknown
-from .fold_in import Predictor, least_squares_row, mirrored, prior_of, rows_of, theta_of
+from .fold_in import Predictor, fitted_row, mirrored, prior_of, rows_of, theta_of
 from .growth import Growth
+from .likelihood import Likelihood
 from .ranking import one_blas_thread
 from .seen import SeenRatings
 
@@ -27,12 +28,13 @@ def grown(
     growth: Growth,
     penalty: Penalty,
     prior: Parameters,
+    likelihood: Likelihood,
 ) -> tuple[Parameters, Parameters]:
     """Parameters after new ratings: a copy, with rows for new ids, in which only rows that they touch moved.
 
-    A new row starts as the unknown's. Then each user that a new rating touches is fitted, by least squares as
-    in `fold_in`, to all of their ratings, old and new, and after that each item; the MLP and the intercept
-    stay (docs/decisions/partial-fit.md).
+    A new row starts as the unknown's. Then each user that a new rating touches is fitted, as in `fold_in`, to
+    all of their ratings, old and new, and after that each item; the MLP and the intercept stay
+    (docs/decisions/partial-fit.md).
 
     Parameters
     ----------
@@ -44,6 +46,7 @@ def grown(
     prior : dict of str to array
         What features say of each row, which the penalty draws it to: zero where a table is not there. A new
         row has that of the unknown.
+    likelihood : Likelihood
 
     Returns
     -------
@@ -60,8 +63,16 @@ def grown(
     seen, by_item = growth.seen, growth.seen.by_item(len(growth.item_ids))
     with one_blas_thread():
         of_user, of_item = partial(penalty, "user"), partial(penalty, "item")
-        _refit(architecture, new, prior, seen, np.unique(growth.users), of_user)
-        _refit(architecture, mirrored(new), mirrored(prior), by_item, np.unique(growth.items), of_item)
+        _refit(architecture, new, prior, seen, np.unique(growth.users), of_user, likelihood)
+        _refit(
+            architecture,
+            mirrored(new),
+            mirrored(prior),
+            by_item,
+            np.unique(growth.items),
+            of_item,
+            likelihood,
+        )
     fill_unknown(new)
     return new, prior
 
@@ -82,14 +93,15 @@ def _refit(
     seen: SeenRatings,
     users: NDArray[np.int32],
     penalty: Callable[[int, NDArray[np.int64]], float],
+    likelihood: Likelihood,
 ) -> None:
     """Fit the rows of these users, in place."""
     counts = np.diff(seen.offsets)
     for user in users:
         items, ratings = seen.of_row(user)
-        theta = least_squares_row(
+        theta = fitted_row(
             Predictor(architecture, parameters, items),
-            ratings.astype(np.float64),
+            partial(likelihood.terms, ratings=ratings.astype(np.float64)),
             penalty(len(items), counts),
             theta_of(parameters, user),
             STEPS,

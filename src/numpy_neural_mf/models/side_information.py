@@ -109,15 +109,6 @@ def bags_of(
     return bags
 
 
-def period_bags(n_periods: int, n_users: int, n_items: int) -> dict[str, Bags]:
-    """Of a fitted model, where features are collapsed; {} without periods."""
-    return {
-        side: Bags(csr_array((n + 1, 0), dtype=np.float32), np.zeros(n_periods, np.float32), n_periods)
-        for side, n in (("user", n_users), ("item", n_items))
-        if n_periods
-    }
-
-
 def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """λ_c of each column of X, whose rows have so many ratings: shape (n_columns,).
 
@@ -143,5 +134,5 @@ def no_prior(architecture: Architecture, n_users: int, n_items: int) -> Paramete
     return {
         name: np.zeros(shape, np.float32)
         for name, shape in shapes.items()
-        if name.startswith(("user", "item"))
+        if name.startswith(("user", "item")) and "_feature_" not in name
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
@@ -13,21 +15,18 @@ from .fold_in import NewItem, NewUser
 # Distinct ratings up to which they are steps of a scale.
 MAX_STEPS = 20
 
+TOO_MANY = f"expected ratings in at most {MAX_STEPS} steps, found more in training"
+
 
 class PredictsIntervals(Recommender):
-    """A model of biases and product whose ratings are normal, with a deviation of each user's own.
+    """A model that says how probable each rating is.
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array
-    deviation_ : float32 array of shape (n_users + 1,)
-        Standard deviation of a rating of each user from its prediction; the last, of any user.
     rating_steps_ : float32 array
         The distinct ratings that training saw, ascending; empty if they are more than 20.
     """
 
-    parameters_: Parameters
-    deviation_: NDArray[np.float32]
     rating_steps_: NDArray[np.float32]
 
     def predict_interval(
@@ -44,7 +43,7 @@ class PredictsIntervals(Recommender):
         users, items, timestamps
             As `predict` takes them.
         coverage : float, default 0.9
-            Share of the ratings that should be within.
+            Share of the ratings that should be within; of a model that tells of steps alone, at least.
 
         Returns
         -------
@@ -54,14 +53,11 @@ class PredictsIntervals(Recommender):
         Raises
         ------
         ValueError
-            `coverage` is not between 0 and 1.
+            `coverage` is not between 0 and 1, or the model was not trained to tell (see `NeuralMF`).
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
-        prediction = self.predict(users, items, timestamps)
-        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users, items)
-        low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
-        return low, high
+        return self._interval(users, items, timestamps, coverage)
 
     def predict_distribution(
         self,
@@ -70,8 +66,6 @@ class PredictsIntervals(Recommender):
         timestamps: ArrayLike | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """How probable each step of the rating scale is.
-
-        That is the probability that the normal falls nearer to it than to any other step.
 
         Parameters
         ----------
@@ -87,15 +81,62 @@ class PredictsIntervals(Recommender):
         Raises
         ------
         ValueError
-            Ratings are not steps of a scale: training saw more than 20 distinct ones.
+            Ratings are not steps of a scale: training saw more than 20 distinct ones; or the model was not
+            trained to tell (see `NeuralMF`).
         """
+        return self.rating_steps_, self._probabilities(users, items, timestamps)
+
+    @abstractmethod
+    def _interval(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None,
+        coverage: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+
+    @abstractmethod
+    def _probabilities(
+        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
+    ) -> NDArray[np.float32]: ...
+
+
+class NormalRatings(PredictsIntervals):
+    """A model of biases and product whose ratings are normal, with a deviation of each user's own.
+
+    The probability of a step is that the normal falls nearer to it than to any other.
+
+    Attributes
+    ----------
+    parameters_ : dict of str to float32 array
+    deviation_ : float32 array of shape (n_users + 1,)
+        Standard deviation of a rating of each user from its prediction; the last, of any user.
+    """
+
+    parameters_: Parameters
+    deviation_: NDArray[np.float32]
+
+    def _interval(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None,
+        coverage: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         prediction = self.predict(users, items, timestamps)
-        steps = self.rating_steps_
+        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users, items)
+        low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
+        return low, high
+
+    def _probabilities(
+        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
+    ) -> NDArray[np.float32]:
+        prediction, steps = self.predict(users, items, timestamps), self.rating_steps_
         if not len(steps):
-            raise ValueError(f"expected ratings in at most {MAX_STEPS} steps, found more in training")
+            raise ValueError(TOO_MANY)
         edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
         below = ndtr((edges - prediction[..., None]) / self._deviation_of(users, items)[..., None])
-        return steps, np.diff(below, axis=-1).astype(np.float32)
+        return np.asarray(np.diff(below, axis=-1), np.float32)
 
     def _deviation_of(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.float32]:
         """Standard deviations of ratings: who has no rating yet may be like any of the others."""

@@ -17,13 +17,14 @@ from .fold_in import (
     NewItem,
     NewUser,
     Predictor,
-    least_squares_row,
+    fitted_row,
     mirrored,
     prior_of,
     rows_of,
     theta_of,
 )
 from .growth import Growth
+from .likelihood import Likelihood, Normal
 from .saving import Saveable, Side
 from .seen import SeenRatings
 
@@ -149,12 +150,17 @@ class Updatable(Saveable):
         """The model as an architecture and its parameters, the last row of each table for the unknown."""
         raise TypeError(f"{type(self).__name__} has no parameters of its own to fold in to")
 
+    @property
+    def _likelihood(self) -> Likelihood:
+        """What scores mean."""
+        return Normal(self.rating_scale_)
+
     def _prior(self) -> Parameters:
         """What features say of each row, by the name of its table, where the model has such."""
         return {}
 
     def _penalty(self, side: Side, n_ratings: int) -> float:
-        """λ of λ ‖θ‖² for a user, or an item, with so many ratings, beside the sum of squared errors."""
+        """λ of λ ‖θ‖² for a user, or an item, with so many ratings, beside the sum of their losses."""
         raise NotImplementedError
 
     def _grow(self, growth: Growth) -> None:
@@ -174,9 +180,10 @@ class Updatable(Saveable):
         prior = self._prior()
         if side == "item":
             parameters, prior = mirrored(parameters), mirrored(prior)
-        theta = least_squares_row(
+        likelihood = self._likelihood
+        theta = fitted_row(
             Predictor(architecture, parameters, others),
-            values,
+            lambda scores: likelihood.terms(scores, values),
             self._penalty(side, len(others)),
             theta_of(parameters, -1),
             prior=prior_of(prior, parameters, -1),

@@ -50,13 +50,17 @@ class CumulativeLogit:
 
     def first(self) -> Array:
         """``raw``, shape (S - 1,), of cutpoints in the middle: y is on the scale of the ratings, nearly."""
+        return np.concatenate([self.middles[:1], np.log(np.diff(self.middles))])
+
+    @property
+    def middles(self) -> Array:
+        """Between one step and the next, shape (S - 1,)."""
         steps = self.steps.astype(np.float64)
-        middles = (steps[1:] + steps[:-1]) / 2
-        return np.concatenate([middles[:1], np.log(np.diff(middles))])
+        return np.asarray((steps[1:] + steps[:-1]) / 2)
 
     def number(self, ratings: Array) -> IntArray:
-        """Which step each rating is, from 0."""
-        return np.searchsorted(self.steps, ratings)
+        """Which step each rating is, or is nearest to, from 0."""
+        return np.searchsorted(self.middles, ratings)
 
     def cutpoints(self, raw: Array) -> Array:
         """θ, shape (S - 1,)."""

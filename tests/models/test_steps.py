@@ -1,0 +1,164 @@
+"""A NeuralMF of an ordinal likelihood: probabilities that hold, and rows that are fitted by them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+
+from numpy_neural_mf import (
+    Architecture,
+    NeuralMF,
+    Ratings,
+    load_model,
+    random_split,
+    simulate_ratings,
+)
+from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models.fold_in import Predictor, theta_of
+from numpy_neural_mf.models.model_file import ModelFileError
+from numpy_neural_mf.models.steps import calibrated
+from numpy_neural_mf.nn import CumulativeLogit
+
+RATINGS = simulate_ratings(n_users=300, n_items=150, n_ratings=12_000, random_state=2)
+TRAIN, TEST = random_split(RATINGS)
+FORM = Architecture(8, (16,), likelihood="ordinal")
+MODEL = NeuralMF(FORM).fit(TRAIN)
+PAIRS = TEST.raw_users, TEST.raw_items
+
+
+def test_it_predicts_as_well_as_squared_errors_do():
+    normal = NeuralMF(replace(FORM, likelihood="normal")).fit(TRAIN)
+    difference = rmse(MODEL.predict(*PAIRS), TEST.values) - rmse(normal.predict(*PAIRS), TEST.values)
+    assert abs(difference) < 0.015
+
+
+def test_each_step_comes_as_often_as_it_says():
+    steps, probabilities = MODEL.predict_distribution(*PAIRS)
+    assert steps.tolist() == [1, 2, 3, 4, 5]
+    for step, expected in zip(steps, probabilities.T, strict=True):
+        spread = np.sqrt((expected * (1 - expected)).sum()) / len(TEST)
+        assert np.mean(TEST.values == step) == pytest.approx(expected.mean(), abs=float(5 * spread))
+
+
+def test_the_prediction_is_the_mean_of_the_distribution():
+    steps, probabilities = MODEL.predict_distribution(*PAIRS)
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(probabilities @ steps, MODEL.predict(*PAIRS), rtol=1e-5)
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
+def test_intervals_cover_at_least_what_they_should_and_not_by_one_step_less(coverage):
+    low, high = MODEL.predict_interval(*PAIRS, coverage=coverage)
+    assert np.isin(low, MODEL.rating_steps_).all()
+    assert np.isin(high, MODEL.rating_steps_).all()
+    error = 4 * (coverage * (1 - coverage) / len(TEST)) ** 0.5
+    assert np.mean((low <= TEST.values) & (TEST.values <= high)) >= coverage - error
+    steps, probabilities = MODEL.predict_distribution(*PAIRS)
+    below = (probabilities * (steps < low[:, None])).sum(axis=1)
+    above = (probabilities * (steps > high[:, None])).sum(axis=1)
+    assert max(below.max(), above.max()) <= (1 - coverage) / 2 + 1e-6
+
+
+def test_a_model_that_predicts_means_tells_no_probabilities():
+    with pytest.raises(ValueError, match='expected a NeuralMF with likelihood="ordinal"'):
+        NeuralMF(epochs=1).fit(TRAIN).predict_distribution(*PAIRS)
+
+
+def test_ratings_that_are_no_steps_are_refused():
+    values = np.linspace(1, 5, len(RATINGS), dtype=np.float32)
+    with pytest.raises(ValueError, match="expected ratings in at most 20 steps"):
+        NeuralMF(FORM).fit(replace(RATINGS, values=values))
+    one = Ratings.from_columns([1, 2], [1, 1], [4, 4], scale=(1, 5))
+    with pytest.raises(ValueError, match="expected at least 2 distinct ratings"):
+        NeuralMF(FORM).fit(one)
+
+
+def test_calibration_finds_how_sure_one_may_be():
+    rng, honest = np.random.default_rng(0), CumulativeLogit(np.arange(1.0, 6.0), 0.9)
+    scores = rng.normal(3, 1, 20_000)
+    drawn = honest.steps[(rng.random(len(scores))[:, None] > honest.probabilities(scores, honest.first()).cumsum(1)).sum(1)]  # fmt: skip # noqa: E501
+    found = calibrated(replace(honest, deviation=0.4), scores, drawn, honest.first())
+    assert found.deviation == pytest.approx(0.9, rel=0.03)
+
+
+def test_who_is_folded_in_has_the_most_probable_row():
+    """Without an MLP there is one: -log P is convex."""
+    model = NeuralMF(replace(FORM, hidden_layer_sizes=()), epochs=5).fit(TRAIN)
+    given = dict(zip(model.item_ids_[:6].tolist(), [5.0, 4.0, 5.0, 1.0, 5.0, 2.0], strict=True))
+    row = model.fold_in(given).row
+    form, parameters = model._form()
+    predict = Predictor(form, parameters, np.arange(6, dtype=np.int32))
+    likelihood, penalty = model._likelihood, model._penalty("user", 6)
+
+    def objective(theta):
+        terms = likelihood.terms(predict(theta)[0], np.array([*given.values()]))
+        return terms.total + penalty * theta @ theta
+
+    best = minimize(objective, theta_of(parameters, -1), tol=1e-9).x
+    found = np.concatenate([row["user_embedding.weight"][0], row["user_bias.weight"][0]])
+    np.testing.assert_allclose(found, best, atol=2e-4)
+
+
+def test_whoever_was_folded_in_has_intervals():
+    ann = MODEL.fold_in({int(MODEL.item_ids_[0]): 5.0})
+    low, high = MODEL.predict_interval(ann, MODEL.item_ids_)
+    prediction = MODEL.predict(ann, MODEL.item_ids_)
+    assert ((low <= prediction) & (prediction <= high)).all()
+
+
+def test_more_ratings_move_the_predictions_of_who_gave_them():
+    model = NeuralMF(FORM, epochs=5).fit(TRAIN)
+    user = int(model.user_ids_[0])
+    fives = Ratings.from_columns([user] * 20, model.item_ids_[:20], [5.0] * 20, scale=(1, 5))
+    before = model.predict(user, model.item_ids_[20:]).mean()
+    assert model.partial_fit(fives).predict(user, model.item_ids_[20:]).mean() > before + 0.1
+
+
+def test_an_explanation_adds_up_to_the_prediction():
+    user, item = int(MODEL.user_ids_[1]), int(MODEL.item_ids_[2])
+    e = MODEL.explain(user, item)
+    assert e.mean + e.user_bias + e.item_bias + e.interaction + e.clipped == pytest.approx(e.prediction)
+    assert sum(r.weight for r in e.reasons) + e.rest == pytest.approx(e.user_bias + e.interaction)
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch"])
+def test_every_engine_learns_the_same(engine):
+    """With a smooth activation: at the kink of a ReLU rounding decides, and Adam makes the most of it."""
+    form = replace(FORM, dropout=0.0, activation="tanh")
+    ours, theirs = (NeuralMF(form, epochs=3, engine=e).fit(TRAIN).predict(*PAIRS) for e in ("numpy", engine))
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_a_file_keeps_the_steps(tmp_path):
+    MODEL.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    np.testing.assert_array_equal(again.predict(*PAIRS), MODEL.predict(*PAIRS))
+    for ours, theirs in zip(
+        MODEL.predict_distribution(*PAIRS), again.predict_distribution(*PAIRS), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("ordinal", "message"),
+    [
+        ({"steps": [1, 2, 3, 4], "deviation": 1.0}, "cutpoints: expected float32 of shape"),
+        ({"steps": [1, 3, 2, 4, 5], "deviation": 1.0}, "steps: expected an ascending list"),
+        ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation: expected a number above 0"),
+        ({"steps": [1, 2, 3, 4, 5]}, "missing"),
+        (None, "expected steps of the scale where the likelihood is ordinal"),
+    ],
+)
+def test_a_file_of_other_steps_is_refused(ordinal, message, tmp_path):
+    MODEL.save(tmp_path / "m")
+    description, tensors = model_file.read(tmp_path / "m")
+    settings = description["settings"] | {"ordinal": ordinal}
+    if ordinal is None:
+        del settings["ordinal"]
+    model_file.write(tmp_path / "m", json.loads(json.dumps(description | {"settings": settings})), tensors)
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tmp_path / "m")

@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import B_MEDIUM, draw_batch, draw_parameters, draw_penalty, require_resumed_to_the_bit
+from cases import (
+    B_MEDIUM,
+    ORDINAL,
+    draw_batch,
+    draw_parameters,
+    draw_penalty,
+    in_steps,
+    require_resumed_to_the_bit,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +115,16 @@ def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
 
 
 @on_cuda
+def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatch):
+    monkeypatch.setitem(globals(), "EPOCH", [in_steps(batch) for batch in EPOCH])
+    form = replace(B_MEDIUM, likelihood="ordinal")
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, ordinal=ORDINAL)
+    assert set(cuda._graphs._captured) == {64, 17}
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    np.testing.assert_allclose(cuda.parameters["cutpoints"], cpu.parameters["cutpoints"], rtol=1e-2)
+
+
+@on_cuda
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_other_precisions_reach_the_error_of_float32(soon, precision):
     train, test = random_split(simulate_ratings(300, 200, 20_000, random_state=0), random_state=0)
@@ -155,7 +173,10 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
     "settings",
     [
         {"implicit": True},
+        {"periods": 5},
+        {"periods": 5, "implicit": True, "likelihood": "ordinal"},
         {"sequence": "gru"},
+        {"sequence": "gru", "periods": 5},
         {"sequence": "attention", "next_item_weight": 0.1, "negatives": 0},
     ],
     ids=str,

@@ -203,7 +203,8 @@ def test_parameters_are_counted(fitted):
     n_users, n_items = len(fitted.user_ids_), len(fitted.item_ids_)
     if isinstance(fitted, NeuralMF | BayesianMF):
         form = fitted.architecture if isinstance(fitted, NeuralMF) else fitted._form()[0]
-        shapes = form.parameter_shapes(n_users, n_items).values()
+        n_steps = len(fitted.rating_steps_)
+        shapes = form.parameter_shapes(n_users, n_items, n_steps=n_steps).values()
         timed = [drift.level for drift in getattr(fitted, "_drifts", ())]
         if isinstance(fitted, BayesianMF):
             timed += [getattr(fitted._context, name) for name in ("bias", "factors", "user", "item")]

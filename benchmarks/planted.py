@@ -99,9 +99,11 @@ def models(name: str, skip_sequence: bool) -> dict[str, tuple[Callable[[], Any],
         plain: (lambda: BayesianMF(**dict.fromkeys(without, False)), ""),
         "BayesianMF": (BayesianMF, plain),
     }
+    told = replace(C_WIDE, features=True, periods=24)
+    found["C_wide, told"] = (lambda: NeuralMF(told), "C_wide")
     if "sequence" in WORLDS[name] and not skip_sequence:
-        form = replace(C_WIDE, sequence="gru", sequence_length=20)
-        found["C_wide, GRU"] = (lambda: NeuralMF(form), "C_wide")
+        with_sequence = replace(told, sequence="gru", sequence_length=20)
+        found["C_wide, told, GRU"] = (lambda: NeuralMF(with_sequence), "C_wide, told")
     return found
 
 

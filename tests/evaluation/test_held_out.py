@@ -60,6 +60,8 @@ def test_ratings_that_training_has_too_are_found_by_their_raw_ids():
     assert list(seen_rows(train, test)) == [False, True, True, False]
     assert seen_rows(RATINGS, RATINGS).all()
     assert not seen_rows(*random_split(RATINGS)).any()
+    twice = RATINGS.take([3, 8, 3, 5, 8, 3])
+    assert seen_rows(RATINGS.take([3, 4, 5]), twice).tolist() == [True, False, True, True, False, True]
 
 
 def test_errors_are_those_of_the_predictions_of_the_test_part():

@@ -215,8 +215,9 @@ def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingE
         n = int(chosen.sum())
         if not n:
             return Errors(0, *[float("nan")] * 4)
-        p, r = prediction[chosen], test.values[chosen]
-        return Errors(n, rmse(p, r), mae(p, r), r2(p, r), fcp(p, r, test.users[chosen]))
+        rows = chosen if n < len(chosen) else slice(None)  # of all, no copy
+        p, r = prediction[rows], test.values[rows]
+        return Errors(n, rmse(p, r), mae(p, r), r2(p, r), fcp(p, r, test.users[rows]))
 
     knows_user, knows_item = _known(train, test)
     is_warm = warm_rows(train, test)
@@ -292,7 +293,7 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
         index_of(test.item_ids, train.item_ids),
     )
     judged = test.users.astype(np.int64) * test.n_items + test.items
-    pairs = np.unique(judged)
+    pairs = np.sort(judged)  # of equal ones, the first is found and looked up
     is_seen = np.zeros(len(pairs), bool)
     for block in blocks(len(train)):
         users, items = user_in_test[train.users[block]], item_in_test[train.items[block]]
@@ -300,7 +301,9 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
         # Sorted, which makes looking up millions several times faster.
         found = index_of(pairs, np.sort(users[shared].astype(np.int64) * test.n_items + items[shared]))
         is_seen[found[found >= 0]] = True
-    return is_seen[np.searchsorted(pairs, judged)]
+    return np.concatenate(
+        [is_seen[np.searchsorted(pairs, judged[block])] for block in blocks(len(judged))] or [is_seen]
+    )
 
 
 def require_held_out(train: Ratings, test: Ratings) -> None:

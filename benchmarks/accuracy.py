@@ -6,7 +6,8 @@ python benchmarks/accuracy.py RATINGS [--item-features FILE] [--seeds N] [--fold
 The protocol: `k_fold(ratings, 5, random_state=2026)`, that is
 ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order; RMSE over
 all test rows of a fold, unknown users and items included, predictions clipped to the scale; all settings are
-defaults. `NeuralMF` takes part once more with features, if there are any, and sets of what was rated.
+defaults. `NeuralMF` takes part with an ordinal likelihood, too, and with features, if there are any, sets of
+what was rated, and 24 periods.
 Surprise and myFM (the extra "bench") join where they are installed; `--full` adds the slow ones: Surprise's
 SVD++, and myFM's Gibbs sampler with the same features, both sets, and the day of a rating.
 """
@@ -162,10 +163,12 @@ def myfm_models() -> dict[str, ModelFactory]:
 def with_side_information(ratings: Ratings) -> dict[str, ModelFactory]:
     """C_wide and BayesianMF with all that they can use."""
     has_features = ratings.user_features is not None or ratings.item_features is not None
+    told = {"features": has_features, "implicit": True}
+    timed = told | {"periods": 24 if ratings.timestamps is not None else 0}
     return {
-        "C_wide, features, sets": lambda seed: NeuralMF(
-            features=has_features, implicit=True, random_state=seed
-        ),
+        "C_wide, ordinal": lambda seed: NeuralMF(likelihood="ordinal", random_state=seed),
+        "C_wide, features, sets": lambda seed: NeuralMF(**told, random_state=seed),
+        "C_wide, features, sets, time": lambda seed: NeuralMF(**timed, random_state=seed),
         "Bayesian MF": lambda seed: BayesianMF(random_state=seed),
     }
 

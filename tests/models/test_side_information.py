@@ -65,7 +65,7 @@ def test_an_item_that_nobody_rated_is_known_by_its_features(tmp_path):
     model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste())
     assert model.known(0, [40, 41, 42]).tolist() == [True, True, False]
     even, odd, unknown = model.predict(0, [40, 41, 42])
-    assert even > 4 > 2 > odd
+    assert even > 3.7 > 2.3 > odd
     assert odd < unknown < even
     assert {*model.recommend([0, 1], n=50).compressed()} >= {40, 41}
     similar, _ = model.similar_items(40, n=5)
@@ -84,7 +84,7 @@ def test_more_ratings_of_an_item_draw_it_from_what_its_features_say(tmp_path):
     more = Ratings.from_columns([3, 5], [40, 43], [3.0, 3.0], scale=(1, 5))
     for learner in (load_model(tmp_path / "model"), model):
         learner.partial_fit(more)
-        assert learner.predict(0, 40) > 4  # described
+        assert learner.predict(0, 40) > 3.7  # described
         assert learner.predict(0, 40) > learner.predict(0, 43) + 1  # not described
     assert {name: table.shape for name, table in model.prior_.items()} == {
         name: table.shape for name, table in model.parameters_.items() if "_" in name

@@ -14,9 +14,9 @@ from ..data.columns import count
 from ..engines.bags import Bags
 from .penalty import frequency_scaled
 
-# How much more a column of features is held to zero than a row of its side, and how much more a period:
-# by 8 periods learned from noise, by 128 next to nothing (docs/decisions/side-information.md).
-COLUMN, PERIOD = 8.0, 32.0
+# How much more than a row of its side a column of features is held to zero, one of a set of what was rated,
+# and a period (docs/decisions/side-information.md).
+FEATURE, RATED, PERIOD = 16.0, 12.0, 32.0
 
 
 class OneSide(NamedTuple):
@@ -90,18 +90,18 @@ def bags_of(
         )
     for side in OneSide.both(ratings):
         n_rows = len(side.ids)
-        parts = [csr_array((n_rows, 0), dtype=np.float32)]
+        parts = [(0.0, csr_array((n_rows, 0), dtype=np.float32))]
         if architecture.features and side.features is not None:
-            parts.append(side.features.rows_for(side.ids))
+            parts.append((FEATURE, side.features.rows_for(side.ids)))
         if architecture.implicit:
-            parts.append(side.rated_sets())
-        X = csr_array(hstack(parts, format="csr"))
+            parts.append((RATED, side.rated_sets()))
+        X = csr_array(hstack([part for _, part in parts], format="csr"))
         if X.shape[1] or of_periods is not None:
             X.resize(n_rows + 1, X.shape[1])  # the unknown has no features
             counts = count(side.rows, n_rows)
             penalties = [
-                _penalty(COLUMN * regularization, (part * part).T @ counts.astype(np.float64), counts)
-                for part in parts
+                _penalty(times * regularization, (part * part).T @ counts.astype(np.float64), counts)
+                for times, part in parts
             ]
             if of_periods is not None:
                 penalties.append(_penalty(PERIOD * regularization, of_periods, counts))

@@ -1,6 +1,7 @@
 """Whether models find what is planted in simulated ratings, and nothing where nothing is.
 
 python benchmarks/planted.py [--full] [--only WORLD ...] [--ratings N ...] [--seeds N] [--skip-sequence]
+    [--models NAME]
 
 In each world everybody is told the same: the day of each rating, and genres and decade of each item. Where no
 drift is planted the days are drawn at random, where no side information is, so is the description: a model
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--ratings", nargs="+", type=int, help="how many; by default 40 for each user")
     parser.add_argument("--seeds", type=int, default=1, help="worlds of each kind")
     parser.add_argument("--skip-sequence", action="store_true", help="do without PyTorch")
+    parser.add_argument("--models", default="", help="those whose names begin so")
     options = parser.parse_args()
     sizes = {"n_users": 5000, "n_items": 2000} if options.full else {"n_users": 1000, "n_items": 400}
     print(machine("numpy", "numba", "numpy-neural-mf"))
@@ -77,7 +79,8 @@ def main() -> None:
             n_test = sum(len(test) for _, test in parts)
             print(f"\n{name}, {n_ratings:,} ratings, {n_test:,} test ratings, floor {floor:.4f}\n")
             print("| model | RMSE | above floor | gained | seconds |\n| --- | --- | --- | --- | --- |")
-            report(models(name, options.skip_sequence), parts, floor)
+            rows = models(name, options.skip_sequence)
+            report({row: of for row, of in rows.items() if row.startswith(options.models)}, parts, floor)
 
 
 def world(planted: dict[str, Any], seed: int, **sizes: int) -> Ratings:

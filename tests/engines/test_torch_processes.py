@@ -136,6 +136,25 @@ def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
     assert engine._scaler.get_scale() == 2**15
 
 
+HELD_AT_THE_END = """
+import sys, torch, torch.distributed as dist
+from numpy_neural_mf.engines import torch_processes
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+weight = torch.nn.Parameter(torch.ones(1))
+weight.grad = torch.ones(1)
+torch.optim.Adam([weight]).step()
+group = dist.group.WORLD
+dist.destroy_process_group()
+print(sys.getrefcount(group) - 1)
+del group
+"""
+
+
+def test_at_the_end_nobody_holds_the_group_and_its_threads():
+    told = subprocess.run([sys.executable, "-c", HELD_AT_THE_END], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "1"  # this name alone
+
+
 def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):
     """Some rows at a time, of tables and of what is no table."""
     monkeypatch.setattr("numpy_neural_mf.engines.torch_processes.AT_ONCE", 3)

@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+
+# Its functions have the group for a default, as it is when they are imported, which optimisers do later: a
+# group that was there already would be held beyond its end, and its threads run into that of Python, which
+# then aborts, now and then.
+import torch.distributed.nn
 from torch import Tensor
 from torch.distributed._functional_collectives import all_to_all_single, all_to_all_single_autograd
 from torch.distributed.distributed_c10d import PrefixStore
@@ -73,7 +78,6 @@ class Processes(OneTorchProcess):
             dist.init_process_group(backend, store=store, rank=rank, world_size=size)
             atexit.register(dist.destroy_process_group)
         self.device = device
-        self._group: Any = dist.group.WORLD
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def place(self, n: int) -> slice:
@@ -135,14 +139,15 @@ class Processes(OneTorchProcess):
     def exchange(self, rows: Tensor) -> Exchange:
         order = torch.argsort(rows % self.size, stable=True)
         asked = torch.bincount(rows % self.size, minlength=self.size)
-        told = all_to_all_single(asked, None, None, self._group)
+        group: Any = dist.group.WORLD
+        told = all_to_all_single(asked, None, None, group)
         n_asked, n_told = asked.tolist(), told.tolist()
-        wanted = all_to_all_single(rows[order] // self.size, n_told, n_asked, self._group)
+        wanted = all_to_all_single(rows[order] // self.size, n_told, n_asked, group)
         owned, position = torch.unique(wanted, return_inverse=True)
         place = torch.argsort(order)
 
         def fetch(values: Tensor) -> Tensor:
-            sent = all_to_all_single_autograd(embedding(position, values), n_asked, n_told, self._group)
+            sent = all_to_all_single_autograd(embedding(position, values), n_asked, n_told, group)
             return embedding(place, sent)
 
         return Exchange(owned, fetch)

@@ -105,8 +105,9 @@ def models(name: str, skip_sequence: bool) -> dict[str, tuple[Callable[[], Any],
     told = replace(C_WIDE, features=True, periods=24)
     found["C_wide, told"] = (lambda: NeuralMF(told), "C_wide")
     if "sequence" in WORLDS[name] and not skip_sequence:
-        with_sequence = replace(told, sequence="gru", sequence_length=20)
-        found["C_wide, told, GRU"] = (lambda: NeuralMF(with_sequence), "C_wide, told")
+        alone, besides = (replace(form, sequence="gru", sequence_length=20) for form in (C_WIDE, told))
+        found["C_wide, GRU"] = (lambda: NeuralMF(alone), "C_wide")
+        found["C_wide, told, GRU"] = (lambda: NeuralMF(besides), "C_wide, told")
     return found
 
 

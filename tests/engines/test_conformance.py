@@ -124,10 +124,7 @@ def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weig
 WITH_FEATURES = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
 
 
-@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
-@pytest.mark.parametrize("name", WITH_FEATURES)
-def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
-    architecture, batch, bags = ARCHITECTURES[name], draw_batch(), draw_bags(*SIDES_WITH_FEATURES[sides])
+def require_predictions_loss_and_gradients_of_autograd(new_engine, architecture, batch, bags):
     model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
     expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
     prediction = model(*as_tensors(*batch[:2])).detach().numpy()
@@ -136,6 +133,13 @@ def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd
     loss, gradients = gradients_of(engine, batch)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
+@pytest.mark.parametrize("name", WITH_FEATURES)
+def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
+    bags = draw_bags(*SIDES_WITH_FEATURES[sides])
+    require_predictions_loss_and_gradients_of_autograd(new_engine, ARCHITECTURES[name], draw_batch(), bags)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -171,18 +175,11 @@ IN_PERIODS = {name: replace(ARCHITECTURES[name], periods=N_PERIODS) for name in 
 @pytest.mark.parametrize("name", WITH_FEATURES)
 def test_with_periods_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
     """Of sides without features the bag has the period alone."""
-    architecture, batch = IN_PERIODS[name], draw_moments(N_PERIODS)
     bags = draw_bags("user", "item", n_periods=N_PERIODS)
     for side in {"user", "item"} - {*SIDES_WITH_FEATURES[sides]}:
         bags[side] = Bags(bags[side].matrix[:, :0], bags[side].penalty[:N_PERIODS], N_PERIODS)
-    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
-    prediction = model(*as_tensors(*batch[:2])).detach().numpy()
-    engine = new_engine(architecture, SGD(1.0), bags=bags)
-    np.testing.assert_allclose(engine.predict(*batch[:2]), prediction, rtol=1e-12, atol=1e-12)
-    loss, gradients = gradients_of(engine, batch)
-    assert loss == pytest.approx(expected_loss, rel=1e-12)
-    assert relative_error(gradients, expected) <= 1e-9
+    batch = draw_moments(N_PERIODS)
+    require_predictions_loss_and_gradients_of_autograd(new_engine, IN_PERIODS[name], batch, bags)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
 from ..engines import Engine, OneProcess
 from ..nn import CumulativeLogit
-from .fold_in import NewItem, NewUser
 from .likelihood import Likelihood, Ordinal
 from .neural_mf_settings import NeuralMFSettings
 from .uncertainty import MAX_STEPS, TOO_MANY
@@ -84,23 +83,15 @@ class PredictsSteps(NeuralMFSettings):
             return super()._likelihood
         return Ordinal(self._ordinal, self._engine.parameters["cutpoints"], self.rating_scale_)
 
-    def _interval(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None,
-        coverage: float,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _interval(self, coverage: float, *asked: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The steps at which the probability of no higher one reaches half of what may be left out."""
-        below = self._probabilities(users, items, timestamps).cumsum(axis=-1)[..., :-1]
+        below = self._probabilities(*asked).cumsum(axis=-1)[..., :-1]
         out = (1 - coverage) / 2
         low, high = ((below < share).sum(axis=-1) for share in (out, 1 - out))
         return self.rating_steps_[low], self.rating_steps_[high]
 
-    def _probabilities(
-        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
-    ) -> NDArray[np.float32]:
-        scores = self._scores(users, items, timestamps)
+    def _probabilities(self, *asked: Any) -> NDArray[np.float32]:
+        scores = self._scores(*asked)
         if self._ordinal is None:
             raise ValueError('expected a NeuralMF with likelihood="ordinal", found one that predicts means')
         return np.asarray(self._ordinal.probabilities(scores, self._engine.parameters["cutpoints"]))

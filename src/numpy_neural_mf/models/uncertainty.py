@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,7 +58,7 @@ class PredictsIntervals(Recommender):
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
-        return self._interval(users, items, timestamps, coverage)
+        return self._interval(coverage, users, items, timestamps)
 
     def predict_distribution(
         self,
@@ -87,18 +88,10 @@ class PredictsIntervals(Recommender):
         return self.rating_steps_, self._probabilities(users, items, timestamps)
 
     @abstractmethod
-    def _interval(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None,
-        coverage: float,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
+    def _interval(self, coverage: float, *asked: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
     @abstractmethod
-    def _probabilities(
-        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
-    ) -> NDArray[np.float32]: ...
+    def _probabilities(self, *asked: Any) -> NDArray[np.float32]: ...
 
 
 class NormalRatings(PredictsIntervals):
@@ -116,26 +109,18 @@ class NormalRatings(PredictsIntervals):
     parameters_: Parameters
     deviation_: NDArray[np.float32]
 
-    def _interval(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None,
-        coverage: float,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        prediction = self.predict(users, items, timestamps)
-        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(users, items)
+    def _interval(self, coverage: float, *asked: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        prediction = self.predict(*asked)
+        half = np.float32(ndtri((1 + coverage) / 2)) * self._deviation_of(*asked[:2])
         low, high = (np.clip(prediction + sign * half, *self.rating_scale_) for sign in (-1, 1))
         return low, high
 
-    def _probabilities(
-        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
-    ) -> NDArray[np.float32]:
-        prediction, steps = self.predict(users, items, timestamps), self.rating_steps_
+    def _probabilities(self, *asked: Any) -> NDArray[np.float32]:
+        prediction, steps = self.predict(*asked), self.rating_steps_
         if not len(steps):
             raise ValueError(TOO_MANY)
         edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
-        below = ndtr((edges - prediction[..., None]) / self._deviation_of(users, items)[..., None])
+        below = ndtr((edges - prediction[..., None]) / self._deviation_of(*asked[:2])[..., None])
         return np.asarray(np.diff(below, axis=-1), np.float32)
 
     def _deviation_of(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.float32]:

@@ -90,36 +90,45 @@ def bayesian(folder):
     return "bayesian"
 
 
+@pytest.fixture(scope="module", params=["bayesian", "ordinal"])
+def telling(request, bayesian, folder):
+    """Models that know of time, and how sure they are."""
+    if request.param == "ordinal":
+        form = ["--periods", "4", "--likelihood", "ordinal", "--learning-rate", "0.1", "--batch-size", "128"]
+        answer("train", str(folder / "timed.csv"), str(folder / "ordinal"), "--epochs", "5", *form)
+    return request.param
+
+
 @pytest.mark.parametrize("name", ["timestamp", "Time", "moment"])
-def test_predict_takes_times_where_there_are_any(bayesian, tmp_path, name):
+def test_predict_takes_times_where_there_are_any(telling, tmp_path, name):
     known = read_ratings("timed.csv")
     users, items, times = known.raw_users[:40], known.raw_items[:40], known.timestamps[:40]
     pairs, output = str(tmp_path / "pairs.csv"), tmp_path / "out.csv"
     pl.DataFrame({"userId": users, "movieId": items, name: times}).write_csv(pairs)
-    answer("predict", bayesian, pairs, str(output), *(["--timestamp", name] if name == "moment" else []))
-    model = load_model(bayesian)
+    answer("predict", telling, pairs, str(output), *(["--timestamp", name] if name == "moment" else []))
+    model = load_model(telling)
     found = pl.read_csv(output)["prediction"].to_numpy()
     assert found == pytest.approx(model.predict(users, items, times), abs=1e-6)
     assert not (model.predict(users, items) == model.predict(users, items, times)).all()
 
 
-def test_predict_without_times_is_that_of_the_last_rating(bayesian, tmp_path):
+def test_predict_without_times_is_that_of_the_last_rating(telling, tmp_path):
     pl.DataFrame({"userId": [1, 2], "movieId": [3, 4], "moment": [1, 2]}).write_csv(tmp_path / "pairs.csv")
-    answer("predict", bayesian, str(tmp_path / "pairs.csv"), str(tmp_path / "out.csv"))
+    answer("predict", telling, str(tmp_path / "pairs.csv"), str(tmp_path / "out.csv"))
     written = pl.read_csv(tmp_path / "out.csv")
     assert written.columns == ["userId", "movieId", "moment", "prediction"]
     assert written["prediction"].to_list() == pytest.approx(
-        load_model(bayesian).predict([1, 2], [3, 4]).tolist(), abs=1e-6
+        load_model(telling).predict([1, 2], [3, 4]).tolist(), abs=1e-6
     )
 
 
-def test_predict_adds_intervals_where_they_are_asked_for(bayesian, tmp_path):
+def test_predict_adds_intervals_where_they_are_asked_for(telling, tmp_path):
     known = read_ratings("timed.csv")
     output = tmp_path / "out.parquet"
-    answer("predict", bayesian, "timed.csv", str(output), "--interval", "0.8")
+    answer("predict", telling, "timed.csv", str(output), "--interval", "0.8")
     written = pl.read_parquet(output)
     frame = known.to_frame()
-    low, high = load_model(bayesian).predict_interval(
+    low, high = load_model(telling).predict_interval(
         frame["user_id"].to_numpy(), frame["item_id"].to_numpy(), frame["timestamp"].to_numpy(), 0.8
     )
     assert written["low"].to_list() == low.tolist()

@@ -139,7 +139,8 @@ def test_predict_adds_intervals_where_they_are_asked_for(telling, tmp_path):
 def test_what_intervals_and_times_cannot_be_is_told(bayesian, tmp_path):
     output = tmp_path / "out.csv"
     said = refused("predict", "model.safetensors", "ratings.csv", str(output), "--interval", "0.9")
-    assert said == 'expected a NeuralMF with likelihood="ordinal", found one that predicts means'
+    expected = "expected a BayesianMF, or an ordinal NeuralMF, for --interval"
+    assert said == f"model.safetensors: {expected}, found a NeuralMF"
     said = refused("predict", bayesian, "timed.csv", str(output), "--interval", "90")
     assert said == "coverage must be between 0 and 1, not 90.0"
     pairs = tmp_path / "pairs.csv"

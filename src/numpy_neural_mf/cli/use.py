@@ -42,7 +42,11 @@ def predict(
     - `numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9`
     """
     loaded = load_model(model)
-    if interval is not None and not isinstance(loaded, PredictsIntervals):
+    if isinstance(loaded, NeuralMF):
+        tells = loaded.architecture.likelihood == "ordinal"
+    else:
+        tells = isinstance(loaded, PredictsIntervals)
+    if interval is not None and not tells:
         raise ValueError(
             f"{model}: expected a BayesianMF, or an ordinal NeuralMF, for --interval, "
             f"found a {type(loaded).__name__}"

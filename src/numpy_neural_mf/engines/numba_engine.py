@@ -99,7 +99,7 @@ class NumbaEngine(Engine):
         if n > len(self._residuals):
             self._reserve(n)
         batch = self._bags_of(users, items)
-        losses, weight_gradients, cutpoint_gradient = self._gradients(users, items, ratings, batch)
+        losses, weight_gradients, d_theta = self._gradients(users, items, ratings, batch)
         n_steps = self._state["intercept"]["step"]
         n_steps += 1
         h = self._numbers(int(n_steps))
@@ -118,7 +118,8 @@ class NumbaEngine(Engine):
         decayed[4] *= 1 - self.optimizer.learning_rate * self.weight_decay
         self._update(self._intercept, self._residuals[:n].sum(keepdims=True), h)
         if self._ordinal is not None:
-            self._update(self._as_one_row("cutpoints"), cutpoint_gradient, h)
+            gradient = self._ordinal.backward(self.parameters["cutpoints"], d_theta / n)
+            self._update(self._as_one_row("cutpoints"), gradient, h)
         for weights, part, is_bias in self._dense:
             self._update(weights, weight_gradients[part], h if is_bias else decayed)
         return float(losses.sum() / n)
@@ -149,14 +150,14 @@ class NumbaEngine(Engine):
     def _gradients(
         self, users: IntArray, items: IntArray, ratings: Array, batch: Mapping[str, BagsOfBatch]
     ) -> tuple[Array, Array, Array]:
-        """Losses by chunk, summed, and gradients of weights and cutpoints; those of rows stay in buffers."""
+        """Losses by chunk, gradients of weights, of cutpoints (of the sum); those of rows stay in buffers."""
         users, items, tables, biases = self._rows_at_work(users, items, batch)
         n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
         by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
-        raw, theta, tau = np.zeros(0, self._dtype), np.zeros(0, self._dtype), 1.0
+        theta, tau = np.zeros(0, self._dtype), 1.0
         if self._ordinal is not None:
-            raw, tau = self.parameters["cutpoints"], self._ordinal.tau
-            theta, ratings = self._ordinal.cutpoints(raw), self._ordinal.number(ratings).astype(self._dtype)
+            theta, tau = self._ordinal.cutpoints(self.parameters["cutpoints"]), self._ordinal.tau
+            ratings = self._ordinal.number(ratings).astype(self._dtype)
         theta_by_chunk = np.empty((n_chunks, len(theta)), self._dtype)
         dropout = self.architecture.dropout
         key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
@@ -165,10 +166,7 @@ class NumbaEngine(Engine):
             self._transposed(), theta, self._dtype.type(tau), 1.0 - dropout, key, self._scratch, by_chunk,
             theta_by_chunk, losses, self._row_gradients, self._residuals,
         )  # fmt: skip
-        of_cutpoints = raw
-        if self._ordinal is not None:
-            of_cutpoints = self._ordinal.backward(raw, theta_by_chunk.sum(axis=0) / len(ratings))
-        return losses, by_chunk.sum(axis=0), of_cutpoints
+        return losses, by_chunk.sum(axis=0), theta_by_chunk.sum(axis=0)
 
     def _bags_of(self, users: IntArray, items: IntArray) -> dict[str, BagsOfBatch]:
         """Of the sides that have bags."""

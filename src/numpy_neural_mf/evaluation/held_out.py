@@ -301,9 +301,10 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
         # Sorted, which makes looking up millions several times faster.
         found = index_of(pairs, np.sort(users[shared].astype(np.int64) * test.n_items + items[shared]))
         is_seen[found[found >= 0]] = True
-    return np.concatenate(
-        [is_seen[np.searchsorted(pairs, judged[block])] for block in blocks(len(judged))] or [is_seen]
-    )
+    seen = np.empty(len(judged), bool)
+    for block in blocks(len(judged)):
+        seen[block] = is_seen[np.searchsorted(pairs, judged[block])]
+    return seen
 
 
 def require_held_out(train: Ratings, test: Ratings) -> None:

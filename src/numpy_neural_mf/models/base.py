@@ -212,6 +212,9 @@ class Recommender(RanksItems):
     def _remember(self, seen: Ratings) -> None:
         """Take note of who rated what, of the ids that are known."""
         n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        users = renumbered(seen.users, index_of(self.user_ids_, seen.user_ids))
-        items = renumbered(seen.items, index_of(self.item_ids_, seen.item_ids))
-        self._seen = SeenRatings.of(users, items, seen.values, n_users, n_items)
+        self._seen = SeenRatings.of(*self._rows_of_pairs(seen), seen.values, n_users, n_items)
+
+    def _rows_of_pairs(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The model's rows of the users and the items of other ratings, -1 for the unknown."""
+        users = renumbered(ratings.users, index_of(self.user_ids_, ratings.user_ids))
+        return users, renumbered(ratings.items, index_of(self.item_ids_, ratings.item_ids))

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ..architecture import Architecture, Parameters
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
-from ..data.ids import index_of
 from ..gibbs import Occasions
 from ..training import ProgressCallback
 from .bayesian_mf_file import BayesianMFFile
@@ -202,8 +201,7 @@ class BayesianMF(BayesianMFFile):
         if validation is None:
             return None
         self._require_ratings(validation)
-        users = index_of(self.user_ids_, validation.raw_users)
-        items = index_of(self.item_ids_, validation.raw_items)
+        users, items = self._rows_of_pairs(validation)
         return Watched(users, items, validation.timestamps, validation.values, self.rating_scale_, occasions)
 
     def _checkpoint(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
 from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
-from ..data.columns import blocks, count, renumbered
+from ..data.columns import blocks, count
 from ..data.ids import index_of
 from ..data.time_order import in_time_order
 from ..engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
@@ -294,21 +294,21 @@ class NeuralMF(NeuralMFFile):
 
     def _hold(self, parameters: Parameters, bags: dict[str, Bags], ratings: Ratings) -> None:
         """Predict from here on with the parameters of the engine at work, as they are now."""
-        at_work = self._engine
         parameters = collapsed(parameters, bags)
         fill_unknown(parameters)
         if self.architecture.sequence:
             self._sequences = Sequences.of(self.architecture, parameters, ratings)
             parameters = self._sequences.moved(parameters)
-        self._use(parameters)
-        if not (bags or self.architecture.sequence):
-            self._engine = at_work
+        can_predict = not (bags or self.architecture.sequence)
+        self._use(parameters, self._engine if can_predict else None)
 
-    def _use(self, parameters: Parameters) -> None:
+    def _use(self, parameters: Parameters, engine: Engine | None = None) -> None:
         self.parameters_ = parameters
         form = replace(self.architecture, sequence="", next_item_weight=0.0)
-        bags, nobody = period_bags(parameters, form.periods), np.zeros(0)
-        self._engine = NumpyEngine(form, parameters, self._new_optimizer(), nobody, nobody, bags=bags)
+        if engine is None:
+            bags, nobody = period_bags(parameters, form.periods), np.zeros(0)
+            engine = NumpyEngine(form, parameters, self._new_optimizer(), nobody, nobody, bags=bags)
+        self._engine = engine
         self._form_now = replace(form, periods=0), at_last_period(parameters)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
@@ -398,11 +398,6 @@ class NeuralMF(NeuralMFFile):
             return engine.total(squares) / n_all
 
         return loss
-
-    def _rows_of_pairs(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Of other ratings, -1 for the unknown."""
-        users = renumbered(ratings.users, index_of(self.user_ids_, ratings.user_ids))
-        return users, renumbered(ratings.items, index_of(self.item_ids_, ratings.item_ids))
 
     def _checkpoint(
         self,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..architecture import Architecture, Parameters
 from ..data.periods import Periods
+from ..engines import Engine
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training import History
 from .model_file import Tensors
@@ -31,8 +32,8 @@ class NeuralMFFile(PredictsSteps):
     _periods: Periods
     _sequences: Sequences
 
-    def _use(self, parameters: Parameters) -> None:
-        """Predict with these parameters from here on."""
+    def _use(self, parameters: Parameters, engine: Engine | None = None) -> None:
+        """Predict with these parameters from here on, by an engine that has them or else by NumPy's."""
         raise NotImplementedError
 
     def _settings(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..engines import Engine, OneProcess
 from ..nn import CumulativeLogit
 from .likelihood import Likelihood, Ordinal
 from .neural_mf_settings import NeuralMFSettings
-from .uncertainty import MAX_STEPS, TOO_MANY
+from .uncertainty import TOO_MANY, steps_of
 
 # How far a rating is expected from its score, by the deviation of all ratings.
 DEVIATION = 0.8
@@ -32,8 +32,8 @@ def find_steps(ratings: Ratings, processes: OneProcess) -> CumulativeLogit:
     ValueError
         They are more than 20, or one.
     """
-    steps = np.unique(processes.joined(np.unique(ratings.values)))
-    if len(steps) > MAX_STEPS:
+    steps = steps_of(processes.joined(np.unique(ratings.values)))
+    if not len(steps):
         raise ValueError(TOO_MANY)
     values = ratings.values.astype(np.float64)
     n, total, squares = processes.total(np.array([len(values), values.sum(), values @ values]))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -36,13 +36,14 @@ ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 LEARNING_RATE = 0.005
 SEED = 0
 
-Step = Callable[[Any], float]  # rows of the ratings -> mean squared error
+# Rows of the ratings in order, and the size of a batch -> mean squared error and size of each batch.
+Learn = Callable[[np.ndarray, int], Iterator[tuple[float, int]]]
 
 
 def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, float]]:
     """An epoch of one of our engines, as `training.train` runs it."""
 
-    def new_step(ratings: Ratings, architecture: Architecture, regularization: float) -> Step:
+    def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
         penalty_u, penalty_i = (
             np.full(n + 1, regularization, np.float32) for n in (ratings.n_users, ratings.n_items)
         )
@@ -54,9 +55,14 @@ def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, flo
             penalty_i,
             rng=np.random.default_rng(SEED),
         )
-        return lambda rows: engine.step(ratings.users[rows], ratings.items[rows], ratings.values[rows])
 
-    return new_epoch(new_step, *settings)
+        def learn(order: np.ndarray, batch_size: int) -> Iterator[tuple[float, int]]:
+            for batch in engine.cut((ratings.users, ratings.items, ratings.values), order, batch_size):
+                yield engine.step(*batch), len(batch[0])
+
+        return learn
+
+    return new_epoch(new_learner, *settings)
 
 
 def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tuple[float, float]]:
@@ -91,7 +97,7 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
             f = self.mlp(torch.cat([p, q], dim=1)).squeeze(1)
             return self.intercept + b_u + b_i + (p * q).sum(dim=1) + f, p, q, b_u, b_i
 
-    def new_step(ratings: Ratings, architecture: Architecture, regularization: float) -> Step:
+    def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
         model = Model(ratings.n_users, ratings.n_items, architecture)
         first = first_parameters(ratings, architecture)
         with torch.no_grad():
@@ -125,9 +131,14 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
                 optimizer.step()
             return loss.item()
 
-        return step
+        def learn(order: np.ndarray, batch_size: int) -> Iterator[tuple[float, int]]:
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                yield step(rows), len(rows)
 
-    return new_epoch(new_step, *settings)
+        return learn
+
+    return new_epoch(new_learner, *settings)
 
 
 def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -136,7 +147,7 @@ def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, 
 
 
 def new_epoch(
-    new_step: Callable[[Ratings, Architecture, float], Step],
+    new_learner: Callable[[Ratings, Architecture, float], Learn],
     architecture: Architecture,
     batch_size: int,
     n_users: int,
@@ -146,14 +157,13 @@ def new_epoch(
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains one more epoch; it returns ratings per second and the training loss."""
     ratings = simulate_ratings(n_users, n_items, n_ratings, random_state=SEED)
-    step, rng = new_step(ratings, architecture, regularization), np.random.default_rng(SEED)
+    learn, rng = new_learner(ratings, architecture, regularization), np.random.default_rng(SEED)
 
     def epoch() -> tuple[float, float]:
         order, squares = rng.permutation(len(ratings)), 0.0
         start = time.perf_counter()
-        for first in range(0, len(order), batch_size):
-            rows = order[first : first + batch_size]
-            squares += step(rows) * len(rows)
+        for loss, n in learn(order, batch_size):
+            squares += loss * n
         return len(order) / (time.perf_counter() - start), squares / len(order)
 
     return epoch

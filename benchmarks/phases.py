@@ -2,7 +2,9 @@
 
     python benchmarks/phases.py [--users 162541 --items 59047 --n-ratings 4000000]
 
-Nanoseconds of wall time for each rating, and the share of the whole, over one epoch after a first one.
+Nanoseconds of wall time for each rating, and the share of the whole, over one epoch after a first one; and
+what share it is of the speed that the processor's matrix products alone would allow, as NumPy's BLAS runs
+them on large matrices.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,17 @@ PHASES = {
     "update_rows": "sum gradients by row, update rows and moments",
     "update": "update the weights of the MLP",
 }
+
+
+def speed_of_products(n: int = 4096) -> float:
+    """Floating-point operations per second of a product of two n x n matrices, the best of three."""
+    matrix = np.random.default_rng(0).random((n, n), np.float32)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * n**3 / min(seconds)
 
 
 class Timed:
@@ -70,6 +84,8 @@ def main() -> None:
     ratings = simulate_ratings(given.users, given.items, given.n_ratings)
     print(machine("numpy", "numba"))
     print(f"{ratings}; Adam, batches of {given.batch_size:,}, dropout 0; ns/rating")
+    products = speed_of_products()
+    print(f"products of matrices: {products / 1e9:.0f} GFLOP/s")
     for name in given.architectures:
         architecture = replace(ARCHITECTURES[name], dropout=0.0)
         rng = np.random.default_rng(0)
@@ -81,13 +97,16 @@ def main() -> None:
             engine.step(*batch)
         seconds: Counter[str] = Counter()
         engine._kernels = Timed(engine._kernels, seconds)
+        engine._of_rows = Timed(engine._of_rows, seconds)
         start, epoch = time.perf_counter(), batches.epoch()
         next_batch = timed(lambda epoch=epoch: next(epoch, None), seconds, "batches")
         while (batch := next_batch()) is not None:
             engine.step(*batch)
         total = time.perf_counter() - start
         seconds["in Python"] = total - sum(seconds.values())  # type: ignore[assignment]
-        print(f"\n{name}: {len(ratings) / total / 1e6:.2f} M ratings/s")
+        speed = len(ratings) / total
+        flops = 6 * sum(n * m for n, m in pairwise(architecture.layer_sizes))
+        print(f"\n{name}: {speed / 1e6:.2f} M ratings/s, {speed * flops / products:.0%} of products")
         for phase in (*PHASES, "in Python"):
             what = PHASES.get(phase, "everything else")
             print(

@@ -58,12 +58,12 @@ class NumbaEngine(Engine):
         try:
             import numba
 
-            from . import numba_kernels, numba_sgd
+            from . import numba_kernels, numba_rows, numba_sgd
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f'engine "numba" needs {error.name}: pip install "numpy-neural-mf[fast]"', name=error.name
             ) from error
-        self._kernels, self._sgd = numba_kernels, numba_sgd
+        self._kernels, self._of_rows, self._sgd = numba_kernels, numba_rows, numba_sgd
         self._n_threads = numba.get_num_threads()
         self.architecture = architecture
         self.parameters = parameters
@@ -82,11 +82,12 @@ class NumbaEngine(Engine):
         n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
         self._starts = np.cumsum([0, *n_weights], dtype=np.int64)
         self._weights = np.zeros(self._starts[-1], dtype)
+        self._by_chunk = zeros_aligned((MAX_CHUNKS, len(self._weights)), dtype)
         self._activation = getattr(numba_kernels, architecture.activation.upper())
         n_features = 2 * self._k + int(self._sizes[:-1].sum())
         self._width = max(n_features, 2)
         self._scratch = self._new_scratch(self._n_threads)
-        self._first = [np.full(n, -1, np.int32) for n in n_rows]
+        self._place = [np.full(n, -1, np.int32) for n in n_rows]
         self._reserve(0)
         if _compiles_anew(numba_kernels):
             logger.warning("compiling the numba engine, once on this machine: it takes about half a minute")
@@ -107,9 +108,9 @@ class NumbaEngine(Engine):
             np.ascontiguousarray(self._bags[side].rows(ids), np.int32) if side in batch else ids
             for side, ids in zip(SIDES, (users, items), strict=True)
         )
-        self._kernels.update_rows(
+        self._of_rows.update_rows(
             self._n_threads, self._kind, h, *own, *self._penalty, self._row_gradients,
-            self._residuals, *self._row_tables, *self._first, self._following, self._rows, self._sums,
+            self._residuals, *self._row_tables, *self._place, self._mine, self._rows, self._sums,
             self._bias_sums, self._shrink,
         )  # fmt: skip
         for side, bags in batch.items():
@@ -126,7 +127,7 @@ class NumbaEngine(Engine):
 
     def one_by_one(self, users: IntArray, items: IntArray, ratings: Array) -> float:
         """See `Engine.one_by_one`: of plain SGD without MLP and features, one loop."""
-        if self._kind != self._kernels.SGD or self.architecture.layer_sizes or self._bags or self._ordinal:
+        if self._kind != self._of_rows.SGD or self.architecture.layer_sizes or self._bags or self._ordinal:
             return super().one_by_one(users, items, ratings)
         n_steps = self._state["intercept"]["step"]
         n_steps += len(users)
@@ -153,7 +154,7 @@ class NumbaEngine(Engine):
         """Losses by chunk, gradients of weights, of cutpoints (of the sum); those of rows stay in buffers."""
         users, items, tables, biases = self._rows_at_work(users, items, batch)
         n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
-        by_chunk, losses = np.empty((n_chunks, len(self._weights)), self._dtype), np.empty(n_chunks)
+        by_chunk, losses = self._by_chunk[:n_chunks], np.empty(n_chunks)
         theta, tau = np.zeros(0, self._dtype), 1.0
         if self._ordinal is not None:
             theta, tau = self._ordinal.cutpoints(self.parameters["cutpoints"]), self._ordinal.tau
@@ -207,7 +208,7 @@ class NumbaEngine(Engine):
             name = f"{side}_feature_{kind}.weight"
             if name in self.parameters:
                 value, a, b = self._with_memory(name, self.parameters[name])
-                self._kernels.update(
+                self._of_rows.update(
                     self._kind, value, columns, len(columns), bags.gradient(gradient),
                     bags.shrinkage[:, 0], a, b, h,
                 )  # fmt: skip
@@ -227,7 +228,7 @@ class NumbaEngine(Engine):
         """A step on a dense array, which is a table of one row."""
         value, a, b = of_one_row
         gradient, shrink = gradient.reshape(1, -1), np.zeros(1, self._dtype)
-        self._kernels.update(self._kind, value, np.zeros(1, np.int32), 1, gradient, shrink, a, b, h)
+        self._of_rows.update(self._kind, value, np.zeros(1, np.int32), 1, gradient, shrink, a, b, h)
 
     @cached_property
     def _state(self) -> dict[str, State]:
@@ -294,12 +295,12 @@ class NumbaEngine(Engine):
         return np.array(numbers, np.float64)
 
     def _kind_of(self, optimizer: Optimizer) -> Any:
-        kernels = self._kernels
+        rows = self._of_rows
         if type(optimizer) is SGD:
-            with_momentum = kernels.NESTEROV if optimizer.nesterov else kernels.MOMENTUM
-            return with_momentum if optimizer.momentum else kernels.SGD
+            with_momentum = rows.NESTEROV if optimizer.nesterov else rows.MOMENTUM
+            return with_momentum if optimizer.momentum else rows.SGD
         kinds = {
-            Adam: kernels.ADAM, AdamW: kernels.ADAM, RMSProp: kernels.RMSPROP, AdaGrad: kernels.ADAGRAD,
+            Adam: rows.ADAM, AdamW: rows.ADAM, RMSProp: rows.RMSPROP, AdaGrad: rows.ADAGRAD,
         }  # fmt: skip
         if type(optimizer) not in kinds:
             raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
@@ -331,7 +332,7 @@ class NumbaEngine(Engine):
         parts = 2 * self._n_threads  # of users and of items for each thread
         self._row_gradients = zeros_aligned((n, 2 * self._k), self._dtype)
         self._residuals = np.zeros(n, self._dtype)
-        self._following = np.zeros((2, n), np.int32)
+        self._mine = np.zeros((parts, n), np.int32)
         self._rows = np.zeros((parts, n), np.int32)
         self._sums = zeros_aligned((parts, n, self._k), self._dtype)
         self._bias_sums = np.zeros((parts, n, 1), self._dtype)

@@ -4,58 +4,23 @@ A batch is cut into tiles of `TILE` ratings. Within a tile every array is (featu
 loops run over ratings and fill vector registers, whatever the widths of the layers; a tile stays in the
 processor's cache from the gathering of its rows to their gradients. What is summed over a batch is summed in
 an order that does not depend on the number of threads: the same bits come out for any.
+
+What a loop calls lies in its file: Numba asks of that file alone whether what it has compiled is still valid.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, prange, types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
+
+from .numba_base import AHEAD, compiled, prefetch
 
 TILE = 128  # ratings
 IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
-SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
-
-CACHE_LINE = 64
-
-# Threads that wait for each other sleep, if nobody said otherwise before they were started: where another
-# program wants the processor too, threads that spin made a step several times longer.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-# Rows whose arrival from memory is asked for ahead of their turn.
-AHEAD = 16
-
-compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
-
-
-@intrinsic
-def prefetch_byte(typing_context: Any, table: Any, offset: Any) -> Any:
-    """Ask for the cache line of a byte of a table, to be written, without waiting for it."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        offset = context.cast(builder, arguments[1], signature.args[1], types.intp)
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        address = builder.gep(builder.bitcast(array.data, byte), [offset])
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        builder.call(function, [address, flag(1), flag(3), flag(1)])
-        return context.get_dummy_value()
-
-    return types.void(table, offset), generate
-
-
-@compiled
-def prefetch(table, row):
-    """Ask for a row of a table."""
-    start = row * table.strides[0]
-    for offset in range(start, start + table.strides[0], CACHE_LINE):
-        prefetch_byte(table, offset)
 
 
 def tanh(x: Any) -> Any:
@@ -431,119 +396,6 @@ def gradients(
                     for f in range(2 * k):
                         row[f] = dx[f, t]
             chunk_losses[chunk] = loss
-
-
-@compiled
-def update(kind, table, rows, n_rows, g, shrink, a, b, h):
-    """One step of an optimiser on rows of a table: nn/optimizers.py has the formulas, h their numbers.
-
-    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are what the optimiser remembers.
-    """
-    c, k = table.dtype.type, table.shape[1]
-    rate, h1, h2, h3, decay = c(h[0]), c(h[1]), c(h[2]), c(h[3]), c(h[4])
-    one = c(1)
-    for j in range(n_rows):
-        if j + AHEAD < n_rows:
-            prefetch(table, rows[j + AHEAD])
-            if kind != SGD:
-                prefetch(a, rows[j + AHEAD])
-            if kind == ADAM:
-                prefetch(b, rows[j + AHEAD])
-        v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
-        for f in range(k):
-            d[f] += shrunk * v[f]
-            v[f] *= decay
-        if kind == SGD:
-            for f in range(k):
-                v[f] -= rate * d[f]
-        elif kind == MOMENTUM:
-            for f in range(k):
-                m[f] = h1 * m[f] + d[f]
-                v[f] -= rate * m[f]
-        elif kind == NESTEROV:
-            for f in range(k):
-                m[f] = h1 * m[f] + d[f]
-                v[f] -= rate * (d[f] + h1 * m[f])
-        elif kind == ADAGRAD:
-            for f in range(k):
-                m[f] += d[f] * d[f]
-                v[f] -= rate * d[f] / (np.sqrt(m[f]) + h3)
-        elif kind == RMSPROP:
-            for f in range(k):
-                m[f] = h1 * m[f] + (one - h1) * d[f] * d[f]
-                v[f] -= rate * d[f] / (np.sqrt(m[f]) + h3)
-        else:
-            for f in range(k):
-                m[f] = h1 * m[f] + (one - h1) * d[f]
-                s[f] = h2 * s[f] + (one - h2) * d[f] * d[f]
-                v[f] -= rate * m[f] / (np.sqrt(s[f]) + h3)
-
-
-@njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
-def update_rows(
-    n_threads, kind, h, users, items, penalty_u, penalty_i, row_gradients, residuals, P, P_a, P_b, Q, Q_a,
-    Q_b, b_u, b_u_a, b_u_b, b_i, b_i_a, b_i_b, first_u, first_i, following, rows, sums, bias_sums, shrink,
-):  # fmt: skip
-    """Sum the gradients of each row and update it, in the order of the batch; a row belongs to one thread."""
-    k = P.shape[1]
-    for part in prange(2 * n_threads):
-        thread, n_rows, mine, total = part // 2, 0, rows[part], sums[part]
-        bias_total, shrunk = bias_sums[part], shrink[part]
-        if part % 2 == 0:
-            n_rows = sum_rows(users, penalty_u, row_gradients[:, :k], residuals, first_u, following[0],
-                              mine, total, bias_total, shrunk, thread, n_threads)  # fmt: skip
-            update(kind, P, mine, n_rows, total, shrunk, P_a, P_b, h)
-            if len(b_u):
-                update(kind, b_u, mine, n_rows, bias_total, shrunk, b_u_a, b_u_b, h)
-        else:
-            n_rows = sum_rows(items, penalty_i, row_gradients[:, k:], residuals, first_i, following[1],
-                              mine, total, bias_total, shrunk, thread, n_threads)  # fmt: skip
-            update(kind, Q, mine, n_rows, total, shrunk, Q_a, Q_b, h)
-            if len(b_i):
-                update(kind, b_i, mine, n_rows, bias_total, shrunk, b_i_a, b_i_b, h)
-
-
-@compiled
-def owner(row, n_threads):
-    """The thread that a row belongs to, by its number well mixed: popular rows may be neighbours."""
-    mixed = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1)) >> np.uint32(16)
-    return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
-
-
-@compiled
-def sum_rows(
-    ids, penalty, row_gradients, residuals, first, following, rows, sums, bias_sums, shrink, thread, n_threads
-):
-    """The rows of a thread that a batch uses, how many, and the sums of their gradients.
-
-    first[row] is the first rating of the batch that uses the row, -1 where none does, and following[r] the
-    next one after r: chains, made from the end, so that they are walked in the order of the batch.
-    """
-    n, k, n_rows = len(ids), row_gradients.shape[1], 0
-    c = residuals.dtype.type
-    for r in range(n - 1, -1, -1):
-        row = ids[r]
-        if owner(row, n_threads) == thread:
-            following[r] = first[row]
-            first[row] = r
-    for r in range(n):
-        row = ids[r]
-        if owner(row, n_threads) != thread or first[row] != r:
-            continue
-        total, residual, count, s = sums[n_rows], residuals[r], 1, following[r]
-        for f in range(k):
-            total[f] = row_gradients[r, f]
-        while s >= 0:
-            for f in range(k):
-                total[f] += row_gradients[s, f]
-            residual += residuals[s]
-            count += 1
-            s = following[s]
-        rows[n_rows], bias_sums[n_rows, 0] = row, residual
-        shrink[n_rows] = c(2 * count) / c(n) * penalty[row]
-        first[row] = -1
-        n_rows += 1
-    return n_rows
 
 
 @compiled

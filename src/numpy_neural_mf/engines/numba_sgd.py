@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from .numba_kernels import AHEAD, prefetch
+from .numba_base import AHEAD, prefetch
 
 
 # A sum may be added up in any order, but what is infinite or no number stays so: training asks for it.

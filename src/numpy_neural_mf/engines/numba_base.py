@@ -11,9 +11,13 @@ from numba.extending import intrinsic
 
 CACHE_LINE = 64
 
-# Threads that wait for each other sleep, if nobody said otherwise before they were started: where another
-# program wants the processor too, threads that spin made a step several times longer.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# How threads wait for each other, if nobody said otherwise before they were started: some microseconds awake,
+# the time to the next loop, then asleep. To sleep at once and be woken took as long as a step of a thousand
+# ratings; where another program wants the processor too, threads that never sleep made a step several times
+# longer.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 # Rows whose arrival from memory is asked for ahead of their turn.
 AHEAD = 16

@@ -167,6 +167,12 @@ class TestParts:
         assert noisy.noise_floor == pytest.approx(math.sqrt(3))
         assert noisy.take([0]).noise_floor == 1
 
+    def test_what_was_to_be_expected_goes_with_its_ratings(self, ratings):
+        known = dataclasses.replace(ratings, expected=np.array([1, 4, 3], np.float32))
+        np.testing.assert_array_equal(known.take([2, 0]).expected, [3, 1])
+        np.testing.assert_array_equal(known.part(slice(1, 3)).expected, [4, 3])
+        assert ratings.take([0]).expected is None
+
 
 class TestScale:
     @pytest.mark.parametrize(
@@ -241,6 +247,7 @@ class TestRefusals:
             ({"item_ids": np.array([10.0, 20.0])}, "item_ids: expected int64 or str"),
             ({"timestamps": np.array([1.0, 2, 3])}, "timestamps: expected a int64 array"),
             ({"noise_variance": np.array([1.0])}, "noise_variance: expected a float32 array"),
+            ({"expected": np.array([1.0])}, "expected: expected a float32 array"),
             ({"scale": (5, 1)}, "scale: expected"),
         ],
     )

@@ -116,6 +116,7 @@ def test_the_floor_is_the_error_of_who_knows_the_day_the_item_before_and_the_wor
     users, items = (ids.astype(np.int32) - 1 for ids in (ratings.raw_users, ratings.raw_items))
     mean, variance = world.moments(users, items, days, previous)
     np.testing.assert_allclose(ratings.noise_variance, variance, rtol=1e-6)
+    np.testing.assert_allclose(ratings.expected, mean, rtol=1e-6)
     squared_errors = (ratings.values - mean) ** 2
     standard_error = squared_errors.std() / np.sqrt(len(users))
     assert abs(squared_errors.mean() - ratings.noise_floor**2) < 4 * standard_error

@@ -45,10 +45,14 @@ def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=(), with_conte
     users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng)
     items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng)
     drifts = [Drift("user", given.users, given.times, N_USERS, DAY, 0.03)] if with_drift else []
-    kinds = [given.times % N_OCCASIONS, given.items % N_OCCASIONS] if with_context else []
-    contexts = [
-        Design(kind.astype(np.int32), [csr_array(eye_array(N_OCCASIONS))], n_factors, rng) for kind in kinds
-    ]
+    contexts = []
+    if with_context:
+        for of_kind, size, followed in (
+            (given.times % N_OCCASIONS, N_OCCASIONS, None),
+            (np.roll(given.items, 1), N_ITEMS + 1, items),
+        ):
+            identity = csr_array(eye_array(size))
+            contexts.append(Design(of_kind.astype(np.int32), [identity], n_factors, rng, followed))
     return Sampler(given.values, users, items, drifts, rng, contexts=contexts)
 
 
@@ -176,6 +180,39 @@ def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():
         drawn += np.einsum("kn,kn->n", pair, context.factors[:, context.row_of])
     drawn[drift.order] += drift.level
     np.testing.assert_allclose(sampler.unit * (drawn + sampler.residual), given.values, atol=1e-6)
+
+
+def test_what_follows_keeps_its_rows_and_has_the_factors_of_the_warm_up():
+    sampler = a_sampler(planted(n=800), n_factors=3, with_context=True)
+    for _ in range(5):
+        sampler.sweep(True)
+    context, was = sampler.contexts[1], sampler.items.factors.copy()
+    rows = context.by_row.copy()
+    context.follow(True, np.random.default_rng(2))
+    np.testing.assert_array_equal(context.by_row, rows)
+    sampler.sweep(False)
+    assert not np.array_equal(sampler.items.factors, was)
+    lent = np.pad(was, ((0, 0), (0, 1)))  # to have followed no item is as having followed one without factors
+    of_ids, of_items = context.coefficients[:, : N_ITEMS + 1], context.coefficients[:, N_ITEMS + 1 :]
+    np.testing.assert_allclose(context.by_row, of_ids + of_items @ lent, atol=1e-12)
+
+
+def test_what_comes_after_items_that_nothing_came_after_is_known_by_their_factors():
+    """Users want an item unlike the one before; nothing was rated after the last ten items."""
+    given, rng = planted(n=4_000, noise=0.3, quiet=0.3), np.random.default_rng(1)
+    taste, character = rng.choice([-1.0, 1.0], N_USERS), rng.choice([-1.0, 1.0], N_ITEMS)
+    after = rng.integers(0, N_ITEMS - 10, len(given.items))
+    sampler = a_sampler(given, n_factors=3, with_drift=False)
+    given.values += (taste[given.users] * character[given.items]).astype(np.float32)
+    given.values -= (character[given.items] * character[after]).astype(np.float32)
+    users, items = sampler.users, sampler.items
+    context = Design(after.astype(np.int32), [csr_array(eye_array(N_ITEMS))], 3, rng, items)
+    sampler = Sampler(given.values, users, items, [], rng, contexts=[context])
+
+    found = sampled(sampler, lambda s: s.unit * (s.items.factors.T @ s.contexts[0].factors), n=100)
+    found -= found.mean(axis=0)
+    effect = -np.outer(character - character.mean(), character)
+    np.testing.assert_allclose(found[:, -10:], effect[:, -10:], atol=0.35)
 
 
 def test_what_an_occasion_tells_of_users_and_items_is_found():

@@ -50,6 +50,8 @@ class Ratings:
         When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
     noise_variance : float32 array of shape (n,), optional
         Variance of each rating given its user and its item; known only for simulated ratings.
+    expected : float32 array of shape (n,), optional
+        Their mean, the best possible prediction, of the same ratings.
     n_dropped : int, default 0
         Ratings left out because the same user rated the same item again later.
     user_features, item_features : Features, optional
@@ -70,6 +72,7 @@ class Ratings:
     scale: tuple[float, float]
     timestamps: NDArray[np.int64] | None = None
     noise_variance: NDArray[np.float32] | None = None
+    expected: NDArray[np.float32] | None = None
     n_dropped: int = 0
     user_features: Features | None = None
     item_features: Features | None = None
@@ -81,8 +84,9 @@ class Ratings:
         _check_column("values", self.values, np.float32, n)
         if self.timestamps is not None:
             _check_column("timestamps", self.timestamps, np.int64, n)
-        if self.noise_variance is not None:
-            _check_column("noise_variance", self.noise_variance, np.float32, n)
+        for name in ("noise_variance", "expected"):
+            if (column := getattr(self, name)) is not None:
+                _check_column(name, column, np.float32, n)
         _check_indices("users", self.users, "user_ids", self.user_ids)
         _check_indices("items", self.items, "item_ids", self.item_ids)
         _check_scale(self.scale)
@@ -194,13 +198,14 @@ class Ratings:
             self.scale,
             None if self.timestamps is None else taken(self.timestamps, rows),
             None if self.noise_variance is None else taken(self.noise_variance, rows),
+            None if self.expected is None else taken(self.expected, rows),
             user_features=self.user_features,
             item_features=self.item_features,
         )
 
     def part(self, rows: slice) -> Ratings:
         """The ratings of a range of rows, with the ids and scale of the whole; nothing is copied or read."""
-        columns = ("users", "items", "values", "timestamps", "noise_variance")
+        columns = ("users", "items", "values", "timestamps", "noise_variance", "expected")
         known = {name: column for name in columns if (column := getattr(self, name)) is not None}
         return replace(self, **{name: column[rows] for name, column in known.items()})
 

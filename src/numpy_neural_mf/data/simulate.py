@@ -59,8 +59,8 @@ def simulate_ratings(
     Returns
     -------
     Ratings
-        With `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen ratings, even
-        one that knows the day, the descriptions and the previous item.
+        With `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen
+        ratings, even one that knows the day, the descriptions and the previous item.
 
     Raises
     ------
@@ -79,15 +79,18 @@ def simulate_ratings(
         features = Features.from_frame(frame, many_valued=["genres"], categories=["decade"])
     users, items, times, previous = _log(world, n_ratings, rng)
     days = None if times is None else (times - START) // DAY
+    values = world.rate(users, items, rng, days, previous)
+    expected, variance = world.moments(users, items, days, previous)
     ratings = Ratings(
         users,
         items,
-        world.rate(users, items, rng, days, previous),
+        values,
         np.arange(1, n_users + 1),
         np.arange(1, n_items + 1),
         (1.0, 5.0),
         times,
-        noise_variance=world.moments(users, items, days, previous)[1].astype(np.float32),
+        noise_variance=variance.astype(np.float32),
+        expected=expected.astype(np.float32),
         item_features=features,
     )
     return ratings.compact()

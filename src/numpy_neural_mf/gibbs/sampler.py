@@ -46,6 +46,9 @@ class Design:
     n_factors : int
     rng : numpy.random.Generator
         Draws the first factors.
+    followed : Design, optional
+        Of what the first rows are, one by one: its factors, as they were when the warm-up ended, are columns
+        of X, too, a field more. The first field is then that of the rows themselves. See `follow`.
 
     Attributes
     ----------
@@ -54,8 +57,15 @@ class Design:
     """
 
     def __init__(
-        self, row_of: IntArray, fields: Sequence[csr_array], n_factors: int, rng: np.random.Generator
+        self,
+        row_of: IntArray,
+        fields: Sequence[csr_array],
+        n_factors: int,
+        rng: np.random.Generator,
+        followed: Design | None = None,
     ) -> None:
+        if followed is not None:
+            fields = [*fields, csr_array(np.ones((fields[0].shape[0], n_factors)))]
         X = hstack(fields).tocsc()
         self.row_of = row_of
         self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
@@ -69,6 +79,12 @@ class Design:
         self.precision[1:] = FIRST_FACTORS**-2
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
         self._sums = np.empty((3, X.shape[0]))
+        self._followed = followed
+        if followed is not None:
+            self.coefficients[:, -n_factors:] = 0
+            self.by_row[:] = self.coefficients[:, : X.shape[0]]
+            self._lent = self._columns[2][-n_factors * X.shape[0] :].reshape(n_factors, -1)
+            self._lent[:] = 0
 
     @property
     def bias(self) -> Float64Array:
@@ -82,7 +98,30 @@ class Design:
     def state(self) -> dict[str, Float64Array]:
         """All that moves, by name, and what is written into these arrays, the design has."""
         names = ("coefficients", "by_row", "mean", "precision")
-        return {name: getattr(self, name) for name in names}
+        lent = {} if self._followed is None else {"lent": self._lent}
+        return {name: getattr(self, name) for name in names} | lent
+
+    def follow(self, warming_up: bool, rng: np.random.Generator) -> None:
+        """Draw what the design followed tells, given bias and factors, which stay what they are.
+
+        With rows z = e + F w, e ~ N(m, 1/Λ) of the rows themselves and F the factors followed, taken as they
+        are now while warming up, w given z is a linear regression. Given e, as `draw` has it, it hardly moves
+        (Yu and Meng, 2011, "To center or not to center: that is not the question").
+        """
+        if self._followed is None:
+            return
+        F, (n_factors, n_rows) = self._lent, self._lent.shape
+        if warming_up:
+            F[:, : self._followed.factors.shape[1]] = self._followed.factors
+        squares, identity = F @ F.T, np.eye(n_factors)
+        for z, v, mean, precision in zip(
+            self.by_row, self.coefficients, self.mean, self.precision, strict=True
+        ):
+            root = np.linalg.cholesky(precision[0] * squares + precision[-1] * identity)
+            known = precision[0] * F @ (z - mean[0]) + precision[-1] * mean[-1]
+            drawn = np.linalg.solve(root, known) + rng.standard_normal(n_factors)
+            v[n_rows:] = np.linalg.solve(root.T, drawn)
+            v[:n_rows] = z - v[n_rows:] @ F
 
     def of_ratings(self, n: int) -> Float64Array:
         """The bias (n = 0) or a factor that each rating has by its row."""
@@ -145,7 +184,8 @@ class Sampler:
     user_noise : bool, default True
         Whether γ_u, and ν, are drawn, and γ_u is not 1.
     contexts : sequence of Design, default ()
-        Of each kind of occasion one, with a row for each occasion.
+        Of each kind of occasion one, with a row for each occasion. What they follow, they follow through the
+        warm-up: to go on would be no draw given all others.
 
     Attributes
     ----------
@@ -191,6 +231,8 @@ class Sampler:
     def sweep(self, warming_up: bool) -> None:
         """Draw everything once."""
         rng, residual, users, items = self._rng, self.residual, self.users, self.items
+        for context in self.contexts:
+            context.follow(warming_up, rng)
         precision = self._draw_noise()
         total = precision.sum() + 1
         mean = (precision @ residual + self._mean - self.intercept) / total

@@ -63,14 +63,13 @@ def new_sampler(
             Drift(who, groups[who][0], r.timestamps, groups[who][1], timescale, share)
             for who, timescale, share in DRIFTS
         ]
+    users, items = designs
     contexts = []
     if occasions is not None and r.timestamps is not None:
         rows = occasions.rows(r.users, r.timestamps)
-        contexts = [
-            Design(of_kind, [csr_array(eye_array(size))], n_factors, rng)
-            for of_kind, size in zip(rows, occasions.sizes, strict=True)
-        ]
-    users, items = designs
+        for kind, of_kind, size in zip(occasions.kinds, rows, occasions.sizes, strict=True):
+            followed = items if kind == "previous" else None
+            contexts.append(Design(of_kind, [csr_array(eye_array(size))], n_factors, rng, followed))
     return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 

@@ -35,7 +35,7 @@ def own_part(
         Whether timestamps are of use; what is not would be copied with the ratings.
     """
     rows = processes.part(len(ratings))
-    own = replace(ratings.part(rows), noise_variance=None)
+    own = replace(ratings.part(rows), noise_variance=None, expected=None)
     own = own if with_times else replace(own, timestamps=None)
     if validation is not None:
         return own, validation.part(processes.part(len(validation)))

@@ -200,7 +200,7 @@ def main() -> None:
     )
     print("M ratings/s and ours / PyTorch's, as median [min, max]; MSE: training loss of the last epoch")
     print(
-        f"{'architecture':13}{'batch':>6}{given.engine:>20}{'PyTorch':>20}{'ratio':>20}{'MSE':>9}{'PyTorch':>9}"
+        f"{'architecture':13}{'batch':>6}{given.engine:>22}{'PyTorch':>22}{'ratio':>22}{'MSE':>9}{'PyTorch':>9}"
     )
     for name, batch_size in product(names, batch_sizes):
         architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
@@ -221,7 +221,7 @@ def main() -> None:
             worker.close()
         (ours, our_loss), (theirs, their_loss) = (np.array(results[w]).T for w in ("ours", "theirs"))
         columns = (median_and_range(sample) for sample in (ours / 1e6, theirs / 1e6, ours / theirs))
-        print(f"{name:13}{batch_size:6}" + "".join(f"{c:>20}" for c in columns), end="")
+        print(f"{name:13}{batch_size:6}" + "".join(f"{c:>22}" for c in columns), end="")
         print(f"{our_loss[-1]:9.4f}{their_loss[-1]:9.4f}", flush=True)
 
 

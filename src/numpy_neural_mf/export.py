@@ -133,8 +133,8 @@ def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterat
 def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
 
-    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, and returns ratings, float32 of
-    shape (n,), not clipped; of an ordinal likelihood the scores.
+    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, but that the unknown is the row
+    after the last, and returns ratings, float32 of shape (n,), not clipped.
 
     Raises
     ------
@@ -146,13 +146,16 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     torch = _imported("torch")
     _require_fitted(model)
     from .engines.torch_module import NeuralMFModule
+    from .engines.torch_ordinal import ExpectedRating
 
     form, parameters = model._form()
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.
     users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
-    program = torch.export.export(NeuralMFModule(form, tensors), (users, items), dynamic_shapes=((n,), (n,)))
+    scores, ordinal = NeuralMFModule(form, tensors), model._ordinal
+    module = scores if ordinal is None else ExpectedRating(scores, ordinal, parameters["cutpoints"])
+    program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
 

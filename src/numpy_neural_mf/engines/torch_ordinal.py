@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ..nn import CumulativeLogit
+from ..nn.parameter import Array
 
 
 class OrdinalLoss(nn.Module):
@@ -28,3 +30,21 @@ class OrdinalLoss(nn.Module):
         end = gaps.new_zeros(1)
         crowding = torch.cat([end, torch.log(-torch.expm1(-gaps / self.tau)), end])[step]
         return -(above + below + crowding).sum()
+
+
+class ExpectedRating(nn.Module):
+    """v_S - Σ_s (v_(s+1) - v_s) σ((θ_s - y) / τ): the mean rating of pairs whose place on the scale is y."""
+
+    theta: Tensor
+    widths: Tensor
+
+    def __init__(self, y: nn.Module, ordinal: CumulativeLogit, raw: Array) -> None:
+        super().__init__()
+        self.y = y
+        self.tau, self.highest = ordinal.tau, float(ordinal.steps[-1])
+        self.register_buffer("theta", torch.from_numpy(ordinal.cutpoints(raw)))
+        self.register_buffer("widths", torch.from_numpy(np.diff(ordinal.steps).astype(raw.dtype)))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        below = torch.sigmoid((self.theta - self.y(users, items)[:, None]) / self.tau)
+        return self.highest - below @ self.widths

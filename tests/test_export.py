@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -27,8 +28,8 @@ FORMS = {
 ROWS = np.array([[0, 5, -1, -1], [2, -1, 7, -1]])  # -1 is the unknown
 
 
-def fitted(architecture):
-    return NeuralMF(architecture, epochs=2, batch_size=64, validation_fraction=0).fit(RATINGS)
+def fitted(architecture, ratings=RATINGS):
+    return NeuralMF(architecture, epochs=2, batch_size=64, validation_fraction=0).fit(ratings)
 
 
 def predicted_by(model):
@@ -37,9 +38,14 @@ def predicted_by(model):
     return model.predict(*(np.where(rows < 0, -7, ids[rows]) for ids, rows in sides))
 
 
-@pytest.fixture(params=FORMS)
+POINTS = replace(RATINGS, values=20 * RATINGS.values, scale=(20.0, 100.0))
+CASES = [(form, RATINGS) for form in FORMS] + [("periods", POINTS), ("ordinal", POINTS)]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1].scale}")
 def model(request):
-    return fitted(FORMS[request.param])
+    form, ratings = request.param
+    return fitted(FORMS[form], ratings)
 
 
 def test_onnx_runtime_predicts_the_same_the_unknown_too(model, tmp_path):

@@ -68,9 +68,11 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
         constants |= {
             "theta": ordinal.cutpoints(parameters["cutpoints"]),
             "tau": np.float32(ordinal.tau),
-            "widths": np.diff(ordinal.steps),
-            "top": ordinal.steps[-1],
+            "widths": np.diff(model.rating_steps_),
+            "top": model.rating_steps_[-1],
         }
+    else:
+        constants["unit"] = np.float32(model.unit_)
     arrays = [
         onnx.numpy_helper.from_array(np.asarray(value), name)
         for name, value in (parameters | constants).items()
@@ -126,8 +128,9 @@ def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterat
         yield make_node("Mul", ["below", "widths"], ["weighted"])
         yield make_node("ReduceSum", ["weighted", "1"], ["missing"], keepdims=0)
         yield make_node("Sub", ["top", "missing"], ["mean"])
-    score = "mean" if form.likelihood == "ordinal" else "score"
-    yield make_node("Clip", [score, "lowest", "highest"], ["ratings"])
+    else:
+        yield make_node("Mul", ["score", "unit"], ["mean"])
+    yield make_node("Clip", ["mean", "lowest", "highest"], ["ratings"])
 
 
 def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
@@ -145,7 +148,7 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """
     torch = _imported("torch")
     _require_fitted(model)
-    from .engines.torch_module import NeuralMFModule
+    from .engines.torch_module import InUnits, NeuralMFModule
     from .engines.torch_ordinal import ExpectedRating
 
     form, parameters = model._form()
@@ -153,8 +156,11 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.
     users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
-    scores, ordinal = NeuralMFModule(form, tensors), model._ordinal
-    module = scores if ordinal is None else ExpectedRating(scores, ordinal, parameters["cutpoints"])
+    module: Any = NeuralMFModule(form, tensors)
+    if model._ordinal is not None:
+        module = ExpectedRating(module, model._ordinal, parameters["cutpoints"])
+    if model.unit_ != 1:
+        module = InUnits(module, model.unit_)
     program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)

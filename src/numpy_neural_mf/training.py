@@ -93,6 +93,7 @@ def train(
     schedule: Schedule,
     patience: int | None,
     rng: np.random.Generator,
+    unit_of_loss: float = 1.0,
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
@@ -116,6 +117,8 @@ def train(
         Stop after so many epochs in a row without a new lowest validation loss; None never stops early.
     rng : numpy.random.Generator
         Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
+    unit_of_loss : float, default 1.0
+        What the losses of the engine are told in.
     on_progress : callable, optional
         Called after each batch.
     checkpoint : Checkpoint, optional
@@ -150,7 +153,7 @@ def train(
             with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
                 loss = learn(*batch)
             n_of_batch = len(batch[-1])  # of a part, the last column is as long as the whole batch
-            squares += loss * n_of_batch
+            squares += loss * n_of_batch * unit_of_loss
             n_trained += n_of_batch
             step += n_of_batch if is_one_by_one else 1
             if on_progress is not None:

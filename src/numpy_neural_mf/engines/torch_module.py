@@ -89,3 +89,15 @@ class NeuralMFModule(nn.Module):
                 x = drop(x)
             x = layer(x)
         return x[:, 0]
+
+
+class InUnits(nn.Module):
+    """The ratings of pairs whose scores are counted in a unit."""
+
+    def __init__(self, scores: nn.Module, unit: float) -> None:
+        super().__init__()
+        self.scores = scores
+        self.unit = unit
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        return cast("Tensor", self.scores(users, items) * self.unit)

@@ -149,12 +149,13 @@ def explained(
 ) -> Explanation:
     """Put together the explanation; `rated` has the raw ids of the items that `weights` are of."""
     r, _ = Predictor(architecture, parameters, np.array([item], np.int32))(theta_of(parameters, user))
-    mean = float(parameters["intercept"][0])
+    unit, weights = likelihood.unit, weights * likelihood.unit
+    mean = unit * float(parameters["intercept"][0])
     user_bias, item_bias = (
-        float(parameters[f"{side}_bias.weight"][row, 0]) if architecture.biases else 0.0
+        unit * float(parameters[f"{side}_bias.weight"][row, 0]) if architecture.biases else 0.0
         for side, row in (("user", user), ("item", item))
     )
-    total = float(r[0])
+    total = unit * float(r[0])
     interaction = total - mean - user_bias - item_bias if architecture.has_embeddings else 0.0
     order = np.argsort(-np.abs(weights), kind="stable")
     reasons = tuple(Reason(rated[j], float(ratings[j]), float(weights[j])) for j in order)
@@ -164,7 +165,7 @@ def explained(
         user_bias,
         item_bias,
         interaction,
-        float(likelihood.rating(np.array([total]))[0]) - total,
+        float(likelihood.rating(r)[0]) - total,
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )

@@ -30,7 +30,10 @@ class Terms(NamedTuple):
 
 
 class Likelihood(Protocol):
-    """What scores mean."""
+    """What scores mean; a score of 1 is worth `unit` of a rating."""
+
+    @property
+    def unit(self) -> float: ...
 
     def rating(self, scores: Array) -> Array:
         """What is predicted where these are the scores, which it may write over: of their shape."""
@@ -46,14 +49,15 @@ class Normal:
     """A score is the mean rating, but for the ends of the scale; the loss is the squared error."""
 
     scale: tuple[float, float]
+    unit: float = 1.0
 
     def rating(self, scores: Array) -> Array:
         """Clipped to the scale."""
-        return np.clip(scores, *self.scale, out=scores)
+        return np.clip(np.multiply(scores, self.unit, out=scores), *self.scale, out=scores)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """Of (r - r̂)²."""
-        error = ratings - scores
+        """Of (r - r̂)², in units."""
+        error = ratings / self.unit - scores
         return Terms(float((error**2).sum()), error, np.ones_like(error))
 
 
@@ -64,21 +68,25 @@ class Ordinal:
     Attributes
     ----------
     model : CumulativeLogit
+        Of steps in units.
     cutpoints : array of shape (n_steps - 1,)
         As it learns them.
     scale : (float, float)
+    unit : float
     """
 
     model: CumulativeLogit
     cutpoints: Array
     scale: tuple[float, float]
+    unit: float
 
     def rating(self, scores: Array) -> Array:
         """The mean over the steps."""
         mean = self.model.expected(scores, self.cutpoints.astype(scores.dtype))
-        return np.clip(mean, *self.scale, out=mean)
+        return np.clip(np.multiply(mean, self.unit, out=mean), *self.scale, out=mean)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
         """Of -log P."""
-        found = self.model.terms(scores, ratings.astype(self.model.steps.dtype), self.cutpoints)
+        in_units = (ratings / self.unit).astype(self.model.steps.dtype)
+        found = self.model.terms(scores, in_units, self.cutpoints)
         return Terms(float(found.value.sum()), -found.dy / 2, found.d2y / 2)

@@ -36,6 +36,7 @@ from .sequences import STATES, Sequences, start_at_popularity
 from .shares import joined, own_part
 from .side_information import bags_of, leave_unrated_at_prior, no_prior
 from .steps import calibrated, find_steps
+from .unit import deviation_of, in_units, unit_for
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128
@@ -95,6 +96,9 @@ class NeuralMF(NeuralMFFile):
         to zero, `partial_fit`, `fold_in` and `fold_in_item` draw a row with few ratings.
     rating_steps_ : float32 array
         Of an ordinal likelihood the distinct ratings that training saw, ascending; otherwise empty.
+    unit_ : float
+        What a score of 1, as parameters have it, is worth on the scale of the ratings: 1 for stars, more or
+        less where ratings differ more or less, so that the settings mean the same.
     history_ : History
         Losses and seconds of each epoch.
     engine_ : str
@@ -215,6 +219,8 @@ class NeuralMF(NeuralMFFile):
         of_periods = None
         if self.architecture.periods:
             self._periods, of_periods = find_periods(ratings, self.architecture.periods, processes)
+        self.unit_ = unit_for(deviation_of(ratings, processes))
+        ratings = in_units(ratings, self.unit_)
         is_ordinal = self.architecture.likelihood == "ordinal"
         self._hold_steps(find_steps(ratings, processes) if is_ordinal else None)
         bags = bags_of(self.architecture, known, self._lambda, of_periods)
@@ -244,6 +250,7 @@ class NeuralMF(NeuralMFFile):
                 schedule=self._schedule(n_ratings),
                 patience=self.patience,
                 rng=order_rng,
+                unit_of_loss=1.0 if is_ordinal else self.unit_**2,
                 on_progress=on_progress,
                 checkpoint=self._checkpoint(checkpoint_dir, *given, order_rng, dropout_rng, processes),
             )
@@ -260,7 +267,8 @@ class NeuralMF(NeuralMFFile):
             users, items = self._rows_of_pairs(validation)
             scores = self._predict_blocks(users, items, validation.timestamps)
             cutpoints = self.parameters_["cutpoints"]
-            self._hold_steps(calibrated(self._ordinal, scores, validation.values, cutpoints))
+            values = in_units(validation, self.unit_).values
+            self._hold_steps(calibrated(self._ordinal, scores, values, cutpoints))
         return self
 
     def _first_parameters(

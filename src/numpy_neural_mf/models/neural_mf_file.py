@@ -46,7 +46,7 @@ class NeuralMFFile(PredictsSteps):
         plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
         if isinstance(self.random_state, np.random.Generator):
             plain["random_state"] = None
-        told = {"architecture": asdict(self.architecture), "optimizer": optimizer} | plain
+        told = {"architecture": asdict(self.architecture), "optimizer": optimizer, "unit": self.unit_} | plain
         if self._ordinal is None:
             return told
         steps, deviation = self._ordinal.steps.tolist(), self._ordinal.deviation
@@ -55,7 +55,7 @@ class NeuralMFFile(PredictsSteps):
     @classmethod
     def _from_settings(cls, **settings: Any) -> Self:
         architecture, optimizer = settings.pop("architecture"), settings.pop("optimizer")
-        ordinal = settings.pop("ordinal", None)
+        ordinal, unit = settings.pop("ordinal", None), settings.pop("unit", 1.0)
         if set(settings) != set(PLAIN_SETTINGS):
             raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
         if architecture["rating_scale"] is not None:
@@ -65,6 +65,9 @@ class NeuralMFFile(PredictsSteps):
         model = cls(**settings | {"architecture": Architecture(**architecture), "optimizer": optimizer})
         if (ordinal is not None) != (model.architecture.likelihood == "ordinal"):
             raise ValueError("expected steps of the scale where the likelihood is ordinal, and there alone")
+        if not 0 < unit < np.inf:
+            raise ValueError(f"unit: expected a number above 0, found {unit}")
+        model.unit_ = float(unit)
         model._hold_steps(None if ordinal is None else _checked(**ordinal))
         return model
 

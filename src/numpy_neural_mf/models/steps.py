@@ -13,9 +13,10 @@ from scipy.optimize import minimize_scalar
 from ..data import Ratings
 from ..engines import Engine, OneProcess
 from ..nn import CumulativeLogit
-from .likelihood import Likelihood, Ordinal
+from .likelihood import Likelihood, Normal, Ordinal
 from .neural_mf_settings import NeuralMFSettings
 from .uncertainty import TOO_MANY, steps_of
+from .unit import deviation_of
 
 # How far a rating is expected from its score, by the deviation of all ratings.
 DEVIATION = 0.8
@@ -35,9 +36,7 @@ def find_steps(ratings: Ratings, processes: OneProcess) -> CumulativeLogit:
     steps = steps_of(processes.joined(np.unique(ratings.values)))
     if not len(steps):
         raise ValueError(TOO_MANY)
-    values = ratings.values.astype(np.float64)
-    n, total, squares = processes.total(np.array([len(values), values.sum(), values @ values]))
-    return CumulativeLogit(steps, DEVIATION * math.sqrt(max(squares / n - (total / n) ** 2, 0)))
+    return CumulativeLogit(steps, DEVIATION * deviation_of(ratings, processes))
 
 
 def calibrated(
@@ -65,12 +64,13 @@ class PredictsSteps(NeuralMFSettings):
     """
 
     rating_steps_: NDArray[np.float32]
+    unit_: float
     _ordinal: CumulativeLogit | None
     _engine: Engine
 
     def _hold_steps(self, ordinal: CumulativeLogit | None) -> None:
         self._ordinal = ordinal
-        self.rating_steps_ = np.zeros(0, np.float32) if ordinal is None else ordinal.steps
+        self.rating_steps_ = np.zeros(0, np.float32) if ordinal is None else ordinal.steps * self.unit_
 
     @property
     def _lambda(self) -> float:
@@ -80,8 +80,8 @@ class PredictsSteps(NeuralMFSettings):
     @property
     def _likelihood(self) -> Likelihood:
         if self._ordinal is None:
-            return super()._likelihood
-        return Ordinal(self._ordinal, self._engine.parameters["cutpoints"], self.rating_scale_)
+            return Normal(self.rating_scale_, self.unit_)
+        return Ordinal(self._ordinal, self._engine.parameters["cutpoints"], self.rating_scale_, self.unit_)
 
     def _interval(self, coverage: float, *asked: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The steps at which the probability of no higher one reaches half of what may be left out."""

@@ -37,7 +37,7 @@ def drawn_ratings(n_ratings: int, n_users: int, n_items: int) -> Ratings:
         block = items[first : first + 2**20]
         block[:] = np.searchsorted(reach, rng.random(len(block)) * reach[-1])
     users = np.sort(rng.integers(n_users, size=n_ratings, dtype=np.int32))
-    values = rng.integers(1, 11, n_ratings, dtype=np.int8).astype(np.float32) / 2
+    values = rng.integers(2, 9, n_ratings, dtype=np.int8).astype(np.float32) / 2  # as different as stars are
     shuffled = rng.permutation(n_items).astype(np.int32)  # popular items have any number
     return Ratings(users, shuffled[items], values, np.arange(n_users), np.arange(n_items), (0.5, 5.0))
 

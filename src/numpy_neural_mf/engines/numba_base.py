@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 CACHE_LINE = 64
 
 # How threads wait for each other, if nobody said otherwise before they were started: some microseconds awake,
-# the time to the next loop, then asleep. To sleep at once and be woken took as long as a step of a thousand
+# the time to the next loop, then asleep. To sleep at once and be woken took as long as a step of some hundred
 # ratings; where another program wants the processor too, threads that never sleep made a step several times
 # longer.
 if "OMP_WAIT_POLICY" not in os.environ:

@@ -25,8 +25,8 @@ def times(ratings, factor):
     return replace(ratings, values=values, scale=(lowest * factor, highest * factor))
 
 
-def fitted(form, factor, **settings):
-    return NeuralMF(FORMS[form], epochs=3, **settings).fit(times(RATINGS, factor))
+def fitted(form, factor):
+    return NeuralMF(FORMS[form], epochs=3).fit(times(RATINGS, factor))
 
 
 @given(st.floats(1e-3, 1e3), st.integers(-8, 8))

@@ -31,6 +31,15 @@ __all__ = ["Ratings", "RatingsError", "index_of"]
 
 Anywhere = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 
+COLUMNS: dict[str, type] = {
+    "users": np.int32,
+    "items": np.int32,
+    "values": np.float32,
+    "timestamps": np.int64,
+    "noise_variance": np.float32,
+    "expected": np.float32,
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ratings:
@@ -79,14 +88,10 @@ class Ratings:
 
     def __post_init__(self) -> None:
         n = len(self.users)
-        _check_column("users", self.users, np.int32, n)
-        _check_column("items", self.items, np.int32, n)
-        _check_column("values", self.values, np.float32, n)
-        if self.timestamps is not None:
-            _check_column("timestamps", self.timestamps, np.int64, n)
-        for name in ("noise_variance", "expected"):
-            if (column := getattr(self, name)) is not None:
-                _check_column(name, column, np.float32, n)
+        for name, dtype in COLUMNS.items():
+            column = getattr(self, name)
+            if column is not None or name in ("users", "items", "values"):
+                _check_column(name, column, dtype, n)
         _check_indices("users", self.users, "user_ids", self.user_ids)
         _check_indices("items", self.items, "item_ids", self.item_ids)
         _check_scale(self.scale)
@@ -189,25 +194,15 @@ class Ratings:
         """The ratings at `rows` (indices or a mask of shape (n,)), with the ids and scale of the whole."""
         rows = np.asarray(rows)
         rows = rows.astype(np.intp) if rows.size == 0 else rows
-        return Ratings(
-            taken(self.users, rows),
-            taken(self.items, rows),
-            taken(self.values, rows),
-            self.user_ids,
-            self.item_ids,
-            self.scale,
-            None if self.timestamps is None else taken(self.timestamps, rows),
-            None if self.noise_variance is None else taken(self.noise_variance, rows),
-            None if self.expected is None else taken(self.expected, rows),
-            user_features=self.user_features,
-            item_features=self.item_features,
-        )
+        return replace(self, n_dropped=0, **self._columns(lambda column: taken(column, rows)))
 
     def part(self, rows: slice) -> Ratings:
         """The ratings of a range of rows, with the ids and scale of the whole; nothing is copied or read."""
-        columns = ("users", "items", "values", "timestamps", "noise_variance", "expected")
-        known = {name: column for name in columns if (column := getattr(self, name)) is not None}
-        return replace(self, **{name: column[rows] for name, column in known.items()})
+        return replace(self, **self._columns(lambda column: column[rows]))
+
+    def _columns(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
+        """What is made of each column that there is, by its name."""
+        return {name: of(column) for name in COLUMNS if (column := getattr(self, name)) is not None}
 
     def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
         """The same ratings, with what is known of their users and items, for models that make use of it.

@@ -49,7 +49,7 @@ def adam(value, gradient, m, s, rate, beta1, beta2, epsilon):
     return value - rate * m / (np.sqrt(s) + epsilon), m, s
 
 
-def of_rows(formula: Callable[..., Any]) -> Any:
+def row_loop(formula: Callable[..., Any]) -> Any:
     """A loop over rows for a formula: one that asks in each row which formula took three times as long."""
     formula = compiled(formula)
 
@@ -74,8 +74,8 @@ def of_rows(formula: Callable[..., Any]) -> Any:
     return update_by
 
 
-by_sgd, by_momentum, by_nesterov = of_rows(sgd), of_rows(momentum), of_rows(nesterov)
-by_adagrad, by_rmsprop, by_adam = of_rows(adagrad), of_rows(rmsprop), of_rows(adam)
+by_sgd, by_momentum, by_nesterov = row_loop(sgd), row_loop(momentum), row_loop(nesterov)
+by_adagrad, by_rmsprop, by_adam = row_loop(adagrad), row_loop(rmsprop), row_loop(adam)
 
 
 @compiled

@@ -77,14 +77,13 @@ class Design:
         self.mean = np.zeros((shape[0], len(fields)))
         self.precision = np.full((shape[0], len(fields)), 1.0)
         self.precision[1:] = FIRST_FACTORS**-2
-        self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
-        self._sums = np.empty((3, X.shape[0]))
         self._followed = followed
         if followed is not None:
             self.coefficients[:, -n_factors:] = 0
-            self.by_row[:] = self.coefficients[:, : X.shape[0]]
             self._lent = self._columns[2][-n_factors * X.shape[0] :].reshape(n_factors, -1)
             self._lent[:] = 0
+        self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
+        self._sums = np.empty((3, X.shape[0]))
 
     @property
     def bias(self) -> Float64Array:

@@ -219,10 +219,11 @@ class NeuralMF(NeuralMFFile):
         of_periods = None
         if self.architecture.periods:
             self._periods, of_periods = find_periods(ratings, self.architecture.periods, processes)
-        self.unit_ = unit_for(deviation_of(ratings, processes))
+        deviation = deviation_of(ratings, processes)
+        self.unit_ = unit_for(deviation)
         ratings = in_units(ratings, self.unit_)
         is_ordinal = self.architecture.likelihood == "ordinal"
-        self._hold_steps(find_steps(ratings, processes) if is_ordinal else None)
+        self._hold_steps(find_steps(ratings, deviation / self.unit_, processes) if is_ordinal else None)
         bags = bags_of(self.architecture, known, self._lambda, of_periods)
         parameters = self._first_parameters(ratings, n_rated, bags, rng, processes)
         optimizer = self._new_optimizer()

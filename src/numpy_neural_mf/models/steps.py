@@ -16,7 +16,6 @@ from ..nn import CumulativeLogit
 from .likelihood import Likelihood, Normal, Ordinal
 from .neural_mf_settings import NeuralMFSettings
 from .uncertainty import TOO_MANY, steps_of
-from .unit import deviation_of
 
 # How far a rating is expected from its score, by the deviation of all ratings.
 DEVIATION = 0.8
@@ -25,8 +24,8 @@ DEVIATION = 0.8
 MAX_LOG_TIMES = math.log(4)
 
 
-def find_steps(ratings: Ratings, processes: OneProcess) -> CumulativeLogit:
-    """The steps of the ratings of all processes.
+def find_steps(ratings: Ratings, deviation: float, processes: OneProcess) -> CumulativeLogit:
+    """The steps of the ratings of all processes, which have this standard deviation.
 
     Raises
     ------
@@ -36,7 +35,7 @@ def find_steps(ratings: Ratings, processes: OneProcess) -> CumulativeLogit:
     steps = steps_of(processes.joined(np.unique(ratings.values)))
     if not len(steps):
         raise ValueError(TOO_MANY)
-    return CumulativeLogit(steps, DEVIATION * deviation_of(ratings, processes))
+    return CumulativeLogit(steps, DEVIATION * deviation)
 
 
 def calibrated(

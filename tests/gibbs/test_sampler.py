@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_array, eye_array
 
 from numpy_neural_mf.gibbs import Design, Drift, Sampler
-from numpy_neural_mf.gibbs import sampler as sampler_module
+from numpy_neural_mf.gibbs import design as design_module
 
 pytest.importorskip("numba")
 
@@ -40,10 +40,10 @@ def planted(n=6_000, seed=0, drift=0.0, timescale=5 * DAY, noise=0.5, quiet=0.5)
     return Planted(users.astype(np.int32), items.astype(np.int32), times, values.astype(np.float32))
 
 
-def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=(), with_context=False):
+def a_sampler(given, n_factors=1, with_drift=True, seed=0, fields=(), with_context=False, n_kinds=1):
     rng = np.random.default_rng(seed)
-    users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng)
-    items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng)
+    users = Design(given.users, [csr_array(eye_array(N_USERS))], n_factors, rng, n_kinds=n_kinds)
+    items = Design(given.items, [csr_array(eye_array(N_ITEMS)), *fields], n_factors, rng, n_kinds=n_kinds)
     drifts = [Drift("user", given.users, given.times, N_USERS, DAY, 0.03)] if with_drift else []
     contexts = []
     if with_context:
@@ -116,7 +116,7 @@ def test_biases_are_those_of_the_exact_posterior(monkeypatch):
         return np.ones(1)
 
     users._draw_prior = as_it_was
-    monkeypatch.setattr(sampler_module, "SCALING_STEP", 0.0)
+    monkeypatch.setattr(design_module, "SCALING_STEP", 0.0)
     draws = []
     for _ in range(4_000):
         users.draw(0, np.ones(400), sampler.residual, p, rng)
@@ -125,37 +125,6 @@ def test_biases_are_those_of_the_exact_posterior(monkeypatch):
     mean = (prior[0] * prior[1] + np.bincount(given.users, p * target, minlength=N_USERS)) / precision
     np.testing.assert_allclose(np.mean(draws, axis=0), mean, atol=5 * (precision.min() * 4_000) ** -0.5)
     np.testing.assert_allclose(np.var(draws, axis=0), 1 / precision, rtol=0.15)
-
-
-def test_the_prior_of_a_field_is_drawn_from_its_conditional():
-    """Normal-gamma, by the moments of (Λ | m, v, r): shape (2 + n) / 2, rate (r + Σ (v - m)² + m²) / 2."""
-    design = a_sampler(planted(n=800)).users
-    design.coefficients[0] = np.linspace(-1, 2, N_USERS)
-    rng, ratios, means, rates, expected = np.random.default_rng(0), [], [], [], []
-    for _ in range(4_000):
-        expected.append(2 / (sampler_module.FIELD_SCALE**-2 + design.precision[0, 0]))
-        rates.append(design._draw_prior(0, rng)[0])
-        v, m = design.coefficients[0], design.mean[0, 0]
-        ratios.append(design.precision[0, 0] * (rates[-1] + np.sum((v - m) ** 2) + m**2) / 2)
-        means.append(m)
-    shape = (2 + N_USERS) / 2
-    assert np.mean(ratios) == pytest.approx(shape, rel=0.02)
-    assert np.var(ratios) == pytest.approx(shape, rel=0.1)
-    assert np.mean(means) == pytest.approx(0.5 * N_USERS / (N_USERS + 1), abs=0.02)
-    # Exponential given Λ, whose own prior this makes that of a half-Cauchy deviation.
-    assert np.mean(np.divide(rates, expected)) == pytest.approx(1, abs=0.05)
-    assert np.var(np.divide(rates, expected)) == pytest.approx(1, abs=0.15)
-
-
-def test_before_any_rating_a_deviation_is_half_cauchy():
-    design, rng, found = a_sampler(planted(n=800)).users, np.random.default_rng(3), []
-    design.field, design.sizes = np.zeros(0, np.int64), np.zeros(1, np.int64)  # a field without columns
-    design.coefficients = design.coefficients[:, :0]
-    for _ in range(20_000):
-        design._draw_prior(0, rng)
-        found.append(design.precision[0, 0] ** -0.5)
-    quartiles = np.quantile(found, [0.25, 0.5, 0.75]) / sampler_module.FIELD_SCALE
-    np.testing.assert_allclose(np.log(quartiles), np.log(np.tan(np.pi / 8 * np.arange(1, 4))), atol=0.1)
 
 
 def test_a_field_that_tells_nothing_is_as_good_as_out():
@@ -168,7 +137,7 @@ def test_a_field_that_tells_nothing_is_as_good_as_out():
 
 def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():
     given = planted(n=800, drift=0.5)
-    sampler = a_sampler(given, n_factors=3, with_context=True)
+    sampler = a_sampler(given, n_factors=3, with_context=True, n_kinds=3)
     for _ in range(20):
         sampler.sweep(False)
     users, items, [drift] = sampler.users, sampler.items, sampler.drifts
@@ -179,6 +148,7 @@ def test_what_is_left_is_what_was_rated_less_all_that_was_drawn():
         drawn += context.bias[context.row_of]
         drawn += np.einsum("kn,kn->n", pair, context.factors[:, context.row_of])
     drawn[drift.order] += drift.level
+    assert len(np.unique(users.kinds)) > 1
     np.testing.assert_allclose(sampler.unit * (drawn + sampler.residual), given.values, atol=1e-6)
 
 
@@ -242,6 +212,31 @@ def test_what_is_known_of_items_without_a_rating_tells_of_them():
     assert bias[21::2].mean() - bias[20::2].mean() == pytest.approx(1, abs=0.3)
 
 
+def test_kinds_that_were_planted_are_found_and_tell_of_their_rows():
+    """Users of two kinds rate items of three kinds, each in their own way."""
+    rng = np.random.default_rng(1)
+    users, items = np.repeat(np.arange(N_USERS), 20), rng.integers(0, N_ITEMS, 20 * N_USERS)
+    way = np.array([[1.0, -1.0, 0.0], [-1.0, 0.5, 0.5]])
+    values = way[users % 2, items % 3] + 0.3 * rng.standard_normal(len(users))
+    given = Planted(users.astype(np.int32), items.astype(np.int32), users, values.astype(np.float32))
+    truth = way[np.arange(N_USERS)[:, None] % 2, np.arange(N_ITEMS) % 3]
+
+    def error(sampler):
+        predicted = sampled(
+            sampler,
+            lambda s: (
+                s.intercept + s.users.bias[:, None] + s.items.bias + s.users.factors.T @ s.items.factors
+            ),
+            n=200,
+        )
+        return np.sqrt(np.mean((sampler.unit * predicted - truth) ** 2))
+
+    told, untold = (a_sampler(given, n_factors=2, with_drift=False, n_kinds=n) for n in (5, 1))
+    assert error(told) < 0.7 * error(untold)
+    for kinds, n in ((told.users.kinds, 2), (told.items.kinds, 3)):
+        assert not any(set(kinds[one::n]) & set(kinds[other::n]) for one in range(n) for other in range(one))
+
+
 @pytest.mark.parametrize("with_drift", [True, False])
 def test_the_same_seed_has_the_same_bits_and_another_has_others(with_drift):
     given = planted(n=300)
@@ -254,10 +249,10 @@ def test_the_same_seed_has_the_same_bits_and_another_has_others(with_drift):
 
 def test_a_sampler_that_is_restored_goes_on_to_the_bit():
     given = planted(n=300)
-    one = a_sampler(given, n_factors=2, with_context=True)
+    one = a_sampler(given, n_factors=2, with_context=True, n_kinds=3)
     for _ in range(3):
         one.sweep(True)
-    other = a_sampler(given, n_factors=2, seed=7, with_context=True)
+    other = a_sampler(given, n_factors=2, seed=7, with_context=True, n_kinds=3)
     other.restore({name: array.copy() for name, array in one.state().items()})
     other._rng = one._rng = np.random.default_rng(5)
     one.sweep(False)

@@ -20,7 +20,8 @@ from numpy_neural_mf import (
 )
 from numpy_neural_mf.checkpoint import FILE
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import bayesian_mf, model_file
+from numpy_neural_mf.models.sampling import new_sampler
 
 pytest.importorskip("numba")
 
@@ -64,6 +65,22 @@ def test_it_is_better_than_biases():
         rmse(m.predict(test.raw_users, test.raw_items), test.values) for m in (bayesian, linear)
     )
     assert bayesian < linear - 0.02
+
+
+def test_kinds_are_told_apart_where_there_are_ratings_enough(monkeypatch):
+    """One for every ten ratings that a row has, up to those allowed; items without a rating do not count."""
+    samplers = []
+
+    def noted(*given, **settings):
+        samplers.append(new_sampler(*given, **settings))
+        return samplers[-1]
+
+    monkeypatch.setattr(bayesian_mf, "new_sampler", noted)
+    films = Features.from_frame({"id": range(200), "parity": ["even", "odd"] * 100})
+    ratings = PLAIN.with_features(items=films)  # 20 of a user, 30 of an item
+    for kinds, part in ((8, ratings), (2, ratings), (1, ratings), (8, ratings.take(np.arange(500)))):
+        quick(kinds=kinds, n_samples=1, warm_up=0).fit(part)
+    assert [(s.users.n_kinds, s.items.n_kinds) for s in samplers] == [(2, 3), (2, 2), (1, 1), (1, 1)]
 
 
 def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():

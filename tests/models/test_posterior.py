@@ -15,7 +15,7 @@ USERS, ITEMS = np.indices((RATINGS.n_users + 1, RATINGS.n_items + 1)).reshape(2,
 
 def collected(n_samples=6, rank=30, drift=True):
     known = {"features": True, "implicit": True, "drift": drift, "user_noise": True}
-    sampler = new_sampler(RATINGS, np.random.default_rng(0), n_factors=3, **known)
+    sampler = new_sampler(RATINGS, np.random.default_rng(0), n_factors=3, kinds=8, **known)
     posterior, predictions = Posterior(sampler, rank), []
     for _ in range(n_samples):
         sampler.sweep(False)

@@ -85,6 +85,9 @@ def train(
         float | None, typer.Option(help="Of telling the next item, in the loss.")
     ] = None,
     negatives: Annotated[int | None, typer.Option(help="Items held against the next; 0 for all.")] = None,
+    kinds: Annotated[
+        int, typer.Option(help="Bayesian: of users and of items, told apart at most.")
+    ] = BAYESIAN["kinds"],
     n_samples: Annotated[
         int, typer.Option("--samples", "--n-samples", help="Drawn by a Bayesian model.")
     ] = BAYESIAN["n_samples"],

@@ -97,6 +97,19 @@ def scale_fields(starts, rows, x, ends, steps, log_u, rate, mean, inverse_varian
 
 
 @compiled
+def add_likelihood(row_of, told, kinds, precision, residual, log_p):
+    """Add to log_p[row, k] the log likelihood of its ratings, were the row of kind k: but for a constant.
+
+    `told[n, k]` is what kind k adds to rating n, `kinds` the kind of each row as it is in the residual.
+    """
+    for n in range(len(row_of)):
+        row = row_of[n]
+        without = residual[n] + told[n, kinds[row]]
+        for k in range(told.shape[1]):
+            log_p[row, k] += precision[n] * told[n, k] * (without - 0.5 * told[n, k])
+
+
+@compiled
 def log_likelihood(starts, order, gaps, target, precision, variance, timescale):
     """Log density, but for a constant, of what a timeline is observed as: see `draw_levels`."""
     total = 0.0

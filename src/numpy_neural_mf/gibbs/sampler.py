@@ -4,159 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
 from scipy.special import gammaln
 
+from .design import Design, Float64Array, IntArray
 from .drift import Drift
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
-
-# Standard deviations of coefficients are thought of as half-Cauchy of this scale, ratings having one of 1.
-FIELD_SCALE = 0.3
-
-# Proposals of the scale of a field in a sweep, and their step in e-folds.
-SCALINGS, SCALING_STEP = 10, 0.3
 
 # How many ratings the noise of all counts for beside those of a user, before ratings have spoken: the centre
 # and the spread, in e-folds, of what is thought; and proposals in a sweep with their step.
 NOISE_RATINGS, NOISE_SPREAD = 10.0, 0.5
 NOISE_PROPOSALS, NOISE_STEP = 3, 0.3
-
-# Standard deviation of the first factors: too small to matter, too large to be stuck at zero.
-FIRST_FACTORS = 0.1
-
-
-class Design:
-    """What a side, the users or the items, is made of: columns of X in fields, a coefficient for each column.
-
-    A row of X has a 1 for the id itself and whatever else is known: side information, implicit sets. Bias
-    b = X w and factors P = X V, column by column, with a normal prior for the coefficients of each field,
-    whose mean and precision are drawn, too.
-
-    Parameters
-    ----------
-    row_of : int32 array of shape (n_ratings,)
-        Row of each rating.
-    fields : sequence of scipy.sparse.csr_array of shape (n_rows, n_columns of the field)
-    n_factors : int
-    rng : numpy.random.Generator
-        Draws the first factors.
-    followed : Design, optional
-        Of what the first rows are, one by one: its factors, as they were when the warm-up ended, are columns
-        of X, too, a field more. The first field is then that of the rows themselves. See `follow`.
-
-    Attributes
-    ----------
-    bias : float64 array of shape (n_rows,)
-    factors : float64 array of shape (n_factors, n_rows)
-    """
-
-    def __init__(
-        self,
-        row_of: IntArray,
-        fields: Sequence[csr_array],
-        n_factors: int,
-        rng: np.random.Generator,
-        followed: Design | None = None,
-    ) -> None:
-        if followed is not None:
-            fields = [*fields, csr_array(np.ones((fields[0].shape[0], n_factors)))]
-        X = hstack(fields).tocsc()
-        self.row_of = row_of
-        self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
-        self.sizes = np.array([field.shape[1] for field in fields])
-        self.field = np.repeat(np.arange(len(fields)), self.sizes)
-        shape = 1 + n_factors, X.shape[1]
-        self.coefficients = np.zeros(shape)  # of the bias, then of each factor
-        self.coefficients[1:] = FIRST_FACTORS * rng.standard_normal((n_factors, shape[1]))
-        self.mean = np.zeros((shape[0], len(fields)))
-        self.precision = np.full((shape[0], len(fields)), 1.0)
-        self.precision[1:] = FIRST_FACTORS**-2
-        self._followed = followed
-        if followed is not None:
-            self.coefficients[:, -n_factors:] = 0
-            self._lent = self._columns[2][-n_factors * X.shape[0] :].reshape(n_factors, -1)
-            self._lent[:] = 0
-        self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
-        self._sums = np.empty((3, X.shape[0]))
-
-    @property
-    def bias(self) -> Float64Array:
-        return np.asarray(self.by_row[0])
-
-    @property
-    def factors(self) -> Float64Array:
-        return np.asarray(self.by_row[1:])
-
-    @property
-    def state(self) -> dict[str, Float64Array]:
-        """All that moves, by name, and what is written into these arrays, the design has."""
-        names = ("coefficients", "by_row", "mean", "precision")
-        lent = {} if self._followed is None else {"lent": self._lent}
-        return {name: getattr(self, name) for name in names} | lent
-
-    def follow(self, warming_up: bool, rng: np.random.Generator) -> None:
-        """Draw what the design followed tells, given bias and factors, which stay what they are.
-
-        With rows z = e + F w, e ~ N(m, 1/Λ) of the rows themselves and F the factors followed, taken as they
-        are now while warming up, w given z is a linear regression. Given e, as `draw` has it, it hardly moves
-        (Yu and Meng, 2011, "To center or not to center: that is not the question").
-        """
-        if self._followed is None:
-            return
-        F, (n_factors, n_rows) = self._lent, self._lent.shape
-        if warming_up:
-            F[:, : self._followed.factors.shape[1]] = self._followed.factors
-        squares, identity = F @ F.T, np.eye(n_factors)
-        for z, v, mean, precision in zip(
-            self.by_row, self.coefficients, self.mean, self.precision, strict=True
-        ):
-            root = np.linalg.cholesky(precision[0] * squares + precision[-1] * identity)
-            known = precision[0] * F @ (z - mean[0]) + precision[-1] * mean[-1]
-            drawn = np.linalg.solve(root, known) + rng.standard_normal(n_factors)
-            v[n_rows:] = np.linalg.solve(root.T, drawn)
-            v[:n_rows] = z - v[n_rows:] @ F
-
-    def of_ratings(self, n: int) -> Float64Array:
-        """The bias (n = 0) or a factor that each rating has by its row."""
-        return np.asarray(self.by_row[n][self.row_of])
-
-    def draw(
-        self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
-    ) -> None:
-        """Draw the coefficients of the bias (n = 0) or of a factor, which a rating has with weight h."""
-        from .kernels import draw_columns, put_back, scale_fields, take_out
-
-        v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])
-        A, B, part = self._sums
-        rate = self._draw_prior(n, rng)
-        take_out(self.row_of, h, precision, Xv, residual, A, B)
-        draw_columns(*self._columns, self.field, *prior, rng.standard_normal(len(v)), v, Xv, A, B)
-        steps = SCALING_STEP * rng.standard_normal((len(self.sizes), SCALINGS))
-        log_u = -rng.standard_exponential(steps.shape)
-        scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
-        put_back(self.row_of, h, Xv, residual)
-
-    def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
-        """Draw the rate r of each field, which is returned, its mean m and its precision Λ.
-
-        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn so that
-        1/√Λ is half-Cauchy (Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator"): a
-        field that tells nothing can be as good as out.
-        """
-        v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
-        total = np.bincount(self.field, v, minlength=n_fields)
-        m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
-        squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
-        rate = 2 * rng.standard_exponential(n_fields) / (FIELD_SCALE**-2 + self.precision[n])
-        self.mean[n] = m
-        self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)
-        return np.asarray(rate)
 
 
 class Sampler:
@@ -238,6 +98,8 @@ class Sampler:
         step = mean + rng.standard_normal() / np.sqrt(total)
         self.intercept += float(step)
         residual -= step
+        for design, other in ((users, items), (items, users)):
+            design.draw_kinds(partial(self._meeting, other), residual, precision, rng)
         ones = np.ones(len(residual))
         for design in (users, items, *self.contexts):
             design.draw(0, ones, residual, precision, rng)
@@ -251,6 +113,11 @@ class Sampler:
                 context.draw(n, of_pair, residual, precision, rng)
         for drift in self.drifts:
             drift.draw(residual, precision, rng, warming_up)
+
+    def _meeting(self, other: Design, some: slice | IntArray) -> Float64Array:
+        """The factors that meet those of a side in some of the ratings: of the other, and of occasions."""
+        sides = (other, *self.contexts)
+        return np.asarray(sum(side.factors[:, side.row_of[some]] for side in sides))
 
     def state(self) -> dict[str, Float64Array]:
         """All that the next sweep depends on besides ratings and generator, by name."""

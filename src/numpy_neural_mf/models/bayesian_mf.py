@@ -46,6 +46,9 @@ class BayesianMF(BayesianMFFile):
     ----------
     embedding_dim : int, default 10
         Length of p_u and q_i in a sample.
+    kinds : int, default 8
+        Kinds of users, and of items, that are told apart at most: one for every ten ratings that each has on
+        average, so that with fewer than twenty there are none.
     n_samples : int, default 400
         Samples that count. Twice as many take twice as long and are a little better.
     warm_up : int, default 20
@@ -95,6 +98,7 @@ class BayesianMF(BayesianMFFile):
         self,
         embedding_dim: int = 10,
         *,
+        kinds: int = 8,
         n_samples: int = 400,
         warm_up: int = 20,
         features: bool = True,
@@ -106,11 +110,13 @@ class BayesianMF(BayesianMFFile):
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
         require_count(embedding_dim, "embedding_dim")
+        require_count(kinds, "kinds")
         require_count(n_samples, "n_samples")
         require_count(rank, "rank")
         if not (isinstance(warm_up, int | np.integer) and warm_up >= 0):
             raise ValueError(f"warm_up must be a whole number, at least 0, not {warm_up!r}")
         self.embedding_dim = embedding_dim
+        self.kinds = kinds
         self.n_samples = n_samples
         self.warm_up = warm_up
         self.features = features
@@ -165,13 +171,14 @@ class BayesianMF(BayesianMFFile):
         rng = np.random.default_rng(self.random_state)
         self._require_ratings(ratings)
         ratings = self._learn_ids(ratings, described=self.features)
-        occasions = occasions_of(ratings, self._kinds)
+        occasions = occasions_of(ratings, self._occasion_kinds)
         watched = self._watched(validation, occasions)
         checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
         sampler = new_sampler(
             ratings,
             rng,
             n_factors=self.embedding_dim,
+            kinds=self.kinds,
             features=self.features,
             implicit=self.implicit,
             drift=self.drift,

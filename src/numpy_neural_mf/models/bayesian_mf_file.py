@@ -26,6 +26,7 @@ class BayesianMFFile(NormalRatings):
     """What `BayesianMF`, where all of this is documented, keeps in a file."""
 
     embedding_dim: int
+    kinds: int
     n_samples: int
     warm_up: int
     features: bool
@@ -49,7 +50,7 @@ class BayesianMFFile(NormalRatings):
         return 0 if self._context is None else len(self._context.occasions.items)
 
     @property
-    def _kinds(self) -> tuple[str, ...]:
+    def _occasion_kinds(self) -> tuple[str, ...]:
         """The kinds of occasions that are told apart, where there are times."""
         return ("period",) * self.drift + ("previous",) * self.previous_item
 
@@ -58,7 +59,7 @@ class BayesianMFFile(NormalRatings):
         raise NotImplementedError
 
     def _settings(self) -> dict[str, Any]:
-        names = ("embedding_dim", "n_samples", "warm_up", *KNOWLEDGE, "rank")
+        names = ("embedding_dim", "kinds", "n_samples", "warm_up", *KNOWLEDGE, "rank")
         settings = {name: getattr(self, name) for name in names}
         seed = None if isinstance(self.random_state, np.random.Generator) else self.random_state
         return settings | {"n_timed": self.n_timed_, "random_state": seed}
@@ -106,7 +107,7 @@ class BayesianMFFile(NormalRatings):
             shapes[f"starts.{whose}"] = (np.int64, (n_groups[whose] + 1,))
         shapes |= {f"level.{index}": (np.float32, (n,)) for index in range(len(drifts))}
         if n:
-            n_occasions = sum(sizes_of(self._kinds, n_items))
+            n_occasions = sum(sizes_of(self._occasion_kinds, n_items))
             shapes |= {"context.rated": (np.int32, (n,)), "context.bias": (np.float32, (n_occasions,))}
             for name, rows in (("factors", n_occasions), ("user", n_users + 1), ("item", n_items + 1)):
                 shapes[f"context.{name}"] = (np.float32, (rows, self.rank))
@@ -140,7 +141,7 @@ class BayesianMFFile(NormalRatings):
             n_items = len(self.item_ids_)
             if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
                 raise ValueError("context.rated: expected rows of items")
-            occasions = Occasions(self._kinds, timelines["user"], rated, n_items)
+            occasions = Occasions(self._occasion_kinds, timelines["user"], rated, n_items)
             self._context = Context(occasions, *(learned.pop(f"context.{name}") for name in CONTEXT))
         self.deviation_ = learned.pop("deviation")
         if not (self.deviation_ > 0).all():

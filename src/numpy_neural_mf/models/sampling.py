@@ -23,6 +23,9 @@ DAY = 86_400.0
 # timescale really is, is drawn: ratings of one sitting go together, and so, less, do those of one evening.
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
+# Ratings that a row must have, on average, for each kind of rows that is told apart: fewer do not tell.
+RATINGS_A_KIND = 10
+
 # Samples between two checkpoints: the state is larger than the ratings.
 SAVE_EVERY = 10
 
@@ -40,13 +43,17 @@ def new_sampler(
     rng: np.random.Generator,
     *,
     n_factors: int,
+    kinds: int,
     features: bool,
     implicit: bool,
     drift: bool,
     user_noise: bool,
     occasions: Occasions | None = None,
 ) -> Sampler:
-    """The sampler of a model with what it is to know of users and items, and of time, if the ratings tell."""
+    """The sampler of a model with what it is to know of users and items, and of time, if the ratings tell.
+
+    Of users and of items, `kinds` are told apart at most.
+    """
     r, designs = ratings, []
     for side in OneSide.both(ratings):
         fields = [csr_array(eye_array(len(side.ids)))]
@@ -55,7 +62,9 @@ def new_sampler(
             fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
         if implicit:
             fields.append(side.rated_sets())
-        designs.append(Design(side.rows, fields, n_factors, rng))
+        n_rated = len(np.unique(side.rows))
+        n_kinds = max(1, min(kinds, len(r) // (RATINGS_A_KIND * n_rated)))
+        designs.append(Design(side.rows, fields, n_factors, rng, n_kinds=n_kinds))
     drifts = []
     if drift and r.timestamps is not None and r.values.min() < r.values.max():
         groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}

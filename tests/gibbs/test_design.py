@@ -93,7 +93,7 @@ def test_rows_and_residual_go_with_the_kinds(at_a_time, monkeypatch):
 def test_kinds_are_drawn_from_their_conditional(precision):
     """What rows have by themselves from its prior, ratings given that, and the draw given ratings, again and
     again: then all is still as the prior has it (Geweke, 2004, "Getting it right")."""
-    n_rows, n_kinds, n = 3, 2, 8_000
+    n_rows, n_kinds, n = 3, 2, 16_000
     rng, row_of = np.random.default_rng(0), np.array([0, 0, 1, 1, 2, 2])
     met = rng.normal(size=(1, 6))
     design = a_design(row_of, n_rows=n_rows, n_kinds=n_kinds)
@@ -113,8 +113,9 @@ def test_kinds_are_drawn_from_their_conditional(precision):
     assert np.mean(same) == pytest.approx(0.75, abs=0.03)
     for found, field in ((of_itself, 0), (of_kind, 1), (of_its_kind, 1)):
         deviation = design.precision[:, field] ** -0.5
-        np.testing.assert_allclose(np.mean(found, axis=0), design.mean[:, field], atol=0.1)
-        np.testing.assert_allclose(np.std(found, axis=0), deviation, rtol=0.06)
+        standard = (np.array(found) - design.mean[:, field]) / deviation
+        np.testing.assert_allclose(standard.mean(axis=0), 0, atol=0.1)
+        np.testing.assert_allclose(standard.std(axis=0), 1, atol=0.08)
 
 
 def test_without_kinds_nothing_is_drawn():

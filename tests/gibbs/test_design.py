@@ -51,6 +51,28 @@ def test_before_any_rating_a_deviation_is_half_cauchy():
     np.testing.assert_allclose(np.log(quartiles), np.log(np.tan(np.pi / 8 * np.arange(1, 4))), atol=0.1)
 
 
+def test_the_scale_of_all_deviations_is_drawn_from_its_conditional():
+    """Deviations drawn given the scale, and the scale given deviations, leave it as it was thought to be."""
+    design, rng, found = a_design(n_factors=2), np.random.default_rng(3), []
+    for _ in range(20_000):
+        deviation = design.scale * np.abs(rng.standard_cauchy(design.precision.shape))
+        design.precision[:] = deviation**-2
+        design.draw_scale(rng)
+        found.append(design.scale[0])
+    quartiles = np.quantile(found, [0.25, 0.5, 0.75]) / design_module.FIELD_SCALE
+    np.testing.assert_allclose(np.log(quartiles), np.log(np.tan(np.pi / 8 * np.arange(1, 4))), atol=0.1)
+
+
+def test_where_no_field_tells_anything_the_scale_is_small():
+    design, rng = a_design(n_factors=10), np.random.default_rng(1)
+    design.precision[:] = 1e4
+    found = []
+    for _ in range(200):
+        design.draw_scale(rng)
+        found.append(design.scale[0])
+    assert 0.003 < np.median(found) < 0.03
+
+
 # Kinds
 
 
@@ -123,4 +145,4 @@ def test_without_kinds_nothing_is_drawn():
     design.draw_kinds(lambda some: np.ones((1, 2))[:, some], np.ones(2), np.ones(2), rng)
     assert rng.random() == np.random.default_rng(0).random()
     assert not design.kinds.any()
-    assert set(design.state) == {"coefficients", "by_row", "mean", "precision"}
+    assert set(design.state) == {"coefficients", "by_row", "mean", "precision", "scale"}

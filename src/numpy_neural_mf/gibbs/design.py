@@ -12,7 +12,8 @@ from scipy.sparse import csr_array, hstack
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Standard deviations of coefficients are thought of as half-Cauchy of this scale, ratings having one of 1.
+# Standard deviations of coefficients are thought of as half-Cauchy of a scale of their design, and that scale
+# as half-Cauchy of this one, ratings having a standard deviation of 1.
 FIELD_SCALE = 0.3
 
 # Proposals of the scale of a field in a sweep, and their step in e-folds.
@@ -80,6 +81,7 @@ class Design:
         self.mean = np.zeros((shape[0], len(fields)))
         self.precision = np.full((shape[0], len(fields)), 1.0)
         self.precision[1:] = FIRST_FACTORS**-2
+        self.scale = np.array([FIELD_SCALE])
         self.n_kinds = n_kinds
         # Of the columns of kinds: the rows of one kind after another, and where each kind begins.
         self._members = X.indices[n_rows : 2 * n_rows]
@@ -103,7 +105,7 @@ class Design:
     @property
     def state(self) -> dict[str, Float64Array]:
         """All that moves, by name, and what is written into these arrays, the design has."""
-        names = ("coefficients", "by_row", "mean", "precision")
+        names = ("coefficients", "by_row", "mean", "precision", "scale")
         lent = {} if self._followed is None else {"lent": self._lent}
         kinds = {} if self.n_kinds == 1 else {"members": self._members, "bounds": self._bounds}
         return {name: getattr(self, name) for name in names} | lent | kinds
@@ -217,18 +219,27 @@ class Design:
         scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
         put_back(self.row_of, h, Xv, residual)
 
+    def draw_scale(self, rng: np.random.Generator) -> None:
+        """Draw the scale of the deviations of all fields: where none tells anything, all are small at once.
+
+        The horseshoe (Carvalho, Polson and Scott, 2010), by what is said at `_draw_prior`, one level up.
+        """
+        rate = 2 * rng.standard_exponential(self.precision.shape) / (self.scale**-2 + self.precision)
+        of_scale = 2 * rng.standard_exponential() / (FIELD_SCALE**-2 + self.scale**-2)
+        self.scale[:] = ((of_scale + rate.sum()) / 2 / rng.gamma((1 + rate.size) / 2)) ** 0.5
+
     def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
         """Draw the rate r of each field, which is returned, its mean m and its precision Λ.
 
         m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn so that
-        1/√Λ is half-Cauchy (Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator"): a
-        field that tells nothing can be as good as out.
+        1/√Λ is half-Cauchy of the scale (Makalic and Schmidt, 2016, "A simple sampler for the horseshoe
+        estimator"): a field that tells nothing can be as good as out.
         """
         v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
         total = np.bincount(self.field, v, minlength=n_fields)
         m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
         squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
-        rate = 2 * rng.standard_exponential(n_fields) / (FIELD_SCALE**-2 + self.precision[n])
+        rate = 2 * rng.standard_exponential(n_fields) / (self.scale**-2 + self.precision[n])
         self.mean[n] = m
         self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)
         return np.asarray(rate)

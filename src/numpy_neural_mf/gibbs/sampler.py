@@ -90,6 +90,8 @@ class Sampler:
     def sweep(self, warming_up: bool) -> None:
         """Draw everything once."""
         rng, residual, users, items = self._rng, self.residual, self.users, self.items
+        for design in (users, items, *self.contexts):
+            design.draw_scale(rng)
         for context in self.contexts:
             context.follow(warming_up, rng)
         precision = self._draw_noise()

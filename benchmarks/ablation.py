@@ -10,13 +10,22 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import Any
 
 import numpy as np
 from harness import machine
 
 from numpy_neural_mf import BayesianMF, k_fold, read_features, read_ratings
 
-INGREDIENTS = ("features", "implicit", "drift", "previous_item", "user_noise")
+# And what leaves each out.
+INGREDIENTS = {
+    "features": False,
+    "implicit": False,
+    "drift": False,
+    "previous_item": False,
+    "user_noise": False,
+    "kinds": 1,
+}
 
 
 def main() -> None:
@@ -36,11 +45,11 @@ def main() -> None:
     print(machine("numpy", "numba", "numpy-neural-mf"))
     print(f"{ratings}; {options.folds} of five folds, {options.samples} samples")
 
-    nothing = dict.fromkeys(INGREDIENTS, False)
-    variants = {"all": {}}
-    variants |= {f"without {name}": {name: False} for name in INGREDIENTS}
-    variants |= {"none": nothing}
-    variants |= {f"{name} alone": nothing | {name: True} for name in INGREDIENTS}
+    whole = BayesianMF()
+    variants: dict[str, dict[str, Any]] = {"all": {}}
+    variants |= {f"without {name}": {name: out} for name, out in INGREDIENTS.items()}
+    variants |= {"none": INGREDIENTS}
+    variants |= {f"{name} alone": INGREDIENTS | {name: getattr(whole, name)} for name in INGREDIENTS}
     variants |= {"all, 20 factors": {"embedding_dim": 20}}
     folds = list(k_fold(ratings, 5, random_state=2026))[: options.folds]
     squares: dict[str, np.ndarray] = {}

@@ -49,7 +49,7 @@ def main() -> None:
     ratings = simulate_ratings(
         given.users, given.items, given.ratings, drift=0.4, side_information=1.0, random_state=0
     )
-    print(machine("numpy", "torch" if "torch" in given.engines else "numba", "numpy-neural-mf"))
+    print(machine("numpy", "torch" if "torch" in given.engines else "numba"))
     print(f"{ratings}, batches of {given.batch_size:,}, {given.device}\n")
     print("| engine | C_wide | M ratings/s | times as long |\n| --- | --- | --- | --- |")
     for engine in given.engines:

@@ -161,7 +161,7 @@ def add_runs(
                 n_test=len(test),
                 rmse=rmse(prediction, test.values),
                 mae=mae(prediction, test.values),
-                noise_floor=test.noise_floor,
+                noise_floor=_lowest_rmse(test),
                 n_parameters=model.n_parameters_,
                 seconds=seconds,
                 # A sample is no epoch: what it errs is not what their mean errs.
@@ -170,6 +170,11 @@ def add_runs(
             )
             comparison.runs.append(run)
             yield run
+
+
+def _lowest_rmse(test: Ratings) -> float | None:
+    """That of the best prediction on these ratings, if known: as lucky with their noise as a model is."""
+    return test.noise_floor if test.expected is None else rmse(test.expected, test.values)
 
 
 def _ranking(model: Recommender, train: Ratings, test: Ratings) -> dict[str, float] | None:

@@ -52,6 +52,19 @@ def test_the_penalty_of_a_column_does_not_depend_on_the_unit_of_its_weights():
     np.testing.assert_allclose(once.penalty, twice.penalty, rtol=1e-6)
 
 
+def test_a_feature_is_held_closer_the_more_users_it_may_meet():
+    """The same ratings by twice as many users cost the rows of users what they did, a feature twice that."""
+    films, r = FILMS, TINY
+    raw_users = np.concatenate([r.raw_users, np.char.add(r.raw_users, " too")])
+    raw_items, values = np.tile(r.raw_items, 2), np.tile(r.values, 2)
+    twice = Ratings.from_columns(raw_users, raw_items, values, scale=(1, 5))
+    once, more = (
+        bags_of(replace(BOTH, implicit=False), ratings.with_features(items=films), 0.2)["item"].penalty
+        for ratings in (r, twice)
+    )
+    np.testing.assert_allclose(more, 2 * once, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "fields", [{"features": True}, {"implicit": True}, {"features": True, "implicit": True}]
 )

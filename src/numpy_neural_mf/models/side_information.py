@@ -14,9 +14,9 @@ from ..data.columns import count
 from ..engines.bags import Bags
 from .penalty import frequency_scaled
 
-# How much more than a row of its side a column of features is held to zero, one of a set of what was rated,
-# and a period (docs/decisions/side-information.md).
-FEATURE, RATED, PERIOD = 16.0, 12.0, 32.0
+# How much more than a row of its side a column of features is held to zero, for each row of the other side
+# that it may meet; one of a set of what was rated; and a period (docs/decisions/side-information.md).
+FEATURE, RATED, PERIOD = 1 / 40, 12.0, 32.0
 
 
 class OneSide(NamedTuple):
@@ -92,7 +92,7 @@ def bags_of(
         n_rows = len(side.ids)
         parts = [(0.0, csr_array((n_rows, 0), dtype=np.float32))]
         if architecture.features and side.features is not None:
-            parts.append((FEATURE, side.features.rows_for(side.ids)))
+            parts.append((FEATURE * side.n_others, side.features.rows_for(side.ids)))
         if architecture.implicit:
             parts.append((RATED, side.rated_sets()))
         X = csr_array(hstack([part for _, part in parts], format="csr"))

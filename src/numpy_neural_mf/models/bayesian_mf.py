@@ -33,12 +33,13 @@ class BayesianMF(BayesianMFFile):
 
         r̂_ui(t) = μ + b_u + b_i + p_u · q_i + d_u(t) + d_i(t) + d(t) + Σ_c (w_c + (p_u + q_i) · z_c)
 
-    and a variance of the user's own. b and p are sums over what u is known by: the id, features, and the set
-    of items that u rated (as in SVD++, Koren, 2008); b_i and q_i likewise. d are levels that drift. c are the
-    occasions of the rating: in which of 24 periods of equal length t is, and which item u rated before; they
-    meet user and item as in a factorisation machine (Rendle, 2012). Instead of one best value for each, many
-    are drawn from their posterior distribution (see `gibbs.Sampler`), and what is predicted is the mean:
-    little is to be tuned, since how much to trust each part is drawn, too.
+    and a variance of the user's own. b and p are sums over what u is known by: the id, features, the set of
+    items that u rated (as in SVD++, Koren, 2008), and of which kind u is, which nobody tells and which is
+    drawn; b_i and q_i likewise. d are levels that drift. c are the occasions of the rating: in which of 24
+    periods of equal length t is, and which item u rated before; they meet user and item as in a factorisation
+    machine (Rendle, 2012). Instead of one best value for each, many are drawn from their posterior
+    distribution (see `gibbs.Sampler`), and what is predicted is the mean: little is to be tuned, since how
+    much to trust each part is drawn, too.
 
     Where no time is told, a prediction is that of the last period, after whatever item.
 

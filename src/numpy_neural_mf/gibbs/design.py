@@ -142,31 +142,52 @@ class Design:
         """
         if self.n_kinds == 1:
             return
-        from .kernels import add_likelihood
-
         kinds, n = self.kinds, self.n_kinds
         counts = np.bincount(kinds, minlength=n) + 1 / n
         # Gamma variates of these shapes, but for a factor shares, by logarithms: they can be tiny.
         log_share = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
-        e, of_kinds = np.split(self.coefficients[:, : len(kinds) + n], [len(kinds)], axis=1)
-        (m, prior_mean), (inverse_variance, prior) = self.mean[:, :2].T, self.precision[:, :2].T
+        kinds = self._kinds_by_rows(kinds, log_share, rng)
+        kinds = self._kinds_by_ratings(kinds, log_share, met_by, residual, precision, rng)
+        self._members[:] = np.argsort(kinds, kind="stable")
+        self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(kinds, minlength=n))
 
+    def _kinds_by_rows(
+        self, kinds: NDArray[np.intp], log_share: Float64Array, rng: np.random.Generator
+    ) -> NDArray[np.intp]:
+        """The kinds drawn given e + μ_k, and μ and e drawn given these."""
+        e, of_kinds = self._own_and_of_kinds
+        (m, prior_mean), (inverse_variance, prior) = self.mean[:, :2].T, self.precision[:, :2].T
         both = e + of_kinds[:, kinds]
         pull = inverse_variance[:, None] * (both - m[:, None])
-        kinds = drawn(log_share + pull.T @ of_kinds - inverse_variance @ of_kinds**2 / 2, rng)
-        total = np.outer(inverse_variance, np.bincount(kinds, minlength=n)) + prior[:, None]
-        known = np.stack([np.bincount(kinds, row, minlength=n) for row in pull])
+        kinds = chosen(log_share + pull.T @ of_kinds - inverse_variance @ of_kinds**2 / 2, rng)
+        counts = np.bincount(kinds, minlength=self.n_kinds)
+        total = np.outer(inverse_variance, counts) + prior[:, None]
+        known = np.stack([np.bincount(kinds, row, minlength=self.n_kinds) for row in pull])
         mean = (known + (prior * prior_mean)[:, None]) / total
         of_kinds[:] = mean + rng.standard_normal(mean.shape) / np.sqrt(total)
         e[:] = both - of_kinds[:, kinds]
+        return kinds
 
+    def _kinds_by_ratings(
+        self,
+        kinds: NDArray[np.intp],
+        log_share: Float64Array,
+        met_by: Callable[[slice | IntArray], Float64Array],
+        residual: Float64Array,
+        precision: Float64Array,
+        rng: np.random.Generator,
+    ) -> NDArray[np.intp]:
+        """The kinds drawn given e, μ and ratings."""
+        from .kernels import add_likelihood
+
+        _, of_kinds = self._own_and_of_kinds
         log_p = np.tile(log_share, (len(kinds), 1))
         for first in range(0, len(residual), AT_A_TIME):
             part = slice(first, first + AT_A_TIME)
             told = of_kinds[0] + met_by(part).T @ of_kinds[1:]
             add_likelihood(self.row_of[part], told, kinds, precision[part], residual[part], log_p)
         step = -of_kinds[:, kinds]
-        kinds = drawn(log_p, rng)
+        kinds = chosen(log_p, rng)
         step += of_kinds[:, kinds]
         self.by_row += step
         changed = np.flatnonzero((step != 0).any(axis=0)[self.row_of])
@@ -174,8 +195,14 @@ class Design:
             ratings = changed[first : first + AT_A_TIME]
             of_row = step[:, self.row_of[ratings]]
             residual[ratings] -= of_row[0] + (met_by(ratings) * of_row[1:]).sum(axis=0)
-        self._members[:] = np.argsort(kinds, kind="stable")
-        self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(kinds, minlength=n))
+        return kinds
+
+    @property
+    def _own_and_of_kinds(self) -> tuple[Float64Array, Float64Array]:
+        """e and μ, of which a design with kinds has columns first."""
+        n_rows = self.by_row.shape[1]
+        own, of_kinds = np.split(self.coefficients[:, : n_rows + self.n_kinds], [n_rows], axis=1)
+        return own, of_kinds
 
     def follow(self, warming_up: bool, rng: np.random.Generator) -> None:
         """Draw what the design followed tells, given bias and factors, which stay what they are.
@@ -245,6 +272,6 @@ class Design:
         return np.asarray(rate)
 
 
-def drawn(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:
+def chosen(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:
     """One column for each row, with probabilities in proportion to exp(log_p) (Yellott, 1977)."""
     return np.asarray((log_p + rng.gumbel(size=log_p.shape)).argmax(axis=1))

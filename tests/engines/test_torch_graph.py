@@ -8,7 +8,9 @@ import torch
 from cases import (
     B_MEDIUM,
     ORDINAL,
+    draw_bags,
     draw_batch,
+    draw_moments,
     draw_parameters,
     draw_penalty,
     in_steps,
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.engines import new_torch_engine, torch_batches, torch_graph
+from numpy_neural_mf.engines.processes import is_table
 from numpy_neural_mf.engines.torch_graph import distinct_of_fixed_shape
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
@@ -30,7 +33,7 @@ EPOCH = [draw_batch(seed, n, np.float32) for seed, n in enumerate([64, 64, 64, 6
 
 
 def new_engine(architecture=B_MEDIUM, optimizer=None, device="cpu", **settings):
-    parameters = draw_parameters(architecture, np.float32)
+    parameters = draw_parameters(architecture, np.float32, bags=settings.get("bags"))
     return new_torch_engine(
         architecture,
         parameters,
@@ -79,6 +82,33 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n):
         np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
 
 
+N_PERIODS = 4
+TOLD = {"features": 0, "features and periods": N_PERIODS}  # and how many periods
+
+
+@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
+def test_a_step_of_bags_of_fixed_shapes_is_the_step(make, n_periods):
+    """Features that are in no bag of the batch stay as they are, and so does what is remembered of them."""
+    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
+    engines = [new_engine(form, make(), bags=bags) for _ in range(2)]
+    engines[1]._graphs = StepsTakenEach()
+    engines[1]._shares_memory = False  # copies, as on a device
+    for seed in range(5):
+        batch = draw_moments(n_periods, seed, np.float32) if n_periods else draw_batch(seed, 3, np.float32)
+        assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
+    engines[1].fetch()
+    for name, value in engines[0].parameters.items():
+        # Of the unknown nothing is learned, and it is filled in before anybody reads it.
+        known = slice(-1) if is_table(name, value.ndim) and "_feature_" not in name else slice(None)
+        np.testing.assert_allclose(engines[1].parameters[name][known], value[known], rtol=1e-4, atol=1e-6)
+        remembered, expected = (engine.optimizer.state[name] for engine in engines[::-1])
+        assert remembered["step"] == expected["step"] == 5
+        for slot in engines[0].optimizer.slots:
+            found = remembered[slot][known]
+            np.testing.assert_allclose(found, expected[slot][known], rtol=1e-3, atol=1e-5)
+
+
 @pytest.fixture
 def soon(monkeypatch):
     """Steps are captured soon."""
@@ -122,6 +152,22 @@ def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatc
     assert set(cuda._graphs._captured) == {64, 17}
     np.testing.assert_allclose(there, here, rtol=1e-3)
     np.testing.assert_allclose(cuda.parameters["cutpoints"], cpu.parameters["cutpoints"], rtol=1e-2)
+
+
+@on_cuda
+@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
+def test_replayed_steps_with_bags_are_those_of_the_cpu(soon, monkeypatch, n_periods):
+    if n_periods:
+        batches = [draw_moments(n_periods, seed, np.float32) for seed in range(8)]
+        batches[-1] = tuple(column[:5] for column in batches[-1])
+        monkeypatch.setitem(globals(), "EPOCH", batches)
+    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, bags=bags)
+    assert len(cuda._graphs._captured) == 2
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    for name, value in cpu.parameters.items():
+        if "_feature_" in name:
+            np.testing.assert_allclose(cuda.parameters[name], value, rtol=1e-2, atol=1e-3)
 
 
 @on_cuda
@@ -181,7 +227,7 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
     ],
     ids=str,
 )
-def test_what_has_no_fixed_shapes_is_learned_step_by_step(settings):
+def test_the_whole_of_a_model_learns_on_the_device_what_it_learns_on_the_cpu(settings):
     ratings = simulate_ratings(60, 40, 900, random_state=0)
     ratings = replace(ratings, timestamps=np.arange(len(ratings)))
     form = replace(B_MEDIUM, dropout=0.0, **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from torch import Tensor
 from torch.nn.functional import embedding, embedding_bag
 
 from .bags import Bags
+
+# Entries of the longest bag of those that are looked up in tables as wide as that one.
+LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,9 +28,9 @@ class TorchBag:
     own : int64 tensor of shape (m,), or None
         Of each bag, whose it is among the rows of the batch; None where bag r is that of row r.
     columns : int64 tensor of shape (n_touched,)
-        Rows of the feature tables that are in any bag, distinct.
+        Rows of the feature tables that are in any bag, distinct; of fixed shapes, all rows.
     uses : tensor of shape (n_touched,)
-        Σ x² over the ratings of the batch, by which the penalty of each counts.
+        Σ x² over the ratings of the batch, by which the penalty of each counts: 0 of what is in no bag.
     positions, weights : tensors of shape (n_entries,)
         Bag after bag: which of `columns`, and x.
     offsets : int64 tensor of shape (m,)
@@ -61,6 +65,7 @@ class TorchBags:
         self._starts = torch.from_numpy(X.indptr.astype(np.int64)).to(device)
         self._columns = torch.from_numpy(X.indices.astype(np.int64)).to(device)
         self._weights = torch.from_numpy(X.data.astype(dtype)).to(device)
+        self.longest = int(np.diff(X.indptr).max(initial=0))
 
     def rows(self, ids: Tensor) -> Tensor:
         """See `Bags.rows`."""
@@ -80,6 +85,33 @@ class TorchBags:
         uses = torch.zeros(len(columns), dtype=weights.dtype, device=weights.device)
         uses.index_add_(0, positions, weights * weights * counts.repeat_interleave(sizes))
         return TorchBag(own, columns, uses, positions, weights, offsets)
+
+    def of_fixed_shape(self, ids: Tensor, counts: Tensor, own: Tensor | None = None) -> TorchBag:
+        """The same in shapes that follow from the number of ids alone: each bag as long as the longest."""
+        rows, (columns, weights) = self.rows(ids), self._padded
+        columns, weights = columns[rows], weights[rows]
+        if self.n_periods:
+            columns = columns + (columns == self._n_features) * (ids % self.n_periods)[:, None]
+        uses = torch.zeros_like(self.penalty)
+        uses.index_add_(0, columns.flatten(), (weights * weights * counts[:, None]).flatten())
+        offsets = torch.arange(0, columns.numel(), self.longest, device=columns.device)
+        return TorchBag(own, self._all, uses, columns.flatten(), weights.flatten(), offsets)
+
+    @cached_property
+    def _padded(self) -> tuple[Tensor, Tensor]:
+        """Columns and weights of each row, shape (n_rows, longest): behind its own the first, of weight 0."""
+        sizes = self._starts.diff()
+        rows = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+        places = torch.arange(len(rows), device=sizes.device) - self._starts[rows]
+        columns = self._columns.new_zeros(len(sizes), self.longest)
+        weights = self._weights.new_zeros(len(sizes), self.longest)
+        columns[rows, places], weights[rows, places] = self._columns, self._weights
+        return columns, weights
+
+    @cached_property
+    def _all(self) -> Tensor:
+        """Every row of the feature tables."""
+        return torch.arange(len(self.penalty), device=self.penalty.device)
 
     def column_sums(self) -> Tensor:
         """The sum of X over its rows, float64, shape (n_features + n_periods,): of periods, nothing."""

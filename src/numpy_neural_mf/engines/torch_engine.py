@@ -19,7 +19,7 @@ from ..nn.parameter import Array
 from .bags import Bags
 from .base import Engine
 from .processes import is_table
-from .torch_bags import TorchBag, TorchBags, collapsed_rows
+from .torch_bags import LONGEST, TorchBag, TorchBags, collapsed_rows
 from .torch_batches import DeviceBatches, cut_share
 from .torch_device import find_device, products_in_tf32
 from .torch_graph import GraphedSteps, distinct_of_fixed_shape
@@ -134,7 +134,8 @@ class TorchEngine(Engine):
         return (
             self.device.type == "cuda"
             and self.processes.size == 1
-            and not (self._bags or self.architecture.sequence or self._scaler.is_enabled())
+            and not (self.architecture.sequence or self._scaler.is_enabled())
+            and all(of_side.longest <= LONGEST for of_side in self._bags.values())
             and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
             and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
         )
@@ -184,29 +185,35 @@ class TorchEngine(Engine):
         with torch.no_grad():
             dense = [value.grad for value in self._dense.values()]
             self.processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
-            self._update(leaves, {side: exchange.owned for side, exchange in found.exchange.items()})
+            self._update(leaves, found)
         return loss.detach()
 
     def _look_up(self, users: Any, items: Any) -> Lookup:
         """What rows of the tables these users and items are made of, and how they come here."""
         rows, positions, counts, bags = {}, {}, {}, {}
         for side, given in (("user", users), ("item", items)):
-            ids, of_side = self._here(given), self._bags.get(side)
-            if self._graphs is None:
-                found = torch.unique(ids, return_inverse=True, return_counts=True)
-            else:
-                found = distinct_of_fixed_shape(ids, len(self._penalty[side]))
+            of_side, n_rows = self._bags.get(side), len(self._penalty[side])
+            n_periods = of_side.n_periods if of_side is not None else 0
+            found = self._distinct(self._here(given), n_rows * max(n_periods, 1))
             rows[side], positions[side], counts[side] = found
             if of_side is None:
                 continue
             moments, uses, own = rows[side], counts[side], None
-            if of_side.n_periods:
-                rows[side], own = torch.unique(of_side.rows(moments), return_inverse=True)
+            if n_periods:
+                rows[side], own, _ = self._distinct(of_side.rows(moments), n_rows)
                 counts[side] = uses.new_zeros(len(rows[side])).index_add_(0, own, uses)
-            bags[side] = bag = of_side.of(moments, uses, own)
+            bag_of = of_side.of if self._graphs is None else of_side.of_fixed_shape
+            bags[side] = bag = bag_of(moments, uses, own)
             rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
         exchange = {side: self.processes.exchange(rows[side]) for side in rows}
         return Lookup(rows, positions, counts, bags, exchange)
+
+    def _distinct(self, ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+        """See `distinct_of_fixed_shape`, for the unknown is not among the ids where steps are graphs."""
+        if self._graphs is None:
+            rows, positions, counts = torch.unique(ids, return_inverse=True, return_counts=True)
+            return rows, positions, counts
+        return distinct_of_fixed_shape(ids, n_rows)
 
     def _leaves(self, found: Lookup) -> dict[str, Tensor]:
         """Of the tables of each side the rows of this process that any process has asked for."""
@@ -333,12 +340,16 @@ class TorchEngine(Engine):
 
         return drop
 
-    def _update(self, leaves: dict[str, Tensor], owned: dict[str, Tensor]) -> None:
+    def _update(self, leaves: dict[str, Tensor], found: Lookup) -> None:
         """Decay, a step of the optimiser, and rows and their state back into the tables."""
         if self.weight_decay:
             for name, value in self._dense.items():
                 if name.startswith("mlp") and name.endswith("weight"):
                     value.mul_(1 - self._optimizer.rate * self.weight_decay)
+        owned = {side: exchange.owned for side, exchange in found.exchange.items()}
         moments = self._held.moments(owned)
         self._optimizer.step(self._dense | leaves, moments, self._scaler)
-        self._held.put_back(owned, leaves, moments)
+        # Bags of fixed shapes name all features, also those that are in none.
+        bags = found.bags.items() if self._graphs is not None else ()
+        used = {f"{side}_feature": bag.uses > 0 for side, bag in bags}
+        self._held.put_back(owned, leaves, moments, used)

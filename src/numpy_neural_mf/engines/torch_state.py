@@ -112,11 +112,15 @@ class TorchState:
         rows: Mapping[str, Tensor],
         values: Mapping[str, Tensor],
         moments: Mapping[str, Mapping[str, Tensor]],
+        used: Mapping[str, Tensor],
     ) -> None:
-        """Write rows of tables, and what is remembered of them, by side."""
+        """Write rows of tables, and what is remembered of them, by side; of some sides, those used alone."""
         for side, some in rows.items():
             for slot, table in self._tables[side].items():
-                table[some] = values[side] if slot == VALUE else moments[side][slot]
+                changed = values[side] if slot == VALUE else moments[side][slot]
+                if side in used:
+                    changed = torch.where(used[side][:, None], changed, table[some])
+                table[some] = changed
 
     def fetch(self) -> None:
         """Bring the arrays up to date, where the tensors are copies."""

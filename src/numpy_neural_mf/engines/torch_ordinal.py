@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import embedding, logsigmoid
 
 from ..nn import CumulativeLogit
 from ..nn.parameter import Array
@@ -24,11 +24,13 @@ class OrdinalLoss(nn.Module):
         step, last = torch.searchsorted(self.middles, ratings), len(raw)
         gaps = raw[1:].exp()
         theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])
-        # Where there is no cutpoint above, or below, another one stands in, and does not count.
-        above = logsigmoid((theta[step.clamp(max=last - 1)] - y) / self.tau) * (step < last)
-        below = logsigmoid((y - theta[(step - 1).clamp(min=0)]) / self.tau) * (step > 0)
-        end = gaps.new_zeros(1)
-        crowding = torch.cat([end, torch.log(-torch.expm1(-gaps / self.tau)), end])[step]
+        # Where there is no cutpoint above, or below, zero stands in, and does not count.
+        end, crowding = gaps.new_zeros(1), torch.log(-torch.expm1(-gaps / self.tau))
+        of_steps = [torch.cat(parts) for parts in ([theta, end], [end, theta], [end, crowding, end])]
+        # On CUDA, unlike indexing, `embedding` adds up the gradients of a few rows in parallel.
+        highest, lowest, crowding = embedding(step, torch.stack(of_steps, dim=1)).unbind(dim=1)
+        above = logsigmoid((highest - y) / self.tau) * (step < last)
+        below = logsigmoid((y - lowest) / self.tau) * (step > 0)
         return -(above + below + crowding).sum()
 
 

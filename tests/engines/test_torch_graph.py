@@ -109,6 +109,15 @@ def test_a_step_of_bags_of_fixed_shapes_is_the_step(make, n_periods):
             np.testing.assert_allclose(found, expected[slot][known], rtol=1e-3, atol=1e-5)
 
 
+def test_features_that_nobody_has_are_bags_of_nothing():
+    bags = {side: replace(b, matrix=0 * b.matrix) for side, b in draw_bags("user", "item").items()}
+    for of_side in bags.values():
+        of_side.matrix.eliminate_zeros()
+    engines = [new_engine(bags=bags) for _ in range(2)]
+    engines[1]._graphs = StepsTakenEach()
+    assert engines[0].step(*EPOCH[0]) == pytest.approx(engines[1].step(*EPOCH[0]), rel=1e-5)
+
+
 @pytest.fixture
 def soon(monkeypatch):
     """Steps are captured soon."""

@@ -65,7 +65,7 @@ class TorchBags:
         self._starts = torch.from_numpy(X.indptr.astype(np.int64)).to(device)
         self._columns = torch.from_numpy(X.indices.astype(np.int64)).to(device)
         self._weights = torch.from_numpy(X.data.astype(dtype)).to(device)
-        self.longest = int(np.diff(X.indptr).max(initial=0))
+        self.longest = int(np.diff(X.indptr).max(initial=1))
 
     def rows(self, ids: Tensor) -> Tensor:
         """See `Bags.rows`."""

@@ -15,7 +15,7 @@ from torch.nn.functional import embedding, embedding_bag
 
 from .bags import Bags
 
-# Entries of the longest bag of those that are looked up in tables as wide as that one.
+# Bags of at most so many entries have a fixed shape: each is as long as the longest.
 LONGEST = 64
 
 

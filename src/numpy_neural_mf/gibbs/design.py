@@ -249,27 +249,36 @@ class Design:
     def draw_scale(self, rng: np.random.Generator) -> None:
         """Draw the scale of the deviations of all fields: where none tells anything, all are small at once.
 
-        The horseshoe (Carvalho, Polson and Scott, 2010), by what is said at `_draw_prior`, one level up.
+        The horseshoe (Carvalho, Polson and Scott, 2010): the scale, too, is half-Cauchy, of `FIELD_SCALE`.
         """
-        rate = 2 * rng.standard_exponential(self.precision.shape) / (self.scale**-2 + self.precision)
-        of_scale = 2 * rng.standard_exponential() / (FIELD_SCALE**-2 + self.scale**-2)
+        rate = half_cauchy_rate(self.precision, self.scale, rng)
+        of_scale = half_cauchy_rate(self.scale**-2, FIELD_SCALE, rng)
         self.scale[:] = ((of_scale + rate.sum()) / 2 / rng.gamma((1 + rate.size) / 2)) ** 0.5
 
     def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
         """Draw the rate r of each field, which is returned, its mean m and its precision Λ.
 
-        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn so that
-        1/√Λ is half-Cauchy of the scale (Makalic and Schmidt, 2016, "A simple sampler for the horseshoe
-        estimator"): a field that tells nothing can be as good as out.
+        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn here, so a
+        field that tells nothing can be as good as out: see `half_cauchy_rate`.
         """
         v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
         total = np.bincount(self.field, v, minlength=n_fields)
         m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
         squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
-        rate = 2 * rng.standard_exponential(n_fields) / (self.scale**-2 + self.precision[n])
+        rate = half_cauchy_rate(self.precision[n], self.scale, rng)
         self.mean[n] = m
         self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)
         return np.asarray(rate)
+
+
+def half_cauchy_rate(
+    precision: Float64Array, scale: Float64Array | float, rng: np.random.Generator
+) -> Float64Array:
+    """Draw r given Λ ~ Gamma(1/2, r/2), where r is such that 1/√Λ is half-Cauchy of the scale.
+
+    Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator".
+    """
+    return np.asarray(2 * rng.standard_exponential(precision.shape) / (scale**-2 + precision))
 
 
 def chosen(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix, eye_array, hstack, vstack
 
 from numpy_neural_mf import BayesianMF, NeuralMF, Ratings, read_features, read_ratings, run_experiments
-from numpy_neural_mf.experiments import ModelFactory, default_models
+from numpy_neural_mf.comparison.experiments import ModelFactory, default_models
+from numpy_neural_mf.mf.side_information import OneSide
 from numpy_neural_mf.models import Recommender
-from numpy_neural_mf.models.side_information import OneSide
-from numpy_neural_mf.training import ProgressCallback
+from numpy_neural_mf.training.loop import ProgressCallback
 
 
 class Peer(Recommender):

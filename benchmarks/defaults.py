@@ -29,8 +29,8 @@ from numpy_neural_mf import (
     read_ratings,
     simulate_ratings,
 )
-from numpy_neural_mf.display import rich_table
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.reporting.console import rich_table
 
 ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 # Setting -> values to try beside the default.

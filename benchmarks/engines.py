@@ -29,8 +29,8 @@ import numpy as np
 from harness import Worker, machine, median_and_range, run_in_turns
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings, simulate_ratings
-from numpy_neural_mf.engines import ENGINES
 from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.engines import ENGINES
 
 ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 LEARNING_RATE = 0.005

@@ -21,10 +21,10 @@ import numpy as np
 from harness import machine
 
 from numpy_neural_mf import B_MEDIUM, Architecture, LinearRegression, NeuralMF, Ratings, random_split
-from numpy_neural_mf.architecture import C_WIDE
 from numpy_neural_mf.data import read_ratings, time_split, user_split
 from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.mf.architecture import C_WIDE
 from numpy_neural_mf.models import Recommender
 
 MODELS = {

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from numpy_neural_mf.engines import NumpyEngine
 from numpy_neural_mf.nn import (
     ACTIVATIONS,
     Activation,
@@ -26,6 +25,7 @@ from numpy_neural_mf.nn import (
     mae,
     mse,
 )
+from numpy_neural_mf.training.engines import NumpyEngine
 
 ARCHITECTURES = {
     "A_small": A_SMALL,

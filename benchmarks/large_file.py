@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from numpy_neural_mf.data.simulate import World, latent_world
+from numpy_neural_mf.data.datasets.synthetic import World, latent_world
 
 # MovieLens 25M.
 N_RATINGS, N_USERS, N_ITEMS, LAST_ITEM_ID = 25_000_095, 162_541, 59_047, 209_171

@@ -22,8 +22,8 @@ from harness import machine
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, simulate_ratings
 from numpy_neural_mf.data.batches import Batches
-from numpy_neural_mf.engines import NumbaEngine
 from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.engines import NumbaEngine
 
 ARCHITECTURES = {
     "A_SMALL": A_SMALL,

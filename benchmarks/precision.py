@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from engines import ARCHITECTURES
 from harness import machine
 
-from engines import ARCHITECTURES
 from numpy_neural_mf import NeuralMF, random_split, read_ratings
 from numpy_neural_mf.evaluation import rmse
 

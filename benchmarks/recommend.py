@@ -21,7 +21,7 @@ import numpy as np
 from harness import Worker, machine, median_and_range, run_in_turns
 
 from numpy_neural_mf import B_MEDIUM, Architecture, NeuralMF
-from numpy_neural_mf.models.seen import SeenRatings
+from numpy_neural_mf.models.interactions import SeenRatings
 
 ARCHITECTURES = {"biased MF": Architecture(embedding_dim=16), "B_MEDIUM": B_MEDIUM}
 SEEN = 100

@@ -24,8 +24,8 @@ from numpy_neural_mf import (
     simulate_ratings,
     time_split,
 )
+from numpy_neural_mf.comparison.experiments import ModelFactory, default_models
 from numpy_neural_mf.evaluation import evaluate_ratings, warm_rows
-from numpy_neural_mf.experiments import ModelFactory, default_models
 
 
 def main() -> None:

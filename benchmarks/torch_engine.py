@@ -33,19 +33,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from engines import ARCHITECTURES
 from harness import machine, median_and_range
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
 
-from engines import ARCHITECTURES
 from numpy_neural_mf import Architecture, Ratings
 from numpy_neural_mf.data.batches import Batches
-from numpy_neural_mf.engines import new_torch_engine, processes_of
-from numpy_neural_mf.engines.torch_engine import TorchEngine
-from numpy_neural_mf.engines.torch_module import NeuralMFModule
-from numpy_neural_mf.files import is_first_process
 from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.engines import new_torch_engine, processes_of
+from numpy_neural_mf.training.engines.torch_engine import TorchEngine
+from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
+from numpy_neural_mf.utils.atomic_io import is_first_process
 
 # Steps whose kernels are timed one by one.
 STEPS_PROFILED = 10

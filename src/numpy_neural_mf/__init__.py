@@ -1,8 +1,8 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
-from .architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from .comparison import Comparison
-from .cross_validation import cross_validate
+from .comparison.cross_validation import cross_validate
+from .comparison.experiments import run_experiments
+from .comparison.results import Comparison
 from .data import (
     Features,
     Ratings,
@@ -17,10 +17,10 @@ from .data import (
     user_split,
 )
 from .evaluation import evaluate
-from .experiments import run_experiments
+from .mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
 from .models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, ModelFileError, NeuralMF, load_model
 from .nn import NeuralNetwork, check_gradients
-from .tuning import Tuning, tune
+from .tuning.search import Tuning, tune
 
 __all__ = [
     "A_SMALL",

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from numpy_neural_mf import A_SMALL, NeuralMF, cli, load_model, read_ratings, simulate_ratings, tune
 from numpy_neural_mf.cli.tune import shown_on
-from numpy_neural_mf.training import Progress
-from numpy_neural_mf.tuning import TuningProgress
+from numpy_neural_mf.training.loop import Progress
+from numpy_neural_mf.tuning.search import TuningProgress
 
 QUICK = ("--trials", "3", "--epochs", "2")
 

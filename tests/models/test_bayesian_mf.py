@@ -18,10 +18,10 @@ from numpy_neural_mf import (
     random_split,
     simulate_ratings,
 )
-from numpy_neural_mf.checkpoint import FILE
+from numpy_neural_mf.bayesian.sampling import new_sampler
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import bayesian_mf, model_file
-from numpy_neural_mf.models.sampling import new_sampler
+from numpy_neural_mf.training.checkpoint import FILE
 
 pytest.importorskip("numba")
 

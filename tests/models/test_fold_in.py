@@ -7,8 +7,8 @@ import pytest
 
 from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.mf.likelihood import Normal
 from numpy_neural_mf.models.fold_in import Predictor, fitted_row, mirrored, rows_of, theta_of
-from numpy_neural_mf.models.likelihood import Normal
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
-from numpy_neural_mf.engines import ENGINES, NumpyEngine, OneProcess
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.penalty import frequency_scaled, penalty_of_new_row
+from numpy_neural_mf.mf.regularization import frequency_scaled, penalty_of_new_row
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
+from numpy_neural_mf.training.engines import ENGINES, NumpyEngine, OneProcess
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]

@@ -8,7 +8,7 @@ import torch
 
 from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
 from numpy_neural_mf.data.time_order import in_time_order
-from numpy_neural_mf.engines.torch_sequence import SequenceEncoder
+from numpy_neural_mf.training.engines.torch_sequence import SequenceEncoder
 
 N_USERS, N_ITEMS, LENGTH = 60, 8, 7
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from ..engines import ENGINE_NAMES
-from ..experiments import run_experiments
-from ..files import require_folder
+from ..comparison.experiments import run_experiments
+from ..comparison.page import comparison_report
 from ..models.neural_mf_settings import DEVICES, PRECISIONS
-from ..report import comparison_report
+from ..training.engines import ENGINE_NAMES
+from ..utils.atomic_io import require_folder
 from .options import Cache, ColumnName, Report, Scale, one_of
 from .output import command_line, fail, read, write_report
 from .settings import Settings

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..data import MOVIELENS, download_movielens, simulate_ratings
-from ..data.movielens import CITATION
-from ..files import replacing
+from ..data.datasets.movielens import CITATION
+from ..utils.atomic_io import replacing
 from .options import AsJson, Seed
 from .output import fail, print_json, remark, show, stderr
 from .settings import Settings

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from ..data import summarize
-from ..display import rich_table
 from ..evaluation import Errors, Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings
 from ..evaluation.held_out import seen_rows
-from ..files import require_folder
 from ..models import load_model
-from ..provenance import settings_of
-from ..report import evaluation_report
+from ..reporting.console import rich_table
+from ..reporting.evaluation_page import evaluation_report
+from ..reporting.provenance import settings_of
+from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report
 from .output import command_line, print_json, read, remark, working, write_report
 from .settings import Settings

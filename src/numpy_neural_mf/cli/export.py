@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..export import to_onnx, to_torch
 from ..models import NeuralMF, load_model
+from ..models.export import to_onnx, to_torch
 from .options import ModelFile
 from .settings import Settings
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..architecture import ARCHITECTURES, Architecture
+from ..mf.architecture import ARCHITECTURES, Architecture
 
 
 def one_of(names: Iterable[str], help: str, *flags: str) -> Any:

@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.status import Status
 
 from ..data import Features, Ratings, read_features, read_ratings
-from ..display import rich_table
-from ..report import save_report
+from ..reporting.console import rich_table
+from ..reporting.page import save_report
 
 # Bytes of a file that takes longer to parse than one likes to wait for twice.
 LARGE = 100_000_000

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.columns import Faults, timestamp_seconds
 from ..data.readers import chosen_columns
-from ..files import replacing
+from ..utils.atomic_io import replacing
 
 
 def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..architecture import ARCHITECTURES, LIKELIHOODS, SEQUENCES, Architecture
-from ..display import ProgressBar
-from ..engines import ENGINE_NAMES
-from ..files import is_first_process
+from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, SEQUENCES, Architecture
 from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
+from ..reporting.console import ProgressBar
+from ..training.engines import ENGINE_NAMES
+from ..utils.atomic_io import is_first_process
 from .options import (
     AsJson,
     Cache,

@@ -12,11 +12,11 @@ import typer
 from polars import selectors
 from rich.console import Console
 
-from ..architecture import ARCHITECTURES
-from ..display import ProgressBar, rich_table
-from ..files import require_folder
-from ..tuning import TuningProgress
-from ..tuning import tune as search
+from ..mf.architecture import ARCHITECTURES
+from ..reporting.console import ProgressBar, rich_table
+from ..tuning.search import TuningProgress
+from ..tuning.search import tune as search
+from ..utils.atomic_io import require_folder
 from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, architecture_named, one_of
 from .output import fail, print_json, read, remark, stderr
 from .settings import Settings

@@ -1,11 +1,11 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
 from .columns import RatingsError
+from .datasets.movielens import MOVIELENS, MovieLensSet, download_movielens
+from .datasets.synthetic import simulate_ratings
 from .features import Features, read_features
-from .movielens import MOVIELENS, MovieLensSet, download_movielens
 from .ratings import Ratings
 from .readers import read_ratings
-from .simulate import simulate_ratings
 from .splits import k_fold, leave_last_out, random_split, time_split, user_split
 from .summary import RatingsSummary, summarize
 

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .ahead import made_ahead
 from .columns import room_like
+from .prefetch import made_ahead
 from .ratings import Ratings
 
 Batch = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]

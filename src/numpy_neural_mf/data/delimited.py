@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .ahead import one_ahead
 from .columns import RatingsError
+from .prefetch import one_ahead
 from .ratings import Ratings, ratings_from, ratings_of_numbers
 
 FAST_TYPES = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
+from .column_cache import identity_of, load_columns, save_columns, store_path
 from .columns import RatingsError, as_series
 from .delimited import read_delimited
 from .ratings import Ratings
-from .store import identity_of, load_columns, save_columns, store_path
 
 logger = logging.getLogger(__name__)
 

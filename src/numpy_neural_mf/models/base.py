@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.columns import renumbered
 from ..data.ids import index_of
-from ..training import ProgressCallback
+from ..training.loop import ProgressCallback
 from .explain import Explanation, explained, weights_of_ratings
 from .fold_in import NewItem, NewUser
-from .ranking import blocks, one_blas_thread
+from .interactions import SeenRatings
 from .recommending import RanksItems
-from .seen import SeenRatings
+from .top_n import blocks, one_blas_thread
 
 # Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
 BLOCK = 65_536

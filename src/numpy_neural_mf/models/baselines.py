@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
-from ..architecture import Architecture, Parameters
 from ..data import Ratings, random_split
-from ..training import ProgressCallback
+from ..mf.architecture import Architecture, Parameters
+from ..training.loop import ProgressCallback
 from .base import Recommender
-from .growth import Growth
+from .incremental_update import Growth
 from .model_file import Tensors
 from .saving import Side
 

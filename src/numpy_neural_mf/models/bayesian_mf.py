@@ -10,19 +10,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
-from ..checkpoint import Checkpoint, fingerprint
+from ..bayesian import Occasions
+from ..bayesian.posterior import Posterior
+from ..bayesian.sampling import Watched, draw_samples, new_sampler, occasions_of
 from ..data import Ratings
-from ..gibbs import Occasions
-from ..training import ProgressCallback
+from ..mf.architecture import Architecture, Parameters
+from ..training.checkpoint import Checkpoint, fingerprint
+from ..training.loop import ProgressCallback
 from .bayesian_mf_file import BayesianMFFile
-from .growth import Growth
-from .posterior import Posterior
-from .ranking import one_blas_thread
+from .incremental_update import Growth
 from .recommending import require_count
 from .refitting import grown
-from .sampling import Watched, draw_samples, new_sampler, occasions_of
 from .saving import Side
+from .top_n import one_blas_thread
 from .uncertainty import steps_of
 
 

@@ -8,11 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
-from ..gibbs import Context, Levels, Occasions, Timeline, sizes_of
-from ..training import History
+from ..bayesian import Context, Levels, Occasions, Timeline, sizes_of
+from ..bayesian.sampling import DRIFTS
+from ..mf.architecture import Architecture, Parameters
+from ..training.loop import History
 from .model_file import Tensors
-from .sampling import DRIFTS
 from .uncertainty import NormalRatings
 
 # Settings that say what is made use of.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
+from ..mf.architecture import Architecture, Parameters
+from ..mf.likelihood import Likelihood
 from .fold_in import Float64Array, Predictor, theta_of
-from .likelihood import Likelihood
 
 # Ratings that `str` names one by one.
 SHOWN = 10

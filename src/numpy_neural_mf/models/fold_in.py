@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
+from ..mf.architecture import Architecture, Parameters
+from ..mf.likelihood import Terms
 from ..nn import ACTIVATIONS
-from .likelihood import Terms
-from .seen import SeenRatings
+from .interactions import SeenRatings
 
 Float64Array = NDArray[np.float64]
 

@@ -9,20 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from ..architecture import Architecture, Parameters
 from ..data import Ratings
-from ..training import ProgressCallback
+from ..mf.architecture import Architecture, Parameters
+from ..mf.forward import Scorer
+from ..training.loop import ProgressCallback
 from .base import Recommender
 from .baselines import biases_alone
 from .explain import Explanation, Reason
 from .fold_in import NewItem, NewUser
-from .growth import Growth
+from .incremental_update import Growth
+from .interactions import SeenRatings
 from .model_file import Tensors
 from .neighbours import baselines, similarities, similarity_to, weights
 from .recommending import require_count
 from .saving import Side
-from .scoring import Scorer
-from .seen import SeenRatings
 
 IntArray = NDArray[np.int32]
 

@@ -11,10 +11,10 @@ import numpy as np
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
 from .bayesian_mf import BayesianMF
+from .interactions import SeenRatings
 from .item_knn import ItemKNN
 from .model_file import Tensors, decoded_ids, read, refuse
 from .neural_mf import NeuralMF
-from .seen import SeenRatings
 
 MODELS: dict[str, type[Recommender]] = {
     m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF)

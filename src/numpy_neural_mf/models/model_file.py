@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..files import replacing
-from ..tensor_file import write_safetensors
+from ..utils.atomic_io import replacing
+from ..utils.safetensors_stream import write_safetensors
 
 VERSION = "2"
 

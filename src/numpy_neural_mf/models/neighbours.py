@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from .ranking import blocks
+from .top_n import blocks
 
 Float64Array = NDArray[np.float64]
 

@@ -12,31 +12,31 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import C_WIDE, Architecture, Parameters, fill_unknown
-from ..checkpoint import Checkpoint, fingerprint
 from ..data import Ratings
 from ..data.columns import blocks, count
 from ..data.ids import index_of
 from ..data.time_order import in_time_order
-from ..engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
-from ..engines.bags import Bags, collapsed, moments, shared_parts
+from ..mf.architecture import C_WIDE, Architecture, Parameters, fill_unknown
+from ..mf.forward import Scorer
+from ..mf.regularization import frequency_scaled, penalty_of_new_row
+from ..mf.side_features import Bags, collapsed, moments, shared_parts
+from ..mf.side_information import bags_of, leave_unrated_at_prior, no_prior
 from ..nn import Optimizer
-from ..training import ProgressCallback, train
+from ..training.checkpoint import Checkpoint, fingerprint
+from ..training.engines import ENGINES, Engine, NumpyEngine, OneProcess, choose_engine, processes_of
+from ..training.loop import ProgressCallback, train
+from ..training.moments import at_last_period, at_moments, find_periods, period_bags
+from ..training.target_scaling import deviation_of, in_units, unit_for
 from .fold_in import NewItem, NewUser
-from .growth import Growth
-from .moments import at_last_period, at_moments, find_periods, period_bags
+from .incremental_update import Growth
 from .neural_mf_file import NeuralMFFile
 from .neural_mf_settings import ENGINE_SETTINGS
-from .penalty import frequency_scaled, penalty_of_new_row
-from .ranking import one_blas_thread
 from .refitting import grown
 from .saving import Side
-from .scoring import Scorer
 from .sequences import STATES, Sequences, start_at_popularity
 from .shares import joined, own_part
-from .side_information import bags_of, leave_unrated_at_prior, no_prior
 from .steps import calibrated, find_steps
-from .unit import deviation_of, in_units, unit_for
+from .top_n import one_blas_thread
 
 # Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
 SMALL_LAYER = 128

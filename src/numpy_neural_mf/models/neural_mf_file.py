@@ -8,15 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
-from ..data.periods import Periods
-from ..engines import Engine
+from ..data.time_bins import Periods
+from ..mf.architecture import Architecture, Parameters
+from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
-from ..training import History
+from ..training.engines import Engine
+from ..training.loop import History
 from .model_file import Tensors
 from .neural_mf_settings import PLAIN_SETTINGS
 from .sequences import Sequences
-from .side_information import no_prior
 from .steps import PredictsSteps
 
 # When the first rating was given and when the last, of a model with periods.

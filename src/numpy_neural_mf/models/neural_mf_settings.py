@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..architecture import Architecture
 from ..data import Ratings
-from ..engines import ENGINE_NAMES
+from ..mf.architecture import Architecture
 from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine
+from ..training.engines import ENGINE_NAMES
 from .uncertainty import PredictsIntervals
 
 # Learning rate and number of steps -> schedule.

@@ -8,14 +8,14 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..architecture import Parameters
 from ..data.ids import index_of
+from ..mf.architecture import Parameters
+from ..mf.forward import Scorer, item_scorer
 from .fold_in import NewItem, NewUser
-from .ranking import best_items
+from .interactions import SeenRatings
 from .saving import Side
-from .scoring import Scorer, item_scorer
-from .seen import SeenRatings
 from .similarity import most_similar
+from .top_n import best_items
 from .updating import Updatable
 
 

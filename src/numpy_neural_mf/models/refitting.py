@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters, fill_unknown
+from ..mf.architecture import Architecture, Parameters, fill_unknown
+from ..mf.likelihood import Likelihood
 from .fold_in import Predictor, fitted_row, mirrored, prior_of, rows_of, theta_of
-from .growth import Growth
-from .likelihood import Likelihood
-from .ranking import one_blas_thread
-from .seen import SeenRatings
+from .incremental_update import Growth
+from .interactions import SeenRatings
+from .top_n import one_blas_thread
 
 # Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum.
 STEPS = 3

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import count
+from .interactions import SeenRatings
 from .model_file import Tensors, encoded_ids, write
-from .seen import SeenRatings
 
 Side = Literal["user", "item"]
 

@@ -8,15 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..architecture import Architecture, Parameters
 from ..data import Ratings
 from ..data.columns import count
 from ..data.time_order import in_time_order, last_items
-from ..engines import states_of
-from .growth import Growth
+from ..mf.architecture import Architecture, Parameters
+from ..mf.forward import Scorer, item_scorer
+from ..training.engines import states_of
+from .incremental_update import Growth
 from .model_file import Tensors
 from .refitting import inserted
-from .scoring import Scorer, item_scorer
 
 # What of a file is not a parameter.
 LAST_ITEMS, STATES = "sequence.last_items", "sequence.states"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data import Ratings
 from ..data.splits import drawn_rows, parts
-from ..engines import OneProcess
+from ..training.engines import OneProcess
 
 
 def own_part(

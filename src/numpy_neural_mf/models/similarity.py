@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .ranking import top_n
+from .top_n import top_n
 
 
 def most_similar(

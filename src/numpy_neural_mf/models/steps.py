@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
-from ..engines import Engine, OneProcess
+from ..mf.likelihood import Likelihood, Normal, Ordinal
 from ..nn import CumulativeLogit
-from .likelihood import Likelihood, Normal, Ordinal
+from ..training.engines import Engine, OneProcess
 from .neural_mf_settings import NeuralMFSettings
 from .uncertainty import TOO_MANY, steps_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from ..architecture import Parameters
+from ..mf.architecture import Parameters
 from .base import Recommender
 from .fold_in import NewItem, NewUser
 

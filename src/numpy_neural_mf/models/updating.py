@@ -9,9 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..architecture import Architecture, Parameters
 from ..data import Ratings
 from ..data.ids import index_of
+from ..mf.architecture import Architecture, Parameters
+from ..mf.likelihood import Likelihood, Normal
 from .fold_in import (
     Float64Array,
     NewItem,
@@ -23,10 +24,9 @@ from .fold_in import (
     rows_of,
     theta_of,
 )
-from .growth import Growth
-from .likelihood import Likelihood, Normal
+from .incremental_update import Growth
+from .interactions import SeenRatings
 from .saving import Saveable, Side
-from .seen import SeenRatings
 
 
 class Updatable(Saveable):

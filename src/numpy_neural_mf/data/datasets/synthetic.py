@@ -1,0 +1,216 @@
+"""Simulated ratings with a noise floor known exactly, to hold a model against the best possible one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..features import Features
+from ..ratings import Ratings
+from ..splits import RandomState
+from .world import N_DAYS, World, described, latent_world, unstructured_world
+
+DAY = 86_400
+START = 1_704_067_200  # 2024-01-01, seconds since 1970
+# How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
+PULL = 3.0
+
+
+def simulate_ratings(
+    n_users: int = 5000,
+    n_items: int = 2000,
+    n_ratings: int = 200_000,
+    *,
+    structure: str = "latent",
+    drift: float = 0.0,
+    side_information: float = 0.0,
+    sequence: float = 0.0,
+    random_state: RandomState = 0,
+) -> Ratings:
+    """Ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
+
+    Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity. With drift or
+    a sequence the ratings have timestamps, spread over a year, and are in the order of time.
+
+    Parameters
+    ----------
+    n_users, n_items : int, default 5000, 2000
+        Users and items there are; ids are 1..n, and those without a rating do not occur.
+    n_ratings : int, default 200,000
+        At most ``n_users * n_items``.
+    structure : {"latent", "none"}, default "latent"
+        "latent": biases, an inner product and a non-linear term (see `World`, `latent_world`), which a model
+        linear in users and items cannot follow. "none": independent ratings, nothing to learn but the mean.
+    drift : float, default 0
+        How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
+    side_information : float, default 0
+        How well an item's genres tell its character and its decade its bias, from 0 to 1 (see `described`);
+        both are in `item_features` of the ratings, for items without a rating, too.
+    sequence : float, default 0
+        How far, in steps of the rating, an item is rated lower when the user's previous item had the same
+        character, and higher after one of the opposite; at least 0. The next item, too, depends on the
+        previous one: its character is likely a quarter turn on. What the previous item was, a model can only
+        know where that rating is not held out: `leave_last_out` guarantees it, a random split does not.
+    random_state : int, numpy.random.Generator or None, default 0
+        The same seed gives the same ratings.
+
+    Returns
+    -------
+    Ratings
+        With `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen
+        ratings, even one that knows the day, the descriptions and the previous item.
+
+    Raises
+    ------
+    ValueError
+        If a size or a strength is impossible, the structure unknown, or something is planted where there is
+        none.
+    """
+    _check(n_users, n_items, n_ratings, structure, drift, side_information, sequence)
+    rng = np.random.default_rng(random_state)
+    latent = structure == "latent"
+    world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
+    world = replace(world, drift=drift, sequence=sequence)
+    features = None
+    if side_information:
+        world, frame = described(world, side_information, rng)
+        features = Features.from_frame(frame, many_valued=["genres"], categories=["decade"])
+    users, items, times, previous = _log(world, n_ratings, rng)
+    days = None if times is None else (times - START) // DAY
+    values = world.rate(users, items, rng, days, previous)
+    expected, variance = world.moments(users, items, days, previous)
+    ratings = Ratings(
+        users,
+        items,
+        values,
+        np.arange(1, n_users + 1),
+        np.arange(1, n_items + 1),
+        (1.0, 5.0),
+        times,
+        noise_variance=variance.astype(np.float32),
+        expected=expected.astype(np.float32),
+        item_features=features,
+    )
+    return ratings.compact()
+
+
+def _check(
+    n_users: int,
+    n_items: int,
+    n_ratings: int,
+    structure: str,
+    drift: float,
+    side_information: float,
+    sequence: float,
+) -> None:
+    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
+        raise ValueError(
+            "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, "
+            f"found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
+        )
+    if structure not in ("latent", "none"):
+        raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
+    for name, strength, highest in (
+        ("drift", drift, 5.0),
+        ("side_information", side_information, 1.0),
+        ("sequence", sequence, 5.0),
+    ):
+        if not 0 <= strength <= highest:
+            raise ValueError(f"{name}: expected a strength from 0 to {highest:g}, found {strength}")
+        if strength and structure == "none":
+            raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
+
+
+def _log(
+    world: World, n_ratings: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None, NDArray[np.int32] | None]:
+    """Who rates what, when, and after which other item (-1: the first); in order of time, where there is any.
+
+    Returns
+    -------
+    users, items : int32 arrays of shape (n_ratings,)
+    times : int64 array of shape (n_ratings,), or None
+        Seconds since 1970, in the year from START on.
+    previous : int32 array of shape (n_ratings,), or None
+    """
+    n_users, n_items = len(world.user_bias), len(world.item_bias)
+    if not (world.drift or world.sequence):
+        return *_distinct_pairs(n_users, n_items, n_ratings, rng), None, None
+    if world.sequence:
+        # Twice as many as wanted, so that the last of a user's items are chosen as well, and no leftovers.
+        users, items = _distinct_pairs(n_users, n_items, min(2 * n_ratings, n_users * n_items), rng)
+        users, items = _sequences(users, items, world, rng)
+        place = _place(users)
+        early = np.argsort(place / np.bincount(users)[users], kind="stable")[:n_ratings]
+        early.sort()
+        users, items = users[early], items[early]
+    else:
+        users, items = _distinct_pairs(n_users, n_items, n_ratings, rng)
+        order = np.argsort(users, kind="stable")
+        users, items = users[order], items[order]
+    previous = np.where(_place(users) > 0, np.roll(items, 1), np.int32(-1))
+    times = START + rng.integers(N_DAYS * DAY, size=n_ratings)
+    times = times[np.lexsort((times, users))]  # each user's ascending; equal ones keep their order below
+    order = np.argsort(times, kind="stable")
+    return users[order], items[order], times[order], previous[order]
+
+
+def _place(users: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Of each of the sorted users: the how manieth of its user it is, from 0."""
+    counts = np.bincount(users)
+    return np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+
+
+def _sequences(
+    users: NDArray[np.int32], items: NDArray[np.int32], world: World, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The pairs by user, each user's items in an order in which the next one depends on the one before.
+
+    Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
+    quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
+    """
+    order = np.argsort(users, kind="stable")
+    users, items = users[order], items[order]
+    q = world.item_factors
+    counts = np.bincount(users)
+    left = np.arange(len(users))
+    wish = np.zeros((len(counts), 2))  # Rq_j of each user, at first none
+    placed: list[NDArray[np.intp]] = []
+    while len(left):
+        who = users[left]
+        pull = PULL * world.sequence * (q[items[left]] * wish[who]).sum(axis=1)
+        appeal = pull + rng.gumbel(size=len(left))
+        starts = np.flatnonzero(np.diff(who, prepend=-1))
+        best = np.maximum.reduceat(appeal, starts)
+        taken = appeal == np.repeat(best, np.diff(starts, append=len(left)))
+        chosen = left[taken]
+        wish[users[chosen]] = np.stack([-q[items[chosen], 1], q[items[chosen], 0]], axis=1)
+        placed.append(chosen)
+        left = left[~taken]
+    drawn = np.concatenate(placed)
+    by_user = drawn[np.argsort(users[drawn], kind="stable")]
+    return users[by_user], items[by_user]
+
+
+def _distinct_pairs(
+    n_users: int, n_items: int, n_ratings: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Distinct (user, item) pairs in random order; likelier the more active the user and popular the item."""
+    activity = rng.lognormal(0.0, 0.7, n_users)
+    popularity = rng.permutation((np.arange(n_items) + 10.0) ** -0.8)
+    n_cells = n_users * n_items
+    if 4 * n_ratings > n_cells:
+        # Dense: the smallest of exponential variates with these rates are a weighted draw without replacement
+        # (Efraimidis and Spirakis, 2006).
+        waits = rng.standard_exponential((n_users, n_items)) / np.outer(activity, popularity)
+        cells = np.argpartition(waits, n_ratings - 1, axis=None)[:n_ratings]
+    else:
+        cells = np.empty(0, np.int64)
+        while len(cells) < n_ratings:
+            item = rng.choice(n_items, n_ratings, p=popularity / popularity.sum())
+            user = rng.choice(n_users, n_ratings, p=activity / activity.sum())
+            cells = np.unique(np.concatenate([cells, user * n_items + item]))
+    cells = rng.permutation(cells)[:n_ratings]
+    return (cells // n_items).astype(np.int32), (cells % n_items).astype(np.int32)

@@ -1,0 +1,1 @@
+"""What a neural matrix factorisation is: architecture, inference formula, likelihood, side features."""

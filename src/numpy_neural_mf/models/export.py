@@ -1,0 +1,183 @@
+"""A NeuralMF for programs that have not this package: as an ONNX graph, or as a program of `torch.export`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..mf.architecture import Architecture, Parameters
+from ..utils.atomic_io import replacing
+from . import NeuralMF
+
+# Operators since version 20 of ONNX have them all: name, attributes.
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "gelu": ("Gelu", {"approximate": "tanh"}),
+}
+OPSET, IR_VERSION = 20, 9
+
+# What a file of protocol buffers can hold.
+MAX_BYTES = 2**31 - 1
+
+
+def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+    """Write `predict`, without timestamps, as an ONNX graph; needs the extra "onnx".
+
+    Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
+    for whoever is unknown. Its output is "ratings", float32 of shape (n,), clipped to the scale. The metadata
+    has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale".
+
+    Parameters
+    ----------
+    model : NeuralMF
+        Fitted.
+    path : str or path-like
+        Replaced when the new file is whole.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The package onnx is not installed.
+    TypeError
+        The model is none of neural matrix factorisation.
+    RuntimeError
+        It is not fitted.
+    ValueError
+        It is larger than the 2 GB that a file of ONNX can hold.
+    """
+    onnx = _imported("onnx")
+    _require_fitted(model)
+    form, parameters = model._form()
+    size = sum(value.nbytes for value in parameters.values())
+    if size > MAX_BYTES:
+        raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
+    helper, numbers = onnx.helper, onnx.TensorProto
+    inputs = [helper.make_tensor_value_info(name, numbers.INT64, ["n"]) for name in ("users", "items")]
+    outputs = [helper.make_tensor_value_info("ratings", numbers.FLOAT, ["n"])]
+    lowest, highest = np.array(model.rating_scale_, np.float32)
+    constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
+    if (ordinal := model._ordinal) is not None:
+        constants |= {
+            "theta": ordinal.cutpoints(parameters["cutpoints"]),
+            "tau": np.float32(ordinal.tau),
+            "widths": np.diff(model.rating_steps_),
+            "top": model.rating_steps_[-1],
+        }
+    else:
+        constants["unit"] = np.float32(model.unit_)
+    arrays = [
+        onnx.numpy_helper.from_array(np.asarray(value), name)
+        for name, value in (parameters | constants).items()
+    ]
+    graph = helper.make_graph(
+        list(_nodes(form, parameters, helper.make_node)), "predict", inputs, outputs, arrays
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=__package__)
+    helper.set_model_props(
+        proto,
+        {
+            "user_ids": json.dumps(model.user_ids_.tolist()),
+            "item_ids": json.dumps(model.item_ids_.tolist()),
+            "rating_scale": json.dumps([float(lowest), float(highest)]),
+        },
+    )
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+
+
+def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterator[Any]:
+    """r̂ = μ + b_u + b_i + p · q + f([p, q]), operator by operator."""
+    terms = ["intercept"]
+    if form.biases:
+        for side in ("user", "item"):
+            yield make_node("Gather", [f"{side}_bias.weight", f"{side}s"], [f"{side}_column"])
+            yield make_node("Squeeze", [f"{side}_column", "1"], [f"b_{side}"])
+            terms.append(f"b_{side}")
+    if form.has_embeddings:
+        yield make_node("Gather", ["user_embedding.weight", "users"], ["p"])
+        yield make_node("Gather", ["item_embedding.weight", "items"], ["q"])
+    if form.product:
+        yield make_node("Mul", ["p", "q"], ["pq"])
+        yield make_node("ReduceSum", ["pq", "1"], ["p·q"], keepdims=0)
+        terms.append("p·q")
+    if form.n_layers:
+        yield make_node("Concat", ["p", "q"], ["x0"], axis=1)
+        for n in range(form.n_layers):
+            weights = [name for name in (f"mlp.{n}.weight", f"mlp.{n}.bias") if name in parameters]
+            yield make_node("Gemm", [f"x{n}", *weights], [f"y{n}"], transB=1)
+            if n < form.n_layers - 1:
+                operator, attributes = ACTIVATIONS[form.activation]
+                yield make_node(operator, [f"y{n}"], [f"x{n + 1}"], **attributes)
+        yield make_node("Squeeze", [f"y{form.n_layers - 1}", "1"], ["f"])
+        terms.append("f")
+    yield make_node("Sum", terms, ["score"])
+    if form.likelihood == "ordinal":  # v_S - Σ_s (v_{s+1} - v_s) σ((θ_s - score) / τ)
+        yield make_node("Unsqueeze", ["score", "1"], ["column"])
+        yield make_node("Sub", ["theta", "column"], ["above"])
+        yield make_node("Div", ["above", "tau"], ["logits"])
+        yield make_node("Sigmoid", ["logits"], ["below"])
+        yield make_node("Mul", ["below", "widths"], ["weighted"])
+        yield make_node("ReduceSum", ["weighted", "1"], ["missing"], keepdims=0)
+        yield make_node("Sub", ["top", "missing"], ["mean"])
+    else:
+        yield make_node("Mul", ["score", "unit"], ["mean"])
+    yield make_node("Clip", ["mean", "lowest", "highest"], ["ratings"])
+
+
+def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+    """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
+
+    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, but that the unknown is the row
+    after the last, and returns ratings, float32 of shape (n,), not clipped.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        PyTorch is not installed.
+    TypeError, RuntimeError
+        See `to_onnx`.
+    """
+    torch = _imported("torch")
+    _require_fitted(model)
+    from ..training.engines.torch_module import InUnits, NeuralMFModule
+    from ..training.engines.torch_ordinal import ExpectedRating
+
+    form, parameters = model._form()
+    tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
+    n = torch.export.Dim("n")
+    # Two tensors: of one given twice, export makes one input.
+    users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    module: Any = NeuralMFModule(form, tensors)
+    if model._ordinal is not None:
+        module = ExpectedRating(module, model._ordinal, parameters["cutpoints"])
+    if model.unit_ != 1:
+        module = InUnits(module, model.unit_)
+    program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
+    with replacing(path) as temporary:
+        torch.export.save(program, temporary)
+
+
+def _imported(package: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'the export needs {error.name}: pip install "numpy-neural-mf[{package}]"', name=error.name
+        ) from error
+
+
+def _require_fitted(model: NeuralMF) -> None:
+    if not isinstance(model, NeuralMF):
+        raise TypeError(f"expected a NeuralMF, found a {type(model).__name__}")
+    model._require_fitted()

@@ -1,0 +1,141 @@
+"""The best items of many users: scores block by block, what was seen left out, ties by the order of items."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from .interactions import SeenRatings
+
+IntArray = NDArray[np.int32]
+Scores = NDArray[np.floating[Any]]
+
+# Scores held at a time by each thread (4 MB and what it takes to rank them), at least one row of them.
+BLOCK = 2**20
+
+# Items whose highest score stands for them all where a bound on the best is sought.
+GROUP = 64
+
+
+def best_items(
+    score: Callable[[IntArray], Scores],
+    users: IntArray,
+    items: IntArray,
+    n: int,
+    seen: Sequence[SeenRatings],
+) -> tuple[IntArray, NDArray[np.float32]]:
+    """The n items of highest score for each user, and their scores.
+
+    Parameters
+    ----------
+    score : callable
+        Users, shape (m,), to scores of `items`, shape (m, n_candidates).
+    users : int32 array of shape (n_users,)
+    items : int32 array of shape (n_candidates,), ascending
+    n : int
+    seen : sequence of SeenRatings
+        What to leave out.
+
+    Returns
+    -------
+    int32 and float32 arrays of shape (n_users, n)
+        -1 and NaN where no item is left.
+    """
+    column_of = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
+    column_of[items] = np.arange(len(items), dtype=np.int32)
+    best = np.full((len(users), n), -1, np.int32)
+    values = np.full((len(users), n), np.nan, np.float32)
+
+    def rank(block: slice) -> None:
+        scores = score(users[block])
+        for rated in seen:
+            position, item = rated.pairs(users[block])
+            inside = item < len(column_of)
+            position, column = position[inside], column_of[item[inside]]
+            scores[position[column >= 0], column[column >= 0]] = -np.inf
+        columns = top_n(scores, n)
+        found = columns >= 0
+        best[block][found] = items[columns[found]]
+        values[block][found] = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)[found]
+
+    if len(items):
+        _each(rank, blocks(len(users), max(1, BLOCK // len(items))))
+    return best, values
+
+
+def top_n(scores: Scores, n: int) -> NDArray[np.intp]:
+    """Columns of the n highest scores of each row, best first, of equal ones the first; -1 where -inf.
+
+    A bound below the n-th highest comes first, cheaply: the n-th highest of the maxima of groups of columns,
+    since the maxima are n scores themselves. Few scores reach it, and these are sorted.
+
+    Parameters
+    ----------
+    scores : array of shape (m, n_columns)
+        Without NaN.
+    n : int
+
+    Returns
+    -------
+    int array of shape (m, n)
+    """
+    m, n_columns = scores.shape
+    top = np.full((m, n), -1, np.intp)
+    kept = min(n, n_columns)
+    if not kept:
+        return top
+    size = max(1, min(GROUP, n_columns // (8 * kept)))
+    n_groups = n_columns // size
+    maxima = scores[:, : size * n_groups].reshape(m, size, n_groups).max(axis=1)
+    bound = np.partition(maxima, n_groups - kept, axis=1)[:, n_groups - kept]
+    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # what is left out is -inf: it never reaches it
+    rows, columns = np.divmod(np.flatnonzero(scores >= bound[:, None]), n_columns)
+    order = np.lexsort((-scores[rows, columns], rows))  # stable: equal scores stay by column
+    counts = np.bincount(rows, minlength=m)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = place < n
+    top[rows[first], place[first]] = columns[order[first]]
+    return top
+
+
+def blocks(n_rows: int, size: int) -> Iterator[slice]:
+    """Slices of `size` rows that make up `n_rows`."""
+    return (slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size))
+
+
+def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
+    """Each part, on all processors: a thread for each, and BLAS, which would be in their way, with one."""
+    first_two = list(islice(parts, 2))
+    with one_blas_thread():
+        if len(first_two) < 2:
+            for part in first_two:
+                work(part)
+            return
+        with ThreadPoolExecutor(_n_processors()) as pool:
+            for _ in pool.map(work, chain(first_two, parts)):
+                pass
+
+
+def _n_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """A context in which products are computed by the thread that asks: small ones gain nothing from more."""
+    limit: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Found once: the search takes longer than to recommend to one user."""
+    return ThreadpoolController()

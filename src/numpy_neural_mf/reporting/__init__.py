@@ -1,0 +1,1 @@
+"""Tables, figures and pages: the only printing and the only drawing."""

@@ -1,0 +1,146 @@
+"""How results and progress look in a terminal; it knows tables and numbers, not what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from html import escape
+from itertools import chain, repeat
+from types import TracebackType
+from typing import Self
+
+import polars as pl
+from rich import box
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from ..training.loop import Progress
+
+
+class ProgressBar:
+    """Live lines: the runs done so far, the epochs of the training at work, its losses and speed.
+
+    Parameters
+    ----------
+    n_runs : int
+    console : rich.console.Console
+        Where to; a console that is no terminal shows nothing live.
+    """
+
+    def __init__(self, n_runs: int, console: Console) -> None:
+        self._n_runs, self._n_done, self._description = n_runs, 0, ""
+        self._bars = _BarsAndText(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._runs = self._bars.add_task(f"run 1 of {n_runs}", total=n_runs)
+        self._training = self._bars.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def start_run(self, description: str) -> None:
+        """A run begins."""
+        self._description = self._bars.text = description
+        self._bars.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
+        self._bars.reset(self._training, description="", total=None, visible=False)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Show epoch, losses and speed; meant as `on_progress` of a model's fit."""
+        elapsed = self._bars.tasks[self._training].elapsed
+        parts = [f"loss {progress.train_loss:.4f}"]
+        if not math.isnan(progress.validation_loss):
+            parts.append(f"validation {progress.validation_loss:.4f}")
+        if elapsed:
+            parts.append(f"{_short(progress.n_trained / elapsed)} ratings/s")
+        self._bars.text = f"{self._description}: {', '.join(parts)}"
+        # The bars count ratings, so that the time left is right within an epoch and within a run.
+        self._bars.update(
+            self._training,
+            description=f"epoch {progress.epoch} of {progress.epochs}",
+            completed=progress.n_trained,
+            total=progress.n_total,
+            visible=True,
+        )
+        self._bars.update(self._runs, completed=self._n_done + progress.n_trained / progress.n_total)
+
+    def end_run(self) -> None:
+        """The run is done."""
+        self._n_done += 1
+        self._bars.update(self._runs, completed=self._n_done)
+
+
+class _BarsAndText(Bar):
+    """Bars, and below them text that is as long as it likes: columns would leave it no room."""
+
+    text = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.text, style="cyan")
+
+
+def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
+    """A data frame as a table for the terminal; all but the first column to the right.
+
+    The column `prose` is text instead: to the left, and on several lines where it is long.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    # Cells are Text, since names may hold square brackets, which are markup in a str.
+    longest = {name: max((len(_cell(value)) for value in frame[name]), default=0) for name in frame.columns}
+    is_wide = sum(max(len(name), longest[name]) + 2 for name in frame.columns) > 80
+    for name in frame.columns:
+        is_left = name in (frame.columns[0], prose)
+        # What is wide has titles on two lines, and names where they must, so that no number loses a digit.
+        title = name.replace(" ", "\n") if is_wide and len(name) > longest[name] else name
+        table.add_column(Text(title), justify="left" if is_left else "right", no_wrap=not is_left)
+    for row in frame.iter_rows():
+        table.add_row(*(Text(_cell(value)) for value in row))
+    return table
+
+
+def markdown_table(frame: pl.DataFrame) -> str:
+    """A data frame as a Markdown table."""
+    lines = [" | ".join(_cell(value).replace("|", "\\|") for value in row)
+             for row in (frame.columns, *frame.iter_rows())]  # fmt: skip
+    lines.insert(1, " | ".join(["---"] * frame.width))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def html_table(frame: pl.DataFrame, title: str) -> str:
+    """A data frame as a table for a notebook; all but the first column to the right."""
+
+    def row(tag: str, values: Iterable[object]) -> str:
+        sides = chain(["left"], repeat("right"))
+        cells = (f'<{tag} style="text-align: {side}">{escape(_cell(value))}</{tag}>'
+                 for value, side in zip(values, sides, strict=False))  # fmt: skip
+        return f"<tr>{''.join(cells)}</tr>"
+
+    head, body = row("th", frame.columns), "".join(row("td", values) for values in frame.iter_rows())
+    caption = f'<caption style="text-align: left">{escape(title)}</caption>'
+    return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: object) -> str:
+    """A value on one line; nothing for None."""
+    return "" if value is None else " ".join(str(value).splitlines())
+
+
+def _short(number: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return f"{number:.0f}"

@@ -1,0 +1,53 @@
+"""What it takes to make numbers again: versions, platform and the settings of a model."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from ..mf.architecture import Architecture
+
+
+def made_with() -> dict[str, str]:
+    """Versions of Python and of the packages that make the numbers, and the platform, by name."""
+    packages = ("numpy-neural-mf", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), "platform": platform.platform()} | {
+        package: version(package) for package in packages
+    }
+
+
+def settings_of(model: object) -> dict[str, str]:
+    """What a model was made with, by name, as text.
+
+    Parameters
+    ----------
+    model : object
+        Keeps its settings as scikit-learn's estimators do: attributes whose names neither begin nor end with
+        an underscore. The fields of an `Architecture` stand in its place.
+
+    Returns
+    -------
+    dict of str to str
+        Empty for a model without settings.
+
+    Examples
+    --------
+    >>> from numpy_neural_mf import LinearRegression
+    >>> settings_of(LinearRegression(alphas=(1, 10)))
+    {'alphas': '1, 10'}
+    """
+    settings: dict[str, Any] = {}
+    for name, value in vars(model).items():
+        if not (name.startswith("_") or name.endswith("_")):
+            settings |= asdict(value) if isinstance(value, Architecture) else {name: value}
+    return {name: _text(value) for name, value in settings.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

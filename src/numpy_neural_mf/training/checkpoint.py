@@ -1,0 +1,158 @@
+"""A training's state on disk after each epoch: a killed one goes on and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from ..mf.architecture import Parameters
+from ..utils.atomic_io import is_first_process, replacing
+from ..utils.safetensors_stream import in_order, write_safetensors
+from .distributed import OneProcess, is_table
+from .engines.base import Engine
+
+FILE = "checkpoint.safetensors"
+ALONE = OneProcess()
+
+# Rows of a process that are read at a time.
+AT_ONCE = 2**14
+
+
+class Checkpoint:
+    """The state of one training in a folder: arrays, random state and what the loop needs besides.
+
+    Parameters
+    ----------
+    folder : path
+        Made when needed; the file in it is replaced whole, so a kill at any moment leaves the last one.
+    belongs_to : str
+        What identifies the training, see `fingerprint`.
+    generators : mapping of str to numpy.random.Generator
+        Everything that training draws from; their states are saved and put back.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        belongs_to: str,
+        generators: Mapping[str, np.random.Generator],
+    ) -> None:
+        self.path = Path(folder) / FILE
+        self.belongs_to = belongs_to
+        self.generators = generators
+
+    def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
+        """Write the state of an engine; `progress` is whatever else the loop needs, as JSON holds it."""
+        arrays: dict[str, NDArray[Any]] = {f"parameters/{name}": a for name, a in engine.parameters.items()}
+        arrays |= {f"best/{name}": a for name, a in best.items()}
+        for name, state in engine.optimizer.state.items():
+            arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
+        self.write(arrays, progress, engine.processes)
+
+    def write(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        progress: Mapping[str, Any],
+        processes: OneProcess = ALONE,
+    ) -> None:
+        """Write arrays, the state of the generators, and `progress`.
+
+        All of many processes must call it, each with its rows of the tables: the first writes what they send.
+        """
+        told = {
+            "belongs_to": self.belongs_to,
+            "progress": progress,
+            "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
+        }
+        forms = {name: (array.dtype, processes.shape(name, array)) for name, array in arrays.items()}
+
+        def rows_of(name: str) -> Iterator[NDArray[Any]]:
+            return processes.whole(name, arrays[name])
+
+        if is_first_process():
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                write_safetensors(file, forms, rows_of, {"state": json.dumps(told)})
+        else:
+            for name in in_order(forms):
+                list(rows_of(name))
+
+    def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
+        """Put the saved state back into engine and generators; the best parameters and `progress`, if any.
+
+        Each of many processes reads its own rows.
+
+        Raises
+        ------
+        ValueError
+            The file is no checkpoint, or of another training.
+        """
+        saved = self.read(engine.processes)
+        if saved is None:
+            return None
+        best: Parameters = {}
+        for name, array in saved[0].items():
+            kind, _, name = name.partition("/")
+            if kind == "parameters":
+                engine.parameters[name][...] = array
+            elif kind == "best":
+                best[name] = array
+            else:
+                name, _, slot = name.rpartition("/")
+                engine.optimizer.state.setdefault(name, {})[slot] = array
+        return best, saved[1]
+
+    def read(self, processes: OneProcess = ALONE) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+        """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
+
+        None if there is no checkpoint yet.
+
+        Raises
+        ------
+        ValueError
+            The file is no checkpoint, or of another training.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                told = json.loads((file.metadata() or {})["state"])
+                arrays = {name: _own(file, name, processes) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
+        if told["belongs_to"] != self.belongs_to:
+            raise ValueError(
+                f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
+                "settings; name another folder, or delete it to start anew"
+            )
+        for name, state in told["generators"].items():
+            self.generators[name].bit_generator.state = state
+        return arrays, told["progress"]
+
+
+def _own(file: Any, name: str, processes: OneProcess) -> NDArray[Any]:
+    """What a process has of an array; a copy, since optimisers write into their state."""
+    saved = file.get_slice(name)
+    shape = saved.get_shape()
+    if not is_table(name, len(shape)):
+        return np.array(file.get_tensor(name))
+    parts, at_once = [], AT_ONCE * processes.size
+    for first in range(0, shape[0], at_once):
+        parts.append(saved[first : min(first + at_once, shape[0])][processes.rows].copy())
+    return np.concatenate(parts)
+
+
+def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:
+    """A hash of all that a training depends on: its settings as text, and the columns of its ratings."""
+    digest = hashlib.blake2b(settings.encode(), digest_size=16)
+    for column in columns:
+        digest.update(f"{column.dtype} {column.shape}".encode())
+        digest.update(np.ascontiguousarray(column).data)
+    return digest.hexdigest()

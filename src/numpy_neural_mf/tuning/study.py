@@ -1,0 +1,117 @@
+"""The trials of a search for settings, in memory or in a file that a killed search goes on from."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..utils.atomic_io import replacing
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+
+def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
+    """A study in memory, or the one in a file; what a killed process left of a trial is marked as failed.
+
+    Parameters
+    ----------
+    path : path or None
+        Made when needed, with its folder.
+    belongs_to : str
+        What identifies the search, see `checkpoint.fingerprint`.
+    n_warmup_steps : int
+        Reports of a trial before it may be pruned by the median of those complete, of which there are five.
+
+    Returns
+    -------
+    optuna.Study
+
+    Raises
+    ------
+    ValueError
+        The file is no study, or of another search.
+    OSError
+        The file cannot be read or written to.
+    """
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.trial import TrialState
+
+    if path is not None:
+        _mend(Path(path))
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = None
+        if path is not None:
+            # A lock that a killed process has left is broken after three seconds; ours last milliseconds.
+            lock = JournalFileOpenLock(str(path), grace_period=3)
+            storage = JournalStorage(JournalFileBackend(str(path), lock))
+        study = optuna.create_study(
+            storage=storage,
+            study_name="numpy-neural-mf",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
+        )
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    if study.user_attrs.get("belongs_to", belongs_to) != belongs_to:
+        raise ValueError(
+            f"{path}: expected the study of this search, found one of other ratings or settings; "
+            "name another file, or delete it to start anew"
+        )
+    study.set_user_attr("belongs_to", belongs_to)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+    return study
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """In order; those that were cut off from outside do not count."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def next_trial(
+    study: Study, space: dict[str, BaseDistribution], defaults: dict[str, Any], random_state: int
+) -> Trial:
+    """The first has the defaults; then the sampler draws, seeded by how many trials are finished.
+
+    So what it draws does not depend on where the search was cut off.
+    """
+    from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
+
+    n_finished = len(finished_trials(study))
+    seed = np.random.SeedSequence([random_state, n_finished]).generate_state(1)[0]
+    study.sampler = TPESampler(seed=int(seed))
+    if n_finished == 0 and not study.get_trials(states=(TrialState.WAITING,)):
+        study.enqueue_trial(defaults)
+    return study.ask(space)
+
+
+def rmse_of(trial: FrozenTrial) -> float:
+    """Its validation RMSE; infinite where it was pruned or diverged."""
+    return math.inf if trial.state.name == "PRUNED" or trial.value is None else trial.value
+
+
+def _mend(path: Path) -> None:
+    """Take away a last line that was cut off in writing: with another behind it, none could be read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    if lines and not lines[0].startswith(b'{"op_code":'):
+        raise ValueError(f"{path}: expected a study, found another kind of file")
+    if lines and not lines[-1].endswith(b"\n"):
+        with replacing(path) as temporary:
+            temporary.write_bytes(b"".join(lines[:-1]))

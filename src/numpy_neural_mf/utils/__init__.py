@@ -1,0 +1,1 @@
+"""Small tools that know nothing of ratings: files written whole, and arrays in safetensors files."""

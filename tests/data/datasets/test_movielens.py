@@ -1,0 +1,306 @@
+"""MovieLens sets by name, from a server that behaves and from servers that do not."""
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from numpy_neural_mf import read_ratings
+from numpy_neural_mf.data import MOVIELENS, MovieLensSet, download_movielens, transfer
+
+NAME = "ml-100k"
+RATINGS = "1\t10\t3\t881250949\n1\t20\t4\t881250950\n2\t10\t5\t881250951\n"
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+ARCHIVE = zipped({"ml-100K-of-1998/u.data": RATINGS, "ml-100K-of-1998/README": "research " * 200})
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A server that keeps to RFC 9110, with a fault for each request where one is wanted."""
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append(dict(self.headers))
+        fault = server.faults.pop(0) if server.faults else {}
+        if self.path.startswith("/moved/"):
+            self.answer(302, {"Location": self.path.removeprefix("/moved")})
+        elif "status" in fault or self.path != f"/{NAME}.zip":
+            self.answer(fault.get("status", 404), {"Content-Length": "0"})
+        else:
+            self.send(**fault)
+
+    def send(self, lies=0, breaks_at=None, ignores_range=False, content_range=None):
+        body, tag = self.server.body, self.server.tag
+        headers = {"ETag": tag} if tag else {}
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        is_same = self.headers.get("If-Range") == tag
+        start, status = (int(asked[1]), 206) if asked and is_same and not ignores_range else (0, 200)
+        if status == 206 and start >= len(body):
+            return self.answer(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
+        if status == 206:
+            headers["Content-Range"] = content_range or f"bytes {start}-{len(body) - 1}/{len(body)}"
+        self.answer(status, headers | {"Content-Length": str(len(body) - start + lies)})
+        self.wfile.write(body[start:breaks_at])
+        return None
+
+    def answer(self, status, headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+@contextmanager
+def serving(body=ARCHIVE, faults=(), tag='"1"'):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.body, server.faults, server.tag, server.requests = body, list(faults), tag, []
+        server.url = f"http://127.0.0.1:{server.server_port}/"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def catalogue(monkeypatch):
+    """The catalogue expects the archive made here; between attempts there is no pause."""
+    expect(monkeypatch, ARCHIVE)
+    monkeypatch.setattr(transfer, "PAUSES", (0, 0))
+
+
+def expect(monkeypatch, archive, **facts):
+    digest = hashlib.md5(archive, usedforsecurity=False).hexdigest()
+    monkeypatch.setitem(MOVIELENS, NAME, MovieLensSet(3, 1, digest, **facts))
+
+
+def refused(server, folder):
+    with pytest.raises(OSError, match=r"^\S") as error:
+        download_movielens(NAME, folder, base_url=server.url)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def ranges(server):
+    return [request.get("Range") for request in server.requests]
+
+
+# When all is well
+
+
+def test_a_set_is_brought_and_read(tmp_path):
+    with serving() as server:
+        folder = download_movielens(NAME, tmp_path / "new" / "folder", base_url=server.url)
+    assert folder == tmp_path / "new" / "folder" / NAME
+    assert len(read_ratings(folder)) == 3
+    assert names(folder.parent) == [NAME]
+    assert names(folder) == ["README", "u.data"]
+
+
+def test_progress_counts_bytes_up_to_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "BLOCK", 100)
+    told = []
+    with serving() as server:
+        download_movielens(NAME, tmp_path, base_url=server.url, on_progress=lambda *n: told.append(n))
+    assert told[-1] == (len(ARCHIVE), len(ARCHIVE))
+    assert [n for n, _ in told] == sorted({n for n, _ in told})
+
+
+def test_a_set_that_is_there_is_not_fetched_again(tmp_path):
+    with serving() as server:
+        first = download_movielens(NAME, tmp_path, base_url=server.url)
+        assert download_movielens(NAME, tmp_path, base_url=server.url) == first
+    assert len(server.requests) == 1
+
+
+def test_a_redirection_is_followed(tmp_path):
+    with serving() as server:
+        assert download_movielens(NAME, tmp_path, base_url=f"{server.url}moved/").is_dir()
+
+
+# When the transfer breaks off
+
+
+def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path):
+    with serving(faults=[{"breaks_at": 150}, {"breaks_at": 260}]) as server:
+        download_movielens(NAME, tmp_path, base_url=server.url)
+    assert ranges(server) == [None, "bytes=150-", "bytes=260-"]
+    assert server.requests[1]["If-Range"] == '"1"'
+
+
+def test_what_came_before_a_kill_is_not_sent_again(tmp_path):
+    with serving(faults=[{"breaks_at": 150}] * 3) as server:
+        assert "failed 3 times" in refused(server, tmp_path)
+        assert names(tmp_path) == [f"{NAME}.zip.part", f"{NAME}.zip.part.tag"]
+        assert (tmp_path / f"{NAME}.zip.part").read_bytes() == ARCHIVE[:150]
+        download_movielens(NAME, tmp_path, base_url=server.url)
+    assert ranges(server)[-1] == "bytes=150-"
+    assert names(tmp_path) == [NAME]
+
+
+def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_part(tmp_path):
+    with serving(body=b"older" * 100, faults=[{"breaks_at": 150}] * 3) as server:
+        refused(server, tmp_path)
+    with serving(tag='"2"') as server:
+        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+    assert ranges(server) == ["bytes=150-"]
+
+
+@pytest.mark.parametrize("tag", [None, 'W/"1"'])
+def test_what_cannot_be_named_for_sure_is_fetched_anew(tmp_path, tag):
+    with serving(faults=[{"breaks_at": 150}], tag=tag) as server:
+        download_movielens(NAME, tmp_path, base_url=server.url)
+    assert ranges(server) == [None, None]
+
+
+def test_a_server_that_ignores_ranges_sends_all_anew(tmp_path):
+    with serving(faults=[{"breaks_at": 150}, {"ignores_range": True}]) as server:
+        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+
+
+def test_bytes_from_another_place_than_asked_for_are_not_taken(tmp_path):
+    wrong = {"content_range": "bytes 10-20/21"}
+    with serving(faults=[{"breaks_at": 150}, wrong, wrong]) as server:
+        assert "expected bytes from 150 on, the server sent 'bytes 10-20/21'" in refused(server, tmp_path)
+    assert (tmp_path / f"{NAME}.zip.part").read_bytes() == ARCHIVE[:150]
+
+
+def test_a_part_that_is_complete_already_is_unpacked(tmp_path):
+    (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE)
+    (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
+    with serving() as server:
+        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+    assert ranges(server) == [f"bytes={len(ARCHIVE)}-"]
+
+
+def test_a_part_longer_than_the_file_is_fetched_anew(tmp_path):
+    (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE + b"more")
+    (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
+    with serving() as server:
+        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+    assert ranges(server) == [f"bytes={len(ARCHIVE) + 4}-", None]
+
+
+def test_a_server_that_promises_more_than_it_sends_is_not_believed(tmp_path):
+    lie = {"lies": 100, "ignores_range": True}
+    with serving(faults=[lie] * 3) as server:
+        n = len(ARCHIVE)
+        assert f"the connection ended after {n:,} of {n + 100:,} bytes" in refused(server, tmp_path)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_server_that_is_ill_for_a_while_is_asked_again(tmp_path):
+    with serving(faults=[{"status": 500}, {"status": 503}]) as server:
+        assert download_movielens(NAME, tmp_path, base_url=server.url).is_dir()
+
+
+def test_a_server_that_stays_ill_is_given_up(tmp_path):
+    with serving(faults=[{"status": 500}] * 9) as server:
+        assert "failed 3 times, the last time: the server answered 500" in refused(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_is_not_there_is_asked_for_once(tmp_path):
+    with serving(faults=[{"status": 404}]) as server:
+        said = refused(server, tmp_path)
+    assert said == f"{server.url}{NAME}.zip: expected a file, the server answered 404 Not Found"
+    assert len(server.requests) == 1
+
+
+def test_no_server_at_all_is_one_sentence(tmp_path):
+    with serving() as server:
+        pass
+    assert "refused" in refused(server, tmp_path)
+
+
+# When what comes is not what was expected
+
+
+def test_wrong_bytes_are_removed_and_both_digests_told(tmp_path):
+    wrong = zipped({"ml-100k/u.data": "1\t1\t1\n"})
+    with serving(body=wrong) as server:
+        said = refused(server, tmp_path)
+    found = hashlib.md5(wrong, usedforsecurity=False).hexdigest()
+    assert f"expected MD5 {MOVIELENS[NAME].md5}, found {found}" in said
+    assert names(tmp_path) == []
+
+
+def test_a_file_cut_short_by_its_server_is_removed(tmp_path):
+    with serving(faults=[{"lies": -100}]) as server:
+        assert "expected MD5" in refused(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_set_that_may_change_is_taken_with_a_warning(tmp_path, monkeypatch):
+    expect(monkeypatch, b"an older state", is_fixed=False)
+    with serving() as server, pytest.warns(UserWarning, match="the set has changed"):
+        folder = download_movielens(NAME, tmp_path, base_url=server.url)
+    assert len(read_ratings(folder)) == 3
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (zipped({"../u.data": RATINGS}), "refused, a file in it would be outside: '../u.data'"),
+        (zipped({"ml-100k/u.data": RATINGS, "ml-100k/../../x": ""}), "would be outside"),
+        (zipped({"/tmp/u.data": RATINGS}), "would be outside: '/tmp/u.data'"),
+        (zipped({"C:u.data": RATINGS}), "would be outside: 'C:u.data'"),
+        (zipped({"ml-100k/README": ""}), "expected a folder with ratings in it, found none"),
+        (zipped({}), "expected a folder with ratings in it, found none"),
+        (b"no zip at all", "expected a whole zip archive"),
+        (ARCHIVE[:-30], "expected a whole zip archive"),
+        (ARCHIVE.replace(b"\t3\t", b"\t5\t"), "expected a whole zip archive, found: Bad CRC-32"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_is_unsafe_or_broken_is_refused(tmp_path, monkeypatch, archive, said):
+    expect(monkeypatch, archive)
+    with serving(body=archive) as server:
+        assert said in refused(server, tmp_path)
+    assert names(tmp_path) == []
+    assert not (tmp_path.parent / "u.data").exists()
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("numpy_neural_mf.data.datasets.movielens.MAX_UNPACKED", 100)
+    with serving() as server:
+        assert "refused, it would unpack to" in refused(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"expected one of ml-100k, .*, found 'ml-5m'"):
+        download_movielens("ml-5m", tmp_path)
+
+
+def test_what_is_in_the_way_is_not_touched(tmp_path):
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(OSError, match="is in the way"):
+        download_movielens(NAME, tmp_path)
+    assert names(tmp_path / NAME) == []
+
+
+def test_who_may_share_a_set_is_told():
+    assert "no redistribution" in MOVIELENS["ml-1m"].licence
+    assert "redistribution under the same conditions" in MOVIELENS["ml-32m"].licence

@@ -1,0 +1,36 @@
+"""What is made ahead of its turn comes in order, no further ahead than asked, and fails where it would."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf.data.prefetch import made_ahead, one_ahead
+
+
+@given(st.lists(st.integers()), st.integers(1, 5))
+def test_all_comes_in_order(numbers, n):
+    assert list(made_ahead(lambda number: 2 * number, numbers, n)) == [2 * number for number in numbers]
+    assert list(one_ahead(iter(numbers))) == numbers
+
+
+def test_it_is_made_in_other_threads_and_no_further_ahead_than_asked():
+    made = []
+
+    def make(number):
+        made.append(threading.current_thread())
+        return number
+
+    coming = made_ahead(make, range(100), 3)
+    assert [next(coming) for _ in range(10)] == list(range(10))
+    coming.close()
+    assert 10 <= len(made) <= 14
+    assert threading.current_thread() not in made
+
+
+def test_what_fails_does_so_in_its_turn():
+    coming = made_ahead(lambda number: 1 / number, [1, 2, 0, 4], 2)
+    assert [next(coming), next(coming)] == [1.0, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(coming)

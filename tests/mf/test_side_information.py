@@ -1,0 +1,165 @@
+"""Features and sets of what was rated: what they are made of, what they bring, what they must not know."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model
+from numpy_neural_mf.mf.side_information import bags_of
+from numpy_neural_mf.models import neural_mf
+from numpy_neural_mf.training.loop import Progress
+
+TINY = Ratings.from_columns(["a", "a", "b"], [10, 20, 20], [1, 2, 5], scale=(1, 5))
+FILMS = Features.from_frame({"id": [10, 20, 30], "genre": ["x", "y", "x"]})
+BOTH = Architecture(2, features=True, implicit=True)
+
+
+def taste(n_users=60, n_items=40, n_ratings=1_500, seed=0):
+    """Users like items of even numbers or those of odd ones; which these are, features tell."""
+    rng = np.random.default_rng(seed)
+    pairs = rng.choice(n_users * n_items, n_ratings, replace=False)
+    users, items = pairs // n_items, pairs % n_items
+    likes = (users + items) % 2 == 0
+    ratings = Ratings.from_columns(users, items, np.where(likes, 5.0, 1.0), scale=(1, 5))
+    films = Features.from_frame({"id": range(n_items + 2), "parity": ["even", "odd"] * (n_items // 2 + 1)})
+    return ratings.with_features(items=films)
+
+
+def test_a_user_is_the_set_of_what_they_rated_and_an_item_of_its_raters_and_features():
+    bags = bags_of(BOTH, TINY.with_features(items=FILMS).compact(described=True), 0.2)
+    user_sets = [[0.5**0.5, 0.5**0.5, 0], [0, 1, 0], [0, 0, 0]]  # a, b, the unknown; items 10, 20, 30
+    np.testing.assert_allclose(bags["user"].matrix.toarray(), user_sets, rtol=1e-6)
+    genres_and_raters = [[1, 0, 1, 0], [0, 1, 0.5**0.5, 0.5**0.5], [1, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_allclose(bags["item"].matrix.toarray(), genres_and_raters, rtol=1e-6)
+
+
+def test_who_is_not_asked_has_no_bags():
+    assert bags_of(Architecture(), TINY.with_features(items=FILMS), 0.2) == {}
+    assert [*bags_of(replace(BOTH, implicit=False), TINY.with_features(items=FILMS), 0.2)] == ["item"]
+
+
+def test_features_that_are_not_there_are_missed():
+    with pytest.raises(ValueError, match="expected ratings with features"):
+        NeuralMF(BOTH).fit(TINY)
+
+
+def test_the_penalty_of_a_column_does_not_depend_on_the_unit_of_its_weights():
+    """λ_c x² ‖E_c‖² is the same where weights x are twice as large, and vectors half as long."""
+    films = replace(FILMS, matrix=FILMS.matrix * np.float32(2))
+    once, twice = (bags_of(replace(BOTH, implicit=False), TINY.with_features(items=f), 0.2)["item"]
+                   for f in (FILMS, films))  # fmt: skip
+    np.testing.assert_allclose(once.penalty, twice.penalty, rtol=1e-6)
+
+
+def test_a_feature_is_held_closer_the_more_users_it_may_meet():
+    """The same ratings by twice as many users cost the rows of users what they did, a feature twice that."""
+    films, r = FILMS, TINY
+    raw_users = np.concatenate([r.raw_users, np.char.add(r.raw_users, " too")])
+    raw_items, values = np.tile(r.raw_items, 2), np.tile(r.values, 2)
+    twice = Ratings.from_columns(raw_users, raw_items, values, scale=(1, 5))
+    once, more = (
+        bags_of(replace(BOTH, implicit=False), ratings.with_features(items=films), 0.2)["item"].penalty
+        for ratings in (r, twice)
+    )
+    np.testing.assert_allclose(more, 2 * once, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"features": True}, {"implicit": True}, {"features": True, "implicit": True}]
+)
+def test_what_is_learned_has_the_form_of_a_model_without(fields):
+    model = NeuralMF(Architecture(4, **fields), epochs=2).fit(taste())
+    plain = Architecture(4).parameter_shapes(len(model.user_ids_), len(model.item_ids_))
+    assert {name: value.shape for name, value in model.parameters_.items()} == plain
+
+
+def test_an_item_that_nobody_rated_is_known_by_its_features(tmp_path):
+    model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste())
+    assert model.known(0, [40, 41, 42]).tolist() == [True, True, False]
+    even, odd, unknown = model.predict(0, [40, 41, 42])
+    assert even > 3.7 > 2.3 > odd
+    assert odd < unknown < even
+    assert {*model.recommend([0, 1], n=50).compressed()} >= {40, 41}
+    similar, _ = model.similar_items(40, n=5)
+    assert (similar % 2 == 0).all()
+    assert model.explain(0, 40).prediction == pytest.approx(even)
+    model.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(0, [40, 41, 42]), model.predict(0, [40, 41, 42]))
+    assert loaded.architecture.features
+
+
+def test_more_ratings_of_an_item_draw_it_from_what_its_features_say(tmp_path):
+    """One indifferent rating of an item of even number moves it from its prior, and not from zero."""
+    model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste())
+    model.save(tmp_path / "model")
+    more = Ratings.from_columns([3, 5], [40, 43], [3.0, 3.0], scale=(1, 5))
+    for learner in (load_model(tmp_path / "model"), model):
+        learner.partial_fit(more)
+        assert learner.predict(0, 40) > 3.7  # described
+        assert learner.predict(0, 40) > learner.predict(0, 43) + 1  # not described
+    assert {name: table.shape for name, table in model.prior_.items()} == {
+        name: table.shape for name, table in model.parameters_.items() if "_" in name
+    }
+
+
+def test_a_user_that_rated_nothing_is_known_by_their_features():
+    ratings = taste()
+    users = Features.from_frame({"id": range(62), "parity": ["even", "odd"] * 31})
+    model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64)
+    model.fit(ratings.with_features(users=users))
+    assert model.predict(60, 0) > 4 > 2 > model.predict(61, 0)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", "torch"])
+def test_every_engine_learns_the_same_model(engine):
+    fields = {"features": True, "implicit": True, "dropout": 0.0}
+    expected = NeuralMF(Architecture(4, (6,), **fields), epochs=3, batch_size=128, engine="numpy").fit(
+        taste()
+    )
+    model = NeuralMF(Architecture(4, (6,), **fields), epochs=3, batch_size=128, engine=engine).fit(taste())
+    for name, value in expected.parameters_.items():
+        np.testing.assert_allclose(model.parameters_[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_sets_know_nothing_of_validation_ratings():
+    """A planted leak: user u rates item 40 in validation alone if, and only if, they like even items.
+
+    Were it in the sets, training would see another model than with validation ratings that tell nothing.
+    """
+    ratings, rng = taste(), np.random.default_rng(1)
+    leak = Ratings.from_columns(np.arange(0, 60, 2), np.full(30, 40), np.full(30, 5.0), scale=(1, 5))
+    harmless = replace(leak, items=rng.integers(0, 40, 30).astype(np.int32), item_ids=ratings.item_ids)
+    losses = [
+        NeuralMF(Architecture(4, implicit=True), epochs=3, batch_size=128)
+        .fit(ratings, validation)
+        .history_.train_loss
+        for validation in (leak, harmless)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_sets_know_nothing_of_ratings_split_off_for_validation(monkeypatch):
+    made = []
+    monkeypatch.setattr(neural_mf, "bags_of", lambda *given: made.append(bags_of(*given)) or made[-1])
+    ratings = taste()
+    NeuralMF(Architecture(4, implicit=True), epochs=1, validation_fraction=0.2).fit(ratings)
+    assert made[0]["user"].matrix.nnz == made[0]["item"].matrix.nnz == 0.8 * len(ratings)
+
+
+def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path):
+    def kill(progress: Progress) -> None:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    new_model = lambda: NeuralMF(Architecture(4, features=True, implicit=True), epochs=4, batch_size=128)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        new_model().fit(taste(), on_progress=kill, checkpoint_dir=tmp_path)
+    resumed, expected = new_model().fit(taste(), checkpoint_dir=tmp_path), new_model().fit(taste())
+    assert resumed.history_.validation_loss == expected.history_.validation_loss
+    for name, value in expected.parameters_.items():
+        assert resumed.parameters_[name].tobytes() == value.tobytes()
+    other = taste().with_features(items=Features.from_frame({"id": range(42), "n": range(42)}))
+    with pytest.raises(ValueError, match="found one of other ratings"):
+        new_model().fit(other, checkpoint_dir=tmp_path)

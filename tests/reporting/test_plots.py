@@ -1,0 +1,257 @@
+"""The figure of a comparison: a row for each data set, every model named, written whole or not at all."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from numpy_neural_mf.evaluation.runs import Run, rmse_of
+from numpy_neural_mf.reporting.plots import COLOURS, MARKERS, comparison_figure, save_figure
+from numpy_neural_mf.training.loop import History
+
+
+def a_run(data="films", model="neural", seed=0, rmse=0.85, noise_floor=None, n_epochs=6, validated=True):
+    """A run whose loss falls; of no epochs, the run of a model without history."""
+    losses = [0.7 + 0.3 / (epoch + 1) + 0.01 * seed for epoch in range(n_epochs)]
+    history = History(losses, losses if validated else [], [0.1] * n_epochs, n_epochs) if n_epochs else None
+    return Run(data, model, seed, seed, 80, 20, rmse + 0.002 * seed, 0.7, noise_floor, 100, 1.0, history)
+
+
+def usual_runs(data="films", n_seeds=2, **settings):
+    rmses = {
+        "global mean": 1.05,
+        "linear regression": 0.87,
+        "A_small": 0.86,
+        "B_medium": 0.85,
+        "C_wide": 0.855,
+    }
+    return [
+        a_run(data, model, seed, rmse, n_epochs=6 if "_" in model else 0, **settings)
+        for model, rmse in rmses.items()
+        for seed in range(n_seeds)
+    ]
+
+
+def figure_of(runs):
+    groups = {}
+    for run in runs:
+        groups.setdefault((run.data, run.model), []).append(run)
+    return comparison_figure(groups)
+
+
+def panels(figure):
+    """(left, right) of each row."""
+    return list(zip(figure.axes[::2], figure.axes[1::2], strict=True))
+
+
+def texts(part: Figure | Axes):
+    return [text.get_text() for text in part.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+def legend_of(right):
+    return {text.get_text(): line for text, line in zip(
+        right.get_legend().get_texts(), right.get_legend().get_lines(), strict=True
+    )}  # fmt: skip
+
+
+def curves(right):
+    return [line for line in right.lines if len(line.get_xdata()) and line.get_linestyle() in ("-", ":")]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_row_for_each_set_of_ratings_with_its_name(n):
+    names = ["films", "books", "songs"][:n]
+    figure = figure_of([run for name in names for run in usual_runs(name)])
+    assert len(panels(figure)) == n
+    assert [part.get_suptitle() for part in figure.subfigs] == names
+
+
+def test_every_model_is_named_on_the_left():
+    [(left, _)] = panels(figure_of(usual_runs()))
+    names = ["global mean", "linear regression", "A_small", "B_medium", "C_wide"]
+    assert [label.get_text() for label in left.get_yticklabels()] == names
+    assert left.yaxis_inverted()  # the first on top
+
+
+def test_the_mean_over_the_runs_is_written_at_the_dot():
+    [(left, _)] = panels(figure_of([a_run(seed=seed) for seed in range(3)]))
+    assert "0.8520" in texts(left)
+
+
+def test_models_that_learn_in_epochs_have_a_curve_each_for_training_and_validation():
+    [(_, right)] = panels(figure_of(usual_runs()))
+    assert len(curves(right)) == 6
+    assert list(legend_of(right)) == ["A_small", "B_medium", "C_wide", "training", "validation"]
+
+
+def test_a_model_looks_the_same_left_and_right():
+    [(left, right)] = panels(figure_of(usual_runs()))
+    legend = legend_of(right)
+    for position, name in enumerate(["A_small", "B_medium", "C_wide"], start=2):
+        [dot] = [
+            line
+            for line in left.lines
+            if list(line.get_ydata()) == [position] and line.get_marker() in MARKERS
+        ]
+        assert (dot.get_color(), dot.get_marker()) == (legend[name].get_color(), legend[name].get_marker())
+
+
+def test_many_models_look_different():
+    [(_, right)] = panels(figure_of([a_run(model=f"m{n}", rmse=0.85 + n / 1000) for n in range(12)]))
+    looks = {
+        (line.get_color(), line.get_marker()) for name, line in legend_of(right).items() if name[0] == "m"
+    }
+    assert len(looks) == 12
+
+
+def test_colours_differ_for_the_colour_blind():
+    """Simulated by the matrices of Viénot, Brettel and Mollon, 1999, in linear RGB."""
+    protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+    deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    rgb = np.array([[int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)] for colour in COLOURS[:3]])
+    for seen in (np.eye(3), protan, deutan):
+        colours = np.clip(rgb**2.2 @ seen.T, 0, 1) ** (1 / 2.2)
+        assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 0.25
+
+
+def test_the_noise_floor_is_a_line_where_it_is_known():
+    (left, right), (left_unknown, right_unknown) = panels(
+        figure_of([*usual_runs("known", noise_floor=0.81), *usual_runs("unknown")])
+    )
+    assert "noise floor" in texts(left)
+    assert "noise floor" in legend_of(right)
+    assert any(np.allclose(line.get_xdata(), 0.81) for line in left.lines if line.get_linestyle() == "--")
+    assert any(np.allclose(line.get_ydata(), 0.81**2) for line in right.lines if line.get_linestyle() == "--")
+    assert "noise floor" not in texts(left_unknown)
+    assert "noise floor" not in legend_of(right_unknown)
+    assert left.get_xlim()[0] < 0.81
+
+
+def test_one_seed_has_no_spread_and_none_is_spoken_of():
+    figure = figure_of(usual_runs(n_seeds=1))
+    assert not any("mean," in text for text in texts(figure))
+    assert sum("mean," in text for text in texts(figure_of(usual_runs(n_seeds=2)))) == 2
+
+
+def test_bars_are_the_confidence_intervals_of_the_mean():
+    runs = [a_run(seed=seed) for seed in range(3)]
+    [(left, _)] = panels(figure_of(runs))
+    [bar] = left.collections[0].get_segments()
+    error = rmse_of(runs)
+    np.testing.assert_allclose(bar[:, 0], [error.low, error.high])
+
+
+def test_a_curve_goes_as_far_as_all_runs_of_its_model():
+    runs = [a_run(seed=seed, n_epochs=n) for seed, n in enumerate((9, 4, 7))] + [
+        a_run(model="other", n_epochs=8)
+    ]
+    [(_, right)] = panels(figure_of(runs))
+    assert [line.get_xdata()[-1] for line in curves(right)] == [4, 4, 8, 8]
+    assert all(line.get_xdata()[0] == 1 for line in curves(right))
+
+
+def test_without_validation_there_is_no_curve_of_it():
+    [(_, right)] = panels(figure_of([a_run(validated=False), a_run(seed=1, validated=False)]))
+    assert len(curves(right)) == 1
+    assert list(legend_of(right)) == ["neural", "training"]
+
+
+def test_a_single_epoch_is_seen():
+    [(_, right)] = panels(figure_of([a_run(n_epochs=1)]))
+    assert {line.get_marker() for line in curves(right)} <= set(MARKERS)
+
+
+def test_models_that_do_not_learn_in_epochs_leave_the_right_empty():
+    [(left, right)] = panels(figure_of([a_run(model=m, n_epochs=0, noise_floor=0.8) for m in "ab"]))
+    assert not right.axison
+    assert not right.lines
+    assert "noise floor" in texts(left)
+
+
+def test_a_model_far_behind_is_named_at_the_edge_and_does_not_squeeze_the_others():
+    [(left, _)] = panels(figure_of([*usual_runs(n_seeds=1), a_run(model="bad", rmse=5.0)]))
+    assert {"1.0500 →", "5.0000 →"} <= set(texts(left))
+    assert left.get_xlim()[1] < 0.9
+    assert "bad" in texts(left)
+
+
+def crowded():
+    long = "a name that is rather longer than what a model is usually called, number"
+    models = [
+        a_run(f"{long} " * 3, f"{long} {n}", seed, 0.8 + n / 1000, 0.79) for n in range(7) for seed in (0, 1)
+    ]
+    return [*models, *usual_runs("films", noise_floor=0.849), *usual_runs("one seed", n_seeds=1)]
+
+
+def visible_texts(figure):
+    for part in figure.subfigs:
+        yield from part.texts
+        yield part._suptitle
+    for axes in figure.axes:
+        yield from (axes.xaxis.label, axes.yaxis.label, *axes.texts)
+        yield from axes.get_legend().get_texts() if axes.get_legend() else ()
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            yield from (tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high)
+
+
+def test_no_text_overlaps_another_or_leaves_the_figure():
+    figure = figure_of(crowded())
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    boxes = {text: text.get_window_extent() for text in set(visible_texts(figure)) if text.get_text()}
+    for text, box in boxes.items():
+        assert whole.x0 <= box.x0, text
+        assert box.x1 <= whole.x1, text
+        assert whole.y0 <= box.y0, text
+        assert box.y1 <= whole.y1, text
+    overlaps = [
+        (a.get_text(), b.get_text())
+        for (a, box), (b, other) in combinations(boxes.items(), 2)
+        if box.x0 < other.x1 and other.x0 < box.x1 and box.y0 < other.y1 and other.y0 < box.y1
+    ]
+    assert overlaps == []
+
+
+@pytest.mark.parametrize("name", ["$x", "$x^2$", "_hidden", "training", "a\\b", "100 % {so}"])
+def test_any_name_is_shown_as_it_is(name):
+    figure = figure_of([a_run(name, name)])
+    figure.draw_without_rendering()
+    assert texts(figure).count(name) >= 3
+
+
+def test_a_figure_is_written_at_a_size_for_print(tmp_path):
+    save_figure(figure_of(usual_runs()), tmp_path / "figure.png")
+    height, width, _ = imread(tmp_path / "figure.png").shape
+    assert width >= 2_000
+    assert height >= 600
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_suffix_says_the_format(tmp_path, suffix, start):
+    save_figure(figure_of(usual_runs(n_seeds=1)), tmp_path / f"figure.{suffix}")
+    assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"old")
+
+    class Broken(Figure):
+        def savefig(self, path, **settings):
+            path.write_bytes(b"half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        save_figure(Broken(), path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]
+
+
+def test_figures_are_drawn_without_pyplot_so_that_none_stays_open():
+    import matplotlib.pyplot as plt
+
+    figure_of(usual_runs())
+    assert plt.get_fignums() == []

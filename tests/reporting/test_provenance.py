@@ -1,0 +1,36 @@
+"""What it takes to make numbers again."""
+
+from importlib.metadata import version
+
+from numpy_neural_mf import GlobalMean, LinearRegression, NeuralMF, simulate_ratings
+from numpy_neural_mf.nn import SGD
+from numpy_neural_mf.reporting.provenance import made_with, settings_of
+
+
+def test_versions_are_those_installed():
+    assert made_with()["numpy"] == version("numpy")
+    assert made_with()["python"].startswith("3.")
+
+
+def test_settings_are_what_the_model_was_made_with():
+    settings = settings_of(NeuralMF(embedding_dim=7, hidden_layer_sizes=(5, 3), epochs=4, patience=None))
+    assert settings["embedding_dim"] == "7"
+    assert settings["hidden_layer_sizes"] == "5, 3"
+    assert settings["epochs"] == "4"
+    assert settings["patience"] == "none"
+    assert settings["biases"] == "yes"
+    assert settings_of(NeuralMF(hidden_layer_sizes=()))["hidden_layer_sizes"] == "none"
+
+
+def test_what_a_model_learned_is_no_setting():
+    model = LinearRegression(alphas=[1, 10])
+    before = settings_of(model)
+    model.fit(simulate_ratings(n_users=20, n_items=10, n_ratings=100))
+    assert settings_of(model) == before == {"alphas": "1, 10"}
+    assert settings_of(GlobalMean()) == {}
+
+
+def test_one_is_a_number_and_an_optimizer_of_ones_own_says_what_it_is():
+    settings = settings_of(NeuralMF(batch_size=1, optimizer=SGD(learning_rate=0.5)))
+    assert settings["batch_size"] == "1"
+    assert "0.5" in settings["optimizer"]

@@ -1,0 +1,52 @@
+"""Which engine "auto" is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from numpy_neural_mf import NeuralMF, simulate_ratings
+from numpy_neural_mf.nn import SGD, Adam
+from numpy_neural_mf.training.engines import ENGINE_NAMES, choice, choose_engine
+
+MANY = choice.WORTH_COMPILING
+
+
+@dataclass
+class Mine(SGD):
+    """An optimizer that nobody has compiled."""
+
+
+@pytest.mark.parametrize("name", set(ENGINE_NAMES) - {"auto"})
+def test_an_engine_asked_for_by_name_is_taken(name):
+    assert choose_engine(name, Adam(), 1) == name
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "n_trained", "expected"),
+    [(Adam(), MANY, "numba"), (Adam(), MANY - 1, "numpy"), (Mine(), MANY, "numpy")],
+    ids=["long", "shorter than the compilation", "an optimizer of one's own"],
+)
+def test_auto_is_the_compiled_one_where_that_pays(optimizer, n_trained, expected):
+    assert choose_engine("auto", optimizer, n_trained) == expected
+
+
+def test_one_by_one_the_compiled_one_pays_sooner():
+    assert choose_engine("auto", SGD(), MANY // choice.ALONE, batch_size=1) == "numba"
+    assert choose_engine("auto", SGD(), MANY // choice.ALONE - 1, batch_size=1) == "numpy"
+
+
+def test_auto_is_numpy_where_numba_is_not_installed(monkeypatch):
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert choose_engine("auto", Adam(), MANY) == "numpy"
+
+
+def test_a_model_trained_by_one_engine_is_that_of_another_to_rounding(monkeypatch):
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200)
+    settings = {"embedding_dim": 4, "hidden_layer_sizes": (8,), "dropout": 0.0, "epochs": 3, "batch_size": 64}
+    models = [NeuralMF(engine=name, **settings).fit(ratings) for name in ("numpy", "numba")]
+    assert [model.engine_ for model in models] == ["numpy", "numba"]
+    ours, theirs = (model.predict(ratings.raw_users, ratings.raw_items) for model in models)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    monkeypatch.setattr(choice, "WORTH_COMPILING", 3 * 1_140)
+    assert NeuralMF(**settings).fit(ratings).engine_ == "numba"

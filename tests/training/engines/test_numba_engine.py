@@ -1,0 +1,159 @@
+"""What is the fused engine's own: threads, tiles, the masks of dropout, and what it refuses."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import pytest
+from cases import B_MEDIUM, N_ITEMS, N_USERS, Architecture, draw_parameters, draw_penalty, relative_error
+
+from numpy_neural_mf.nn import SGD, Adam
+from numpy_neural_mf.training.engines import NumbaEngine, NumpyEngine
+from numpy_neural_mf.training.engines.numba_kernels import TILE
+
+DROPPED = Architecture(4, (6, 3), "tanh", dropout=0.4)
+
+
+def draw_many(n, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    ids = (rng.integers(0, rows, n).astype(np.int32) for rows in (N_USERS, N_ITEMS))
+    return *ids, rng.uniform(1, 5, n).astype(dtype)
+
+
+def new_engine(architecture, optimizer=None, engine=NumbaEngine, dtype=np.float64, **settings):
+    parameters = draw_parameters(architecture, dtype)
+    return engine(architecture, parameters, optimizer or Adam(0.01), *draw_penalty(dtype), **settings)
+
+
+def loss_and_gradients(architecture, parameters, batch, seed):
+    """Of one step of gradient descent at rate 1 under the masks of a seed; the parameters stay."""
+    copies = {name: value.copy() for name, value in parameters.items()}
+    engine = NumbaEngine(
+        architecture, copies, SGD(1.0), *np.zeros((2, N_USERS + 1)), rng=np.random.default_rng(seed)
+    )
+    loss = engine.step(*batch)
+    return loss, {name: parameters[name] - copies[name] for name in parameters}
+
+
+@pytest.mark.parametrize("n", [1, TILE - 1, TILE, TILE + 1, 21 * TILE + 5])
+def test_any_number_of_ratings_fills_tiles_to_the_numpy_engine_s_step(n):
+    ours, specification = new_engine(B_MEDIUM), new_engine(B_MEDIUM, engine=NumpyEngine)
+    for seed in range(3):
+        batch = draw_many(n, seed)
+        assert ours.step(*batch) == pytest.approx(specification.step(*batch), rel=1e-12)
+    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+
+
+@pytest.mark.parametrize("architecture", [B_MEDIUM, DROPPED, Architecture(3)], ids=["mlp", "dropout", "mf"])
+def test_any_number_of_threads_gives_the_same_bits(architecture, monkeypatch):
+    results = []
+    for n_threads in (1, 2, 3, 5):
+        monkeypatch.setattr(numba, "get_num_threads", lambda n=n_threads: n)
+        engine = new_engine(architecture, dtype=np.float32, rng=np.random.default_rng(3))
+        losses = [engine.step(*draw_many(1_500, seed, np.float32)) for seed in range(5)]
+        results.append((losses, {name: value.tobytes() for name, value in engine.parameters.items()}))
+    assert all(result == results[0] for result in results)
+
+
+def test_gradients_under_dropout_are_those_of_central_differences():
+    batch, parameters = draw_many(200), draw_parameters(DROPPED)
+    _, gradients = loss_and_gradients(DROPPED, parameters, batch, seed=5)
+    rng, step = np.random.default_rng(0), 1e-6
+    for name in parameters:
+        direction = rng.standard_normal(parameters[name].shape)
+        above, below = (
+            loss_and_gradients(
+                DROPPED, parameters | {name: parameters[name] + sign * step * direction}, batch, seed=5
+            )[0]
+            for sign in (1, -1)
+        )
+        assert (gradients[name] * direction).sum() == pytest.approx((above - below) / (2 * step), rel=1e-5)
+
+
+def test_dropout_keeps_the_mean_of_what_a_linear_network_predicts():
+    """With one linear unit r̂ is linear in the masks, so over many masks its mean is that without dropout."""
+    shape = {"hidden_layer_sizes": (1,), "activation": "identity", "biases": False, "product": False}
+    dropped, whole = (Architecture(1, dropout=dropout, **shape) for dropout in (0.25, 0.0))
+    parameters = draw_parameters(dropped)
+    n = 40_000
+    batch = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n)
+    gradients = loss_and_gradients(dropped, parameters, batch, seed=1)[1]
+    mean_prediction = gradients["intercept"][0] / 2  # the ratings are zero: dL/dμ = 2 mean(r̂)
+    expected = loss_and_gradients(whole, parameters, batch, seed=1)[1]["intercept"][0] / 2
+    assert mean_prediction == pytest.approx(expected, abs=0.02)
+
+
+def test_each_step_drops_other_units():
+    engine = new_engine(DROPPED, SGD(0.0), rng=np.random.default_rng(0))
+    batch = draw_many(300)
+    losses = [engine.step(*batch) for _ in range(5)]
+    assert len(set(losses)) == 5
+
+
+def test_several_threads_may_predict_at_a_time():
+    engine = new_engine(B_MEDIUM)
+    users, items, _ = draw_many(2_000)
+    with ThreadPoolExecutor(4) as pool:
+        predictions = list(pool.map(lambda _: engine.predict(users, items).tobytes(), range(8)))
+    assert set(predictions) == {engine.predict(users, items).tobytes()}
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu"])
+def test_the_approximation_of_tanh_is_right_to_a_few_roundings(activation):
+    architecture = Architecture(1, (1,), activation, biases=False, product=False)
+    parameters = draw_parameters(architecture, np.float32, n_users=2_000, n_items=1)
+    parameters["user_embedding.weight"][:, 0] = np.linspace(-30, 30, 2_001)
+    parameters["mlp.0.weight"][...] = [[1, 0]]
+    penalty = np.zeros(2_001, np.float32), np.zeros(2, np.float32)
+    users = np.arange(2_000, dtype=np.int32)
+    ours, specification = (
+        engine(architecture, parameters, SGD(), *penalty).predict(users, np.zeros_like(users))
+        for engine in (NumbaEngine, NumpyEngine)
+    )
+    np.testing.assert_allclose(ours, specification, rtol=2e-6, atol=2e-6)
+
+
+def test_an_optimizer_of_one_s_own_is_refused():
+    @dataclass
+    class Mine(SGD):
+        pass
+
+    with pytest.raises(TypeError, match='engine "numba" has no compiled Mine: use engine "numpy"'):
+        new_engine(B_MEDIUM, Mine())
+
+
+def test_without_numba_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[fast\]"'):
+        new_engine(B_MEDIUM)
+
+
+def test_plain_matrix_factorisation_goes_one_by_one_without_a_step(monkeypatch):
+    def step(*batch):
+        raise AssertionError("a batch of one was made")
+
+    monkeypatch.setattr(NumbaEngine, "step", step)
+    new_engine(Architecture(3), SGD(0.01)).one_by_one(*draw_many(100))
+    for architecture, optimizer in ((B_MEDIUM, SGD(0.01)), (Architecture(3), Adam())):
+        with pytest.raises(AssertionError, match="a batch of one was made"):
+            new_engine(architecture, optimizer).one_by_one(*draw_many(100))
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 16, 33, 64])
+def test_factors_of_any_length_go_one_by_one_to_the_numpy_engine_s_values(k):
+    ours, specification = (
+        new_engine(Architecture(k), SGD(0.005), engine=engine) for engine in (NumbaEngine, NumpyEngine)
+    )
+    batch = draw_many(300)
+    assert ours.one_by_one(*batch) == pytest.approx(specification.one_by_one(*batch), rel=1e-9)
+    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+
+
+def test_what_diverges_one_by_one_is_told_by_the_loss():
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss = new_engine(Architecture(8), SGD(10.0), dtype=np.float32).one_by_one(
+            *draw_many(2_000, dtype=np.float32)
+        )
+    assert not np.isfinite(loss)

@@ -1,0 +1,89 @@
+"""Batches on a device are the host's, whether the columns are there or come batch by batch, or in parts."""
+
+import numpy as np
+import pytest
+import torch
+
+from numpy_neural_mf import simulate_ratings
+from numpy_neural_mf.data import batches
+from numpy_neural_mf.data.batches import Batches
+from numpy_neural_mf.training.distributed import OneProcess
+from numpy_neural_mf.training.engines import torch_batches
+from numpy_neural_mf.training.engines.torch_batches import DeviceBatches, cut_share
+
+RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=700, random_state=0)
+FEWER = simulate_ratings(n_users=20, n_items=10, n_ratings=50, random_state=0)
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("window", [256, 1_000])
+@pytest.mark.parametrize("resident", [True, False])
+def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, resident, window):
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: resident)
+    monkeypatch.setattr(batches, "WINDOW", window)
+    there = Batches(RATINGS, 64, np.random.default_rng(0), DeviceBatches(CPU).cut)
+    here = Batches(RATINGS, 64, np.random.default_rng(0))
+    for _ in range(2):
+        for theirs, ours in zip(there.epoch(), here.epoch(), strict=True):
+            for column, expected in zip(theirs, ours, strict=True):
+                assert isinstance(column, torch.Tensor)
+                np.testing.assert_array_equal(column.numpy(), expected)
+
+
+def epochs_of_process(rank, size, way):
+    """Two epochs of one process of several, which is given its part of the ratings alone."""
+    process = OneProcess()
+    process.rank, process.size = rank, size
+    share = process.part(len(RATINGS))
+    process.place = lambda n: share
+    cut = DeviceBatches(CPU, process).cut
+    if way == "host":
+        cut = lambda columns, rows, n: cut_share(columns, rows, n, share)  # noqa: E731
+    source = Batches(RATINGS.part(share), 64, np.random.default_rng(0), cut, len(RATINGS))
+    epochs = [[tuple(map(np.asarray, batch)) for batch in source.epoch()] for _ in range(2)]
+    for epoch in epochs:
+        assert sum(len(values) for _, _, values, _ in epoch) == share.stop - share.start
+    return epochs[0] + epochs[1]
+
+
+@pytest.mark.parametrize("way", ["host", "resident", "sent"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(monkeypatch, way, size):
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: way == "resident")
+    monkeypatch.setattr(batches, "WINDOW", 256)
+    alone = Batches(RATINGS, 64, np.random.default_rng(0))
+    expected = [*alone.epoch(), *alone.epoch()]
+    together = [tuple(np.full_like(column, -1) for column in batch) for batch in expected]
+    for rank in range(size):
+        for batch, (*part, is_own) in zip(together, epochs_of_process(rank, size, way), strict=True):
+            for column, own in zip(batch, part, strict=True):
+                assert (column[is_own] == -1).all()  # nobody else's
+                column[is_own] = own
+    for ours, theirs in zip(together, expected, strict=True):
+        for column, of_one in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(column, of_one)
+
+
+def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
+    sent = []
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: sent.append(n_bytes) or True)
+    device_batches = DeviceBatches(CPU)
+    for n, ratings in ((700, RATINGS), (700, RATINGS), (50, FEWER)):
+        source = Batches(ratings, 64, np.random.default_rng(0), device_batches.cut)
+        list(source.epoch())
+        list(source.epoch())
+        assert sent[-1] == 12 * n
+    assert len(sent) == 3
+
+
+def test_an_error_in_the_other_thread_is_told(monkeypatch):
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: False)
+
+    def broken(columns, rows, size):
+        yield columns
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(torch_batches, "cut", broken)
+    columns = RATINGS.users, RATINGS.items, RATINGS.values
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(DeviceBatches(CPU).cut(columns, np.arange(2), 8))

@@ -1,0 +1,260 @@
+"""What a graph needs: shapes that do not depend on the ids; and, on CUDA, that a replayed step is a step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from cases import (
+    B_MEDIUM,
+    ORDINAL,
+    draw_bags,
+    draw_batch,
+    draw_moments,
+    draw_parameters,
+    draw_penalty,
+    in_steps,
+    require_resumed_to_the_bit,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
+from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
+from numpy_neural_mf.training.distributed import is_table
+from numpy_neural_mf.training.engines import new_torch_engine, torch_batches, torch_graph
+from numpy_neural_mf.training.engines.torch_graph import distinct_of_fixed_shape
+
+NO_CUDA = not torch.cuda.is_available()
+on_cuda = pytest.mark.skipif(NO_CUDA, reason="no CUDA device here: not run")
+# Of the same length, so that one graph is captured and replayed, and a shorter one at the end of an epoch.
+EPOCH = [draw_batch(seed, n, np.float32) for seed, n in enumerate([64, 64, 64, 64, 64, 64, 64, 17])]
+
+
+def new_engine(architecture=B_MEDIUM, optimizer=None, device="cpu", **settings):
+    parameters = draw_parameters(architecture, np.float32, bags=settings.get("bags"))
+    return new_torch_engine(
+        architecture,
+        parameters,
+        optimizer or Adam(0.01),
+        *draw_penalty(np.float32),
+        device=device,
+        **settings,
+    )
+
+
+class StepsTakenEach:
+    """In place of graphs, which there are none of on a CPU."""
+
+    def take(self, step, *batch):
+        return step(*batch)
+
+
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=30))
+def test_distinct_rows_are_those_of_unique_and_the_rest_is_the_unknown(ids):
+    ids, n_rows = torch.tensor(ids, dtype=torch.int32), 10
+    rows, positions, counts = distinct_of_fixed_shape(ids, n_rows)
+    assert len(rows) == len(counts) == min(len(ids), n_rows)
+    expected = torch.unique(ids, return_inverse=True, return_counts=True)
+    n = len(expected[0])
+    for found, wanted in zip((rows[:n], positions, counts[:n]), expected, strict=True):
+        assert found.tolist() == wanted.tolist()
+    assert (rows[n:] == n_rows - 1).all()
+    assert not counts[n:].any()
+
+
+@pytest.mark.parametrize("make", [Adam, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
+@pytest.mark.parametrize("n", [3, 64, 500])
+def test_a_step_of_fixed_shapes_is_the_step(make, n):
+    """Fewer ids than rows, about as many, and more."""
+    engines = [new_engine(optimizer=make()) for _ in range(2)]
+    engines[1]._graphs = StepsTakenEach()
+    engines[1]._shares_memory = False  # copies, as on a device
+    for seed in range(5):
+        batch = draw_batch(seed, n, np.float32)
+        assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
+    engines[1].fetch()
+    for name, remembered in engines[0].optimizer.state.items():
+        for slot, array in remembered.items():
+            np.testing.assert_allclose(engines[1].optimizer.state[name][slot], array, rtol=1e-3, atol=1e-5)
+    for name, value in engines[0].parameters.items():
+        np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
+
+
+N_PERIODS = 4
+TOLD = {"features": 0, "features and periods": N_PERIODS}  # and how many periods
+
+
+@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
+def test_a_step_of_bags_of_fixed_shapes_is_the_step(make, n_periods):
+    """Features that are in no bag of the batch stay as they are, and so does what is remembered of them."""
+    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
+    engines = [new_engine(form, make(), bags=bags) for _ in range(2)]
+    engines[1]._graphs = StepsTakenEach()
+    engines[1]._shares_memory = False  # copies, as on a device
+    for seed in range(5):
+        batch = draw_moments(n_periods, seed, np.float32) if n_periods else draw_batch(seed, 3, np.float32)
+        assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
+    engines[1].fetch()
+    for name, value in engines[0].parameters.items():
+        # Of the unknown nothing is learned, and it is filled in before anybody reads it.
+        known = slice(-1) if is_table(name, value.ndim) and "_feature_" not in name else slice(None)
+        np.testing.assert_allclose(engines[1].parameters[name][known], value[known], rtol=1e-4, atol=1e-6)
+        remembered, expected = (engine.optimizer.state[name] for engine in engines[::-1])
+        assert remembered["step"] == expected["step"] == 5
+        for slot in engines[0].optimizer.slots:
+            found = remembered[slot][known]
+            np.testing.assert_allclose(found, expected[slot][known], rtol=1e-3, atol=1e-5)
+
+
+def test_features_that_nobody_has_are_bags_of_nothing():
+    bags = {side: replace(b, matrix=0 * b.matrix) for side, b in draw_bags("user", "item").items()}
+    for of_side in bags.values():
+        of_side.matrix.eliminate_zeros()
+    engines = [new_engine(bags=bags) for _ in range(2)]
+    engines[1]._graphs = StepsTakenEach()
+    assert engines[0].step(*EPOCH[0]) == pytest.approx(engines[1].step(*EPOCH[0]), rel=1e-5)
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Steps are captured soon."""
+    monkeypatch.setattr(torch_graph, "WARM_UP", 3)
+
+
+def cuda_and_cpu(architecture, make, **settings):
+    """Losses of five epochs, and the engine, on the device and on the host."""
+    outcomes = []
+    for device in ("cuda", "cpu"):
+        engine = new_engine(architecture, make(), device=device, **settings)
+        losses = []
+        for epoch in range(5):
+            for batch in EPOCH:
+                engine.optimizer.learning_rate = 0.01 / (1 + epoch)  # read anew by a graph
+                losses.append(float(engine.step(*batch)))
+        engine.fetch()
+        outcomes.append((losses, engine))
+    return outcomes
+
+
+@on_cuda
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(momentum=0.9), RMSProp, AdaGrad], ids=str)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
+    (there, cuda), (here, cpu) = cuda_and_cpu(B_MEDIUM, make, weight_decay=weight_decay)
+    assert (cuda._graphs is None) == (make is AdaGrad)
+    if cuda._graphs is not None:
+        assert set(cuda._graphs._captured) == {64, 17}
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    for name, value in cpu.parameters.items():
+        known = slice(-1) if name.startswith(("user", "item")) else slice(None)
+        np.testing.assert_allclose(cuda.parameters[name][known], value[known], rtol=1e-2, atol=1e-3)
+
+
+@on_cuda
+def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatch):
+    monkeypatch.setitem(globals(), "EPOCH", [in_steps(batch) for batch in EPOCH])
+    form = replace(B_MEDIUM, likelihood="ordinal")
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, ordinal=ORDINAL)
+    assert set(cuda._graphs._captured) == {64, 17}
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    np.testing.assert_allclose(cuda.parameters["cutpoints"], cpu.parameters["cutpoints"], rtol=1e-2)
+
+
+@on_cuda
+@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
+def test_replayed_steps_with_bags_are_those_of_the_cpu(soon, monkeypatch, n_periods):
+    if n_periods:
+        batches = [draw_moments(n_periods, seed, np.float32) for seed in range(8)]
+        batches[-1] = tuple(column[:5] for column in batches[-1])
+        monkeypatch.setitem(globals(), "EPOCH", batches)
+    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, bags=bags)
+    assert len(cuda._graphs._captured) == 2
+    np.testing.assert_allclose(there, here, rtol=1e-3)
+    for name, value in cpu.parameters.items():
+        if "_feature_" in name:
+            np.testing.assert_allclose(cuda.parameters[name], value, rtol=1e-2, atol=1e-3)
+
+
+@on_cuda
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
+def test_other_precisions_reach_the_error_of_float32(soon, precision):
+    train, test = random_split(simulate_ratings(300, 200, 20_000, random_state=0), random_state=0)
+    errors, losses = [], []
+    for name in ("float32", precision):
+        fitted = NeuralMF(engine="torch", device="cuda", precision=name, epochs=4).fit(train)
+        errors.append(rmse(fitted.predict(test.raw_users, test.raw_items), test.values))
+        losses.append(fitted.history_.train_loss)
+    assert errors[1] == pytest.approx(errors[0], abs=0.002)
+    assert losses[0] != losses[1]
+
+
+@on_cuda
+def test_a_replayed_step_draws_other_masks_and_the_same_from_the_same_key(soon):
+    losses = []
+    for _ in range(2):
+        engine = new_engine(replace(B_MEDIUM, dropout=0.5), SGD(0.0), "cuda", rng=np.random.default_rng(0))
+        losses.append([float(engine.step(*EPOCH[0])) for _ in range(8)])
+        assert engine._graphs._captured
+    assert len(set(losses[0])) == 8
+    assert losses[0] == losses[1]
+
+
+@on_cuda
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_same_seed_gives_the_same_bits(soon, precision):
+    ratings = simulate_ratings(300, 200, 20_000, random_state=0)
+    models = [
+        NeuralMF(engine="torch", device="cuda", precision=precision, epochs=3, batch_size=4096).fit(ratings)
+        for _ in range(2)
+    ]
+    for name, value in models[0].parameters_.items():
+        assert models[1].parameters_[name].tobytes() == value.tobytes()
+
+
+@on_cuda
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path, precision):
+    ratings = simulate_ratings(300, 200, 20_000, random_state=0)
+    settings = {"engine": "torch", "device": "cuda", "precision": precision, "epochs": 5, "batch_size": 4096}
+    require_resumed_to_the_bit(lambda: NeuralMF(**settings), ratings, tmp_path)
+
+
+@on_cuda
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"implicit": True},
+        {"periods": 5},
+        {"periods": 5, "implicit": True, "likelihood": "ordinal"},
+        {"sequence": "gru"},
+        {"sequence": "gru", "periods": 5},
+        {"sequence": "attention", "next_item_weight": 0.1, "negatives": 0},
+    ],
+    ids=str,
+)
+def test_the_whole_of_a_model_learns_on_the_device_what_it_learns_on_the_cpu(settings):
+    ratings = simulate_ratings(60, 40, 900, random_state=0)
+    ratings = replace(ratings, timestamps=np.arange(len(ratings)))
+    form = replace(B_MEDIUM, dropout=0.0, **settings)
+    errors = [
+        NeuralMF(form, engine="torch", device=device, epochs=3, batch_size=300)
+        .fit(ratings)
+        .history_.train_loss[-1]
+        for device in ("cuda", "cpu")
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=0.02)
+
+
+@on_cuda
+def test_ratings_that_do_not_fit_are_sent_one_batch_ahead(monkeypatch):
+    ratings = simulate_ratings(300, 200, 20_000, random_state=0)
+    settings = {"engine": "torch", "device": "cuda", "epochs": 3, "batch_size": 1024}
+    resident = NeuralMF(**settings).fit(ratings)
+    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: False)
+    sent = NeuralMF(**settings).fit(ratings)
+    assert sent.history_.train_loss == resident.history_.train_loss
+    assert sent.parameters_["intercept"].tobytes() == resident.parameters_["intercept"].tobytes()

@@ -1,0 +1,170 @@
+"""Many processes train the model of one, also where one of them is killed."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf import A_SMALL, NeuralMF, load_model, simulate_ratings
+from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.engines import new_torch_engine
+from numpy_neural_mf.training.engines.torch_processes import OneTorchProcess, Processes
+
+# 855 to train on, so the last batch is of one rating: one of two processes has none.
+SETTINGS = {
+    "embedding_dim": 4, "hidden_layer_sizes": (8,), "dropout": 0.3, "epochs": 4, "batch_size": 122,
+    "engine": "torch", "device": "cpu",
+}  # fmt: skip
+
+PROGRAM = f"""
+    import os, signal
+    from numpy_neural_mf import NeuralMF, simulate_ratings
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+
+    def on_progress(progress):
+        is_first_attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+        if os.environ["RANK"] == "1" and is_first_attempt and progress.n_trained > 2 * 855 + 300:
+            open("killed", "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
+    for table in ("user_bias.weight", "user_embedding.weight"):  # own rows alone: 30 or 31 of 61, no more
+        assert len(model._engine.parameters.get(table, "")) <= 31 or os.environ["RANK"] == "0"
+    half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
+    sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)
+    if os.environ["RANK"] == "0":
+        model.save("model.safetensors")
+        half.save("half.safetensors")
+        sets.save("sets.safetensors")
+"""
+
+
+@given(n=st.integers(0, 10_000), size=st.integers(1, 20))
+def test_shares_of_the_ratings_are_as_equal_as_can_be_and_together_all(n, size):
+    ratings, parts = np.arange(n), []
+    for rank in range(size):
+        process = OneTorchProcess()
+        process.rank, process.size = rank, size
+        parts.append(ratings[process.part(n)])
+    np.testing.assert_array_equal(np.concatenate(parts), ratings)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.fixture
+def alone_in_a_group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Processes(torch.device("cpu"))
+    dist.destroy_process_group()
+
+
+def test_rows_come_in_the_order_asked_for_and_gradients_of_a_row_go_back(alone_in_a_group):
+    exchange = alone_in_a_group.exchange(torch.tensor([1, 4, 6]))
+    assert exchange.owned.tolist() == [1, 4, 6]
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+    fetched = exchange.fetch(rows)
+    np.testing.assert_array_equal(fetched.detach(), rows.detach())
+    (fetched * torch.tensor([[2.0], [3.0], [4.0]])).sum().backward()
+    assert rows.grad[:, 0].tolist() == [2, 3, 4]
+
+
+def test_processes_that_begin_with_other_parameters_are_refused(alone_in_a_group, monkeypatch):
+    alone_in_a_group.require_same([3.0])
+    other = {dist.ReduceOp.MIN: 2.5, dist.ReduceOp.MAX: 3.5}  # as if another process had them
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: tensor.fill_(other[op]))
+    with pytest.raises(ValueError, match="give all of them the same ratings and random_state"):
+        alone_in_a_group.require_same([3.0])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
+    """Torchrun starts both anew, and they go on from the checkpoint."""
+    (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, "--max-restarts=1", "program.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "killed").exists()
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+    expected, together = NeuralMF(**SETTINGS).fit(ratings), load_model(tmp_path / "model.safetensors")
+    for losses in ("train_loss", "validation_loss"):
+        ours, theirs = (getattr(model.history_, losses) for model in (together, expected))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    for name, value in expected.parameters_.items():
+        np.testing.assert_allclose(together.parameters_[name], value, rtol=1e-3, atol=1e-5)
+    expected_sets = NeuralMF(**SETTINGS, implicit=True).fit(ratings)
+    for name, value in load_model(tmp_path / "sets.safetensors").parameters_.items():
+        np.testing.assert_allclose(value, expected_sets.parameters_[name], rtol=1e-3, atol=1e-4)
+    expected_half = NeuralMF(**SETTINGS, precision="float16").fit(ratings)
+    half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
+    np.testing.assert_allclose(half.history_.train_loss, expected_half.history_.train_loss, rtol=1e-3)
+
+
+def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
+    alone_in_a_group, monkeypatch
+):
+    engine = new_torch_engine(
+        A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(), *np.zeros((2, 6)),
+        precision="float16",
+    )  # fmt: skip
+    engine.processes = alone_in_a_group
+    engine._scaler = alone_in_a_group.scaler(engine.device, True)
+    batch = np.array([0, 1, 4]), np.array([3, 0, 0]), np.array([1.0, 4.0, 5.0], np.float32)
+    before = {name: value.copy() for name, value in engine.parameters.items()}
+
+    def found_elsewhere(tensor, op=dist.ReduceOp.SUM):
+        if op == dist.ReduceOp.MAX and tensor.shape == ():
+            tensor.fill_(1)
+
+    monkeypatch.setattr(dist, "all_reduce", found_elsewhere)
+    engine.step(*batch)
+    for name, value in engine.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+    assert engine._scaler.get_scale() == 2**15
+    monkeypatch.undo()
+    engine.step(*batch)
+    assert (engine.parameters["user_bias.weight"] != before["user_bias.weight"]).any()
+    assert engine._scaler.get_scale() == 2**15
+
+
+HELD_AT_THE_END = """
+import sys, torch, torch.distributed as dist
+from numpy_neural_mf.training.engines import torch_processes
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+weight = torch.nn.Parameter(torch.ones(1))
+weight.grad = torch.ones(1)
+torch.optim.Adam([weight]).step()
+group = dist.group.WORLD
+dist.destroy_process_group()
+print(sys.getrefcount(group) - 1)
+del group
+"""
+
+
+def test_at_the_end_nobody_holds_the_group_and_its_threads():
+    told = subprocess.run([sys.executable, "-c", HELD_AT_THE_END], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "1"  # this name alone
+
+
+def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):
+    """Some rows at a time, of tables and of what is no table."""
+    monkeypatch.setattr("numpy_neural_mf.training.engines.torch_processes.AT_ONCE", 3)
+    own = {
+        "user_bias.weight": np.arange(14.0).reshape(7, 2),
+        "mlp.0.weight": np.eye(3),
+        "intercept": np.ones(1),
+    }
+    for name, array in alone_in_a_group.gathered(own).items():
+        np.testing.assert_array_equal(array, own[name])
+    assert alone_in_a_group.place(4) == slice(0, 4)
+    assert alone_in_a_group.joined(np.arange(3)).tolist() == [0, 1, 2]
+    assert alone_in_a_group.told(lambda: "known") == "known"

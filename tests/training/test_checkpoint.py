@@ -1,0 +1,152 @@
+"""A training that was killed goes on, and ends as if nothing had happened, to the bit."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from numpy_neural_mf import NeuralMF, simulate_ratings
+from numpy_neural_mf.data import batches
+from numpy_neural_mf.training.checkpoint import FILE
+
+RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+
+
+class CutOffError(Exception):
+    """Stands for whatever ends a training."""
+
+
+def model(**settings):
+    return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100, "patience": 3} | settings)
+
+
+def same(a, b):
+    assert a.parameters_.keys() == b.parameters_.keys()
+    for name, value in a.parameters_.items():
+        assert value.tobytes() == b.parameters_[name].tobytes(), name
+    assert a.history_.train_loss == b.history_.train_loss
+    assert a.history_.validation_loss == b.history_.validation_loss
+    assert a.history_.best_epoch == b.history_.best_epoch
+
+
+def cut_off_at(n_batches):
+    """A progress callback that ends the training after so many batches."""
+    seen = []
+
+    def on_progress(progress):
+        seen.append(progress)
+        if len(seen) == n_batches:
+            raise CutOffError
+
+    return on_progress
+
+
+@pytest.mark.parametrize("n_batches", [1, 9, 10, 30])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_training_cut_off_at_any_batch_ends_as_an_undisturbed_one(tmp_path, n_batches, optimizer):
+    undisturbed = model(optimizer=optimizer).fit(RATINGS)
+    with pytest.raises(CutOffError):
+        model(optimizer=optimizer).fit(RATINGS, on_progress=cut_off_at(n_batches), checkpoint_dir=tmp_path)
+    same(model(optimizer=optimizer).fit(RATINGS, checkpoint_dir=tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize("n_stretches", [1, 9, 10, 30])
+def test_a_training_one_by_one_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
+    tmp_path, monkeypatch, n_stretches
+):
+    monkeypatch.setattr(batches, "STRETCH", 100)
+    settings = {
+        "batch_size": 1, "optimizer": "sgd", "learning_rate": 0.01, "hidden_layer_sizes": (),
+        "engine": "numba", "patience": None,
+    }  # fmt: skip
+    undisturbed = model(**settings).fit(RATINGS)
+    with pytest.raises(CutOffError):
+        model(**settings).fit(RATINGS, on_progress=cut_off_at(n_stretches), checkpoint_dir=tmp_path)
+    same(model(**settings).fit(RATINGS, checkpoint_dir=tmp_path), undisturbed)
+
+
+def test_a_checkpoint_changes_nothing_where_nothing_goes_wrong(tmp_path):
+    same(model().fit(RATINGS, checkpoint_dir=tmp_path), model().fit(RATINGS))
+
+
+def test_without_validation_the_last_epoch_is_resumed_too(tmp_path):
+    with pytest.raises(CutOffError):
+        model(validation_fraction=0).fit(RATINGS, on_progress=cut_off_at(25), checkpoint_dir=tmp_path)
+    resumed = model(validation_fraction=0).fit(RATINGS, checkpoint_dir=tmp_path)
+    same(resumed, model(validation_fraction=0).fit(RATINGS))
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    finished = model().fit(RATINGS, checkpoint_dir=tmp_path)
+    seen = []
+    same(model().fit(RATINGS, on_progress=seen.append, checkpoint_dir=tmp_path), finished)
+    assert seen == []
+
+
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_a_killed_process_is_resumed(tmp_path, n_epochs):
+    """kill -9 right after an epoch's first batches: no chance to clean up."""
+    program = f"""
+        import os, signal
+        from numpy_neural_mf import NeuralMF, simulate_ratings
+        ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+        def on_progress(progress):
+            if progress.epoch > {n_epochs} and progress.n_trained > {n_epochs} * 855 + 150:
+                os.kill(os.getpid(), signal.SIGKILL)
+        NeuralMF(embedding_dim=4, epochs=6, batch_size=100, patience=3).fit(
+            ratings, on_progress=on_progress, checkpoint_dir={str(tmp_path)!r})
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    assert killed.returncode == -9
+    seen = []
+    resumed = model().fit(RATINGS, on_progress=seen.append, checkpoint_dir=tmp_path)
+    assert not seen or seen[0].epoch == n_epochs + 1
+    same(resumed, model().fit(RATINGS))
+
+
+@pytest.mark.parametrize(
+    ("settings", "ratings"),
+    [
+        ({"learning_rate": 0.01}, RATINGS),
+        ({"embedding_dim": 5}, RATINGS),
+        ({"random_state": 1, "validation_fraction": 0}, RATINGS),
+        ({}, simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=1)),
+    ],
+    ids=["learning rate", "architecture", "seed", "ratings"],
+)
+def test_the_checkpoint_of_another_training_is_refused(tmp_path, settings, ratings):
+    model(validation_fraction=settings.get("validation_fraction", 0.05)).fit(RATINGS, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="found one of other ratings or settings"):
+        model(**settings).fit(ratings, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\xff" * 64])
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    (tmp_path / FILE).write_bytes(content)
+    with pytest.raises(ValueError, match="expected a checkpoint, found"):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    model().fit(RATINGS, checkpoint_dir=tmp_path)
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="expected a checkpoint, found"):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
+def test_killed_while_saving_the_state_before_is_intact(tmp_path, monkeypatch):
+    with pytest.raises(CutOffError):
+        model().fit(RATINGS, on_progress=cut_off_at(20), checkpoint_dir=tmp_path)
+    before = (tmp_path / FILE).read_bytes()
+
+    def half_written(file, *given):
+        file.write(b"half")
+        raise CutOffError
+
+    monkeypatch.setattr("numpy_neural_mf.training.checkpoint.write_safetensors", half_written)
+    with pytest.raises(CutOffError):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]

@@ -1,0 +1,114 @@
+"""The unit that ratings are counted in: the same model on every scale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
+from numpy_neural_mf.training.engines import OneProcess
+from numpy_neural_mf.training.target_scaling import deviation_of, in_units, unit_for
+
+RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_500, drift=0.3, side_information=1.0)
+FORMS = {
+    "plain": Architecture(4, (8,)),
+    "told": Architecture(4, (8,), features=True, implicit=True, periods=4),
+    "ordinal": Architecture(4, (8,), likelihood="ordinal"),
+}
+
+
+def times(ratings, factor):
+    lowest, highest = ratings.scale
+    values = ratings.values * np.float32(factor)
+    return replace(ratings, values=values, scale=(lowest * factor, highest * factor))
+
+
+def fitted(form, factor):
+    return NeuralMF(FORMS[form], epochs=3).fit(times(RATINGS, factor))
+
+
+@given(st.floats(1e-3, 1e3), st.integers(-8, 8))
+def test_the_unit_goes_with_the_scale_and_is_near_the_deviation(deviation, doublings):
+    unit = unit_for(deviation)
+    assert unit_for(deviation * 2.0**doublings) == unit * 2.0**doublings
+    assert 2**-0.25 <= deviation / unit <= 2**0.25
+
+
+def test_the_deviation_is_that_of_all_and_nothing_where_all_are_equal():
+    assert deviation_of(RATINGS, OneProcess()) == pytest.approx(RATINGS.values.std(dtype=np.float64))
+    equal = Ratings.from_columns([1, 2, 3], [1, 1, 2], [3.1, 3.1, 3.1], scale=(1, 5))
+    assert deviation_of(equal, OneProcess()) == 0
+    assert unit_for(0.0) == 1
+
+
+def test_stars_are_counted_as_they_are():
+    assert in_units(RATINGS, unit_for(deviation_of(RATINGS, OneProcess()))) is RATINGS
+    counted = in_units(RATINGS, 0.5)
+    np.testing.assert_array_equal(counted.values, 2 * RATINGS.values)
+    assert counted.scale == (2, 10)
+
+
+@pytest.mark.parametrize("factor", [32.0, 0.25])
+@pytest.mark.parametrize("form", FORMS)
+def test_another_scale_has_the_same_model_to_the_bit(form, factor, tmp_path):
+    one, other = fitted(form, 1), fitted(form, factor)
+    assert (one.unit_, other.unit_) == (1, factor)
+    users, items, timestamps = RATINGS.raw_users[:50], RATINGS.raw_items[:50], RATINGS.timestamps[:50]
+    for when in (None, timestamps):
+        predicted = one.predict(users, items, when)
+        assert (factor * predicted).tobytes() == other.predict(users, items, when).tobytes()
+    square = 1 if form == "ordinal" else factor**2  # -log P has no unit
+    np.testing.assert_allclose(other.history_.train_loss, square * np.array(one.history_.train_loss))
+    np.testing.assert_allclose(
+        other.history_.validation_loss, factor**2 * np.array(one.history_.validation_loss)
+    )
+    np.testing.assert_array_equal(other.rating_steps_, factor * one.rating_steps_)
+
+    rated = dict(zip([3, 4, 5, 6], [1.0, 5.0, 4.0, 2.0], strict=True))
+    somebody, alike = one.fold_in(rated), other.fold_in({item: factor * r for item, r in rated.items()})
+    np.testing.assert_allclose(other.predict(alike, items), factor * one.predict(somebody, items), rtol=1e-5)
+    best, scores = one.recommend([1, 2], n=5, with_scores=True)
+    same, larger = other.recommend([1, 2], n=5, with_scores=True)
+    np.testing.assert_array_equal(same, best)
+    np.testing.assert_allclose(larger, factor * scores, rtol=1e-6)
+
+    other.save(tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.unit_ == factor
+    assert loaded.predict(users, items).tobytes() == other.predict(users, items).tobytes()
+
+    more = times(Ratings.from_columns([1, 1, 999], [7, 8, 7], [5.0, 1.0, 4.0], scale=(1, 5)), factor)
+    for model, given_ in ((one, times(more, 1 / factor)), (other, more)):
+        model.partial_fit(given_)
+    predicted = one.predict([1, 999], [9, 9])
+    np.testing.assert_allclose(other.predict([1, 999], [9, 9]), factor * predicted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_explanation_adds_up_on_another_scale(form):
+    one, other = (fitted(form, factor).explain(3, 5) for factor in (1, 32))
+    assert other.prediction == pytest.approx(32 * one.prediction)
+    parts = other.mean + other.user_bias + other.item_bias + other.interaction + other.clipped
+    assert parts == pytest.approx(other.prediction, rel=1e-5)
+    for name in ("mean", "user_bias", "item_bias", "interaction", "clipped", "rest"):
+        assert getattr(other, name) == pytest.approx(32 * getattr(one, name), rel=1e-4, abs=1e-4), name
+    assert [r.item for r in other.reasons] == [r.item for r in one.reasons]
+    weights = [r.weight for r in one.reasons]
+    np.testing.assert_allclose(
+        [r.weight for r in other.reasons], 32 * np.array(weights), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_progress_is_told_on_the_scale_of_the_ratings():
+    told = []
+    NeuralMF(FORMS["plain"], epochs=1, validation_fraction=0).fit(times(RATINGS, 8), on_progress=told.append)
+    assert told[-1].train_loss == pytest.approx(64 * RATINGS.values.var(), rel=0.3)
+
+
+def test_a_file_with_no_sensible_unit_is_refused():
+    settings = fitted("plain", 1)._settings()
+    with pytest.raises(ValueError, match="unit: expected a number above 0, found -1"):
+        NeuralMF._from_settings(**settings | {"unit": -1})
+    assert NeuralMF._from_settings(**{k: v for k, v in settings.items() if k != "unit"}).unit_ == 1

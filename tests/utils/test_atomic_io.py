@@ -1,0 +1,101 @@
+"""Files are written whole or not at all."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from numpy_neural_mf.utils.atomic_io import is_first_process, replacing, require_folder
+
+
+def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_is_hidden_beside_it_and_of_its_kind(tmp_path):
+    with replacing(tmp_path / "figure.png") as temporary:
+        temporary.touch()
+        assert temporary.parent == tmp_path  # so that taking its place is one step
+        assert temporary.suffix == ".png"
+        assert temporary.name.startswith(".")
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_error_leaves_the_old_file_and_no_temporary(tmp_path, error, old):
+    path = tmp_path / "table.csv"
+    if old:
+        path.write_text(old)
+
+    def write_half():
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_a_folder_in_its_place_stays(tmp_path):
+    (tmp_path / "table.csv").mkdir()
+
+    def write():
+        with replacing(tmp_path / "table.csv") as temporary:
+            temporary.write_text("new")
+
+    with pytest.raises(OSError, match=r"table\.csv"):
+        write()
+    assert [path.is_dir() for path in tmp_path.iterdir()] == [True]
+
+
+def test_folders_are_made_as_needed(tmp_path):
+    with replacing(str(tmp_path / "a" / "b" / "table.csv")) as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "a" / "b" / "table.csv").read_text() == "new"
+
+
+def test_a_folder_that_is_there_or_can_be_made_is_fine_and_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "a" / "b", ".", "", "a", Path()):
+        require_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", ["", "a", "a/b"])
+def test_a_file_is_no_folder(tmp_path, below):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="expected a folder, found a file") as caught:
+        require_folder(tmp_path / "file" / below)
+    assert caught.value.errno == errno.ENOTDIR
+    assert caught.value.filename == str(tmp_path / "file")
+
+
+def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # mode bits say nothing to root
+    with pytest.raises(PermissionError, match="without permission"):
+        require_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, True),
+        ({"RANK": "3"}, True),
+        ({"RANK": "0", "TORCHELASTIC_RUN_ID": "a"}, True),
+        ({"RANK": "1", "TORCHELASTIC_RUN_ID": "a"}, False),
+    ],
+    ids=["alone", "alone, with a rank of something else", "first of torchrun's", "second of torchrun's"],
+)
+def test_of_the_processes_of_torchrun_the_first_writes(monkeypatch, environment, expected):
+    for name in ("RANK", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process() == expected

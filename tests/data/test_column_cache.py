@@ -18,10 +18,10 @@ from numpy_neural_mf.data import (
     leave_last_out,
     readers,
     splits,
-    store,
     time_split,
     user_split,
 )
+from numpy_neural_mf.data import column_cache as store
 from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
 from numpy_neural_mf.evaluation import held_out

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from numpy_neural_mf import read_ratings
-from numpy_neural_mf.data import MOVIELENS, MovieLensSet, download_movielens, transfer
+from numpy_neural_mf.data import MOVIELENS, MovieLensSet, download_movielens
+from numpy_neural_mf.data.datasets import download as transfer
 
 NAME = "ml-100k"
 RATINGS = "1\t10\t3\t881250949\n1\t20\t4\t881250950\n2\t10\t5\t881250951\n"

@@ -25,7 +25,7 @@ from numpy_neural_mf.data import column_cache as store
 from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
 from numpy_neural_mf.evaluation import held_out
-from numpy_neural_mf.models import seen
+from numpy_neural_mf.models import interactions as seen
 
 HEADER = "userId,movieId,rating,timestamp\n"
 TEXT = HEADER + "1,10,4,5\n2,10,3,6\n2,11,3.5,7\n2,11,4.5,8\n"

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
-from ..models.uncertainty import PredictsIntervals
+from ..models.uncertainty import DistributionRecommender
 from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Titles
 from .output import print_json, remark, show, working
 from .settings import Settings
@@ -45,7 +45,7 @@ def predict(
     if isinstance(loaded, NeuralMF):
         tells = loaded.architecture.likelihood == "ordinal"
     else:
-        tells = isinstance(loaded, PredictsIntervals)
+        tells = isinstance(loaded, DistributionRecommender)
     if interval is not None and not tells:
         raise ValueError(
             f"{model}: expected a BayesianMF, or an ordinal NeuralMF, for --interval, "
@@ -60,7 +60,7 @@ def predict(
     times = seconds(frame[others[0]], pairs) if others else None
     with working(f"predicting {frame.height:,} ratings"):
         columns = {"prediction": loaded.predict(users, items, times)}
-        if isinstance(loaded, PredictsIntervals) and interval is not None:
+        if isinstance(loaded, DistributionRecommender) and interval is not None:
             columns["low"], columns["high"] = loaded.predict_interval(users, items, times, interval)
     with working(f"writing {output.name}"):
         write_table(frame.with_columns(pl.Series(name, found) for name, found in columns.items()), output)

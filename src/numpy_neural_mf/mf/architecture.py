@@ -118,8 +118,6 @@ class Architecture:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
-        if not (self.product or self.hidden_layer_sizes or self.biases):
-            raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
         if not (isinstance(self.periods, int | np.integer) and self.periods >= 0):
             raise ValueError(f"periods must be a whole number, at least 0, not {self.periods}")
         if self.sequence not in SEQUENCES:

@@ -1,89 +1,251 @@
-"""Neural matrix factorisation of users against all items at once, without pairing them one by one."""
+"""The inference formula r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), for pairs, all items, and a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..nn import ACTIVATIONS
 from ..nn.parameter import Array, IntArray
 from .architecture import Architecture, Parameters
 
-# Rows of the tables of users, shape (m,) -> r̂ of each with each item, shape (m, n), not clipped.
+Side = Literal["user", "item"]
+Float64Array = NDArray[np.float64]
+
+# Rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
 Scorer = Callable[[IntArray], Array]
+
+# A row of the user tables, shape (d,), to scores of n items, shape (n,), and their Jacobian, shape (n, d).
+RowScorer = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
 
 # Pairs that go through the MLP at a time: their hidden units stay in the processor's cache.
 TILE = 8_192
 
 
-def item_scorer(architecture: Architecture, parameters: Parameters, items: IntArray) -> Scorer:
-    """What `Engine.predict` says of every pair of some users with `items`, to rounding.
+@dataclass(frozen=True, eq=False)
+class Factorization:
+    """An architecture with its parameters; row -1 of each table stands for an unknown user or item.
 
-    Biased matrix factorisation is one product of the rows [p_u, b_u, 1] and [q_i, 1, μ + b_i]. The first
-    layer of the MLP is linear in [p_u, q_i]: W [p_u, q_i] + c = W_u p_u + (W_i q_i + c), whose second half is
-    computed here, once, and whose first half once for each user.
+    The first layer of the MLP is linear in [p, q]: W [p, q] + c = W_u p + W_i q + c. So it is computed by
+    user and by item, and only the later layers by pair.
 
-    Parameters
+    Attributes
     ----------
     architecture : Architecture
     parameters : dict of str to array
-    items : integer array of shape (n,)
-        Rows of the tables of items.
-
-    Returns
-    -------
-    callable
-        Rows of the tables of users, shape (m,), to scores of shape (m, n).
+        As `Architecture.parameter_shapes` names them, without features: these are part of the rows.
     """
-    mu = parameters["intercept"]
-    item_columns = [np.ones((len(items), 1), mu.dtype), np.repeat(mu, len(items))[:, None]]
-    if architecture.biases:
-        item_columns[1] += parameters["item_bias.weight"][items]
-    if architecture.product:
-        item_columns.insert(0, parameters["item_embedding.weight"][items])
-    by_item = np.ascontiguousarray(np.hstack(item_columns).T)  # (k + 2, n)
-    add_mlp = _mlp_scorer(architecture, parameters, items) if architecture.hidden_layer_sizes else None
 
-    def score(users: IntArray) -> Array:
-        user_columns = [np.zeros((len(users), 1), mu.dtype), np.ones((len(users), 1), mu.dtype)]
-        if architecture.biases:
-            user_columns[0] += parameters["user_bias.weight"][users]
-        if architecture.product:
-            user_columns.insert(0, parameters["user_embedding.weight"][users])
-        scores: Array = np.hstack(user_columns) @ by_item
-        if add_mlp:
-            add_mlp(users, scores)
+    architecture: Architecture
+    parameters: Parameters
+
+    def scores(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
+        """r̂ of pairs of rows, shape (n,), not clipped; at time bins of shape (n,), if the model has such."""
+        form, mlp = self.architecture, self._mlp
+        p, b_u = self._rows("user", users, time_bins)
+        q, b_i = self._rows("item", items, time_bins)
+        scores = np.repeat(self.parameters["intercept"], len(users))
+        scores += b_u
+        scores += b_i
+        if form.product:
+            scores += np.einsum("nk,nk->n", p, q)
+        if mlp is None:
+            return scores
+        for first in range(0, len(users), TILE):
+            tile = slice(first, first + TILE)
+            scores[tile] += mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[0]
         return scores
 
-    return score
+    def scorer(self, items: IntArray) -> Scorer:
+        """A function from users to the scores of these items.
+
+        Biased matrix factorisation is one product of the rows [p_u, b_u, 1] and [q_i, 1, μ + b_i].
+        """
+        form, mlp = self.architecture, self._mlp
+        q, b_i = self._rows("item", items)
+        one = np.ones((len(items), 1), q.dtype)
+        columns = [one, (self.parameters["intercept"] + b_i)[:, None]]
+        by_item = np.ascontiguousarray(np.hstack([q, *columns] if form.product else columns).T)
+        item_half = mlp.of_items(q) if mlp else q.T
+        n_at_once = max(1, TILE // max(1, len(items)))
+
+        def score(users: IntArray) -> Array:
+            p, b_u = self._rows("user", users)
+            columns = [b_u[:, None], np.ones((len(users), 1), p.dtype)]
+            scores: Array = np.hstack([p, *columns] if form.product else columns) @ by_item
+            if mlp:
+                user_half = mlp.of_users(p)
+                for first_user in range(0, len(users), n_at_once):
+                    some_users = slice(first_user, first_user + n_at_once)
+                    for first_item in range(0, len(items), TILE):
+                        some_items = slice(first_item, first_item + TILE)
+                        tile = scores[some_users, some_items]
+                        h = user_half[:, some_users, None] + item_half[:, None, some_items]
+                        tile += mlp.later(h.reshape(len(h), -1))[0].reshape(tile.shape)
+            return scores
+
+        return score
+
+    def row_scorer(self, items: IntArray) -> RowScorer:
+        """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
+        form, wide = self.architecture, self.taken(items).astype(np.float64)
+        mlp, (q, b_i) = wide._mlp, wide._rows("item", np.arange(len(items)))
+        fixed, k = wide.parameters["intercept"] + b_i, q.shape[1]
+        item_half = mlp.of_items(q) if mlp else q.T
+
+        def score(theta: Float64Array) -> tuple[Float64Array, Float64Array]:
+            scores, J = fixed.copy(), np.zeros((len(items), len(theta)))
+            if form.biases:
+                scores += theta[k]
+                J[:, k] = 1
+            if form.product:
+                scores += q @ theta[:k]
+                J[:, :k] += q
+            if mlp:
+                f, backward = mlp.later(item_half + mlp.of_users(theta[None, :k]))
+                scores += f
+                J[:, :k] += backward().T @ mlp.user_weight
+            return scores, J
+
+        return score
+
+    def row(self, user: int) -> Float64Array:
+        """θ = (p, b) of a user, shape (d,), without what the model has not."""
+        rows = [self.parameters[name][user] for name in self._tables("user")]
+        return np.concatenate([np.zeros(0), *rows])
+
+    def as_rows(self, theta: Float64Array) -> Parameters:
+        """θ of shape (..., d) as rows of the user tables, by name."""
+        rows, start = {}, 0
+        for name in self._tables("user"):
+            table = self.parameters[name]
+            end = start + table.shape[1]
+            rows[name], start = theta[..., start:end].astype(table.dtype), end
+        return rows
+
+    def mirrored(self) -> Factorization:
+        """The same model with users and items exchanged: r̂ is symmetric but for the first layer of f."""
+        swapped = mirrored(self.parameters)
+        if "mlp.0.weight" in swapped:
+            W = swapped["mlp.0.weight"]
+            swapped["mlp.0.weight"] = np.roll(W, W.shape[1] // 2, axis=1)  # (h, 2 k): halves exchanged
+        return replace(self, parameters=swapped)
+
+    def with_user(self, row: Parameters) -> Factorization:
+        """The model of one user, row 0, whose rows of the user tables, by name, have shape (1, d)."""
+        return replace(self, parameters=self.parameters | row)
+
+    def with_items(self, rows: Sequence[Parameters]) -> Factorization:
+        """The model with more items after the others, before the unknown."""
+        tables = {
+            name: np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
+            for name, table in ((name, self.parameters[name]) for name in self._tables("item"))
+        }
+        return replace(self, parameters=self.parameters | tables)
+
+    def taken(self, items: IntArray) -> Factorization:
+        """The model of these items only, in this order."""
+        tables = {name: self.parameters[name][items] for name in self._tables("item")}
+        return replace(self, parameters=self.parameters | tables)
+
+    def astype(self, dtype: type[np.floating[Any]]) -> Factorization:
+        """The model in another precision, without the user tables."""
+        of_users = self._tables("user")
+        tables = {name: a.astype(dtype) for name, a in self.parameters.items() if name not in of_users}
+        return replace(self, parameters=tables)
+
+    def at_last_time_bin(self) -> Factorization:
+        """The model without time bins that predicts as this one does in the last."""
+        parameters = {name: a for name, a in self.parameters.items() if name not in TIME_TABLES.values()}
+        for name, of_time in TIME_TABLES.items():
+            if of_time in self.parameters:
+                parameters[name] = parameters[name] + self.parameters[of_time][-1]
+        return Factorization(replace(self.architecture, periods=0), parameters)
+
+    def with_last_time_bin(self, now: Factorization) -> Factorization:
+        """The model with these time bins whose `at_last_time_bin` is `now`."""
+        of_time = {name: self.parameters[name] for name in TIME_TABLES.values() if name in self.parameters}
+        rows = {
+            name: now.parameters[name] - of_time[table][-1]
+            for name, table in TIME_TABLES.items()
+            if table in of_time
+        }
+        return Factorization(self.architecture, now.parameters | rows | of_time)
+
+    def _rows(self, side: Side, rows: IntArray, time_bins: IntArray | None = None) -> tuple[Array, Array]:
+        """Embeddings of shape (n, k), without columns if there are none, and biases of shape (n,)."""
+        dtype = self.parameters["intercept"].dtype
+        found = [np.zeros((len(rows), 0), dtype), np.zeros((len(rows), 1), dtype)]
+        for place, name in enumerate(_names(side)):
+            if name in self.parameters:
+                found[place] = self.parameters[name][rows]
+                if time_bins is not None and TIME_TABLES[name] in self.parameters:
+                    found[place] += self.parameters[TIME_TABLES[name]][time_bins]
+        return found[0], found[1][:, 0]
+
+    def _tables(self, side: Side) -> list[str]:
+        return [name for name in _names(side) if name in self.parameters]
+
+    @cached_property
+    def _mlp(self) -> _MLP | None:
+        return _MLP(self.architecture, self.parameters) if self.architecture.hidden_layer_sizes else None
 
 
-def _mlp_scorer(
-    architecture: Architecture, parameters: Parameters, items: IntArray
-) -> Callable[[IntArray, Array], None]:
-    """A function that adds f([p_u, q_i]) to the scores of users; hidden units come first, pairs last."""
-    k, activation = architecture.embedding_dim, ACTIVATIONS[architecture.activation]
-    weights = [parameters[f"mlp.{n}.weight"] for n in range(architecture.n_layers)]
-    biases = [parameters[f"mlp.{n}.bias"][:, None] for n in range(architecture.n_layers - 1)]
-    item_half = weights[0][:, k:] @ parameters["item_embedding.weight"][items].T + biases[0]  # (h, n)
-    n_users_at_once = max(1, TILE // max(1, len(items)))
+# The table of time bins that is added to each table of rows.
+TIME_TABLES = {
+    f"{side}_{kind}.weight": f"{side}_feature_{kind}.weight"
+    for side in ("user", "item")
+    for kind in ("embedding", "bias")
+}
 
-    def add(users: IntArray, scores: Array) -> None:
-        user_half = weights[0][:, :k] @ parameters["user_embedding.weight"][users].T  # (h, m)
-        for first_user in range(0, len(users), n_users_at_once):
-            some_users = slice(first_user, first_user + n_users_at_once)
-            for first_item in range(0, len(items), TILE):
-                some_items = slice(first_item, first_item + TILE)
-                tile = scores[some_users, some_items]
-                h = user_half[:, some_users, None] + item_half[:, None, some_items]
-                tile += later_layers(h.reshape(len(h), -1)).reshape(tile.shape)
 
-    def later_layers(h: Array) -> Array:
-        """From the first layer's output, (h, pairs), to f, (1, pairs)."""
-        for weight, bias in zip(weights[1:-1], biases[1:], strict=True):
-            h = weight @ activation(h)[0]
-            h += bias
-        return np.asarray(weights[-1] @ activation(h)[0])
+class _MLP:
+    """f of an architecture; units come first, pairs last."""
 
-    return add
+    def __init__(self, architecture: Architecture, parameters: Parameters) -> None:
+        weights = [parameters[f"mlp.{n}.weight"] for n in range(architecture.n_layers)]
+        self._biases = [parameters[f"mlp.{n}.bias"][:, None] for n in range(architecture.n_layers - 1)]
+        self._weights = weights[1:]
+        self._activation = ACTIVATIONS[architecture.activation]
+        self.user_weight, self.item_weight = np.split(weights[0], 2, axis=1)  # (h, k) each
+
+    def of_users(self, p: Array) -> Array:
+        """W_u p, shape (h, n)."""
+        return np.asarray(self.user_weight @ p.T)
+
+    def of_items(self, q: Array) -> Array:
+        """W_i q + c, shape (h, n)."""
+        return np.asarray(self.item_weight @ q.T + self._biases[0])
+
+    def later(self, h: Array) -> tuple[Array, Callable[[], Array]]:
+        """f, shape (n,), of the first layer's output, shape (h, n), and the function that derives by that."""
+        backwards = []
+        for n, weight in enumerate(self._weights, start=1):
+            h, backward = self._activation(h)
+            backwards.append(backward)
+            h = weight @ h
+            if n < len(self._weights):
+                h += self._biases[n]
+
+        def derive() -> Array:
+            dh = np.ones_like(h)
+            for weight, backward in zip(reversed(self._weights), reversed(backwards), strict=True):
+                dh = backward(weight.T @ dh)
+            return dh
+
+        return h[0], derive
+
+
+def mirrored(tables: Parameters) -> Parameters:
+    """Tables of users under the names of those of items, and the other way round."""
+    swapped = dict(zip(_names("user") + _names("item"), _names("item") + _names("user"), strict=True))
+    return {swapped.get(name, name): table for name, table in tables.items()}
+
+
+def _names(side: Side) -> list[str]:
+    return [f"{side}_embedding.weight", f"{side}_bias.weight"]

@@ -1,4 +1,4 @@
-"""From the score r̂ of a pair to the rating that is predicted, and how well scores tell known ratings."""
+"""From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..nn.parameter import Array
 
 
 class Terms(NamedTuple):
-    """The loss of some ratings, summed, and how it pulls on each score, as a squared error would.
+    """The loss of some ratings, summed, and its derivatives by each score, as of a squared error.
 
     Attributes
     ----------
     total : float
     pull : array of shape (n,)
-        Minus half the derivative: r - r̂ of the squared error.
+        Minus half the first derivative: r - r̂ of the squared error.
     weight : array of shape (n,)
         Half the second derivative: 1 of the squared error.
     """
@@ -36,41 +36,41 @@ class Likelihood(Protocol):
     def unit(self) -> float: ...
 
     def rating(self, scores: Array) -> Array:
-        """What is predicted where these are the scores, which it may write over: of their shape."""
+        """The prediction for these scores, of their shape; it may overwrite them."""
         ...
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """Of ratings of shape (n,) with these scores."""
+        """The loss of ratings of shape (n,) with these scores."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A score is the mean rating, but for the ends of the scale; the loss is the squared error."""
+    """A score is the mean rating within the bounds of the scale; the loss is the squared error."""
 
     scale: tuple[float, float]
     unit: float = 1.0
 
     def rating(self, scores: Array) -> Array:
-        """Clipped to the scale."""
+        """The score in ratings, clipped to the scale."""
         return np.clip(np.multiply(scores, self.unit, out=scores), *self.scale, out=scores)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """Of (r - r̂)², in units."""
+        """(r - r̂)², in units."""
         error = ratings / self.unit - scores
         return Terms(float((error**2).sum()), error, np.ones_like(error))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ordinal:
-    """A score is a place on a scale of steps; the loss is -log P.
+    """A score is a place among ordinal categories; the loss is -log P.
 
     Attributes
     ----------
     model : CumulativeLogit
-        Of steps in units.
-    cutpoints : array of shape (n_steps - 1,)
-        As it learns them.
+        Its categories are counted in units.
+    cutpoints : array of shape (n_categories - 1,)
+        As the model learns them.
     scale : (float, float)
     unit : float
     """
@@ -80,13 +80,29 @@ class Ordinal:
     scale: tuple[float, float]
     unit: float
 
+    @property
+    def categories(self) -> NDArray[np.float32]:
+        """The distinct ratings, ascending."""
+        return np.asarray(self.model.steps * self.unit, np.float32)
+
     def rating(self, scores: Array) -> Array:
-        """The mean over the steps."""
+        """The mean over the categories."""
         mean = self.model.expected(scores, self.cutpoints.astype(scores.dtype))
         return np.clip(np.multiply(mean, self.unit, out=mean), *self.scale, out=mean)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """Of -log P."""
+        """-log P."""
         in_units = (ratings / self.unit).astype(self.model.steps.dtype)
         found = self.model.terms(scores, in_units, self.cutpoints)
         return Terms(float(found.value.sum()), -found.dy / 2, found.d2y / 2)
+
+    def probabilities(self, scores: Array) -> NDArray[np.float32]:
+        """P of each category, shape (..., n_categories)."""
+        return np.asarray(self.model.probabilities(scores, self.cutpoints))
+
+    def interval(self, scores: Array, coverage: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The categories at which the cumulative probability reaches half of what may be left out."""
+        below = self.probabilities(scores).cumsum(axis=-1)[..., :-1]
+        out = (1 - coverage) / 2
+        low, high = ((below < share).sum(axis=-1) for share in (out, 1 - out))
+        return self.categories[low], self.categories[high]

@@ -1,9 +1,9 @@
-"""How strongly a row is held to zero, by how many ratings it has."""
+"""How strongly a row is shrunk towards zero, or its prior, by its number of ratings."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ def frequency_scaled(
     regularization : float
         λ.
     counts : array of shape (n_rows,)
-        How many ratings use each row, perhaps a broken number.
+        Number of ratings that use each row, possibly fractional.
 
     Returns
     -------
@@ -34,9 +34,33 @@ def frequency_scaled(
     return np.asarray(scaled * (regularization / mean_of_ratings if mean_of_ratings else 0), np.float32)
 
 
-def penalty_of_new_row(regularization: float, n_ratings: int, counts: NDArray[np.integer[Any]]) -> float:
-    """What a row with so many ratings would be penalised by in all, beside rows with `counts` ratings.
+@dataclass(frozen=True, slots=True)
+class RowPenalty:
+    """λ of λ ‖θ - prior‖², next to the sum of the losses of its n ratings, of the row of a user or an item.
 
-    n λ / √n, scaled as `frequency_scaled` does: λ √n Σ n_r / Σ √n_r.
+    Attributes
+    ----------
+    user, item : float
+        λ of a row with one rating.
+    exponent : float, default 0
+        λ grows with n to this power.
     """
-    return float(regularization * math.sqrt(n_ratings) * counts.sum() / np.sqrt(counts).sum())
+
+    user: float
+    item: float
+    exponent: float = 0.0
+
+    def of(self, side: Literal["user", "item"], n_ratings: int) -> float:
+        """λ of a row with this number of ratings."""
+        return float((self.user if side == "user" else self.item) * n_ratings**self.exponent)
+
+    @classmethod
+    def frequency_scaled(
+        cls, regularization: float, user_counts: NDArray[np.int64], item_counts: NDArray[np.int64]
+    ) -> RowPenalty:
+        """As `frequency_scaled` penalises rows next to rows with these counts: λ √n Σ n_r / Σ √n_r."""
+        user, item = (
+            float(regularization * counts.sum() / np.sqrt(counts).sum())
+            for counts in (user_counts, item_counts)
+        )
+        return cls(user, item, 0.5)

@@ -1,37 +1,74 @@
-"""The contract of every model: fit on ratings, predict and recommend for raw ids, known or not."""
+"""The contract of every recommender: fit on ratings; predict, recommend, fold in and explain by raw ids."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, Self
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
-from ..data.columns import renumbered
 from ..data.ids import index_of
+from ..mf.forward import Side
+from ..nn.parameter import IntArray
 from ..training.loop import ProgressCallback
-from .explain import Explanation, explained, weights_of_ratings
-from .fold_in import NewItem, NewUser
-from .interactions import SeenRatings
-from .recommending import RanksItems
-from .top_n import blocks, one_blas_thread
-
-# Rows predicted at a time: enough to fill the processor, few enough that memory does not follow the request.
-BLOCK = 65_536
+from .explain import Explanation, explain
+from .files import Contents, Saved, save
+from .fitted import Fitted, FittedModel, block_scores
+from .fold_in import NewItem, NewUser, fold_in_item, fold_in_user, require_in_scale
+from .incremental_update import Update
+from .recommend import recommend, similar
 
 
-class Recommender(RanksItems):
-    """A model of ratings. A subclass fits indices and predicts for indices; ids are looked after here.
+class NotFittedError(RuntimeError, AttributeError):
+    """The model is not fitted."""
+
+
+class Located(NamedTuple):
+    """Pairs that somebody asks about, as rows of a model that knows who was folded in.
+
+    Attributes
+    ----------
+    model : FittedModel
+    users, items : int32 arrays of one shape
+        Rows, -1 for the unknown.
+    timestamps : int64 array of that shape, or None
+    folded_in_user, folded_in_item : bool
+        Whether the user, or the item, was folded in.
+    """
+
+    model: FittedModel
+    users: IntArray
+    items: IntArray
+    timestamps: NDArray[np.int64] | None
+    folded_in_user: bool
+    folded_in_item: bool
+
+    def scores(self) -> NDArray[np.float32]:
+        """The scores of the pairs, of their shape."""
+        at = None if self.timestamps is None else self.timestamps.ravel()
+        return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
+
+
+class Recommender(ABC):
+    """A model of ratings: settings and, once fitted, one frozen `Fitted`, which `fit` assigns last.
+
+    So an interrupted, failed or diverged `fit` leaves the model exactly as it was.
 
     Attributes
     ----------
     user_ids_, item_ids_ : arrays, sorted and unique
-        Raw ids of the users and the items that training saw, or that features told it of.
+        Raw ids of the users and the items in the training ratings or with features.
     rating_scale_ : (float, float)
         Lowest and highest rating; predictions lie within.
+    ratings_ : Ratings
+        The ratings that it learned from, by user, without times.
     """
+
+    _state: Fitted | None = None
 
     @abstractmethod
     def fit(
@@ -46,9 +83,9 @@ class Recommender(RanksItems):
         ----------
         ratings : Ratings
         validation : Ratings, optional
-            Watched while learning, by models that learn in epochs.
+            Evaluated while learning, by models that learn in epochs.
         on_progress : callable, optional
-            Told how far it is, by models that learn in epochs.
+            Called with a `Progress`, by models that learn in epochs.
 
         Returns
         -------
@@ -58,28 +95,40 @@ class Recommender(RanksItems):
     @property
     @abstractmethod
     def n_parameters_(self) -> int:
-        """Numbers learned."""
+        """Number of learned parameters."""
+
+    @abstractmethod
+    def _updated(self, update: Update) -> FittedModel:
+        """The fitted model after an incremental update."""
+
+    @abstractmethod
+    def _saved(self) -> Saved:
+        """Settings, summary and arrays for a file."""
+
+    @classmethod
+    @abstractmethod
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        """The way back, from contents that are checked as they are taken."""
+
+    @property
+    def user_ids_(self) -> NDArray[Any]:
+        return self.fitted_.user_ids
+
+    @property
+    def item_ids_(self) -> NDArray[Any]:
+        return self.fitted_.item_ids
+
+    @property
+    def rating_scale_(self) -> tuple[float, float]:
+        return self.fitted_.rating_scale
 
     @property
     def ratings_(self) -> Ratings:
-        """What it has learned from, by user, without times: what is warm, what is seen, what was rated."""
-        self._require_fitted()
-        values, (lowest, highest) = self._seen.ratings, self.rating_scale_
-        scale = (
-            min(lowest, float(values.min())),
-            max(highest, float(values.max())),
-        )  # predictions may have less
-        return Ratings(self._seen.users, self._seen.items, values, self.user_ids_, self.item_ids_, scale)
-
-    @abstractmethod
-    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        """Ratings of indexed pairs, shape (n,), not clipped; -1 is an unknown user or item."""
-
-    def _predict_at(
-        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
-    ) -> NDArray[np.floating[Any]]:
-        """The same of ratings given at these times, for models that know of time."""
-        return self._predict(users, items)
+        f = self.fitted_
+        values, (lowest, highest) = f.interactions.ratings, f.rating_scale
+        # Predictions may have a narrower scale than the ratings.
+        scale = min(lowest, float(values.min())), max(highest, float(values.max()))
+        return Ratings(f.interactions.users, f.interactions.items, values, f.user_ids, f.item_ids, scale)
 
     def predict(
         self,
@@ -91,130 +140,356 @@ class Recommender(RanksItems):
 
         Parameters
         ----------
-        users, items : array-likes of raw ids, or whoever was folded in
+        users, items : array-likes of raw ids, or what was folded in
             Of one shape, or one of them a scalar, as what was folded in is.
-        timestamps : array-like of int, optional
-            When each rating is given, in seconds since 1970, for models that know of time; the others take no
-            notice. By default at the time of the last rating learned from; so, too, whoever was folded in.
+        timestamps : array-like, optional
+            When each rating is given, for models with time; without effect on others. By default the time of
+            the last training rating, as always for what was folded in. Integers are seconds since 1970;
+            datetimes are taken as `read_ratings` takes them.
 
         Returns
         -------
         float32 array of that shape
-            Within the rating scale. An unknown user or item gets the best estimate that what is known allows.
+            Within the rating scale. An unknown user or item gets the best estimate that the rest allows.
 
         Raises
         ------
         RuntimeError
             The model is not fitted.
         ValueError
-            The shapes do not match, or the model has learned something since somebody was folded in.
+            The shapes do not match, or the model has learned more since a user or an item was folded in.
         """
-        scores = self._scores(users, items, timestamps)
-        return self._likelihood.rating(scores)
-
-    def _scores(
-        self, users: ArrayLike | NewUser, items: ArrayLike | NewItem, timestamps: ArrayLike | None
-    ) -> NDArray[np.float32]:
-        """r̂ as `predict` is asked for ratings."""
-        self._require_fitted()
-        u, i = self._rows(self.user_ids_, users), self._rows(self.item_ids_, items)
-        if isinstance(users, NewUser) or isinstance(items, NewItem):
-            new_items = [items] if isinstance(items, NewItem) else []
-            i = i + np.int32(len(self.item_ids_)) if new_items else i
-            new_user = users if isinstance(users, NewUser) else None
-            scores = self._scorer(i.ravel(), new_user, new_items)(u.ravel()).astype(np.float32)
-            return scores.reshape(np.broadcast_shapes(u.shape, i.shape))
-        if timestamps is None:
-            u, i = np.broadcast_arrays(u, i)
-            return self._predict_blocks(u.ravel(), i.ravel()).reshape(u.shape)
-        u, i, t = np.broadcast_arrays(u, i, np.asarray(timestamps, np.int64))
-        return self._predict_blocks(u.ravel(), i.ravel(), t.ravel()).reshape(u.shape)
+        located = self._located(users, items, timestamps)
+        return located.model.likelihood.rating(located.scores())
 
     def known(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.bool_]:
-        """Whether both the user and the item of each pair were learned, from training or by folding in.
+        """Whether both the user and the item of each pair are known, from training or by folding in.
 
         Parameters
         ----------
-        users, items : array-likes of raw ids, or whoever was folded in
+        users, items : array-likes of raw ids, or what was folded in
             As `predict` takes them.
 
         Returns
         -------
         bool array of that shape
         """
-        self._require_fitted()
-        known = (self._rows(self.user_ids_, users) >= 0) & (self._rows(self.item_ids_, items) >= 0)
-        return np.asarray(known)
+        located = self._located(users, items)
+        return np.asarray((located.users >= 0) & (located.items >= 0))
+
+    @overload
+    def recommend(
+        self,
+        users: ArrayLike | NewUser,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        new_items: Sequence[NewItem] = (),
+        with_scores: Literal[False] = False,
+    ) -> np.ma.MaskedArray[Any, Any]: ...
+
+    @overload
+    def recommend(
+        self,
+        users: ArrayLike | NewUser,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        new_items: Sequence[NewItem] = (),
+        with_scores: Literal[True],
+    ) -> tuple[np.ma.MaskedArray[Any, Any], np.ma.MaskedArray[Any, Any]]: ...
+
+    def recommend(
+        self,
+        users: ArrayLike | NewUser,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        new_items: Sequence[NewItem] = (),
+        with_scores: bool = False,
+    ) -> Any:
+        """The items with the highest predicted ratings, best first.
+
+        They are ranked before predictions are clipped to the scale; equal ones by the order of `item_ids_`.
+
+        Parameters
+        ----------
+        users : scalar or array-like of raw ids, or a user that was folded in
+            An unknown user gets the items that are best for the unknown user.
+        n : int, default 10
+        exclude_seen : bool, default True
+            Leave out the items that the user rated.
+        candidates : array-like of raw ids, optional
+            Items to choose from, by default all; unknown ones are left out.
+        min_ratings : int, default 0
+            Leave out known items with fewer ratings.
+        new_items : sequence of NewItem, default ()
+            Items that were folded in, to choose from as well.
+        with_scores : bool, default False
+            Return the predictions as well.
+
+        Returns
+        -------
+        items : masked array of raw ids, of shape (*users.shape, n)
+            Masked where fewer than n items are left; ``.tolist()`` has None there.
+        scores : masked float32 array of that shape
+            As `predict` predicts them. Only with `with_scores`.
+
+        Raises
+        ------
+        RuntimeError
+            The model is not fitted.
+        ValueError
+            n is not a positive integer, a new item is given twice, or the model has learned more since a user
+            or an item was folded in.
+        """
+        new_user = users if isinstance(users, NewUser) else None
+        model = self._model_with(new_user, new_items)
+        rows = _rows(self.fitted_.user_ids, users)
+        items, scores = recommend(
+            self.fitted_, model, rows, n, exclude_seen, candidates, min_ratings, new_user, new_items
+        )
+        return (items, scores) if with_scores else items
+
+    def similar_items(
+        self, item: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The items whose embeddings have the highest cosine with that of `item`.
+
+        Parameters
+        ----------
+        item : raw id
+        n : int, default 10
+        min_ratings : int, default 0
+            Leave out items with fewer ratings.
+
+        Returns
+        -------
+        ids, cosines : arrays of shape (n,)
+            Most similar first, without `item`; shorter where there are fewer others.
+
+        Raises
+        ------
+        ValueError
+            The item is unknown, or the model has no embeddings.
+        """
+        return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
+
+    def similar_users(
+        self, user: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
+        return similar(self.fitted_, "user", self._embeddings("user"), user, n, min_ratings)
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Take a prediction apart: mean, biases, interaction, and the ratings of the user that moved it most.
 
         Parameters
         ----------
-        user, item : raw id, or whoever was folded in
+        user, item : raw id, or what was folded in
 
         Returns
         -------
         Explanation
-            Its numbers add up to what `predict` says. Without reasons where the user or the item is unknown.
+            Its numbers add up to the prediction. Without reasons where the user or the item is unknown.
 
         Raises
         ------
         RuntimeError
             The model is not fitted.
         """
-        prediction = float(self.predict(user, item))
-        architecture, parameters = self._form()
-        seen, u, i = self._seen, int(self._rows(self.user_ids_, user)), int(self._rows(self.item_ids_, item))
-        if isinstance(item, NewItem):
-            parameters, i = self._parameters_with_items([item]), len(self.item_ids_)
-        if isinstance(user, NewUser):
-            parameters, seen = parameters | self._row_of(user), user.seen
-        rated, ratings = seen.of_row(u if i >= 0 else -1)
-        penalty = self._penalty("user", len(rated))
-        likelihood = self._likelihood
-        weights = weights_of_ratings(architecture, parameters, u, i, rated, ratings, penalty, likelihood)
-        ids = self.item_ids_[rated].tolist()
-        return explained(architecture, parameters, u, i, likelihood, prediction, ids, ratings, weights)
+        located = self._located(user, item)
+        prediction = float(located.model.likelihood.rating(located.scores()))
+        interactions = user.interactions if isinstance(user, NewUser) else self.fitted_.interactions
+        pair = int(located.users), int(located.items)
+        return explain(self.fitted_, located.model, *pair, interactions, prediction)
 
-    def _predict_blocks(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        timestamps: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.float32]:
-        """Ratings of indexed pairs, shape (n,), not clipped, block by block."""
-        prediction = np.empty(len(users), np.float32)
-        with one_blas_thread():
-            for block in blocks(len(users), BLOCK):
-                if timestamps is None:
-                    prediction[block] = self._predict(users[block], items[block])
-                else:
-                    prediction[block] = self._predict_at(users[block], items[block], timestamps[block])
-        return prediction
+    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
+        """A new user with a few ratings, in milliseconds; the model itself does not change.
 
-    def _learn_ids(self, ratings: Ratings, described: bool = False) -> Ratings:
-        """Take note of ids and scale, and of who rated what.
+        The user's row, a bias and an embedding where the model has such, is fitted with the penalty of
+        training.
 
-        Returns the ratings with only those ids that occur, or, if asked, that are described by features.
+        Parameters
+        ----------
+        ratings : mapping of raw item id to rating
+            Unknown items are left out; without any other, the user is an unknown one.
+
+        Returns
+        -------
+        NewUser
+            For `predict`, `known`, `recommend` and `explain` of this model, until it learns more.
+
+        Raises
+        ------
+        TypeError
+            `ratings` is not a mapping.
+        ValueError
+            A rating is not a number within the rating scale.
+        RuntimeError
+            The model is not fitted.
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import NeuralMF, simulate_ratings
+        >>> model = NeuralMF(epochs=3).fit(simulate_ratings(n_users=300, n_items=100, n_ratings=6_000))
+        >>> ann = model.fold_in({12: 5.0, 40: 1.0})
+        >>> model.recommend(ann, n=3).shape
+        (3,)
         """
-        self._require_ratings(ratings)
-        ratings = ratings.compact(described)
-        self._note_ids(ratings)
-        self._remember(ratings)
-        return ratings
+        return fold_in_user(self.fitted_, ratings)
 
-    def _note_ids(self, ratings: Ratings) -> None:
-        """Take note of ids and scale."""
-        self.user_ids_, self.item_ids_ = ratings.user_ids, ratings.item_ids
-        self.rating_scale_ = ratings.scale
+    def fold_in_item(self, item_id: int | str, ratings: Mapping[Any, float]) -> NewItem:
+        """A new item that a few users have rated, in milliseconds; the model itself does not change.
 
-    def _remember(self, seen: Ratings) -> None:
-        """Take note of who rated what, of the ids that are known."""
-        n_users, n_items = len(self.user_ids_), len(self.item_ids_)
-        self._seen = SeenRatings.of(*self._rows_of_pairs(seen), seen.values, n_users, n_items)
+        Parameters
+        ----------
+        item_id : int or str
+            Raw id that the model does not know.
+        ratings : mapping of raw user id to rating
+            Unknown users are left out; without any other, the item is an unknown one.
 
-    def _rows_of_pairs(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The model's rows of the users and the items of other ratings, -1 for the unknown."""
-        users = renumbered(ratings.users, index_of(self.user_ids_, ratings.user_ids))
-        return users, renumbered(ratings.items, index_of(self.item_ids_, ratings.item_ids))
+        Returns
+        -------
+        NewItem
+            For `predict`, `known`, `explain` and `recommend(new_items=[...])` of this model, until it learns
+            more.
+
+        Raises
+        ------
+        TypeError
+            `ratings` is not a mapping.
+        ValueError
+            The id is known or of another kind than the model's, or a rating is not a number within the scale.
+        RuntimeError
+            The model is not fitted.
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import NeuralMF, simulate_ratings
+        >>> model = NeuralMF(epochs=3).fit(simulate_ratings(n_users=300, n_items=100, n_ratings=6_000))
+        >>> dune = model.fold_in_item(1_000, {1: 5.0, 4: 3.0})
+        >>> model.recommend([1, 2], n=100, new_items=[dune]).shape
+        (2, 100)
+        """
+        return fold_in_item(self.fitted_, item_id, ratings)
+
+    def partial_fit(self, ratings: Ratings) -> Self:
+        """Learn from more ratings, of old and new users and items, without forgetting the others.
+
+        Where a pair is rated again, the new rating replaces the old one. Linear models are solved again with
+        all ratings; the others fit the rows that the new ratings touch.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            Within the rating scale of the model.
+
+        Returns
+        -------
+        self
+            As after `fit`, if the model was not fitted. After an error, as it was.
+
+        Raises
+        ------
+        ValueError
+            There is no rating, one is outside the rating scale, or ids are of another kind than the model's.
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import LinearRegression, simulate_ratings
+        >>> ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=6_000)
+        >>> model = LinearRegression().fit(ratings.take(ratings.users < 290))
+        >>> len(model.partial_fit(ratings.take(ratings.users >= 290)).user_ids_)
+        300
+        """
+        require_ratings(ratings)
+        if self._state is None:
+            return self.fit(ratings)
+        require_in_scale(ratings.values, self._state.rating_scale)
+        update = Update.of(self._state, ratings.compact())
+        model = self._updated(update)
+        self._state = Fitted(
+            update.user_ids, update.item_ids, self._state.rating_scale, update.interactions, model
+        )
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
+
+        The file is replaced when the new one is complete; folders are made as needed.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Usually ending in ``.safetensors``.
+
+        Raises
+        ------
+        RuntimeError
+            The model is not fitted.
+        """
+        save(path, type(self).__name__, self.fitted_, self._saved())
+
+    @property
+    def fitted_(self) -> Fitted:
+        """Ids, interactions and the frozen model."""
+        if self._state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+        return self._state
+
+    def _embeddings(self, side: Side) -> NDArray[np.floating[Any]] | None:
+        """One row for each user or item, if the model has such."""
+        table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")
+        return None if table is None else table[:-1]
+
+    def _located(
+        self,
+        users: ArrayLike | NewUser,
+        items: ArrayLike | NewItem,
+        timestamps: ArrayLike | None = None,
+    ) -> Located:
+        """Pairs in rows of the model that knows what was folded in."""
+        fitted = self.fitted_
+        new_user = users if isinstance(users, NewUser) else None
+        new_items = [items] if isinstance(items, NewItem) else []
+        model = self._model_with(new_user, new_items)
+        u, i = _rows(fitted.user_ids, users), _rows(fitted.item_ids, items)
+        if new_items:
+            i = i + np.int32(len(fitted.item_ids))
+        times = None if timestamps is None else np.asarray(timestamps, np.int64)
+        u, i, *broadcast = np.broadcast_arrays(u, i, *([] if times is None else [times]))
+        return Located(
+            model, u, i, broadcast[0] if broadcast else None, new_user is not None, bool(new_items)
+        )
+
+    def _model_with(self, user: NewUser | None, items: Sequence[NewItem]) -> FittedModel:
+        """The model with these in it, which it must have folded in itself, as it is now."""
+        model = now = self.fitted_.model
+        for new in ([] if user is None else [user]) + [*items]:
+            if new.model is not now:
+                raise ValueError(f"{new}, by another model or before this one learned more: fold in again")
+        if len({item.id for item in items}) < len(items):
+            raise ValueError(f"new_items: expected each once, found {[item.id for item in items]}")
+        if items:
+            model = model.with_items([item.row for item in items], [item.interactions for item in items])
+        return model if user is None else model.with_user(user.row, user.interactions)
+
+
+def require_ratings(ratings: Ratings) -> None:
+    """Raise an error if these are not ratings, at least one."""
+    if not isinstance(ratings, Ratings):
+        raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
+    if not len(ratings):
+        raise ValueError("expected at least one rating to learn from, found none")
+
+
+def _rows(ids: NDArray[Any], given: ArrayLike | NewUser | NewItem) -> NDArray[np.int32]:
+    """Rows of raw ids, -1 for the unknown; 0 for what was folded in."""
+    return np.zeros((), np.int32) if isinstance(given, NewUser | NewItem) else index_of(ids, given)

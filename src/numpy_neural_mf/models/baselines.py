@@ -1,9 +1,9 @@
-"""What a neural model has to beat: the mean, and a linear regression on who and what."""
+"""What a neural model has to beat: the mean, and a linear regression on user and item."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,36 +11,44 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
 from ..data import Ratings, random_split
-from ..mf.architecture import Architecture, Parameters
+from ..mf.architecture import Architecture
+from ..mf.forward import Factorization
+from ..mf.likelihood import Normal
+from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
-from .base import Recommender
-from .incremental_update import Growth
-from .model_file import Tensors
-from .saving import Side
+from .base import Recommender, require_ratings
+from .files import Contents, Saved
+from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
+from .incremental_update import Update
 
-BIASES_ALONE = Architecture(product=False)
-
-# λ against which no rating moves a row: as good as infinite, and a number still.
-NO_ROW = 1e100
+Float64Array = NDArray[np.float64]
 
 
-def biases_alone(
-    mean: float, user_bias: NDArray[np.float64], item_bias: NDArray[np.float64]
-) -> tuple[Architecture, Parameters]:
-    """μ + b_u + b_i as an architecture and its parameters; biases of shape (n_users + 1,), (n_items + 1,)."""
-    return BIASES_ALONE, {
+def biases_only(mean: float, user_bias: Float64Array, item_bias: Float64Array) -> Factorization:
+    """μ + b_u + b_i, for biases of shape (n_users + 1,) and (n_items + 1,)."""
+    parameters = {
         "intercept": np.array([mean]),
         "user_bias.weight": user_bias[:, None],
         "item_bias.weight": item_bias[:, None],
     }
+    return Factorization(Architecture(product=False), parameters)
 
 
 class GlobalMean(Recommender):
-    """The mean of all ratings, for every pair."""
+    """The mean of all ratings, for every pair.
+
+    Attributes
+    ----------
+    mean_ : float
+    """
 
     @property
     def n_parameters_(self) -> int:
         return 1
+
+    @property
+    def mean_(self) -> float:
+        return float(self.fitted_.model.factorization.parameters["intercept"][0])
 
     def fit(
         self,
@@ -49,32 +57,28 @@ class GlobalMean(Recommender):
         on_progress: ProgressCallback | None = None,
     ) -> Self:
         """Take the mean; validation is not used."""
-        self.mean_ = self._learn_ids(ratings).mean
+        require_ratings(ratings)
+        ratings = ratings.compact()
+        ids = ratings.user_ids, ratings.item_ids
+        model = self._model(ratings.mean, ratings.scale)
+        self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
         return self
 
-    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        return np.full(len(users), self.mean_)
+    @staticmethod
+    def _model(mean: float, scale: tuple[float, float]) -> FittedModel:
+        form = Factorization(Architecture(biases=False, product=False), {"intercept": np.array([mean])})
+        return FittedModel(form, Normal(scale), RowPenalty(0.0, 0.0))
 
-    def _form(self) -> tuple[Architecture, Parameters]:
-        return biases_alone(self.mean_, *(np.zeros(len(ids) + 1) for ids in (self.user_ids_, self.item_ids_)))
+    def _updated(self, update: Update) -> FittedModel:
+        return self._model(float(update.interactions.ratings.mean(dtype=np.float64)), self.rating_scale_)
 
-    def _penalty(self, side: Side, n_ratings: int) -> float:
-        return NO_ROW
+    def _saved(self) -> Saved:
+        return Saved({}, {}, {"mean": np.array([self.mean_])})
 
-    def _grow(self, growth: Growth) -> None:
-        self.mean_ = float(growth.seen.ratings.mean(dtype=np.float64))
-
-    def _settings(self) -> dict[str, Any]:
-        return {}
-
-    def _learned(self) -> Tensors:
-        return {"mean": np.array([self.mean_])}
-
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        return {"mean": (np.float64, (1,))}
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        self.mean_ = float(learned["mean"][0])
+    @classmethod
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        model = cls(**contents.settings)
+        return model, cls._model(float(contents.take("mean", np.float64, (1,))[0]), contents.rating_scale)
 
 
 class LinearRegression(Recommender):
@@ -87,7 +91,7 @@ class LinearRegression(Recommender):
     Parameters
     ----------
     alphas : sequence of float, default (1, 3, 10, 30, 100, 1000, 100000)
-        To choose from; one alone is taken as it is.
+        To choose from; a single one is taken as it is.
 
     Attributes
     ----------
@@ -96,7 +100,7 @@ class LinearRegression(Recommender):
     intercept_ : float
         μ.
     user_bias_, item_bias_ : float64 arrays of shape (n_users + 1,), (n_items + 1,)
-        b_u and b_i; the last is zero and stands for whoever is unknown.
+        b_u and b_i; the last is zero and stands for an unknown user or item.
     """
 
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
@@ -106,6 +110,22 @@ class LinearRegression(Recommender):
     def n_parameters_(self) -> int:
         return 1 + len(self.user_ids_) + len(self.item_ids_)
 
+    @property
+    def alpha_(self) -> float:
+        return self.fitted_.model.penalty.user
+
+    @property
+    def intercept_(self) -> float:
+        return float(self.fitted_.model.factorization.parameters["intercept"][0])
+
+    @property
+    def user_bias_(self) -> Float64Array:
+        return self._bias("user")
+
+    @property
+    def item_bias_(self) -> Float64Array:
+        return self._bias("item")
+
     def fit(
         self,
         ratings: Ratings,
@@ -113,73 +133,77 @@ class LinearRegression(Recommender):
         on_progress: ProgressCallback | None = None,
     ) -> Self:
         """Choose alpha and solve the least squares; `validation`, if given, is what alpha is chosen on."""
-        self._require_ratings(ratings)
-        self.alpha_ = self.alphas[0]
-        if len(self.alphas) > 1 and len(ratings) >= 10:
-            part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
-            part = self._learn_ids(part)
-            one_hot = _one_hot(part.users, part.items, part.n_users, part.n_items)
-            solutions = (self._solve(alpha, one_hot, part.values, part.n_users) for alpha in self.alphas)
-            errors = [solution._error(held_out) for solution in solutions]
-            self.alpha_ = self.alphas[int(np.argmin(errors))]
-        ratings = self._learn_ids(ratings)
-        one_hot = _one_hot(ratings.users, ratings.items, ratings.n_users, ratings.n_items)
-        return self._solve(self.alpha_, one_hot, ratings.values, ratings.n_users)
-
-    def _solve(self, alpha: float, one_hot: csr_array, values: NDArray[np.float32], n_users: int) -> Self:
-        ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, values)
-        self.intercept_ = float(ridge.intercept_)
-        self.user_bias_ = np.append(ridge.coef_[:n_users], 0.0).astype(np.float64)
-        self.item_bias_ = np.append(ridge.coef_[n_users:], 0.0).astype(np.float64)
+        require_ratings(ratings)
+        alpha = self._best_alpha(ratings, validation)
+        ratings = ratings.compact()
+        ids = ratings.user_ids, ratings.item_ids
+        interactions = interactions_of(ratings, *ids)
+        model = _ridge(alpha, _one_hot(ratings), ratings.values, ratings.n_users, ratings.scale)
+        self._state = Fitted(*ids, ratings.scale, interactions, model)
         return self
 
-    def _error(self, held_out: Ratings) -> float:
-        error = self.predict(held_out.raw_users, held_out.raw_items) - held_out.values
-        return float(np.vdot(error, error))
+    def _best_alpha(self, ratings: Ratings, validation: Ratings | None) -> float:
+        """The one of lowest error on held-out ratings."""
+        if len(self.alphas) == 1 or len(ratings) < 10:
+            return self.alphas[0]
+        part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
+        part = part.compact()
+        one_hot = _one_hot(part)
+        users, items = rows_of_pairs(held_out, part.user_ids, part.item_ids)
+        errors = []
+        for alpha in self.alphas:
+            model = _ridge(alpha, one_hot, part.values, part.n_users, part.scale)
+            prediction = model.likelihood.rating(model.scores(users, items).astype(np.float32))
+            errors.append(float(np.square(prediction - held_out.values).sum()))
+        return self.alphas[int(np.argmin(errors))]
 
-    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        return np.asarray(self.intercept_ + self.user_bias_[users] + self.item_bias_[items])
+    def _bias(self, side: str) -> Float64Array:
+        return np.asarray(
+            self.fitted_.model.factorization.parameters[f"{side}_bias.weight"][:, 0], np.float64
+        )
 
-    def _form(self) -> tuple[Architecture, Parameters]:
-        return biases_alone(self.intercept_, self.user_bias_, self.item_bias_)
+    def _updated(self, update: Update) -> FittedModel:
+        seen, n_users = update.interactions, len(update.user_ids)
+        ratings = Ratings(
+            seen.users, seen.items, seen.ratings, update.user_ids, update.item_ids, self.rating_scale_
+        )
+        return _ridge(self.alpha_, _one_hot(ratings), seen.ratings, n_users, self.rating_scale_)
 
-    def _penalty(self, side: Side, n_ratings: int) -> float:
-        return float(self.alpha_)
-
-    def _grow(self, growth: Growth) -> None:
-        seen, n_users, n_items = growth.seen, len(growth.user_ids), len(growth.item_ids)
-        self._solve(self.alpha_, _one_hot(seen.users, seen.items, n_users, n_items), seen.ratings, n_users)
-
-    def _settings(self) -> dict[str, Any]:
-        return {"alphas": [float(alpha) for alpha in self.alphas]}
-
-    def _summary(self) -> dict[str, Any]:
-        return {"alpha": float(self.alpha_)}
-
-    def _learned(self) -> Tensors:
-        return {
+    def _saved(self) -> Saved:
+        arrays = {
             "intercept": np.array([self.intercept_]),
             "user_bias": self.user_bias_,
             "item_bias": self.item_bias_,
         }
+        return Saved({"alphas": [float(a) for a in self.alphas]}, {"alpha": float(self.alpha_)}, arrays)
 
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        return {
-            "intercept": (np.float64, (1,)),
-            "user_bias": (np.float64, (len(self.user_ids_) + 1,)),
-            "item_bias": (np.float64, (len(self.item_ids_) + 1,)),
-        }
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        self.intercept_ = float(learned["intercept"][0])
-        self.user_bias_, self.item_bias_ = learned["user_bias"], learned["item_bias"]
-        if set(summary) != {"alpha"} or not isinstance(summary["alpha"], float):
-            raise ValueError(f"expected alpha, found {summary}")
-        self.alpha_ = summary["alpha"]
+    @classmethod
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        model, alpha = cls(**contents.settings), contents.summary.get("alpha")
+        if set(contents.summary) != {"alpha"} or not isinstance(alpha, float):
+            raise ValueError(f"summary: expected alpha, found {contents.summary}")
+        form = biases_only(
+            float(contents.take("intercept", np.float64, (1,))[0]),
+            contents.take("user_bias", np.float64, (len(contents.user_ids) + 1,)),
+            contents.take("item_bias", np.float64, (len(contents.item_ids) + 1,)),
+        )
+        return model, FittedModel(form, Normal(contents.rating_scale), RowPenalty(alpha, alpha))
 
 
-def _one_hot(users: NDArray[np.int32], items: NDArray[np.int32], n_users: int, n_items: int) -> csr_array:
+def _ridge(
+    alpha: float, one_hot: csr_array, values: NDArray[np.float32], n_users: int, scale: tuple[float, float]
+) -> FittedModel:
+    """The solution of the least squares with this penalty."""
+    ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, values)
+    user_bias, item_bias = (
+        np.append(b, 0.0).astype(np.float64) for b in (ridge.coef_[:n_users], ridge.coef_[n_users:])
+    )
+    form = biases_only(float(ridge.intercept_), user_bias, item_bias)
+    return FittedModel(form, Normal(scale), RowPenalty(float(alpha), float(alpha)))
+
+
+def _one_hot(ratings: Ratings) -> csr_array:
     """Two ones in each row, shape (n, n_users + n_items)."""
-    columns = np.stack([users, items + np.int32(n_users)], axis=1).ravel()
+    columns = np.stack([ratings.users, ratings.items + np.int32(ratings.n_users)], axis=1).ravel()
     ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
-    return csr_array((ones, columns, ends), shape=(len(users), n_users + n_items))
+    return csr_array((ones, columns, ends), shape=(len(ratings), ratings.n_users + ratings.n_items))

@@ -5,28 +5,31 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bayesian import Occasions
 from ..bayesian.posterior import Posterior
+from ..bayesian.posterior_mean import PosteriorMean
 from ..bayesian.sampling import Watched, draw_samples, new_sampler, occasions_of
 from ..data import Ratings
 from ..mf.architecture import Architecture, Parameters
+from ..mf.forward import Factorization, Side
 from ..training.checkpoint import Checkpoint, fingerprint
-from ..training.loop import ProgressCallback
-from .bayesian_mf_file import BayesianMFFile
-from .incremental_update import Growth
-from .recommending import require_count
-from .refitting import grown
-from .saving import Side
+from ..training.loop import History, ProgressCallback
+from .base import Located, require_ratings
+from .bayesian_mf_file import FittedBayesianMF, assemble, loaded, saved
+from .files import Contents, Saved
+from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
+from .incremental_update import Update, updated
+from .recommend import require_count
 from .top_n import one_blas_thread
-from .uncertainty import steps_of
+from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
 
-class BayesianMF(BayesianMFFile):
+class BayesianMF(DistributionRecommender):
     """Bayesian matrix factorisation by Gibbs sampling: all that is known of a rating, and its uncertainty.
 
     A rating by user u of item i at time t is thought to be normal with the mean ::
@@ -130,11 +133,29 @@ class BayesianMF(BayesianMFFile):
 
     @property
     def n_parameters_(self) -> int:
-        """Numbers that a prediction may draw on."""
-        levels = sum(len(drift.level) for drift in self._drifts)
-        context = self._context
-        of_context = [] if context is None else [context.bias, context.factors, context.user, context.item]
-        return sum(value.size for value in (*self.parameters_.values(), *of_context)) + levels
+        """Number of parameters that a prediction may use."""
+        return self._learned.mean.size
+
+    @property
+    def parameters_(self) -> Parameters:
+        return self._learned.mean.factorization.parameters
+
+    @property
+    def deviation_(self) -> NDArray[np.float32]:
+        return self._learned.deviation
+
+    @property
+    def rating_steps_(self) -> NDArray[np.float32]:
+        return self._learned.rating_steps
+
+    @property
+    def history_(self) -> History:
+        return self._learned.history
+
+    @property
+    def n_timed_(self) -> int:
+        """Number of ratings whose time is used: all training ratings, or none."""
+        return self._learned.n_timed
 
     def fit(
         self,
@@ -170,10 +191,12 @@ class BayesianMF(BayesianMFFile):
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
         rng = np.random.default_rng(self.random_state)
-        self._require_ratings(ratings)
-        ratings = self._learn_ids(ratings, described=self.features)
-        occasions = occasions_of(ratings, self._occasion_kinds)
-        watched = self._watched(validation, occasions)
+        require_ratings(ratings)
+        if validation is not None:
+            require_ratings(validation)
+        ratings = ratings.compact(self.features)
+        occasions = occasions_of(ratings, self._context_kinds)
+        watched = None if validation is None else watch(validation, ratings, occasions)
         checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
         sampler = new_sampler(
             ratings,
@@ -188,7 +211,7 @@ class BayesianMF(BayesianMFFile):
         )
         posterior = Posterior(sampler, self.rank)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
-            self.history_ = draw_samples(
+            history = draw_samples(
                 sampler,
                 posterior,
                 n_samples=self.n_samples,
@@ -197,20 +220,25 @@ class BayesianMF(BayesianMFFile):
                 on_progress=on_progress,
                 checkpoint=checkpoint,
             )
-            self.parameters_ = posterior.parameters()
-        self.deviation_ = posterior.deviations()
-        self._drifts = posterior.drifts()
-        self._context = None if occasions is None else posterior.context(occasions)
-        self.rating_steps_ = steps_of(ratings.values)
-        self._fold_drift()
+            parameters = posterior.parameters()
+        mean = PosteriorMean(
+            Factorization(Architecture(embedding_dim=self.rank), parameters),
+            posterior.drifts(),
+            None if occasions is None else posterior.context(occasions),
+        )
+        model = assemble(mean, ratings.scale, posterior.deviations(), few_steps(ratings.values), history)
+        ids = ratings.user_ids, ratings.item_ids
+        self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
         return self
 
-    def _watched(self, validation: Ratings | None, occasions: Occasions | None) -> Watched | None:
-        if validation is None:
-            return None
-        self._require_ratings(validation)
-        users, items = self._rows_of_pairs(validation)
-        return Watched(users, items, validation.timestamps, validation.values, self.rating_scale_, occasions)
+    @property
+    def _learned(self) -> FittedBayesianMF:
+        return cast("FittedBayesianMF", self.fitted_.model)
+
+    @property
+    def _context_kinds(self) -> tuple[str, ...]:
+        """What is known of the context of a rating, if there are times."""
+        return ("period",) * self.drift + ("previous",) * self.previous_item
 
     def _checkpoint(
         self,
@@ -221,88 +249,62 @@ class BayesianMF(BayesianMFFile):
     ) -> Checkpoint | None:
         if folder is None:
             return None
-        settings = {name: value for name, value in vars(self).items() if "_" not in (name[0], name[-1])}
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_"}
         settings |= {"random_state": rng.bit_generator.state}  # not as given
         columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
         columns += [part.timestamps for part in (ratings, validation) if part and part.timestamps is not None]
-        return Checkpoint(
-            folder,
-            fingerprint(f"BayesianMF {settings}", columns),
-            {"rng": rng},
-        )
+        return Checkpoint(folder, fingerprint(f"BayesianMF {settings}", columns), {"rng": rng})
 
-    def _predict(self, users: NDArray[np.int32], items: NDArray[np.int32]) -> NDArray[np.floating[Any]]:
-        return _of_pairs(self._parameters_now, users, items)
+    def _updated(self, update: Update) -> FittedBayesianMF:
+        """Fit the rows that new ratings touch; drifts stay as they are, and new ratings have none."""
+        old = self._learned
+        plain = replace(old, factorization=old.mean.factorization)
+        form, _ = updated(plain, update)
+        deviation = np.full(len(update.user_ids) + 1, old.deviation[-1])
+        deviation[update.old_users] = old.deviation[:-1]
+        mean = old.mean.inserted(form, update.old_users, update.old_items)
+        return assemble(mean, self.rating_scale_, deviation, old.rating_steps, old.history)
 
-    def _predict_at(
-        self, users: NDArray[np.int32], items: NDArray[np.int32], timestamps: NDArray[np.int64]
-    ) -> NDArray[np.floating[Any]]:
-        prediction = _of_pairs(self.parameters_, users, items)
-        for drift in self._drifts:
-            prediction += drift.at(users, items, timestamps).astype(prediction.dtype)
-        if self._context is not None:
-            prediction += self._context.at(users, items, timestamps).astype(prediction.dtype)
-        return prediction
-
-    def _fold_drift(self) -> None:
-        """The parameters as they are when the last rating was given: levels and period added to biases."""
-        now = {name: value.copy() for name, value in self.parameters_.items()}
-        tables = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}
-        for drift in self._drifts:
-            table = now[tables[drift.whose]].reshape(-1)
-            n = len(table) if drift.whose == "all" else len(table) - 1
-            latest = np.full(n, drift.timeline.times.max())
-            table[:n] += drift.timeline.levels_at(drift.level, drift.timescale, np.arange(n), latest)
-        if self._context is not None:
-            bias, z = self._context.usual()
-            now["intercept"] += np.float32(bias)
-            for side, g in (("user", self._context.user), ("item", self._context.item)):
-                part = (g @ z).astype(np.float32)
-                now["intercept"] += part[-1]  # of the unknown, whose bias is zero
-                now[f"{side}_bias.weight"] += (part - part[-1])[:, None]
-        self._parameters_now = now
-
-    def _form(self) -> tuple[Architecture, Parameters]:
-        return Architecture(embedding_dim=self.rank), self._parameters_now
-
-    def _penalty(self, side: Side, n_ratings: int) -> float:
-        """σ² of a rating over that of a bias, on whose scale the factors of users are, too."""
-        spread = float(self.parameters_[f"{side}_bias.weight"][:-1].var())
-        return float(self.deviation_[-1] ** 2) / max(spread, 1e-6)
-
-    def _grow(self, growth: Growth) -> None:
-        """Fit the rows that new ratings touch; levels stay as they are, and new ratings have none."""
-        architecture, n_users = Architecture(embedding_dim=self.rank), len(growth.user_ids)
-        parameters, _ = grown(
-            architecture,
-            self.parameters_,
-            growth,
-            lambda side, n, counts: self._penalty(side, n),
-            {},
-            self._likelihood,
-        )
-        deviation = np.full(n_users + 1, self.deviation_[-1])
-        deviation[growth.old_users] = self.deviation_[:-1]
-        old = {"user": (growth.old_users, n_users), "item": (growth.old_items, len(growth.item_ids))}
-        self._drifts = tuple(
-            replace(drift, timeline=drift.timeline.among(*old[drift.whose])) if drift.whose in old else drift
-            for drift in self._drifts
-        )
-        if self._context is not None:
-            self._context = self._context.among(*old["user"], *old["item"])
-        self.parameters_, self.deviation_ = parameters, deviation
-        self._fold_drift()
-
-    def _embeddings(self, side: str) -> NDArray[np.floating[Any]] | None:
-        """Users by what they are expected to rate: q is in no direction of unit length."""
+    def _embeddings(self, side: Side) -> NDArray[np.floating[Any]] | None:
+        """Users by what they are expected to rate: the columns of q have no unit length."""
         P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in ("user", "item"))
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
+    def _interval(self, coverage: float, located: Located) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        deviation, mean = self._deviation_of(located), located.model.likelihood.rating(located.scores())
+        return normal_interval(mean, deviation, coverage, self.rating_scale_)
 
-def _of_pairs(
-    parameters: Parameters, users: NDArray[np.int32], items: NDArray[np.int32]
-) -> NDArray[np.floating[Any]]:
-    """μ + b_u + b_i + p_u · q_i, shape (n,); row -1 is that of the unknown."""
-    p, q = parameters["user_embedding.weight"][users], parameters["item_embedding.weight"][items]
-    biases = parameters["user_bias.weight"][users, 0] + parameters["item_bias.weight"][items, 0]
-    return np.asarray(parameters["intercept"] + biases + np.einsum("nk,nk->n", p, q))
+    def _probabilities(self, located: Located) -> NDArray[np.float32]:
+        deviation, mean = self._deviation_of(located), located.model.likelihood.rating(located.scores())
+        return normal_probabilities(mean, deviation, self.rating_steps_)
+
+    def _deviation_of(self, located: Located) -> NDArray[np.float32]:
+        """Standard deviations of ratings: a user or an item without ratings may be like any of the others."""
+        fitted, model = self.fitted_, self._learned
+        u, i = located.users, located.items
+        u_is_new = np.append(fitted.counts("user"), 0)[u] == 0
+        i_is_new = np.append(fitted.counts("item"), 0)[np.minimum(i, len(fitted.item_ids))] == 0
+        if located.folded_in_user:
+            u, u_is_new = np.full(u.shape, -1), np.zeros(u.shape, bool)
+        if located.folded_in_item:
+            i_is_new = np.zeros(i.shape, bool)
+        parameters = model.mean.factorization.parameters
+        of_user, of_item = (float(parameters[f"{s}_bias.weight"][:-1].var()) for s in ("user", "item"))
+        p, q = (parameters[f"{side}_embedding.weight"][:-1] for side in ("user", "item"))
+        of_product = float(np.square(p).mean(axis=0) @ np.square(q).mean(axis=0))
+        variance = np.square(model.deviation[u]) + of_user * u_is_new + of_item * i_is_new
+        return np.asarray(np.sqrt(variance + of_product * (u_is_new | i_is_new)), np.float32)
+
+    def _saved(self) -> Saved:
+        return saved(self, self._learned)
+
+    @classmethod
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        settings, learned = loaded(contents)
+        return cls(**settings), learned
+
+
+def watch(validation: Ratings, ratings: Ratings, occasions: Occasions | None) -> Watched:
+    """The validation ratings in the rows of the training ratings."""
+    rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
+    return Watched(*rows, validation.timestamps, validation.values, ratings.scale, occasions)

@@ -1,4 +1,4 @@
-"""A prediction taken apart: mean, biases, interaction, and the ratings that moved it most."""
+"""Explanation of a prediction: mean, biases, interaction, and the ratings that moved it most."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mf.architecture import Architecture, Parameters
-from ..mf.likelihood import Likelihood
-from .fold_in import Float64Array, Predictor, theta_of
+from ..mf.forward import Float64Array
+from .fitted import Fitted, FittedModel
+from .interactions import Interactions
 
-# Ratings that `str` names one by one.
+# Ratings that `str` lists one by one.
 SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rating of the user, and what it has to do with a prediction.
+    """One rating of the user, and its part in a prediction.
 
     Attributes
     ----------
     item : int or str
         Raw id.
     rating : float
-        What the user gave it.
+        The user's rating of it.
     weight : float
-        How much of the prediction comes from it, in units of the rating.
+        The part of the prediction that comes from it, in ratings.
     """
 
     item: int | str
@@ -92,80 +92,85 @@ class Explanation:
         return "\n".join(lines)
 
 
-def weights_of_ratings(
-    architecture: Architecture,
-    parameters: Parameters,
-    user: int,
-    item: int,
-    rated: NDArray[np.int32],
-    ratings: NDArray[np.float32],
-    penalty: float,
-    likelihood: Likelihood,
-) -> Float64Array:
-    """How much each rating of a user moved r̂ of an item, by the fit that folds them in.
-
-    At the optimum θ of Σ (r_j - r̂_j(θ))² + λ ‖θ‖², with J = ∂r̂/∂θ over the rated items, A = JᵀJ + λ I and
-    e = r - r̂ + J θ, what the ratings say beyond the others' parameters, θ = A⁻¹ Jᵀ e. So the user's part of
-    r̂_i, J_i θ, is the sum of w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky, "Collaborative filtering for
-    implicit feedback datasets", 2008, section 5, for alternating least squares). Of another loss, r - r̂ is
-    how it pulls, and J θ and JᵀJ are weighted by how it bends (see `Terms`).
+def explain(
+    fitted: Fitted, model: FittedModel, user: int, item: int, interactions: Interactions, prediction: float
+) -> Explanation:
+    """Take the prediction of a model, perhaps with a user or an item folded in, apart.
 
     Parameters
     ----------
-    architecture : Architecture
-    parameters : dict of str to array
+    fitted : Fitted
+        Its ids name the rated items.
+    model : FittedModel
     user, item : int
-        Rows of the tables.
-    rated : int32 array of shape (n,)
-        Rows of the items that the user rated.
-    ratings : float32 array of shape (n,)
-    penalty : float
-        λ.
-    likelihood : Likelihood
-
-    Returns
-    -------
-    float64 array of shape (n,)
+        Rows of the model, -1 for the unknown.
+    interactions : Interactions
+        What the user rated.
+    prediction : float
     """
-    theta = theta_of(parameters, user)
-    prediction, J = Predictor(architecture, parameters, rated)(theta)
-    _, J_i = Predictor(architecture, parameters, np.array([item], np.int32))(theta)
-    terms = likelihood.terms(prediction, ratings.astype(np.float64))
-    A = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
-    similarity = J @ np.linalg.lstsq(A, J_i[0])[0]
-    return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
-
-
-def explained(
-    architecture: Architecture,
-    parameters: Parameters,
-    user: int,
-    item: int,
-    likelihood: Likelihood,
-    prediction: float,
-    rated: list[Any],
-    ratings: NDArray[np.float32],
-    weights: Float64Array,
-) -> Explanation:
-    """Put together the explanation; `rated` has the raw ids of the items that `weights` are of."""
-    r, _ = Predictor(architecture, parameters, np.array([item], np.int32))(theta_of(parameters, user))
-    unit, weights = likelihood.unit, weights * likelihood.unit
-    mean = unit * float(parameters["intercept"][0])
+    rated, ratings = interactions.of_row(user if item >= 0 else -1)
+    form, likelihood = model.factorization, model.likelihood
+    score = float(form.row_scorer(np.array([item], np.int32))(form.row(user))[0][0])
+    unit = likelihood.unit
+    weights = unit * rating_weights(model, user, item, rated, ratings)
+    mean = unit * float(form.parameters["intercept"][0])
     user_bias, item_bias = (
-        unit * float(parameters[f"{side}_bias.weight"][row, 0]) if architecture.biases else 0.0
+        unit * float(form.parameters[f"{side}_bias.weight"][row, 0]) if form.architecture.biases else 0.0
         for side, row in (("user", user), ("item", item))
     )
-    total = unit * float(r[0])
-    interaction = total - mean - user_bias - item_bias if architecture.has_embeddings else 0.0
-    order = np.argsort(-np.abs(weights), kind="stable")
-    reasons = tuple(Reason(rated[j], float(ratings[j]), float(weights[j])) for j in order)
+    total = unit * score
+    interaction = total - mean - user_bias - item_bias if form.architecture.has_embeddings else 0.0
+    reasons = sorted_reasons(fitted.item_ids[rated], ratings, weights)
     return Explanation(
         prediction,
         mean,
         user_bias,
         item_bias,
         interaction,
-        float(likelihood.rating(r)[0]) - total,
+        float(likelihood.rating(np.array([score]))[0]) - total,
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )
+
+
+def rating_weights(
+    model: FittedModel, user: int, item: int, rated: NDArray[np.int32], ratings: NDArray[np.float32]
+) -> Float64Array:
+    """How much each rating of a user moved r̂ of an item, by the fit that folds them in.
+
+    At the optimum θ of Σ (r_j - r̂_j(θ))² + λ ‖θ‖², with J = ∂r̂/∂θ over the rated items, A = JᵀJ + λ I and
+    e = r - r̂ + J θ, θ = A⁻¹ Jᵀ e. So the user's part of r̂_i, J_i θ, is the sum of
+    w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback
+    datasets", 2008, section 5, for alternating least squares). For another loss, r - r̂ is minus half its
+    first derivative, and J θ and JᵀJ are weighted by half its second (see `Terms`).
+
+    Parameters
+    ----------
+    model : FittedModel
+    user, item : int
+        Rows of the tables.
+    rated : int32 array of shape (n,)
+        Rows of the items that the user rated.
+    ratings : float32 array of shape (n,)
+
+    Returns
+    -------
+    float64 array of shape (n,)
+    """
+    form, theta = model.factorization, model.factorization.row(user)
+    if not len(theta):
+        return np.zeros(len(rated))
+    scores, J = form.row_scorer(rated)(theta)
+    _, J_i = form.row_scorer(np.array([item], np.int32))(theta)
+    terms = model.likelihood.terms(scores, ratings.astype(np.float64))
+    A = J.T @ (terms.weight[:, None] * J) + model.penalty.of("user", len(rated)) * np.eye(len(theta))
+    similarity = J @ np.linalg.lstsq(A, J_i[0])[0]
+    return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
+
+
+def sorted_reasons(
+    item_ids: NDArray[Any], ratings: NDArray[np.float32], weights: Float64Array
+) -> tuple[Reason, ...]:
+    """Reasons, highest absolute weight first."""
+    order = np.argsort(-np.abs(weights), kind="stable")
+    return tuple(Reason(item_ids[j].item(), float(ratings[j]), float(weights[j])) for j in order)

@@ -1,4 +1,4 @@
-"""A NeuralMF for programs that have not this package: as an ONNX graph, or as a program of `torch.export`."""
+"""Export of a NeuralMF to programs without this package: an ONNX graph, or a `torch.export` program."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..mf.architecture import Architecture, Parameters
+from ..mf.likelihood import Ordinal
 from ..utils.atomic_io import replacing
-from . import NeuralMF
+from .fitted import FittedModel
+from .neural_mf import NeuralMF
 
 # Operators since version 20 of ONNX have them all: name, attributes.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -54,8 +56,8 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
         It is larger than the 2 GB that a file of ONNX can hold.
     """
     onnx = _imported("onnx")
-    _require_fitted(model)
-    form, parameters = model._form()
+    fitted = _fitted(model)
+    form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
     size = sum(value.nbytes for value in parameters.values())
     if size > MAX_BYTES:
         raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
@@ -64,15 +66,16 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     outputs = [helper.make_tensor_value_info("ratings", numbers.FLOAT, ["n"])]
     lowest, highest = np.array(model.rating_scale_, np.float32)
     constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
-    if (ordinal := model._ordinal) is not None:
+    if isinstance(likelihood := fitted.likelihood, Ordinal):
+        ordinal = likelihood.model
         constants |= {
             "theta": ordinal.cutpoints(parameters["cutpoints"]),
             "tau": np.float32(ordinal.tau),
-            "widths": np.diff(model.rating_steps_),
-            "top": model.rating_steps_[-1],
+            "widths": np.diff(likelihood.categories),
+            "top": likelihood.categories[-1],
         }
     else:
-        constants["unit"] = np.float32(model.unit_)
+        constants["unit"] = np.float32(likelihood.unit)
     arrays = [
         onnx.numpy_helper.from_array(np.asarray(value), name)
         for name, value in (parameters | constants).items()
@@ -147,20 +150,21 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
         See `to_onnx`.
     """
     torch = _imported("torch")
-    _require_fitted(model)
+    fitted = _fitted(model)
     from ..training.engines.torch_module import InUnits, NeuralMFModule
     from ..training.engines.torch_ordinal import ExpectedRating
 
-    form, parameters = model._form()
+    form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.
     users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
     module: Any = NeuralMFModule(form, tensors)
-    if model._ordinal is not None:
-        module = ExpectedRating(module, model._ordinal, parameters["cutpoints"])
-    if model.unit_ != 1:
-        module = InUnits(module, model.unit_)
+    likelihood = fitted.likelihood
+    if isinstance(likelihood, Ordinal):
+        module = ExpectedRating(module, likelihood.model, likelihood.cutpoints)
+    if likelihood.unit != 1:
+        module = InUnits(module, likelihood.unit)
     program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
@@ -177,7 +181,7 @@ def _imported(package: str) -> Any:
         ) from error
 
 
-def _require_fitted(model: NeuralMF) -> None:
+def _fitted(model: NeuralMF) -> FittedModel:
     if not isinstance(model, NeuralMF):
         raise TypeError(f"expected a NeuralMF, found a {type(model).__name__}")
-    model._require_fitted()
+    return model.fitted_.model

@@ -1,111 +1,88 @@
-"""A row of a user, or of an item, fitted to ratings while everything else stays as it is."""
+"""Folding in: the row of a new user or item, fitted to ratings while everything else stays as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..mf.architecture import Architecture, Parameters
+from ..data.ids import index_of
+from ..mf.architecture import Parameters
+from ..mf.forward import Factorization, Float64Array, RowScorer, Side, mirrored
 from ..mf.likelihood import Terms
-from ..nn import ACTIVATIONS
-from .interactions import SeenRatings
-
-Float64Array = NDArray[np.float64]
+from .fitted import Fitted, FittedModel
+from .interactions import Interactions
 
 MAX_STEPS = 50
-ENOUGH = 1e-6  # relative fall of the objective below which nothing more is to be had
+TOLERANCE = 1e-6  # relative fall of the objective at which the steps end
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewUser:
-    """Somebody whom training did not see, in place of users for the model that folded them in.
+    """A user that training did not see, to be given in place of users to the model that folded it in.
 
     Attributes
     ----------
     row : dict of str to array
-        The model's tables of users, with their row alone.
-    seen : SeenRatings
-        What they rated: their row is 0.
-    model_seen : SeenRatings
-        What the model had learned from: it tells whether the model is still the same.
+        The row of each user table, shape (1, d).
+    interactions : Interactions
+        What the user rated, as row 0.
+    model : FittedModel
+        The model that folded the user in: the row means nothing to another.
     """
 
     row: Parameters
-    seen: SeenRatings
-    model_seen: SeenRatings
+    interactions: Interactions
+    model: FittedModel
 
     def __repr__(self) -> str:
-        return f"NewUser: {len(self.seen.items)} ratings folded in"
+        return f"NewUser: {len(self.interactions.items)} ratings folded in"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewItem:
-    """Something that training did not see, in place of items for the model that folded it in.
+    """An item that training did not see, to be given in place of items to the model that folded it in.
 
     Attributes
     ----------
     id : int or str
-        Its raw id.
+        Raw id.
     row : dict of str to array
-        The model's tables of items, with its row alone.
-    seen : SeenRatings
-        Who rated it, with the sides exchanged: the item's row is 0, and its "items" are users.
-    model_seen : SeenRatings
-        What the model had learned from: it tells whether the model is still the same.
+        The row of each item table, shape (1, d).
+    interactions : Interactions
+        Who rated it, with users and items exchanged: the item is row 0, and its "items" are users.
+    model : FittedModel
+        The model that folded the item in.
     """
 
     id: int | str
     row: Parameters
-    seen: SeenRatings
-    model_seen: SeenRatings
+    interactions: Interactions
+    model: FittedModel
 
     def __repr__(self) -> str:
-        return f"NewItem {self.id!r}: {len(self.seen.items)} ratings folded in"
+        return f"NewItem {self.id!r}: {len(self.interactions.items)} ratings folded in"
 
 
-def mirrored(parameters: Parameters) -> Parameters:
-    """The same model, users and items exchanged: r̂ is symmetric but for the first layer of f."""
-    other = {"user": "item", "item": "user"}
-    swapped = {other.get(name[:4], name[:4]) + name[4:]: value for name, value in parameters.items()}
-    if "mlp.0.weight" in swapped:
-        W = swapped["mlp.0.weight"]
-        swapped["mlp.0.weight"] = np.roll(W, W.shape[1] // 2, axis=1)  # (h, 2 k): halves exchanged
-    return swapped
+def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
+    """See `Recommender.fold_in`."""
+    return NewUser(*_folded_in(fitted, "user", ratings), fitted.model)
 
 
-def prior_of(prior: Parameters, parameters: Parameters, user: int) -> Float64Array:
-    """The same of what features say of a user, shape (d,): zero where there are none."""
-    names = tables_of_users(parameters)
-    return np.concatenate(
-        [prior[name][user] if name in prior else np.zeros(parameters[name].shape[1]) for name in names]
-    ).astype(np.float64)
-
-
-def theta_of(parameters: Parameters, user: int) -> Float64Array:
-    """θ = (p, b), what belongs to a user, shape (d,)."""
-    return np.concatenate([parameters[name][user] for name in tables_of_users(parameters)]).astype(np.float64)
-
-
-def rows_of(parameters: Parameters, theta: Float64Array) -> Parameters:
-    """The way back: θ of shape (..., d) as rows of the tables of users, by name."""
-    names = tables_of_users(parameters)
-    widths = [parameters[name].shape[1] for name in names]
-    parts = np.split(theta, np.cumsum(widths)[:-1], axis=-1)
-    return {
-        name: part.astype(parameters[name].dtype, copy=False) for name, part in zip(names, parts, strict=True)
-    }
-
-
-def tables_of_users(parameters: Parameters) -> list[str]:
-    return [name for name in ("user_embedding.weight", "user_bias.weight") if name in parameters]
+def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float]) -> NewItem:
+    """See `Recommender.fold_in_item`."""
+    _require_id_like(fitted.item_ids, item_id)
+    if index_of(fitted.item_ids, item_id) >= 0:
+        raise ValueError(f"item_id: expected an id that the model does not know, found {item_id!r}")
+    row, interactions = _folded_in(fitted, "item", ratings)
+    raw = item_id if isinstance(item_id, str) else int(item_id)
+    return NewItem(raw, mirrored(row), interactions, fitted.model)
 
 
 def fitted_row(
-    predict: Predictor,
+    score: RowScorer,
     loss: Callable[[Float64Array], Terms],
     penalty: float,
     start: Float64Array,
@@ -121,15 +98,14 @@ def fitted_row(
 
     Parameters
     ----------
-    predict : Predictor
-        Of the n items that were rated.
+    score : callable
+        θ to the scores of the n rated items, shape (n,), and their Jacobian, shape (n, d).
     loss : callable
-        Scores of these, shape (n,), to what a `Likelihood` says of their ratings.
+        Scores, shape (n,), to the `Terms` of a likelihood.
     penalty : float
     start : float64 array of shape (d,)
     max_steps : int, default 50
     prior : float64 array of shape (d,), default zero
-        What features say of the row.
 
     Returns
     -------
@@ -141,16 +117,16 @@ def fitted_row(
         return terms.total + float(penalty * own @ own)
 
     theta = start
-    prediction, J = predict(theta)
-    terms = loss(prediction)
+    scores, J = score(theta)
+    terms = loss(scores)
     value = objective(theta, terms)
-    for _ in range(max_steps):
+    for _ in range(max_steps if len(theta) else 0):
         gradient = J.T @ terms.pull - penalty * (theta - prior)
         curvature = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
         delta = np.linalg.lstsq(curvature, gradient)[0]
         for _ in range(30):
-            new_prediction, new_J = predict(theta + delta)
-            new_terms = loss(new_prediction)
+            new_scores, new_J = score(theta + delta)
+            new_terms = loss(new_scores)
             new_value = objective(theta + delta, new_terms)
             if new_value < value:
                 break
@@ -159,52 +135,65 @@ def fitted_row(
             break
         fall = value - new_value
         theta, terms, J, value = theta + delta, new_terms, new_J, new_value
-        if fall <= ENOUGH * value:
+        if fall <= TOLERANCE * value:
             break
     return theta
 
 
-class Predictor:
-    """θ to r̂ of some rows of the tables of items, shape (n,), and its Jacobian, shape (n, d), in float64."""
+def row_prior(form: Factorization, prior: Parameters, user: int) -> Float64Array:
+    """The prior of the row of a user, shape (d,): zero where no feature says more."""
+    zeros = form.as_rows(0 * form.row(user))
+    rows = [prior[name][user] if name in prior else zero for name, zero in zeros.items()]
+    return np.concatenate([np.zeros(0), *rows]).astype(np.float64)
 
-    def __init__(self, architecture: Architecture, parameters: Parameters, items: NDArray[np.int32]) -> None:
-        wide: dict[str, Any] = {
-            name: (value[items] if name.startswith("item") else value).astype(np.float64)
-            for name, value in parameters.items()
-            if not name.startswith("user")
-        }
-        self.architecture = architecture
-        self.activation = ACTIVATIONS[architecture.activation]
-        self.fixed = np.repeat(wide["intercept"], len(items))
-        if architecture.biases:
-            self.fixed += wide["item_bias.weight"][:, 0]
-        self.Q: Any = wide.get("item_embedding.weight")
-        self.weights = [wide[f"mlp.{n}.weight"] for n in range(architecture.n_layers)]
-        self.mlp_biases = [wide[f"mlp.{n}.bias"] for n in range(architecture.n_layers - 1)]
 
-    def __call__(self, theta: Float64Array) -> tuple[Float64Array, Float64Array]:
-        k = self.architecture.embedding_dim if self.architecture.has_embeddings else 0
-        p, J = theta[:k], np.zeros((len(self.fixed), len(theta)))
-        prediction = self.fixed.copy()
-        if self.architecture.biases:
-            prediction += theta[k]
-            J[:, k] = 1
-        if self.architecture.product:
-            prediction += self.Q @ p
-            J[:, :k] += self.Q
-        if self.weights:
-            f, df = self._mlp(p)
-            prediction += f
-            J[:, :k] += df
-        return prediction, J
+def require_in_scale(ratings: Any, scale: tuple[float, float]) -> None:
+    """Raise a ValueError if a rating is not within the scale, as float32 holds both."""
+    lowest, highest = np.float32(scale[0]), np.float32(scale[1])
+    values = np.asarray(ratings, np.float32)
+    outside = values[~((lowest <= values) & (values <= highest))]
+    if len(outside):
+        raise ValueError(f"expected ratings from {lowest:g} to {highest:g}, found {outside[0]:g}")
 
-    def _mlp(self, p: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """f([p, q_i]), shape (n,), and its derivative by p, shape (n, k)."""
-        y, backwards = np.hstack([np.tile(p, (len(self.Q), 1)), self.Q]), []
-        for W, c in zip(self.weights[:-1], self.mlp_biases, strict=True):
-            y, backward = self.activation(y @ W.T + c)
-            backwards.append(backward)
-        dy = np.repeat(self.weights[-1], len(y), axis=0)
-        for W, backward in zip(reversed(self.weights[:-1]), reversed(backwards), strict=True):
-            dy = backward(dy) @ W
-        return (y @ self.weights[-1].T)[:, 0], dy[:, : len(p)]
+
+def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tuple[Parameters, Interactions]:
+    """The row fitted to these ratings, by user table, and the ratings in the order of the model's rows."""
+    if not isinstance(ratings, Mapping):
+        ratings = _as_mapping(ratings)
+    values = np.array(list(ratings.values()), np.float64)
+    require_in_scale(values, fitted.rating_scale)
+    ids = fitted.item_ids if side == "user" else fitted.user_ids
+    others = index_of(ids, list(ratings))
+    order = np.argsort(others)[np.count_nonzero(others < 0) :]
+    others, values = others[order], values[order]
+    model, prior = fitted.model, fitted.model.prior
+    form = model.factorization if side == "user" else model.factorization.mirrored()
+    theta = fitted_row(
+        form.row_scorer(others),
+        lambda scores: model.likelihood.terms(scores, values),
+        model.penalty.of(side, len(others)),
+        form.row(-1),
+        prior=row_prior(form, prior if side == "user" else mirrored(prior), -1),
+    )
+    interactions = Interactions(others, values.astype(np.float32), np.array([0, len(others)]), len(ids))
+    return form.as_rows(theta[None]), interactions
+
+
+def _as_mapping(ratings: Any) -> Mapping[Any, float]:
+    """What has `items`, such as a Series of pandas, as a dict."""
+    try:
+        return dict(ratings.items())
+    except (AttributeError, TypeError, ValueError):
+        raise TypeError(
+            f"ratings: expected a mapping of raw id to rating, found {type(ratings).__name__}"
+        ) from None
+
+
+def _require_id_like(ids: Any, raw: object) -> None:
+    if ids.dtype.kind == "U":
+        fits, kind = isinstance(raw, str) and raw != "" and not raw.endswith("\0"), "a string"
+    else:
+        whole = isinstance(raw, int | np.integer) and not isinstance(raw, bool)
+        fits, kind = whole and -(2**63) <= int(raw) < 2**63, "an integer"  # type: ignore[call-overload]
+    if not fits:
+        raise ValueError(f"item_id: expected {kind}, as the model's items have, found {raw!r}")

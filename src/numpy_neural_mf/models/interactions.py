@@ -1,14 +1,15 @@
-"""What a fitted model remembers: the ratings that it learned from, by user."""
+"""The interactions that a fitted model learned from: who rated what, by user."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.columns import blocks, room_like, rows_by_code
+from ..data.columns import blocks, count, room_like, rows_by_code
 
 IntArray = NDArray[np.int32]
 
@@ -16,8 +17,8 @@ IntArray = NDArray[np.int32]
 AT_ONCE = 2**21
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SeenRatings:
+@dataclass(frozen=True, eq=False)
+class Interactions:
     """Ratings by user: those of user u are at offsets[u]:offsets[u + 1], by item.
 
     Attributes
@@ -26,11 +27,13 @@ class SeenRatings:
         Ascending within a user.
     ratings : float32 array of shape (n_ratings,)
     offsets : int64 array of shape (n_users + 1,)
+    n_items : int
     """
 
     items: IntArray
     ratings: NDArray[np.float32]
     offsets: NDArray[np.int64]
+    n_items: int
 
     @classmethod
     def of(
@@ -42,7 +45,7 @@ class SeenRatings:
             counts += np.bincount(users[block][_known(users, items, block)], minlength=n_users)
         offsets = np.append(0, np.cumsum(counts))
         n = int(offsets[-1])
-        by_user = cls(room_like(items, n, np.int32), room_like(ratings, n, np.float32), offsets)
+        by_user = cls(room_like(items, n, np.int32), room_like(ratings, n, np.float32), offsets, n_items)
         for first, end, rows in rows_by_code(users, counts, AT_ONCE):
             rows = rows[items[rows] >= 0]
             pairs = (users[rows] - first).astype(np.int64) * n_items + items[rows]
@@ -50,6 +53,16 @@ class SeenRatings:
             by_user.items[offsets[first] : offsets[end]] = items[rows]
             by_user.ratings[offsets[first] : offsets[end]] = ratings[rows]
         return by_user
+
+    @property
+    def user_counts(self) -> NDArray[np.int64]:
+        """Number of ratings of each user, shape (n_users,)."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Number of ratings of each item, shape (n_items,)."""
+        return count(self.items, self.n_items)
 
     @property
     def users(self) -> IntArray:
@@ -61,9 +74,9 @@ class SeenRatings:
             users[block] = np.repeat(np.arange(first, last + 1, dtype=np.int32), np.diff(ends))
         return users
 
-    def by_item(self, n_items: int) -> SeenRatings:
+    def by_item(self) -> Interactions:
         """The same with the sides exchanged: for each item the users who rated it."""
-        return SeenRatings.of(self.items, self.users, self.ratings, n_items, len(self.offsets) - 1)
+        return Interactions.of(self.items, self.users, self.ratings, self.n_items, len(self.offsets) - 1)
 
     def of_row(self, user: int) -> tuple[IntArray, NDArray[np.float32]]:
         """Items and ratings of one user; -1 rated nothing."""

@@ -1,30 +1,27 @@
-"""Items by their neighbours: a rating is foretold from what the user gave to similar items."""
+"""Items by their neighbours: a rating is predicted from the user's ratings of similar items."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
 from ..data import Ratings
-from ..mf.architecture import Architecture, Parameters
-from ..mf.forward import Scorer
+from ..mf.forward import Float64Array
+from ..mf.likelihood import Normal
+from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
-from .base import Recommender
-from .baselines import biases_alone
-from .explain import Explanation, Reason
-from .fold_in import NewItem, NewUser
-from .incremental_update import Growth
-from .interactions import SeenRatings
-from .model_file import Tensors
-from .neighbours import baselines, similarities, similarity_to, weights
-from .recommending import require_count
-from .saving import Side
-
-IntArray = NDArray[np.int32]
+from .base import Recommender, require_ratings
+from .baselines import biases_only
+from .explain import Explanation, sorted_reasons
+from .files import Contents, Saved
+from .fitted import Fitted, FittedModel, interactions_of
+from .incremental_update import Update
+from .interactions import Interactions
+from .neighbours import FittedNeighbours, baselines, similarities
+from .recommend import known_row, require_count
 
 
 class ItemKNN(Recommender):
@@ -99,6 +96,22 @@ class ItemKNN(Recommender):
         """Mean, biases, and the similarity of each pair of items that has one."""
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
+    @property
+    def mean_(self) -> float:
+        return self._neighbours.mean
+
+    @property
+    def user_bias_(self) -> Float64Array:
+        return self._neighbours.user_bias
+
+    @property
+    def item_bias_(self) -> Float64Array:
+        return self._neighbours.item_bias
+
+    @property
+    def similarity_(self) -> csr_array:
+        return self._neighbours.similarity
+
     def fit(
         self,
         ratings: Ratings,
@@ -106,8 +119,11 @@ class ItemKNN(Recommender):
         on_progress: ProgressCallback | None = None,
     ) -> Self:
         """Find biases and similarities; validation is not used."""
-        self._learn_ids(ratings)
-        self._solve(self._seen, len(self.user_ids_), len(self.item_ids_))
+        require_ratings(ratings)
+        ratings = ratings.compact()
+        ids = ratings.user_ids, ratings.item_ids
+        interactions = interactions_of(ratings, *ids)
+        self._state = Fitted(*ids, ratings.scale, interactions, self._model(interactions, ratings.scale))
         return self
 
     def similar_items(
@@ -132,143 +148,90 @@ class ItemKNN(Recommender):
         ValueError
             The item is unknown.
         """
-        self._require_fitted()
+        fitted = self.fitted_
         require_count(n)
-        row = self.similarity_[[self._known_row("item", item)]]
+        row = self.similarity_[[known_row(fitted, "item", item)]]
         order = np.lexsort((row.indices, -row.data))
-        counts = self._n_ratings("item")
-        order = order[counts[row.indices[order]] >= min_ratings][:n]
-        return self.item_ids_[row.indices[order]], row.data[order]
+        order = order[fitted.counts("item")[row.indices[order]] >= min_ratings][:n]
+        return fitted.item_ids[row.indices[order]], row.data[order]
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Take a prediction apart: mean, biases, and what each neighbour that the user rated adds.
 
         Parameters
         ----------
-        user, item : raw id, or whoever was folded in
+        user, item : raw id, or what was folded in
 
         Returns
         -------
         Explanation
-            Its numbers add up to what `predict` says; `rest` is the bias of the user. Without reasons where
-            the user or the item is unknown.
+            Its numbers add up to the prediction; `rest` is the bias of the user. Without reasons where the
+            user or the item is unknown.
 
         Raises
         ------
         RuntimeError
             The model is not fitted.
         """
-        prediction = float(self.predict(user, item))
-        new_items = [item] if isinstance(item, NewItem) else []
-        i = len(self.item_ids_) if new_items else int(self._rows(self.item_ids_, item))
-        rater = user if isinstance(user, NewUser) else int(self._rows(self.user_ids_, user))
-        rated, ratings, residuals, user_bias = self._rater(rater)
-        if i < 0:
-            rated = rated[:0]
-        row = self._similarity_with(new_items)[[i]][:, rated]
-        added = weights(row, self.k, self.damping).toarray()[0] * residuals[: len(rated)]
-        reasons = tuple(
-            Reason(self.item_ids_[rated[j]].item(), float(ratings[j]), float(added[j]))
-            for j in np.argsort(-np.abs(added), kind="stable")
-        )
-        item_bias = float(self._item_biases(new_items)[i])
-        interaction = float(added.sum())
-        total = self.mean_ + user_bias + item_bias + interaction
+        located = self._located(user, item)
+        prediction = float(located.model.likelihood.rating(located.scores()))
+        neighbours, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
+        rated, ratings, residuals = neighbours.rated_by(u if i >= 0 else -1)
+        added = neighbours.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
+        mean, user_bias, item_bias = neighbours.mean, neighbours.user_bias[u], neighbours.item_bias[i]
+        total = float(mean + user_bias + item_bias + added.sum())
         clipped = float(np.clip(total, *self.rating_scale_)) - total
         return Explanation(
-            prediction, self.mean_, user_bias, item_bias, interaction, clipped, reasons, user_bias
+            prediction,
+            mean,
+            float(user_bias),
+            float(item_bias),
+            float(added.sum()),
+            clipped,
+            sorted_reasons(self.item_ids_[rated], ratings, added),
+            float(user_bias),
         )
 
-    def _solve(self, seen: SeenRatings, n_users: int, n_items: int) -> None:
+    @property
+    def _neighbours(self) -> FittedNeighbours:
+        return cast("FittedNeighbours", self.fitted_.model)
+
+    def _model(self, interactions: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
+        """Biases, and similarities of what they leave of the ratings."""
+        seen = interactions
         penalties = self.user_penalty, self.item_penalty
+        n_users, n_items = len(seen.offsets) - 1, seen.n_items
         mean, user_bias, item_bias = baselines(
             seen.users, seen.items, seen.ratings, n_users, n_items, penalties
         )
-        self.mean_ = mean
-        self.user_bias_, self.item_bias_ = np.append(user_bias, 0.0), np.append(item_bias, 0.0)
-        self.similarity_ = similarities(self._residuals(seen), self.shrinkage)
+        left = seen.ratings - (mean + user_bias[seen.users] + item_bias[seen.items])
+        residuals = csr_array((left, seen.items, seen.offsets), shape=(n_users, n_items))
+        return FittedNeighbours(
+            biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
+            Normal(scale),
+            RowPenalty(*penalties),
+            interactions=seen,
+            residuals=residuals,
+            similarity=similarities(residuals, self.shrinkage),
+            settings=(self.k, self.shrinkage, self.damping),
+        )
 
-    def _residuals(self, seen: SeenRatings) -> csr_array:
-        """What the baseline leaves of each rating, shape (n_users, n_items)."""
-        left = seen.ratings - (self.mean_ + self.user_bias_[seen.users] + self.item_bias_[seen.items])
-        shape = len(self.user_bias_) - 1, len(self.item_bias_) - 1
-        return csr_array((left, seen.items, seen.offsets), shape=shape)
+    def _updated(self, update: Update) -> FittedModel:
+        return self._model(update.interactions, self.rating_scale_)
 
-    def _rater(self, user: int | NewUser) -> tuple[IntArray, NDArray[np.float32], NDArray[np.float64], float]:
-        """What a user rated, how, what the baseline leaves of that, and b_u; -1 rated nothing."""
-        if isinstance(user, NewUser):
-            rated, ratings = user.seen.of_row(0)
-            user_bias = float(self._row_of(user)["user_bias.weight"][0, 0])
-        else:
-            rated, ratings = self._seen.of_row(user)
-            user_bias = float(self.user_bias_[user])
-        return rated, ratings, ratings - (self.mean_ + user_bias + self.item_bias_[rated]), user_bias
-
-    def _item_biases(self, new_items: Sequence[NewItem]) -> NDArray[np.float64]:
-        """b_i of all items, new ones after the others, last that of the unknown."""
-        return self._parameters_with_items(new_items)["item_bias.weight"][:, 0].astype(np.float64)
-
-    def _similarity_with(self, new_items: Sequence[NewItem]) -> csr_array:
-        """Similarity of all items, new ones after the others, to those of training."""
-        if not new_items:
-            return self.similarity_
-        n_users = len(self.user_ids_)
-        rows = []
-        for item in new_items:
-            users, ratings = item.seen.items, item.seen.ratings
-            own_bias = self._row_of(item)["item_bias.weight"][0, 0]
-            left = ratings - (self.mean_ + own_bias + self.user_bias_[users])
-            rows.append(csr_array((left, users, item.seen.offsets), shape=(1, n_users)))
-        new = similarity_to(vstack(rows, format="csr"), self._residuals(self._seen), self.shrinkage)
-        return vstack([self.similarity_, new], format="csr")
-
-    def _predict(self, users: IntArray, items: IntArray) -> NDArray[np.floating[Any]]:
-        scores = self.mean_ + self.user_bias_[users] + self.item_bias_[items]
-        known = np.flatnonzero((users >= 0) & (items >= 0))
-        known = known[np.argsort(users[known], kind="stable")]
-        for rows in np.split(known, np.flatnonzero(np.diff(users[known])) + 1):
-            if len(rows):
-                rated, _, residuals, _ = self._rater(int(users[rows[0]]))
-                near = self.similarity_[items[rows]][:, rated]
-                scores[rows] += weights(near, self.k, self.damping) @ residuals
-        return np.asarray(scores)
-
-    def _scorer(self, items: IntArray, user: NewUser | None, new_items: Sequence[NewItem]) -> Scorer:
-        item_bias = self._item_biases(new_items)[items]
-        is_known = items >= 0
-        to_items = self._similarity_with(new_items)[items[is_known]].T.tocsr()  # (n_items, n_known)
-
-        def score(users: NDArray[np.integer[Any]]) -> NDArray[np.floating[Any]]:
-            scores = np.empty((len(users), len(items)))
-            for row, one in enumerate(users.tolist()):
-                rated, _, residuals, user_bias = self._rater(one if user is None else user)
-                scores[row] = self.mean_ + user_bias + item_bias
-                near = to_items[rated].T.tocsr()
-                scores[row, is_known] += weights(near, self.k, self.damping) @ residuals
-            return scores
-
-        return score
-
-    def _form(self) -> tuple[Architecture, Parameters]:
-        """Of the baseline alone: what is folded in gets its bias by it."""
-        return biases_alone(self.mean_, self.user_bias_, self.item_bias_)
-
-    def _penalty(self, side: Side, n_ratings: int) -> float:
-        return self.user_penalty if side == "user" else self.item_penalty
-
-    def _grow(self, growth: Growth) -> None:
-        self._solve(growth.seen, len(growth.user_ids), len(growth.item_ids))
-
-    def _settings(self) -> dict[str, Any]:
-        return {
+    def _saved(self) -> Saved:
+        settings = {
             "k": int(self.k),
             "shrinkage": float(self.shrinkage),
             "damping": float(self.damping),
             "user_penalty": float(self.user_penalty),
             "item_penalty": float(self.item_penalty),
         }
+        return Saved(settings, {}, {})
 
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        if summary:
-            raise ValueError(f"expected none, found {summary}")
-        self._solve(self._seen, len(self.user_ids_), len(self.item_ids_))
+    @classmethod
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        model = cls(**contents.settings)
+        if contents.summary:
+            raise ValueError(f"summary: expected none, found {contents.summary}")
+        return model, model._model(contents.interactions, contents.rating_scale)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from ..mf.architecture import Parameters
+from ..mf.forward import Float64Array, Scorer
+from ..nn.parameter import IntArray
+from .fitted import FittedModel
+from .interactions import Interactions
 from .top_n import blocks
-
-Float64Array = NDArray[np.float64]
 
 # Alternations until biases stand still, nearly.
 SWEEPS = 10
@@ -171,3 +176,91 @@ def _with(matrix: csr_array, data: Any, keep_zeros: bool = True) -> csr_array:
         new = new.copy()
         new.eliminate_zeros()
     return new
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedNeighbours(FittedModel):
+    """A fitted `ItemKNN`; its factorisation is the baseline of biases, by which folding in finds a bias.
+
+    Attributes
+    ----------
+    interactions : Interactions
+        What each user rated.
+    residuals : csr_array of shape (n_users, n_items)
+        What the baseline leaves of each training rating.
+    similarity : csr_array of shape (n_items, n_training_items)
+    settings : (int, float, float)
+        k, shrinkage and damping.
+    """
+
+    interactions: Interactions
+    residuals: csr_array
+    similarity: csr_array
+    settings: tuple[int, float, float]
+
+    @property
+    def mean(self) -> float:
+        """μ."""
+        return float(self.factorization.parameters["intercept"][0])
+
+    @property
+    def user_bias(self) -> Float64Array:
+        """b_u, shape (n_users + 1,)."""
+        return np.asarray(self.factorization.parameters["user_bias.weight"][:, 0], np.float64)
+
+    @property
+    def item_bias(self) -> Float64Array:
+        """b_i, shape (n_items + 1,)."""
+        return np.asarray(self.factorization.parameters["item_bias.weight"][:, 0], np.float64)
+
+    def scores(
+        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        scores = self.mean + self.user_bias[users] + self.item_bias[items]
+        known = np.flatnonzero((users >= 0) & (items >= 0))
+        known = known[np.argsort(users[known], kind="stable")]
+        for rows in np.split(known, np.flatnonzero(np.diff(users[known])) + 1):
+            if len(rows):
+                rated, _, residuals = self.rated_by(int(users[rows[0]]))
+                scores[rows] += self.neighbour_weights(items[rows], rated) @ residuals
+        return np.asarray(scores)
+
+    def scorer(self, items: IntArray) -> Scorer:
+        item_bias, is_known = self.item_bias[items], items >= 0
+        to_items = self.similarity[items[is_known]].T.tocsr()  # (n_items, n_known)
+        k, _, damping = self.settings
+
+        def score(users: IntArray) -> Float64Array:
+            scores = self.mean + self.user_bias[users][:, None] + item_bias
+            for row, user in enumerate(users.tolist()):
+                rated, _, residuals = self.rated_by(user)
+                scores[row, is_known] += weights(to_items[rated].T.tocsr(), k, damping) @ residuals
+            return np.asarray(scores)
+
+        return score
+
+    def with_user(self, row: Parameters, interactions: Interactions) -> Self:
+        return replace(self, factorization=self.factorization.with_user(row), interactions=interactions)
+
+    def with_items(self, rows: Sequence[Parameters], interactions: Sequence[Interactions]) -> Self:
+        left = []
+        for row, seen in zip(rows, interactions, strict=True):
+            baseline = self.mean + row["item_bias.weight"][0, 0] + self.user_bias[seen.items]
+            shape = 1, self.residuals.shape[0]
+            left.append(csr_array((seen.ratings - baseline, seen.items, seen.offsets), shape=shape))
+        new = similarity_to(vstack(left, format="csr"), self.residuals, self.settings[1])
+        return replace(
+            self,
+            factorization=self.factorization.with_items(rows),
+            similarity=vstack([self.similarity, new], format="csr"),
+        )
+
+    def rated_by(self, user: int) -> tuple[IntArray, NDArray[np.float32], Float64Array]:
+        """What a user rated, how, and what the baseline leaves of that; nothing for -1."""
+        rated, ratings = self.interactions.of_row(user)
+        return rated, ratings, ratings - (self.mean + self.user_bias[user] + self.item_bias[rated])
+
+    def neighbour_weights(self, items: IntArray, rated: IntArray) -> csr_array:
+        """What each rated item counts for each of these items, shape (n, n_rated)."""
+        k, _, damping = self.settings
+        return weights(self.similarity[items][:, rated], k, damping)

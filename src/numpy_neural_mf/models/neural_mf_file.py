@@ -1,115 +1,115 @@
-"""A NeuralMF as a file: its settings, what it has learned, and whether a file can be trusted."""
+"""A NeuralMF in a file: its settings, what it learned, and the check of both."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.time_bins import Periods
-from ..mf.architecture import Architecture, Parameters
+from ..mf.architecture import Architecture
+from ..mf.likelihood import Ordinal
 from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
-from ..training.engines import Engine
 from ..training.loop import History
-from .model_file import Tensors
+from .files import Contents, Saved
 from .neural_mf_settings import PLAIN_SETTINGS
-from .sequences import Sequences
-from .steps import PredictsSteps
+from .neural_mf_training import FittedNeuralMF, TimeBinScores, assemble, likelihood_of, row_penalty
 
-# When the first rating was given and when the last, of a model with periods.
-BOUNDS = "periods"
+if TYPE_CHECKING:
+    from .neural_mf import NeuralMF
 
-
-class NeuralMFFile(PredictsSteps):
-    """What `NeuralMF`, where all of this is documented, keeps in a file."""
-
-    history_: History
-    parameters_: Parameters
-    prior_: Parameters
-    _periods: Periods
-    _sequences: Sequences
-
-    def _use(self, parameters: Parameters, engine: Engine | None = None) -> None:
-        """Predict with these parameters from here on, by an engine that has them or else by NumPy's."""
-        raise NotImplementedError
-
-    def _settings(self) -> dict[str, Any]:
-        optimizer: Any = self.optimizer
-        if isinstance(optimizer, Optimizer):
-            given = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
-            optimizer = {"name": type(optimizer).__name__.lower()} | given
-            if OPTIMIZERS.get(optimizer["name"]) is not type(self.optimizer):
-                raise TypeError(f"{type(self.optimizer).__name__}, an optimizer of your own, cannot be saved")
-        plain = {name: getattr(self, name) for name in PLAIN_SETTINGS}
-        if isinstance(self.random_state, np.random.Generator):
-            plain["random_state"] = None
-        told = {"architecture": asdict(self.architecture), "optimizer": optimizer, "unit": self.unit_} | plain
-        if self._ordinal is None:
-            return told
-        steps, deviation = self._ordinal.steps.tolist(), self._ordinal.deviation
-        return told | {"ordinal": {"steps": steps, "deviation": deviation}}
-
-    @classmethod
-    def _from_settings(cls, **settings: Any) -> Self:
-        architecture, optimizer = settings.pop("architecture"), settings.pop("optimizer")
-        ordinal, unit = settings.pop("ordinal", None), settings.pop("unit", 1.0)
-        if set(settings) != set(PLAIN_SETTINGS):
-            raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
-        if architecture["rating_scale"] is not None:
-            architecture["rating_scale"] = tuple(architecture["rating_scale"])
-        if isinstance(optimizer, dict):
-            optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
-        model = cls(**settings | {"architecture": Architecture(**architecture), "optimizer": optimizer})
-        if (ordinal is not None) != (model.architecture.likelihood == "ordinal"):
-            raise ValueError("expected steps of the scale where the likelihood is ordinal, and there alone")
-        if not 0 < unit < np.inf:
-            raise ValueError(f"unit: expected a number above 0, found {unit}")
-        model.unit_ = float(unit)
-        model._hold_steps(None if ordinal is None else _checked(**ordinal))
-        return model
-
-    def _summary(self) -> dict[str, Any]:
-        return asdict(self.history_)
-
-    def _learned(self) -> Tensors:
-        learned: dict[str, NDArray[Any]] = {**self.parameters_}
-        learned |= {f"prior.{name}": table for name, table in self.prior_.items()}
-        if self.architecture.periods:
-            learned[BOUNDS] = np.array([self._periods.first, self._periods.last], np.int64)
-        return learned | (self._sequences.tensors() if self.architecture.sequence else {})
-
-    def _learned_shapes(self) -> dict[str, tuple[Any, tuple[int, ...]]]:
-        n_rows = len(self.user_ids_), len(self.item_ids_)
-        shapes = self.architecture.parameter_shapes(*n_rows, n_steps=len(self.rating_steps_))
-        shapes |= {
-            f"prior.{name}": table.shape for name, table in no_prior(self.architecture, *n_rows).items()
-        }
-        learned: dict[str, Any] = {name: (np.float32, shape) for name, shape in shapes.items()}
-        if self.architecture.periods:
-            learned[BOUNDS] = (np.int64, (2,))
-        if self.architecture.sequence:
-            learned |= Sequences.shapes(self.architecture, n_rows[0])
-        return learned
-
-    def _restore(self, learned: Tensors, summary: dict[str, Any]) -> None:
-        if self.architecture.periods:
-            first, last = learned.pop(BOUNDS).tolist()
-            if first > last:
-                raise ValueError(f"{BOUNDS}: expected the first time and the last, found {first}, {last}")
-            self._periods = Periods(first, last, self.architecture.periods)
-        if self.architecture.sequence:
-            self._sequences = Sequences.from_tensors(self.architecture, learned)
-        prior = {name for name in learned if name.startswith("prior.")}
-        self.prior_ = {name.removeprefix("prior."): learned[name] for name in prior}
-        self.history_ = History.checked(summary)
-        self._use({name: value for name, value in learned.items() if name not in prior})
+# Times of the first and the last rating, for a model with time bins.
+TIME_RANGE = "periods"
 
 
-def _checked(steps: list[float], deviation: float) -> CumulativeLogit:
-    """From a file."""
+def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
+    """The settings of a model and what it learned."""
+    settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
+    if isinstance(model.random_state, np.random.Generator):
+        settings["random_state"] = None
+    likelihood = fitted.likelihood
+    settings |= {
+        "architecture": asdict(model.architecture),
+        "optimizer": _optimizer_settings(model.optimizer),
+        "unit": likelihood.unit,
+    }
+    if isinstance(likelihood, Ordinal):
+        ordinal = likelihood.model
+        settings["ordinal"] = {"steps": ordinal.steps.tolist(), "deviation": ordinal.deviation}
+    arrays: dict[str, NDArray[Any]] = {**fitted.parameters}
+    arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
+    if isinstance(fitted.timed, TimeBinScores):
+        bins = fitted.timed.time_bins
+        arrays[TIME_RANGE] = np.array([bins.first, bins.last], np.int64)
+    return Saved(settings, asdict(fitted.history), arrays)
+
+
+def loaded(contents: Contents) -> tuple[dict[str, Any], FittedNeuralMF]:
+    """The way back: settings as `NeuralMF` takes them, and what it learned.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError, AttributeError
+        A setting is missing, unknown or out of range.
+    """
+    settings = dict(contents.settings)
+    ordinal, unit = settings.pop("ordinal", None), settings.pop("unit", 1.0)
+    architecture, optimizer = _architecture(settings.pop("architecture")), settings.pop("optimizer")
+    if set(settings) != set(PLAIN_SETTINGS):
+        raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
+    if isinstance(optimizer, dict):
+        optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
+    settings |= {"architecture": architecture, "optimizer": optimizer}
+    if (ordinal is not None) != (architecture.likelihood == "ordinal"):
+        raise ValueError("expected categories if the likelihood is ordinal, and only then")
+    if not 0 < unit < np.inf:
+        raise ValueError(f"unit: expected a number above 0, found {unit}")
+    categories = None if ordinal is None else _categories(**ordinal)
+    n_rows, n_steps = (len(contents.user_ids), len(contents.item_ids)), 0
+    if categories is not None:
+        n_steps = len(categories.steps)
+    parameters = {
+        name: contents.take(name, np.float32, shape)
+        for name, shape in architecture.parameter_shapes(*n_rows, n_steps=n_steps).items()
+    }
+    prior = {
+        name: contents.take(f"prior.{name}", np.float32, table.shape)
+        for name, table in no_prior(architecture, *n_rows).items()
+    }
+    bins = _time_bins(contents, architecture.periods) if architecture.periods else None
+    likelihood = likelihood_of(parameters, categories, contents.rating_scale, float(unit))
+    history = History.checked(contents.summary)
+    regularization = settings["regularization"]
+    penalty = row_penalty(regularization, likelihood, contents.interactions)
+    return settings, assemble(architecture, parameters, likelihood, penalty, prior, bins, history)
+
+
+def _optimizer_settings(optimizer: str | Optimizer) -> Any:
+    if isinstance(optimizer, str):
+        return optimizer
+    name = type(optimizer).__name__.lower()
+    if OPTIMIZERS.get(name) is not type(optimizer):
+        raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
+    return {"name": name} | {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
+
+
+def _architecture(settings: dict[str, Any]) -> Architecture:
+    if settings["rating_scale"] is not None:
+        settings["rating_scale"] = tuple(settings["rating_scale"])
+    return Architecture(**settings)
+
+
+def _time_bins(contents: Contents, n: int) -> Periods:
+    first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
+    if first > last:
+        raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
+    return Periods(first, last, n)
+
+
+def _categories(steps: list[float], deviation: float) -> CumulativeLogit:
     found = np.array(steps, np.float32)
     if found.ndim != 1 or not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
         raise ValueError(f"steps: expected an ascending list, found {steps}")

@@ -1,4 +1,4 @@
-"""The best items of many users: scores block by block, what was seen left out, ties by the order of items."""
+"""Top-N: the items of highest score for each user, and the rows most similar to one. Ties go by row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from .interactions import SeenRatings
+from .interactions import Interactions
 
 IntArray = NDArray[np.int32]
 Scores = NDArray[np.floating[Any]]
@@ -31,7 +31,7 @@ def best_items(
     users: IntArray,
     items: IntArray,
     n: int,
-    seen: Sequence[SeenRatings],
+    seen: Sequence[Interactions],
 ) -> tuple[IntArray, NDArray[np.float32]]:
     """The n items of highest score for each user, and their scores.
 
@@ -42,7 +42,7 @@ def best_items(
     users : int32 array of shape (n_users,)
     items : int32 array of shape (n_candidates,), ascending
     n : int
-    seen : sequence of SeenRatings
+    seen : sequence of Interactions
         What to leave out.
 
     Returns
@@ -105,6 +105,32 @@ def top_n(scores: Scores, n: int) -> NDArray[np.intp]:
     first = place < n
     top[rows[first], place[first]] = columns[order[first]]
     return top
+
+
+def most_similar(
+    table: NDArray[np.floating[Any]], row: int, n: int, allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The other rows of highest cosine with one of them: p · q / (‖p‖ ‖q‖), 0 where a norm is.
+
+    Parameters
+    ----------
+    table : array of shape (n_rows, k)
+    row : int
+    n : int
+    allowed : bool array of shape (n_rows,)
+        Rows to choose from.
+
+    Returns
+    -------
+    rows, cosines : arrays of shape (n,), or shorter where there are fewer
+        Most similar first, equal ones by row.
+    """
+    norms = np.linalg.norm(table, axis=1)
+    cosines = table @ table[row] / np.maximum(norms * norms[row], np.finfo(table.dtype).tiny)
+    cosines = np.clip(cosines, -1, 1)
+    others = allowed & (np.arange(len(table)) != row)
+    rows = top_n(np.where(others, cosines, -np.inf)[None], min(n, int(others.sum())))[0]
+    return rows, cosines[rows].astype(np.float32)
 
 
 def blocks(n_rows: int, size: int) -> Iterator[slice]:

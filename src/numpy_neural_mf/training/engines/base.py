@@ -24,6 +24,7 @@ class Engine(Protocol):
     parameters: Parameters
     optimizer: Optimizer
     processes: OneProcess = OneProcess()
+    name: str = ""
 
     def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
         """Learn from one batch, arrays of shape (n,); return its mean squared error before the step."""

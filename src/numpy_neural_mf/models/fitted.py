@@ -1,0 +1,135 @@
+"""What a fit learned, frozen: a factorisation, what its scores mean, and how its rows are regularised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Ratings
+from ..data.columns import renumbered
+from ..data.ids import index_of
+from ..mf.architecture import Parameters
+from ..mf.forward import Factorization, Scorer, Side
+from ..mf.likelihood import Likelihood
+from ..mf.regularization import RowPenalty
+from ..nn.parameter import IntArray
+from .interactions import Interactions
+from .top_n import blocks, one_blas_thread
+
+# Pairs scored at a time: enough to fill the processor, few enough that memory does not follow the request.
+BLOCK = 65_536
+
+
+class TimedScores(Protocol):
+    """A model of ratings at their times."""
+
+    def scores(
+        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]
+    ) -> NDArray[np.floating[Any]]:
+        """Scores of pairs of rows, -1 for the unknown, at these times in seconds: shape (n,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """All that predicting, ranking, folding in, explaining and exporting need.
+
+    Attributes
+    ----------
+    factorization : Factorization
+        The model at the time of the last rating.
+    likelihood : Likelihood
+    penalty : RowPenalty
+    prior : dict of str to array
+        By table of users and items, the rows predicted from features: a row with few ratings is shrunk
+        towards these. Zero for tables that are not there.
+    timed : TimedScores, optional
+        The model at other times; without it, time has no effect.
+    """
+
+    factorization: Factorization
+    likelihood: Likelihood
+    penalty: RowPenalty
+    prior: Parameters = field(default_factory=dict)
+    timed: TimedScores | None = None
+
+    def scores(
+        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """Scores of pairs of rows, -1 for the unknown, shape (n,), not clipped."""
+        if timestamps is not None and self.timed is not None:
+            return self.timed.scores(users, items, timestamps)
+        return self.factorization.scores(users, items)
+
+    def scorer(self, items: IntArray) -> Scorer:
+        """A function from rows of users, shape (m,), to scores of these items, shape (m, n), not clipped."""
+        return self.factorization.scorer(items)
+
+    def with_user(self, row: Parameters, interactions: Interactions) -> Self:
+        """The model with one user, row 0, in place of all."""
+        return replace(self, factorization=self.factorization.with_user(row), timed=None)
+
+    def with_items(self, rows: Sequence[Parameters], interactions: Sequence[Interactions]) -> Self:
+        """The model with more items after the others."""
+        return replace(self, factorization=self.factorization.with_items(rows), timed=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted model with the ids of its rows and the interactions that it learned from.
+
+    Attributes
+    ----------
+    user_ids, item_ids : arrays, sorted and unique
+    rating_scale : (float, float)
+    interactions : Interactions
+    model : FittedModel
+    """
+
+    user_ids: NDArray[Any]
+    item_ids: NDArray[Any]
+    rating_scale: tuple[float, float]
+    interactions: Interactions
+    model: FittedModel
+
+    def ids(self, side: Side) -> NDArray[Any]:
+        """Raw ids of the users, or the items."""
+        return self.user_ids if side == "user" else self.item_ids
+
+    def counts(self, side: Side) -> NDArray[np.int64]:
+        """Number of ratings of each user, or item."""
+        return self.interactions.user_counts if side == "user" else self.interactions.item_counts
+
+    def rows_of(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rows of the users and the items of other ratings, -1 for the unknown."""
+        return rows_of_pairs(ratings, self.user_ids, self.item_ids)
+
+
+def rows_of_pairs(
+    ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows of the users and the items of ratings among these ids, -1 for the unknown."""
+    users = renumbered(ratings.users, index_of(user_ids, ratings.user_ids))
+    return users, renumbered(ratings.items, index_of(item_ids, ratings.item_ids))
+
+
+def interactions_of(ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> Interactions:
+    """The ratings by user, in the rows of these ids."""
+    rows = rows_of_pairs(ratings, user_ids, item_ids)
+    return Interactions.of(*rows, ratings.values, len(user_ids), len(item_ids))
+
+
+def block_scores(
+    model: FittedModel, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """Scores of pairs of rows, shape (n,), computed in blocks."""
+    scores = np.empty(len(users), np.float32)
+    with one_blas_thread():
+        for block in blocks(len(users), BLOCK):
+            at = None if timestamps is None else timestamps[block]
+            scores[block] = model.scores(users[block], items[block], at)
+    return scores

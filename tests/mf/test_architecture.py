@@ -31,7 +31,6 @@ ARCHITECTURES = {
         ({"dropout": -0.1}, r"dropout must be in \[0, 1\), not -0.1"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
         ({"dropout": float("nan")}, "dropout must be"),
-        ({"biases": False, "product": False}, "nothing depends on user or item"),
         ({"rating_scale": (5, 1)}, r"rating_scale must be \(lowest, highest\), not \(5, 1\)"),
         ({"rating_scale": (1, float("nan"))}, "rating_scale must be"),
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model
 from numpy_neural_mf.mf.side_information import bags_of
-from numpy_neural_mf.models import neural_mf
+from numpy_neural_mf.models import neural_mf_training
 from numpy_neural_mf.training.loop import Progress
 
 TINY = Ratings.from_columns(["a", "a", "b"], [10, 20, 20], [1, 2, 5], scale=(1, 5))
@@ -142,7 +142,9 @@ def test_sets_know_nothing_of_validation_ratings():
 
 def test_sets_know_nothing_of_ratings_split_off_for_validation(monkeypatch):
     made = []
-    monkeypatch.setattr(neural_mf, "bags_of", lambda *given: made.append(bags_of(*given)) or made[-1])
+    monkeypatch.setattr(
+        neural_mf_training, "bags_of", lambda *given: made.append(bags_of(*given)) or made[-1]
+    )
     ratings = taste()
     NeuralMF(Architecture(4, implicit=True), epochs=1, validation_fraction=0.2).fit(ratings)
     assert made[0]["user"].matrix.nnz == made[0]["item"].matrix.nnz == 0.8 * len(ratings)

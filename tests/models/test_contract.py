@@ -349,7 +349,8 @@ def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
 def test_similar_items_may_be_asked_to_have_ratings_enough(fitted):
     counts = dict(zip(*np.unique(RATINGS.raw_items, return_counts=True), strict=True))
     enough = int(np.median(list(counts.values())))
-    if isinstance(fitted, ItemKNN) or fitted._embeddings("item") is not None:
+    has_embeddings = isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings
+    if has_embeddings or isinstance(fitted, ItemKNN | BayesianMF):
         everything, some = fitted.similar_items(1, n=100)[0], fitted.similar_items(1, 100, enough)[0]
         assert some.tolist() == [item for item in everything.tolist() if counts.get(item, 0) >= enough]
 
@@ -527,7 +528,7 @@ def test_partial_fit_learns_users_and_items_and_remembers_all_ratings(fitted):
     assert fitted.known([500, 1, 501], [777, 778, 1]).all()
     expected = dict(zip(zip(RATINGS.raw_users, RATINGS.raw_items, strict=True), RATINGS.values, strict=True))
     expected |= dict(zip(zip(MORE.raw_users, MORE.raw_items, strict=True), MORE.values, strict=True))
-    seen = fitted._seen
+    seen = fitted.fitted_.interactions
     pairs = zip(fitted.user_ids_[seen.users], fitted.item_ids_[seen.items], strict=True)
     assert dict(zip(pairs, seen.ratings, strict=True)) == expected
     assert set(fitted.recommend(500, n=42).compressed()).isdisjoint({1, 2, 777})
@@ -571,7 +572,9 @@ def test_two_batches_remember_what_one_does_and_predict_alike(new_model, fitted)
         twice.partial_fit(half)
     fitted.partial_fit(MORE)
     for name in ("items", "ratings", "offsets"):
-        np.testing.assert_array_equal(getattr(twice._seen, name), getattr(fitted._seen, name))
+        np.testing.assert_array_equal(
+            getattr(twice.fitted_.interactions, name), getattr(fitted.fitted_.interactions, name)
+        )
     ours, theirs = (m.predict(m.user_ids_[:, None], m.item_ids_[None]) for m in (twice, fitted))
     np.testing.assert_allclose(ours, theirs, atol=1.0 if isinstance(fitted, NeuralMF | BayesianMF) else 1e-5)
     assert rmse(ours.ravel(), theirs.ravel()) < 0.1

@@ -3,12 +3,23 @@
 from functools import partial
 
 import numpy as np
+import pandas
+import polars
 import pytest
 
-from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
+from numpy_neural_mf import (
+    Architecture,
+    LinearRegression,
+    NeuralMF,
+    Ratings,
+    load_model,
+    random_split,
+    simulate_ratings,
+)
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.mf.forward import Factorization
 from numpy_neural_mf.mf.likelihood import Normal
-from numpy_neural_mf.models.fold_in import Predictor, fitted_row, mirrored, rows_of, theta_of
+from numpy_neural_mf.models.fold_in import fitted_row
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -27,20 +38,19 @@ def architecture(request):
     return ARCHITECTURES[request.param]
 
 
-def draw_parameters(architecture):
+def draw(architecture):
     rng = np.random.default_rng(7)
     shapes = architecture.parameter_shapes(6, 9)
-    return {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+    tables = {name: (0.5 * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+    return Factorization(architecture, tables)
 
 
 def squared(ratings):
     return partial(Normal((1.0, 5.0)).terms, ratings=ratings)
 
 
-def row(architecture, parameters):
-    return fitted_row(
-        Predictor(architecture, parameters, ITEMS), squared(GIVEN), 0.7, theta_of(parameters, -1)
-    )
+def row(form):
+    return fitted_row(form.row_scorer(ITEMS), squared(GIVEN), 0.7, form.row(-1))
 
 
 def objective(predict, theta, penalty=0.7):
@@ -48,7 +58,7 @@ def objective(predict, theta, penalty=0.7):
 
 
 def test_the_jacobian_is_that_of_central_differences(architecture):
-    predict = Predictor(architecture, draw_parameters(architecture), ITEMS)
+    predict = draw(architecture).row_scorer(ITEMS)
     d = 3 * architecture.has_embeddings + architecture.biases
     theta, step = 0.3 * np.random.default_rng(0).standard_normal(d), 1e-6
     numeric = [(predict(theta + e)[0] - predict(theta - e)[0]) / (2 * step) for e in step * np.eye(d)]
@@ -56,26 +66,25 @@ def test_the_jacobian_is_that_of_central_differences(architecture):
 
 
 def test_no_row_nearby_is_better(architecture):
-    parameters = draw_parameters(architecture)
-    predict, theta = Predictor(architecture, parameters, ITEMS), row(architecture, parameters)
+    form = draw(architecture)
+    predict, theta = form.row_scorer(ITEMS), row(form)
     lowest, rng = objective(predict, theta), np.random.default_rng(0)
     for _ in range(100):
         assert objective(predict, theta + 0.05 * rng.standard_normal(len(theta))) >= lowest - 1e-4
 
 
 def test_without_mlp_it_is_ridge_regression():
-    architecture = Architecture(3)
-    parameters = draw_parameters(architecture)
+    form = draw(Architecture(3))
+    parameters = form.parameters
     X = np.hstack([parameters["item_embedding.weight"][ITEMS], np.ones((4, 1))]).astype(np.float64)
     y = GIVEN - parameters["intercept"] - parameters["item_bias.weight"][ITEMS, 0]
     expected = np.linalg.solve(X.T @ X + 0.7 * np.eye(4), X.T @ y)
-    np.testing.assert_allclose(row(architecture, parameters), expected, rtol=1e-9)
+    np.testing.assert_allclose(row(form), expected, rtol=1e-9)
 
 
 def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
-    architecture, prior = Architecture(3), np.array([0.3, -0.2, 0.5, 1.0])
-    parameters = draw_parameters(architecture)
-    predict, start = Predictor(architecture, parameters, ITEMS), theta_of(parameters, -1)
+    form, prior = draw(Architecture(3)), np.array([0.3, -0.2, 0.5, 1.0])
+    predict, start = form.row_scorer(ITEMS), form.row(-1)
     beyond = fitted_row(predict, squared(GIVEN - (predict(prior)[0] - predict(0 * prior)[0])), 0.7, start)
     theta = fitted_row(predict, squared(GIVEN), 0.7, start, prior=prior)
     np.testing.assert_allclose(theta, prior + beyond, rtol=1e-6)
@@ -83,21 +92,20 @@ def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
 
 
 def test_users_and_items_exchanged_predict_the_same_and_twice_is_back(architecture):
-    parameters = draw_parameters(architecture)
-    other_side = mirrored(parameters)
-    by_user = Predictor(architecture, parameters, ITEMS)(theta_of(parameters, 4))[0]
+    form = draw(architecture)
+    other_side = form.mirrored()
+    by_user = form.row_scorer(ITEMS)(form.row(4))[0]
     user = np.array([4], np.int32)
-    by_item = [Predictor(architecture, other_side, user)(theta_of(other_side, i))[0][0] for i in ITEMS]
+    by_item = [other_side.row_scorer(user)(other_side.row(i))[0][0] for i in ITEMS]
     np.testing.assert_allclose(by_user, by_item, rtol=1e-12)
-    for name, value in mirrored(other_side).items():
-        np.testing.assert_array_equal(value, parameters[name])
+    for name, value in other_side.mirrored().parameters.items():
+        np.testing.assert_array_equal(value, form.parameters[name])
 
 
 def test_a_row_goes_into_its_tables_and_back(architecture):
-    parameters = draw_parameters(architecture)
-    theta = theta_of(parameters, 2)
-    for name, part in rows_of(parameters, theta).items():
-        np.testing.assert_array_equal(part, parameters[name][2])
+    form = draw(architecture)
+    for name, part in form.as_rows(form.row(2)).items():
+        np.testing.assert_array_equal(part, form.parameters[name][2])
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +165,22 @@ def test_a_new_user_shows_itself_in_a_line():
     ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=200, random_state=0)
     model = NeuralMF(embedding_dim=2, epochs=1).fit(ratings)
     assert repr(model.fold_in({int(model.item_ids_[0]): 4.0})) == "NewUser: 1 ratings folded in"
+
+
+def test_a_rating_at_the_end_of_the_scale_is_within_it():
+    """The bound is a float32 number, which 0.1 is not."""
+    model = LinearRegression().fit(Ratings.from_columns([1, 2, 3], [1, 2, 3], [0.1, 0.7, 0.4]))
+    assert repr(model.fold_in({1: 0.1, 2: 0.7})) == "NewUser: 2 ratings folded in"
+
+
+@pytest.mark.parametrize("library", [pandas, polars], ids=["pandas", "polars"])
+def test_a_series_of_ratings_by_item_is_a_mapping_and_a_column_is_not(model, library):
+    if library is pandas:
+        ann = model.fold_in(pandas.Series({12: 5.0, 7: 1.0}))
+        assert model.predict(ann, 3) == model.predict(model.fold_in({12: 5.0, 7: 1.0}), 3)
+    else:
+        with pytest.raises(TypeError, match="expected a mapping of raw id to rating, found Series"):
+            model.fold_in(polars.Series([5.0, 1.0]))
+    for wrong in ([(12, 5.0)], 5.0, None, "12: 5"):
+        with pytest.raises(TypeError, match="expected a mapping of raw id to rating"):
+            model.fold_in(wrong)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf.data import columns as data_columns
 from numpy_neural_mf.models import interactions as seen_module
-from numpy_neural_mf.models.interactions import SeenRatings
+from numpy_neural_mf.models.interactions import Interactions
 
 TABLES = st.dictionaries(
     st.tuples(st.integers(0, 4), st.integers(0, 6)), st.sampled_from([0.0, 0.5, 1.0, 4.5]), max_size=35
@@ -21,7 +21,7 @@ def columns(table):
 
 @given(TABLES)
 def test_every_rating_is_kept_by_user_in_the_order_of_items_a_rating_of_zero_too(table):
-    seen = SeenRatings.of(*columns(table), n_users=5, n_items=7)
+    seen = Interactions.of(*columns(table), n_users=5, n_items=7)
     pairs = list(zip(seen.users.tolist(), seen.items.tolist(), strict=True))
     assert pairs == sorted(table)
     assert seen.ratings.tolist() == [table[pair] for pair in pairs]
@@ -30,28 +30,28 @@ def test_every_rating_is_kept_by_user_in_the_order_of_items_a_rating_of_zero_too
 
 @given(TABLES, st.integers(1, 9))
 def test_many_ratings_are_put_in_order_a_few_users_at_a_time(table, at_once):
-    whole = SeenRatings.of(*columns(table), n_users=5, n_items=7)
+    whole = Interactions.of(*columns(table), n_users=5, n_items=7)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(seen_module, "AT_ONCE", at_once)
         patched.setattr(data_columns, "BLOCK", 4)
-        in_parts = SeenRatings.of(*columns(table), n_users=5, n_items=7)
+        in_parts = Interactions.of(*columns(table), n_users=5, n_items=7)
     for name in ("items", "ratings", "offsets"):
         np.testing.assert_array_equal(getattr(in_parts, name), getattr(whole, name))
 
 
 @given(TABLES)
 def test_by_item_the_sides_are_exchanged_and_twice_is_back(table):
-    seen = SeenRatings.of(*columns(table), n_users=5, n_items=7)
-    by_item = seen.by_item(7)
+    seen = Interactions.of(*columns(table), n_users=5, n_items=7)
+    by_item = seen.by_item()
     exchanged = {(item, user): rating for (user, item), rating in table.items()}
     assert (
         dict(zip(zip(by_item.users, by_item.items, strict=True), by_item.ratings, strict=True)) == exchanged
     )
     for name in ("items", "ratings", "offsets"):
-        np.testing.assert_array_equal(getattr(by_item.by_item(5), name), getattr(seen, name))
+        np.testing.assert_array_equal(getattr(by_item.by_item(), name), getattr(seen, name))
 
 
-SEEN = SeenRatings.of(
+SEEN = Interactions.of(
     np.array([2, 0, 2, -1, 2, 0], np.int32),
     np.array([5, 1, 3, 2, -1, 0], np.int32),
     np.arange(6, dtype=np.float32),

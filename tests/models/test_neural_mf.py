@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.mf.regularization import frequency_scaled, penalty_of_new_row
+from numpy_neural_mf.mf.regularization import RowPenalty, frequency_scaled
+from numpy_neural_mf.models.neural_mf_training import prepare, validation_loss
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
 from numpy_neural_mf.training.engines import ENGINES, NumpyEngine, OneProcess
 
@@ -27,28 +28,37 @@ def fit(ratings=RATINGS, validation=None, **fields):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epochs": 0}, "epochs must be a whole number, at least 1, not 0"),
-        ({"epochs": 2.5}, "epochs must be a whole number, at least 1, not 2.5"),
-        ({"batch_size": 0}, "batch_size must be a whole number, at least 1, not 0"),
-        ({"patience": 0}, "patience must be a whole number, at least 1, not 0"),
+        ({"epochs": "auto"}, "epochs must be an integer of at least 1, not 'auto'"),
+        ({"learning_rate": None}, "learning_rate must be a finite number of at least 0, not None"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1, not 0"),
+        ({"epochs": 2.5}, "epochs must be an integer of at least 1, not 2.5"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
+        ({"patience": 0}, "patience must be an integer of at least 1, or None, not 0"),
         ({"optimizer": 3}, "optimizer must be one of .*adam.*, not 3"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
         ({"schedule": "linear"}, "schedule must be one of cosine, constant, not 'linear'"),
         ({"engine": "gpu"}, "engine must be one of .*numpy.*, not 'gpu'"),
-        ({"learning_rate": -0.1}, "learning_rate must be finite and not negative, not -0.1"),
-        ({"learning_rate": float("inf")}, "learning_rate must be finite and not negative, not inf"),
-        ({"learning_rate": float("nan")}, "learning_rate must be finite and not negative, not nan"),
-        ({"regularization": -1.0}, "regularization must be finite and not negative, not -1.0"),
-        ({"weight_decay": -1.0}, "weight_decay must be finite and not negative, not -1.0"),
-        ({"validation_fraction": 1.0}, r"validation_fraction must be in \[0, 1\), not 1.0"),
-        ({"validation_fraction": -0.1}, r"validation_fraction must be in \[0, 1\), not -0.1"),
+        ({"learning_rate": -0.1}, "learning_rate must be a finite number of at least 0, not -0.1"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a finite number of at least 0, not inf"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number of at least 0, not nan"),
+        ({"regularization": -1.0}, "regularization must be a finite number of at least 0, not -1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0, not -1.0"),
+        (
+            {"validation_fraction": 1.0},
+            r"validation_fraction must be a finite number of at least 0 and below 1, not 1.0",
+        ),
+        (
+            {"validation_fraction": -0.1},
+            r"validation_fraction must be a finite number of at least 0 and below 1, not -0.1",
+        ),
         ({"embedding_dim": 0}, "embedding_dim must be a whole number, at least 1, not 0"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
+        ({"biases": False, "product": False, "hidden_layer_sizes": ()}, "nothing depends on user or item"),
         ({"activation": "swish"}, "activation must be one of .*, not 'swish'"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         NeuralMF(**setting)
 
 
@@ -246,7 +256,10 @@ def test_no_regularization_is_no_penalty():
 def test_a_new_row_is_penalised_as_training_would():
     rows = np.repeat(np.arange(4, dtype=np.int32), [1, 5, 9, 4])
     trained = frequency_scaled(0.3, np.bincount(rows))
-    assert penalty_of_new_row(0.3, 9, np.bincount(rows)) == pytest.approx(9 * trained[2], rel=1e-6)
+    counts = np.bincount(rows)
+    penalty = RowPenalty.frequency_scaled(0.3, counts, counts)
+    for side in ("user", "item"):
+        assert penalty.of(side, 9) == pytest.approx(9 * trained[2], rel=1e-6)
 
 
 def test_many_processes_share_what_is_validated_on():
@@ -257,12 +270,41 @@ def test_many_processes_share_what_is_validated_on():
             judged.append(number)
             return number
 
-    engine = OneOfMany(model.architecture, model.parameters_, Adam(), *np.zeros((2, 0)))
     process = OneProcess()
     process.size = 3
     for process.rank in range(3):
         part = RATINGS.part(process.part(len(RATINGS)))
-        assert model._validation_loss(part, engine, lambda: None)() == judged[-1] / len(part)
+        data = prepare(model, RATINGS, part, np.random.default_rng(0), OneProcess())
+        engine = OneOfMany(model.architecture, model.parameters_, Adam(), *np.zeros((2, 0)))
+        assert validation_loss(model, engine, replace(data, validation=part), {})() == judged[-1] / len(part)
         judged.pop(-2)  # how many these are
     error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values
     assert sum(judged) == pytest.approx(np.vdot(error, error), rel=1e-5)
+
+
+@pytest.mark.parametrize("failure", ["an exception", "Ctrl-C", "divergence"])
+def test_a_fit_that_does_not_end_leaves_the_model_as_it_was(failure):
+    def fail(model):
+        if failure == "divergence":
+            model.learning_rate, model.optimizer, model.schedule = 1e6, "sgd", "constant"
+            with pytest.raises(FloatingPointError):
+                model.fit(other)
+            return
+        error = ZeroDivisionError if failure == "an exception" else KeyboardInterrupt
+
+        def stop(progress):
+            raise error
+
+        with pytest.raises(error):
+            model.fit(other, on_progress=stop)
+
+    other = simulate_ratings(n_users=30, n_items=70, n_ratings=600, random_state=5)
+    new = NeuralMF(epochs=2, batch_size=64)
+    fail(new)
+    with pytest.raises(RuntimeError, match="not fitted"):
+        new.predict(1, 1)
+    model = fit()
+    before, fitted = model.predict(*EVERYTHING), model.fitted_
+    fail(model)
+    assert model.fitted_ is fitted
+    assert model.predict(*EVERYTHING).tobytes() == before.tobytes()

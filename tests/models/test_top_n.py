@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from numpy_neural_mf.models import top_n as ranking
-from numpy_neural_mf.models.interactions import SeenRatings
-from numpy_neural_mf.models.similarity import most_similar
-from numpy_neural_mf.models.top_n import best_items, top_n
+from numpy_neural_mf.models.interactions import Interactions
+from numpy_neural_mf.models.top_n import best_items, most_similar, top_n
 
 FEW_VALUES = st.sampled_from([-np.inf, -3.0, 0.0, 0.5, 7.0])  # so that many are equal and many left out
 
@@ -49,7 +48,7 @@ def test_blocks_and_threads_change_nothing(block, monkeypatch):
     rng = np.random.default_rng(0)
     table = rng.integers(0, 30, (50, 90)).astype(np.float32)
     pairs = np.unique(rng.integers(0, 50 * 90, 400))
-    seen = SeenRatings.of(*np.divmod(pairs, 90), np.ones(len(pairs), np.float32), 50, 90)
+    seen = Interactions.of(*np.divmod(pairs, 90), np.ones(len(pairs), np.float32), 50, 90)
     users, items = np.arange(-1, 50, dtype=np.int32), np.arange(2, 88, 3, dtype=np.int32)
     best, scores = best_items(lambda u: table[u][:, items], users, items, 12, [seen])
 

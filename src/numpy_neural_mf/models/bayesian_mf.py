@@ -20,7 +20,7 @@ from ..mf.forward import Factorization, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
 from .base import Located, require_ratings
-from .bayesian_mf_file import FittedBayesianMF, assemble, loaded, saved
+from .bayesian_mf_file import FittedBayesianMF, assemble, fitted_of, saved
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
@@ -300,8 +300,8 @@ class BayesianMF(DistributionRecommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
-        settings, learned = loaded(contents)
-        return cls(**settings), learned
+        model = cls(**{name: value for name, value in contents.settings.items() if name != "n_timed"})
+        return model, fitted_of(contents)
 
 
 def watch(validation: Ratings, ratings: Ratings, occasions: Occasions | None) -> Watched:

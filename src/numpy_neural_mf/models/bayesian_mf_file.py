@@ -108,16 +108,16 @@ def saved(model: BayesianMF, fitted: FittedBayesianMF) -> Saved:
     return Saved(settings, summary, arrays)
 
 
-def loaded(contents: Contents) -> tuple[dict[str, Any], FittedBayesianMF]:
-    """The way back: settings as `BayesianMF` takes them, and what it learned.
+def fitted_of(contents: Contents) -> FittedBayesianMF:
+    """The way back, for settings that have been checked.
 
     Raises
     ------
     TypeError, ValueError, KeyError
-        A setting is missing, unknown or out of range.
+        A part is missing, or not as the settings ask for.
     """
-    settings, summary = dict(contents.settings), contents.summary
-    n_timed, rank = settings.pop("n_timed"), settings["rank"]
+    settings, summary = contents.settings, contents.summary
+    n_timed, rank = settings["n_timed"], settings["rank"]
     if not (isinstance(n_timed, int) and n_timed >= 0):
         raise ValueError(f"n_timed: expected a number of ratings, found {n_timed!r}")
     if set(summary) != {"history", "rating_steps", "timescales"}:
@@ -137,7 +137,7 @@ def loaded(contents: Contents) -> tuple[dict[str, Any], FittedBayesianMF]:
         raise ValueError("deviation: expected numbers above 0")
     mean = PosteriorMean(Factorization(architecture, parameters), drifts, context)
     history = History.checked(summary["history"])
-    return settings, assemble(mean, contents.rating_scale, deviation, steps.astype(np.float32), history)
+    return assemble(mean, contents.rating_scale, deviation, steps.astype(np.float32), history)
 
 
 def _time(

@@ -10,6 +10,7 @@ from .bayesian_mf import BayesianMF
 from .files import Contents
 from .fitted import Fitted
 from .item_knn import ItemKNN
+from .model_file import ModelFileError
 from .neural_mf import NeuralMF
 
 MODELS: dict[str, type[Recommender]] = {
@@ -43,8 +44,10 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
         contents.refuse(f"model: expected one of {', '.join(MODELS)}, found {contents.name!r}")
     try:
         model, learned = MODELS[contents.name]._loaded(contents)
+    except ModelFileError:
+        raise
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
-        contents.refuse(f"settings of {contents.name}: {error}")
+        contents.refuse(f"{contents.name}: {error}")
     contents.require_empty()
     model._state = Fitted(
         contents.user_ids, contents.item_ids, contents.rating_scale, contents.interactions, learned

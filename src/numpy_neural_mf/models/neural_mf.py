@@ -20,7 +20,7 @@ from .base import Located, require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .incremental_update import Update, updated
-from .neural_mf_file import loaded, saved
+from .neural_mf_file import fitted_of, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
 from .neural_mf_training import (
     FittedNeuralMF,
@@ -258,6 +258,7 @@ class NeuralMF(DistributionRecommender):
         timed = model.timed
         if isinstance(timed, TimeBinScores):
             timed = replace(timed, factorization=timed.factorization.with_last_time_bin(form))
+            form = timed.factorization.at_last_time_bin()  # as from a file: to the bit
         return replace(model, factorization=form, prior=prior, penalty=penalty, timed=timed)
 
     def _interval(self, coverage: float, located: Located) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -278,5 +279,5 @@ class NeuralMF(DistributionRecommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
-        settings, learned = loaded(contents)
-        return cls(**settings), learned
+        model = cls(**settings_of(contents))
+        return model, fitted_of(contents, model)

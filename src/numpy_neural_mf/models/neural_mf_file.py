@@ -47,44 +47,51 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     return Saved(settings, asdict(fitted.history), arrays)
 
 
-def loaded(contents: Contents) -> tuple[dict[str, Any], FittedNeuralMF]:
-    """The way back: settings as `NeuralMF` takes them, and what it learned.
+def settings_of(contents: Contents) -> dict[str, Any]:
+    """The way back to the settings, as `NeuralMF` takes them.
 
     Raises
     ------
     TypeError, ValueError, KeyError, AttributeError
         A setting is missing, unknown or out of range.
     """
-    settings = dict(contents.settings)
-    ordinal, unit = settings.pop("ordinal", None), settings.pop("unit", 1.0)
+    settings = {name: value for name, value in contents.settings.items() if name not in ("ordinal", "unit")}
     architecture, optimizer = _architecture(settings.pop("architecture")), settings.pop("optimizer")
     if set(settings) != set(PLAIN_SETTINGS):
         raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
     if isinstance(optimizer, dict):
-        optimizer = OPTIMIZERS[optimizer.pop("name")](**optimizer)
-    settings |= {"architecture": architecture, "optimizer": optimizer}
-    if (ordinal is not None) != (architecture.likelihood == "ordinal"):
+        optimizer = OPTIMIZERS[optimizer["name"]](**{k: v for k, v in optimizer.items() if k != "name"})
+    return settings | {"architecture": architecture, "optimizer": optimizer}
+
+
+def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
+    """The way back to what a model with these settings learned.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A part is not as the settings ask for.
+    """
+    form, n_rows = model.architecture, (len(contents.user_ids), len(contents.item_ids))
+    ordinal, unit = contents.settings.get("ordinal"), contents.settings.get("unit", 1.0)
+    if (ordinal is not None) != (form.likelihood == "ordinal"):
         raise ValueError("expected categories if the likelihood is ordinal, and only then")
     if not 0 < unit < np.inf:
         raise ValueError(f"unit: expected a number above 0, found {unit}")
     categories = None if ordinal is None else _categories(**ordinal)
-    n_rows, n_steps = (len(contents.user_ids), len(contents.item_ids)), 0
-    if categories is not None:
-        n_steps = len(categories.steps)
+    n_steps = 0 if categories is None else len(categories.steps)
     parameters = {
         name: contents.take(name, np.float32, shape)
-        for name, shape in architecture.parameter_shapes(*n_rows, n_steps=n_steps).items()
+        for name, shape in form.parameter_shapes(*n_rows, n_steps=n_steps).items()
     }
     prior = {
         name: contents.take(f"prior.{name}", np.float32, table.shape)
-        for name, table in no_prior(architecture, *n_rows).items()
+        for name, table in no_prior(form, *n_rows).items()
     }
-    bins = _time_bins(contents, architecture.periods) if architecture.periods else None
+    bins = _time_bins(contents, form.periods) if form.periods else None
     likelihood = likelihood_of(parameters, categories, contents.rating_scale, float(unit))
-    history = History.checked(contents.summary)
-    regularization = settings["regularization"]
-    penalty = row_penalty(regularization, likelihood, contents.interactions)
-    return settings, assemble(architecture, parameters, likelihood, penalty, prior, bins, history)
+    penalty = row_penalty(model.regularization, likelihood, contents.interactions)
+    return assemble(form, parameters, likelihood, penalty, prior, bins, History.checked(contents.summary))
 
 
 def _optimizer_settings(optimizer: str | Optimizer) -> Any:
@@ -97,9 +104,8 @@ def _optimizer_settings(optimizer: str | Optimizer) -> Any:
 
 
 def _architecture(settings: dict[str, Any]) -> Architecture:
-    if settings["rating_scale"] is not None:
-        settings["rating_scale"] = tuple(settings["rating_scale"])
-    return Architecture(**settings)
+    scale = settings["rating_scale"]
+    return Architecture(**settings | {"rating_scale": scale if scale is None else tuple(scale)})
 
 
 def _time_bins(contents: Contents, n: int) -> Periods:

@@ -17,9 +17,8 @@ from numpy_neural_mf import (
 )
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import model_file
-from numpy_neural_mf.models.fold_in import Predictor, theta_of
 from numpy_neural_mf.models.model_file import ModelFileError
-from numpy_neural_mf.models.steps import calibrated
+from numpy_neural_mf.models.neural_mf_training import calibrated
 from numpy_neural_mf.nn import CumulativeLogit
 
 RATINGS = simulate_ratings(n_users=300, n_items=150, n_ratings=12_000, random_state=2)
@@ -70,7 +69,7 @@ def test_a_model_that_predicts_means_tells_no_probabilities():
 
 def test_ratings_that_are_no_steps_are_refused():
     values = np.linspace(1, 5, len(RATINGS), dtype=np.float32)
-    with pytest.raises(ValueError, match="expected ratings in at most 20 steps"):
+    with pytest.raises(ValueError, match="expected at most 20 distinct training ratings"):
         NeuralMF(FORM).fit(replace(RATINGS, values=values))
     one = Ratings.from_columns([1, 2], [1, 1], [4, 4], scale=(1, 5))
     with pytest.raises(ValueError, match="expected at least 2 distinct ratings"):
@@ -90,15 +89,15 @@ def test_who_is_folded_in_has_the_most_probable_row():
     model = NeuralMF(replace(FORM, hidden_layer_sizes=()), epochs=5).fit(TRAIN)
     given = dict(zip(model.item_ids_[:6].tolist(), [5.0, 4.0, 5.0, 1.0, 5.0, 2.0], strict=True))
     row = model.fold_in(given).row
-    form, parameters = model._form()
-    predict = Predictor(form, parameters, np.arange(6, dtype=np.int32))
-    likelihood, penalty = model._likelihood, model._penalty("user", 6)
+    learned = model.fitted_.model
+    predict = learned.factorization.row_scorer(np.arange(6, dtype=np.int32))
+    likelihood, penalty = learned.likelihood, learned.penalty.of("user", 6)
 
     def objective(theta):
         terms = likelihood.terms(predict(theta)[0], np.array([*given.values()]))
         return terms.total + penalty * theta @ theta
 
-    best = minimize(objective, theta_of(parameters, -1), tol=1e-9).x
+    best = minimize(objective, learned.factorization.row(-1), tol=1e-9).x
     found = np.concatenate([row["user_embedding.weight"][0], row["user_bias.weight"][0]])
     np.testing.assert_allclose(found, best, atol=2e-4)
 
@@ -150,7 +149,7 @@ def test_a_file_keeps_the_steps(tmp_path):
         ({"steps": [1, 3, 2, 4, 5], "deviation": 1.0}, "steps: expected an ascending list"),
         ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation: expected a number above 0"),
         ({"steps": [1, 2, 3, 4, 5]}, "missing"),
-        (None, "expected steps of the scale where the likelihood is ordinal"),
+        (None, "expected categories if the likelihood is ordinal"),
     ],
 )
 def test_a_file_of_other_steps_is_refused(ordinal, message, tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
+from numpy_neural_mf.models import model_file
 from numpy_neural_mf.training.engines import OneProcess
 from numpy_neural_mf.training.target_scaling import deviation_of, in_units, unit_for
 
@@ -107,8 +108,13 @@ def test_progress_is_told_on_the_scale_of_the_ratings():
     assert told[-1].train_loss == pytest.approx(64 * RATINGS.values.var(), rel=0.3)
 
 
-def test_a_file_with_no_sensible_unit_is_refused():
-    settings = fitted("plain", 1)._settings()
+def test_a_file_with_no_sensible_unit_is_refused(tmp_path):
+    fitted("plain", 1).save(tmp_path / "m")
+    description, arrays = model_file.read(tmp_path / "m")
+    description["settings"]["unit"] = -1
+    model_file.write(tmp_path / "m", description, arrays)
     with pytest.raises(ValueError, match="unit: expected a number above 0, found -1"):
-        NeuralMF._from_settings(**settings | {"unit": -1})
-    assert NeuralMF._from_settings(**{k: v for k, v in settings.items() if k != "unit"}).unit_ == 1
+        load_model(tmp_path / "m")
+    del description["settings"]["unit"]
+    model_file.write(tmp_path / "m", description, arrays)
+    assert load_model(tmp_path / "m").unit_ == 1

@@ -1,1 +1,18 @@
 """What a neural matrix factorisation is: architecture, inference formula, likelihood, side features."""
+
+from .architecture import A_SMALL, ARCHITECTURES, B_MEDIUM, C_WIDE, Architecture
+from .forward import Factorization
+from .likelihood import Normal, Ordinal
+from .regularization import RowPenalty
+
+__all__ = [
+    "ARCHITECTURES",
+    "A_SMALL",
+    "B_MEDIUM",
+    "C_WIDE",
+    "Architecture",
+    "Factorization",
+    "Normal",
+    "Ordinal",
+    "RowPenalty",
+]

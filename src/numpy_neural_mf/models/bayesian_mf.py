@@ -19,13 +19,13 @@ from ..mf.architecture import Architecture, Parameters
 from ..mf.forward import Factorization, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
+from ..utils.threads import one_blas_thread
 from .base import Located, require_ratings
 from .bayesian_mf_file import FittedBayesianMF, assemble, fitted_of, saved
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
 from .recommend import require_count
-from .top_n import one_blas_thread
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
 

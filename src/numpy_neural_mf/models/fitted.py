@@ -17,8 +17,9 @@ from ..mf.forward import Factorization, Scorer, Side
 from ..mf.likelihood import Likelihood
 from ..mf.regularization import RowPenalty
 from ..nn.parameter import IntArray
+from ..utils.threads import one_blas_thread
 from .interactions import Interactions
-from .top_n import blocks, one_blas_thread
+from .top_n import blocks
 
 # Pairs scored at a time: enough to fill the processor, few enough that memory does not follow the request.
 BLOCK = 65_536

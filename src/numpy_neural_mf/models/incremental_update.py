@@ -16,10 +16,10 @@ from ..mf.architecture import Parameters, fill_unknown
 from ..mf.forward import Factorization, Side, mirrored
 from ..mf.likelihood import Likelihood
 from ..mf.regularization import RowPenalty
+from ..utils.threads import one_blas_thread
 from .fitted import Fitted, FittedModel
 from .fold_in import fitted_row, row_prior
 from .interactions import Interactions
-from .top_n import one_blas_thread
 
 # Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum.
 STEPS = 3

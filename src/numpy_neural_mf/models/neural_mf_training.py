@@ -29,11 +29,12 @@ from ..training.engines import ENGINES, Engine, OneProcess, choose_engine
 from ..training.loop import History, ProgressCallback
 from ..training.moments import at_moments, find_periods
 from ..training.target_scaling import deviation_of, in_units, unit_for
+from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, FittedModel, block_scores, interactions_of, rows_of_pairs
 from .interactions import Interactions
 from .neural_mf_settings import new_optimizer, new_schedule, scaled_regularization
 from .shares import joined, own_part
-from .top_n import blocks, one_blas_thread
+from .top_n import blocks
 from .uncertainty import TOO_MANY, few_steps
 
 if TYPE_CHECKING:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from functools import cache
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
+from ..utils.threads import one_blas_thread
 from .interactions import Interactions
 
 IntArray = NDArray[np.int32]
@@ -153,15 +151,3 @@ def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
 
 def _n_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """A context in which products are computed by the thread that asks: small ones gain nothing from more."""
-    limit: AbstractContextManager[Any] = _thread_pools().limit(limits=1, user_api="blas")
-    return limit
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    """Found once: the search takes longer than to recommend to one user."""
-    return ThreadpoolController()

@@ -1,0 +1,43 @@
+"""Threads: one for BLAS while others work, whoever asks for it at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from threading import Lock
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+_lock = Lock()
+_inside = 0
+_limit: AbstractContextManager[Any] | None = None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """A context in which BLAS computes on the calling thread: small products gain nothing from more.
+
+    The limit holds for the whole process. The first that enters sets it, and the last that leaves restores the
+    number of threads from before, in any order and from any thread.
+    """
+    global _inside, _limit
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            _limit = _thread_pools().limit(limits=1, user_api="blas")
+            _limit.__enter__()
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _limit is not None:
+                _limit.__exit__(None, None, None)
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Found once: the search takes longer than to recommend to one user."""
+    return ThreadpoolController()

@@ -1,0 +1,47 @@
+"""BLAS on one thread for a while: whoever leaves last restores what was before."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from numpy_neural_mf.utils.threads import one_blas_thread
+
+
+def n_threads():
+    return {pool["filepath"]: pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2, "blas"):
+        yield n_threads()
+
+
+def test_inside_there_is_one_and_afterwards_as_many_as_before(two_threads):
+    with one_blas_thread(), one_blas_thread():
+        assert set(n_threads().values()) <= {1}
+    assert n_threads() == two_threads
+
+
+def test_threads_that_enter_and_leave_in_another_order_restore_it(two_threads):
+    entered, left = Barrier(8), Barrier(8)
+
+    def work(first):
+        with one_blas_thread():
+            entered.wait(timeout=30)
+            if first:
+                return
+            left.wait(timeout=30)
+
+    with ThreadPoolExecutor(8) as pool:
+        left = Barrier(4)
+        list(pool.map(work, [True] * 4 + [False] * 4))
+    assert n_threads() == two_threads
+
+
+def test_an_error_inside_restores_it(two_threads):
+    with pytest.raises(ZeroDivisionError), one_blas_thread():
+        1 / 0  # noqa: B018
+    assert n_threads() == two_threads

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
-from ..data.ids import index_of
 from ..mf.forward import Side
-from ..nn.parameter import IntArray
 from ..training.loop import ProgressCallback
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
-from .fitted import Fitted, FittedModel, block_scores
+from .fitted import Fitted, FittedModel
 from .fold_in import NewItem, NewUser, fold_in_item, fold_in_user, require_in_scale
 from .incremental_update import Update
+from .located import locate, model_with, rows_of
 from .recommend import recommend, similar
 
 
@@ -27,36 +26,11 @@ class NotFittedError(RuntimeError, AttributeError):
     """The model is not fitted."""
 
 
-class Located(NamedTuple):
-    """Pairs that somebody asks about, as rows of a model that knows who was folded in.
-
-    Attributes
-    ----------
-    model : FittedModel
-    users, items : int32 arrays of one shape
-        Rows, -1 for the unknown.
-    timestamps : int64 array of that shape, or None
-    folded_in_user, folded_in_item : bool
-        Whether the user, or the item, was folded in.
-    """
-
-    model: FittedModel
-    users: IntArray
-    items: IntArray
-    timestamps: NDArray[np.int64] | None
-    folded_in_user: bool
-    folded_in_item: bool
-
-    def scores(self) -> NDArray[np.float32]:
-        """The scores of the pairs, of their shape."""
-        at = None if self.timestamps is None else self.timestamps.ravel()
-        return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
-
-
 class Recommender(ABC):
     """A model of ratings: settings and, once fitted, one frozen `Fitted`, which `fit` assigns last.
 
-    So an interrupted, failed or diverged `fit` leaves the model exactly as it was.
+    So an interrupted, failed or diverged `fit` leaves the model exactly as it was. Before the first `fit`,
+    all other methods raise a `NotFittedError`, which is a RuntimeError.
 
     Attributes
     ----------
@@ -154,13 +128,10 @@ class Recommender(ABC):
 
         Raises
         ------
-        RuntimeError
-            The model is not fitted.
         ValueError
             The shapes do not match, or the model has learned more since a user or an item was folded in.
         """
-        located = self._located(users, items, timestamps)
-        return located.model.likelihood.rating(located.scores())
+        return locate(self.fitted_, users, items, timestamps).ratings()
 
     def known(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.bool_]:
         """Whether both the user and the item of each pair are known, from training or by folding in.
@@ -174,7 +145,7 @@ class Recommender(ABC):
         -------
         bool array of that shape
         """
-        located = self._located(users, items)
+        located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
     @overload
@@ -243,15 +214,13 @@ class Recommender(ABC):
 
         Raises
         ------
-        RuntimeError
-            The model is not fitted.
         ValueError
             n is not a positive integer, a new item is given twice, or the model has learned more since a user
             or an item was folded in.
         """
         new_user = users if isinstance(users, NewUser) else None
-        model = self._model_with(new_user, new_items)
-        rows = _rows(self.fitted_.user_ids, users)
+        model = model_with(self.fitted_, new_user, new_items)
+        rows = rows_of(self.fitted_.user_ids, users)
         items, scores = recommend(
             self.fitted_, model, rows, n, exclude_seen, candidates, min_ratings, new_user, new_items
         )
@@ -298,14 +267,9 @@ class Recommender(ABC):
         -------
         Explanation
             Its numbers add up to the prediction. Without reasons where the user or the item is unknown.
-
-        Raises
-        ------
-        RuntimeError
-            The model is not fitted.
         """
-        located = self._located(user, item)
-        prediction = float(located.model.likelihood.rating(located.scores()))
+        located = locate(self.fitted_, user, item)
+        prediction = float(located.ratings())
         interactions = user.interactions if isinstance(user, NewUser) else self.fitted_.interactions
         pair = int(located.users), int(located.items)
         return explain(self.fitted_, located.model, *pair, interactions, prediction)
@@ -332,8 +296,6 @@ class Recommender(ABC):
             `ratings` is not a mapping.
         ValueError
             A rating is not a number within the rating scale.
-        RuntimeError
-            The model is not fitted.
 
         Examples
         --------
@@ -367,8 +329,6 @@ class Recommender(ABC):
             `ratings` is not a mapping.
         ValueError
             The id is known or of another kind than the model's, or a rating is not a number within the scale.
-        RuntimeError
-            The model is not fitted.
 
         Examples
         --------
@@ -429,11 +389,6 @@ class Recommender(ABC):
         ----------
         path : str or path-like
             Usually ending in ``.safetensors``.
-
-        Raises
-        ------
-        RuntimeError
-            The model is not fitted.
         """
         save(path, type(self).__name__, self.fitted_, self._saved())
 
@@ -449,38 +404,6 @@ class Recommender(ABC):
         table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
 
-    def _located(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None = None,
-    ) -> Located:
-        """Pairs in rows of the model that knows what was folded in."""
-        fitted = self.fitted_
-        new_user = users if isinstance(users, NewUser) else None
-        new_items = [items] if isinstance(items, NewItem) else []
-        model = self._model_with(new_user, new_items)
-        u, i = _rows(fitted.user_ids, users), _rows(fitted.item_ids, items)
-        if new_items:
-            i = i + np.int32(len(fitted.item_ids))
-        times = None if timestamps is None else np.asarray(timestamps, np.int64)
-        u, i, *broadcast = np.broadcast_arrays(u, i, *([] if times is None else [times]))
-        return Located(
-            model, u, i, broadcast[0] if broadcast else None, new_user is not None, bool(new_items)
-        )
-
-    def _model_with(self, user: NewUser | None, items: Sequence[NewItem]) -> FittedModel:
-        """The model with these in it, which it must have folded in itself, as it is now."""
-        model = now = self.fitted_.model
-        for new in ([] if user is None else [user]) + [*items]:
-            if new.model is not now:
-                raise ValueError(f"{new}, by another model or before this one learned more: fold in again")
-        if len({item.id for item in items}) < len(items):
-            raise ValueError(f"new_items: expected each once, found {[item.id for item in items]}")
-        if items:
-            model = model.with_items([item.row for item in items], [item.interactions for item in items])
-        return model if user is None else model.with_user(user.row, user.interactions)
-
 
 def require_ratings(ratings: Ratings) -> None:
     """Raise an error if these are not ratings, at least one."""
@@ -488,8 +411,3 @@ def require_ratings(ratings: Ratings) -> None:
         raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
     if not len(ratings):
         raise ValueError("expected at least one rating to learn from, found none")
-
-
-def _rows(ids: NDArray[Any], given: ArrayLike | NewUser | NewItem) -> NDArray[np.int32]:
-    """Rows of raw ids, -1 for the unknown; 0 for what was folded in."""
-    return np.zeros((), np.int32) if isinstance(given, NewUser | NewItem) else index_of(ids, given)

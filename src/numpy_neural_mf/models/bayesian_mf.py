@@ -20,11 +20,12 @@ from ..mf.forward import Factorization, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
 from ..utils.threads import one_blas_thread
-from .base import Located, require_ratings
+from .base import require_ratings
 from .bayesian_mf_file import FittedBayesianMF, assemble, fitted_of, saved
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
+from .located import Located
 from .recommend import require_count
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
@@ -271,11 +272,11 @@ class BayesianMF(DistributionRecommender):
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
     def _interval(self, coverage: float, located: Located) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        deviation, mean = self._deviation_of(located), located.model.likelihood.rating(located.scores())
+        deviation, mean = self._deviation_of(located), located.ratings()
         return normal_interval(mean, deviation, coverage, self.rating_scale_)
 
     def _probabilities(self, located: Located) -> NDArray[np.float32]:
-        deviation, mean = self._deviation_of(located), located.model.likelihood.rating(located.scores())
+        deviation, mean = self._deviation_of(located), located.ratings()
         return normal_probabilities(mean, deviation, self.rating_steps_)
 
     def _deviation_of(self, located: Located) -> NDArray[np.float32]:

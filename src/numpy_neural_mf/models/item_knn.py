@@ -20,6 +20,7 @@ from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of
 from .incremental_update import Update
 from .interactions import Interactions
+from .located import locate
 from .neighbours import FittedNeighbours, baselines, similarities
 from .recommend import known_row, require_count
 
@@ -173,8 +174,8 @@ class ItemKNN(Recommender):
         RuntimeError
             The model is not fitted.
         """
-        located = self._located(user, item)
-        prediction = float(located.model.likelihood.rating(located.scores()))
+        located = locate(self.fitted_, user, item)
+        prediction = float(located.ratings())
         neighbours, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
         rated, ratings, residuals = neighbours.rated_by(u if i >= 0 else -1)
         added = neighbours.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals

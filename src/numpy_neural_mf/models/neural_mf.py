@@ -16,10 +16,11 @@ from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.engines import OneProcess, processes_of
 from ..training.loop import History, ProgressCallback
-from .base import Located, require_ratings
+from .base import require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .incremental_update import Update, updated
+from .located import Located
 from .neural_mf_file import fitted_of, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
 from .neural_mf_training import (

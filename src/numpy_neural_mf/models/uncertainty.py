@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from .base import Located, Recommender
+from .base import Recommender
 from .fold_in import NewItem, NewUser
+from .located import Located, locate
 
 # Distinct ratings up to which they count as the categories of a scale.
 MAX_STEPS = 20
@@ -58,7 +59,7 @@ class DistributionRecommender(Recommender):
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
-        return self._interval(coverage, self._located(users, items, timestamps))
+        return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
     def predict_distribution(
         self,
@@ -85,7 +86,7 @@ class DistributionRecommender(Recommender):
             There are more than 20 distinct training ratings, or the model predicts means only (see
             `NeuralMF`).
         """
-        return self.rating_steps_, self._probabilities(self._located(users, items, timestamps))
+        return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 
     @abstractmethod
     def _interval(

@@ -19,8 +19,8 @@ _limit: AbstractContextManager[Any] | None = None
 def one_blas_thread() -> Iterator[None]:
     """A context in which BLAS computes on the calling thread: small products gain nothing from more.
 
-    The limit holds for the whole process. The first that enters sets it, and the last that leaves restores the
-    number of threads from before, in any order and from any thread.
+    The limit holds for the whole process. The first that enters sets it, and the last that leaves restores
+    the number of threads from before, in any order and from any thread.
     """
     global _inside, _limit
     with _lock:

@@ -1,19 +1,20 @@
-"""Bayesian factorisation: samples from the posterior instead of one best value (extra "fast")."""
+"""Bayesian matrix factorisation by Gibbs sampling (extra "fast")."""
 
-from .context import Context, Occasions, sizes_of
-from .drift import Drift, Levels, Timeline
-from .factor_block import Design
-from .low_rank_mean import MeanProduct
+from .context import ContextEffects, ContextVariables
+from .drift import Drift, Timeline, TimeVaryingBias
+from .factor_block import FactorBlock
+from .low_rank_mean import LowRankMean
+from .posterior_mean import PosteriorMean
 from .sampler import Sampler
 
 __all__ = [
-    "Context",
-    "Design",
+    "ContextEffects",
+    "ContextVariables",
     "Drift",
-    "Levels",
-    "MeanProduct",
-    "Occasions",
+    "FactorBlock",
+    "LowRankMean",
+    "PosteriorMean",
     "Sampler",
+    "TimeVaryingBias",
     "Timeline",
-    "sizes_of",
 ]

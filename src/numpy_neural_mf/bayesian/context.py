@@ -1,4 +1,4 @@
-"""On which occasion a rating is given: in which period, and after which item its user has rated."""
+"""The context of a rating: its time bin, and the item that the user rated before."""
 
 from __future__ import annotations
 
@@ -14,120 +14,128 @@ from .drift import Timeline
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Of a timeline.
-PERIODS = 24
+# Time bins of equal length, from the first rating to the last.
+TIME_BINS = 24
 
 
-def sizes_of(kinds: tuple[str, ...], n_items: int) -> list[int]:
-    """Occasions of each kind. The last one of "previous" is to have rated nothing before."""
-    return [{"period": PERIODS, "previous": n_items + 1}[kind] for kind in kinds]
+def variable_names(time_bin: bool, previous_item: bool) -> tuple[str, ...]:
+    """Names of the context variables, in the order in which they are stored."""
+    has = {"time_bin": time_bin, "previous_item": previous_item}
+    return tuple(name for name in has if has[name])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Occasions:
-    """What was rated when, and what that tells of a rating at any time.
+class ContextVariables:
+    """Categorical variables that describe the context of a rating, as functions of user and time.
 
     Attributes
     ----------
-    kinds : tuple of {"period", "previous"}
-        What is told apart: the period of the time, the item that the user rated before.
+    names : tuple of {"time_bin", "previous_item"}
     timeline : Timeline
-        Of the users.
-    items : int32 array of shape (n,)
-        What was rated, in the order of the timeline.
+        The ratings of each user in the order of time.
+    items : int32 array of shape (n_ratings,)
+        The item of each rating, in the order of the timeline.
     n_items : int
     """
 
-    kinds: tuple[str, ...]
+    names: tuple[str, ...]
     timeline: Timeline
     items: NDArray[np.int32]
     n_items: int
 
     @property
     def sizes(self) -> list[int]:
-        """See `sizes_of`."""
-        return sizes_of(self.kinds, self.n_items)
+        """Number of categories of each variable; the last previous item stands for no earlier rating."""
+        return [{"time_bin": TIME_BINS, "previous_item": self.n_items + 1}[name] for name in self.names]
 
-    def rows(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-        """Of each kind, the occasion of a rating by these users, -1 for the unknown, at these times."""
-        found = {"period": self._period, "previous": self._previous}
-        return [found[kind](users, times).astype(np.int32) for kind in self.kinds]
+    def categories(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+        """The category of each variable, shape (n,), for ratings by users (-1: unknown) at these times."""
+        functions = {"time_bin": self._time_bins, "previous_item": self._previous_items}
+        return [functions[name](users, times).astype(np.int32) for name in self.names]
 
-    def _period(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
-        return Periods(int(self.timeline.times.min()), int(self.timeline.times.max()), PERIODS).of(times)
+    def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextVariables:
+        """The variables after user u has become row users[u] of n_users, and item i row items[i] of n_items."""
+        rated = np.asarray(items)[self.items].astype(np.int32)
+        return ContextVariables(self.names, self.timeline.inserted(users, n_users), rated, n_items)
 
-    def _previous(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
-        """Of an earlier time: of the same time nobody knows which was first."""
+    def _time_bins(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
+        return Periods(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS).of(times)
+
+    def _previous_items(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
+        """The last item of an earlier time; ratings of the same time have no known order."""
         user = np.maximum(users, 0)
         first, end = self.timeline.starts[user], self.timeline.starts[user + 1]
-        place = self.timeline.first_after(first, end, times - 1) - 1
-        has_any = (users >= 0) & (place >= first)
-        return np.where(has_any, self.items[np.where(has_any, place, 0)], self.n_items)
+        position = self.timeline.first_after(first, end, times - 1) - 1
+        exists = (users >= 0) & (position >= first)
+        return np.where(exists, self.items[np.where(exists, position, 0)], self.n_items)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Context:
-    """What occasions tell of ratings: w_c + (g_u + g_i) · z_c, for each occasion c of a rating.
+class ContextEffects:
+    """The effect of the context on a rating: Σ_c (w_c + (g_u + g_i) · z_c) over the categories c.
+
+    A context interacts with user and item as in a factorisation machine (Rendle et al., 2011, "Fast
+    context-aware recommendations with factorization machines").
 
     Attributes
     ----------
-    occasions : Occasions
-    bias : array of shape (n_occasions,)
-        w, of the kinds one after another.
-    factors : array of shape (n_occasions, r)
+    variables : ContextVariables
+    bias : array of shape (n_categories,)
+        w, the categories of one variable after those of another.
+    factors : array of shape (n_categories, r)
         z.
     user : array of shape (n_users + 1, r)
-        g, the last row that of the unknown.
+        g; the last row stands for unknown users.
     item : array of shape (n_items + 1, r)
     """
 
-    occasions: Occasions
+    variables: ContextVariables
     bias: NDArray[np.floating[Any]]
     factors: NDArray[np.floating[Any]]
     user: NDArray[np.floating[Any]]
     item: NDArray[np.floating[Any]]
 
     def at(self, users: IntArray, items: IntArray, times: NDArray[np.int64]) -> Float64Array:
-        """What the occasions of pairs of rows, -1 for the unknown, at these times add: shape (m,)."""
-        bias, factors = self._of(self.occasions.rows(users, times))
-        return np.asarray(bias + np.einsum("mr,mr->m", self.user[users] + self.item[items], factors))
+        """The effect for pairs of rows (-1: unknown) at these times, shape (n,)."""
+        bias, factors = self._summed(self.variables.categories(users, times))
+        return np.asarray(bias + np.einsum("nr,nr->n", self.user[users] + self.item[items], factors))
 
-    def usual(self) -> tuple[float, Float64Array]:
-        """w and z of the last period, after whatever item: those of the mean of all ratings."""
-        timeline, kinds = self.occasions.timeline, self.occasions.kinds
+    def in_last_time_bin(self) -> tuple[float, Float64Array]:
+        """Σ w and Σ z in the last time bin, averaged over the previous items of all ratings."""
+        timeline, names = self.variables.timeline, self.variables.names
         users = np.repeat(np.arange(len(timeline.starts) - 1), np.diff(timeline.starts))
-        rows = self.occasions.rows(users, timeline.times)
-        if "period" in kinds:
-            rows[kinds.index("period")][:] = PERIODS - 1
-        bias, factors = self._of(rows)
+        categories = self.variables.categories(users, timeline.times)
+        if "time_bin" in names:
+            categories[names.index("time_bin")][:] = TIME_BINS - 1
+        bias, factors = self._summed(categories)
         return float(bias.mean()), factors.mean(axis=0)
 
-    def among(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> Context:
-        """The same with more users and items, who are as the unknown: user u becomes users[u], items too."""
-        known = self.occasions
-        of_kinds, first = [], 0
-        for kind, size in zip(known.kinds, known.sizes, strict=True):
-            rows = np.column_stack([self.bias, self.factors])[first : first + size]
-            of_kinds.append(spread(rows, items, n_items) if kind == "previous" else rows)
+    def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextEffects:
+        """The effects with rows inserted, which are equal to those of the unknown: see `ContextVariables`."""
+        tables, first = [], 0
+        for name, size in zip(self.variables.names, self.variables.sizes, strict=True):
+            table = np.column_stack([self.bias, self.factors])[first : first + size]
+            tables.append(with_rows_inserted(table, items, n_items) if name == "previous_item" else table)
             first += size
-        bias, factors = np.split(np.concatenate(of_kinds), [1], axis=1)
-        rated = np.asarray(items)[known.items].astype(np.int32)
-        occasions = Occasions(known.kinds, known.timeline.among(users, n_users), rated, n_items)
-        tables = spread(self.user, users, n_users), spread(self.item, items, n_items)
-        return Context(occasions, bias[:, 0], factors, *tables)
+        bias, factors = np.split(np.concatenate(tables), [1], axis=1)
+        user = with_rows_inserted(self.user, users, n_users)
+        item = with_rows_inserted(self.item, items, n_items)
+        variables = self.variables.inserted(users, n_users, items, n_items)
+        return ContextEffects(variables, bias[:, 0], factors, user, item)
 
-    def _of(self, rows: list[NDArray[np.int32]]) -> tuple[Float64Array, Float64Array]:
-        """w and z of ratings, those of all kinds added up."""
-        first, bias, factors = 0, np.zeros(len(rows[0])), np.zeros((len(rows[0]), self.factors.shape[1]))
-        for of_kind, size in zip(rows, self.occasions.sizes, strict=True):
-            bias += self.bias[first + of_kind]
-            factors += self.factors[first + of_kind]
+    def _summed(self, categories: list[NDArray[np.int32]]) -> tuple[Float64Array, Float64Array]:
+        """Σ w, shape (n,), and Σ z, shape (n, r), over the variables."""
+        n = len(categories[0])
+        first, bias, factors = 0, np.zeros(n), np.zeros((n, self.factors.shape[1]))
+        for category, size in zip(categories, self.variables.sizes, strict=True):
+            bias += self.bias[first + category]
+            factors += self.factors[first + category]
             first += size
         return bias, factors
 
 
-def spread(table: NDArray[Any], rows: IntArray, n: int) -> NDArray[Any]:
-    """`table` with its rows among n: the others are as its last one, that of the unknown."""
+def with_rows_inserted(table: NDArray[Any], rows: IntArray, n: int) -> NDArray[Any]:
+    """A table of n + 1 rows in which row k is row rows[k]; the other rows are copies of the last one."""
     wider = np.repeat(table[-1:], n + 1, axis=0)
     wider[rows] = table[:-1]
     return wider

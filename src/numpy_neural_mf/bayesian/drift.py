@@ -1,4 +1,4 @@
-"""What moves with time: a level for each user, each item or everybody, that wanders and returns to zero."""
+"""Time-varying biases: Ornstein-Uhlenbeck processes of each user, of each item, or of all ratings."""
 
 from __future__ import annotations
 
@@ -12,24 +12,31 @@ from numpy.typing import NDArray
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Spread, in e-folds, of what is thought of a timescale and of a variance before the ratings have spoken.
+DAY = 86_400.0
+
+# The time-varying biases of a model: entity, prior median of the timescale in seconds, and prior median of the
+# variance as a share of that of the ratings. Ratings of one session are correlated, and, less, those of one hour.
+DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
+
+# Standard deviations of the log-normal priors of timescale and variance.
 TIMESCALE_SPREAD = 1.0
 VARIANCE_SPREAD = 1.5
 
-# Proposals of variance and timescale in a sweep, and their step in e-folds, while warming up and after.
+# Metropolis proposals of (variance, timescale) in a sweep, and the standard deviation of their log, during the
+# burn-in and after it.
 PROPOSALS = (3, 1)
 STEPS = (0.3, 0.1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """Times of ratings in order, group by group: those of group g are at starts[g]:starts[g + 1].
+    """Times of ratings in ascending order by group: those of group g are times[starts[g]:starts[g + 1]].
 
     Attributes
     ----------
     starts : int64 array of shape (n_groups + 1,)
     times : int64 array of shape (n,)
-        Seconds since 1970, ascending within a group.
+        Seconds since 1970.
     """
 
     starts: NDArray[np.int64]
@@ -37,48 +44,48 @@ class Timeline:
 
     @classmethod
     def of(cls, groups: IntArray, times: NDArray[np.int64], n_groups: int) -> tuple[IntArray, Self]:
-        """The order of ratings of these groups at these times, and their timeline."""
+        """The order that sorts ratings by group and time, and their timeline."""
         order = np.lexsort((times, groups))
         starts = np.append(0, np.cumsum(np.bincount(groups, minlength=n_groups)))
         return order, cls(starts, np.asarray(times[order]))
 
     @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
-        """One from a file.
+        """A timeline read from a file.
 
         Raises
         ------
         ValueError
-            Groups are not in order, or times within one.
+            The groups are not in order, or the times within a group.
         """
-        later = np.diff(times) >= 0
-        later[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
-        if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not later.all():
+        ascends = np.diff(times) >= 0
+        ascends[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
+        if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not ascends.all():
             raise ValueError("starts and times: expected those of ratings in order, group by group")
         return cls(starts, times)
 
-    def among(self, rows: IntArray, n_groups: int) -> Timeline:
-        """The same with groups that have no rating among the others: group g becomes rows[g]."""
+    def inserted(self, rows: IntArray, n_groups: int) -> Timeline:
+        """The timeline after group g has become group rows[g] of n_groups; the others have no ratings."""
         counts = np.zeros(n_groups, np.int64)
         counts[rows] = np.diff(self.starts)
         return Timeline(np.append(0, np.cumsum(counts)), self.times)
 
-    def levels_at(
-        self, level: NDArray[np.floating[Any]], timescale: float, groups: IntArray, times: NDArray[np.int64]
+    def interpolated(
+        self, values: NDArray[np.floating[Any]], timescale: float, groups: IntArray, times: NDArray[np.int64]
     ) -> Float64Array:
-        """The expected level at other times, given that at the times of the ratings.
+        """Expected values of a process at other times, given its values at the times of the ratings.
 
-        An Ornstein-Uhlenbeck process forgets: beyond its neighbours in time nothing counts. Between two, at
-        gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ), it is expected at
+        An Ornstein-Uhlenbeck process is Markov: only the neighbours in time matter. Between two of them, at
+        gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ), its conditional mean is
         (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
 
         Parameters
         ----------
-        level : array of shape (n,)
+        values : array of shape (n,)
         timescale : float
             τ, in seconds.
         groups : integer array of shape (m,)
-            -1 for an unknown one, whose level is 0.
+            -1 for an unknown group, whose expected value is 0.
         times : int64 array of shape (m,)
 
         Returns
@@ -92,115 +99,121 @@ class Timeline:
         before, after = np.maximum(after - 1, 0), np.minimum(after, len(self.times) - 1)
         a = np.where(has_before, np.exp(-np.abs(times - self.times[before]) / timescale), 0.0)
         b = np.where(has_after, np.exp(-np.abs(self.times[after] - times) / timescale), 0.0)
-        a = np.minimum(a, 1 - 1e-9)  # at the very time of a rating: 0/0 otherwise, should b be 1, too
-        total = a * (1 - b**2) * level[before] + b * (1 - a**2) * level[after]
+        a = np.minimum(a, 1 - 1e-9)  # avoids 0/0 at the time of a rating if b is 1, too
+        total = a * (1 - b**2) * values[before] + b * (1 - a**2) * values[after]
         return np.asarray(total / (1 - (a * b) ** 2))
 
     def first_after(
         self, first: NDArray[np.int64], end: NDArray[np.int64], times: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The first place from `first` on with a later time, or `end`: a bisection of all groups at once."""
+        """The first position in first:end with a later time, or `end`: a bisection of all groups at once."""
         low, high = first, end
         while (low < high).any():
-            middle = (low + high) // 2  # below the end of all, but where low is high already
+            middle = (low + high) // 2  # below `end`, unless low == high already
             later = self.times[np.minimum(middle, len(self.times) - 1)] > times
             low, high = np.where(later | (low == high), low, middle + 1), np.where(later, middle, high)
         return low
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Levels:
-    """A drift at the times of the ratings, and how fast it is forgotten.
+class TimeVaryingBias:
+    """A bias d(t), known at the times of the ratings, that decays to zero away from them.
 
     Attributes
     ----------
-    whose : {"user", "item", "all"}
-        What the groups are; of "all" there is one.
+    entity : {"user", "item", "all"}
+        What the groups of the timeline are; "all" has one group.
     timeline : Timeline
-    level : array of shape (n_ratings,)
+    values : array of shape (n_ratings,)
+        In the order of the timeline.
     timescale : float
         In seconds.
     """
 
-    whose: str
+    entity: str
     timeline: Timeline
-    level: NDArray[np.floating[Any]]
+    values: NDArray[np.floating[Any]]
     timescale: float
 
     def at(self, users: IntArray, items: IntArray, times: NDArray[np.int64]) -> Float64Array:
-        """The level expected for pairs of rows, -1 for the unknown, at other times: shape (m,)."""
-        groups = {"user": users, "item": items, "all": np.zeros(len(users), np.int64)}[self.whose]
-        return self.timeline.levels_at(self.level, self.timescale, groups, times)
+        """The expected bias of pairs of rows (-1: unknown) at these times, shape (n,)."""
+        groups = {"user": users, "item": items, "all": np.zeros(len(users), np.int64)}[self.entity]
+        return self.timeline.interpolated(self.values, self.timescale, groups, times)
 
 
 class Drift:
-    """An Ornstein-Uhlenbeck process for each group, of one variance and one timescale, all drawn.
+    """Samples a time-varying bias: one Ornstein-Uhlenbeck process for each group, with shared parameters.
 
     Parameters
     ----------
-    whose : {"user", "item", "all"}
+    entity : {"user", "item", "all"}
     groups : integer array of shape (n,)
         Group of each rating.
     times : int64 array of shape (n,)
         Seconds since 1970.
     n_groups : int
     timescale : float
-        Where to begin, in seconds; a log-normal prior is centred there.
+        Initial value in seconds, and median of its log-normal prior.
     variance : float
-        The same of the variance of a level.
+        Initial value of the stationary variance, and median of its log-normal prior.
+
+    Attributes
+    ----------
+    path : float64 array of shape (n,)
+        The last sample of d at the times of the ratings, in the order of the timeline.
     """
 
     def __init__(
         self,
-        whose: str,
+        entity: str,
         groups: IntArray,
         times: NDArray[np.int64],
         n_groups: int,
         timescale: float,
         variance: float,
     ) -> None:
-        self.whose = whose
+        self.entity = entity
         self.order, self.timeline = Timeline.of(groups, times, n_groups)
         starts = self.timeline.starts
         self.timescale = self.prior_timescale = timescale
         self.variance = self.prior_variance = variance
-        self.level = np.zeros(len(times))  # in the order of the timeline
+        self.path = np.zeros(len(times))
         self._gaps = np.diff(self.timeline.times, prepend=self.timeline.times[:1]).astype(np.float64)
-        self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # the first of a group is at the stationary law
+        self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # a group starts in the stationary distribution
         self._moments = np.empty((2, len(times)))
 
     def draw(
-        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, warming_up: bool
+        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool
     ) -> None:
-        """Draw variance and timescale, then the levels; `residual` is brought up to date.
+        """Draw variance and timescale, then the path; updates the residual.
 
-        The first two by a random walk of Metropolis on the likelihood with the levels integrated out: given
-        the levels they would hardly move.
+        Variance and timescale are drawn by Metropolis steps on the likelihood with the path integrated out:
+        given the path they would mix slowly.
         """
-        from .kernels import draw_levels, log_likelihood
+        from .kernels import draw_paths, log_likelihood
 
-        residual[self.order] += self.level
-        place = self.timeline.starts, self.order, self._gaps, residual, precision
-        old = log_likelihood(*place, self.variance, self.timescale) + self._log_prior(
+        residual[self.order] += self.path
+        data = self.timeline.starts, self.order, self._gaps, residual, precision
+        old = log_likelihood(*data, self.variance, self.timescale) + self._log_prior(
             self.variance, self.timescale
         )
-        for _ in range(PROPOSALS[0 if warming_up else 1]):
-            step = STEPS[0 if warming_up else 1]
+        for _ in range(PROPOSALS[0 if burn_in else 1]):
+            step = STEPS[0 if burn_in else 1]
             variance = self.variance * math.exp(step * rng.standard_normal())
             timescale = self.timescale * math.exp(step * rng.standard_normal())
-            new = log_likelihood(*place, variance, timescale) + self._log_prior(variance, timescale)
+            new = log_likelihood(*data, variance, timescale) + self._log_prior(variance, timescale)
             if math.log(rng.random()) < new - old:
                 self.variance, self.timescale, old = variance, timescale, new
-        z = rng.standard_normal(len(self.level))
-        draw_levels(*place, self.variance, self.timescale, z, *self._moments, self.level)
-        residual[self.order] -= self.level
+        z = rng.standard_normal(len(self.path))
+        draw_paths(*data, self.variance, self.timescale, z, *self._moments, self.path)
+        residual[self.order] -= self.path
 
     @property
-    def levels(self) -> Levels:
-        """As drawn last."""
-        return Levels(self.whose, self.timeline, self.level, self.timescale)
+    def bias(self) -> TimeVaryingBias:
+        """The last sample."""
+        return TimeVaryingBias(self.entity, self.timeline, self.path, self.timescale)
 
     def _log_prior(self, variance: float, timescale: float) -> float:
-        by_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
-        by_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
-        return -0.5 * (by_variance**2 + by_timescale**2)
+        of_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
+        of_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
+        return -0.5 * (of_variance**2 + of_timescale**2)

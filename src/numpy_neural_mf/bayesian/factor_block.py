@@ -1,4 +1,4 @@
-"""What a side of a factorisation is made of: columns in fields, of which some are drawn, not told."""
+"""The biases and factors of one entity, as sums over the columns of its fields."""
 
 from __future__ import annotations
 
@@ -9,49 +9,53 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
+from .latent_clusters import LatentClusters, cluster_field
+
 Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.integer[Any]]
 
-# Standard deviations of coefficients are thought of as half-Cauchy of a scale of their design, and that scale
-# as half-Cauchy of this one, ratings having a standard deviation of 1.
+# Scale of the half-Cauchy prior of a block's scale, which in turn is the scale of the half-Cauchy prior of
+# each field's standard deviation; ratings have standard deviation 1.
 FIELD_SCALE = 0.3
 
-# Proposals of the scale of a field in a sweep, and their step in e-folds.
+# Metropolis proposals of the scale of a field in a sweep, and the standard deviation of their log.
 SCALINGS, SCALING_STEP = 10, 0.3
 
-# Standard deviation of the first factors: too small to matter, too large to be stuck at zero.
-FIRST_FACTORS = 0.1
-
-# Ratings that are asked at a time of which kind their row is: some megabytes.
-AT_A_TIME = 1 << 14
+# Standard deviation of the initial factors: small in effect, but large enough to leave zero.
+INITIAL_FACTORS = 0.1
 
 
-class Design:
-    """What a side, the users or the items, is made of: columns of X in fields, a coefficient for each column.
+class FactorBlock:
+    """Biases b = X w and factors P = X V of users, items or the categories of a context variable.
 
-    A row of X has a 1 for the id itself and whatever else is known: side information, implicit sets. Bias
-    b = X w and factors P = X V, column by column, with a normal prior for the coefficients of each field,
-    whose mean and precision are drawn, too. With kinds, a second field tells of which kind each row is, which
-    nobody has told: it is drawn, too. See `draw_kinds`.
+    A row of X has a 1 for the id and whatever else is known: side information, implicit feedback. The columns
+    are grouped in fields, whose coefficients share a normal prior with unknown mean and precision, as in a
+    factorisation machine (Rendle, 2012, "Factorization machines with libFM").
 
     Parameters
     ----------
     row_of : int32 array of shape (n_ratings,)
         Row of each rating.
     fields : sequence of scipy.sparse.csr_array of shape (n_rows, n_columns of the field)
+        The first one is the identity if there are clusters or a regressor.
     n_factors : int
     rng : numpy.random.Generator
-        Draws the first factors.
-    followed : Design, optional
-        Of what the first rows are, one by one: its factors, as they were when the warm-up ended, are columns
-        of X, too, a field more. The first field is then that of the rows themselves. See `follow`.
-    n_kinds : int, default 1
-        Kinds of rows that can be told apart. With more than one, the first field is that of the rows.
+        Draws the initial factors.
+    regressor : FactorBlock, optional
+        A block with the same first rows, whose factors at the end of the burn-in are an additional field of X:
+        see `draw_regression`.
+    n_clusters : int, default 1
+        Number of latent clusters of the rows; with more than one, the cluster is the second field.
 
     Attributes
     ----------
-    bias : float64 array of shape (n_rows,)
-    factors : float64 array of shape (n_factors, n_rows)
+    by_row : float64 array of shape (1 + n_factors, n_rows)
+        The bias and the factors of each row.
+    coefficients : float64 array of shape (1 + n_factors, n_columns)
+    mean, precision : float64 arrays of shape (1 + n_factors, n_fields)
+        Of the prior of the coefficients.
+    scale : float64 array of shape (1,)
+        Of the half-Cauchy prior of all standard deviations.
     """
 
     def __init__(
@@ -60,206 +64,126 @@ class Design:
         fields: Sequence[csr_array],
         n_factors: int,
         rng: np.random.Generator,
-        followed: Design | None = None,
-        n_kinds: int = 1,
+        regressor: FactorBlock | None = None,
+        n_clusters: int = 1,
     ) -> None:
-        n_rows = fields[0].shape[0]
-        if n_kinds > 1:
-            kinds = rng.permutation(n_rows) % n_kinds
-            of_kinds = csr_array((np.ones(n_rows), (np.arange(n_rows), kinds)), shape=(n_rows, n_kinds))
-            fields = [fields[0], of_kinds, *fields[1:]]
-        if followed is not None:
-            fields = [*fields, csr_array(np.ones((n_rows, n_factors)))]
+        n_rows, fields = fields[0].shape[0], list(fields)
+        if n_clusters > 1:
+            fields.insert(1, cluster_field(n_rows, n_clusters, rng))
+        if regressor is not None:
+            fields.append(csr_array(np.ones((n_rows, n_factors))))
         X = hstack(fields).tocsc()
         self.row_of = row_of
-        self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
         self.sizes = np.array([field.shape[1] for field in fields])
         self.field = np.repeat(np.arange(len(fields)), self.sizes)
-        shape = 1 + n_factors, X.shape[1]
-        self.coefficients = np.zeros(shape)  # of the bias, then of each factor
-        self.coefficients[1:] = FIRST_FACTORS * rng.standard_normal((n_factors, shape[1]))
-        self.mean = np.zeros((shape[0], len(fields)))
-        self.precision = np.full((shape[0], len(fields)), 1.0)
-        self.precision[1:] = FIRST_FACTORS**-2
+        self.coefficients = np.zeros((1 + n_factors, X.shape[1]))
+        self.coefficients[1:] = INITIAL_FACTORS * rng.standard_normal((n_factors, X.shape[1]))
+        self.mean = np.zeros((1 + n_factors, len(fields)))
+        self.precision = np.ones((1 + n_factors, len(fields)))
+        self.precision[1:] = INITIAL_FACTORS**-2
         self.scale = np.array([FIELD_SCALE])
-        self.n_kinds = n_kinds
-        # Of the columns of kinds: the rows of one kind after another, and where each kind begins.
-        self._members = X.indices[n_rows : 2 * n_rows]
-        self._bounds = self._columns[0][n_rows : n_rows + n_kinds + 1]
-        self._followed = followed
-        if followed is not None:
+        self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
+        self._regressor = regressor
+        if regressor is not None:
             self.coefficients[:, -n_factors:] = 0
-            self._lent = self._columns[2][-n_factors * X.shape[0] :].reshape(n_factors, -1)
-            self._lent[:] = 0
+            self._regressors = self._columns[2][-n_factors * n_rows :].reshape(n_factors, -1)
+            self._regressors[:] = 0
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
-        self._sums = np.empty((3, X.shape[0]))
+        self.clusters = LatentClusters(self, self._columns, n_clusters) if n_clusters > 1 else None
+        self._sums = np.empty((3, n_rows))
 
     @property
     def bias(self) -> Float64Array:
+        """Shape (n_rows,)."""
         return np.asarray(self.by_row[0])
 
     @property
     def factors(self) -> Float64Array:
+        """Shape (n_factors, n_rows)."""
         return np.asarray(self.by_row[1:])
 
     @property
     def state(self) -> dict[str, Float64Array]:
-        """All that moves, by name, and what is written into these arrays, the design has."""
+        """The arrays that sampling changes, by name; writing into them restores a state."""
         names = ("coefficients", "by_row", "mean", "precision", "scale")
-        lent = {} if self._followed is None else {"lent": self._lent}
-        kinds = {} if self.n_kinds == 1 else {"members": self._members, "bounds": self._bounds}
-        return {name: getattr(self, name) for name in names} | lent | kinds
+        regressors = {} if self._regressor is None else {"regressors": self._regressors}
+        clusters = {} if self.clusters is None else self.clusters.state
+        return {name: getattr(self, name) for name in names} | regressors | clusters
 
-    @property
-    def kinds(self) -> NDArray[np.intp]:
-        """Of which kind each row is, from 0: shape (n_rows,)."""
-        kinds = np.zeros(self.by_row.shape[1], np.intp)
-        if self.n_kinds > 1:
-            kinds[self._members] = np.repeat(np.arange(self.n_kinds), np.diff(self._bounds))
-        return kinds
+    def of_ratings(self, n: int) -> Float64Array:
+        """The bias (n = 0) or a factor of the row of each rating."""
+        return np.asarray(self.by_row[n][self.row_of])
 
-    def draw_kinds(
+    def draw(
         self,
-        met_by: Callable[[slice | IntArray], Float64Array],
+        n: int,
+        h: Float64Array,
         residual: Float64Array,
         precision: Float64Array,
         rng: np.random.Generator,
     ) -> None:
-        """Draw of which kind each row is, and what the kinds have; the residual is brought up to date.
+        """Draw the coefficients of the bias (n = 0) or of a factor, which has weight h_n in a rating's mean."""
+        from .kernels import draw_columns, remove_term, restore_term, scale_fields
 
-        A row has e ~ N(m, 1/Λ) by itself and μ_k by its kind k. Shares of kinds are Dirichlet(1 / n_kinds):
-        those that are not needed stay empty (Ishwaran and Zarepour, 2002, "Exact and approximate sum
-        representations for the Dirichlet process"). Of which kind a row is, is drawn twice: given e + μ_k,
-        when no rating need be asked, but where rows that are much alike could never change; and given e, by
-        the ratings, when a row that changes takes over what its new kind has. See `follow`, too.
+        v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])
+        A, B, part = self._sums
+        rate = self._draw_prior(n, rng)
+        remove_term(self.row_of, h, precision, Xv, residual, A, B)
+        draw_columns(*self._columns, self.field, *prior, rng.standard_normal(len(v)), v, Xv, A, B)
+        steps = SCALING_STEP * rng.standard_normal((len(self.sizes), SCALINGS))
+        log_u = -rng.standard_exponential(steps.shape)
+        scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
+        restore_term(self.row_of, h, Xv, residual)
 
-        Parameters
-        ----------
-        met_by : callable
-            From some of the ratings to the factors that meet those of their rows: shape (n_factors, n).
-        residual, precision : float64 arrays of shape (n_ratings,)
-        rng : numpy.random.Generator
-        """
-        if self.n_kinds == 1:
-            return
-        kinds, n = self.kinds, self.n_kinds
-        counts = np.bincount(kinds, minlength=n) + 1 / n
-        # Gamma variates of these shapes, but for a factor shares, by logarithms: they can be tiny.
-        log_share = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
-        kinds = self._kinds_by_rows(kinds, log_share, rng)
-        kinds = self._kinds_by_ratings(kinds, log_share, met_by, residual, precision, rng)
-        self._members[:] = np.argsort(kinds, kind="stable")
-        self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(kinds, minlength=n))
-
-    def _kinds_by_rows(
-        self, kinds: NDArray[np.intp], log_share: Float64Array, rng: np.random.Generator
-    ) -> NDArray[np.intp]:
-        """The kinds drawn given e + μ_k, and μ and e drawn given these."""
-        e, of_kinds = self._own_and_of_kinds
-        (m, prior_mean), (inverse_variance, prior) = self.mean[:, :2].T, self.precision[:, :2].T
-        both = e + of_kinds[:, kinds]
-        pull = inverse_variance[:, None] * (both - m[:, None])
-        kinds = chosen(log_share + pull.T @ of_kinds - inverse_variance @ of_kinds**2 / 2, rng)
-        counts = np.bincount(kinds, minlength=self.n_kinds)
-        total = np.outer(inverse_variance, counts) + prior[:, None]
-        known = np.stack([np.bincount(kinds, row, minlength=self.n_kinds) for row in pull])
-        mean = (known + (prior * prior_mean)[:, None]) / total
-        of_kinds[:] = mean + rng.standard_normal(mean.shape) / np.sqrt(total)
-        e[:] = both - of_kinds[:, kinds]
-        return kinds
-
-    def _kinds_by_ratings(
+    def draw_clusters(
         self,
-        kinds: NDArray[np.intp],
-        log_share: Float64Array,
-        met_by: Callable[[slice | IntArray], Float64Array],
+        partner_factors: Callable[[slice | IntArray], Float64Array],
         residual: Float64Array,
         precision: Float64Array,
         rng: np.random.Generator,
-    ) -> NDArray[np.intp]:
-        """The kinds drawn given e, μ and ratings."""
-        from .kernels import add_likelihood
+    ) -> None:
+        """Draw the latent cluster of each row, if there are any: see `LatentClusters.draw`."""
+        if self.clusters is not None:
+            self.clusters.draw(partner_factors, residual, precision, rng)
 
-        _, of_kinds = self._own_and_of_kinds
-        log_p = np.tile(log_share, (len(kinds), 1))
-        for first in range(0, len(residual), AT_A_TIME):
-            part = slice(first, first + AT_A_TIME)
-            told = of_kinds[0] + met_by(part).T @ of_kinds[1:]
-            add_likelihood(self.row_of[part], told, kinds, precision[part], residual[part], log_p)
-        step = -of_kinds[:, kinds]
-        kinds = chosen(log_p, rng)
-        step += of_kinds[:, kinds]
-        self.by_row += step
-        changed = np.flatnonzero((step != 0).any(axis=0)[self.row_of])
-        for first in range(0, len(changed), AT_A_TIME):
-            ratings = changed[first : first + AT_A_TIME]
-            of_row = step[:, self.row_of[ratings]]
-            residual[ratings] -= of_row[0] + (met_by(ratings) * of_row[1:]).sum(axis=0)
-        return kinds
+    def draw_regression(self, burn_in: bool, rng: np.random.Generator) -> None:
+        """Draw the coefficients of the regressors, given bias and factors, which do not change.
 
-    @property
-    def _own_and_of_kinds(self) -> tuple[Float64Array, Float64Array]:
-        """e and μ, of which a design with kinds has columns first."""
-        n_rows = self.by_row.shape[1]
-        own, of_kinds = np.split(self.coefficients[:, : n_rows + self.n_kinds], [n_rows], axis=1)
-        return own, of_kinds
-
-    def follow(self, warming_up: bool, rng: np.random.Generator) -> None:
-        """Draw what the design followed tells, given bias and factors, which stay what they are.
-
-        With rows z = e + F w, e ~ N(m, 1/Λ) of the rows themselves and F the factors followed, taken as they
-        are now while warming up, w given z is a linear regression. Given e, as `draw` has it, it hardly moves
-        (Yu and Meng, 2011, "To center or not to center: that is not the question").
+        The rows are z = e + F w with e ~ N(m, 1/Λ) and the factors F of the regressor, so w given z is a
+        Bayesian linear regression. Given e, as in `draw`, w mixes slowly (Yu and Meng, 2011, "To center or
+        not to center: that is not the question"). F follows the regressor during the burn-in only: later it
+        is fixed, because a draw of F here would not be a draw from its conditional.
         """
-        if self._followed is None:
+        if self._regressor is None:
             return
-        F, (n_factors, n_rows) = self._lent, self._lent.shape
-        if warming_up:
-            F[:, : self._followed.factors.shape[1]] = self._followed.factors
+        F, (n_factors, n_rows) = self._regressors, self._regressors.shape
+        if burn_in:
+            F[:, : self._regressor.factors.shape[1]] = self._regressor.factors
         squares, identity = F @ F.T, np.eye(n_factors)
         for z, v, mean, precision in zip(
             self.by_row, self.coefficients, self.mean, self.precision, strict=True
         ):
             root = np.linalg.cholesky(precision[0] * squares + precision[-1] * identity)
-            known = precision[0] * F @ (z - mean[0]) + precision[-1] * mean[-1]
-            drawn = np.linalg.solve(root, known) + rng.standard_normal(n_factors)
+            information = precision[0] * F @ (z - mean[0]) + precision[-1] * mean[-1]
+            drawn = np.linalg.solve(root, information) + rng.standard_normal(n_factors)
             v[n_rows:] = np.linalg.solve(root.T, drawn)
             v[:n_rows] = z - v[n_rows:] @ F
 
-    def of_ratings(self, n: int) -> Float64Array:
-        """The bias (n = 0) or a factor that each rating has by its row."""
-        return np.asarray(self.by_row[n][self.row_of])
-
-    def draw(
-        self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array, rng: Any
-    ) -> None:
-        """Draw the coefficients of the bias (n = 0) or of a factor, which a rating has with weight h."""
-        from .kernels import draw_columns, put_back, scale_fields, take_out
-
-        v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])
-        A, B, part = self._sums
-        rate = self._draw_prior(n, rng)
-        take_out(self.row_of, h, precision, Xv, residual, A, B)
-        draw_columns(*self._columns, self.field, *prior, rng.standard_normal(len(v)), v, Xv, A, B)
-        steps = SCALING_STEP * rng.standard_normal((len(self.sizes), SCALINGS))
-        log_u = -rng.standard_exponential(steps.shape)
-        scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
-        put_back(self.row_of, h, Xv, residual)
-
     def draw_scale(self, rng: np.random.Generator) -> None:
-        """Draw the scale of the deviations of all fields: where none tells anything, all are small at once.
+        """Draw the scale of the standard deviations of all fields, which is itself half-Cauchy.
 
-        The horseshoe (Carvalho, Polson and Scott, 2010): the scale, too, is half-Cauchy, of `FIELD_SCALE`.
+        The horseshoe prior (Carvalho, Polson and Scott, 2010): if no field has an effect, all deviations
+        shrink together.
         """
         rate = half_cauchy_rate(self.precision, self.scale, rng)
         of_scale = half_cauchy_rate(self.scale**-2, FIELD_SCALE, rng)
         self.scale[:] = ((of_scale + rate.sum()) / 2 / rng.gamma((1 + rate.size) / 2)) ** 0.5
 
     def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
-        """Draw the rate r of each field, which is returned, its mean m and its precision Λ.
+        """Draw the rate r of each field, which is returned, and the mean m and precision Λ of its prior.
 
-        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. It is drawn here, so a
-        field that tells nothing can be as good as out: see `half_cauchy_rate`.
+        m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. A variable r makes the
+        deviation half-Cauchy, so that a field without effect can vanish: see `half_cauchy_rate`.
         """
         v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
         total = np.bincount(self.field, v, minlength=n_fields)
@@ -274,13 +198,8 @@ class Design:
 def half_cauchy_rate(
     precision: Float64Array, scale: Float64Array | float, rng: np.random.Generator
 ) -> Float64Array:
-    """Draw r given Λ ~ Gamma(1/2, r/2), where r is such that 1/√Λ is half-Cauchy of the scale.
+    """Draw r given Λ ~ Gamma(1/2, r/2), with the prior of r that makes 1/√Λ half-Cauchy of this scale.
 
     Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator".
     """
     return np.asarray(2 * rng.standard_exponential(precision.shape) / (scale**-2 + precision))
-
-
-def chosen(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """One column for each row, with probabilities in proportion to exp(log_p) (Yellott, 1977)."""
-    return np.asarray((log_p + rng.gumbel(size=log_p.shape)).argmax(axis=1))

@@ -1,4 +1,4 @@
-"""The loops of the Gibbs sampler, compiled by Numba: every draw depends on the one before it."""
+"""The sequential loops of the Gibbs sampler, compiled by Numba."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
 
 
 @compiled
-def take_out(row_of, h, precision, Xv, residual, A, B):
-    """Add h_n (X v)_row(n) to the residual e_n of each rating; sums over the ratings of each row.
+def remove_term(row_of, h, precision, Xv, residual, A, B):
+    """Add h_n (X v)_row(n) to the residual e_n of each rating; fill A and B with sums over each row's ratings.
 
-    A = Σ p h² and B = Σ p h e, with precisions p_n and e as it was before: what the conditionals of all of v
-    depend on, so that a draw costs the entries of X, not their ratings (Rendle, 2013, "Scaling factorization
-    machines to relational data").
+    A = Σ p h² and B = Σ p h e, with precisions p_n and e before the call, are sufficient statistics for the
+    conditionals of v, so a draw costs the entries of X and not those of its expansion to ratings (Rendle,
+    2013, "Scaling factorization machines to relational data").
     """
     A[:] = 0.0
     B[:] = 0.0
@@ -27,8 +27,8 @@ def take_out(row_of, h, precision, Xv, residual, A, B):
 
 
 @compiled
-def put_back(row_of, h, Xv, residual):
-    """Take h_n (X v)_row(n) from the residual again."""
+def restore_term(row_of, h, Xv, residual):
+    """Subtract h_n (X v)_row(n) from the residual of each rating."""
     for n in range(len(row_of)):
         residual[n] -= h[n] * Xv[row_of[n]]
 
@@ -39,7 +39,7 @@ def draw_columns(starts, rows, x, field, mean, inverse_variance, z, v, Xv, A, B)
 
     The conditional of v_c is normal with precision Λ_c + Σ_n p_n h_n² x² and mean
     (Λ_c m_c + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012, "Factorization machines with
-    libFM", eq. 25). `v`, `Xv` and `B` are brought up to date; `A` and `B` are those of `take_out`.
+    libFM", eq. 25). Updates `v`, `Xv` and `B`; `A` and `B` are those of `remove_term`.
     """
     for c in range(len(v)):
         linear, square = 0.0, 0.0
@@ -60,15 +60,16 @@ def draw_columns(starts, rows, x, field, mean, inverse_variance, z, v, Xv, A, B)
 
 @compiled
 def scale_fields(starts, rows, x, ends, steps, log_u, rate, mean, inverse_variance, v, Xv, A, B, y):
-    """Multiply each field, its coefficients, their mean and standard deviation, by one number s > 0.
+    """Multiply the coefficients of each field, their mean and standard deviation, by one number s > 0.
 
-    Given its coefficients a precision hardly moves where they are many, and given the precision hardly the
-    coefficients where ratings say little of each. Together they do: Metropolis' walk over log s (Liu and
-    Sabatti, 2000, "Generalised Gibbs sampler and multigrid Monte Carlo"). The logarithm of the target is
-    b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s with y = X v of the field alone, a = Σ A y², b = Σ B y
-    and the prior Λ ~ Gamma(1/2, r/2).
+    Given its coefficients, the precision of a large field mixes slowly, and given the precision, so do
+    coefficients with little data. A Metropolis walk over log s moves both together (Liu and Sabatti, 2000,
+    "Generalised Gibbs sampler and multigrid Monte Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y
+    and the prior Λ ~ Gamma(1/2, r/2), the log density of the target is
+    b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s.
 
-    `steps` are those of the walk, `log_u` what they are accepted by: shape (n_fields, n_steps).
+    `steps` are the proposed steps of log s, `log_u` the logarithms of the uniform variates that accept or
+    reject them: shape (n_fields, n_steps).
     """
     first = 0
     for f in range(len(ends)):
@@ -97,59 +98,60 @@ def scale_fields(starts, rows, x, ends, steps, log_u, rate, mean, inverse_varian
 
 
 @compiled
-def add_likelihood(row_of, told, kinds, precision, residual, log_p):
-    """Add to log_p[row, k] the log likelihood of its ratings, were the row of kind k: but for a constant.
+def add_cluster_log_likelihood(row_of, effect, clusters, precision, residual, log_p):
+    """Add to log_p[row, k] the log likelihood of the row's ratings in cluster k, up to a constant.
 
-    `told[n, k]` is what kind k adds to rating n, `kinds` the kind of each row as it is in the residual.
+    `effect[n, k]` is the term that cluster k adds to the mean of rating n; `clusters` are the clusters of the
+    rows in the residual.
     """
     for n in range(len(row_of)):
         row = row_of[n]
-        without = residual[n] + told[n, kinds[row]]
-        for k in range(told.shape[1]):
-            log_p[row, k] += precision[n] * told[n, k] * (without - 0.5 * told[n, k])
+        without = residual[n] + effect[n, clusters[row]]
+        for k in range(effect.shape[1]):
+            log_p[row, k] += precision[n] * effect[n, k] * (without - 0.5 * effect[n, k])
 
 
 @compiled
 def log_likelihood(starts, order, gaps, target, precision, variance, timescale):
-    """Log density, but for a constant, of what a timeline is observed as: see `draw_levels`."""
+    """Log density of noisy observations of the processes of a timeline, up to a constant: see `draw_paths`."""
     total = 0.0
     for group in range(len(starts) - 1):
         m, P = 0.0, variance
-        for place in range(starts[group], starts[group + 1]):
-            a = math.exp(-gaps[place] / timescale)
+        for i in range(starts[group], starts[group + 1]):
+            a = math.exp(-gaps[i] / timescale)
             m, P = a * m, a * a * P + variance * (1.0 - a * a)
-            F = P + 1.0 / precision[order[place]]
-            error = target[order[place]] - m
+            F = P + 1.0 / precision[order[i]]
+            error = target[order[i]] - m
             total -= 0.5 * (math.log(F) + error * error / F)
             m, P = m + P / F * error, P - P / F * P
     return total
 
 
 @compiled
-def draw_levels(starts, order, gaps, target, precision, variance, timescale, z, m, P, level):
-    """Draw the path of each group of an Ornstein-Uhlenbeck process, given noisy observations of it.
+def draw_paths(starts, order, gaps, target, precision, variance, timescale, z, m, P, path):
+    """Draw the path of each group's Ornstein-Uhlenbeck process, given noisy observations of it.
 
-    The level falls to exp(-gap/timescale) of itself from one rating to the next, and as much of the variance
-    comes anew as is lost: d_n = a d_(n-1) + N(0, s² (1 - a²)). Forward a Kalman filter, backward a draw
+    From one rating to the next the process decays by a = exp(-gap/timescale) and gains as much variance as it
+    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). A forward Kalman filter is followed by backward sampling
     (Carter and Kohn, 1994, "On Gibbs sampling for state space models").
 
-    `level` is filled in, in the order of the timeline, as are `m` and `P`, the filtered moments.
+    Fills `path` and the filtered moments `m` and `P`, all in the order of the timeline.
     """
     for group in range(len(starts) - 1):
         first, end = starts[group], starts[group + 1]
         mean, spread = 0.0, variance
-        for place in range(first, end):
-            a = math.exp(-gaps[place] / timescale)
+        for i in range(first, end):
+            a = math.exp(-gaps[i] / timescale)
             mean, spread = a * mean, a * a * spread + variance * (1.0 - a * a)
-            F = spread + 1.0 / precision[order[place]]
-            mean += spread / F * (target[order[place]] - mean)
+            F = spread + 1.0 / precision[order[i]]
+            mean += spread / F * (target[order[i]] - mean)
             spread -= spread / F * spread
-            m[place], P[place] = mean, spread
-        for place in range(end - 1, first - 1, -1):
-            mean, spread = m[place], P[place]
-            if place < end - 1:
-                a = math.exp(-gaps[place + 1] / timescale)
+            m[i], P[i] = mean, spread
+        for i in range(end - 1, first - 1, -1):
+            mean, spread = m[i], P[i]
+            if i < end - 1:
+                a = math.exp(-gaps[i + 1] / timescale)
                 gain = a * spread / (a * a * spread + variance * (1.0 - a * a))
-                mean += gain * (level[place + 1] - a * mean)
+                mean += gain * (path[i + 1] - a * mean)
                 spread = max(spread - gain * a * spread, 0.0)
-            level[place] = mean + math.sqrt(spread) * z[place]
+            path[i] = mean + math.sqrt(spread) * z[i]

@@ -1,19 +1,24 @@
-"""The mean of a posterior as a model: tables, time-varying biases and context."""
+"""The posterior mean as a model: parameter tables, time-varying biases and context effects."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
-from .context import Context
-from .drift import IntArray, Levels
+from .context import ContextEffects, ContextVariables, variable_names
+from .drift import DRIFTS, IntArray, Timeline, TimeVaryingBias
 
-# The table to which each drift adds.
+# The table to which each time-varying bias adds.
 TABLES = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}
+
+# A function that returns the tensor of this name, after a check of dtype, shape and finite values.
+Take = Callable[[str, DTypeLike, tuple[int, ...]], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,23 +29,28 @@ class PosteriorMean:
     ----------
     factorization : Factorization
         μ, b, p and q.
-    drifts : tuple of Levels
+    drifts : tuple of TimeVaryingBias
         d.
-    context : Context or None
+    context : ContextEffects or None
         w, z and g.
     """
 
     factorization: Factorization
-    drifts: tuple[Levels, ...] = ()
-    context: Context | None = None
+    drifts: tuple[TimeVaryingBias, ...] = ()
+    context: ContextEffects | None = None
 
     @property
     def size(self) -> int:
         """Number of parameters that a prediction may use."""
-        arrays = [*self.factorization.parameters.values(), *(drift.level for drift in self.drifts)]
+        arrays = [*self.factorization.parameters.values(), *(drift.values for drift in self.drifts)]
         if (c := self.context) is not None:
             arrays += [c.bias, c.factors, c.user, c.item]
         return sum(array.size for array in arrays)
+
+    @property
+    def n_timed(self) -> int:
+        """Number of ratings whose time is used: all training ratings, or none."""
+        return 0 if self.context is None else len(self.context.variables.items)
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
         """Scores of pairs of rows, -1 for the unknown, at these times: shape (n,)."""
@@ -55,12 +65,12 @@ class PosteriorMean:
         """The model at the time of the last rating: drifts and context are added to the biases."""
         now = {name: value.copy() for name, value in self.factorization.parameters.items()}
         for drift in self.drifts:
-            table = now[TABLES[drift.whose]].reshape(-1)
-            n = len(table) if drift.whose == "all" else len(table) - 1
+            table = now[TABLES[drift.entity]].reshape(-1)
+            n = len(table) if drift.entity == "all" else len(table) - 1
             latest = np.full(n, drift.timeline.times.max())
-            table[:n] += drift.timeline.levels_at(drift.level, drift.timescale, np.arange(n), latest)
+            table[:n] += drift.timeline.interpolated(drift.values, drift.timescale, np.arange(n), latest)
         if self.context is not None:
-            bias, z = self.context.usual()
+            bias, z = self.context.in_last_time_bin()
             now["intercept"] += np.float32(bias)
             for side, g in (("user", self.context.user), ("item", self.context.item)):
                 part = (g @ z).astype(np.float32)
@@ -71,15 +81,105 @@ class PosteriorMean:
     def inserted(self, form: Factorization, users: IntArray, items: IntArray) -> PosteriorMean:
         """With another factorisation, of more users and items: row u becomes users[u], items likewise.
 
-        Drifts stay as they are, and new ratings have none.
+        Drifts and context do not change, and the new ratings have no effect on them.
         """
         n_users, n_items = (len(form.parameters[TABLES[side]]) - 1 for side in ("user", "item"))
         old = {"user": (users, n_users), "item": (items, n_items)}
         drifts = tuple(
-            replace(drift, timeline=drift.timeline.among(*old[drift.whose])) if drift.whose in old else drift
+            replace(drift, timeline=drift.timeline.inserted(*old[drift.entity]))
+            if drift.entity in old
+            else drift
             for drift in self.drifts
         )
         context = self.context
         if context is not None:
-            context = context.among(users, n_users, items, n_items)
+            context = context.inserted(users, n_users, items, n_items)
         return PosteriorMean(form, drifts, context)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """The arrays of the model by name; the timescales, which are numbers, are not among them."""
+        tensors = dict(self.factorization.parameters)
+        for n, drift in enumerate(self.drifts):
+            tensors[f"times.{drift.entity}"] = drift.timeline.times
+            tensors[f"starts.{drift.entity}"] = drift.timeline.starts
+            tensors[f"level.{n}"] = drift.values
+        if (c := self.context) is not None:
+            timeline = c.variables.timeline
+            tensors |= {"times.user": timeline.times, "starts.user": timeline.starts}
+            tensors |= {"context.rated": c.variables.items, "context.bias": c.bias}
+            tensors |= {"context.factors": c.factors, "context.user": c.user, "context.item": c.item}
+        return tensors
+
+    @classmethod
+    def from_tensors(
+        cls,
+        take: Take,
+        n_users: int,
+        n_items: int,
+        *,
+        rank: int,
+        n_timed: int,
+        timescales: Any,
+        drift: bool,
+        previous_item: bool,
+    ) -> Self:
+        """The model whose tensors `take` returns.
+
+        Parameters
+        ----------
+        take : callable
+            See `Take`.
+        n_users, n_items, rank : int
+        n_timed : int
+            Number of ratings whose time is used, at least 0.
+        timescales : list of float
+            In seconds, one for each time-varying bias.
+        drift, previous_item : bool
+            Settings of `BayesianMF`.
+
+        Raises
+        ------
+        ValueError
+            A value is out of range, or the parts do not fit together.
+        """
+        form = Architecture(embedding_dim=rank)
+        shapes = form.parameter_shapes(n_users, n_items)
+        parameters = {name: take(name, np.float32, shape) for name, shape in shapes.items()}
+        names = variable_names(drift, previous_item)
+        if n_timed and not names:
+            raise ValueError(f"n_timed: expected 0 without drift and previous_item, found {n_timed}")
+        drifts = DRIFTS if n_timed and drift else ()
+        found = np.array(timescales, np.float64)
+        if found.shape != (len(drifts),) or not ((found > 0) & (found < np.inf)).all():
+            raise ValueError(f"timescales: expected one above 0 for each drift, found {timescales}")
+        n_groups = {"user": n_users, "item": n_items, "all": 1}
+        timelines = {
+            entity: Timeline.checked(
+                take(f"starts.{entity}", np.int64, (n_groups[entity] + 1,)),
+                take(f"times.{entity}", np.int64, (n_timed,)),
+            )
+            for entity in dict.fromkeys(("user",) * bool(n_timed) + tuple(entity for entity, *_ in drifts))
+        }
+        biases = tuple(
+            TimeVaryingBias(entity, timelines[entity], take(f"level.{n}", np.float32, (n_timed,)), timescale)
+            for n, ((entity, *_), timescale) in enumerate(zip(drifts, found.tolist(), strict=True))
+        )
+        context = _context(take, names, timelines["user"], n_users, n_items, rank) if n_timed else None
+        return cls(Factorization(form, parameters), biases, context)
+
+
+def _context(
+    take: Take, names: tuple[str, ...], timeline: Timeline, n_users: int, n_items: int, rank: int
+) -> ContextEffects:
+    rated = take("context.rated", np.int32, (len(timeline.times),))
+    if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
+        raise ValueError("context.rated: expected rows of items")
+    variables = ContextVariables(names, timeline, rated, n_items)
+    n_categories = sum(variables.sizes)
+    return ContextEffects(
+        variables,
+        take("context.bias", np.float32, (n_categories,)),
+        take("context.factors", np.float32, (n_categories, rank)),
+        take("context.user", np.float32, (n_users + 1, rank)),
+        take("context.item", np.float32, (n_items + 1, rank)),
+    )

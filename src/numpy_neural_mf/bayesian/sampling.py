@@ -1,4 +1,4 @@
-"""The training of a BayesianMF: what its sampler is made of, and sample after sample with a history."""
+"""Sampling for BayesianMF: builds the sampler, draws samples, and records the history."""
 
 from __future__ import annotations
 
@@ -14,76 +14,97 @@ from ..data import Ratings
 from ..mf.side_information import OneSide
 from ..training.checkpoint import Checkpoint
 from ..training.loop import History, Progress, ProgressCallback
-from . import Design, Drift, Occasions, Sampler, Timeline
+from .context import ContextVariables
+from .drift import DRIFTS, Drift, Timeline
+from .factor_block import FactorBlock
 from .posterior import Posterior
+from .sampler import Sampler
 
-DAY = 86_400.0
-
-# Whose levels drift, the timescale to begin with, in seconds, and the share of the ratings' variance. What a
-# timescale really is, is drawn: ratings of one sitting go together, and so, less, do those of one evening.
-DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
-
-# Ratings that a row must have, on average, for each kind of rows that is told apart: fewer do not tell.
-RATINGS_A_KIND = 10
+# Mean number of ratings of a row for each latent cluster: with fewer, clusters would fit noise.
+RATINGS_PER_CLUSTER = 10
 
 # Samples between two checkpoints: the state is larger than the ratings.
 SAVE_EVERY = 10
 
 
-def occasions_of(ratings: Ratings, kinds: tuple[str, ...]) -> Occasions | None:
-    """Occasions of these kinds, if there are any, and the ratings have times and are not all alike."""
-    if not kinds or ratings.timestamps is None or ratings.values.min() == ratings.values.max():
+def context_variables_of(ratings: Ratings, names: tuple[str, ...]) -> ContextVariables | None:
+    """The context variables of these names, or None without names or times or if all ratings are equal."""
+    if not names or not _varies_in_time(ratings):
         return None
+    assert ratings.timestamps is not None
     order, timeline = Timeline.of(ratings.users, ratings.timestamps, ratings.n_users)
-    return Occasions(kinds, timeline, ratings.items[order], ratings.n_items)
+    return ContextVariables(names, timeline, ratings.items[order], ratings.n_items)
 
 
-def new_sampler(
+def build_sampler(
     ratings: Ratings,
     rng: np.random.Generator,
     *,
     n_factors: int,
-    kinds: int,
+    latent_clusters: int,
     features: bool,
     implicit: bool,
     drift: bool,
     user_noise: bool,
-    occasions: Occasions | None = None,
+    context_variables: ContextVariables | None = None,
 ) -> Sampler:
-    """The sampler of a model with what it is to know of users and items, and of time, if the ratings tell.
-
-    Of users and of items, `kinds` are told apart at most.
-    """
-    r, designs = ratings, []
-    for side in OneSide.both(ratings):
-        fields = [csr_array(eye_array(len(side.ids)))]
-        if features and side.features is not None:
-            X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
-            fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
-        if implicit:
-            fields.append(side.rated_sets())
-        n_rated = len(np.unique(side.rows))
-        n_kinds = max(1, min(kinds, len(r) // (RATINGS_A_KIND * n_rated)))
-        designs.append(Design(side.rows, fields, n_factors, rng, n_kinds=n_kinds))
-    drifts = []
-    if drift and r.timestamps is not None and r.values.min() < r.values.max():
-        groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}
-        drifts = [
-            Drift(who, groups[who][0], r.timestamps, groups[who][1], timescale, share)
-            for who, timescale, share in DRIFTS
-        ]
-    users, items = designs
+    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`."""
+    users, items = (
+        _block_of(side, n_factors, latent_clusters, features, implicit, rng)
+        for side in OneSide.both(ratings)
+    )
+    drifts = _drifts_of(ratings) if drift else []
     contexts = []
-    if occasions is not None and r.timestamps is not None:
-        rows = occasions.rows(r.users, r.timestamps)
-        for kind, of_kind, size in zip(occasions.kinds, rows, occasions.sizes, strict=True):
-            followed = items if kind == "previous" else None
-            contexts.append(Design(of_kind, [csr_array(eye_array(size))], n_factors, rng, followed))
-    return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
+    if context_variables is not None and ratings.timestamps is not None:
+        categories = context_variables.categories(ratings.users, ratings.timestamps)
+        for name, rows, size in zip(context_variables.names, categories, context_variables.sizes, strict=True):
+            regressor = items if name == "previous_item" else None
+            contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
+    return Sampler(ratings.values, users, items, drifts, rng, user_noise, contexts)
 
 
-class Watched:
-    """Ratings that are predicted by the mean of the samples so far.
+def _block_of(
+    side: OneSide,
+    n_factors: int,
+    latent_clusters: int,
+    features: bool,
+    implicit: bool,
+    rng: np.random.Generator,
+) -> FactorBlock:
+    """The users, or the items: a field of ids, one of each feature, and one of implicit feedback."""
+    fields = [csr_array(eye_array(len(side.ids)))]
+    if features and side.features is not None:
+        X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
+        fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
+    if implicit:
+        fields.append(side.rated_sets())
+    n_rated = len(np.unique(side.rows))
+    n_clusters = max(1, min(latent_clusters, len(side.rows) // (RATINGS_PER_CLUSTER * n_rated)))
+    return FactorBlock(side.rows, fields, n_factors, rng, n_clusters=n_clusters)
+
+
+def _drifts_of(ratings: Ratings) -> list[Drift]:
+    if not _varies_in_time(ratings):
+        return []
+    assert ratings.timestamps is not None
+    groups = {
+        "user": (ratings.users, ratings.n_users),
+        "item": (ratings.items, ratings.n_items),
+        "all": (0 * ratings.users, 1),
+    }
+    return [
+        Drift(entity, groups[entity][0], ratings.timestamps, groups[entity][1], timescale, variance)
+        for entity, timescale, variance in DRIFTS
+    ]
+
+
+def _varies_in_time(ratings: Ratings) -> bool:
+    """Whether the ratings have times and are not all equal."""
+    return ratings.timestamps is not None and bool(ratings.values.min() < ratings.values.max())
+
+
+class ValidationMonitor:
+    """Validation ratings, and the sum of the samples' predictions of them.
 
     Parameters
     ----------
@@ -93,8 +114,6 @@ class Watched:
     values : float32 array of shape (n,)
     scale : (float, float)
         Predictions are clipped to it.
-    occasions : Occasions, optional
-        Those of the sampler's contexts.
     """
 
     def __init__(
@@ -104,16 +123,15 @@ class Watched:
         timestamps: NDArray[np.int64] | None,
         values: NDArray[np.float32],
         scale: tuple[float, float],
-        occasions: Occasions | None = None,
     ) -> None:
-        self._pairs = users, items, timestamps, occasions
+        self._pairs = users, items, timestamps
         self._values = values
         self._scale = scale
-        self.total = np.zeros(len(values))  # of the predictions of the samples that count
+        self.total = np.zeros(len(values))
 
     def loss(self, posterior: Posterior) -> float:
-        """Mean squared error after one more sample; while none counts, of the latest alone."""
-        prediction = posterior.latest(*self._pairs)
+        """Mean squared error of the mean of the samples, or of the current sample during the burn-in."""
+        prediction = posterior.predict_sample(*self._pairs)
         if posterior.n_samples:
             self.total += prediction
             prediction = self.total / posterior.n_samples
@@ -125,25 +143,25 @@ def draw_samples(
     posterior: Posterior,
     *,
     n_samples: int,
-    warm_up: int,
-    watched: Watched | None = None,
+    burn_in: int,
+    monitor: ValidationMonitor | None = None,
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Collect samples, from the first or from where the checkpoint is.
+    """Draw samples, from the first one or from the checkpoint.
 
     Parameters
     ----------
     sampler : Sampler
     posterior : Posterior
-        Collects all samples but those of the warm-up.
-    n_samples, warm_up : int
-    watched : Watched, optional
-        Changes nothing but the history.
+        Receives all samples but those of the burn-in.
+    n_samples, burn_in : int
+    monitor : ValidationMonitor, optional
+        Affects the history only.
     on_progress : callable, optional
         Called after each sample.
     checkpoint : Checkpoint, optional
-        Saved to after every tenth sample and the last.
+        Written after every tenth sample and after the last one.
 
     Returns
     -------
@@ -152,34 +170,49 @@ def draw_samples(
     Raises
     ------
     ValueError
-        The checkpoint is of another training, or damaged.
+        The checkpoint belongs to another training, or is damaged.
     """
-    n, n_sweeps = len(sampler.residual), warm_up + n_samples
+    n, n_sweeps = len(sampler.residual), burn_in + n_samples
     history = History(best_epoch=n_sweeps)
     saved = checkpoint.read() if checkpoint is not None else None
     if saved is not None:
         arrays, progress = saved
-        for part, owner in (("sampler", sampler), ("posterior", posterior)):
-            of_part = {name: a for name, a in arrays.items() if name.startswith(part)}
-            owner.restore({name.removeprefix(f"{part}/"): a for name, a in of_part.items()})
-        if watched is not None:
-            watched.total[...] = arrays["watched"]
+        _restore(arrays, sampler, posterior, monitor)
         history = History.checked(progress)
     for sweep in range(len(history.train_loss), n_sweeps):
-        start, warming_up = time.perf_counter(), sweep < warm_up
-        sampler.sweep(warming_up)
-        if not warming_up:
+        start = time.perf_counter()
+        sampler.sweep(burn_in=sweep < burn_in)
+        if sweep >= burn_in:
             posterior.add()
-        history.train_loss.append(float(np.mean(sampler.residual**2)) * sampler.unit**2)
+        history.train_loss.append(float(np.mean(sampler.residual**2)) * sampler.rating_std**2)
         history.seconds.append(time.perf_counter() - start)
-        if watched is not None:
-            history.validation_loss.append(watched.loss(posterior))
+        if monitor is not None:
+            history.validation_loss.append(monitor.loss(posterior))
         if checkpoint is not None and ((sweep + 1) % SAVE_EVERY == 0 or sweep + 1 == n_sweeps):
-            arrays = {f"sampler/{name}": a for name, a in sampler.state().items()}
-            arrays |= {f"posterior/{name}": a for name, a in posterior.state().items()}
-            arrays |= {"watched": watched.total} if watched is not None else {}
-            checkpoint.write(arrays, asdict(history))
+            checkpoint.write(_state(sampler, posterior, monitor), asdict(history))
         if on_progress is not None:
-            losses = history.train_loss[-1], history.validation_loss[-1] if watched else float("nan")
+            losses = history.train_loss[-1], history.validation_loss[-1] if monitor else float("nan")
             on_progress(Progress(sweep + 1, n_sweeps, (sweep + 1) * n, n_sweeps * n, *losses))
     return history
+
+
+def _state(
+    sampler: Sampler, posterior: Posterior, monitor: ValidationMonitor | None
+) -> dict[str, NDArray[Any]]:
+    """All that the next samples depend on, by name."""
+    arrays = {f"sampler/{name}": a for name, a in sampler.state().items()}
+    arrays |= {f"posterior/{name}": a for name, a in posterior.state().items()}
+    return arrays | ({} if monitor is None else {"validation": monitor.total})
+
+
+def _restore(
+    arrays: dict[str, NDArray[Any]],
+    sampler: Sampler,
+    posterior: Posterior,
+    monitor: ValidationMonitor | None,
+) -> None:
+    """Continue from what `_state` returned."""
+    for prefix, part in (("sampler/", sampler), ("posterior/", posterior)):
+        part.restore({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
+    if monitor is not None:
+        monitor.total[...] = arrays["validation"]

@@ -85,15 +85,15 @@ def train(
         float | None, typer.Option(help="Of telling the next item, in the loss.")
     ] = None,
     negatives: Annotated[int | None, typer.Option(help="Items held against the next; 0 for all.")] = None,
-    kinds: Annotated[
-        int, typer.Option(help="Bayesian: of users and of items, told apart at most.")
-    ] = BAYESIAN["kinds"],
+    latent_clusters: Annotated[
+        int, typer.Option("--latent-clusters", "--kinds", help="Bayesian: of users and of items, at most.")
+    ] = BAYESIAN["latent_clusters"],
     n_samples: Annotated[
         int, typer.Option("--samples", "--n-samples", help="Drawn by a Bayesian model.")
     ] = BAYESIAN["n_samples"],
-    warm_up: Annotated[int, typer.Option(help="Samples before these that do not count.")] = BAYESIAN[
-        "warm_up"
-    ],
+    burn_in: Annotated[
+        int, typer.Option("--burn-in", "--warm-up", help="Samples to discard before these.")
+    ] = BAYESIAN["burn_in"],
     drift: Annotated[bool, typer.Option(help="Bayesian: what changes with time.")] = BAYESIAN["drift"],
     previous_item: Annotated[bool, typer.Option(help="Bayesian: the item rated before.")] = BAYESIAN[
         "previous_item"

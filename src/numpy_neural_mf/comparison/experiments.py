@@ -174,7 +174,7 @@ def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) 
 
 
 def _bayesian_mf(seed: int) -> Recommender:
-    return BayesianMF(n_samples=30, warm_up=10, random_state=seed)
+    return BayesianMF(n_samples=30, burn_in=10, random_state=seed)
 
 
 def _random_rounds(ratings: Ratings, seeds: int) -> Iterator[Round]:

@@ -1,4 +1,4 @@
-"""Bayesian matrix factorisation as users hold it: the mean of many samples, side information, time."""
+"""Bayesian matrix factorisation by Gibbs sampling, with side information, time and context."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from typing import Any, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bayesian import Occasions
+from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
-from ..bayesian.posterior_mean import PosteriorMean
-from ..bayesian.sampling import Watched, draw_samples, new_sampler, occasions_of
+from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
-from ..mf.architecture import Architecture, Parameters
-from ..mf.forward import Factorization, Side
+from ..mf.architecture import Parameters
+from ..mf.forward import Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
+from ..utils.deprecation import DeprecatedName, renamed_parameters
+from ..utils.settings import check_boolean
 from ..utils.threads import one_blas_thread
 from .base import require_ratings
-from .bayesian_mf_file import FittedBayesianMF, assemble, fitted_of, saved
+from .bayesian_mf_file import OLD_NAMES, FittedBayesianMF, assemble, fitted_of, saved
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
@@ -31,63 +32,61 @@ from .uncertainty import DistributionRecommender, few_steps, normal_interval, no
 
 
 class BayesianMF(DistributionRecommender):
-    """Bayesian matrix factorisation by Gibbs sampling: all that is known of a rating, and its uncertainty.
+    """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov and Mnih, 2008), with side information.
 
-    A rating by user u of item i at time t is thought to be normal with the mean ::
+    A rating by user u of item i at time t is normal with mean ::
 
         r̂_ui(t) = μ + b_u + b_i + p_u · q_i + d_u(t) + d_i(t) + d(t) + Σ_c (w_c + (p_u + q_i) · z_c)
 
-    and a variance of the user's own. b and p are sums over what u is known by: the id, features, the set of
-    items that u rated (as in SVD++, Koren, 2008), and of which kind u is, which nobody tells and which is
-    drawn; b_i and q_i likewise. d are levels that drift. c are the occasions of the rating: in which of 24
-    periods of equal length t is, and which item u rated before; they meet user and item as in a factorisation
-    machine (Rendle, 2012). Instead of one best value for each, many are drawn from their posterior
-    distribution (see `gibbs.Sampler`), and what is predicted is the mean: little is to be tuned, since how
-    much to trust each part is drawn, too.
+    and a variance that differs by user. b_u and p_u are sums over the user's id, features, implicit feedback
+    (as in SVD++, Koren, 2008) and latent cluster, which is sampled; b_i and q_i likewise. d are time-varying
+    biases. c is the context of the rating: which of 24 time bins of equal length t is in, and which item u
+    rated before; it interacts with user and item as in a factorisation machine (Rendle, 2012). Predictions
+    are posterior means (see `bayesian.Sampler`). The variance of each part is sampled as well, so there is
+    little to tune.
 
-    Where no time is told, a prediction is that of the last period, after whatever item.
+    Without a time, a prediction is for the last time bin, averaged over the previous item.
 
     Parameters
     ----------
     embedding_dim : int, default 10
         Length of p_u and q_i in a sample.
-    kinds : int, default 8
-        Kinds of users, and of items, that are told apart at most: one for every ten ratings that each has on
-        average, so that with fewer than twenty there are none.
+    latent_clusters : int, default 8
+        Largest number of latent clusters of users, and of items. There is at most one cluster for every ten
+        ratings that a user, or an item, has on average, and none below twenty. Formerly `kinds`.
     n_samples : int, default 400
-        Samples that count. Twice as many take twice as long and are a little better.
-    warm_up : int, default 20
-        Samples before these that do not.
+        Samples to average. Twice as many take twice as long and are a little better.
+    burn_in : int, default 20
+        Samples to discard before these. Formerly `warm_up`.
     features : bool, default True
         Use the features of the ratings, if they have any: see `Ratings.with_features`.
     implicit : bool, default True
-        Use the sets of what was rated, of users and of items.
+        Use implicit feedback: the items that a user rated, and the users who rated an item.
     drift : bool, default True
-        Use timestamps, if the ratings have any: levels that drift, and periods.
+        Use time-varying biases and time bins, if the ratings have timestamps.
     previous_item : bool, default True
         Use the item that the user rated before, if the ratings have timestamps.
     user_noise : bool, default True
-        Let each user have a noise of their own, for some mean the same by the same stars more than others do.
+        Sample a noise variance for each user; otherwise all users have the same.
     rank : int, default 32
-        Columns kept of the mean of the products p_u · q_i, that one number of each sample would be too many
-        for: see `gibbs.MeanProduct`.
+        Number of columns of the posterior mean of the products p_u · q_i: see `bayesian.LowRankMean`.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same model, bit for bit on one machine.
 
     Attributes
     ----------
     parameters_ : dict of str to float32 array
-        μ, b, p and q by PyTorch's names, drift and occasions left out; the last row of each table stands for
-        the unknown.
+        μ, b, p and q by PyTorch's names, without time-varying biases and context; the last row of each table
+        stands for the unknown.
     deviation_ : float32 array of shape (n_users + 1,)
-        How far a rating of each user is expected to be from its prediction: a standard deviation.
+        Predictive standard deviation of a rating of each user; the last, of an unknown user.
     history_ : History
         One epoch is one sample; the validation loss is that of the mean of the samples so far.
 
     Raises
     ------
     ValueError
-        A number is out of range.
+        A parameter is out of range.
     ModuleNotFoundError
         `fit`: Numba is not installed.
 
@@ -99,13 +98,17 @@ class BayesianMF(DistributionRecommender):
     >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
     """
 
+    kinds = DeprecatedName("latent_clusters")
+    warm_up = DeprecatedName("burn_in")
+
+    @renamed_parameters(**OLD_NAMES)
     def __init__(
         self,
         embedding_dim: int = 10,
         *,
-        kinds: int = 8,
+        latent_clusters: int = 8,
         n_samples: int = 400,
-        warm_up: int = 20,
+        burn_in: int = 20,
         features: bool = True,
         implicit: bool = True,
         drift: bool = True,
@@ -115,15 +118,18 @@ class BayesianMF(DistributionRecommender):
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
         require_count(embedding_dim, "embedding_dim")
-        require_count(kinds, "kinds")
+        require_count(latent_clusters, "latent_clusters")
         require_count(n_samples, "n_samples")
         require_count(rank, "rank")
-        if not (isinstance(warm_up, int | np.integer) and warm_up >= 0):
-            raise ValueError(f"warm_up must be a whole number, at least 0, not {warm_up!r}")
+        if not (isinstance(burn_in, int | np.integer) and burn_in >= 0):
+            raise ValueError(f"burn_in must be a whole number, at least 0, not {burn_in!r}")
+        booleans = {"features": features, "implicit": implicit, "drift": drift}
+        for name, value in (booleans | {"previous_item": previous_item, "user_noise": user_noise}).items():
+            check_boolean(name, value)
         self.embedding_dim = embedding_dim
-        self.kinds = kinds
+        self.latent_clusters = latent_clusters
         self.n_samples = n_samples
-        self.warm_up = warm_up
+        self.burn_in = burn_in
         self.features = features
         self.implicit = implicit
         self.drift = drift
@@ -165,18 +171,18 @@ class BayesianMF(DistributionRecommender):
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Draw samples, from scratch or from where the same training was cut off.
+        """Draw samples, from scratch or from the checkpoint of the same training.
 
         Parameters
         ----------
         ratings : Ratings
         validation : Ratings, optional
-            Watched, and of no effect but in `history_`.
+            Its loss is in `history_`; it has no other effect.
         on_progress : callable, optional
             Called after each sample with a `Progress`.
         checkpoint_dir : path, optional
-            Folder to keep the state of the training in, after every tenth sample. The same call with the same
-            ratings and settings goes on from there and gives the same model bit for bit.
+            Folder of the state of the training, written after every tenth sample. The same call with the same
+            ratings and settings continues from there and gives the same model, bit for bit.
 
         Returns
         -------
@@ -187,7 +193,7 @@ class BayesianMF(DistributionRecommender):
         ModuleNotFoundError
             Numba is not installed.
         ValueError
-            The checkpoint is of other ratings or settings, or damaged.
+            The checkpoint belongs to other ratings or settings, or is damaged.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
@@ -196,37 +202,32 @@ class BayesianMF(DistributionRecommender):
         if validation is not None:
             require_ratings(validation)
         ratings = ratings.compact(self.features)
-        occasions = occasions_of(ratings, self._context_kinds)
-        watched = None if validation is None else watch(validation, ratings, occasions)
+        context_variables = context_variables_of(ratings, variable_names(self.drift, self.previous_item))
+        monitor = None if validation is None else monitor_of(validation, ratings)
         checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
-        sampler = new_sampler(
+        sampler = build_sampler(
             ratings,
             rng,
             n_factors=self.embedding_dim,
-            kinds=self.kinds,
+            latent_clusters=self.latent_clusters,
             features=self.features,
             implicit=self.implicit,
             drift=self.drift,
             user_noise=self.user_noise,
-            occasions=occasions,
+            context_variables=context_variables,
         )
-        posterior = Posterior(sampler, self.rank)
+        posterior = Posterior(sampler, self.rank, context_variables)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
             history = draw_samples(
                 sampler,
                 posterior,
                 n_samples=self.n_samples,
-                warm_up=self.warm_up,
-                watched=watched,
+                burn_in=self.burn_in,
+                monitor=monitor,
                 on_progress=on_progress,
                 checkpoint=checkpoint,
             )
-            parameters = posterior.parameters()
-        mean = PosteriorMean(
-            Factorization(Architecture(embedding_dim=self.rank), parameters),
-            posterior.drifts(),
-            None if occasions is None else posterior.context(occasions),
-        )
+            mean = posterior.mean()
         model = assemble(mean, ratings.scale, posterior.deviations(), few_steps(ratings.values), history)
         ids = ratings.user_ids, ratings.item_ids
         self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
@@ -235,11 +236,6 @@ class BayesianMF(DistributionRecommender):
     @property
     def _learned(self) -> FittedBayesianMF:
         return cast("FittedBayesianMF", self.fitted_.model)
-
-    @property
-    def _context_kinds(self) -> tuple[str, ...]:
-        """What is known of the context of a rating, if there are times."""
-        return ("period",) * self.drift + ("previous",) * self.previous_item
 
     def _checkpoint(
         self,
@@ -257,7 +253,7 @@ class BayesianMF(DistributionRecommender):
         return Checkpoint(folder, fingerprint(f"BayesianMF {settings}", columns), {"rng": rng})
 
     def _updated(self, update: Update) -> FittedBayesianMF:
-        """Fit the rows that new ratings touch; drifts stay as they are, and new ratings have none."""
+        """Fit the rows of the new ratings; time-varying biases and context effects do not change."""
         old = self._learned
         plain = replace(old, factorization=old.mean.factorization)
         form, _ = updated(plain, update)
@@ -267,7 +263,7 @@ class BayesianMF(DistributionRecommender):
         return assemble(mean, self.rating_scale_, deviation, old.rating_steps, old.history)
 
     def _embeddings(self, side: Side) -> NDArray[np.floating[Any]] | None:
-        """Users by what they are expected to rate: the columns of q have no unit length."""
+        """Item factors as they are, and user factors scaled by the norms of the columns of Q."""
         P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in ("user", "item"))
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
@@ -280,7 +276,7 @@ class BayesianMF(DistributionRecommender):
         return normal_probabilities(mean, deviation, self.rating_steps_)
 
     def _deviation_of(self, located: Located) -> NDArray[np.float32]:
-        """Standard deviations of ratings: a user or an item without ratings may be like any of the others."""
+        """Standard deviations of ratings; users and items without ratings add the prior variance."""
         fitted, model = self.fitted_, self._learned
         u, i = located.users, located.items
         u_is_new = np.append(fitted.counts("user"), 0)[u] == 0
@@ -301,11 +297,11 @@ class BayesianMF(DistributionRecommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
-        model = cls(**{name: value for name, value in contents.settings.items() if name != "n_timed"})
-        return model, fitted_of(contents)
+        settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
+        return cls(**{name: settings[name] for name in settings if name != "n_timed"}), fitted_of(contents)
 
 
-def watch(validation: Ratings, ratings: Ratings, occasions: Occasions | None) -> Watched:
+def monitor_of(validation: Ratings, ratings: Ratings) -> ValidationMonitor:
     """The validation ratings in the rows of the training ratings."""
     rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
-    return Watched(*rows, validation.timestamps, validation.values, ratings.scale, occasions)
+    return ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)

@@ -1,0 +1,65 @@
+"""Former names of parameters, which still work with a DeprecationWarning."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def renamed_parameters(**new_names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator of a function that accepts former names of its keyword parameters.
+
+    Parameters
+    ----------
+    **new_names : str
+        The new name of each former one.
+
+    Raises
+    ------
+    TypeError
+        The decorated function: both names of a parameter are given.
+    """
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old, new in new_names.items():
+                if old in kwargs:
+                    if new in kwargs:
+                        raise TypeError(f"{new} and its former name {old} are both given")
+                    _warn(old, new)
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    return decorated
+
+
+class DeprecatedName:
+    """An attribute that stands for another one, which has a new name."""
+
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._old = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        _warn(self._old, self._new)
+        return getattr(instance, self._new)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        _warn(self._old, self._new)
+        setattr(instance, self._new, value)
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f"{old} is now named {new}", DeprecationWarning, stacklevel=3)

@@ -35,7 +35,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "C_wide": NeuralMF,
     "C_wide, ordinal": lambda: NeuralMF(replace(C_WIDE, likelihood="ordinal")),
     "C_wide, features, sets, time": lambda: NeuralMF(TOLD),
-    "BayesianMF": lambda: BayesianMF(n_samples=60, warm_up=40),
+    "BayesianMF": lambda: BayesianMF(n_samples=60, burn_in=40),
 }
 
 

@@ -1,4 +1,4 @@
-"""Levels that drift, against the dense Gaussian process that they are."""
+"""Time-varying biases, compared with a dense Gaussian process."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from numpy_neural_mf.bayesian import Drift, Levels, Timeline
+from numpy_neural_mf.bayesian import Drift, Timeline, TimeVaryingBias
 
 pytest.importorskip("numba")
-from numpy_neural_mf.bayesian.kernels import draw_levels, log_likelihood
+from numpy_neural_mf.bayesian.kernels import draw_paths, log_likelihood
 
 VARIANCE, TIMESCALE = 0.7, 30.0
-# Two groups, one of them with ties, between them one without ratings, and not in order.
+# Unordered ratings of groups 0 and 2, with ties in group 0; group 1 has no ratings.
 GROUPS = np.array([2, 0, 0, 2, 0, 0, 2])
 TIMES = np.array([40, 100, 10, 5, 10, 25, 41])
 PRECISION = np.array([2.0, 1.0, 0.5, 4.0, 3.0, 1.5, 0.8])
@@ -24,32 +24,32 @@ def a_drift(groups=GROUPS, times=TIMES, n_groups=3, timescale=TIMESCALE, varianc
 
 
 def covariance(groups, times, other_groups=None, other_times=None, timescale=TIMESCALE):
-    """Of an Ornstein-Uhlenbeck process: s² exp(-|t - t'| / τ) within a group, none between two."""
+    """Of Ornstein-Uhlenbeck processes: s² exp(-|t - t'| / τ) within a group, and 0 between groups."""
     other_groups = groups if other_groups is None else other_groups
     other_times = times if other_times is None else other_times
     same = groups[:, None] == other_groups
     return VARIANCE * same * np.exp(-np.abs(times[:, None] - other_times) / timescale)
 
 
-def place(drift):
+def data_of(drift):
     return drift.timeline.starts, drift.order, drift._gaps, TARGET, PRECISION
 
 
-def test_the_likelihood_is_that_of_a_dense_normal_but_for_a_constant():
+def test_the_likelihood_is_that_of_a_dense_normal_up_to_a_constant():
     for variance, timescale in ((0.7, 30.0), (0.1, 1.0), (3.0, 1e6)):
         dense = covariance(GROUPS, TIMES, timescale=timescale) * (variance / VARIANCE)
         dense += np.diag(1 / PRECISION)
         expected = multivariate_normal(cov=dense).logpdf(TARGET) + len(TARGET) / 2 * np.log(2 * np.pi)
-        found = log_likelihood(*place(a_drift()), variance, timescale)
+        found = log_likelihood(*data_of(a_drift()), variance, timescale)
         assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_paths_have_the_mean_and_the_covariance_of_the_exact_conditional():
     drift, rng, paths = a_drift(), np.random.default_rng(0), []
     for _ in range(20_000):
-        level = np.empty(7)
-        draw_levels(*place(drift), VARIANCE, TIMESCALE, rng.standard_normal(7), *np.empty((2, 7)), level)
-        paths.append(level)
+        path = np.empty(7)
+        draw_paths(*data_of(drift), VARIANCE, TIMESCALE, rng.standard_normal(7), *np.empty((2, 7)), path)
+        paths.append(path)
     prior = covariance(GROUPS, TIMES)
     gain = prior @ np.linalg.inv(prior + np.diag(1 / PRECISION))
     mean, spread = gain @ TARGET, prior - gain @ prior
@@ -58,24 +58,24 @@ def test_paths_have_the_mean_and_the_covariance_of_the_exact_conditional():
     np.testing.assert_allclose(np.cov(np.transpose(paths)), spread[np.ix_(order, order)], atol=0.02)
 
 
-def test_ratings_of_one_second_share_their_level():
+def test_ratings_of_one_second_share_their_bias():
     drift = a_drift()
-    drift.draw(TARGET.copy(), PRECISION, np.random.default_rng(0), warming_up=True)
+    drift.draw(TARGET.copy(), PRECISION, np.random.default_rng(0), burn_in=True)
     tied = np.flatnonzero((GROUPS[drift.order] == 0) & (drift.timeline.times == 10))
     assert len(tied) == 2
-    assert drift.level[tied[0]] == pytest.approx(drift.level[tied[1]], abs=1e-7)
+    assert drift.path[tied[0]] == pytest.approx(drift.path[tied[1]], abs=1e-7)
 
 
-def test_a_draw_keeps_residual_and_levels_together():
+def test_a_draw_updates_residual_and_path_together():
     drift, residual = a_drift(), TARGET.copy()
     for _ in range(3):
-        drift.draw(residual, PRECISION, np.random.default_rng(0), warming_up=False)
-    np.testing.assert_allclose(residual[drift.order] + drift.level, TARGET[drift.order], atol=1e-12)
+        drift.draw(residual, PRECISION, np.random.default_rng(0), burn_in=False)
+    np.testing.assert_allclose(residual[drift.order] + drift.path, TARGET[drift.order], atol=1e-12)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-50, 200)), min_size=1, max_size=30))
-def test_expected_levels_are_the_mean_of_the_process_given_those_at_the_ratings(asked):
-    """Before the first and after the last rating, in a group without any, and of the unknown, group -1."""
+def test_interpolated_values_are_the_conditional_mean_of_the_process(asked):
+    """Also outside the range of the ratings, in a group without ratings, and in an unknown group."""
     drift = a_drift()
     of_group, times = GROUPS[drift.order], drift.timeline.times
     level = np.sin(times / 7.0) + of_group  # a function of group and time, so that ties agree
@@ -85,31 +85,31 @@ def test_expected_levels_are_the_mean_of_the_process_given_those_at_the_ratings(
     gain = covariance(groups, at, of_group[distinct], times[distinct]) @ np.linalg.inv(known)
     expected = np.where(groups < 3, gain @ level[distinct], 0.0)
     rows = np.where(groups < 3, groups, -1)
-    np.testing.assert_allclose(drift.timeline.levels_at(level, TIMESCALE, rows, at), expected, atol=1e-7)
+    np.testing.assert_allclose(drift.timeline.interpolated(level, TIMESCALE, rows, at), expected, atol=1e-7)
 
 
-def test_long_before_and_long_after_nothing_is_left():
+def test_far_from_all_ratings_the_bias_is_zero():
     drift = a_drift()
     far = np.array([-(10**9), 10**9])
-    np.testing.assert_allclose(drift.timeline.levels_at(np.ones(7), TIMESCALE, np.array([0, 2]), far), 0.0)
+    np.testing.assert_allclose(drift.timeline.interpolated(np.ones(7), TIMESCALE, np.array([0, 2]), far), 0.0)
 
 
-def test_levels_are_those_of_users_of_items_or_of_all():
+def test_a_bias_varies_by_user_by_item_or_for_all():
     users, items, times = np.array([0, -1]), np.array([-1, 1]), np.array([3, 3])
     of_two = Timeline(np.array([0, 1, 2]), np.array([3, 3]))
     of_all = Timeline(np.array([0, 1]), np.array([3]))
     level = np.array([1.0, 2.0])
-    np.testing.assert_allclose(Levels("user", of_two, level, 5.0).at(users, items, times), [1, 0])
-    np.testing.assert_allclose(Levels("item", of_two, level, 5.0).at(users, items, times), [0, 2])
-    np.testing.assert_allclose(Levels("all", of_all, level[:1], 5.0).at(users, items, times), [1, 1])
+    np.testing.assert_allclose(TimeVaryingBias("user", of_two, level, 5.0).at(users, items, times), [1, 0])
+    np.testing.assert_allclose(TimeVaryingBias("item", of_two, level, 5.0).at(users, items, times), [0, 2])
+    np.testing.assert_allclose(TimeVaryingBias("all", of_all, level[:1], 5.0).at(users, items, times), [1, 1])
 
 
-def test_groups_that_come_in_between_have_no_rating():
-    timeline = a_drift().timeline.among(np.array([1, 2, 4]), 6)
+def test_inserted_groups_have_no_ratings():
+    timeline = a_drift().timeline.inserted(np.array([1, 2, 4]), 6)
     assert timeline.starts.tolist() == [0, 0, 4, 4, 4, 7, 7]
     level = np.arange(7.0)
     at = np.array([25, 25, 5])
-    found = timeline.levels_at(level, TIMESCALE, np.array([1, 0, 4]), at)
+    found = timeline.interpolated(level, TIMESCALE, np.array([1, 0, 4]), at)
     np.testing.assert_allclose(found, [2, 0, 4], atol=1e-7)
 
 

@@ -1,4 +1,4 @@
-"""Draws of coefficients, against the dense conditional of a Bayesian linear regression."""
+"""Draws of coefficients, compared with the dense conditional of a Bayesian linear regression."""
 
 import numpy as np
 import pytest
@@ -6,31 +6,31 @@ from scipy import stats
 from scipy.sparse import csc_array
 
 pytest.importorskip("numba")
-from numpy_neural_mf.bayesian.kernels import draw_columns, put_back, scale_fields, take_out
+from numpy_neural_mf.bayesian.kernels import draw_columns, remove_term, restore_term, scale_fields
 
 N, ROWS, COLUMNS = 30, 6, 4
 RNG = np.random.default_rng(1)
 X = np.where(RNG.random((ROWS, COLUMNS)) < 0.6, RNG.normal(size=(ROWS, COLUMNS)), 0.0)
-X[:, 3] = 0.0  # nobody has it
+X[:, 3] = 0.0  # a column without entries
 ROW_OF = RNG.integers(0, ROWS, N).astype(np.int32)
 H, Y, PRECISION = RNG.normal(size=N), RNG.normal(size=N), RNG.uniform(0.5, 2, N)
 FIELD, MEAN, LAMBDA = np.array([0, 0, 1, 1]), np.array([0.3, -0.5]), np.array([2.0, 0.7])
 
 
 def swept(v, z):
-    """Coefficients after one pass, and what is kept beside them."""
+    """Coefficients, X v and residuals after one pass."""
     sparse = csc_array(X)
     v, Xv, (A, B) = v.copy(), X @ v, np.empty((2, ROWS))
     residual = Y - H * Xv[ROW_OF]
     columns = sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32), sparse.data
-    take_out(ROW_OF, H, PRECISION, Xv, residual, A, B)
+    remove_term(ROW_OF, H, PRECISION, Xv, residual, A, B)
     draw_columns(*columns, FIELD, MEAN, LAMBDA, z, v, Xv, A, B)
-    put_back(ROW_OF, H, Xv, residual)
+    restore_term(ROW_OF, H, Xv, residual)
     return v, Xv, residual
 
 
 def test_each_coefficient_is_drawn_from_its_conditional_given_the_others():
-    D = H[:, None] * X[ROW_OF]  # the design of the regression
+    D = H[:, None] * X[ROW_OF]  # the design matrix of the regression
     rng = np.random.default_rng(2)
     v, z = rng.normal(size=(2, COLUMNS))
     found, _, _ = swept(v, z)
@@ -61,21 +61,21 @@ def test_products_and_residuals_follow_the_coefficients():
 
 
 def scaled(v, mean, precision, y, rate, rng, n_steps=10):
-    """Coefficients, means, precisions and X v after walks over the scale of both fields; y are ratings."""
+    """Coefficients, means, precisions, X v and B after random walks of the scales of both fields."""
     sparse = csc_array(X)
     v, mean, precision, Xv = v.copy(), mean.copy(), precision.copy(), X @ v
     A, B, part = np.empty((3, ROWS))
     residual = y - H * Xv[ROW_OF]
     columns = sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32), sparse.data
-    take_out(ROW_OF, H, PRECISION, Xv, residual, A, B)
+    remove_term(ROW_OF, H, PRECISION, Xv, residual, A, B)
     steps, log_u = 0.5 * rng.standard_normal((2, n_steps)), -rng.standard_exponential((2, n_steps))
     scale_fields(*columns, np.array([2, 4]), steps, log_u, rate, mean, precision, v, Xv, A, B, part)
     return v, mean, precision, Xv, B
 
 
-def test_scaling_leaves_what_is_thought_before_any_rating_as_it_is():
-    """Of parameters drawn from the prior and ratings drawn given these, whatever draws parameters given the
-    ratings has to leave the distribution of both (Geweke, 2004, "Getting it right")."""
+def test_scaling_leaves_the_prior_invariant():
+    """With parameters drawn from the prior and ratings drawn given these, a draw of the parameters given the
+    ratings must leave their joint distribution invariant (Geweke, 2004, "Getting it right")."""
     rng, rate, n = np.random.default_rng(4), np.array([0.2, 1.5]), 4_000
     before, after = np.empty((2, n, 2))
     for draw in range(n):

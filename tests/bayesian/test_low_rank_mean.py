@@ -1,20 +1,20 @@
-"""The mean of many products, against a singular value decomposition of the dense mean."""
+"""The mean of many products, compared with a singular value decomposition of the dense mean."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpy_neural_mf.bayesian import MeanProduct
+from numpy_neural_mf.bayesian import LowRankMean
 
 
 def rebuilt(mean):
-    user_part, item_part, P, Q = mean.centred()
-    return user_part[:, None] + item_part + P @ Q.T
+    user_bias, item_bias, P, Q = mean.centred()
+    return user_bias[:, None] + item_bias + P @ Q.T
 
 
 def samples(n, n_users=9, n_items=7, k=2, seed=0):
-    """Factors that are noise around the same ones, each time rotated otherwise."""
+    """The same factors with different noise and a different rotation each time."""
     rng = np.random.default_rng(seed)
     P, Q = rng.normal(size=(n_users, k)), rng.normal(size=(n_items, k))
     for _ in range(n):
@@ -25,16 +25,16 @@ def samples(n, n_users=9, n_items=7, k=2, seed=0):
 
 @given(n=st.integers(1, 30), k=st.integers(1, 3), n_users=st.integers(1, 9), n_items=st.integers(1, 9))
 @settings(max_examples=40)
-def test_with_columns_enough_the_mean_is_exact(n, k, n_users, n_items):
-    mean, total = MeanProduct(n_users, n_items, rank=9), np.zeros((n_users, n_items))
+def test_with_enough_columns_the_mean_is_exact(n, k, n_users, n_items):
+    mean, total = LowRankMean(n_users, n_items, rank=9), np.zeros((n_users, n_items))
     for P, Q in samples(n, n_users, n_items, k):
         mean.add(P, Q)
         total += P @ Q.T
     np.testing.assert_allclose(rebuilt(mean), total / n, atol=1e-4)
 
 
-def test_of_too_few_columns_the_best_are_kept():
-    mean, total = MeanProduct(9, 7, rank=2), np.zeros((9, 7))
+def test_with_too_few_columns_the_best_approximation_is_kept():
+    mean, total = LowRankMean(9, 7, rank=2), np.zeros((9, 7))
     for P, Q in samples(50):
         mean.add(P, Q)
         total += P @ Q.T / 50
@@ -45,19 +45,19 @@ def test_of_too_few_columns_the_best_are_kept():
     np.testing.assert_allclose(P @ Q.T, (U[:, :2] * values[:2]) @ Vt[:2], atol=0.02)
 
 
-def test_factors_have_mean_zero_and_those_of_users_mean_square_one():
-    mean = MeanProduct(9, 7, rank=2)
+def test_centred_factors_have_mean_zero_and_user_factors_mean_square_one():
+    mean = LowRankMean(9, 7, rank=2)
     for P, Q in samples(5):
         mean.add(P, Q)
-    user_part, _, P, Q = mean.centred()
+    user_bias, _, P, Q = mean.centred()
     np.testing.assert_allclose(P.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(Q.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(np.square(P).mean(axis=0), 1, rtol=1e-5)
-    assert user_part.mean() == pytest.approx(0, abs=1e-6)
+    assert user_bias.mean() == pytest.approx(0, abs=1e-6)
 
 
-def test_where_there_are_fewer_columns_the_others_are_zero():
-    mean = MeanProduct(9, 7, rank=5)
+def test_missing_columns_are_zero():
+    mean = LowRankMean(9, 7, rank=5)
     mean.add(np.ones((9, 1)), np.ones((7, 1)))
     _, _, P, Q = mean.centred()
     assert (P.shape, Q.shape) == ((9, 5), (7, 5))
@@ -65,12 +65,12 @@ def test_where_there_are_fewer_columns_the_others_are_zero():
     np.testing.assert_allclose(rebuilt(mean), 1, rtol=1e-6)
 
 
-def test_of_nothing_the_mean_is_nothing():
-    np.testing.assert_array_equal(rebuilt(MeanProduct(3, 4, rank=2)), np.zeros((3, 4)))
+def test_the_mean_of_no_products_is_zero():
+    np.testing.assert_array_equal(rebuilt(LowRankMean(3, 4, rank=2)), np.zeros((3, 4)))
 
 
-def test_one_that_is_restored_goes_on_to_the_bit():
-    one, other = MeanProduct(9, 7, rank=2), MeanProduct(9, 7, rank=2)
+def test_a_restored_mean_continues_bit_for_bit():
+    one, other = LowRankMean(9, 7, rank=2), LowRankMean(9, 7, rank=2)
     for P, Q in samples(6):
         one.add(P, Q)
         other.restore(other.state())
@@ -80,11 +80,11 @@ def test_one_that_is_restored_goes_on_to_the_bit():
 
 
 @pytest.mark.parametrize("rank", [2, 5])
-def test_factors_of_the_mean_are_those_of_its_best_columns(rank):
-    mean = MeanProduct(9, 7, rank=rank)
+def test_factors_of_the_mean_are_its_best_approximation(rank):
+    mean = LowRankMean(9, 7, rank=rank)
     for P, Q in samples(6):
         mean.add(P, Q)
-    P, Q = mean.mean()
+    P, Q = mean.factors()
     assert (P.shape, Q.shape, P.dtype) == ((9, rank), (7, rank), np.float32)
     expected = sum(P @ Q.T for P, Q in samples(6)) / 6
     U, values, Vt = np.linalg.svd(expected)

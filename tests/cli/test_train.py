@@ -83,7 +83,7 @@ def test_machines_are_told_what_was_trained():
     assert (told["best_epoch"], told["validation_rmse"]) == (None, None)
 
 
-BAYESIAN = ["--model", "bayesian", "--samples", "3", "--warm-up", "1"]
+BAYESIAN = ["--model", "bayesian", "--samples", "3", "--burn-in", "1"]
 
 
 def test_a_bayesian_model_is_the_one_that_python_would_train(folder):
@@ -96,7 +96,7 @@ def test_a_bayesian_model_is_the_one_that_python_would_train(folder):
     )  # fmt: skip
     assert re.search(r"Drew 3 samples in .* others are expected \d\.\d{4} from their predictions\.\n", said)
     ratings = read_ratings("ratings.csv").with_features(items=read_features("films.csv"))
-    settings = {"n_samples": 3, "warm_up": 1, "rank": 4, "implicit": False, "user_noise": False}
+    settings = {"n_samples": 3, "burn_in": 1, "rank": 4, "implicit": False, "user_noise": False}
     same = BayesianMF(2, **settings, random_state=5).fit(ratings)
     model = load_model("m")
     assert same_predictions(model, same)
@@ -107,7 +107,7 @@ def test_a_bayesian_model_is_the_one_that_python_would_train(folder):
 
 def test_machines_are_told_what_was_drawn(folder):
     pytest.importorskip("numba")
-    (folder / "s.toml").write_text('model = "bayesian"\nn_samples = 4\nwarm_up = 1\nimplicit = false\n')
+    (folder / "s.toml").write_text('model = "bayesian"\nn_samples = 4\nburn_in = 1\nimplicit = false\n')
     told = json.loads(train("m", "--settings", "s.toml", "--json"))
     assert (told["model"], told["samples"]) == ("m", 4)
     assert told["expected_deviation"] == float(load_model("m").deviation_[-1])

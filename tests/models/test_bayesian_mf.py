@@ -1,4 +1,4 @@
-"""BayesianMF: its intervals cover, its files are whole or refused, and it knows nothing that it must not."""
+"""BayesianMF: accuracy, intervals, model files, checkpoints, and no leak of held-out ratings."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,9 +18,8 @@ from numpy_neural_mf import (
     random_split,
     simulate_ratings,
 )
-from numpy_neural_mf.bayesian.sampling import new_sampler
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models import bayesian_mf, model_file
+from numpy_neural_mf.models import model_file
 from numpy_neural_mf.training.checkpoint import FILE
 
 pytest.importorskip("numba")
@@ -28,7 +27,7 @@ pytest.importorskip("numba")
 DAY = 86_400
 TIMED = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, drift=0.8, random_state=1)
 PLAIN = replace(TIMED, timestamps=None)
-quick = partial(BayesianMF, 3, n_samples=12, warm_up=4, rank=6)
+quick = partial(BayesianMF, 3, n_samples=12, burn_in=4, rank=6)
 EVERYTHING = TIMED.user_ids[:, None], TIMED.item_ids[None]
 MODEL = quick().fit(TIMED)
 
@@ -52,7 +51,7 @@ def noisy(n=8_000, seed=0):
 @pytest.fixture(scope="module")
 def of_noisy():
     train, test = random_split(noisy(), 0.3, 0)
-    return BayesianMF(4, n_samples=120, warm_up=30).fit(train), test
+    return BayesianMF(4, n_samples=120, burn_in=30).fit(train), test
 
 
 # Predictions
@@ -67,24 +66,8 @@ def test_it_is_better_than_biases():
     assert bayesian < linear - 0.02
 
 
-def test_kinds_are_told_apart_where_there_are_ratings_enough(monkeypatch):
-    """One for every ten ratings that a row has, up to those allowed; items without a rating do not count."""
-    samplers = []
-
-    def noted(*given, **settings):
-        samplers.append(new_sampler(*given, **settings))
-        return samplers[-1]
-
-    monkeypatch.setattr(bayesian_mf, "new_sampler", noted)
-    films = Features.from_frame({"id": range(200), "parity": ["even", "odd"] * 100})
-    ratings = PLAIN.with_features(items=films)  # 20 of a user, 30 of an item
-    for kinds, part in ((8, ratings), (2, ratings), (1, ratings), (8, ratings.take(np.arange(500)))):
-        quick(kinds=kinds, n_samples=1, warm_up=0).fit(part)
-    assert [(s.users.n_kinds, s.items.n_kinds) for s in samplers] == [(2, 3), (2, 2), (1, 1), (1, 1)]
-
-
 def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():
-    """Cold users and items among the ratings watched, and columns enough to keep the mean exactly."""
+    """Also with cold users and items among the validation ratings; the rank is enough for the exact mean."""
     train, validation = random_split(PLAIN, 0.3, 0)
     train = train.take(np.flatnonzero((train.users > 5) & (train.items > 5)))
     model = quick(rank=40).fit(train, validation)
@@ -97,13 +80,13 @@ def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():
     assert same.predict(*EVERYTHING).tobytes() == model.predict(*EVERYTHING).tobytes()
 
 
-def test_one_epoch_is_one_sample():
-    told = []
-    model = quick().fit(TIMED, on_progress=told.append)
-    assert [progress.epoch for progress in told] == [*range(1, 17)]
+def test_each_sample_is_one_epoch():
+    reports = []
+    model = quick().fit(TIMED, on_progress=reports.append)
+    assert [progress.epoch for progress in reports] == [*range(1, 17)]
     assert model.history_.best_epoch == len(model.history_.train_loss) == len(model.history_.seconds) == 16
     assert model.history_.validation_loss == []
-    assert model.history_.train_loss == [progress.train_loss for progress in told]
+    assert model.history_.train_loss == [progress.train_loss for progress in reports]
 
 
 def test_the_same_seed_is_the_same_model():
@@ -112,7 +95,7 @@ def test_the_same_seed_is_the_same_model():
     assert other.predict(*EVERYTHING).tobytes() != MODEL.predict(*EVERYTHING).tobytes()
 
 
-def test_times_change_predictions_and_without_any_it_is_the_time_of_the_last_rating():
+def test_without_a_time_predictions_are_for_the_time_of_the_last_rating():
     model = quick(previous_item=False).fit(TIMED)
     now = model.predict(*EVERYTHING)
     last = TIMED.timestamps.max()
@@ -120,8 +103,8 @@ def test_times_change_predictions_and_without_any_it_is_the_time_of_the_last_rat
     assert np.abs(model.predict(*EVERYTHING, last - 200 * DAY) - now).max() > 0.01
 
 
-def test_the_item_rated_before_changes_predictions_and_without_a_time_it_is_any():
-    """Whoever has just rated an even item rates the next one higher by a whole step."""
+def test_the_previous_item_changes_predictions_at_a_time():
+    """A user who has just rated an even item rates the next one higher by two stars."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(60), 40)
     items = np.concatenate([rng.permutation(80)[:40] for _ in range(60)])
@@ -137,16 +120,16 @@ def test_the_item_rated_before_changes_predictions_and_without_a_time_it_is_any(
     assert rmse(without.predict(*pairs, test.timestamps), test.values) > 0.9
 
 
-def test_the_item_rated_before_is_one_of_an_earlier_time():
-    """Whether a rating of the same second was earlier, nobody knows: it is as if it was not there."""
+def test_the_previous_item_is_one_of_an_earlier_time():
+    """Ratings of the same second have no known order."""
     at_once = replace(TIMED, timestamps=np.zeros(len(TIMED), np.int64))
     model = quick().fit(at_once)
-    users = model.fitted_.model.mean.context.occasions.rows(np.arange(60), np.zeros(60, np.int64))
-    assert (users[1] == model.fitted_.model.mean.context.occasions.n_items).all()
+    categories = model.fitted_.model.mean.context.variables.categories(np.arange(60), np.zeros(60, np.int64))
+    assert (categories[1] == model.fitted_.model.mean.context.variables.n_items).all()
 
 
 def test_a_season_of_all_users_is_found():
-    """Everybody likes one half of the items in every second month, and the other half in the others."""
+    """All users like one half of the items in even months, and the other half in odd months."""
     rng = np.random.default_rng(0)
     users, items = np.repeat(np.arange(100), 30), rng.integers(0, 60, 3_000)
     times = rng.integers(0, 720, 3_000) * DAY
@@ -159,19 +142,19 @@ def test_a_season_of_all_users_is_found():
     assert rmse(model.predict(test.raw_users, test.raw_items, test.timestamps), test.values) < 0.4
 
 
-def test_where_the_ratings_have_no_times_these_are_of_no_consequence():
+def test_times_have_no_effect_on_a_model_without_time():
     for model in (quick().fit(PLAIN), quick(drift=False, previous_item=False).fit(TIMED)):
         assert model.predict(*EVERYTHING, 5).tobytes() == model.predict(*EVERYTHING).tobytes()
 
 
-def test_a_mood_of_the_evening_is_made_use_of():
-    """Each user rates in sittings of ten, and in each everything by up to 1.5 higher or lower."""
+def test_a_bias_of_a_session_is_found():
+    """Users rate in sessions of ten, each with a bias of up to 1.5."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(40), 60)
     items = np.concatenate([rng.permutation(200)[:60] for _ in range(40)])
-    sitting = np.arange(2_400) // 10
-    times = sitting * 3 * DAY + rng.integers(0, 600, 2_400)
-    values = 3 + rng.uniform(-1.5, 1.5, 240)[sitting] + 0.5 * rng.normal(size=2_400)
+    session = np.arange(2_400) // 10
+    times = session * 3 * DAY + rng.integers(0, 600, 2_400)
+    values = 3 + rng.uniform(-1.5, 1.5, 240)[session] + 0.5 * rng.normal(size=2_400)
     train, test = random_split(Ratings.from_columns(users, items, values, times, scale=(-5, 10)), 0.2, 0)
     model = BayesianMF(2, n_samples=60, implicit=False).fit(train)
     pairs = test.raw_users, test.raw_items
@@ -180,7 +163,7 @@ def test_a_mood_of_the_evening_is_made_use_of():
 
 
 @pytest.mark.parametrize("unit", [0.25, 32.0])
-def test_on_another_scale_all_is_the_same_but_for_the_unit(unit):
+def test_predictions_scale_with_the_unit_of_the_ratings(unit):
     scale = tuple(unit * bound for bound in TIMED.scale)
     model = quick().fit(replace(TIMED, values=np.float32(unit) * TIMED.values, scale=scale))
     np.testing.assert_allclose(model.predict(*EVERYTHING) / unit, MODEL.predict(*EVERYTHING), atol=1e-4)
@@ -197,23 +180,23 @@ def test_few_users_or_items_are_enough(n_users, n_items):
 
 
 @pytest.mark.parametrize("times", [None, np.arange(12) * DAY, np.zeros(12, np.int64)])
-def test_where_all_rate_alike_that_is_predicted(times):
+def test_constant_ratings_are_predicted(times):
     users, items = np.indices((4, 3)).reshape(2, -1)
     model = quick(n_samples=50).fit(Ratings.from_columns(users, items, np.full(12, 4.0), times, scale=(1, 5)))
     np.testing.assert_allclose(model.predict(users, items), 4.0, atol=0.2)
 
 
-def test_dates_alone_are_times_too():
+def test_dates_without_time_of_day_are_times():
     dates = replace(TIMED, timestamps=TIMED.timestamps // DAY * DAY)
     model = quick().fit(dates)
     assert np.isfinite(model.predict(*EVERYTHING, dates.timestamps.min())).all()
 
 
-# What it knows
+# Side information
 
 
 def described():
-    """Users like items of odd numbers or of even ones; of the last ten items nobody has rated any."""
+    """Users like odd items or even ones; the last ten items have no ratings."""
     rng = np.random.default_rng(0)
     pairs = rng.choice(60 * 40, 1_500, replace=False)
     users, items = pairs // 40, pairs % 40
@@ -222,8 +205,8 @@ def described():
     return Ratings.from_columns(users, items, values, scale=(1, 5)).with_features(items=films)
 
 
-def test_items_that_nobody_has_rated_are_known_by_their_features():
-    model = quick(n_samples=40, warm_up=20).fit(described())
+def test_items_without_ratings_are_predicted_from_their_features():
+    model = quick(n_samples=40, burn_in=20).fit(described())
     users, items = np.indices((60, 10)).reshape(2, -1)
     expected = np.where((users + items) % 2 == 0, 5.0, 1.0)
     assert model.known(users, items + 40).all()
@@ -231,8 +214,8 @@ def test_items_that_nobody_has_rated_are_known_by_their_features():
     assert not quick(features=False).fit(described()).known(0, 45)
 
 
-def test_whether_and_how_somebody_rates_later_is_not_known_before():
-    """Held-out ratings, of whatever value and at whatever time, change no bit of the model."""
+def test_validation_ratings_change_no_bit_of_the_model():
+    """Whatever their values and times."""
     train, test = random_split(TIMED, 0.3, 0)
     anything = replace(test, values=np.full(len(test), 1.0, np.float32), timestamps=test.timestamps + 9)
     one, other, alone = (quick().fit(train, validation) for validation in (test, anything, None))
@@ -245,7 +228,7 @@ def test_whether_and_how_somebody_rates_later_is_not_known_before():
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
-def test_intervals_cover_as_much_as_they_say_of_quiet_and_of_noisy_users(of_noisy, coverage):
+def test_intervals_cover_the_ratings_of_quiet_and_of_noisy_users(of_noisy, coverage):
     model, test = of_noisy
     low, high = model.predict_interval(test.raw_users, test.raw_items, coverage=coverage)
     is_within = (low <= test.values) & (test.values <= high)
@@ -276,7 +259,7 @@ def test_intervals_of_the_unknown_are_wider_and_cover_too():
     assert is_within.mean() == pytest.approx(0.8, abs=0.05)
 
 
-def test_whoever_was_folded_in_has_the_deviation_of_any_user():
+def test_a_folded_in_user_has_the_deviation_of_an_unknown_user():
     ann, film = MODEL.fold_in({1: 5.0, 2: 1.0}), MODEL.fold_in_item(9_999, {1: 5.0, 2: 1.0})
     half = 0.5 * float(np.subtract(*MODEL.predict_interval(ann, 3, coverage=0.1)[::-1]))
     assert half == pytest.approx(0.12566 * float(MODEL.deviation_[-1]), rel=1e-3)
@@ -321,7 +304,7 @@ def test_a_distribution_tells_how_often_each_step_comes():
     np.testing.assert_allclose(probabilities.mean(axis=0), shares, atol=0.06)
 
 
-def test_ratings_of_any_number_are_no_steps(of_noisy):
+def test_ratings_with_many_distinct_values_have_no_distribution(of_noisy):
     with pytest.raises(ValueError, match="at most 20 distinct training ratings"):
         of_noisy[0].predict_distribution(1, 2)
 
@@ -353,8 +336,8 @@ def test_a_model_comes_back_with_its_drift_to_the_bit(tmp_path, ratings):
     assert repr(vars(again)).split("'_state'")[0] == repr(vars(model)).split("'_state'")[0]
 
 
-def test_a_loaded_model_learns_as_the_one_that_was_saved(tmp_path):
-    quick().fit(PLAIN).save(tmp_path / "m")  # without times: that it would use them must not be lost
+def test_a_loaded_model_fits_as_the_saved_one(tmp_path):
+    quick().fit(PLAIN).save(tmp_path / "m")  # without times: the settings of time must not be lost
     again = load_model(tmp_path / "m").fit(TIMED)
     assert again.predict(*EVERYTHING).tobytes() == MODEL.predict(*EVERYTHING).tobytes()
 
@@ -376,11 +359,16 @@ FORGERIES = {
     "no number of times": (lambda d, t: d["settings"].pop("n_timed"), "BayesianMF"),
     "times of words": (setting("n_timed", "1"), "n_timed: expected a number of ratings"),
     "fewer times than none": (setting("n_timed", -1), "n_timed: expected a number of ratings"),
+    "true as a number of times": (setting("n_timed", True), "n_timed: expected a number of ratings"),
+    "times that no setting uses": (
+        lambda d, t: d["settings"].update(drift=False, previous_item=False),
+        "n_timed: expected 0 without drift and previous_item",
+    ),
     "another number of times": (setting("n_timed", N - 1), "expected int64 of shape"),
     "no times": (setting("n_timed", 0), "timescales: expected one above 0 for each drift"),
     "rank out of range": (setting("rank", 0), "rank must be a whole number"),
     "another rank": (setting("rank", 7), "expected float32 of shape"),
-    "setting unknown": (setting("burn_in", 7), "BayesianMF"),
+    "setting unknown": (setting("learning_rate", 7), "BayesianMF"),
     "drift NaN": (element("level.0", 3, np.nan), "level.0: expected finite numbers"),
     "deviation of nothing": (element("deviation", 0, 0.0), "deviation: expected numbers above 0"),
     "times falling": (element("times.all", 0, 2**62), "starts and times: expected"),
@@ -415,7 +403,7 @@ def test_forged(path, name):
 # More ratings
 
 
-def test_more_ratings_move_who_gave_them_and_levels_stay(tmp_path):
+def test_an_update_changes_the_users_of_the_ratings_but_no_time_varying_bias(tmp_path):
     more = Ratings.from_columns([1, 1, 777], [2, 999, 2], [5.0, 5.0, 1.0], scale=(1, 5))
     model = quick().fit(TIMED)
     before = model.predict(5, 7, TIMED.timestamps[:50])
@@ -430,30 +418,30 @@ def test_more_ratings_move_who_gave_them_and_levels_stay(tmp_path):
 # Checkpoints
 
 
-class CutOffError(Exception):
-    """Stands for whatever ends a training."""
+class InterruptedFitError(Exception):
+    """Stands for anything that interrupts a fit."""
 
 
-def cut_off_at(sample):
+def interrupt_at(sample):
     def on_progress(progress):
         if progress.epoch == sample:
-            raise CutOffError
+            raise InterruptedFitError
 
     return on_progress
 
 
 @pytest.mark.parametrize("sample", [3, 10, 25, 31])
-@pytest.mark.parametrize("watched", [True, False])
-def test_a_training_cut_off_anywhere_ends_as_an_undisturbed_one(tmp_path, sample, watched):
+@pytest.mark.parametrize("validated", [True, False])
+def test_an_interrupted_training_resumes_bit_for_bit(tmp_path, sample, validated):
     train, validation = random_split(TIMED, 0.2, 0)
-    validation = validation if watched else None
+    validation = validation if validated else None
     undisturbed = quick(n_samples=27).fit(train, validation)
-    with pytest.raises(CutOffError):
-        quick(n_samples=27).fit(train, validation, cut_off_at(sample), checkpoint_dir=tmp_path)
-    told = []
-    resumed = quick(n_samples=27).fit(train, validation, told.append, checkpoint_dir=tmp_path)
+    with pytest.raises(InterruptedFitError):
+        quick(n_samples=27).fit(train, validation, interrupt_at(sample), checkpoint_dir=tmp_path)
+    reports = []
+    resumed = quick(n_samples=27).fit(train, validation, reports.append, checkpoint_dir=tmp_path)
     saved = 31 if sample == 31 else sample // 10 * 10  # every tenth sample and the last
-    assert [progress.epoch for progress in told] == [*range(saved + 1, 32)]
+    assert [progress.epoch for progress in reports] == [*range(saved + 1, 32)]
     for name, value in undisturbed._saved().arrays.items():
         assert value.tobytes() == resumed._saved().arrays[name].tobytes(), name
     assert undisturbed.history_.train_loss == resumed.history_.train_loss
@@ -492,7 +480,7 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
         ({"embedding_dim": 0}, "embedding_dim must be a whole number, at least 1, not 0"),
         ({"n_samples": 2.5}, "n_samples must be a whole number, at least 1, not 2.5"),
         ({"rank": -1}, "rank must be a whole number"),
-        ({"warm_up": -1}, "warm_up must be a whole number, at least 0, not -1"),
+        ({"burn_in": -1}, "burn_in must be a whole number, at least 0, not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -500,7 +488,50 @@ def test_settings_out_of_range_are_refused(settings, message):
         BayesianMF(**settings)
 
 
-def test_without_numba_one_is_told_what_to_install(monkeypatch):
+def test_booleans_are_required_where_a_part_is_on_or_off():
+    with pytest.raises(TypeError, match="drift must be True or False, not 2"):
+        BayesianMF(drift=2)
+
+
+# Former names
+
+
+def test_former_names_of_parameters_work_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="is now named") as caught:
+        model = BayesianMF(kinds=3, warm_up=7)
+    assert [str(w.message).split()[0] for w in caught] == ["kinds", "warm_up"]
+    assert (model.latent_clusters, model.burn_in) == (3, 7)
+    with pytest.warns(DeprecationWarning, match="kinds is now named latent_clusters"):
+        assert model.kinds == 3
+    with pytest.warns(DeprecationWarning, match="warm_up is now named burn_in"):
+        model.warm_up = 9
+    assert model.burn_in == 9
+
+
+def test_a_file_with_the_former_names_of_settings_is_loaded_without_a_warning(path):
+    description, tensors = model_file.read(path)
+    former = {"latent_clusters": "kinds", "burn_in": "warm_up"}
+    settings = description["settings"]
+    description["settings"] = {former.get(name, name): value for name, value in settings.items()}
+    model_file.write(path, description, {name: array.copy() for name, array in tensors.items()})
+    again = load_model(path)
+    assert (again.latent_clusters, again.burn_in) == (MODEL.latent_clusters, MODEL.burn_in)
+    assert again.predict(*EVERYTHING).tobytes() == MODEL.predict(*EVERYTHING).tobytes()
+
+
+# Interrupted training
+
+
+def test_an_interrupted_fit_leaves_the_model_as_it_was():
+    model = quick().fit(PLAIN)
+    before = model.predict(*EVERYTHING)
+    with pytest.raises(InterruptedFitError):
+        model.fit(TIMED, on_progress=interrupt_at(6))
+    assert model.predict(*EVERYTHING).tobytes() == before.tobytes()
+    assert len(model.history_.train_loss) == 16
+
+
+def test_without_numba_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("numpy_neural_mf.models.bayesian_mf.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[fast\]"'):
         quick().fit(TIMED)

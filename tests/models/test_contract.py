@@ -39,7 +39,7 @@ MODELS = {
     "GlobalMean": GlobalMean,
     "LinearRegression": LinearRegression,
     "ItemKNN": partial(ItemKNN, k=10),
-    "BayesianMF": partial(BayesianMF, 4, n_samples=8, warm_up=2, rank=6),
+    "BayesianMF": partial(BayesianMF, 4, n_samples=8, burn_in=2, rank=6),
     "A_SMALL": partial(fast, A_SMALL),
     "B_MEDIUM": partial(fast, B_MEDIUM),
     "C_WIDE": partial(fast, C_WIDE),

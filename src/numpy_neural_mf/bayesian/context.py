@@ -54,7 +54,7 @@ class ContextVariables:
         return [functions[name](users, times).astype(np.int32) for name in self.names]
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextVariables:
-        """The variables after user u has become row users[u] of n_users, and item i row items[i] of n_items."""
+        """The variables after user u has become row users[u] of n_users, and likewise for items."""
         rated = np.asarray(items)[self.items].astype(np.int32)
         return ContextVariables(self.names, self.timeline.inserted(users, n_users), rated, n_items)
 

@@ -14,16 +14,17 @@ IntArray = NDArray[np.integer[Any]]
 
 DAY = 86_400.0
 
-# The time-varying biases of a model: entity, prior median of the timescale in seconds, and prior median of the
-# variance as a share of that of the ratings. Ratings of one session are correlated, and, less, those of one hour.
+# The time-varying biases of a model: entity, prior median of the timescale in seconds, and prior median of
+# the variance, as a share of that of the ratings. A user's ratings are correlated within a session and, less
+# so, within an evening.
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
 # Standard deviations of the log-normal priors of timescale and variance.
 TIMESCALE_SPREAD = 1.0
 VARIANCE_SPREAD = 1.5
 
-# Metropolis proposals of (variance, timescale) in a sweep, and the standard deviation of their log, during the
-# burn-in and after it.
+# Metropolis proposals of variance and timescale in a sweep, and the standard deviation of their log: during
+# the burn-in, and after it.
 PROPOSALS = (3, 1)
 STEPS = (0.3, 0.1)
 

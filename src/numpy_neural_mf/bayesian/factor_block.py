@@ -42,8 +42,8 @@ class FactorBlock:
     rng : numpy.random.Generator
         Draws the initial factors.
     regressor : FactorBlock, optional
-        A block with the same first rows, whose factors at the end of the burn-in are an additional field of X:
-        see `draw_regression`.
+        A block with the same first rows, whose factors at the end of the burn-in are one more field of X: see
+        `draw_regression`.
     n_clusters : int, default 1
         Number of latent clusters of the rows; with more than one, the cluster is the second field.
 
@@ -122,7 +122,7 @@ class FactorBlock:
         precision: Float64Array,
         rng: np.random.Generator,
     ) -> None:
-        """Draw the coefficients of the bias (n = 0) or of a factor, which has weight h_n in a rating's mean."""
+        """Draw the coefficients of the bias (n = 0) or of a factor; h is its weight in each rating's mean."""
         from .kernels import draw_columns, remove_term, restore_term, scale_fields
 
         v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])

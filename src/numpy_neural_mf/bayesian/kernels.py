@@ -11,7 +11,7 @@ compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
 
 @compiled
 def remove_term(row_of, h, precision, Xv, residual, A, B):
-    """Add h_n (X v)_row(n) to the residual e_n of each rating; fill A and B with sums over each row's ratings.
+    """Add h_n (X v)_row(n) to the residual e_n of each rating; fill A and B with sums over the rows' ratings.
 
     A = Σ p h² and B = Σ p h e, with precisions p_n and e before the call, are sufficient statistics for the
     conditionals of v, so a draw costs the entries of X and not those of its expansion to ratings (Rendle,
@@ -113,7 +113,7 @@ def add_cluster_log_likelihood(row_of, effect, clusters, precision, residual, lo
 
 @compiled
 def log_likelihood(starts, order, gaps, target, precision, variance, timescale):
-    """Log density of noisy observations of the processes of a timeline, up to a constant: see `draw_paths`."""
+    """Log density of noisy observations of the paths, up to a constant: see `draw_paths`."""
     total = 0.0
     for group in range(len(starts) - 1):
         m, P = 0.0, variance

@@ -74,8 +74,8 @@ class LatentClusters:
     ) -> None:
         """Draw the weights, the cluster of each row, and μ and e; updates the residual.
 
-        The clusters are drawn twice. Given e + μ_k, as in any mixture, the ratings are not needed, but rows of
-        a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
+        The clusters are drawn twice. Given e + μ_k, as in any mixture, the ratings are not needed, but rows
+        of a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
         changes its cluster takes over the mean of the new one.
 
         Parameters
@@ -141,5 +141,5 @@ class LatentClusters:
 
 
 def draw_categories(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:
-    """One column for each row, with probabilities proportional to exp(log_p): the Gumbel trick (Yellott, 1977)."""
+    """Draw a column for each row with probability ∝ exp(log_p), by the Gumbel trick (Yellott, 1977)."""
     return np.asarray((log_p + rng.gumbel(size=log_p.shape)).argmax(axis=1))

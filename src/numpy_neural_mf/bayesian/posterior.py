@@ -137,9 +137,9 @@ class Posterior:
     def _parameters(self) -> Parameters:
         """Float32 tables of an architecture with biases and product.
 
-        Biases and factors have mean zero, and so has the last row of each table, which stands for the unknown;
-        μ has what is common. The factors of users have the mean square of their biases, column by column: the
-        prior variance of a new user's factors is that of their bias.
+        Biases and factors have mean zero; their means are part of μ. The last row of each table, which stands
+        for the unknown, is zero. Each column of the user factors has the variance of the user biases, so one
+        prior serves both.
         """
         user_part, item_part, P, Q = self._products["user_item"].centred()
         b_u, b_i = self._user_bias / self.n_samples + user_part, self._item_bias / self.n_samples + item_part

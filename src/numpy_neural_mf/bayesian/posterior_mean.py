@@ -98,7 +98,7 @@ class PosteriorMean:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of the model by name; the timescales, which are numbers, are not among them."""
-        tensors = dict(self.factorization.parameters)
+        tensors: dict[str, NDArray[Any]] = dict(self.factorization.parameters)
         for n, drift in enumerate(self.drifts):
             tensors[f"times.{drift.entity}"] = drift.timeline.times
             tensors[f"starts.{drift.entity}"] = drift.timeline.starts

@@ -1,4 +1,4 @@
-"""A Gibbs sampler for matrix factorisation with side information, time-varying biases, context and user noise."""
+"""A Gibbs sampler for matrix factorisation with side information, drift, context and user noise."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Sampler:
 
     and precision α γ_u. This is Bayesian matrix factorisation (Salakhutdinov and Mnih, 2008) with four
     extensions. Biases and factors are sums over columns, as in a factorisation machine (Rendle, 2012). The
-    context c of a rating has a bias and factors that interact with user and item. The biases d vary with time.
-    The precision differs by user, γ_u ~ Gamma(ν/2, ν/2), as if the ratings of a user came from a Student
-    distribution with ν degrees of freedom (Geweke, 1993). The prior of μ weighs as much as one more rating at
-    their mean.
+    context c of a rating has a bias and factors that interact with user and item. The biases d vary with
+    time. The precision differs by user, γ_u ~ Gamma(ν/2, ν/2); integrated out, the residuals of a user have a
+    Student distribution with ν degrees of freedom (Geweke, 1993). The prior of μ has the mean of the ratings
+    and the weight of one rating.
 
     Parameters
     ----------

@@ -50,14 +50,15 @@ def build_sampler(
 ) -> Sampler:
     """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`."""
     users, items = (
-        _block_of(side, n_factors, latent_clusters, features, implicit, rng)
-        for side in OneSide.both(ratings)
+        _block_of(side, n_factors, latent_clusters, features, implicit, rng) for side in OneSide.both(ratings)
     )
     drifts = _drifts_of(ratings) if drift else []
     contexts = []
     if context_variables is not None and ratings.timestamps is not None:
         categories = context_variables.categories(ratings.users, ratings.timestamps)
-        for name, rows, size in zip(context_variables.names, categories, context_variables.sizes, strict=True):
+        for name, rows, size in zip(
+            context_variables.names, categories, context_variables.sizes, strict=True
+        ):
             regressor = items if name == "previous_item" else None
             contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
     return Sampler(ratings.values, users, items, drifts, rng, user_noise, contexts)

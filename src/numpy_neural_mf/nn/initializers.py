@@ -1,4 +1,4 @@
-"""First values of weights: each is (rng, shape) -> float64 array, shape (n_out, n_in) as in Dense."""
+"""Initialisers of weights: (rng, shape) -> float64 array of that shape, (n_out, n_in) as in Dense."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Initializer = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 
 def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """All zero; `rng` is not used."""
+    """All zeros; `rng` is not used."""
     return np.zeros(shape)
 
 
@@ -47,7 +47,7 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...], variance: float) 
 
 
 def default_initializer(activation: str) -> Initializer:
-    """He for the ReLU family, whose halves of zeros it makes up for; Xavier for everything else."""
+    """He for the ReLU family, because half of the units output zero; Xavier for all other activations."""
     return he_uniform if activation in ("relu", "leaky_relu", "gelu") else xavier_uniform
 
 

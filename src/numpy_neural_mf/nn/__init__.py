@@ -1,6 +1,6 @@
 """A neural network from scratch: each part is a few lines of NumPy, with its derivative next to it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .activations import ACTIVATIONS, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from .gradcheck import check_gradients, gradient_errors
@@ -23,6 +23,16 @@ from .schedules import constant, cosine, exponential, linear_warmup, step_decay
 
 if TYPE_CHECKING:
     from .network import NeuralNetwork
+else:
+
+    def __getattr__(name):
+        """Import NeuralNetwork at its first use: it needs scikit-learn, the other modules only NumPy."""
+        if name != "NeuralNetwork":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .network import NeuralNetwork
+
+        return NeuralNetwork
+
 
 __all__ = [
     "ACTIVATIONS",
@@ -72,12 +82,3 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import NeuralNetwork at its first use: it needs scikit-learn, the other modules only NumPy."""
-    if name != "NeuralNetwork":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .network import NeuralNetwork
-
-    return NeuralNetwork

@@ -187,6 +187,13 @@ def test_an_initializer_that_returns_another_shape_is_refused(layer):
         layer(*((3, 2) if layer is Dense else (2, 3)), rng(), lambda rng, shape: np.ones((1, 3)))
 
 
+@pytest.mark.parametrize("layer", [Dense, Embedding, EmbeddingBag])
+def test_parameters_are_floats(layer):
+    """As integers, all initial weights would be zero."""
+    with pytest.raises(TypeError, match="dtype must be a float type, not <class 'int'>"):
+        layer(3, 2, rng(), dtype=int)
+
+
 def test_an_activation_is_a_function_and_not_its_name():
     with pytest.raises(TypeError, match=r"function must be callable, such as nn.relu, not 'relu'"):
         Activation("relu")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..utils.settings import check_integer, check_number
 from .activations import ActivationFunction, Backward
-from .initializers import Initializer, normal, xavier_uniform
+from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
 
@@ -49,7 +49,8 @@ class Dense:
     Raises
     ------
     TypeError, ValueError
-        A size is not an integer of at least 1, or the initialiser returns another shape.
+        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
+        another shape.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Dense:
     ) -> None:
         check_integer("n_in", n_in, at_least=1)
         check_integer("n_out", n_out, at_least=1)
-        self.weight = _initial(initializer(rng, (n_out, n_in)), (n_out, n_in), dtype)
+        self.weight = Parameter(initial_weight(initializer, rng, (n_out, n_in), dtype))
         self.bias = Parameter(np.zeros(n_out, dtype)) if bias else None
 
     @classmethod
@@ -109,7 +110,7 @@ class _Table:
     ) -> None:
         check_integer("n_rows", n_rows, at_least=1)
         check_integer("dim", dim, at_least=1)
-        self.weight = _initial(initializer(rng, (n_rows, dim)), (n_rows, dim), dtype)
+        self.weight = Parameter(initial_weight(initializer, rng, (n_rows, dim), dtype))
 
     @classmethod
     def of(cls, weight: Parameter) -> Self:
@@ -139,7 +140,8 @@ class Embedding(_Table):
     Raises
     ------
     TypeError, ValueError
-        A size is not an integer of at least 1, or the initialiser returns another shape.
+        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
+        another shape.
     """
 
     def forward(
@@ -292,9 +294,3 @@ class Sequential:
             return dy
 
         return x, backward
-
-
-def _initial(value: Array, shape: tuple[int, int], dtype: type[np.floating[Any]]) -> Parameter:
-    if np.shape(value) != shape:
-        raise ValueError(f"the initializer must return shape {shape}, not {np.shape(value)}")
-    return Parameter(np.array(value, dtype))

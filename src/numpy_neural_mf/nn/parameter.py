@@ -87,6 +87,8 @@ class GroupedIds:
 
     def sum(self, values: Array) -> Array:
         """Sum the rows of `values`, shape (n, d), with the same id: shape (m, d), in the order of `rows`."""
+        if len(values) != len(self.ids):
+            raise ValueError(f"expected {len(self.ids)} rows, one for each id, found {len(values)}")
         values = values.take(self._order, axis=0)
         if values.dtype == np.float32 and values.shape[1] % 2 == 0:
             # Adding complex numbers adds pairs of floats, which halves the overhead of reduceat.

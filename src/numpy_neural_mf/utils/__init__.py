@@ -1,1 +1,1 @@
-"""Small tools that know nothing of ratings: files written whole, and arrays in safetensors files."""
+"""Small tools that know nothing of ratings: atomic files, arrays in safetensors files, checks of settings."""

@@ -19,6 +19,7 @@ from ..mf.architecture import Architecture, Parameters
 from ..mf.forward import Factorization, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
+from ..utils.settings import check_integer
 from ..utils.threads import one_blas_thread
 from .base import require_ratings
 from .bayesian_mf_file import FittedBayesianMF, assemble, fitted_of, saved
@@ -26,7 +27,6 @@ from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
 from .located import Located
-from .recommend import require_count
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
 
@@ -114,12 +114,11 @@ class BayesianMF(DistributionRecommender):
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
-        require_count(embedding_dim, "embedding_dim")
-        require_count(kinds, "kinds")
-        require_count(n_samples, "n_samples")
-        require_count(rank, "rank")
-        if not (isinstance(warm_up, int | np.integer) and warm_up >= 0):
-            raise ValueError(f"warm_up must be a whole number, at least 0, not {warm_up!r}")
+        check_integer("embedding_dim", embedding_dim, at_least=1)
+        check_integer("kinds", kinds, at_least=1)
+        check_integer("n_samples", n_samples, at_least=1)
+        check_integer("rank", rank, at_least=1)
+        check_integer("warm_up", warm_up, at_least=0)
         self.embedding_dim = embedding_dim
         self.kinds = kinds
         self.n_samples = n_samples

@@ -23,7 +23,7 @@ from .incremental_update import Update
 from .interactions import Interactions
 from .located import locate
 from .neighbours import FittedNeighbours, baselines, similarities
-from .recommend import known_row, require_count
+from .recommend import known_row
 
 
 class ItemKNN(Recommender):
@@ -153,7 +153,7 @@ class ItemKNN(Recommender):
             The item is unknown.
         """
         fitted = self.fitted_
-        require_count(n)
+        check_integer("n", n, at_least=1)
         row = self.similarity_[[known_row(fitted, "item", item)]]
         order = np.lexsort((row.indices, -row.data))
         order = order[fitted.counts("item")[row.indices[order]] >= min_ratings][:n]

@@ -142,7 +142,7 @@ def test_what_intervals_and_times_cannot_be_is_told(bayesian, tmp_path):
     expected = "expected a BayesianMF, or an ordinal NeuralMF, for --interval"
     assert said == f"model.safetensors: {expected}, found a NeuralMF"
     said = refused("predict", bayesian, "timed.csv", str(output), "--interval", "90")
-    assert said == "coverage must be between 0 and 1, not 90.0"
+    assert said == "coverage must be a finite number above 0 and below 1, not 90.0"
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("userId,movieId,timestamp\n1,3,1000\n1,4,soon\n")
     said = refused("predict", bayesian, str(pairs), str(output))

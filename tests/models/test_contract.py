@@ -1,6 +1,7 @@
 """The contract of every model: what users may rely on, whichever they hold."""
 
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, replace
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
 
 from numpy_neural_mf import (
     A_SMALL,
@@ -296,7 +298,7 @@ def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
 @pytest.mark.parametrize("n", [0, -1, 2.5, "3", None])
 def test_how_many_is_a_whole_number(fitted, n):
     for ask in (fitted.recommend, fitted.similar_items, fitted.similar_users):
-        with pytest.raises(ValueError, match="n must be a whole number, at least 1"):
+        with pytest.raises((TypeError, ValueError), match="n must be an integer of at least 1"):
             ask(1, n)
 
 
@@ -645,3 +647,58 @@ def test_models_in_use_are_asked_after_fit(new_model):
     for ask in (lambda: model.fold_in({}), lambda: model.fold_in_item(1, {}), lambda: model.explain(1, 2)):
         with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
             ask()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt], ids=["an exception", "Ctrl-C"])
+def test_a_fit_that_is_interrupted_leaves_the_model_as_it_was(new_model, error):
+    calls = []
+
+    def interrupt(progress):
+        calls.append(progress)
+        raise error
+
+    def try_to_fit(model):
+        try:
+            model.fit(RATINGS.take(RATINGS.users < 30), on_progress=interrupt)
+        except error:
+            return True
+        return False
+
+    model = new_model()
+    if not try_to_fit(model):
+        pytest.skip("this model learns in one step")
+    with pytest.raises(RuntimeError, match="is not fitted"):
+        model.recommend(1)
+    before = model.fit(RATINGS).predict(*EVERYTHING)
+    fitted = model.fitted_
+    assert try_to_fit(model)
+    assert model.fitted_ is fitted
+    assert model.predict(*EVERYTHING).tobytes() == before.tobytes()
+    assert not model.known(10**9, 1)
+
+
+def test_a_fitted_model_is_frozen(fitted):
+    with pytest.raises(FrozenInstanceError):
+        fitted.fitted_.model.penalty = None
+    with pytest.raises(FrozenInstanceError):
+        fitted.fitted_.user_ids = np.arange(3)
+
+
+def test_predictions_and_evaluation_do_not_change_the_model(fitted):
+    before = fitted.fitted_
+    fitted.predict(*EVERYTHING)
+    fitted.recommend([1, 2])
+    fitted.fold_in({1: 4.0})
+    fitted.explain(1, 2)
+    assert fitted.fitted_ is before
+
+
+def test_threads_predict_what_one_does_and_leave_blas_as_it_was(fitted):
+    def pools():
+        return [(p["filepath"], p["num_threads"]) for p in threadpool_info() if p["user_api"] == "blas"]
+
+    expected, before = fitted.predict(*EVERYTHING).tobytes(), pools()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: fitted.predict(*EVERYTHING).tobytes(), range(16)))
+    assert set(found) == {expected}
+    assert pools() == before

@@ -1,4 +1,4 @@
-"""Items by their neighbours, against the formula pair by pair."""
+"""ItemKNN, against the formula computed pair by pair."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ TRAIN, TEST = random_split(RATINGS, 0.2)
 
 
 def by_the_formula(ratings, k, shrinkage, damping, user_penalty, item_penalty):
-    """Koren (2010), section 2.2, with Surprise's order of sweeps: a function of raw user and raw item."""
+    """Koren (2010), section 2.2, with the sweeps in Surprise's order: a function of raw user and raw item."""
     mean, b_u, b_i = ratings.mean, {}, {}
     rows = [
         *zip(ratings.raw_users.tolist(), ratings.raw_items.tolist(), ratings.values.tolist(), strict=True)
@@ -70,8 +70,8 @@ def test_predictions_are_those_of_the_formula(settings):
     )
 
 
-def test_the_order_of_the_ratings_is_nothing_to_neighbours_that_tie():
-    """Of two users in common all correlations are 1 or -1, so most neighbours tie."""
+def test_the_order_of_the_ratings_does_not_decide_between_neighbours_that_tie():
+    """With two users in common every correlation is 1 or -1, so most neighbours tie."""
     rng = np.random.default_rng(0)
     few = RATINGS.take(rng.permutation(len(RATINGS))[:120])
     shuffled = few.take(rng.permutation(len(few)))
@@ -80,7 +80,7 @@ def test_the_order_of_the_ratings_is_nothing_to_neighbours_that_tie():
     np.testing.assert_allclose(one.predict(*pairs), other.predict(*pairs), rtol=1e-5)
 
 
-def test_whoever_is_folded_in_is_predicted_as_if_they_had_been_there():
+def test_a_folded_in_user_has_the_predictions_of_the_same_user_in_training():
     model = ItemKNN(k=5).fit(TRAIN)
     own = TRAIN.raw_users == 7
     ann = model.fold_in(dict(zip(TRAIN.raw_items[own].tolist(), TRAIN.values[own].tolist(), strict=True)))
@@ -89,17 +89,17 @@ def test_whoever_is_folded_in_is_predicted_as_if_they_had_been_there():
     )
 
 
-def test_an_item_that_is_folded_in_is_liked_by_who_likes_its_neighbours():
+def test_a_folded_in_item_has_the_predictions_of_an_item_with_the_same_ratings():
     model = ItemKNN().fit(TRAIN)
     fans = TRAIN.raw_items == 4
     like_item_4 = dict(zip(TRAIN.raw_users[fans].tolist(), TRAIN.values[fans].tolist(), strict=True))
     copy = model.fold_in_item(1_000, like_item_4)
     others = np.setdiff1d(TRAIN.user_ids, TRAIN.raw_users[fans])
-    # The copy has the original for a neighbour, but nobody here has rated that.
+    # The original is a neighbour of the copy, but none of these users rated it.
     assert rmse(model.predict(others, copy), model.predict(others, 4)) < 0.05
 
 
-def test_reasons_are_what_the_neighbours_add():
+def test_reasons_are_the_contributions_of_the_neighbours():
     settings = {"k": 5, "shrinkage": 10.0, "damping": 0.2, "user_penalty": 5.0, "item_penalty": 5.0}
     model = ItemKNN(**settings).fit(TRAIN)
     why = model.explain(7, 4)
@@ -124,7 +124,7 @@ def test_similar_items_are_those_of_highest_similarity():
 
 
 def test_neighbours_find_what_biases_cannot():
-    """Two tastes, two kinds of items: all have the same mean, and the standard deviation is 2."""
+    """Two groups of users and of items: all means are equal, and the standard deviation is 2."""
     users, items = np.indices((40, 30)).reshape(2, -1)
     values = np.where(users % 2 == items % 2, 5.0, 1.0)
     train, test = random_split(Ratings.from_columns(users, items, values), 0.3)
@@ -132,7 +132,7 @@ def test_neighbours_find_what_biases_cannot():
     assert rmse(model.predict(test.raw_users, test.raw_items), test.values) < 0.5
 
 
-def test_where_all_rate_alike_nothing_is_similar_and_the_mean_is_said():
+def test_if_all_ratings_are_equal_no_items_are_similar_and_the_mean_is_predicted():
     users, items = np.indices((4, 3)).reshape(2, -1)
     model = ItemKNN().fit(Ratings.from_columns(users, items, np.full(12, 4.0), scale=(1, 5)))
     assert model.similarity_.nnz == 0
@@ -143,13 +143,25 @@ def test_where_all_rate_alike_nothing_is_similar_and_the_mean_is_said():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k": 0}, "k must be a whole number, at least 1, not 0"),
-        ({"k": 2.5}, "not 2.5"),
-        ({"shrinkage": -1.0}, "at least 0, not -1.0 and 0.2"),
-        ({"damping": float("nan")}, "at least 0, not 100.0 and nan"),
-        ({"user_penalty": 0.0}, "above 0, not 0.0 and 5.0"),
+        ({"k": 0}, "k must be an integer of at least 1, not 0"),
+        ({"shrinkage": -1.0}, "shrinkage must be a finite number of at least 0, not -1.0"),
+        ({"damping": float("nan")}, "damping must be a finite number of at least 0, not nan"),
+        ({"user_penalty": 0.0}, "user_penalty must be a finite number above 0, not 0.0"),
+        ({"item_penalty": float("inf")}, "item_penalty must be a finite number above 0, not inf"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ItemKNN(**settings)
+
+
+@pytest.mark.parametrize("setting", ["k", "shrinkage", "damping", "user_penalty", "item_penalty"])
+@pytest.mark.parametrize("value", [None, "auto", True])
+def test_settings_of_the_wrong_type_are_named(setting, value):
+    with pytest.raises(TypeError, match=f"{setting} must be .*, not {value!r}"):
+        ItemKNN(**{setting: value})
+
+
+def test_the_number_of_neighbours_is_an_integer():
+    with pytest.raises(TypeError, match=r"k must be an integer of at least 1, not 2\.5"):
+        ItemKNN(k=2.5)

@@ -1,4 +1,4 @@
-"""The mathematics of neighbours, against the formulas written out."""
+"""The mathematics of the neighbourhood model, against the formulas written out."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from numpy_neural_mf.models.neighbours import baselines, similarities, similarit
 
 
 def random_residuals(seed, n_users=12, n_items=9, share=0.6):
-    """Residuals, NaN where there is no rating; and as the sparse matrix that models have."""
+    """Residuals, NaN where there is no rating, and the same as a sparse matrix."""
     rng = np.random.default_rng(seed)
     e = np.where(rng.random((n_users, n_items)) < share, rng.normal(size=(n_users, n_items)), np.nan)
     users, items = np.nonzero(~np.isnan(e))
@@ -38,7 +38,7 @@ def test_similarities_are_shrunk_correlations(seed, shrinkage):
     np.testing.assert_allclose(found.toarray(), expected, rtol=1e-6)
 
 
-def test_a_new_item_is_as_similar_as_if_it_had_been_there():
+def test_a_new_item_has_the_similarities_of_the_same_item_in_training():
     _, sparse = random_residuals(4)
     old, new = sparse[:, :6], sparse[:, 6:]
     expected = similarities(sparse, 10.0).toarray()[6:, :6]
@@ -52,14 +52,14 @@ def test_residuals_of_zero_make_nothing_similar():
     assert similarities(csr_array((e.ravel(), (users, items)), shape=e.shape), 1.0).nnz == 0
 
 
-def test_in_how_many_pieces_items_are_compared_does_not_matter(monkeypatch):
+def test_the_size_of_a_block_does_not_change_the_similarities(monkeypatch):
     _, sparse = random_residuals(5)
     whole = similarities(sparse, 10.0).toarray()
     monkeypatch.setattr(neighbours, "BLOCK", 20)
     np.testing.assert_array_equal(similarities(sparse, 10.0).toarray(), whole)
 
 
-def test_of_many_neighbours_the_most_similar_are_kept_by_either_side(monkeypatch):
+def test_a_pair_is_kept_if_it_is_among_the_most_similar_of_either_item(monkeypatch):
     _, sparse = random_residuals(6)
     whole = similarities(sparse, 10.0).toarray()
     monkeypatch.setattr(neighbours, "MAX_NEIGHBOURS", 2)
@@ -81,14 +81,14 @@ def test_the_strongest_are_the_k_highest_and_their_equals(dense, k):
 
 @settings(deadline=None)
 @given(matrices, st.integers(1, 8), st.sampled_from([0.0, 0.5]))
-def test_weights_are_shares_of_the_neighbours_and_of_the_baseline(dense, k, damping):
+def test_weights_are_similarities_over_their_sum_and_the_damping(dense, k, damping):
     near = strongest(csr_array(dense), k).toarray()
     total = near.sum(axis=1, keepdims=True) + damping
     expected = np.divide(near, total, out=np.zeros_like(near), where=total > 0)
     np.testing.assert_allclose(weights(csr_array(dense), k, damping).toarray(), expected, rtol=1e-6)
 
 
-def test_biases_are_at_the_optimum_of_the_penalised_squares():
+def test_biases_minimise_the_regularised_squares():
     rng = np.random.default_rng(7)
     users, items = np.indices((30, 20), np.int32).reshape(2, -1)[:, rng.random(600) < 0.5]
     ratings = rng.normal(3, 1, len(users)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Activations: the value and the derivative that PyTorch computes, at every size of number."""
+"""Activations: the values and derivatives of PyTorch, for numbers of every size and dtype."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,14 @@ def test_large_inputs_raise_no_floating_point_error(name, dtype):
         y, derivative = value_and_derivative(name, x)
     assert np.isfinite(y).all()
     assert np.isfinite(derivative).all()
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_integers_have_the_values_of_the_same_floats(name, dtype):
+    x = np.array([0, 1, 2, 100], dtype)
+    x = -x if dtype != np.uint8 else x
+    np.testing.assert_allclose(ACTIVATIONS[name](x)[0], ACTIVATIONS[name](x.astype(float))[0], rtol=1e-2)
 
 
 @each

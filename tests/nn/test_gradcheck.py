@@ -1,4 +1,4 @@
-"""The checker of derivatives: passes what is right, catches what is wrong, refuses what it cannot tell."""
+"""The gradient check: it passes right derivatives, catches wrong ones and refuses what it cannot check."""
 
 import doctest
 import math
@@ -69,6 +69,24 @@ def test_a_gradient_of_another_shape_is_refused_and_not_broadcast():
 def test_single_precision_is_refused(layer, x):
     with pytest.raises(TypeError, match="float64"):
         check_gradients(layer, x)
+
+
+@pytest.mark.parametrize(("epsilon", "error"), [(0, ValueError), (-1e-5, ValueError), (None, TypeError)])
+def test_epsilon_is_a_number_above_zero(epsilon, error):
+    with pytest.raises(error, match="epsilon must be a finite number above 0"):
+        check_gradients(dense(), inputs(), epsilon=epsilon)
+
+
+def test_a_loss_that_raises_leaves_the_arrays_as_they_were():
+    x, calls = np.array([1.0, 2.0]), iter(range(3))
+
+    def loss():
+        next(calls)  # ends in the second element
+        return float(x @ x)
+
+    with pytest.raises(StopIteration):
+        gradient_errors(loss, {"x": x}, {"x": 2 * x})
+    np.testing.assert_array_equal(x, [1, 2])
 
 
 def test_ids_have_no_derivative():

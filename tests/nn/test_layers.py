@@ -1,4 +1,4 @@
-"""Layers: every derivative by central differences, alone, chained and used twice in a step."""
+"""Layers: every derivative against central differences, by itself, chained and used twice in a step."""
 
 import numpy as np
 import pytest
@@ -139,9 +139,64 @@ def test_an_embedding_learns_only_the_rows_that_it_was_asked_for():
     np.testing.assert_array_equal(gradient.values, [[2] * 3, [3] * 3, [1] * 3])
 
 
-def test_an_id_outside_the_table_is_an_error():
-    with pytest.raises(IndexError):
-        embedding().forward(np.array([7]))
+@pytest.mark.parametrize(("ids", "found"), [([-1, 4], -1), ([0, 7], 7), ([6, -9], -9), ([70_000], 70_000)])
+@pytest.mark.parametrize("group", [np.array, lambda ids: GroupedIds(np.array(ids))], ids=["array", "grouped"])
+def test_an_id_outside_the_table_is_an_error_that_names_it(ids, found, group):
+    table = embedding()
+    with pytest.raises(IndexError, match=f"id {found} is not in a table of 7 rows, 0 to 6"):
+        table.forward(group(ids))
+    assert table.weight.grad is None
+
+
+@pytest.mark.parametrize("ids", [[0.0, 1.0], [True, False], [[0, 1]], 3, ["a"], None])
+def test_ids_are_a_column_of_integers(ids):
+    with pytest.raises(TypeError, match=r"ids must be integers of shape \(n,\), not "):
+        embedding().forward(np.array(ids))
+
+
+def test_ids_may_be_a_list():
+    y, backward = embedding().forward([3, 0, 3])
+    backward(np.ones_like(y))
+
+
+def test_no_ids_are_no_rows():
+    assert embedding().forward(np.array([], int))[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (5, 3), (2, 5, 4), ()])
+def test_an_input_of_another_shape_is_refused(shape):
+    """A single row of n_in elements would give each weight of an output the same gradient."""
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 4\), not "):
+        dense(4, 4).forward(np.ones(shape))
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [(Dense, "n_in"), (Dense, "n_out"), (Embedding, "n_rows"), (Embedding, "dim"), (EmbeddingBag, "dim")],
+)
+def test_sizes_are_integers_of_at_least_one(layer, name):
+    sizes = {"n_in": 2, "n_out": 2} if layer is Dense else {"n_rows": 2, "dim": 2}
+    for wrong, error in ((0, ValueError), (2.0, TypeError), (None, TypeError)):
+        with pytest.raises(error, match=f"{name} must be an integer of at least 1, not {wrong}"):
+            layer(**sizes | {name: wrong}, rng=rng())
+
+
+@pytest.mark.parametrize("layer", [Dense, Embedding, EmbeddingBag])
+def test_an_initializer_that_returns_another_shape_is_refused(layer):
+    with pytest.raises(ValueError, match=r"initializer must return shape \(3, 2\)|\(2, 3\), not \(1, 3\)"):
+        layer(*((3, 2) if layer is Dense else (2, 3)), rng(), lambda rng, shape: np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("layer", [Dense, Embedding, EmbeddingBag])
+def test_parameters_are_floats(layer):
+    """As integers, all initial weights would be zero."""
+    with pytest.raises(TypeError, match="dtype must be a float type, not <class 'int'>"):
+        layer(3, 2, rng(), dtype=int)
+
+
+def test_an_activation_is_a_function_and_not_its_name():
+    with pytest.raises(TypeError, match=r"function must be callable, such as nn.relu, not 'relu'"):
+        Activation("relu")
 
 
 def test_prediction_leaves_nothing_behind():
@@ -203,9 +258,9 @@ def test_dropout_draws_a_new_mask_for_every_step():
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan"), None, "0.5"])
 def test_a_dropout_rate_is_a_probability_below_one(rate):
-    with pytest.raises(ValueError, match="dropout rate"):
+    with pytest.raises(ValueError if isinstance(rate, float) else TypeError, match="dropout rate must be"):
         Dropout(rate, rng())
 
 

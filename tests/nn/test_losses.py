@@ -1,4 +1,6 @@
-"""Losses: the mean over all elements and its gradient, as in PyTorch, with targets of any size."""
+"""Losses: the mean over all elements and its gradient, as in PyTorch, with targets of any size and dtype."""
+
+import re
 
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ def test_value_and_gradient_are_those_of_torch(loss, seed, shape):
 
 
 @pytest.mark.parametrize("delta", [0.1, 1.0, 2.5])
-def test_huber_bends_where_it_is_told(delta):
+def test_huber_is_linear_beyond_delta(delta):
     prediction, target = draw(1, (50,))
     value, gradient = huber(prediction, target, delta=delta)
     torch_value, torch_gradient = torch_value_and_gradient(huber, prediction, target, delta=delta)
@@ -81,6 +83,40 @@ def test_cross_entropy_of_extreme_logits_overflows_nowhere(dtype):
         value, gradient = binary_cross_entropy(logit, target)
     assert value == 500
     np.testing.assert_array_equal(gradient, [0, 0, -0.25, 0.25])
+
+
+@each
+@pytest.mark.parametrize(
+    ("prediction", "target"), [((3, 1), (3,)), ((3,), (1,)), ((2, 3), (3, 2)), ((), (1,))]
+)
+def test_targets_of_another_shape_are_refused_and_not_broadcast(loss, prediction, target):
+    message = rf"predictions {re.escape(str(prediction))}, targets {re.escape(str(target))}"
+    with pytest.raises(ValueError, match=message):
+        loss(np.zeros(prediction), np.ones(target))
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, bool])
+def test_integers_are_subtracted_as_floats(loss, dtype):
+    prediction, target = np.array([0, 1, 0, 1], dtype), np.array([1, 0, 0, 1], dtype)
+    value, gradient = loss(prediction, target)
+    expected, expected_gradient = loss(prediction.astype(float), target.astype(float))
+    assert value == expected
+    assert gradient.dtype == np.float64
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64])
+def test_the_gradient_has_the_dtype_of_the_prediction_whatever_the_target(loss, dtype):
+    gradient = loss(np.array([0.5, -2.0], np.float32), np.array([1, 0], dtype))[1]
+    assert gradient.dtype == np.float32
+
+
+@pytest.mark.parametrize(("delta", "error"), [(0, ValueError), (-1.0, ValueError), (None, TypeError)])
+def test_delta_is_a_number_above_zero(delta, error):
+    with pytest.raises(error, match="delta must be a finite number above 0"):
+        huber(np.ones(2), np.zeros(2), delta=delta)
 
 
 def test_the_derivative_of_the_absolute_error_at_zero_is_zero():

@@ -1,4 +1,4 @@
-"""NeuralNetwork: scikit-learn's contract, MLPRegressor's quality, every piece exchangeable by itself."""
+"""NeuralNetwork: the contract of scikit-learn, the quality of MLPRegressor, and every part exchangeable."""
 
 import doctest
 import pickle
@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn import datasets
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
@@ -61,7 +61,7 @@ def test_the_contract_of_scikit_learn_is_kept(estimator, check):
 
 
 def scaled_split(name, seed):
-    """(X, y) for training and for testing, standardised by what training knows."""
+    """(X, y) for training and for testing, standardised with the statistics of the training rows."""
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y[:, None], random_state=seed)
     X_scale, y_scale = StandardScaler().fit(X_train), StandardScaler().fit(y_train)
@@ -77,7 +77,7 @@ def test_r2_is_not_worse_than_that_of_mlp_regressor(name):
         train, test = scaled_split(name, seed)
         settings = {"hidden_layer_sizes": (50,), "batch_size": 32, "random_state": seed}
         theirs = MLPRegressor(**settings, max_iter=40, n_iter_no_change=41, alpha=0)
-        with pytest.warns(ConvergenceWarning):  # it was told to train all epochs, as ours does
+        with pytest.warns(ConvergenceWarning):  # it trains all epochs, as ours does
             reference = theirs.fit(*train).score(*test)
         differences.append(
             [
@@ -169,7 +169,7 @@ def test_an_optimizer_by_name_is_its_class_at_the_learning_rate(optimizer):
     assert_same_weights(by_name, fit(optimizer=OPTIMIZERS[optimizer](learning_rate=0.02)))
 
 
-def test_the_callers_own_pieces_are_used():
+def test_the_callers_own_parts_are_used():
     def softplus(x):
         return np.logaddexp(x, 0), lambda dy: dy / (1 + np.exp(-x))
 
@@ -206,8 +206,8 @@ def test_every_epoch_sees_every_row_once_in_a_new_order():
     X = np.arange(10.0)[:, None]
     fit(X, X[:, 0], hidden_layer_sizes=(1,), activation=record, initializer=lambda rng, shape: np.ones(shape),
         optimizer=SGD(0.0), batch_size=4, epochs=2)  # fmt: skip
-    assert [len(batch) for batch in seen] == [4, 4, 2] * 2
-    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert [len(batch) for batch in seen] == [4, 4, 2] * 2 + [2]  # the final loss is that of the last batch
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:6])
     assert sorted(first) == sorted(second) == list(range(10))
     assert list(first) != list(second)
 
@@ -224,7 +224,7 @@ def test_weight_decay_shrinks_weights_and_spares_biases():
     )
 
 
-def test_dropout_acts_in_training_alone():
+def test_dropout_acts_only_in_training():
     X, _ = waves()
     model = fit(dropout=0.5)
     np.testing.assert_array_equal(model.predict(X), model.predict(X))
@@ -273,18 +273,87 @@ def test_held_out_rows_are_never_trained_on():
     assert first.history_["validation_loss"] != second.history_["validation_loss"]
 
 
+DIVERGING = {"optimizer": "sgd", "learning_rate": 1e6}
+
+
 def test_divergence_is_an_error_that_says_so():
     with pytest.raises(FloatingPointError, match="diverged in epoch"):
-        fit(optimizer="sgd", learning_rate=1e6, epochs=50)
+        fit(**DIVERGING, epochs=50)
+
+
+def test_divergence_in_the_last_step_is_an_error():
+    with pytest.raises(FloatingPointError, match="diverged in epoch 1"):
+        fit(optimizer=SGD(1e300), epochs=1, batch_size=120)  # the only loss of history_ is finite
+
+
+def raises_in_step_7(error):
+    def schedule(step):
+        if step == 7:
+            raise error
+        return 0.01
+
+    return {"learning_rate": schedule}
+
+
+FAILING = {
+    "an exception": (raises_in_step_7(ZeroDivisionError()), ZeroDivisionError),
+    "Ctrl-C": (raises_in_step_7(KeyboardInterrupt()), KeyboardInterrupt),
+    "divergence": (DIVERGING | {"epochs": 50}, FloatingPointError),
+    "a setting out of range": ({"epochs": 0}, ValueError),
+    "a setting of the wrong type": ({"epochs": "auto"}, TypeError),
+    "no row to train on": ({"early_stopping": True, "validation_fraction": 1 - 1e-9}, ValueError),
+}
+each_failure = pytest.mark.parametrize(("settings", "error"), FAILING.values(), ids=FAILING)
+
+
+@each_failure
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(settings, error):
+    """The second data have more columns and more outputs: nothing of them may stay."""
+    X, y = waves()
+    model = fit(X, y)
+    prediction, history, state = model.predict(X), dict(model.history_), vars(model).keys()
+    more = np.column_stack([X, X]), np.column_stack([y, y])
+    with pytest.raises(error):
+        model.set_params(**settings).fit(*more)
+    np.testing.assert_array_equal(model.predict(X), prediction)
+    assert model.history_ == history
+    assert model.n_features_in_ == 2
+    assert vars(model).keys() == state
+
+
+@each_failure
+def test_a_first_fit_that_fails_leaves_the_estimator_not_fitted(settings, error):
+    X, y = waves()
+    model = NeuralNetwork((8,), random_state=0).set_params(**settings)
+    before = dict(vars(model))
+    with pytest.raises(error):
+        model.fit(X, y)
+    assert vars(model) == before
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_a_fit_without_column_names_forgets_those_of_the_fit_before():
+    pandas = pytest.importorskip("pandas")
+    X, y = waves()
+    model = fit(pandas.DataFrame(X, columns=["a", "b"]), y)
+    assert list(model.feature_names_in_) == ["a", "b"]
+    assert not hasattr(model.fit(X, y), "feature_names_in_")
+
+
+def test_the_state_of_the_callers_optimizer_is_not_used():
+    optimizer = Adam(0.01)
+    optimizer.step({"0.weight": np.zeros(3)}, {"0.weight": np.ones(3)})  # of another network
+    assert_same_weights(fit(optimizer=optimizer), fit(optimizer=Adam(0.01)))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes must be"),
-        ({"activation": "swish"}, "activation must be one of .*'relu'"),
-        ({"initializer": "lecun"}, "initializer must be one of .*'he_normal'"),
-        ({"optimizer": "lion"}, "optimizer must be one of .*'adam'"),
+        ({"activation": "swish"}, "activation must be one of .*relu"),
+        ({"initializer": "lecun"}, "initializer must be one of .*he_normal"),
+        ({"optimizer": "lion"}, "optimizer must be one of .*adam"),
         ({"learning_rate": 0.0}, "learning_rate must be"),
         ({"batch_size": 0}, "batch_size must be"),
         ({"epochs": 0}, "epochs must be"),
@@ -292,11 +361,35 @@ def test_divergence_is_an_error_that_says_so():
         ({"dropout": 1.0}, "dropout must be"),
         ({"validation_fraction": 1.0}, "validation_fraction must be"),
         ({"patience": 0}, "patience must be"),
+        ({"random_state": -1}, "random_state must be"),
     ],
 )
 def test_a_setting_out_of_range_is_named(settings, message):
     with pytest.raises(ValueError, match=message):
         fit(**settings)
+
+
+@pytest.mark.parametrize("setting", sorted(NeuralNetwork().get_params().keys()))
+def test_a_setting_of_the_wrong_type_is_named(setting):
+    wrong = [object(), [None], "auto", None]
+    if setting in ("activation", "initializer", "optimizer"):
+        wrong.remove("auto")  # a name, but not a known one
+    if setting in ("initializer", "random_state"):
+        wrong.remove(None)
+    for value in wrong:
+        with pytest.raises(TypeError, match=f"^{setting} must be .*, not "):
+            fit(**{setting: value})
+
+
+@pytest.mark.parametrize("sizes", [10, 2.5, "ab", (8, 2.5), iter([8]), {8}])
+def test_layer_sizes_are_a_sequence_of_integers(sizes):
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be a sequence of integers"):
+        NeuralNetwork(sizes).fit(*waves())
+
+
+def test_settings_may_be_numbers_of_numpy():
+    settings = {"hidden_layer_sizes": np.array([8]), "batch_size": np.int64(32), "epochs": np.int8(5)}
+    assert_same_weights(fit(**settings, dropout=np.float32(0)), fit())
 
 
 def test_early_stopping_needs_a_row_to_train_on():

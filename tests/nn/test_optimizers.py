@@ -1,5 +1,7 @@
 """Optimisers: PyTorch's steps, one by one, for arrays and for rows of tables."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ N_STEPS = 60
 SHAPES = {"users": (9, 3), "items": (6, 2)}
 DECAY = {"weight_decay": 0.1}
 
-# Ours, theirs: the same settings in each one's own words.
+# Ours and theirs, with the same settings.
 PAIRS = {
     "sgd": (lambda: SGD(0.1), lambda p: torch.optim.SGD(p, lr=0.1)),
     "momentum": (lambda: SGD(0.05, momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
@@ -101,7 +103,7 @@ def test_rows_learn_as_in_torch_with_sparse_gradients(ours, make_theirs):
     tables = draw_tables()
     torch_tables = {name: torch.tensor(table, requires_grad=True) for name, table in tables.items()}
     theirs = make_theirs(list(torch_tables.values()))
-    torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns until it is told to check or not
+    torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns unless this is set
     for seed in range(N_STEPS):
         batch = draw_batch(seed)
         for name, (ids, values) in batch.items():
@@ -217,6 +219,45 @@ def test_clipping_is_that_of_torch(max_norm):
     clipped = [gradients[n].to_dense(SHAPES[n]) for n in SHAPES] + [gradients["dense"]]
     for ours, p in zip(clipped, parameters, strict=True):
         np.testing.assert_allclose(ours, p.grad.numpy(), rtol=1e-5)  # torch divides by norm + 1e-6
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "gradient", [np.ones(3), np.ones((9, 1)), RowGradient(np.array([2]), np.ones((1, 1)))], ids=range(3)
+)
+def test_a_gradient_of_another_shape_is_refused_and_not_broadcast(name, gradient):
+    optimizer, tables = OPTIMIZERS[name](), draw_tables()
+    with pytest.raises(ValueError, match=r"the gradient of 'users' has shape \(.*\), not \(9, 3\)"):
+        optimizer.step(tables, {"users": gradient})
+    np.testing.assert_array_equal(tables["users"], draw_tables()["users"])
+    assert optimizer.state == {}
+
+
+RANGES = {
+    "learning_rate": (-1e-9, float("inf")), "momentum": (-0.1, 1.0), "decay": (-0.1, 1.0),
+    "epsilon": (-1e-9,), "beta1": (-0.1, 1.0), "beta2": (-0.1, 1.0), "weight_decay": (-0.1, float("nan")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_settings_are_checked_and_named(name):
+    for setting in (field.name for field in fields(OPTIMIZERS[name]) if field.name in RANGES):
+        for value in RANGES[setting]:
+            with pytest.raises(ValueError, match=f"{setting} must be a finite number of at least 0.*{value}"):
+                OPTIMIZERS[name](**{setting: value})
+        with pytest.raises(TypeError, match=f"{setting} must be a finite number of at least 0.*, not None"):
+            OPTIMIZERS[name](**{setting: None})
+
+
+def test_nesterov_is_true_or_false():
+    with pytest.raises(TypeError, match="nesterov must be True or False, not 'no'"):
+        SGD(nesterov="no")
+
+
+def test_the_largest_norm_is_not_negative():
+    """It would turn every gradient around."""
+    with pytest.raises(ValueError, match="max_norm must be a finite number of at least 0, not -1"):
+        clip_by_norm({"a": np.ones(3)}, -1)
 
 
 def test_clipping_keeps_float32_and_leaves_zeros_alone():

@@ -82,6 +82,15 @@ def test_first_cutpoints_are_in_the_middle():
     np.testing.assert_allclose(HALF_STARS.cutpoints(HALF_STARS.first()), [0.75, 1.25, 2.25, 3.5, 4.5])
 
 
-def test_one_step_is_no_scale():
-    with pytest.raises(ValueError, match="at least 2 distinct ratings"):
-        CumulativeLogit(np.array([3.0]), 1.0)
+@pytest.mark.parametrize("categories", [[3.0], [], [1.0, 1.0], [2.0, 1.0], [1.0, float("nan")]])
+def test_categories_are_at_least_two_and_ascend(categories):
+    with pytest.raises(ValueError, match="at least 2 distinct ratings, ascending"):
+        CumulativeLogit(np.array(categories), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("deviation", "error"), [(0.0, ValueError), (float("nan"), ValueError), (None, TypeError)]
+)
+def test_the_deviation_is_a_number_above_zero(deviation, error):
+    with pytest.raises(error, match="deviation must be a finite number above 0"):
+        CumulativeLogit(np.array([1.0, 2.0]), deviation)

@@ -50,6 +50,18 @@ def test_no_ids_are_no_rows():
         assert groups.sum(np.empty((0, width), np.float32)).shape == (0, width)
 
 
+@pytest.mark.parametrize("n", [2, 4])
+def test_a_sum_takes_one_row_for_each_id(n):
+    with pytest.raises(ValueError, match=f"expected 3 rows, one for each id, found {n}"):
+        GroupedIds(np.array([2, 0, 2])).sum(np.ones((n, 2)))
+
+
+@pytest.mark.parametrize("ids", [[0.0], [True], [[1, 2]], ["a"], 3])
+def test_ids_are_a_column_of_integers(ids):
+    with pytest.raises(TypeError, match=r"ids must be integers of shape \(n,\), not "):
+        GroupedIds(np.array(ids))
+
+
 def test_grouping_leaves_ids_and_values_as_they_were():
     ids, values = np.array([2, 0, 2]), np.arange(6.0).reshape(3, 2)
     GroupedIds(ids).sum(values)

@@ -44,7 +44,27 @@ def test_a_cosine_stays_at_its_end():
     assert cosine(RATE, 10, final=0.1)(1000) == pytest.approx(0.1)
 
 
-def test_warmup_hands_over_to_the_schedule_it_was_given():
+def test_after_the_warmup_the_schedule_is_the_one_given():
     warm = linear_warmup(exponential(RATE, 0.9), 5)
     assert warm(0) == pytest.approx(RATE / 5)
     assert [warm(step) for step in range(4, 20)] == [exponential(RATE, 0.9)(step) for step in range(4, 20)]
+
+
+@pytest.mark.parametrize(
+    ("new", "setting"),
+    [
+        (lambda **s: constant(s.get("learning_rate", RATE)), "learning_rate"),
+        (lambda **s: step_decay(**{"learning_rate": RATE, "every": 3} | s), "learning_rate"),
+        (lambda **s: step_decay(**{"learning_rate": RATE, "every": 3} | s), "every"),
+        (lambda **s: step_decay(**{"learning_rate": RATE, "every": 3} | s), "factor"),
+        (lambda **s: exponential(**{"learning_rate": RATE, "factor": 0.5} | s), "factor"),
+        (lambda **s: cosine(**{"learning_rate": RATE, "n_steps": 3} | s), "n_steps"),
+        (lambda **s: cosine(**{"learning_rate": RATE, "n_steps": 3} | s), "final"),
+        (lambda **s: linear_warmup(constant(RATE), **{"n_steps": 3} | s), "n_steps"),
+    ],
+)
+def test_settings_are_checked_and_named(new, setting):
+    """n_steps=0 and every=0 would fail by a division in the first step of training."""
+    for value, error in ((-1, ValueError), (None, TypeError), ("auto", TypeError)):
+        with pytest.raises(error, match=f"{setting} must be .*, not {value!r}"):
+            new(**{setting: value})

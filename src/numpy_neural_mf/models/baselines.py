@@ -16,6 +16,7 @@ from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
+from ..utils.settings import check_number
 from .base import Recommender, require_ratings
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
@@ -104,6 +105,8 @@ class LinearRegression(Recommender):
     """
 
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
+        for alpha in alphas:
+            check_number("alphas", alpha, above=0)
         self.alphas = alphas
 
     @property

@@ -19,7 +19,7 @@ from ..mf.forward import Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
 from ..utils.deprecation import DeprecatedName, renamed_parameters
-from ..utils.settings import check_boolean
+from ..utils.settings import check_boolean, check_integer
 from ..utils.threads import one_blas_thread
 from .base import require_ratings
 from .bayesian_mf_file import OLD_NAMES, FittedBayesianMF, assemble, fitted_of, saved
@@ -27,7 +27,6 @@ from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update, updated
 from .located import Located
-from .recommend import require_count
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
 
@@ -117,15 +116,11 @@ class BayesianMF(DistributionRecommender):
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
-        require_count(embedding_dim, "embedding_dim")
-        require_count(latent_clusters, "latent_clusters")
-        require_count(n_samples, "n_samples")
-        require_count(rank, "rank")
-        if not (isinstance(burn_in, int | np.integer) and burn_in >= 0):
-            raise ValueError(f"burn_in must be a whole number, at least 0, not {burn_in!r}")
-        booleans = {"features": features, "implicit": implicit, "drift": drift}
-        for name, value in (booleans | {"previous_item": previous_item, "user_noise": user_noise}).items():
-            check_boolean(name, value)
+        check_integer("embedding_dim", embedding_dim, at_least=1)
+        check_integer("latent_clusters", latent_clusters, at_least=1)
+        check_integer("n_samples", n_samples, at_least=1)
+        check_integer("rank", rank, at_least=1)
+        check_integer("burn_in", burn_in, at_least=0)
         self.embedding_dim = embedding_dim
         self.latent_clusters = latent_clusters
         self.n_samples = n_samples
@@ -137,6 +132,8 @@ class BayesianMF(DistributionRecommender):
         self.user_noise = user_noise
         self.rank = rank
         self.random_state = random_state
+        for name in ("features", "implicit", "drift", "previous_item", "user_noise"):
+            check_boolean(name, getattr(self, name))
 
     @property
     def n_parameters_(self) -> int:

@@ -1,4 +1,4 @@
-"""Items by their neighbours: a rating is predicted from the user's ratings of similar items."""
+"""ItemKNN: predicts a rating from the ratings that the user gave to the most similar items."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..mf.forward import Float64Array
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
+from ..utils.settings import check_integer, check_number
 from .base import Recommender, require_ratings
 from .baselines import biases_only
 from .explain import Explanation, sorted_reasons
@@ -22,48 +23,50 @@ from .incremental_update import Update
 from .interactions import Interactions
 from .located import locate
 from .neighbours import FittedNeighbours, baselines, similarities
-from .recommend import known_row, require_count
+from .recommend import known_row
 
 
 class ItemKNN(Recommender):
     """Neighbourhood model of items: r̂_ui = b_ui + Σ_j s_ij (r_uj - b_uj) / (δ + Σ_j s_ij).
 
-    The sums run over the k items most similar to i among those that u rated; b_ui = μ + b_u + b_i (see
-    `neighbours.baselines`) and s_ij is the shrunk correlation of what that leaves of the ratings (see
-    `neighbours.similarity_to`), as in Koren, "Factor in the neighbors" (2010), section 2.2. There δ is 0, and
-    a single neighbour, however unlike, says it all; here the baseline counts as δ of similarity. With
-    ``damping=0, user_penalty=15, item_penalty=10`` it is Surprise's KNNBaseline (item based,
-    pearson_baseline).
+    The sums run over the k items most similar to i among those that u rated. b_ui = μ + b_u + b_i is the
+    baseline (see `neighbours.baselines`), and s_ij is the shrunk correlation of the residuals of the baseline
+    (see `neighbours.similarity_to`), as in Koren, "Factor in the neighbors", 2010, section 2.2. There δ is 0,
+    so a single neighbour of low similarity has the full weight; with δ above 0 the baseline has the weight of
+    a neighbour of similarity δ. With ``damping=0, user_penalty=15, item_penalty=10`` the model is Surprise's
+    KNNBaseline (item based, pearson_baseline).
 
     Parameters
     ----------
     k : int, default 40
-        Neighbours, at least 1. Where the last of them is as similar as others, these count, too.
+        Number of neighbours, at least 1. Items as similar as the last neighbour are neighbours, too.
     shrinkage : float, default 100
-        β: from how many users in common a correlation counts for half; at least 0.
+        β, at least 0: with β + 1 users in common, a correlation is multiplied by 1/2.
     damping : float, default 0.2
         δ, at least 0.
     user_penalty, item_penalty : float, default 5
-        λ_u and λ_i of the biases, above 0.
+        λ_u and λ_i, the regularisation of the biases, above 0.
 
     Attributes
     ----------
     mean_ : float
         μ.
     user_bias_, item_bias_ : float64 arrays of shape (n_users + 1,), (n_items + 1,)
-        b_u and b_i; the last is zero and stands for whoever is unknown.
+        b_u and b_i; the last element is zero and stands for unknown ids.
     similarity_ : scipy.sparse.csr_array of shape (n_items, n_items), float32
-        s, where above 0.
+        s, where it is above 0.
 
     Raises
     ------
+    TypeError
+        A parameter is not a number, or `k` is not an integer.
     ValueError
         A parameter is out of range.
 
     Notes
     -----
-    Nothing is learned that the ratings do not hold: a saved model has these alone, and `load_model` computes
-    the rest anew.
+    The ratings determine everything that is learned, so a saved model has only the ratings, and `load_model`
+    computes the rest again.
 
     Examples
     --------
@@ -81,11 +84,11 @@ class ItemKNN(Recommender):
         user_penalty: float = 5.0,
         item_penalty: float = 5.0,
     ) -> None:
-        require_count(k, "k")
-        if not (0 <= shrinkage < np.inf and 0 <= damping < np.inf):
-            raise ValueError(f"shrinkage and damping must be at least 0, not {shrinkage} and {damping}")
-        if not (0 < user_penalty < np.inf and 0 < item_penalty < np.inf):
-            raise ValueError(f"penalties must be above 0, not {user_penalty} and {item_penalty}")
+        check_integer("k", k, at_least=1)
+        check_number("shrinkage", shrinkage, at_least=0)
+        check_number("damping", damping, at_least=0)
+        check_number("user_penalty", user_penalty, above=0)
+        check_number("item_penalty", item_penalty, above=0)
         self.k = k
         self.shrinkage = shrinkage
         self.damping = damping
@@ -94,7 +97,7 @@ class ItemKNN(Recommender):
 
     @property
     def n_parameters_(self) -> int:
-        """Mean, biases, and the similarity of each pair of items that has one."""
+        """The mean, the biases, and one similarity for each pair of items with a similarity above 0."""
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
     @property
@@ -119,7 +122,7 @@ class ItemKNN(Recommender):
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Self:
-        """Find biases and similarities; validation is not used."""
+        """Compute biases and similarities; `validation` and `on_progress` are not used."""
         require_ratings(ratings)
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids
@@ -130,19 +133,19 @@ class ItemKNN(Recommender):
     def similar_items(
         self, item: Any, n: int = 10, min_ratings: int = 0
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The items of highest similarity s to `item`.
+        """The items with the highest similarity s to `item`.
 
         Parameters
         ----------
         item : raw id
         n : int, default 10
         min_ratings : int, default 0
-            Leave out items with fewer ratings.
+            Leave out items with fewer ratings than this.
 
         Returns
         -------
         ids, similarities : arrays of shape (n,)
-            Most similar first; shorter where fewer have a similarity above 0.
+            Most similar first; shorter if fewer items have a similarity above 0.
 
         Raises
         ------
@@ -150,24 +153,24 @@ class ItemKNN(Recommender):
             The item is unknown.
         """
         fitted = self.fitted_
-        require_count(n)
+        check_integer("n", n, at_least=1)
         row = self.similarity_[[known_row(fitted, "item", item)]]
         order = np.lexsort((row.indices, -row.data))
         order = order[fitted.counts("item")[row.indices[order]] >= min_ratings][:n]
         return fitted.item_ids[row.indices[order]], row.data[order]
 
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Take a prediction apart: mean, biases, and what each neighbour that the user rated adds.
+        """Decompose a prediction into the mean, the biases, and the contribution of each neighbour.
 
         Parameters
         ----------
-        user, item : raw id, or what was folded in
+        user, item : raw id, or a folded-in user or item
 
         Returns
         -------
         Explanation
-            Its numbers add up to the prediction; `rest` is the bias of the user. Without reasons where the
-            user or the item is unknown.
+            Its terms sum to the prediction; `rest` is the bias of the user. It has no reasons if the user or
+            the item is unknown.
 
         Raises
         ------
@@ -178,18 +181,18 @@ class ItemKNN(Recommender):
         prediction = float(located.ratings())
         neighbours, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
         rated, ratings, residuals = neighbours.rated_by(u if i >= 0 else -1)
-        added = neighbours.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
+        contributions = neighbours.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
         mean, user_bias, item_bias = neighbours.mean, neighbours.user_bias[u], neighbours.item_bias[i]
-        total = float(mean + user_bias + item_bias + added.sum())
+        total = float(mean + user_bias + item_bias + contributions.sum())
         clipped = float(np.clip(total, *self.rating_scale_)) - total
         return Explanation(
             prediction,
             mean,
             float(user_bias),
             float(item_bias),
-            float(added.sum()),
+            float(contributions.sum()),
             clipped,
-            sorted_reasons(self.item_ids_[rated], ratings, added),
+            sorted_reasons(self.item_ids_[rated], ratings, contributions),
             float(user_bias),
         )
 
@@ -198,15 +201,15 @@ class ItemKNN(Recommender):
         return cast("FittedNeighbours", self.fitted_.model)
 
     def _model(self, interactions: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
-        """Biases, and similarities of what they leave of the ratings."""
+        """The biases, and the similarities of the residuals of the baseline."""
         seen = interactions
         penalties = self.user_penalty, self.item_penalty
         n_users, n_items = len(seen.offsets) - 1, seen.n_items
         mean, user_bias, item_bias = baselines(
             seen.users, seen.items, seen.ratings, n_users, n_items, penalties
         )
-        left = seen.ratings - (mean + user_bias[seen.users] + item_bias[seen.items])
-        residuals = csr_array((left, seen.items, seen.offsets), shape=(n_users, n_items))
+        e = seen.ratings - (mean + user_bias[seen.users] + item_bias[seen.items])
+        residuals = csr_array((e, seen.items, seen.offsets), shape=(n_users, n_items))
         return FittedNeighbours(
             biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
             Normal(scale),

@@ -1,4 +1,4 @@
-"""The mathematics of neighbours: biases, similarity of items, and the mean over the most similar."""
+"""The mathematics of the neighbourhood model: biases, item similarities and neighbour weights."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .fitted import FittedModel
 from .interactions import Interactions
 from .top_n import blocks
 
-# Alternations until biases stand still, nearly.
+# Sweeps of alternating least squares, after which the biases change little.
 SWEEPS = 10
 
-# Pairs of items compared at a time: memory holds so many at most before they are thinned out.
+# Pairs of items compared at a time: this bounds the memory before weak neighbours are dropped.
 BLOCK = 2**22
 
-# Neighbours that an item keeps, so that memory grows with the number of items and not with its square.
+# Neighbours kept for each item, so that memory grows linearly with the number of items.
 MAX_NEIGHBOURS = 2_000
 
 
@@ -35,10 +35,10 @@ def baselines(
     n_items: int,
     penalties: tuple[float, float],
 ) -> tuple[float, Float64Array, Float64Array]:
-    """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, penalised least squares by alternation from zero.
+    """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero.
 
-    b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u likewise (Koren, "Factor in the neighbors", 2010,
-    section 2.1, each in turn).
+    In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way (Koren, "Factor in the
+    neighbors", 2010, section 2.1).
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def baselines(
 
 
 def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
-    """`similarity_to` of all items with each other, without that of an item with itself.
+    """`similarity_to` of all pairs of different items.
 
-    Of each item the `MAX_NEIGHBOURS` most similar are kept, and those of which it is one of these.
+    A pair is kept if either item is among the `MAX_NEIGHBOURS` most similar to the other.
 
     Parameters
     ----------
@@ -90,17 +90,17 @@ def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
 
 
 def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> csr_array:
-    """Shrunk Pearson correlations of some items with all, where above 0.
+    """Shrunk Pearson correlations of some items with all items, where they are above 0.
 
-    s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), sums over the n_ij users who rated
-    both, e what the baseline leaves of a rating (Koren, 2010, section 2.2).
+    s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), where e_ui is the residual of the
+    baseline and the sums run over the n_ij users who rated both (Koren, 2010, section 2.2).
 
     Parameters
     ----------
     some : csr_array of shape (m, n_users)
-        Residuals of m items, by item.
+        Residuals of m items, one row per item.
     residuals : csr_array of shape (n_users, n_items)
-        Residuals of all items, by user.
+        Residuals of all items, one row per user.
     shrinkage : float
         β.
 
@@ -111,18 +111,18 @@ def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> cs
     e, E = some.astype(np.float64), residuals.astype(np.float64)
     product = e @ E
     norms = (_with(e, e.data**2) @ _with(E, 1.0)).multiply(_with(e, 1.0) @ _with(E, E.data**2)).tocsr()
-    norms.eliminate_zeros()  # where one norm is zero the product is, too
-    together = _with(e, 1.0) @ _with(E, 1.0)
-    others = together.data - 1
-    shrunk = _with(together, others / np.maximum(others + shrinkage, 1))  # 1: for 0 / 0, without shrinkage
-    found = product.multiply(_with(norms, norms.data**-0.5)).multiply(shrunk).tocsr().astype(np.float32)
-    return _with(found, np.maximum(found.data, 0), keep_zeros=False)
+    norms.eliminate_zeros()  # where a norm is zero, the product is zero
+    in_common = _with(e, 1.0) @ _with(E, 1.0)
+    n = in_common.data - 1
+    shrunk = _with(in_common, n / np.maximum(n + shrinkage, 1))  # 1 avoids 0 / 0 without shrinkage
+    s = product.multiply(_with(norms, norms.data**-0.5)).multiply(shrunk).tocsr().astype(np.float32)
+    return _with(s, np.maximum(s.data, 0), keep_zeros=False)
 
 
 def strongest(similarity: csr_array, k: int) -> csr_array:
-    """The k highest entries of each row, and what equals the lowest of these; the others are zero.
+    """The k highest entries of each row and all entries equal to the k-th; the others become zero.
 
-    So that it does not matter in which order items stand.
+    Keeping ties makes the result independent of the order of the items.
 
     Parameters
     ----------
@@ -135,29 +135,29 @@ def strongest(similarity: csr_array, k: int) -> csr_array:
     csr_array of shape (m, n)
     """
     counts = np.diff(similarity.indptr)
-    crowded = np.flatnonzero(counts > k)
-    if not len(crowded):
+    long = np.flatnonzero(counts > k)  # rows with more than k entries
+    if not len(long):
         return similarity
-    place = np.arange(counts.max())
-    inside = place < counts[crowded, None]
-    entries = np.zeros(inside.shape, similarity.dtype)
-    entries[inside] = similarity.data[(similarity.indptr[crowded, None] + place)[inside]]
-    bound = np.zeros(len(counts), similarity.dtype)
-    bound[crowded] = np.partition(entries, -k, axis=1)[:, -k]
-    kept = similarity.data >= np.repeat(bound, counts)
+    position = np.arange(counts.max())
+    in_row = position < counts[long, None]
+    entries = np.zeros(in_row.shape, similarity.dtype)
+    entries[in_row] = similarity.data[(similarity.indptr[long, None] + position)[in_row]]
+    kth = np.zeros(len(counts), similarity.dtype)
+    kth[long] = np.partition(entries, -k, axis=1)[:, -k]
+    kept = similarity.data >= np.repeat(kth, counts)
     return _with(similarity, np.where(kept, similarity.data, 0), keep_zeros=False)
 
 
 def weights(similarity: csr_array, k: int, damping: float) -> csr_array:
-    """What each neighbour counts: s_ij / (δ + Σ_j s_ij) over the k most similar of each row.
+    """Weights of the neighbours: s_ij / (δ + Σ_j s_ij) over the k most similar items of each row.
 
     Parameters
     ----------
     similarity : csr_array of shape (m, n)
-        Of m items to n items that a user rated.
+        Similarities of m items to the n items that a user rated.
     k : int
     damping : float
-        δ: the weight of the baseline, which counts the more the fewer and the less similar neighbours are.
+        δ, the weight of the baseline: its share is larger with fewer and less similar neighbours.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def weights(similarity: csr_array, k: int, damping: float) -> csr_array:
 
 
 def _with(matrix: csr_array, data: Any, keep_zeros: bool = True) -> csr_array:
-    """Other numbers in the same places."""
+    """A matrix with the same sparsity pattern and other entries."""
     numbers = np.broadcast_to(np.asarray(data, matrix.dtype), matrix.data.shape)
     new = csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape)
     if not keep_zeros:
@@ -180,14 +180,14 @@ def _with(matrix: csr_array, data: Any, keep_zeros: bool = True) -> csr_array:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedNeighbours(FittedModel):
-    """A fitted `ItemKNN`; its factorisation is the baseline of biases, by which folding in finds a bias.
+    """A fitted `ItemKNN`: the baseline is its factorisation, so folding in solves for a bias.
 
     Attributes
     ----------
     interactions : Interactions
-        What each user rated.
+        The ratings of each user.
     residuals : csr_array of shape (n_users, n_items)
-        What the baseline leaves of each training rating.
+        Rating minus baseline of each training rating.
     similarity : csr_array of shape (n_items, n_training_items)
     settings : (int, float, float)
         k, shrinkage and damping.
@@ -243,12 +243,12 @@ class FittedNeighbours(FittedModel):
         return replace(self, factorization=self.factorization.with_user(row), interactions=interactions)
 
     def with_items(self, rows: Sequence[Parameters], interactions: Sequence[Interactions]) -> Self:
-        left = []
+        residuals = []
         for row, seen in zip(rows, interactions, strict=True):
             baseline = self.mean + row["item_bias.weight"][0, 0] + self.user_bias[seen.items]
             shape = 1, self.residuals.shape[0]
-            left.append(csr_array((seen.ratings - baseline, seen.items, seen.offsets), shape=shape))
-        new = similarity_to(vstack(left, format="csr"), self.residuals, self.settings[1])
+            residuals.append(csr_array((seen.ratings - baseline, seen.items, seen.offsets), shape=shape))
+        new = similarity_to(vstack(residuals, format="csr"), self.residuals, self.settings[1])
         return replace(
             self,
             factorization=self.factorization.with_items(rows),
@@ -256,11 +256,11 @@ class FittedNeighbours(FittedModel):
         )
 
     def rated_by(self, user: int) -> tuple[IntArray, NDArray[np.float32], Float64Array]:
-        """What a user rated, how, and what the baseline leaves of that; nothing for -1."""
+        """Items that a user rated, the ratings and their residuals; user -1 has no ratings."""
         rated, ratings = self.interactions.of_row(user)
         return rated, ratings, ratings - (self.mean + self.user_bias[user] + self.item_bias[rated])
 
     def neighbour_weights(self, items: IntArray, rated: IntArray) -> csr_array:
-        """What each rated item counts for each of these items, shape (n, n_rated)."""
+        """`weights` of the rated items for each of `items`, shape (n, n_rated)."""
         k, _, damping = self.settings
         return weights(self.similarity[items][:, rated], k, damping)

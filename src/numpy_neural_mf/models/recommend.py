@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
 from ..mf.forward import Side
+from ..utils.settings import check_integer
 from .fitted import Fitted, FittedModel
 from .fold_in import NewItem, NewUser
 from .interactions import Interactions
@@ -30,7 +31,8 @@ def recommend(
     new_items: Sequence[NewItem],
 ) -> tuple[MaskedArray, MaskedArray]:
     """Items and predictions of `Recommender.recommend`; `model` is `fitted.model` with the new ones."""
-    require_count(n)
+    check_integer("n", n, at_least=1)
+    check_integer("min_ratings", min_ratings, at_least=0)
     items = np.arange(len(fitted.item_ids), dtype=np.int32)
     if candidates is not None:
         items = np.unique(index_of(fitted.item_ids, candidates))
@@ -53,7 +55,7 @@ def similar(
     fitted: Fitted, side: Side, table: NDArray[np.floating[Any]] | None, raw: Any, n: int, min_ratings: int
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
-    require_count(n)
+    check_integer("n", n, at_least=1)
     if table is None:
         raise ValueError(f"this model has no embeddings to compare {side}s by")
     row, ids = known_row(fitted, side, raw), fitted.ids(side)
@@ -69,12 +71,6 @@ def known_row(fitted: Fitted, side: Side, raw: Any) -> int:
             f"{side} {raw!r} is unknown: it has no rating among those given to fit, nor features"
         )
     return row
-
-
-def require_count(n: int, name: str = "n") -> None:
-    """Raise a ValueError unless n is a positive integer."""
-    if not (isinstance(n, int | np.integer) and n >= 1):
-        raise ValueError(f"{name} must be a whole number, at least 1, not {n!r}")
 
 
 def _of_new_items(fitted: Fitted, new_items: Sequence[NewItem]) -> Interactions:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
+from ..utils.settings import check_number
 from .base import Recommender
 from .fold_in import NewItem, NewUser
 from .located import Located, locate
@@ -57,8 +58,7 @@ class DistributionRecommender(Recommender):
         ValueError
             `coverage` is not between 0 and 1, or the model predicts means only (see `NeuralMF`).
         """
-        if not 0 < coverage < 1:
-            raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
+        check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
     def predict_distribution(

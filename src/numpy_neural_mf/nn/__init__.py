@@ -1,4 +1,6 @@
-"""A neural network from scratch: every piece is a few lines of NumPy, with its derivative beside it."""
+"""A neural network from scratch: each part is a few lines of NumPy, with its derivative next to it."""
+
+from typing import TYPE_CHECKING
 
 from .activations import ACTIVATIONS, gelu, identity, leaky_relu, relu, sigmoid, tanh
 from .gradcheck import check_gradients, gradient_errors
@@ -14,11 +16,23 @@ from .initializers import (
 )
 from .layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, Layer, Sequential
 from .losses import binary_cross_entropy, huber, mae, mse
-from .network import NeuralNetwork
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, clip_by_norm
 from .ordinal import CumulativeLogit
 from .parameter import GroupedIds, Parameter, RowGradient
 from .schedules import constant, cosine, exponential, linear_warmup, step_decay
+
+if TYPE_CHECKING:
+    from .network import NeuralNetwork
+else:
+
+    def __getattr__(name):
+        """Import NeuralNetwork at its first use: it needs scikit-learn, the other modules only NumPy."""
+        if name != "NeuralNetwork":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .network import NeuralNetwork
+
+        return NeuralNetwork
+
 
 __all__ = [
     "ACTIVATIONS",

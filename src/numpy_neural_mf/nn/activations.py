@@ -1,4 +1,4 @@
-"""Activation functions, each with its derivative: f(x) returns (y, backward), and backward(dy) returns dx."""
+"""Activation functions with their derivatives: f(x) returns (y, backward), and backward(dy) returns dx."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .parameter import Array
+from .parameter import Array, as_float
 
 Backward = Callable[[Array], Array]
 ActivationFunction = Callable[[Array], tuple[Array, Backward]]
@@ -25,12 +25,14 @@ def relu(x: Array) -> tuple[Array, Backward]:
 
 def leaky_relu(x: Array, slope: float = 0.01) -> tuple[Array, Backward]:
     """y = x where x > 0, `slope` · x elsewhere (Maas, Hannun and Ng, 2013)."""
+    x = as_float(x)
     gate = np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
     return x * gate, lambda dy: dy * gate
 
 
 def sigmoid(x: Array) -> tuple[Array, Backward]:
-    """y = 1 / (1 + exp(-x)), by the form that cannot overflow on either side; y' = y (1 - y)."""
+    """y = 1 / (1 + exp(-x)), in the form that overflows on neither side; y' = y (1 - y)."""
+    x = as_float(x)
     decay = np.exp(-np.abs(x))
     y = np.where(x >= 0, 1, decay) / (1 + decay)
     return y, lambda dy: dy * y * (1 - y)
@@ -43,7 +45,8 @@ def tanh(x: Array) -> tuple[Array, Backward]:
 
 
 def gelu(x: Array) -> tuple[Array, Backward]:
-    """y = x Φ(x) by its tanh approximation (Hendrycks and Gimpel, 2016, section 2)."""
+    """y = x Φ(x) in its tanh approximation (Hendrycks and Gimpel, 2016, section 2)."""
+    x = as_float(x)
     a, b = float(np.sqrt(2 / np.pi)), 0.044715
     t = np.tanh(a * (x + b * x**3))
     slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * a * (1 + 3 * b * x**2)

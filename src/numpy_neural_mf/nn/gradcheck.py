@@ -1,4 +1,4 @@
-"""Is backward right? Central differences against it, for any layer, loss or model."""
+"""Gradient check: compares the gradients of any layer, loss or model with central differences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.settings import check_number
 from .layers import Layer
 from .parameter import Array, Gradient, RowGradient
 
@@ -15,33 +16,33 @@ from .parameter import Array, Gradient, RowGradient
 def check_gradients(
     layer: Layer, x: Any, *, epsilon: float = 1e-5, random_state: int = 0
 ) -> dict[str, float]:
-    """Worst relative error of a layer's backward pass against central differences.
+    """Largest relative error of the gradients of a layer, compared with central differences.
 
-    Use float64 parameters and input; below about 1e-6 the derivative is right, above 1e-4 it is wrong.
+    Below about 1e-6 a gradient is right, above 1e-4 it is wrong. Parameters and input must be float64.
 
     Parameters
     ----------
     layer : Layer
-        Anything with `forward(x) -> (y, backward)` and `parameters`; it is run as in prediction.
+        An object with `forward(x) -> (y, backward)` and `parameters`; it runs in prediction mode.
     x : array
-        Its input, float64; integer ids for an embedding, which have no derivative.
+        Input of the layer, float64; integer ids for an embedding, which have no derivative.
     epsilon : float, default 1e-5
         Half the width of the central difference.
     random_state : int, default 0
-        Draws the direction dL/dy.
+        Seed of the random dL/dy.
 
     Returns
     -------
     dict of str to float
-        For each parameter by name, and for "input" if it is real: max |backward - difference| over the
-        largest derivative; infinite where either is not finite.
+        For each parameter by name, and for "input" if it is real: max |backward - difference| divided by
+        the largest derivative; infinite where either is not finite.
 
     Raises
     ------
     TypeError
-        A parameter or the input is real and not float64.
+        A parameter or the input is real and not float64, or epsilon is not a number.
     ValueError
-        A gradient has not the shape of what it is the gradient of.
+        The shape of a gradient is not that of its parameter or input, or epsilon is not above 0.
 
     Examples
     --------
@@ -72,31 +73,33 @@ def gradient_errors(
     *,
     epsilon: float = 1e-5,
 ) -> dict[str, float]:
-    """Worst relative error of given gradients of any scalar function: what `check_gradients` is made of.
+    """Largest relative error of the gradients of a scalar function, compared with central differences.
 
     Parameters
     ----------
     loss : callable
-        Reads the arrays and returns a float; called twice for each element.
+        Reads the arrays and returns a float; it is called twice for each element.
     arrays : mapping of str to float64 array
-        What to vary; restored afterwards.
+        Inputs of the loss; each element is varied and then restored, also when the loss raises.
     gradients : mapping of str to array or RowGradient
-        The derivatives to check, by the same names.
+        Gradients to check, by the same names.
     epsilon : float, default 1e-5
         Half the width of the central difference.
 
     Returns
     -------
     dict of str to float
-        By name: max |given - difference| over the largest derivative; infinite where either is not finite.
+        By name: max |gradient - difference| divided by the largest derivative; infinite where either is
+        not finite.
 
     Raises
     ------
     TypeError
-        An array is not float64, in which differences this small are noise.
+        An array is not float64 (in float32 such small differences are noise), or epsilon is not a number.
     ValueError
-        A gradient has not the shape of its array.
+        The shape of a gradient is not that of its array, or epsilon is not above 0.
     """
+    check_number("epsilon", epsilon, above=0)
     return {
         name: _relative_error(name, gradients[name], _differences(loss, array, epsilon, name))
         for name, array in arrays.items()
@@ -108,20 +111,22 @@ def _differences(loss: Callable[[], float], array: Array, epsilon: float, name: 
         raise TypeError(f"gradients are checked in float64; {name!r} is {array.dtype}")
     derivative = np.empty_like(array)
     for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + epsilon
-        above = loss()
-        array[index] = kept - epsilon
-        derivative[index] = (above - loss()) / (2 * epsilon)
-        array[index] = kept
+        x = array[index]
+        try:
+            array[index] = x + epsilon
+            above = loss()
+            array[index] = x - epsilon
+            derivative[index] = (above - loss()) / (2 * epsilon)
+        finally:
+            array[index] = x
     return derivative
 
 
-def _relative_error(name: str, given: Gradient, expected: Array) -> float:
-    if isinstance(given, RowGradient):
-        given = given.to_dense(expected.shape)
-    if np.shape(given) != expected.shape:  # would broadcast, and agree by chance
-        raise ValueError(f"the gradient of {name!r} has shape {np.shape(given)}, not {expected.shape}")
-    scale = max(np.abs(given).max(initial=0), np.abs(expected).max(initial=0), 1e-10)
-    error = float(np.abs(given - expected).max(initial=0)) / float(scale)
-    return math.inf if math.isnan(error) else error  # a NaN would slip through max(errors.values())
+def _relative_error(name: str, gradient: Gradient, difference: Array) -> float:
+    if isinstance(gradient, RowGradient):
+        gradient = gradient.to_dense(difference.shape)
+    if np.shape(gradient) != difference.shape:  # broadcasting could make them agree by chance
+        raise ValueError(f"the gradient of {name!r} has shape {np.shape(gradient)}, not {difference.shape}")
+    scale = max(np.abs(gradient).max(initial=0), np.abs(difference).max(initial=0), 1e-10)
+    error = float(np.abs(gradient - difference).max(initial=0)) / float(scale)
+    return math.inf if math.isnan(error) else error  # max(errors.values()) would lose a NaN

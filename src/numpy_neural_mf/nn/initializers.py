@@ -1,8 +1,9 @@
-"""First values of weights: each is (rng, shape) -> float64 array, shape (n_out, n_in) as in Dense."""
+"""Initialisers of weights: (rng, shape) -> float64 array of that shape, (n_out, n_in) as in Dense."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ Initializer = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 
 def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """All zero; `rng` is not used."""
+    """All zeros; `rng` is not used."""
     return np.zeros(shape)
 
 
@@ -47,8 +48,28 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...], variance: float) 
 
 
 def default_initializer(activation: str) -> Initializer:
-    """He for the ReLU family, whose halves of zeros it makes up for; Xavier for everything else."""
+    """He for the ReLU family, because half of the units output zero; Xavier for all other activations."""
     return he_uniform if activation in ("relu", "leaky_relu", "gelu") else xavier_uniform
+
+
+def initial_weight(
+    initializer: Initializer, rng: np.random.Generator, shape: tuple[int, int], dtype: type[np.floating[Any]]
+) -> Array:
+    """The values of an initialiser, in `dtype`.
+
+    Raises
+    ------
+    TypeError
+        `dtype` is not a float type.
+    ValueError
+        The initialiser returns another shape, which could broadcast.
+    """
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"dtype must be a float type, not {dtype}")
+    value = initializer(rng, shape)
+    if np.shape(value) != shape:
+        raise ValueError(f"the initializer must return shape {shape}, not {np.shape(value)}")
+    return np.array(value, dtype)
 
 
 INITIALIZERS: dict[str, Initializer] = {

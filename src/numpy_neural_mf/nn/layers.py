@@ -1,7 +1,7 @@
 """Layers: forward(x) returns (y, backward), and backward(dy) adds parameter gradients and returns dx.
 
-What backward needs lives in its closure: a layer keeps nothing between calls, may be used twice in one step,
-and a prediction leaves nothing behind.
+The closure of backward keeps the arrays that it needs, so a layer stores nothing between calls and may be
+used twice in one step.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from ..utils.settings import check_integer, check_number
 from .activations import ActivationFunction, Backward
-from .initializers import Initializer, normal, xavier_uniform
+from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
 
@@ -21,11 +22,11 @@ class Layer(Protocol):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """Name to parameter; empty where there is nothing to learn."""
+        """Name to parameter; empty for a layer without parameters."""
         ...
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
-        """Return y, shape (n, n_out), and the function that turns dL/dy into dL/dx."""
+        """Return y, shape (n, n_out), and the function from dL/dy to dL/dx."""
         ...
 
 
@@ -39,11 +40,17 @@ class Dense:
     rng : numpy.random.Generator
         Draws the weight.
     initializer : callable, default xavier_uniform
-        First values of the weight; the bias starts at zero.
+        Initial weight; the initial bias is zero.
     bias : bool, default True
-        Whether there is a b.
+        Whether to add b.
     dtype : dtype, default float32
-        Of the parameters, and so of all that is computed.
+        Of the parameters, and of y for an x of the same dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
+        another shape.
     """
 
     def __init__(
@@ -55,12 +62,14 @@ class Dense:
         bias: bool = True,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.weight = Parameter(initializer(rng, (n_out, n_in)).astype(dtype))
+        check_integer("n_in", n_in, at_least=1)
+        check_integer("n_out", n_out, at_least=1)
+        self.weight = Parameter(initial_weight(initializer, rng, (n_out, n_in), dtype))
         self.bias = Parameter(np.zeros(n_out, dtype)) if bias else None
 
     @classmethod
     def of(cls, weight: Parameter, bias: Parameter | None = None) -> Dense:
-        """A layer of parameters that exist already: weight (n_out, n_in), bias (n_out,)."""
+        """A layer with given parameters: weight of shape (n_out, n_in), bias of shape (n_out,)."""
         layer = cls.__new__(cls)
         layer.weight, layer.bias = weight, bias
         return layer
@@ -70,8 +79,11 @@ class Dense:
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias else {})
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
-        """x: (n, n_in) -> y: (n, n_out)."""
+        """x: (n, n_in) -> y: (n, n_out); ValueError for an x of another shape."""
         W, b = self.weight, self.bias
+        n_in = W.value.shape[1]
+        if np.ndim(x) != 2 or np.shape(x)[1] != n_in:
+            raise ValueError(f"x must have shape (n, {n_in}), not {np.shape(x)}")
         y = x @ W.value.T
         if b is not None:
             y += b.value
@@ -86,7 +98,7 @@ class Dense:
 
 
 class _Table:
-    """What `Embedding` and `EmbeddingBag` have in common: the table."""
+    """Base of `Embedding` and `EmbeddingBag`: a table with one row for each id."""
 
     def __init__(
         self,
@@ -96,11 +108,13 @@ class _Table:
         initializer: Initializer = normal,
         dtype: type[np.floating[Any]] = np.float32,
     ) -> None:
-        self.weight = Parameter(initializer(rng, (n_rows, dim)).astype(dtype))
+        check_integer("n_rows", n_rows, at_least=1)
+        check_integer("dim", dim, at_least=1)
+        self.weight = Parameter(initial_weight(initializer, rng, (n_rows, dim), dtype))
 
     @classmethod
     def of(cls, weight: Parameter) -> Self:
-        """A layer whose table, (n_rows, dim), exists already."""
+        """A layer with a given table, of shape (n_rows, dim)."""
         layer = cls.__new__(cls)
         layer.weight = weight
         return layer
@@ -111,7 +125,7 @@ class _Table:
 
 
 class Embedding(_Table):
-    """y = W[ids]: a table of rows, of which a step reads and learns only those that it names.
+    """y = W[ids]: a table of rows, of which a step reads and updates only the rows of its ids.
 
     Parameters
     ----------
@@ -120,8 +134,14 @@ class Embedding(_Table):
     rng : numpy.random.Generator
         Draws the table.
     initializer : callable, default normal with standard deviation 0.01
-        First values of the table.
+        Initial table.
     dtype : dtype, default float32
+
+    Raises
+    ------
+    TypeError, ValueError
+        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
+        another shape.
     """
 
     def forward(
@@ -129,9 +149,20 @@ class Embedding(_Table):
     ) -> tuple[Array, Callable[[Array], None]]:
         """ids: (n,) from 0 to n_rows - 1 -> y: (n, dim).
 
-        Ids that were grouped before share their sort between tables.
+        Tables that are given the same `GroupedIds` share its sort.
+
+        Raises
+        ------
+        IndexError
+            An id is not a row of the table. NumPy would count a negative id from the end.
+        TypeError
+            The ids are not integers, or not one-dimensional.
         """
         groups = ids if isinstance(ids, GroupedIds) else GroupedIds(ids)
+        (lowest, highest), n_rows = groups.bounds, len(self.weight.value)
+        if lowest < 0 or highest >= n_rows:
+            found = lowest if lowest < 0 else highest
+            raise IndexError(f"id {found} is not in a table of {n_rows} rows, 0 to {n_rows - 1}")
 
         def backward(dy: Array) -> None:
             self.weight.accumulate(RowGradient(groups.rows, groups.sum(dy)))
@@ -142,18 +173,10 @@ class Embedding(_Table):
 class EmbeddingBag(_Table):
     """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
 
-    A row of X names the rows of W that are in its bag, by column, and their weights. Only rows of W that are
-    in a bag are learned.
+    In a row of X, the columns are the rows of W in the bag and the values are their weights. A step updates
+    only rows of W that are in a bag.
 
-    Parameters
-    ----------
-    n_rows, dim : int
-        Shape of the table.
-    rng : numpy.random.Generator
-        Draws the table.
-    initializer : callable, default normal with standard deviation 0.01
-        First values of the table.
-    dtype : dtype, default float32
+    The parameters are those of `Embedding`.
     """
 
     def forward(
@@ -161,7 +184,7 @@ class EmbeddingBag(_Table):
     ) -> tuple[Array, Callable[[Array], None]]:
         """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim).
 
-        Tables that are given the same bags share ``rows_in(X)``, if it is given, too.
+        Tables that are given the same X can share ``rows = rows_in(X)``.
         """
         W = self.weight
 
@@ -173,7 +196,7 @@ class EmbeddingBag(_Table):
 
 
 def rows_in(X: Any) -> IntArray:
-    """The rows of a table that are in any bag of X, ascending: its columns that are not empty."""
+    """Rows of a table that are in any bag of X, ascending: the columns of X with an entry."""
     is_in = np.zeros(X.shape[1], bool)
     is_in[X.indices] = True
     return np.flatnonzero(is_in)
@@ -185,10 +208,12 @@ class Activation:
     Parameters
     ----------
     function : callable
-        f(x) -> (y, backward), as in `activations`, or your own.
+        f(x) -> (y, backward), from `activations` or your own; a name is a TypeError.
     """
 
     def __init__(self, function: ActivationFunction) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, such as nn.relu, not {function!r}")
         self.function = function
 
     @property
@@ -201,9 +226,9 @@ class Activation:
 
 
 class Dropout:
-    """In training, each element is zero with probability `rate` and divided by 1 - rate otherwise.
+    """Sets each element to zero with probability `rate` in training, and divides the others by 1 - rate.
 
-    At prediction the identity (inverted dropout; Srivastava et al., 2014, section 10).
+    In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10).
 
     Parameters
     ----------
@@ -214,13 +239,12 @@ class Dropout:
 
     Raises
     ------
-    ValueError
-        `rate` outside [0, 1).
+    TypeError, ValueError
+        `rate` is not a number in [0, 1).
     """
 
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
-        if not 0 <= rate < 1:
-            raise ValueError(f"dropout rate must be in [0, 1), not {rate}")
+        check_number("dropout rate", rate, at_least=0, below=1)
         self.rate = rate
         self.rng = rng
 
@@ -232,7 +256,7 @@ class Dropout:
         """x: any shape -> y: the same shape."""
         if not training or self.rate == 0:
             return x, lambda dy: dy
-        # Sixteen random bits decide about an element: each 64-bit number that is drawn serves four.
+        # Sixteen random bits decide about one element, so a 64-bit draw serves four elements.
         bits = self.rng.integers(2**64, size=-(-x.size // 4), dtype=np.uint64).view(np.uint16)
         kept = bits[: x.size].reshape(x.shape) >= round(self.rate * 2**16)
         scale = kept.astype(x.dtype)
@@ -241,9 +265,9 @@ class Dropout:
 
 
 class Sequential:
-    """Layers one after the other; parameters are named by position, as in PyTorch's nn.Sequential.
+    """Applies layers in order; parameters are named by position, as in PyTorch's nn.Sequential.
 
-    A layer may stand in several places; its parameters are named, and so learned, once, by the first.
+    A layer may be used in several places; its parameters have one name, that of the first place.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -258,7 +282,7 @@ class Sequential:
         return {name: p for p, name in names.items()}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
-        """Through all layers; backward is the chain rule, last layer first."""
+        """Apply all layers; backward is the chain rule, last layer first."""
         backwards = []
         for layer in self.layers:
             x, backward_layer = layer.forward(x, training)

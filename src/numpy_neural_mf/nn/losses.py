@@ -1,37 +1,56 @@
-"""Losses: (prediction, target) -> (mean over all elements, its gradient with respect to prediction)."""
+"""Losses: (prediction, target) -> (mean over all elements, its gradient with respect to the prediction).
+
+Targets have the shape of the predictions and are converted to their dtype: integers are subtracted as floats.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from ..utils.settings import check_number
 from .activations import sigmoid
-from .parameter import Array
+from .parameter import Array, as_float
 
 Loss = Callable[[Array, Array], tuple[float, Array]]
 
 
-def mse(prediction: Array, target: Array) -> tuple[float, Array]:
+def mse(prediction: Array, target: ArrayLike) -> tuple[float, Array]:
     """Mean of e², e = prediction - target."""
+    prediction, target = _same_shape(prediction, target)
     error = prediction - target
     return float(np.vdot(error, error)) / error.size, error * (2 / error.size)
 
 
-def mae(prediction: Array, target: Array) -> tuple[float, Array]:
+def mae(prediction: Array, target: ArrayLike) -> tuple[float, Array]:
     """Mean of |e|; the derivative at 0 is taken to be 0."""
+    prediction, target = _same_shape(prediction, target)
     error = prediction - target
     return float(np.abs(error).mean()), np.sign(error) / error.size
 
 
-def huber(prediction: Array, target: Array, delta: float = 1.0) -> tuple[float, Array]:
-    """Mean of e²/2 where |e| ≤ delta, and of delta (|e| - delta/2) beyond (Huber, 1964)."""
+def huber(prediction: Array, target: ArrayLike, delta: float = 1.0) -> tuple[float, Array]:
+    """Mean of e²/2 where |e| ≤ delta, and of delta (|e| - delta/2) elsewhere (Huber, 1964)."""
+    check_number("delta", delta, above=0)
+    prediction, target = _same_shape(prediction, target)
     error = prediction - target
     clipped = np.clip(error, -delta, delta)
     return float((clipped * (error - clipped / 2)).mean()), clipped / error.size
 
 
-def binary_cross_entropy(logit: Array, target: Array) -> tuple[float, Array]:
-    """Mean of -t log σ(z) - (1 - t) log(1 - σ(z)), from logits z so that nothing overflows; t in [0, 1]."""
+def binary_cross_entropy(logit: Array, target: ArrayLike) -> tuple[float, Array]:
+    """Mean of -t log σ(z) - (1 - t) log(1 - σ(z)), t in [0, 1]; logits z of any size do not overflow."""
+    logit, target = _same_shape(logit, target)
     value = np.maximum(logit, 0) - logit * target + np.log1p(np.exp(-np.abs(logit)))
     return float(value.mean()), (sigmoid(logit)[0] - target) / logit.size
+
+
+def _same_shape(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
+    """Both as arrays of the prediction's float dtype; ValueError for shapes that would broadcast."""
+    prediction = as_float(prediction)
+    target = np.asarray(target, prediction.dtype)
+    if prediction.shape != target.shape:
+        raise ValueError(f"expected one shape, found predictions {prediction.shape}, targets {target.shape}")
+    return prediction, target

@@ -1,4 +1,4 @@
-"""NeuralNetwork: the pieces put together and trained by mini-batches, as a scikit-learn regressor."""
+"""NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn regressor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
 from .activations import ACTIVATIONS, ActivationFunction
 from .initializers import INITIALIZERS, Initializer, default_initializer, zeros
 from .layers import Activation, Dense, Dropout, Layer, Sequential
@@ -19,14 +20,14 @@ from .optimizers import OPTIMIZERS, Optimizer
 from .parameter import Array
 from .schedules import Schedule
 
-Piece = TypeVar("Piece")
+Named = TypeVar("Named")
 
 
 class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Fully connected network for regression: dense layers and activations, trained on squared error.
 
-    The output layer is linear and starts at the mean of y: weights zero, bias the mean, so that training
-    begins at the best constant and not at random. Standardise X, and y unless it is of order 1.
+    The output layer is linear. Its initial weights are zero and its initial bias is the mean of y, so the
+    first prediction is the best constant. Standardise X, and y unless it is of order 1.
 
     Parameters
     ----------
@@ -38,16 +39,16 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         A name in `INITIALIZERS`, or f(rng, (n_out, n_in)) -> array, for the weights of hidden layers; by
         default `default_initializer(activation)`.
     optimizer : str or Optimizer, default "adam"
-        A name in `OPTIMIZERS`, or an instance with its own settings, of which every fit takes a copy.
+        A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
-        A number is the rate of an optimiser given by name; an instance brings its own. A schedule, step
-        -> rate, sets the rate of either before every step.
+        A number is the rate of an optimiser given by name; an instance keeps its own. A schedule, step ->
+        rate, sets the rate of either before each step.
     batch_size : int, default 32
         Rows of X per step; the last batch of an epoch may be smaller.
     epochs : int, default 200
         Passes over the training rows, at most.
     weight_decay : float, default 0.0
-        Before each step weights, and not biases, are multiplied by 1 - rate · weight_decay, whatever the
+        Before each step, weights but not biases are multiplied by 1 - rate · weight_decay, with every
         optimiser (decoupled decay; Loshchilov and Hutter, 2019).
     dropout : float, default 0.0
         Probability, in [0, 1), that a hidden unit is left out of a training step.
@@ -59,16 +60,16 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     patience : int, default 10
         Epochs without a new best validation loss before training stops.
     random_state : int, numpy.random.Generator or None, default None
-        Draws, in this order, held-out rows, weights, then batches and dropout. The same int gives the same
-        network to the last bit, on the same machine.
+        Draws held-out rows, weights, then batches and dropout, in this order. The same int gives the same
+        network bit for bit, on the same machine.
 
     Attributes
     ----------
     network_ : Sequential
-        The trained network. `network_.parameters["0.weight"].value` is the first layer's weight, shape
-        (n_out, n_in); names count layers, activations included, as in PyTorch's nn.Sequential.
+        The trained network. `network_.parameters["0.weight"].value` is the weight of the first layer, shape
+        (n_out, n_in); names number the layers, activations included, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
-        "loss", the mean over the steps of each epoch, and with early stopping "validation_loss", after it.
+        For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
     n_features_in_, feature_names_in_
         As in every scikit-learn estimator.
 
@@ -112,41 +113,33 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train from scratch.
+        """Train from scratch. A fit that fails or is interrupted leaves the estimator as it was.
 
         Parameters
         ----------
         X : array-like of shape (n, n_features)
-            float32 is trained on in float32, anything else in float64.
+            Trained on in float32 if it is float32, otherwise in float64.
         y : array-like of shape (n,) or (n, n_outputs)
 
         Returns
         -------
         NeuralNetwork
-            Itself.
+            The estimator itself.
 
         Raises
         ------
+        TypeError
+            A setting has the wrong type.
         ValueError
-            A setting out of its range, an unknown name, or data that are not finite numbers.
+            A setting is out of range, a name is unknown, or X or y are not finite numbers.
         FloatingPointError
             Training diverged: the loss is no longer finite.
         """
         self._check_settings()
-        inputs, targets = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
-        )
-        self._y_shape = targets.shape[1:]
-        targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
-        rng = np.random.default_rng(self.random_state)
-        order = rng.permutation(len(inputs))
-        n_held_out = int(np.ceil(self.validation_fraction * len(inputs))) if self.early_stopping else 0
-        if n_held_out == len(inputs):
-            raise ValueError(f"early stopping leaves no row to train on: n_samples={len(inputs)}")
-        held_out, train = order[:n_held_out], order[n_held_out:]
-        self.network_ = self._build(inputs.shape[1], targets[train].mean(axis=0), rng)
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is raised once, by name
-            self._train(inputs[train], targets[train], inputs[held_out], targets[held_out], rng)
+        fitted = copy.copy(self)
+        with np.errstate(over="ignore", invalid="ignore"):  # one FloatingPointError instead of many warnings
+            fitted._fit(X, y)
+        self.__dict__ = fitted.__dict__
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -159,18 +152,33 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         array of shape (n,) or (n, n_outputs)
-            As y was in fit; of the dtype that the network was trained in.
+            The shape follows y in fit; the dtype is that of training.
         """
         check_is_fitted(self)
         dtype = next(iter(self.network_.parameters.values())).value.dtype
         y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))
         return y.reshape(len(y), *self._y_shape)
 
+    def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
+        inputs, targets = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+        )
+        self._y_shape = targets.shape[1:]
+        targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
+        rng = np.random.default_rng(self.random_state)
+        order = rng.permutation(len(inputs))
+        n_held_out = int(np.ceil(self.validation_fraction * len(inputs))) if self.early_stopping else 0
+        if n_held_out == len(inputs):
+            raise ValueError(f"early stopping leaves no row to train on: n_samples={len(inputs)}")
+        held_out, train = order[:n_held_out], order[n_held_out:]
+        self.network_ = self._build(inputs.shape[1], targets[train].mean(axis=0), rng)
+        self._train(inputs[train], targets[train], inputs[held_out], targets[held_out], rng)
+
     def _build(self, n_in: int, y_mean: Array, rng: np.random.Generator) -> Sequential:
-        activation = _piece("activation", self.activation, ACTIVATIONS)
+        activation = _named(self.activation, ACTIVATIONS)
         initializer = default_initializer(getattr(activation, "__name__", ""))
         if self.initializer is not None:
-            initializer = _piece("initializer", self.initializer, INITIALIZERS)
+            initializer = _named(self.initializer, INITIALIZERS)
         dtype = y_mean.dtype.type
         layers: list[Layer] = []
         for n_out in self.hidden_layer_sizes:
@@ -185,8 +193,8 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _train(
         self, X: Array, y: Array, X_held_out: Array, y_held_out: Array, rng: np.random.Generator
     ) -> None:
-        step = self._step_function()
-        values = {name: p.value for name, p in self.network_.parameters.items()}
+        step, network = self._step_function(), self.network_
+        values = {name: p.value for name, p in network.parameters.items()}
         self.history_: dict[str, list[float]] = {"loss": []}
         if self.early_stopping:
             self.history_["validation_loss"] = []
@@ -195,13 +203,10 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             order = rng.permutation(len(X))
             batches = [order[i : i + self.batch_size] for i in range(0, len(X), self.batch_size)]
             loss = sum(step(X[batch], y[batch]) * len(batch) for batch in batches) / len(X)
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1}, loss {loss}: scale X and y or learn slower"
-                )
+            _require_finite(loss, epoch)
             self.history_["loss"].append(loss)
             if self.early_stopping:
-                validation_loss, _ = mse(self.network_.forward(X_held_out)[0], y_held_out)
+                validation_loss, _ = mse(network.forward(X_held_out)[0], y_held_out)
                 self.history_["validation_loss"].append(validation_loss)
                 if validation_loss < best_loss:
                     best_epoch, best_loss = epoch, validation_loss
@@ -210,19 +215,21 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                     break
         for name, value in values.items():
             value[...] = best_values[name]
+        _require_finite(mse(network.forward(X[batches[-1]])[0], y[batches[-1]])[0], epoch)
 
     def _step_function(self) -> Callable[[Array, Array], float]:
-        """One optimisation step on one batch, which returns the loss before it."""
+        """One optimisation step on one batch, which returns the loss before the step."""
         network, parameters = self.network_, self.network_.parameters
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]
         schedule = self.learning_rate if callable(self.learning_rate) else None
-        if isinstance(self.optimizer, str):
-            optimizer = _piece("optimizer", self.optimizer, OPTIMIZERS)()
+        if isinstance(self.optimizer, Optimizer):
+            optimizer = copy.deepcopy(self.optimizer)
+            optimizer.state.clear()
+        else:
+            optimizer = OPTIMIZERS[self.optimizer]()
             if not callable(self.learning_rate):
                 optimizer.learning_rate = self.learning_rate
-        else:
-            optimizer = copy.deepcopy(self.optimizer)
         n_steps = 0
 
         def step(X: Array, y: Array) -> float:
@@ -242,22 +249,24 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return step
 
     def _check_settings(self) -> None:
-        for name, valid, expected in (
-            ("hidden_layer_sizes", all(n >= 1 for n in self.hidden_layer_sizes), "all at least 1"),
-            (
-                "learning_rate",
-                callable(self.learning_rate) or self.learning_rate > 0,
-                "positive or a schedule",
-            ),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
-            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("validation_fraction", 0 < self.validation_fraction < 1, "in (0, 1)"),
-            ("patience", self.patience >= 1, "at least 1"),
-        ):
-            if not valid:
-                raise ValueError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+        check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+        if not callable(self.activation):
+            check_choice("activation", self.activation, ACTIVATIONS)
+        if not (self.initializer is None or callable(self.initializer)):
+            check_choice("initializer", self.initializer, INITIALIZERS)
+        if not isinstance(self.optimizer, Optimizer):
+            check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        if not callable(self.learning_rate):
+            check_number("learning_rate", self.learning_rate, above=0)
+        check_integer("batch_size", self.batch_size, at_least=1)
+        check_integer("epochs", self.epochs, at_least=1)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+        check_number("dropout", self.dropout, at_least=0, below=1)
+        check_boolean("early_stopping", self.early_stopping)
+        check_number("validation_fraction", self.validation_fraction, above=0, below=1)
+        check_integer("patience", self.patience, at_least=1)
+        if not isinstance(self.random_state, np.random.Generator):
+            check_integer("random_state", self.random_state, at_least=0, optional=True)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -265,10 +274,13 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _piece(kind: str, given: str | Piece, named: Mapping[str, Piece]) -> Piece:
-    """The piece of that name, or the caller's own."""
-    if not isinstance(given, str):
-        return given
-    if given not in named:
-        raise ValueError(f"{kind} must be one of {sorted(named)} or your own, not {given!r}")
-    return named[given]
+def _named(given: str | Named, names: Mapping[str, Named]) -> Named:
+    """The function of that name, or the one given."""
+    return names[given] if isinstance(given, str) else given
+
+
+def _require_finite(loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise FloatingPointError(
+            f"training diverged in epoch {epoch + 1}, loss {loss}: scale X and y or lower learning_rate"
+        )

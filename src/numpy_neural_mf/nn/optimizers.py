@@ -1,8 +1,8 @@
 """Optimisers: step(parameters, gradients) changes the parameters in place; state is a dict by parameter name.
 
-A RowGradient changes its rows and their state alone: the cost follows the batch and never the table. For
-methods with memory this is not the dense update, which would also move rows that the batch did not touch: it
-is what PyTorch calls SparseAdam. Duplicate rows are summed before they come here.
+A RowGradient changes only its rows and their state, so the cost depends on the batch and not on the table.
+With momentum or adaptive rates this differs from the dense update, which also moves rows that the batch does
+not use; PyTorch's SparseAdam does the same. The rows of a RowGradient are distinct: duplicates are summed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..utils.settings import check_boolean, check_number
 from .parameter import Array, Gradient, RowGradient, put_rows, zeros_aligned
 
 State = dict[str, Array]
@@ -22,23 +23,31 @@ State = dict[str, Array]
 
 @dataclass
 class Optimizer(ABC):
-    """What all optimisers share: the learning rate, the state, and rows or dense.
+    """Base of all optimisers: the learning rate, the state, and steps on whole arrays or on rows.
 
     Parameters
     ----------
-    learning_rate : float
-        Set it between steps to follow a schedule.
+    learning_rate : float, default 0.01
+        At least 0. Set it between steps to follow a schedule.
 
     Attributes
     ----------
     state : dict of str to dict of str to array
         By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting is not a number or is out of range.
     """
 
     learning_rate: float = 0.01
     state: dict[str, State] = field(default_factory=dict, init=False, repr=False)
 
-    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays that the update remembers
+    slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays in the state of a parameter
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate, at_least=0)
 
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
         """Take one step.
@@ -48,10 +57,16 @@ class Optimizer(ABC):
         parameters : mapping of str to array
             Changed in place.
         gradients : mapping of str to array or RowGradient
-            For all parameters or some; the others stay as they are.
+            For all parameters or some; the others do not change.
+
+        Raises
+        ------
+        ValueError
+            The shape of a gradient is not that of its parameter.
         """
         for name, gradient in gradients.items():
             value = parameters[name]
+            _require_shape(name, gradient, value)
             if name not in self.state:
                 self.state[name] = self.new_state(value)
             state = self.state[name]
@@ -89,6 +104,11 @@ class SGD(Optimizer):
     momentum: float = 0.0
     nesterov: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("momentum", self.momentum, at_least=0, below=1)
+        check_boolean("nesterov", self.nesterov)
+
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("velocity",) if self.momentum else ()
@@ -110,6 +130,10 @@ class AdaGrad(Optimizer):
     epsilon: float = 1e-10
     slots: ClassVar[tuple[str, ...]] = ("squares",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("epsilon", self.epsilon, at_least=0)
+
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
         s += gradient * gradient
@@ -127,6 +151,11 @@ class RMSProp(Optimizer):
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("squares",)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("decay", self.decay, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
         s *= self.decay
@@ -139,7 +168,7 @@ class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015, algorithm 1).
 
     m ← β₁ m + (1 - β₁) g,  v ← β₂ v + (1 - β₂) g²,  value ← value - learning_rate · m̂ / (√v̂ + epsilon)
-    with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ), and t the steps of the parameter, not of a row.
+    with m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ). t counts the steps of the parameter, not those of a row.
     """
 
     learning_rate: float = 0.001
@@ -148,9 +177,15 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("mean", "squares")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, at_least=0, below=1)
+        check_number("beta2", self.beta2, at_least=0, below=1)
+        check_number("epsilon", self.epsilon, at_least=0)
+
     def update(self, value: Array, gradient: Array, state: State) -> None:
         m, v, t = state["mean"], state["squares"], int(state["step"])
-        # m̂ / (√v̂ + ε) = root / (1 - β₁ᵗ) · m / (√v + root · ε): moments are corrected by two numbers alone.
+        # m̂ / (√v̂ + ε) = root / (1 - β₁ᵗ) · m / (√v + root · ε): two scalars correct the bias of m and v.
         root = math.sqrt(1 - self.beta2**t)
         change = (1 - self.beta1) * gradient
         m *= self.beta1
@@ -168,13 +203,17 @@ class Adam(Optimizer):
 
 @dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) first.
+    """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) before each step.
 
-    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. Of a RowGradient's table only the
-    rows that a step touches decay.
+    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. With a RowGradient only its rows
+    decay.
     """
 
     weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("weight_decay", self.weight_decay, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         value *= 1 - self.learning_rate * self.weight_decay
@@ -182,16 +221,23 @@ class AdamW(Adam):
 
 
 def clip_by_norm(gradients: Mapping[str, Gradient], max_norm: float) -> float:
-    """Scale all gradients in place to a common Euclidean norm of at most `max_norm`; return the norm before.
+    """Scale all gradients in place so that their joint Euclidean norm is at most `max_norm`.
 
-    Pascanu, Mikolov and Bengio, 2013, algorithm 1.
+    Pascanu, Mikolov and Bengio, 2013, algorithm 1. Returns the norm before scaling.
     """
+    check_number("max_norm", max_norm, at_least=0)
     arrays = [g.values if isinstance(g, RowGradient) else g for g in gradients.values()]
     norm = float(np.sqrt(sum(float(np.vdot(a, a)) for a in arrays)))
     if norm > max_norm:
         for a in arrays:
             a *= max_norm / norm
     return norm
+
+
+def _require_shape(name: str, gradient: Gradient, value: Array) -> None:
+    shape = gradient.shape if isinstance(gradient, np.ndarray) else (len(value), *gradient.values.shape[1:])
+    if shape != value.shape:  # broadcasting would hide the mistake
+        raise ValueError(f"the gradient of {name!r} has shape {shape}, not {value.shape}")
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -1,4 +1,4 @@
-"""Ratings as steps of a scale: how probable each is, given a number that tells where on the scale one is."""
+"""The cumulative logit model: the probability of each ordinal category of a rating, given a score y."""
 
 from __future__ import annotations
 
@@ -8,40 +8,42 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..utils.settings import check_number
 from .activations import sigmoid
 from .parameter import Array, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CumulativeLogit:
-    """The cumulative logit model of ratings v_1 < ... < v_S, given y (McCullagh, 1980, section 2.3)::
+    """The cumulative logit model of ratings in categories v_1 < ... < v_S (McCullagh, 1980, section 2.3)::
 
-        P(r ≤ v_s) = σ((θ_s - y) / τ)        for s = 1 ... S - 1
+        P(r ≤ v_s | y) = σ((θ_s - y) / τ)        for s = 1 ... S - 1
 
-    as OrdRec has it (Koren and Sill, 2011, eq. 4 to 6). The cutpoints θ are learned, by numbers without
-    bounds, ``raw``: θ_1 and log(θ_{s+1} - θ_s). τ is the unit of y, and given: were it learned, a model that
-    comes to know its ratings by heart would make it small, and so its penalty weak, and learn them the more.
+    OrdRec uses it for ratings (Koren and Sill, 2011, eq. 4 to 6). The cutpoints θ are learned through an
+    unbounded vector ``raw``: θ_1 and log(θ_{s+1} - θ_s). The scale τ is fixed, because a model that overfits
+    would learn a small τ, which weakens its regularisation and makes it overfit more.
 
     Attributes
     ----------
     steps : array of shape (S,)
-        v, ascending, at least 2.
+        v, the categories, ascending; at least 2.
     deviation : float
-        How far a rating is expected from y, above 0, a standard deviation: that of the logistic distribution
-        with scale τ, so τ is √3 / π times this.
+        Standard deviation of a rating around y, above 0. The logistic distribution with scale τ has it, so τ
+        is √3 / π times the deviation.
 
     Raises
     ------
-    ValueError
-        There are fewer steps.
+    TypeError, ValueError
+        There are fewer than 2 categories, they do not ascend, or the deviation is not a number above 0.
     """
 
     steps: Array
     deviation: float
 
     def __post_init__(self) -> None:
-        if len(self.steps) < 2:
-            raise ValueError(f"expected at least 2 distinct ratings as steps of a scale, found {self.steps}")
+        if len(self.steps) < 2 or not (np.diff(self.steps) > 0).all():
+            raise ValueError(f"expected at least 2 distinct ratings, ascending, found {self.steps}")
+        check_number("deviation", self.deviation, above=0)
 
     @property
     def tau(self) -> float:
@@ -49,17 +51,17 @@ class CumulativeLogit:
         return self.deviation * math.sqrt(3) / math.pi
 
     def first(self) -> Array:
-        """``raw``, shape (S - 1,), of cutpoints in the middle: y is on the scale of the ratings, nearly."""
+        """Initial ``raw``, shape (S - 1,): cutpoints at `middles`, so y is about on the ratings' scale."""
         return np.concatenate([self.middles[:1], np.log(np.diff(self.middles))])
 
     @property
     def middles(self) -> Array:
-        """Between one step and the next, shape (S - 1,)."""
+        """Midpoints between neighbouring categories, shape (S - 1,)."""
         steps = self.steps.astype(np.float64)
         return np.asarray((steps[1:] + steps[:-1]) / 2)
 
     def number(self, ratings: Array) -> IntArray:
-        """Which step each rating is, or is nearest to, from 0."""
+        """Index of the category nearest to each rating, from 0."""
         return np.searchsorted(self.middles, ratings)
 
     def cutpoints(self, raw: Array) -> Array:
@@ -67,27 +69,27 @@ class CumulativeLogit:
         return np.cumsum(np.concatenate([raw[:1], np.exp(raw[1:])]), dtype=raw.dtype)
 
     def backward(self, raw: Array, d_theta: Array) -> Array:
-        """dL/draw from dL/dθ: each number moves every cutpoint from its own on."""
+        """dL/draw from dL/dθ: each element of ``raw`` moves its own cutpoint and all later ones."""
         d_from = np.cumsum(d_theta[::-1])[::-1]
         return np.concatenate([d_from[:1], d_from[1:] * np.exp(raw[1:])]).astype(raw.dtype)
 
     def loss(self, y: Array, ratings: Array, raw: Array) -> tuple[float, Array, Array]:
-        """Mean of -log P(r), and its gradients with respect to y and to ``raw``."""
+        """Mean of -log P(r | y), and its gradients with respect to y and to ``raw``."""
         terms, n = self.terms(y, ratings, raw), len(y)
         return float(terms.value.sum()) / n, terms.dy / n, self.backward(raw, terms.d_theta / n)
 
     def terms(self, y: Array, ratings: Array, raw: Array) -> StepTerms:
-        """See `step_terms`."""
+        """`step_terms` of ratings, given y and ``raw``."""
         return step_terms(y, self.number(ratings), self.cutpoints(raw), self.tau)
 
     def probabilities(self, y: Array, raw: Array) -> Array:
-        """P(r = v_s), shape (..., S)."""
+        """P(r = v_s | y), shape (..., S)."""
         below = sigmoid((self.cutpoints(raw) - y[..., None]) / self.tau)[0]
         ends = np.zeros_like(below[..., :1])
         return np.diff(below, axis=-1, prepend=ends, append=ends + 1)
 
     def expected(self, y: Array, raw: Array) -> Array:
-        """Mean of r, of the shape of y: v_S - Σ_s (v_{s+1} - v_s) P(r ≤ v_s)."""
+        """E(r | y), with the shape of y: v_S - Σ_s (v_{s+1} - v_s) P(r ≤ v_s | y)."""
         mean, tau = np.full_like(y, self.steps[-1]), y.dtype.type(self.tau)
         for theta, step in zip(self.cutpoints(raw), np.diff(self.steps), strict=True):
             mean -= step.astype(y.dtype) * sigmoid((theta - y) / tau)[0]
@@ -95,7 +97,7 @@ class CumulativeLogit:
 
 
 class StepTerms(NamedTuple):
-    """-log P of some ratings: each and its two derivatives by y, and the derivatives of the sum by θ."""
+    """-log P of each rating, its first and second derivative by y, and the gradient of the sum by θ."""
 
     value: Array
     dy: Array
@@ -104,10 +106,11 @@ class StepTerms(NamedTuple):
 
 
 def step_terms(y: Array, step: IntArray, theta: Array, tau: float) -> StepTerms:
-    """P = σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a-b)), of the cutpoints below, a, and above, b, less y and over τ.
+    """-log P of the category numbered `step`, between the cutpoints a' below and b' above.
 
-    So -log P = log(1 + e^-b) + log(1 + e^a) - log(1 - e^(a-b)), in which nothing cancels far from the
-    cutpoints, and whose last term y is not in: the derivative by y is (σ(-b) - σ(a)) / τ.
+    With a = (a' - y) / τ and b = (b' - y) / τ, P = σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a-b)). So -log P is
+    log(1 + e^-b) + log(1 + e^a) - log(1 - e^(a-b)), in which no terms cancel far from the cutpoints. The last
+    term does not depend on y, so the derivative by y is (σ(-b) - σ(a)) / τ.
     """
     last = len(theta)
     has_a, has_b = step > 0, step < last

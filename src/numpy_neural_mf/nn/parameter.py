@@ -1,4 +1,4 @@
-"""What a layer learns: an array, the gradient of the loss with respect to it, and gradients of a few rows."""
+"""Parameters: the arrays that a layer learns, each with its gradient, of the whole array or of some rows."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
 
 
+def as_float(x: ArrayLike) -> Array:
+    """x itself if it is an array of floats, otherwise x in float64, because integers wrap and truncate."""
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Zeros that begin where a cache line does: a row of 16 float32 is then one line, never two."""
+    """Zeros that begin at the start of a cache line, so a row of 16 float32 lies in one line, not in two."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
@@ -23,23 +29,36 @@ def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 class GroupedIds:
-    """Row ids of a batch, and the sums over equal ids: sort once, reduce as often as needed.
+    """Row ids of a batch, and sums over equal ids: sorted once, summed as often as needed.
 
-    Nothing is sorted before the first sum, so prediction pays nothing.
+    The ids are sorted when the first sum is asked for, so prediction does not sort.
 
     Parameters
     ----------
     ids : integer array of shape (n,)
-        Row numbers, repeated at will.
+        Row numbers, which may repeat.
+
+    Raises
+    ------
+    TypeError
+        The ids are not integers, or not one-dimensional.
     """
 
     def __init__(self, ids: IntArray) -> None:
+        ids = np.asarray(ids)
+        if ids.dtype.kind not in "iu" or ids.ndim != 1:
+            raise TypeError(f"ids must be integers of shape (n,), not {ids.dtype} of shape {ids.shape}")
         self.ids = ids
+
+    @cached_property
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and the highest id; (0, -1) without ids."""
+        return (int(self.ids.min()), int(self.ids.max())) if len(self.ids) else (0, -1)
 
     @cached_property
     def _order(self) -> IntArray:
         # NumPy sorts 16-bit keys by radix, several times faster than wider ones.
-        narrow = len(self.ids) > 0 and self.ids.min() >= 0 and self.ids.max() < 2**16
+        narrow = self.bounds[0] >= 0 and self.bounds[1] < 2**16
         return np.argsort(self.ids.astype(np.uint16) if narrow else self.ids, kind="stable")
 
     @cached_property
@@ -56,27 +75,29 @@ class GroupedIds:
 
     @cached_property
     def counts(self) -> IntArray:
-        """How often each of `rows` is among the ids, shape (m,)."""
+        """Number of ids equal to each of `rows`, shape (m,)."""
         return np.diff(self._starts, append=len(self.ids))
 
     @cached_property
     def positions(self) -> IntArray:
-        """Where each id is among `rows`, shape (n,)."""
+        """Position of each id in `rows`, shape (n,)."""
         positions = np.empty(len(self.ids), np.intp)
         positions[self._order] = np.repeat(np.arange(len(self._starts)), self.counts)
         return positions
 
     def sum(self, values: Array) -> Array:
-        """Sum the rows of `values`, shape (n, d), that share an id: shape (m, d), in the order of `rows`."""
+        """Sum the rows of `values`, shape (n, d), with the same id: shape (m, d), in the order of `rows`."""
+        if len(values) != len(self.ids):
+            raise ValueError(f"expected {len(self.ids)} rows, one for each id, found {len(values)}")
         values = values.take(self._order, axis=0)
         if values.dtype == np.float32 and values.shape[1] % 2 == 0:
-            # Addition of complex numbers is addition of pairs of floats, and halves reduceat's overhead.
+            # Adding complex numbers adds pairs of floats, which halves the overhead of reduceat.
             return np.add.reduceat(values.view(np.complex64), self._starts, axis=0).view(np.float32)
         return np.add.reduceat(values, self._starts, axis=0)
 
 
 def put_rows(table: Array, rows: IntArray, values: Array) -> None:
-    """table[rows] = values, of shapes (n, d), (m,) and (m, d): twice as fast, by rows as blocks of bytes."""
+    """table[rows] = values, of shapes (n, d), (m,) and (m, d): copying each row as bytes is twice as fast."""
     if table.flags.c_contiguous and values.flags.c_contiguous:
         row = np.dtype((np.void, table.itemsize * table.shape[1]))
         table.view(row).put(rows, values.view(row))
@@ -85,14 +106,14 @@ def put_rows(table: Array, rows: IntArray, values: Array) -> None:
 
 
 class RowGradient:
-    """Gradient of a table of which a batch touched only some rows; zero everywhere else.
+    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows.
 
     Parameters
     ----------
     rows : integer array of shape (m,)
         Distinct row numbers, ascending.
     values : array of shape (m, d)
-        The gradient of each of those rows.
+        The gradient of each row.
     """
 
     def __init__(self, rows: IntArray, values: Array) -> None:
@@ -106,7 +127,7 @@ class RowGradient:
         return RowGradient(both.rows, both.sum(np.concatenate([self.values, other.values])))
 
     def to_dense(self, shape: tuple[int, ...]) -> Array:
-        """The same gradient as an array of the table's shape."""
+        """The same gradient as an array of the shape of the table."""
         dense = np.zeros(shape, self.values.dtype)
         dense[self.rows] = self.values
         return dense
@@ -116,12 +137,12 @@ Gradient = Array | RowGradient
 
 
 class Parameter:
-    """An array that a layer learns, and the gradient that backward passes have added up since it was cleared.
+    """An array that a layer learns, and the sum of the gradients since the last optimisation step.
 
     Parameters
     ----------
     value : array
-        Changed in place by the optimiser, so that whoever holds it sees it learn.
+        The optimiser changes it in place, so every layer that shares it is updated.
     """
 
     def __init__(self, value: Array) -> None:
@@ -129,16 +150,16 @@ class Parameter:
         self.grad: Gradient | None = None
 
     def accumulate(self, gradient: Gradient) -> None:
-        """Add a gradient: a layer may be used more than once in a step."""
+        """Add a gradient to the sum: a layer may be used more than once in a step."""
         self.grad = gradient if self.grad is None else self.grad + gradient  # type: ignore[operator]
 
     def pop_grad(self) -> Gradient:
-        """Hand the gradient over and clear it.
+        """Return the gradient and clear it.
 
         Raises
         ------
         RuntimeError
-            No backward pass has reached the parameter since it was last cleared.
+            No backward pass has added a gradient since the last call.
         """
         if self.grad is None:
             raise RuntimeError("the parameter has no gradient: call backward first")

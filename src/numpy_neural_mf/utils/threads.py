@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 _lock = Lock()
 _inside = 0
-_limit: AbstractContextManager[Any] | None = None
+_limit: Any = None
 
 
 @contextmanager
@@ -27,17 +27,24 @@ def one_blas_thread() -> Iterator[None]:
         _inside += 1
         if _inside == 1:
             _limit = _thread_pools().limit(limits=1, user_api="blas")
-            _limit.__enter__()
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            if _inside == 0 and _limit is not None:
-                _limit.__exit__(None, None, None)
+            if _inside == 0:
+                _let_any_thread_set_limits()
+                _limit.restore_original_limits()
+                _let_any_thread_set_limits()
 
 
 @cache
 def _thread_pools() -> ThreadpoolController:
     """Found once: the search takes longer than to recommend to one user."""
     return ThreadpoolController()
+
+
+def _let_any_thread_set_limits() -> None:
+    """From version 3.8 on, threadpoolctl ignores limits of OpenBLAS that another thread sets than the first."""
+    if hasattr(OpenBLASController, "clear_controlling_thread"):
+        OpenBLASController.clear_controlling_thread(force=True)

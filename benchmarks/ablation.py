@@ -24,7 +24,7 @@ INGREDIENTS = {
     "drift": False,
     "previous_item": False,
     "user_noise": False,
-    "kinds": 1,
+    "latent_clusters": 1,
 }
 
 

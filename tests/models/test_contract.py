@@ -206,7 +206,7 @@ def test_parameters_are_counted(fitted):
         timed = []
         if isinstance(fitted, BayesianMF):
             mean = fitted.fitted_.model.mean
-            timed = [drift.level for drift in mean.drifts]
+            timed = [drift.values for drift in mean.drifts]
             timed += [getattr(mean.context, name) for name in ("bias", "factors", "user", "item")]
         n_timed = sum(array.size for array in timed)
         assert fitted.n_parameters_ == sum(int(np.prod(shape)) for shape in shapes) + n_timed

@@ -45,6 +45,6 @@ def _thread_pools() -> ThreadpoolController:
 
 
 def _let_any_thread_set_limits() -> None:
-    """From version 3.8 on, threadpoolctl ignores limits of OpenBLAS that another thread sets than the first."""
+    """Since version 3.8, threadpoolctl ignores limits of OpenBLAS by another thread than the first."""
     if hasattr(OpenBLASController, "clear_controlling_thread"):
         OpenBLASController.clear_controlling_thread(force=True)

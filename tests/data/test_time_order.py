@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf import Ratings, simulate_ratings
-from numpy_neural_mf.data.time_order import in_time_order, last_items, windows
+from numpy_neural_mf import Ratings, leave_last_out, simulate_ratings
+from numpy_neural_mf.data.time_order import in_time_order, last_items, next_items, windows
 
 SIMULATED = simulate_ratings(n_users=20, n_items=15, n_ratings=200, random_state=1)
 TIMES = np.random.default_rng(0).integers(0, 100, len(SIMULATED))
@@ -75,3 +75,28 @@ def test_a_sequence_that_is_short_enough_is_never_cut():
         for number in range(piece.max() + 1):
             (user,) = np.unique(RATINGS.users[rows[piece == number]])
             assert (piece == number).sum() == (RATINGS.users == user).sum()
+
+
+def test_next_items_are_the_first_held_out_ones():
+    train_part, test = leave_last_out(RATINGS, n=2)
+    known = in_time_order(train_part.compact())
+    sequences, items = next_items(known, test, 3)
+    by_time = in_time_order(test)
+    expected = []
+    for user in known.user_ids:
+        following = by_time.raw_items[by_time.raw_users == user]
+        if len(following) and following[0] in known.item_ids:
+            past = known.raw_items[known.raw_users == user][-3:]
+            expected.append((past.tolist(), following[0]))
+    found = [
+        (known.item_ids[row[row >= 0]].tolist(), known.item_ids[i])
+        for row, i in zip(sequences, items, strict=True)
+    ]
+    assert found == expected
+
+
+def test_validation_without_anything_known_is_refused():
+    known = in_time_order(RATINGS.compact())
+    strangers = replace(RATINGS, user_ids=RATINGS.user_ids + 1_000)
+    with pytest.raises(ValueError, match="validation: expected users and items that have a training rating"):
+        next_items(known, strangers, 3)

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import count
+from .columns import count, renumbered
+from .ids import index_of
 from .ratings import Ratings
+
+
+class NextItems(NamedTuple):
+    """Sequences of items and the item that follows each.
+
+    Attributes
+    ----------
+    sequences : int32 array of shape (n, length)
+        Filled up with -1 at the right.
+    items : int32 array of shape (n,)
+    """
+
+    sequences: NDArray[np.int32]
+    items: NDArray[np.int32]
 
 
 def in_time_order(ratings: Ratings) -> Ratings:
@@ -45,6 +61,34 @@ def last_items(ratings: Ratings, n: int) -> NDArray[np.int32]:
     table = np.full((ratings.n_users, n), -1, np.int32)
     table[ratings.users[kept], column[kept]] = ratings.items[kept]
     return table
+
+
+def next_items(train: Ratings, validation: Ratings, n: int) -> NextItems:
+    """The last n training items of each user and the user's first item of validation, in rows of training.
+
+    Users and items that training does not know are left out.
+
+    Parameters
+    ----------
+    train : Ratings
+        As `in_time_order` leaves them.
+    validation : Ratings
+        With timestamps, in any order.
+    n : int
+
+    Raises
+    ------
+    ValueError
+        There are no timestamps, or nothing is left.
+    """
+    ordered = in_time_order(validation)
+    users = renumbered(ordered.users, index_of(train.user_ids, ordered.user_ids))
+    items = renumbered(ordered.items, index_of(train.item_ids, ordered.item_ids))
+    found, first = np.unique(users, return_index=True)
+    kept = (found >= 0) & (items[first] >= 0)
+    if not kept.any():
+        raise ValueError("validation: expected users and items that have a training rating, found none")
+    return NextItems(last_items(train, n)[found[kept]], items[first[kept]])
 
 
 def windows(

@@ -98,11 +98,7 @@ class Recommender(ABC):
 
     @property
     def ratings_(self) -> Ratings:
-        f = self.fitted_
-        values, (lowest, highest) = f.interactions.ratings, f.rating_scale
-        # Predictions may have a narrower scale than the ratings.
-        scale = min(lowest, float(values.min())), max(highest, float(values.max()))
-        return Ratings(f.interactions.users, f.interactions.items, values, f.user_ids, f.item_ids, scale)
+        return self.fitted_.ratings
 
     def predict(
         self,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .fitted import Fitted
+from .fitted import FittedData
 from .interactions import Interactions
 from .model_file import Tensors, decoded_ids, encoded_ids, read, refuse, write
 
@@ -34,7 +34,7 @@ class Saved(NamedTuple):
     arrays: Tensors
 
 
-def save(path: str | os.PathLike[str], name: str, fitted: Fitted, saved: Saved) -> None:
+def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Saved) -> None:
     """Write a model of this class name: see `Recommender.save`."""
     description = {
         "model": name,

@@ -80,22 +80,29 @@ class FittedModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted model with the ids of its rows and the interactions that it learned from.
+class FittedData:
+    """The ids of a fitted model's rows and the interactions that it learned from.
 
     Attributes
     ----------
     user_ids, item_ids : arrays, sorted and unique
     rating_scale : (float, float)
     interactions : Interactions
-    model : FittedModel
     """
 
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
     rating_scale: tuple[float, float]
     interactions: Interactions
-    model: FittedModel
+
+    @property
+    def ratings(self) -> Ratings:
+        """The ratings that the model learned from, by user, without times."""
+        values, (lowest, highest) = self.interactions.ratings, self.rating_scale
+        # Predictions may have a narrower scale than the ratings.
+        scale = min(lowest, float(values.min())), max(highest, float(values.max()))
+        pairs = self.interactions.users, self.interactions.items
+        return Ratings(*pairs, values, self.user_ids, self.item_ids, scale)
 
     def ids(self, side: Side) -> NDArray[Any]:
         """Raw ids of the users, or the items."""
@@ -108,6 +115,18 @@ class Fitted:
     def rows_of(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rows of the users and the items of other ratings, -1 for the unknown."""
         return rows_of_pairs(ratings, self.user_ids, self.item_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted(FittedData):
+    """A fitted model of ratings, with the ids of its rows and the interactions that it learned from.
+
+    Attributes
+    ----------
+    model : FittedModel
+    """
+
+    model: FittedModel
 
 
 def rows_of_pairs(

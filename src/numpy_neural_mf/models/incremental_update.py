@@ -17,7 +17,7 @@ from ..mf.forward import Factorization, Side, mirrored
 from ..mf.likelihood import Likelihood
 from ..mf.regularization import RowPenalty
 from ..utils.threads import one_blas_thread
-from .fitted import Fitted, FittedModel
+from .fitted import FittedData, FittedModel
 from .fold_in import fitted_row, row_prior
 from .interactions import Interactions
 
@@ -49,7 +49,7 @@ class Update:
     new: Ratings
 
     @classmethod
-    def of(cls, fitted: Fitted, new: Ratings) -> Update:
+    def of(cls, fitted: FittedData, new: Ratings) -> Update:
         """From a fitted model and new ratings, each of whose ids has one.
 
         Raises

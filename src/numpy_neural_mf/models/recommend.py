@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..data.ids import index_of
 from ..mf.forward import Side
 from ..utils.settings import check_integer
-from .fitted import Fitted, FittedModel
+from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import NewItem, NewUser
 from .interactions import Interactions
 from .top_n import best_items, most_similar
@@ -32,13 +32,7 @@ def recommend(
 ) -> tuple[MaskedArray, MaskedArray]:
     """Items and predictions of `Recommender.recommend`; `model` is `fitted.model` with the new ones."""
     check_integer("n", n, at_least=1)
-    check_integer("min_ratings", min_ratings, at_least=0)
-    items = np.arange(len(fitted.item_ids), dtype=np.int32)
-    if candidates is not None:
-        items = np.unique(index_of(fitted.item_ids, candidates))
-        items = items[items >= 0]
-    if min_ratings:
-        items = items[fitted.counts("item")[items] >= min_ratings]
+    items = candidate_rows(fitted, candidates, min_ratings)
     new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
     items = np.concatenate([items, new_rows])
     ids = np.concatenate([fitted.item_ids, *([item.id] for item in new_items)])
@@ -51,8 +45,23 @@ def recommend(
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
 
 
+def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings: int) -> NDArray[np.int32]:
+    """Rows of the known items to choose from, ascending."""
+    check_integer("min_ratings", min_ratings, at_least=0)
+    items = np.arange(len(fitted.item_ids), dtype=np.int32)
+    if candidates is not None:
+        items = np.unique(index_of(fitted.item_ids, candidates))
+        items = items[items >= 0]
+    return items[fitted.counts("item")[items] >= min_ratings] if min_ratings else items
+
+
 def similar(
-    fitted: Fitted, side: Side, table: NDArray[np.floating[Any]] | None, raw: Any, n: int, min_ratings: int
+    fitted: FittedData,
+    side: Side,
+    table: NDArray[np.floating[Any]] | None,
+    raw: Any,
+    n: int,
+    min_ratings: int,
 ) -> tuple[NDArray[Any], NDArray[np.float32]]:
     """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
     check_integer("n", n, at_least=1)
@@ -63,7 +72,7 @@ def similar(
     return ids[rows], cosines
 
 
-def known_row(fitted: Fitted, side: Side, raw: Any) -> int:
+def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
     """The row of a raw id; a ValueError if it is unknown."""
     row = int(index_of(fitted.ids(side), raw))
     if row < 0:

@@ -1,0 +1,374 @@
+"""The model of the next item: what a user takes next, from the user's last items in time order."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..data import Ratings
+from ..data.ids import index_of
+from ..data.time_order import in_time_order, next_items
+from ..mf.architecture import Parameters
+from ..training.loop import History, ProgressCallback
+from ..utils.settings import check_choice, check_integer, check_number
+from .base import NotFittedError, require_ratings
+from .files import Contents, save
+from .incremental_update import Update
+from .interactions import Interactions
+from .next_item_file import SETTINGS, loaded, saved
+from .recommend import MaskedArray, candidate_rows, require_count, similar
+from .sequences import FittedSequences, naming_the_extra
+from .top_n import best_items
+
+ENCODERS = ("attention", "gru")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class NextItemModel:
+    """What a user takes next: P(i) = softmax(h · e + c)_i, where h is the state after the user's last items.
+
+    The model uses the order of a user's ratings, not their values, and predicts no ratings. An encoder, a
+    block of self-attention or a GRU, computes h (see `training.sequence_encoder`). PyTorch (extra "torch") is
+    needed to train, to update, and for `recommend_after`; the other methods use NumPy. See
+    docs/decisions/next-item.md.
+
+    Parameters
+    ----------
+    encoder : {"attention", "gru"}, default "attention"
+    embedding_dim : int, default 64
+        k: of items and states.
+    sequence_length : int, default 50
+        Last items that a state depends on at most.
+    negatives : int, default 1024
+        Items that a training step draws to estimate the softmax; 0, or more than there are, sums over all.
+    dropout : float, default 0.2
+    epochs : int, default 30
+        Passes over the ratings.
+    batch_size : int, default 1280
+        Ratings in a step, in whole windows of sequences.
+    learning_rate : float, default 0.003
+        Of Adam, at first; it falls to zero by a cosine over all epochs.
+    patience : int or None, default 10
+        With validation ratings, stop after this number of epochs without a lower validation loss; None never
+        stops early.
+    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
+        Of the training: "auto" is the first available of CUDA, MPS and the CPU.
+    random_state : int, numpy.random.Generator or None, default 0
+        On a CPU, the same seed gives the same model, bit for bit on one machine.
+
+    Attributes
+    ----------
+    user_ids_, item_ids_ : arrays, sorted and unique
+        Raw ids.
+    ratings_ : Ratings
+        The ratings that it learned from, by user, without times.
+    parameters_ : dict of str to float32 array
+        Of the encoder, by PyTorch's names.
+    n_parameters_ : int
+    history_ : History
+        Mean of -log P(next item), and seconds, of each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A setting is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> from numpy_neural_mf import simulate_ratings
+    >>> from numpy_neural_mf.models.next_item import NextItemModel
+    >>> ratings = simulate_ratings(n_users=50, n_items=30, n_ratings=600, sequence=0.4)
+    >>> model = NextItemModel(embedding_dim=8, epochs=2).fit(ratings)
+    >>> model.recommend([1, 2], n=3).shape
+    (2, 3)
+    >>> model.recommend_after([5, 7, 3], n=3).shape
+    (3,)
+    """
+
+    _state: FittedSequences | None = None
+
+    def __init__(
+        self,
+        encoder: str = "attention",
+        embedding_dim: int = 64,
+        *,
+        sequence_length: int = 50,
+        negatives: int = 1024,
+        dropout: float = 0.2,
+        epochs: int = 30,
+        batch_size: int = 1280,
+        learning_rate: float = 0.003,
+        patience: int | None = 10,
+        device: str = "auto",
+        random_state: int | np.random.Generator | None = 0,
+    ) -> None:
+        check_choice("encoder", encoder, ENCODERS)
+        check_choice("device", device, DEVICES)
+        for name, size in (
+            ("embedding_dim", embedding_dim), ("sequence_length", sequence_length), ("epochs", epochs),
+            ("batch_size", batch_size),
+        ):  # fmt: skip
+            check_integer(name, size, at_least=1)
+        check_integer("negatives", negatives, at_least=0)
+        check_integer("patience", patience, at_least=1, optional=True)
+        check_number("dropout", dropout, at_least=0, below=1)
+        check_number("learning_rate", learning_rate, at_least=0)
+        self.encoder = encoder
+        self.embedding_dim = embedding_dim
+        self.sequence_length = sequence_length
+        self.negatives = negatives
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.patience = patience
+        self.device = device
+        self.random_state = random_state
+
+    @property
+    def fitted_(self) -> FittedSequences:
+        """What was learned, frozen."""
+        if self._state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+        return self._state
+
+    @property
+    def user_ids_(self) -> NDArray[Any]:
+        return self.fitted_.user_ids
+
+    @property
+    def item_ids_(self) -> NDArray[Any]:
+        return self.fitted_.item_ids
+
+    @property
+    def ratings_(self) -> Ratings:
+        return self.fitted_.ratings
+
+    @property
+    def parameters_(self) -> Parameters:
+        return self.fitted_.parameters
+
+    @property
+    def n_parameters_(self) -> int:
+        return sum(value.size for value in self.parameters_.values())
+
+    @property
+    def history_(self) -> History:
+        return self.fitted_.history
+
+    def fit(
+        self,
+        ratings: Ratings,
+        validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> Self:
+        """Learn from ratings with timestamps, from scratch.
+
+        After an error, or an exception of `on_progress`, the model is as it was.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            Of equal timestamps of a user, the row further down is the later one.
+        validation : Ratings, optional
+            Later ratings, as `leave_last_out` holds them out. Each user's first one is predicted after each
+            epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
+        on_progress : callable, optional
+            Called after each batch with a `Progress`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            There are no ratings or no timestamps, or the device is not available.
+        FloatingPointError
+            The training diverged.
+        ModuleNotFoundError
+            PyTorch is not installed.
+        """
+        require_ratings(ratings)
+        train = in_time_order(ratings.compact())
+        held_out = None if validation is None else next_items(train, validation, self.sequence_length)
+        settings = {name: getattr(self, name) for name in SETTINGS if name not in ("encoder", "random_state")}
+        settings["rng"] = np.random.default_rng(self.random_state)
+        with naming_the_extra():
+            from ..training.next_item_training import train_encoder
+        parameters, history = train_encoder(
+            self.encoder, train, held_out, on_progress=on_progress, **settings
+        )
+        self._state = FittedSequences.of(train, parameters, self.sequence_length, history)
+        return self
+
+    def partial_fit(self, ratings: Ratings) -> Self:
+        """Continue the sequences of old and new users, without training.
+
+        Parameters
+        ----------
+        ratings : Ratings
+            With timestamps, later than those that the model knows. A new item is recommended as an average
+            one, until the next `fit`.
+
+        Returns
+        -------
+        self
+            As after `fit`, if the model was not fitted. After an error, as it was.
+
+        Raises
+        ------
+        ValueError
+            There are no ratings or no timestamps, or ids are of another kind than the model's.
+        """
+        require_ratings(ratings)
+        if self._state is None:
+            return self.fit(ratings)
+        self._state = self._state.updated(Update.of(self._state, ratings.compact()))
+        return self
+
+    def recommend(
+        self,
+        users: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        with_scores: bool = False,
+    ) -> Any:
+        """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
+
+        Parameters
+        ----------
+        users : scalar or array-like of raw ids
+            An unknown user gets the items of the mean state.
+        n, exclude_seen, candidates, min_ratings, with_scores
+            See `Recommender.recommend`.
+
+        Returns
+        -------
+        items : masked array of raw ids, of shape (*users.shape, n)
+            Masked where fewer than n items are left; ``.tolist()`` has None there.
+        scores : masked float32 array of that shape
+            Logits h · e_i + c_i. Only with `with_scores`.
+
+        Raises
+        ------
+        RuntimeError
+            The model is not fitted.
+        ValueError
+            n is not a positive integer.
+        """
+        fitted = self.fitted_
+        rows = index_of(fitted.user_ids, users)
+        seen = [fitted.interactions] if exclude_seen else []
+        items, scores = self._best(fitted.states, rows, n, seen, candidates, min_ratings)
+        return (items, scores) if with_scores else items
+
+    def recommend_after(
+        self,
+        items: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+    ) -> MaskedArray:
+        """The items most likely to come next after those of somebody new; the model does not change.
+
+        Parameters
+        ----------
+        items : array-like of raw ids, shape (length,)
+            In time order, the latest last; unknown ones are left out.
+        n, exclude_seen, candidates, min_ratings
+            See `recommend`.
+
+        Returns
+        -------
+        masked array of raw ids, of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            `items` is not one-dimensional, or n is not a positive integer.
+        """
+        fitted = self.fitted_
+        rows = index_of(fitted.item_ids, items)
+        if rows.ndim != 1:
+            raise ValueError(f"items: expected the ids of one user, found an array of shape {rows.shape}")
+        rows = rows[rows >= 0]
+        own, one = np.unique(rows), np.zeros(1, np.int32)
+        seen = Interactions.of(
+            np.zeros_like(own), own, np.ones(len(own), np.float32), 1, len(fitted.item_ids)
+        )
+        states = fitted.state_after(rows)
+        return self._best(states, one, n, [seen] if exclude_seen else [], candidates, min_ratings)[0][0]
+
+    def similar_items(
+        self, item: Any, n: int = 10, min_ratings: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """The items whose embeddings have the highest cosine with that of `item`.
+
+        See `Recommender.similar_items`.
+        """
+        fitted = self.fitted_
+        return similar(fitted, "item", fitted.parameters["embedding.weight"][:-1], item, n, min_ratings)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, safetensors with JSON in its header, for `load` to read.
+
+        The file is replaced when the new one is complete; a generator as `random_state` is not kept.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Usually ending in ``.safetensors``.
+        """
+        save(path, type(self).__name__, self.fitted_, saved(self, self.fitted_))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The model that `save` wrote: the same lists, bit for bit.
+
+        Nothing in the file is executed, and nothing of it is used before it is checked.
+
+        Raises
+        ------
+        ModelFileError
+            A ValueError: the file is not a NextItemModel, not complete, or its parts do not fit each other.
+        OSError
+            The file cannot be read.
+        """
+        contents = Contents(path)
+        if contents.name != cls.__name__:
+            contents.refuse(f"model: expected {cls.__name__}, found {contents.name!r}")
+        if set(contents.settings) != set(SETTINGS):
+            contents.refuse(f"settings: expected {sorted(SETTINGS)}, found {sorted(contents.settings)}")
+        try:
+            model = cls(**contents.settings)
+        except (TypeError, ValueError) as error:
+            contents.refuse(f"settings of {cls.__name__}: {error}")
+        model._state = loaded(contents, contents.settings)
+        return model
+
+    def _best(
+        self,
+        states: NDArray[np.float32],
+        rows: NDArray[np.int32],
+        n: int,
+        seen: list[Interactions],
+        candidates: ArrayLike | None,
+        min_ratings: int,
+    ) -> tuple[MaskedArray, MaskedArray]:
+        """Items and logits for rows of states, of shape (*rows.shape, n)."""
+        require_count(n)
+        fitted, shape = self.fitted_, (*rows.shape, int(n))
+        items = candidate_rows(fitted, candidates, min_ratings)
+        best, logits = best_items(fitted.scorer(items, states), rows.ravel(), items, int(n), seen)
+        return tuple(  # type: ignore[return-value]
+            np.ma.MaskedArray(a, best < 0).reshape(shape) for a in (fitted.item_ids[best], logits)
+        )

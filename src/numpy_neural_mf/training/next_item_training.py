@@ -1,0 +1,218 @@
+"""Training of an encoder of sequences to predict the next item: windows of sequences, one loss, Adam."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..data import Ratings
+from ..data.columns import count
+from ..data.time_order import NextItems, windows
+from ..mf.architecture import Parameters
+from ..nn.schedules import cosine
+from .engines.torch_device import find_device
+from .loop import History, Progress, ProgressCallback
+from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread
+
+# Probability that a negative is drawn uniformly; otherwise in proportion to an item's number of ratings.
+UNIFORM = 0.5
+
+
+def train_encoder(
+    kind: str,
+    ratings: Ratings,
+    held_out: NextItems | None,
+    *,
+    embedding_dim: int,
+    sequence_length: int,
+    dropout: float,
+    negatives: int,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int | None,
+    device: str,
+    rng: np.random.Generator,
+    on_progress: ProgressCallback | None = None,
+) -> tuple[Parameters, History]:
+    """Learn from the sequences of ratings which item comes next.
+
+    The loss of a batch is the mean of -log softmax(h · e + c)_i over its items i with an item before them in
+    their window, where h is the state before item i. The bias c starts at the logarithm of popularity.
+
+    Parameters
+    ----------
+    kind : {"attention", "gru"}
+    ratings : Ratings
+        As `in_time_order` leaves them.
+    held_out : NextItems or None
+        Rows of items. With it, the parameters of the epoch with the lowest loss on these are kept.
+    negatives : int
+        Items that a batch draws for its softmax (`SequenceEncoder.sampled_loss`); 0, or more than there are,
+        takes all items.
+    epochs, batch_size : int
+        Passes, and ratings of a step, in whole windows.
+    learning_rate : float
+        Of Adam, at first; it falls to zero by a cosine.
+    patience : int or None
+        Stop after this number of epochs without a lower loss on `held_out`; None never stops early.
+    device : str
+        See `find_device`.
+    rng : numpy.random.Generator
+    embedding_dim, sequence_length, dropout, on_progress
+        See `SequenceEncoder` and `NextItemModel`.
+
+    Returns
+    -------
+    parameters : dict of str to float32 array
+        Those of `SequenceEncoder`; the rows of the unknown item are the means of the others.
+    history : History
+
+    Raises
+    ------
+    FloatingPointError
+        A loss or a parameter is not finite: the learning rate is too high.
+    ValueError
+        The device is not available.
+    """
+    place = find_device(device)
+    with _seeded(place, rng), one_thread():
+        encoder = SequenceEncoder(kind, ratings.n_items, embedding_dim, sequence_length, dropout)
+        popularity = count(ratings.items, ratings.n_items) + 1.0
+        with torch.no_grad():
+            encoder.bias.weight[:-1, 0] = torch.from_numpy(np.log(popularity / popularity.sum()))
+        trainer = _Trainer(encoder.to(place), ratings, sequence_length, negatives, batch_size, rng)
+        history = trainer.train(epochs, learning_rate, patience, held_out, on_progress)
+    parameters = {name: value.detach().cpu().numpy() for name, value in encoder.named_parameters()}
+    for name, value in parameters.items():
+        _require_finite(f"parameter {name}", float(np.abs(value).max()), epochs)
+    for name in ("embedding.weight", "bias.weight"):
+        parameters[name][-1] = parameters[name][:-1].mean(axis=0)
+    return parameters, history
+
+
+class _Trainer:
+    """An encoder and the sequences that it learns from."""
+
+    def __init__(
+        self,
+        encoder: SequenceEncoder,
+        ratings: Ratings,
+        sequence_length: int,
+        negatives: int,
+        batch_size: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self._encoder = encoder
+        self._device = encoder.bias.weight.device
+        self._ratings = ratings
+        self._cut = sequence_length, batch_size, rng
+        self._negatives = negatives
+        n = count(ratings.items, ratings.n_items)
+        chances = UNIFORM / len(n) + (1 - UNIFORM) * n / n.sum()
+        self._chances = torch.from_numpy(chances.astype(np.float32)).to(self._device)
+
+    def train(
+        self,
+        epochs: int,
+        learning_rate: float,
+        patience: int | None,
+        held_out: NextItems | None,
+        on_progress: ProgressCallback | None,
+    ) -> History:
+        """Train the encoder in place."""
+        encoder, history, n = self._encoder, History(), len(self._ratings)
+        optimizer = torch.optim.Adam(encoder.parameters(), learning_rate, fused=True)
+        schedule, n_trained, latest = cosine(learning_rate, epochs * n), 0, math.nan
+        lowest = self.validation_loss(held_out) if held_out else math.nan
+        best = _copy(encoder)
+        for epoch in range(1, epochs + 1):
+            if held_out and patience is not None and epoch - 1 - history.best_epoch >= patience:
+                break
+            start, n_predicted = time.perf_counter(), 0
+            total = torch.zeros((), dtype=torch.float64, device=self._device)
+            encoder.train()
+            for sequences, follows, n_of_batch in self._batches():
+                optimizer.param_groups[0]["lr"] = schedule(n_trained)
+                loss = self.loss(sequences, follows)
+                n_of_loss = max(1, len(follows[0]))
+                optimizer.zero_grad()
+                (loss / n_of_loss).backward()
+                optimizer.step()
+                total += loss.detach()
+                n_trained, n_predicted = n_trained + n_of_batch, n_predicted + n_of_loss
+                if on_progress is not None:
+                    mean = float(total) / n_predicted
+                    on_progress(Progress(epoch, epochs, n_trained, epochs * n, mean, latest))
+            history.train_loss.append(float(total) / n_predicted)
+            history.seconds.append(time.perf_counter() - start)
+            _require_finite("the loss", history.train_loss[-1], epoch)
+            if held_out is None:
+                history.best_epoch = epoch
+                continue
+            latest = self.validation_loss(held_out)
+            _require_finite("the validation loss", latest, epoch)
+            history.validation_loss.append(latest)
+            if latest < lowest:
+                lowest, history.best_epoch = latest, epoch
+                best = _copy(encoder)
+        if held_out:
+            encoder.load_state_dict(best)
+        return history
+
+    def loss(self, sequences: Tensor, follows: tuple[Tensor, Tensor]) -> Tensor:
+        """Sum over items of -log softmax, given sequences and the places of items with one before them."""
+        piece, place = follows
+        before, following = self._encoder(sequences)[piece, place - 1], sequences[piece, place]
+        if not 0 < self._negatives < self._ratings.n_items:
+            return self._encoder.next_item_loss(before, following)
+        drawn = torch.multinomial(self._chances, self._negatives, replacement=True)
+        return self._encoder.sampled_loss(before, following, drawn, self._negatives * self._chances[drawn])
+
+    def validation_loss(self, held_out: NextItems) -> float:
+        """Mean over held-out items of -log softmax over all items."""
+        encoder, total = self._encoder, 0.0
+        items = torch.from_numpy(held_out.items.astype(np.int64)).to(self._device)
+        states = encoder.last_states(held_out.sequences)
+        with torch.no_grad():
+            for some in zip(states.split(POSITIONS), items.split(POSITIONS), strict=True):
+                logits = torch.addmm(encoder.bias.weight[:-1, 0], some[0], encoder.embedding.weight[:-1].T)
+                total += float(functional.cross_entropy(logits, some[1], reduction="sum"))
+        return total / len(items)
+
+    def _batches(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], int]]:
+        """Sequences, int64 of shape (n, length), places of items with one before them, number of ratings."""
+        users, items = self._ratings.users, self._ratings.items
+        for rows, piece in windows(users, np.arange(len(users)), *self._cut):
+            is_first = np.diff(piece, prepend=-1) != 0
+            each = np.arange(len(rows))
+            place = each - np.maximum.accumulate(np.where(is_first, each, 0))
+            sequences = np.full((piece[-1] + 1, place.max() + 1), self._ratings.n_items, np.int64)
+            sequences[piece, place] = items[rows]
+            on_device = [torch.from_numpy(a).to(self._device) for a in (sequences, piece, place)]
+            follows = on_device[2] > 0
+            yield on_device[0], (on_device[1][follows], on_device[2][follows]), len(rows)
+
+
+@contextmanager
+def _seeded(device: torch.device, rng: np.random.Generator) -> Iterator[None]:
+    """Let PyTorch draw from a seed of `rng` for a while; its own random state is put back."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(rng.integers(2**63)))
+        yield
+
+
+def _copy(encoder: SequenceEncoder) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in encoder.state_dict().items()}
+
+
+def _require_finite(what: str, number: float, epoch: int) -> None:
+    if not math.isfinite(number):
+        raise FloatingPointError(f"{what} is {number} in epoch {epoch}: use a lower learning rate")

@@ -1,15 +1,15 @@
-"""Which item comes next: HR@10 and NDCG@10 over the whole catalogue against popularity and implicit's models.
+"""Next-item prediction: HR@10 and NDCG@10 over the whole catalogue, next to popularity and implicit's models.
 
     python benchmarks/next_item.py ratings.csv [--seeds 3] [--skip-ours]
 
 The last rating of each user is the test, the one before it the validation, the rest is to learn from. Of
-equal timestamps the row further down is the later one (`leave_last_out`): ties are many, and another rule is
-another test. Lists leave out what the user has rated before; a test item that nobody else has rated counts as
-missed. Every setting is chosen by NDCG@10 on the validation items, by models that have seen neither them nor
-the test items; then the model learns from both parts, and the test items are looked at once. With HR and NDCG
-come their standard errors over users, and for what is drawn at random the spread over seeds.
+equal timestamps the row further down is the later one (`leave_last_out`); there are many ties, and another
+rule is another test. Lists leave out what the user has rated before; a test item that nobody else has rated
+counts as missed. Every setting is chosen by NDCG@10 on the validation items, by models that have seen neither
+them nor the test items; then the model learns from both parts, and the test items are used once. HR and NDCG
+have their standard errors over users and, for models that draw at random, the range over seeds.
 
-The settings that are tried, ours and theirs, are in `candidates`. implicit is in the extra "bench".
+`candidates` lists the settings that are tried. implicit is in the extra "bench".
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import numpy as np
 from harness import machine
 from scipy.sparse import csr_matrix
 
-from numpy_neural_mf import Architecture, NeuralMF, Ratings, leave_last_out, read_ratings
+from numpy_neural_mf import Ratings, leave_last_out, read_ratings
 from numpy_neural_mf.evaluation import hit_rate_at_k, ndcg_at_k
+from numpy_neural_mf.models.next_item import NextItemModel
 
 K = 10
 Lists = Any  # raw ids of items, shape (n_users, K)
@@ -54,7 +55,7 @@ def peer(new_model: Callable[[int], Any]) -> Fit:
         def recommend(users: np.ndarray) -> Lists:
             rows = np.searchsorted(ratings.user_ids, users)
             items, scores = model.recommend(rows, seen[rows], N=K, filter_already_liked_items=True)
-            # Where a model of neighbours runs out of items it names one again, or one that was seen: no hit.
+            # A model of neighbours that runs out of items repeats one or names a seen one: no hit.
             first = np.array([np.isin(np.arange(K), np.unique(row, return_index=True)[1]) for row in items])
             return np.ma.MaskedArray(ratings.item_ids[items], ~first | ~(scores > -1e30))
 
@@ -63,15 +64,9 @@ def peer(new_model: Callable[[int], Any]) -> Fit:
     return fit
 
 
-def ours(**form: Any) -> Fit:
+def ours(**settings: Any) -> Fit:
     def fit(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
-        model = NeuralMF(
-            Architecture(embedding_dim=64, next_item_weight=3.0, negatives=1024, **form),
-            batch_size=1280,
-            learning_rate=0.003,
-            validation_fraction=0.0,
-            random_state=seed,
-        ).fit(ratings)
+        model = NextItemModel(**settings, random_state=seed).fit(ratings)
         return lambda users: model.recommend(users, n=K)
 
     return fit
@@ -99,7 +94,7 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
                 given = {"factors": factors, "regularization": regularization, "alpha": alpha}
                 yield (
                     "implicit ALS",
-                    told(given),
+                    in_words(given),
                     peer(
                         lambda seed, given=given: AlternatingLeastSquares(
                             **given, random_state=seed, num_threads=1
@@ -114,20 +109,20 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
                     given |= {"regularization": regularization, "iterations": iterations}
                     yield (
                         "implicit BPR",
-                        told(given),
+                        in_words(given),
                         peer(
                             lambda seed, given=given: BayesianPersonalizedRanking(
                                 **given, random_state=seed, num_threads=1
                             )
                         ),
                     )
-    for sequence in ("attention", "gru"):
+    for encoder in ("attention", "gru"):
         for dropout in (0.2, 0.3):
-            form = {"sequence": sequence, "dropout": dropout}
-            yield f"NeuralMF, {sequence}", f"dropout={dropout}", ours(**form)
+            settings = {"encoder": encoder, "dropout": dropout}
+            yield f"NextItemModel, {encoder}", f"dropout={dropout}", ours(**settings)
 
 
-def told(given: dict[str, Any]) -> str:
+def in_words(given: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value:g}" for name, value in given.items())
 
 
@@ -143,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("ratings", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--skip-ours", action="store_true", help="the peers alone: a minute or two")
+    parser.add_argument("--skip-ours", action="store_true", help="only the other models: a minute or two")
     given = parser.parse_args()
     print(machine("numpy", "implicit", *([] if given.skip_ours else ["torch"])))
     train, test = leave_last_out(read_ratings(given.ratings))
@@ -152,19 +147,19 @@ def main() -> None:
 
     best: dict[str, tuple[float, str, Fit]] = {}
     for name, settings, fit in candidates():
-        if given.skip_ours and name.startswith("NeuralMF"):
+        if given.skip_ours and name.startswith("NextItemModel"):
             continue
         start = time.perf_counter()
         hits, ndcg = quality(fit(learn, 0), validation)
-        told_time = f"{time.perf_counter() - start:.0f} s"
+        seconds = f"{time.perf_counter() - start:.0f} s"
         print(
-            f"  validation: {name}, {settings}: {hits.mean():.4f} / {ndcg.mean():.4f}, {told_time}",
+            f"  validation: {name}, {settings}: {hits.mean():.4f} / {ndcg.mean():.4f}, {seconds}",
             flush=True,
         )
         if name not in best or ndcg.mean() > best[name][0]:
             best[name] = (float(ndcg.mean()), settings, fit)
 
-    print(f"\n{'test, mean ± standard error over users':40}{'HR@10':>20}{'NDCG@10':>20}  spread over seeds")
+    print(f"\n{'test, mean ± standard error over users':40}{'HR@10':>20}{'NDCG@10':>20}  range over seeds")
     for name, (_, settings, fit) in best.items():
         n_seeds = 1 if name.startswith(("popularity", "item")) else given.seeds
         runs = np.array([quality(fit(train, seed), test) for seed in range(n_seeds)])  # (seeds, 2, users)

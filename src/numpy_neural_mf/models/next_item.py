@@ -301,12 +301,12 @@ class NextItemModel:
         if rows.ndim != 1:
             raise ValueError(f"items: expected the ids of one user, found an array of shape {rows.shape}")
         rows = rows[rows >= 0]
-        own, one = np.unique(rows), np.zeros(1, np.int32)
+        own, row = np.unique(rows), np.zeros((), np.int32)
         seen = Interactions.of(
             np.zeros_like(own), own, np.ones(len(own), np.float32), 1, len(fitted.item_ids)
         )
         states = fitted.state_after(rows)
-        return self._best(states, one, n, [seen] if exclude_seen else [], candidates, min_ratings)[0][0]
+        return self._best(states, row, n, [seen] if exclude_seen else [], candidates, min_ratings)[0]
 
     def similar_items(
         self, item: Any, n: int = 10, min_ratings: int = 0

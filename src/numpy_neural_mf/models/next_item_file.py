@@ -9,6 +9,7 @@ import numpy as np
 
 from ..training.loop import History
 from .files import Contents, Saved
+from .model_file import Tensors
 from .sequences import FittedSequences
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def saved(model: NextItemModel, fitted: FittedSequences) -> Saved:
     settings = {name: getattr(model, name) for name in SETTINGS}
     if isinstance(model.random_state, np.random.Generator):
         settings["random_state"] = None
-    arrays = {f"encoder.{name}": value for name, value in fitted.parameters.items()}
-    arrays |= {"last_items": fitted.last_items, "states": fitted.states}
+    arrays: Tensors = {"last_items": fitted.last_items, "states": fitted.states}
+    arrays |= {f"encoder.{name}": value for name, value in fitted.parameters.items()}
     return Saved(settings, asdict(fitted.history), arrays)
 
 

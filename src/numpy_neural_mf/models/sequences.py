@@ -79,10 +79,10 @@ class FittedSequences(FittedData):
         touched = np.unique(update.new.users)
         states = update.inserted("user", self.states)[:-1]
         states[touched] = _states_of(parameters, items[touched])
-        ids = {"user_ids": update.user_ids, "item_ids": update.item_ids}
         return replace(
             self,
-            **ids,
+            user_ids=update.user_ids,
+            item_ids=update.item_ids,
             interactions=update.interactions,
             parameters=parameters,
             last_items=items,

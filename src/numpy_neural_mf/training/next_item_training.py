@@ -144,7 +144,7 @@ class _Trainer:
                 loss = self.loss(sequences, follows)
                 n_of_loss = max(1, len(follows[0]))
                 optimizer.zero_grad()
-                (loss / n_of_loss).backward()
+                (loss / n_of_loss).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 total += loss.detach()
                 n_trained, n_predicted = n_trained + n_of_batch, n_predicted + n_of_loss
@@ -182,9 +182,12 @@ class _Trainer:
         items = torch.from_numpy(held_out.items.astype(np.int64)).to(self._device)
         states = encoder.last_states(held_out.sequences)
         with torch.no_grad():
-            for some in zip(states.split(POSITIONS), items.split(POSITIONS), strict=True):
-                logits = torch.addmm(encoder.bias.weight[:-1, 0], some[0], encoder.embedding.weight[:-1].T)
-                total += float(functional.cross_entropy(logits, some[1], reduction="sum"))
+            for first in range(0, len(items), POSITIONS):
+                some = slice(first, first + POSITIONS)
+                logits = torch.addmm(
+                    encoder.bias.weight[:-1, 0], states[some], encoder.embedding.weight[:-1].T
+                )
+                total += float(functional.cross_entropy(logits, items[some], reduction="sum"))
         return total / len(items)
 
     def _batches(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], int]]:

@@ -77,7 +77,7 @@ def test_recommended_lists_are_masked_arrays_of_raw_ids(fitted):
     assert fitted.recommend(1, candidates=[]).mask.all()
     rare = in_circles().items == 0
     assert fitted.recommend("nobody", n=N_ITEMS, min_ratings=int(rare.sum()) + 1).count() < N_ITEMS
-    with pytest.raises(ValueError, match="n must be a whole number"):
+    with pytest.raises(ValueError, match="n must be an integer of at least 1"):
         fitted.recommend(1, n=0)
 
 

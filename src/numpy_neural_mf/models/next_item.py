@@ -19,7 +19,7 @@ from .files import Contents, save
 from .incremental_update import Update
 from .interactions import Interactions
 from .next_item_file import SETTINGS, loaded, saved
-from .recommend import MaskedArray, candidate_rows, require_count, similar
+from .recommend import MaskedArray, candidate_rows, similar
 from .sequences import FittedSequences, naming_the_extra
 from .top_n import best_items
 
@@ -365,7 +365,7 @@ class NextItemModel:
         min_ratings: int,
     ) -> tuple[MaskedArray, MaskedArray]:
         """Items and logits for rows of states, of shape (*rows.shape, n)."""
-        require_count(n)
+        check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))
         items = candidate_rows(fitted, candidates, min_ratings)
         best, logits = best_items(fitted.scorer(items, states), rows.ravel(), items, int(n), seen)

@@ -179,3 +179,20 @@ def test_one_thread_is_for_a_while():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(n_threads)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_sparse_gradients_are_the_rows_of_the_batch(kind):
+    """Of the item tables only the rows of inputs, next items and negatives have a gradient, the same one."""
+    dense = new_encoder(kind)
+    sparse = SequenceEncoder(kind, N_ITEMS, K, LENGTH, sparse=True).double()
+    sparse.load_state_dict(dense.state_dict())
+    sequences, following = torch.tensor([[0, 3]]), torch.tensor([3])
+    negatives, counts = torch.tensor([3, 7, 7]), torch.tensor([0.5, 0.2, 0.2], dtype=torch.float64)
+    for encoder in (dense, sparse):
+        states = encoder(sequences)[:, 0]
+        encoder.sampled_loss(states, following, negatives, counts).backward()
+    for name in ("embedding", "bias"):
+        gradient = getattr(sparse, name).weight.grad.coalesce()
+        assert set(gradient.indices()[0].tolist()) <= {0, 3, 7}
+        torch.testing.assert_close(gradient.to_dense(), getattr(dense, name).weight.grad)

@@ -82,13 +82,16 @@ def train_encoder(
     ValueError
         The device is not available.
     """
-    place = find_device(device)
-    with _seeded(place, rng), one_thread():
-        encoder = SequenceEncoder(kind, ratings.n_items, embedding_dim, sequence_length, dropout)
-        popularity = count(ratings.items, ratings.n_items) + 1.0
+    found, n_items = find_device(device), ratings.n_items
+    negatives = negatives if negatives < n_items else 0
+    # PyTorch has no sparse gradients on MPS.
+    sparse = negatives > 0 and found.type != "mps"
+    with _seeded(found, rng), one_thread():
+        encoder = SequenceEncoder(kind, n_items, embedding_dim, sequence_length, dropout, sparse)
+        popularity = count(ratings.items, n_items) + 1.0
         with torch.no_grad():
             encoder.bias.weight[:-1, 0] = torch.from_numpy(np.log(popularity / popularity.sum()))
-        trainer = _Trainer(encoder.to(place), ratings, sequence_length, negatives, batch_size, rng)
+        trainer = _Trainer(encoder.to(found), ratings, sequence_length, negatives, batch_size, rng)
         history = trainer.train(epochs, learning_rate, patience, held_out, on_progress)
     parameters = {name: value.detach().cpu().numpy() for name, value in encoder.named_parameters()}
     for name, value in parameters.items():
@@ -129,29 +132,29 @@ class _Trainer:
     ) -> History:
         """Train the encoder in place."""
         encoder, history, n = self._encoder, History(), len(self._ratings)
-        optimizer = torch.optim.Adam(encoder.parameters(), learning_rate, fused=True)
+        optimizers = self._optimizers(learning_rate)
         schedule, n_trained, latest = cosine(learning_rate, epochs * n), 0, math.nan
         lowest = self.validation_loss(held_out) if held_out else math.nan
-        best = _copy(encoder)
+        best = _copy(encoder) if held_out else {}
         for epoch in range(1, epochs + 1):
             if held_out and patience is not None and epoch - 1 - history.best_epoch >= patience:
                 break
-            start, n_predicted = time.perf_counter(), 0
-            total = torch.zeros((), dtype=torch.float64, device=self._device)
+            start, total, n_predicted = time.perf_counter(), 0.0, 0
             encoder.train()
             for sequences, follows, n_of_batch in self._batches():
-                optimizer.param_groups[0]["lr"] = schedule(n_trained)
                 loss = self.loss(sequences, follows)
                 n_of_loss = max(1, len(follows[0]))
-                optimizer.zero_grad()
                 (loss / n_of_loss).backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                total += loss.detach()
+                for optimizer in optimizers:
+                    optimizer.param_groups[0]["lr"] = schedule(n_trained)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                total += loss.item()
                 n_trained, n_predicted = n_trained + n_of_batch, n_predicted + n_of_loss
                 if on_progress is not None:
-                    mean = float(total) / n_predicted
+                    mean = total / n_predicted
                     on_progress(Progress(epoch, epochs, n_trained, epochs * n, mean, latest))
-            history.train_loss.append(float(total) / n_predicted)
+            history.train_loss.append(total / n_predicted)
             history.seconds.append(time.perf_counter() - start)
             _require_finite("the loss", history.train_loss[-1], epoch)
             if held_out is None:
@@ -167,11 +170,21 @@ class _Trainer:
             encoder.load_state_dict(best)
         return history
 
+    def _optimizers(self, learning_rate: float) -> list[torch.optim.Optimizer]:
+        """Adam; with sampled negatives, of the item tables only the rows of a batch and their moments."""
+        encoder = self._encoder
+        tables = [encoder.embedding.weight, encoder.bias.weight]
+        if not encoder.embedding.sparse:
+            return [torch.optim.Adam(encoder.parameters(), learning_rate, fused=True)]
+        others = [value for value in encoder.parameters() if all(value is not table for table in tables)]
+        sparse = torch.optim.SparseAdam(tables, learning_rate)
+        return [sparse, torch.optim.Adam(others, learning_rate, fused=True)]
+
     def loss(self, sequences: Tensor, follows: tuple[Tensor, Tensor]) -> Tensor:
         """Sum over items of -log softmax, given sequences and the places of items with one before them."""
         piece, place = follows
         before, following = self._encoder(sequences)[piece, place - 1], sequences[piece, place]
-        if not 0 < self._negatives < self._ratings.n_items:
+        if not self._negatives:
             return self._encoder.next_item_loss(before, following)
         drawn = torch.multinomial(self._chances, self._negatives, replacement=True)
         return self._encoder.sampled_loss(before, following, drawn, self._negatives * self._chances[drawn])

@@ -39,6 +39,8 @@ class SequenceEncoder(nn.Module):
         Items that attention sees at most.
     dropout : float, default 0
         In training, of the embeddings and within the attention block.
+    sparse : bool, default False
+        Gradients of the item tables have only the rows of a batch; not for `next_item_loss`.
 
     Attributes
     ----------
@@ -50,12 +52,18 @@ class SequenceEncoder(nn.Module):
     """
 
     def __init__(
-        self, kind: str, n_items: int, embedding_dim: int, sequence_length: int, dropout: float = 0.0
+        self,
+        kind: str,
+        n_items: int,
+        embedding_dim: int,
+        sequence_length: int,
+        dropout: float = 0.0,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         k = embedding_dim
-        self.embedding = nn.Embedding(n_items + 1, k)
-        self.bias = nn.Embedding(n_items + 1, 1)
+        self.embedding = nn.Embedding(n_items + 1, k, sparse=sparse)
+        self.bias = nn.Embedding(n_items + 1, 1, sparse=sparse)
         if kind == "attention":
             self.attention = nn.TransformerEncoderLayer(
                 k, 1, k, dropout, "gelu", batch_first=True, norm_first=True

@@ -18,7 +18,16 @@ from .data import (
 )
 from .evaluation import evaluate
 from .mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from .models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, ModelFileError, NeuralMF, load_model
+from .models import (
+    BayesianMF,
+    GlobalMean,
+    ItemKNN,
+    LinearRegression,
+    ModelFileError,
+    NeuralMF,
+    NextItemModel,
+    load_model,
+)
 from .nn import NeuralNetwork, check_gradients
 from .tuning.search import Tuning, tune
 
@@ -36,6 +45,7 @@ __all__ = [
     "ModelFileError",
     "NeuralMF",
     "NeuralNetwork",
+    "NextItemModel",
     "Ratings",
     "RatingsError",
     "Tuning",

@@ -9,6 +9,7 @@ from .item_knn import ItemKNN
 from .loading import load_model
 from .model_file import ModelFileError
 from .neural_mf import NeuralMF
+from .next_item import NextItemModel
 
 __all__ = [
     "BayesianMF",
@@ -20,6 +21,7 @@ __all__ = [
     "NeuralMF",
     "NewItem",
     "NewUser",
+    "NextItemModel",
     "Reason",
     "Recommender",
     "load_model",

@@ -78,8 +78,7 @@ class NextItemModel:
 
     Examples
     --------
-    >>> from numpy_neural_mf import simulate_ratings
-    >>> from numpy_neural_mf.models.next_item import NextItemModel
+    >>> from numpy_neural_mf import NextItemModel, simulate_ratings
     >>> ratings = simulate_ratings(n_users=50, n_items=30, n_ratings=600, sequence=0.4)
     >>> model = NextItemModel(embedding_dim=8, epochs=2).fit(ratings)
     >>> model.recommend([1, 2], n=3).shape

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from numpy_neural_mf import ModelFileError, NeuralMF, Ratings, leave_last_out, simulate_ratings
+from numpy_neural_mf import ModelFileError, NeuralMF, Ratings, leave_last_out, load_model, simulate_ratings
 from numpy_neural_mf.data.time_order import in_time_order, last_items
 from numpy_neural_mf.evaluation import hit_rate_at_k
 from numpy_neural_mf.evaluation.held_out import evaluate_ranking
@@ -45,7 +45,7 @@ def trained(request, tmp_path_factory):
 @pytest.fixture
 def fitted(trained):
     """From a file, so that no test changes the model of another."""
-    return NextItemModel.load(trained)
+    return load_model(trained)
 
 
 def test_the_model_predicts_what_comes_next(fitted):
@@ -147,7 +147,7 @@ def test_it_is_not_a_model_of_ratings(fitted):
 
 
 def test_more_ratings_continue_the_sequences(fitted, trained):
-    before = NextItemModel.load(trained)
+    before = load_model(trained)
     more = Ratings.from_columns([0, 500, 500, 500], [7, 3, 4, 99], [4, 4, 3, 3], [9, 10, 11, 8], scale=(1, 5))
     assert fitted.partial_fit(more) is fitted
     state = fitted.fitted_
@@ -226,7 +226,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, fit, error):
 def test_loaded_it_ranks_the_same_bit_for_bit(fitted, tmp_path):
     path = tmp_path / "again.safetensors"
     fitted.save(path)
-    loaded = NextItemModel.load(path)
+    loaded = load_model(path)
     ours, theirs = (m.recommend(USERS, 8, exclude_seen=False, with_scores=True) for m in (fitted, loaded))
     for a, b in zip(ours, theirs, strict=True):
         assert a.tobytes() == b.tobytes()
@@ -248,12 +248,12 @@ def test_string_ids_are_recommended_and_saved(tmp_path):
         replace(plain, users=place[plain.users], user_ids=ids["u"][order], item_ids=ids["i"])
     )
     model.save(tmp_path / "m")
-    assert NextItemModel.load(tmp_path / "m").recommend_after(["i2", "i3", 4], n=1).tolist() == ["i4"]
+    assert load_model(tmp_path / "m").recommend_after(["i2", "i3", 4], n=1).tolist() == ["i4"]
 
 
 def test_a_generator_as_random_state_is_not_kept(tmp_path):
     new_model(epochs=1, random_state=np.random.default_rng(0)).fit(in_circles()).save(tmp_path / "m")
-    assert NextItemModel.load(tmp_path / "m").random_state is None
+    assert load_model(tmp_path / "m").random_state is None
 
 
 def changed(**values):
@@ -272,8 +272,8 @@ def changed(**values):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda description, arrays: description.update(model="NeuralMF"), "expected NextItemModel"),
-        (lambda description, arrays: description["settings"].pop("dropout"), "settings: expected"),
+        (lambda description, arrays: description.update(model="NeuralMF"), "NeuralMF"),
+        (lambda description, arrays: description["settings"].pop("dropout"), "NextItemModel: expected"),
         (lambda description, arrays: description["summary"].update(train_loss=["x"]), "summary: train_loss"),
         (lambda description, arrays: arrays.pop("states"), "missing states"),
         (lambda description, arrays: arrays.update(more=np.zeros(2)), "not expected"),
@@ -293,7 +293,7 @@ def test_a_file_that_does_not_fit_together_is_refused(trained, tmp_path, change,
     change(description, arrays)
     model_file.write(tmp_path / "m", json.loads(json.dumps(description)), arrays)
     with pytest.raises(ModelFileError, match=fault):
-        NextItemModel.load(tmp_path / "m")
+        load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize(

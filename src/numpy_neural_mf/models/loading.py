@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
@@ -12,13 +13,14 @@ from .fitted import Fitted
 from .item_knn import ItemKNN
 from .model_file import ModelFileError
 from .neural_mf import NeuralMF
+from .next_item import NextItemModel
 
 MODELS: dict[str, type[Recommender]] = {
     m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF)
 }
 
 
-def load_model(path: str | os.PathLike[str]) -> Recommender:
+def load_model(path: str | os.PathLike[str]) -> Any:
     """The model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
 
     Nothing in the file is executed, and nothing of it is used before it is checked.
@@ -29,7 +31,7 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
 
     Returns
     -------
-    GlobalMean, LinearRegression, ItemKNN, BayesianMF or NeuralMF
+    GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel
         Fitted.
 
     Raises
@@ -40,9 +42,12 @@ def load_model(path: str | os.PathLike[str]) -> Recommender:
         The file cannot be read.
     """
     contents = Contents(path)
-    if not (isinstance(contents.name, str) and contents.name in MODELS):
-        contents.refuse(f"model: expected one of {', '.join(MODELS)}, found {contents.name!r}")
+    names = [*MODELS, NextItemModel.__name__]
+    if not (isinstance(contents.name, str) and contents.name in names):
+        contents.refuse(f"model: expected one of {', '.join(names)}, found {contents.name!r}")
     try:
+        if contents.name == NextItemModel.__name__:
+            return NextItemModel._loaded(contents)
         model, learned = MODELS[contents.name]._loaded(contents)
     except ModelFileError:
         raise

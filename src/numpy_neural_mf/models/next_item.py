@@ -318,7 +318,7 @@ class NextItemModel:
         return similar(fitted, "item", fitted.parameters["embedding.weight"][:-1], item, n, min_ratings)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file, safetensors with JSON in its header, for `load` to read.
+        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
 
         The file is replaced when the new one is complete; a generator as `random_state` is not kept.
 
@@ -330,27 +330,11 @@ class NextItemModel:
         save(path, type(self).__name__, self.fitted_, saved(self, self.fitted_))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The model that `save` wrote: the same lists, bit for bit.
-
-        Nothing in the file is executed, and nothing of it is used before it is checked.
-
-        Raises
-        ------
-        ModelFileError
-            A ValueError: the file is not a NextItemModel, not complete, or its parts do not fit each other.
-        OSError
-            The file cannot be read.
-        """
-        contents = Contents(path)
-        if contents.name != cls.__name__:
-            contents.refuse(f"model: expected {cls.__name__}, found {contents.name!r}")
+    def _loaded(cls, contents: Contents) -> Self:
+        """The way back, for `load_model`."""
         if set(contents.settings) != set(SETTINGS):
-            contents.refuse(f"settings: expected {sorted(SETTINGS)}, found {sorted(contents.settings)}")
-        try:
-            model = cls(**contents.settings)
-        except (TypeError, ValueError) as error:
-            contents.refuse(f"settings of {cls.__name__}: {error}")
+            raise ValueError(f"expected {sorted(SETTINGS)}, found {sorted(contents.settings)}")
+        model = cls(**contents.settings)
         model._state = loaded(contents, contents.settings)
         return model
 

@@ -79,3 +79,11 @@ def test_nothing_is_novel_before_the_first_rating():
     train = Ratings.from_columns([1], [1], [3.0]).take([])
     with pytest.raises(ValueError, match="train: expected ratings"):
         novelty([[1]], train)
+
+
+def test_lists_may_have_different_lengths():
+    lists = [[1, 2, 3], [2], []]
+    train = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 3], [3.0, 4.0, 5.0, 4.0])
+    assert catalogue_coverage(lists, 6) == 0.5
+    assert gini(lists, 3) == gini([[1, 2, 3, 2]], 3)
+    np.testing.assert_array_equal(novelty(lists, train), [2 / 3, 1, np.nan])

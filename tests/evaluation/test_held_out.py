@@ -1,4 +1,6 @@
-"""Evaluation: what is held out is judged, what is cold is told apart, what is shared is refused."""
+"""Evaluation: warm and cold ratings are separate, and ratings seen in training are refused."""
+
+import pickle
 
 import numpy as np
 import pytest
@@ -15,10 +17,10 @@ from numpy_neural_mf.evaluation import (
     r2,
     relevance_threshold,
     rmse,
+    seen_rows,
     warm_rows,
 )
-from numpy_neural_mf.evaluation.held_out import seen_rows
-from numpy_neural_mf.models import LinearRegression
+from numpy_neural_mf.models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
@@ -54,7 +56,7 @@ class PredictsOnly:
         return np.full(len(users), 3.0)
 
 
-def test_ratings_that_training_has_too_are_found_by_their_raw_ids():
+def test_pairs_in_both_parts_are_found_by_their_raw_ids():
     train = Ratings.from_columns(["a", "b", "b"], [1, 1, 2], [3, 4, 5])
     test = Ratings.from_columns(["c", "b", "a", "a"], [1, 2, 1, 2], [5, 4, 3, 2])
     assert list(seen_rows(train, test)) == [False, True, True, False]
@@ -91,7 +93,7 @@ def test_warm_is_what_training_knows_even_if_the_parts_share_their_ids():
     assert list(warm_rows(whole.take(range(3)), whole.take(range(3, 7)))) == [False, True, False, False]
 
 
-def test_warm_and_cold_ratings_share_out_the_error():
+def test_the_squared_error_is_that_of_warm_and_of_cold_ratings():
     train, judged = few_to_learn_from()
     errors = evaluate_ratings(ItemMeans(train), train, judged)
     warm, cold, overall = errors.warm, errors.cold, errors.overall
@@ -104,7 +106,7 @@ def test_warm_and_cold_ratings_share_out_the_error():
     assert errors.n_cold_items == len(set(judged.raw_items) - set(train.raw_items))
 
 
-def test_where_nothing_is_cold_there_is_no_error_to_tell():
+def test_without_cold_ratings_their_errors_are_nan():
     train, test = random_split(RATINGS, 0.1)
     test = test.take(warm_rows(train, test))
     cold = evaluate_ratings(ItemMeans(train), train, test).cold
@@ -112,7 +114,7 @@ def test_where_nothing_is_cold_there_is_no_error_to_tell():
     assert np.isnan([cold.rmse, cold.mae, cold.r2, cold.fcp]).all()
 
 
-def test_lists_are_judged_against_what_users_liked():
+def test_lists_are_compared_with_what_users_liked():
     train, test = random_split(RATINGS, 0.3)
     model = ItemMeans(train)
     quality = evaluate_ranking(model, train, test, k=5, relevant=4)
@@ -130,7 +132,7 @@ def test_lists_are_judged_against_what_users_liked():
     assert 0 <= quality.gini <= 1
 
 
-def test_warm_and_cold_users_share_out_the_scores():
+def test_the_mean_over_users_is_that_of_warm_and_of_cold_users():
     train, judged = few_to_learn_from()
     quality = evaluate_ranking(ItemMeans(train), train, judged, k=5)
     n_warm = quality.is_warm.sum()
@@ -148,7 +150,7 @@ def test_the_catalogue_is_what_training_knows_even_if_the_parts_share_their_ids(
     assert evaluate_ranking(ItemMeans(train), train, judged, k=n_items).coverage == 1
 
 
-def test_a_model_that_does_not_recommend_is_judged_by_its_predictions():
+def test_a_model_that_does_not_recommend_has_no_ranking():
     train, test = random_split(RATINGS)
     assert evaluate(PredictsOnly(), train, test).ranking is None
     result = evaluate(ItemMeans(train), train, test, k=3)
@@ -170,7 +172,7 @@ def test_a_rating_at_the_threshold_is_relevant_whatever_the_precision():
     assert evaluate_ranking(ItemMeans(train), train, test, relevant=np.float64(0.7)).overall["recall"] == 0
 
 
-def test_a_rating_that_training_has_seen_is_no_test():
+def test_a_pair_in_both_parts_is_refused():
     train, test = leave_last_out(Ratings.from_columns([1, 1, 2], [1, 2, 1], [3, 4, 5], [1, 2, 3]))
     both = Ratings.from_columns([1, 1], [1, 2], [3, 4], scale=(1, 5))
     assert evaluate(ItemMeans(train), train, test).ratings.overall.n == 1
@@ -179,7 +181,7 @@ def test_a_rating_that_training_has_seen_is_no_test():
             judge(ItemMeans(train), train, both)
 
 
-def test_nothing_to_judge_on_is_refused():
+def test_without_test_ratings_evaluation_is_refused():
     train, test = random_split(RATINGS)
     with pytest.raises(ValueError, match="test: expected ratings"):
         evaluate(ItemMeans(train), train, test.take([]))
@@ -196,3 +198,43 @@ def test_ratings_that_the_model_has_learned_since_are_refused():
     for judge in (evaluate, evaluate_ratings, evaluate_ranking):
         with pytest.raises(ValueError, match=f"the model has learned from {len(test)} of its {len(test)}"):
             judge(model, train, test)
+
+
+@pytest.mark.parametrize(
+    ("values", "threshold"),
+    [([1.0, 7.0, 3.0, 6.0], 7.75), ([1.0, 1.0, 1.0, 1.0], 4)],
+    ids=["1 to 7", "all 1"],
+)
+def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, threshold):
+    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], values)
+    train, test = ratings.take([0, 1, 2]), ratings.take([3])
+    found = evaluate(ItemMeans(train), train, test)
+    assert found.ratings.overall.n == 1
+    assert found.ratings.overall.rmse >= 0
+    assert found.ranking.relevant == threshold
+    assert len(found.ranking.user_ids) == 0
+    scores = [*found.ranking.overall.values(), *found.ranking.cold.values()]
+    assert np.isnan([*scores, found.ranking.coverage, found.ranking.gini]).all()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GlobalMean(),
+        LinearRegression(),
+        ItemKNN(),
+        NeuralMF(embedding_dim=4, hidden_layer_sizes=(8,), epochs=1),
+        BayesianMF(n_samples=3, warm_up=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_evaluation_does_not_change_the_model(model):
+    train, test = random_split(RATINGS)
+    model.fit(train)
+    model.recommend([1], 1)  # derives what is cached
+    before = pickle.dumps(model)
+    first = evaluate(model, train, test)
+    assert pickle.dumps(model) == before
+    again = evaluate(model, train, test)
+    assert again.ratings.overall.rmse == first.ratings.overall.rmse
+    assert again.ranking.overall == first.ranking.overall

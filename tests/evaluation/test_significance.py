@@ -173,7 +173,7 @@ def test_a_test_that_could_not_be_made_does_not_count():
         (lambda: mean_over_splits([0.8, 0.9], -1), "test_to_train: expected a ratio of at least 0, found -1"),
         (lambda: mean_over_splits([0.8], 0, confidence=95), "confidence: expected a share.*found 95"),
         (lambda: paired_difference([0.8, 0.9], [0.8], 0), "same splits, found 2 and 1"),
-        (lambda: holm([0.5, 1.5]), "p_values: expected a row of numbers from 0 to 1"),
+        (lambda: holm([0.5, 1.5]), "p_values: expected numbers from 0 to 1"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -1,4 +1,4 @@
-"""Tables and progress as they are shown; what they mean is not known here."""
+"""Tables and progress in a terminal, in Markdown and in HTML."""
 
 import io
 import math
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from numpy_neural_mf.reporting.console import ProgressBar, html_table, markdown_table, rich_table
+from numpy_neural_mf.reporting.console import ProgressBar, html_table, markdown_table, rich_table, terminal
 from numpy_neural_mf.training.loop import Progress
 
 FRAME = pl.DataFrame({"model": ["a", "a long name"], "RMSE": ["0.9 ± 0.1", "1.0"], "n": [7, None]})
@@ -20,7 +20,7 @@ def shown(renderable, width=80):
     return console.file.getvalue()
 
 
-def terminal(**settings):
+def live(**settings):
     return Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120, **settings)
 
 
@@ -44,6 +44,19 @@ def test_in_a_table_wider_than_the_terminal_titles_and_names_give_way_and_no_num
     assert text.count("0.12345678") == 7
     assert "…" not in text
     assert {"error", "of", "6", "linear", "regression"} <= set(text.split())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("cp1252", "?ód? ²"), ("ascii", "?\u00f3d? ²"), ("utf-8", "łódź ²")]
+)
+def test_a_table_is_shown_in_any_encoding(monkeypatch, encoding, name):
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", output)
+    terminal().print(rich_table(pl.DataFrame({"model": ["łódź ²"], "RMSE": ["0.9"]})))
+    output.flush()
+    text = output.buffer.getvalue().decode(encoding)
+    assert "łódź ²".encode(encoding, "replace").decode(encoding) in text
+    assert "0.9" in text
 
 
 def test_square_brackets_are_no_markup():
@@ -75,7 +88,7 @@ def test_html_is_escaped_and_stands_as_in_the_terminal():
 
 
 def test_on_a_terminal_runs_epochs_losses_and_speed_are_shown():
-    console = terminal()
+    console = live()
     with ProgressBar(3, console) as bar:
         bar.start_run("films, neural, seed 0")
         bar.on_progress(progress(500))
@@ -90,7 +103,7 @@ def test_on_a_terminal_runs_epochs_losses_and_speed_are_shown():
 
 
 def test_what_is_not_known_yet_is_left_out():
-    console = terminal()
+    console = live()
     with ProgressBar(1, console) as bar:
         bar.start_run("films")
         bar.on_progress(progress(500))
@@ -101,7 +114,7 @@ def test_what_is_not_known_yet_is_left_out():
 
 
 def test_a_run_begins_where_none_of_the_last_is_left():
-    console = terminal()
+    console = live()
     with ProgressBar(2, console) as bar:
         bar.start_run("first")
         bar.on_progress(progress(500))
@@ -115,7 +128,7 @@ def test_a_run_begins_where_none_of_the_last_is_left():
 
 
 def test_square_brackets_in_a_description_are_no_markup():
-    console = terminal()
+    console = live()
     with ProgressBar(1, console) as bar:
         bar.start_run("old [red] films [/]")
     assert "old [red] films [/]" in console.file.getvalue()
@@ -135,7 +148,7 @@ def test_a_narrow_terminal_shows_everything_too(width):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_the_cursor_comes_back_whatever_happens(error):
-    console = terminal()
+    console = live()
 
     def interrupted():
         with ProgressBar(1, console) as bar:

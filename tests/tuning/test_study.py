@@ -1,4 +1,4 @@
-"""A study's file survives what a kill leaves behind, and no other file is taken for one."""
+"""The file of a study survives a killed process, and other files are refused."""
 
 import json
 import math
@@ -6,7 +6,7 @@ import math
 import optuna
 import pytest
 
-from numpy_neural_mf.tuning.study import finished_trials, next_trial, open_study, rmse_of
+from numpy_neural_mf.tuning.study import finished_trials, next_trial, open_study, validation_rmse
 
 SPACE = {"learning_rate": optuna.distributions.FloatDistribution(0.001, 1.0, log=True)}
 DEFAULTS = {"learning_rate": 0.03}
@@ -27,7 +27,7 @@ def reopened(path):
 def test_what_was_told_is_in_the_file(tmp_path):
     with_trials(tmp_path / "study", [1.5, 1.0, math.inf])
     trials = finished_trials(reopened(tmp_path / "study"))
-    assert [rmse_of(trial) for trial in trials] == [1.5, 1.0, math.inf]
+    assert [validation_rmse(trial) for trial in trials] == [1.5, 1.0, math.inf]
     assert trials[0].params == DEFAULTS
 
 
@@ -64,7 +64,7 @@ def test_a_pruned_trial_has_no_error_to_compare():
     trial = next_trial(study, SPACE, DEFAULTS, 0)
     trial.report(0.5, 1)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    assert [rmse_of(trial) for trial in finished_trials(study)] == [1.0, math.inf]
+    assert [validation_rmse(trial) for trial in finished_trials(study)] == [1.0, math.inf]
 
 
 def test_a_line_cut_off_at_any_byte_costs_only_what_it_said(tmp_path):

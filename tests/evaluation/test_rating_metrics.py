@@ -45,6 +45,14 @@ def test_what_cannot_be_compared_is_refused(metric, prediction, rating):
         metric(prediction, rating)
 
 
+@pytest.mark.parametrize("metric", [*PAIRS, r2, calibration, fcp, rmse_per_user, mae_per_user])
+@pytest.mark.parametrize("columns", [([1.0, np.nan], [1.0, 2.0]), ([1.0, 2.0], [np.nan, 2.0])])
+def test_nan_is_refused(metric, columns):
+    users = ([0, 0],) if metric in (fcp, rmse_per_user, mae_per_user) else ()
+    with pytest.raises(ValueError, match="expected numbers, found NaN"):
+        metric(*columns, *users)
+
+
 @st.composite
 def some_predictions(draw):
     """Predictions, ratings and users, few of each, so that ties abound."""
@@ -69,12 +77,13 @@ def test_the_mean_explains_nothing_and_the_truth_all():
 
 
 def fcp_pair_by_pair(prediction, rating, users):
-    concordant = discordant = 0
+    concordant = discordant = ordered = 0
     for (p, r, u), (q, s, v) in combinations(zip(prediction, rating, users, strict=True), 2):
         if u == v and r != s:
             concordant += (p > q) if r > s else (q > p)
             discordant += (p <= q) if r > s else (q <= p)
-    return concordant / (concordant + discordant) if concordant + discordant else float("nan")
+            ordered += p != q
+    return concordant / (concordant + discordant) if ordered else float("nan")
 
 
 @settings(deadline=None)
@@ -102,9 +111,11 @@ def test_without_tied_predictions_turning_them_round_turns_concordance_round(row
     assert fcp(-prediction, rating, users) == pytest.approx(1 - fcp(prediction, rating, users), nan_ok=True)
 
 
-def test_a_constant_puts_no_pair_in_order_and_the_truth_all():
+def test_concordance_is_undefined_where_predictions_or_ratings_have_no_order():
     rating, users = [1, 2, 3, 5], [0, 0, 1, 1]
-    assert fcp([3, 3, 3, 3], rating, users) == 0
+    assert np.isnan(fcp([3, 3, 3, 3], rating, users))
+    assert np.isnan(fcp([2, 2, 4, 4], rating, users))
+    assert fcp([3, 3, 4, 3], rating, users) == 0
     assert fcp(rating, rating, users) == 1
     assert np.isnan(fcp([1, 2, 3, 4], [3, 3, 5, 5], users))
 

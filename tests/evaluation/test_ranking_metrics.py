@@ -1,4 +1,4 @@
-"""Ranking metrics: those of trec_eval and of scikit-learn, for every user and whatever the ids."""
+"""Ranking metrics equal those of trec_eval and scikit-learn, for every user and all kinds of ids."""
 
 import ir_measures
 import numpy as np
@@ -124,7 +124,7 @@ def test_a_user_is_scored_alone(metric, case, k):
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_what_lies_beyond_k_or_is_masked_does_not_count(metric, case, k):
+def test_items_beyond_k_and_masked_places_are_no_hits(metric, case, k):
     lists, relevant = case
     scores = metric(lists, relevant, k)
     np.testing.assert_array_equal(metric(lists[:, :k], relevant, k), scores)
@@ -158,9 +158,29 @@ def test_lists_that_cannot_be_scored_are_refused(metric):
         metric([[1, 2]], [["1"]])
 
 
+@every_metric
+def test_lists_may_have_different_lengths(metric):
+    lists, relevant = [[5, 3, 9], [], [4]], [[3, 1], [2], [4]]
+    padded = np.ma.array([[5, 3, 9], [0, 0, 0], [4, 0, 0]], mask=[[0, 0, 0], [1, 1, 1], [0, 1, 1]])
+    np.testing.assert_array_equal(metric(lists, relevant, 3), metric(padded, relevant, 3))
+
+
+@every_metric
+def test_relevant_items_may_be_sets(metric):
+    lists = [[5, 3, 9], [7, 4, 1]]
+    np.testing.assert_array_equal(metric(lists, [{3, 1}, set()], 3), metric(lists, [[1, 3], []], 3))
+
+
+@every_metric
+@pytest.mark.parametrize("relevant", [{0: [1]}, {1}, [1], ["ab"], [None]])
+def test_relevant_items_that_are_not_a_sequence_of_collections_are_refused(metric, relevant):
+    with pytest.raises(TypeError, match="relevant: expected"):
+        metric([[1, 2, 3]], relevant, 3)
+
+
 @pytest.mark.parametrize("n_others", [0, 1, 4])
 @pytest.mark.parametrize("k", range(1, 9))
-def test_a_perfect_list_scores_exactly_one_whoever_else_is_scored(n_others, k):
+def test_a_perfect_list_scores_exactly_one_next_to_any_others(n_others, k):
     lists = np.tile(np.arange(8), (1 + n_others, 1))
     relevant = [np.arange(8)] + [np.array([3])] * n_others
     assert ndcg_at_k(lists, relevant, k)[0] == 1.0

@@ -159,14 +159,14 @@ def test_p_values_are_corrected_for_all_pairs_of_a_data_set_and_no_others():
     runs = [a_run(model, split, 0.8 + 0.02 * n + 0.01 * rng.normal(), data=data)
             for data in names for n, model in enumerate("abc") for split in range(6)]  # fmt: skip
     frame = Comparison(runs).differences()
-    alone = [Comparison([run for run in runs if run.data == name]).differences() for name in names]
-    assert frame.equals(pl.concat(alone))
+    separate = [Comparison([run for run in runs if run.data == name]).differences() for name in names]
+    assert frame.equals(pl.concat(separate))
     films = {run.model: [r for r in runs if r.data == "films" and r.model == run.model] for run in runs}
     plain = [rmse_difference(films[row["other"]], films[row["model"]]).p_value
-             for row in alone[0].iter_rows(named=True)]  # fmt: skip
-    assert (alone[0]["p_value"] >= plain).all()
-    assert min(alone[0]["p_value"]) == pytest.approx(3 * min(plain))
-    assert alone[0]["is_significant"].to_list() == [p < 0.05 for p in alone[0]["p_value"]]
+             for row in separate[0].iter_rows(named=True)]  # fmt: skip
+    assert (separate[0]["p_value"] >= plain).all()
+    assert min(separate[0]["p_value"]) == pytest.approx(3 * min(plain))
+    assert separate[0]["is_significant"].to_list() == [p < 0.05 for p in separate[0]["p_value"]]
 
 
 def test_with_one_split_only_the_difference_is_known():

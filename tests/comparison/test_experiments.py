@@ -57,7 +57,7 @@ def rmses(comparison):
 
 
 def interrupted_at(nth):
-    """Models of which the nth, from 1, is interrupted by the user."""
+    """Models whose nth training, counted from 1, is interrupted."""
     made = []
 
     def model(seed):
@@ -69,7 +69,7 @@ def interrupted_at(nth):
     return {"a": model, "b": model}
 
 
-# What is compared on
+# Data
 
 
 @pytest.mark.parametrize("kind", ["Ratings", "frame", "path", "text path"])
@@ -100,9 +100,7 @@ def test_a_file_in_the_working_directory_is_found_first(compare, elsewhere, tmp_
     assert rmses(comparison) == rmses(compare(FRAME))
 
 
-def test_the_folder_in_the_environment_is_looked_into_next(
-    compare, elsewhere, tmp_path, monkeypatch, console
-):
+def test_the_folder_in_the_environment_is_searched_next(compare, elsewhere, tmp_path, monkeypatch, console):
     monkeypatch.setenv("NUMPY_NEURAL_MF_DATA", str(tmp_path))
     FRAME.head(500).write_csv(tmp_path / "ratings.csv")
     assert {run.data for run in compare().runs} == {"ratings.csv"}
@@ -149,7 +147,7 @@ def test_your_own_models_are_all_compared_without_numba(compare, monkeypatch, co
     assert "left out" not in said(console)
 
 
-# How
+# Runs
 
 
 def test_a_run_for_each_set_seed_and_model(compare):
@@ -171,7 +169,7 @@ def test_the_same_seeds_give_the_same_numbers(compare):
     assert rmses(first) == rmses(again)
     assert [run.mae for run in first.runs] == [run.mae for run in again.runs]
     assert first.runs[1].history.train_loss == again.runs[1].history.train_loss
-    assert len(set(rmses(first))) == 4  # and each seed others
+    assert len(set(rmses(first))) == 4  # each seed gives other numbers
 
 
 def test_each_seed_is_passed_to_the_model(compare):
@@ -237,7 +235,7 @@ def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
     assert run.seconds > 0
 
 
-# What comes back
+# Results
 
 
 def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
@@ -250,7 +248,7 @@ def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
     assert table["parameters"][0] == 1
 
 
-def test_the_table_holds_means_and_standard_deviations_of_the_runs(compare):
+def test_the_table_contains_means_and_standard_deviations_of_the_runs(compare):
     comparison = compare(FRAME, seeds=3)
     row = comparison.table().row(1, named=True)
     runs = comparison.groups()["ratings", "neural"]
@@ -341,7 +339,7 @@ def test_data_table_and_files_are_printed(compare, console):
     assert "comparison.md" in said(console)
 
 
-# What is written
+# Files
 
 
 def test_the_figure_and_three_files_are_written_and_nothing_else(compare, tmp_path, elsewhere):
@@ -357,7 +355,7 @@ def test_the_working_directory_is_the_default(compare, elsewhere):
     assert sorted(path.name for path in elsewhere.iterdir()) == FILES
 
 
-def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path):
+def test_json_contains_every_run_with_its_history(compare, tmp_path):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
     file = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {"python", "platform", "numpy", "numpy-neural-mf"} <= file["made_with"].keys()
@@ -369,7 +367,7 @@ def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path)
         assert history == (None if run.history is None else vars(run.history))
 
 
-def test_csv_and_markdown_hold_the_table(compare, tmp_path):
+def test_csv_and_markdown_contain_the_table(compare, tmp_path):
     comparison = compare({"with | bar": FRAME}, seeds=2)
     table = comparison.table()
     written = pl.read_csv(tmp_path / "out" / "comparison.csv", schema=table.schema)

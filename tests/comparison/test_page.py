@@ -157,7 +157,7 @@ def test_models_may_have_different_runs():
     assert "neural" in page_of(comparison)[1].text
 
 
-def test_without_data_summary_settings_or_command_the_rest_stands():
+def test_without_data_summary_settings_or_command_the_page_is_complete():
     comparison = replace(compared(), data={}, settings={})
     _, page = page_of(comparison)
     assert "0.9010" in page.text

@@ -1,4 +1,4 @@
-"""Beyond accuracy: what is shown of the catalogue, how evenly, and how new it is."""
+"""Metrics beyond accuracy: coverage, Gini coefficient and novelty."""
 
 from collections import Counter
 from math import log2
@@ -43,7 +43,7 @@ def test_gini_is_half_the_relative_mean_difference(lists):
     assert -1e-12 <= gini(lists, N_ITEMS) <= 1 + 1e-12
 
 
-def test_gini_is_0_where_all_are_shown_alike_and_1_where_one_alone_is():
+def test_gini_is_0_if_all_items_are_recommended_equally_and_1_if_only_one_is():
     assert gini([[0, 1], [2, 3]], 4) == 0
     assert gini([[5], [5], [5]], 4) == 1
     assert gini([["only"]], 1) == 0

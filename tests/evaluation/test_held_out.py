@@ -25,14 +25,14 @@ from numpy_neural_mf.models import BayesianMF, GlobalMean, ItemKNN, LinearRegres
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
 
-def few_to_learn_from():
-    """A split in which some users and some items are in the test part alone."""
+def small_training_part():
+    """A split in which some users and some items are only in the test part."""
     rows = np.random.default_rng(0).permutation(len(RATINGS))
     return RATINGS.take(rows[:60]), RATINGS.take(rows[60:])
 
 
 class ItemMeans:
-    """Predicts the mean of an item, or of all, and recommends the highest; a model small enough to trust."""
+    """Predicts the mean rating of an item, or of all items, and recommends the items with the highest."""
 
     def __init__(self, train):
         self.mean = train.mean
@@ -94,16 +94,16 @@ def test_warm_is_what_training_knows_even_if_the_parts_share_their_ids():
 
 
 def test_the_squared_error_is_that_of_warm_and_of_cold_ratings():
-    train, judged = few_to_learn_from()
-    errors = evaluate_ratings(ItemMeans(train), train, judged)
+    train, test = small_training_part()
+    errors = evaluate_ratings(ItemMeans(train), train, test)
     warm, cold, overall = errors.warm, errors.cold, errors.overall
     assert warm.n > 0
     assert cold.n > 0
-    assert warm.n + cold.n == overall.n == len(judged)
+    assert warm.n + cold.n == overall.n == len(test)
     squares = warm.n * warm.rmse**2 + cold.n * cold.rmse**2
     assert squares == pytest.approx(overall.n * overall.rmse**2)
-    assert errors.n_cold_users == len(set(judged.raw_users) - set(train.raw_users))
-    assert errors.n_cold_items == len(set(judged.raw_items) - set(train.raw_items))
+    assert errors.n_cold_users == len(set(test.raw_users) - set(train.raw_users))
+    assert errors.n_cold_items == len(set(test.raw_items) - set(train.raw_items))
 
 
 def test_without_cold_ratings_their_errors_are_nan():
@@ -133,8 +133,8 @@ def test_lists_are_compared_with_what_users_liked():
 
 
 def test_the_mean_over_users_is_that_of_warm_and_of_cold_users():
-    train, judged = few_to_learn_from()
-    quality = evaluate_ranking(ItemMeans(train), train, judged, k=5)
+    train, test = small_training_part()
+    quality = evaluate_ranking(ItemMeans(train), train, test, k=5)
     n_warm = quality.is_warm.sum()
     assert 0 < n_warm < len(quality.is_warm)
     np.testing.assert_array_equal(quality.is_warm, np.isin(quality.user_ids, train.raw_users))
@@ -143,11 +143,11 @@ def test_the_mean_over_users_is_that_of_warm_and_of_cold_users():
 
 
 def test_the_catalogue_is_what_training_knows_even_if_the_parts_share_their_ids():
-    train, judged = few_to_learn_from()
+    train, test = small_training_part()
     n_items = len(set(train.raw_items))
     assert n_items < train.n_items
-    # So long a list holds every item that the user has not seen.
-    assert evaluate_ranking(ItemMeans(train), train, judged, k=n_items).coverage == 1
+    # A list of this length contains every item that the user has not rated.
+    assert evaluate_ranking(ItemMeans(train), train, test, k=n_items).coverage == 1
 
 
 def test_a_model_that_does_not_recommend_has_no_ranking():
@@ -176,9 +176,9 @@ def test_a_pair_in_both_parts_is_refused():
     train, test = leave_last_out(Ratings.from_columns([1, 1, 2], [1, 2, 1], [3, 4, 5], [1, 2, 3]))
     both = Ratings.from_columns([1, 1], [1, 2], [3, 4], scale=(1, 5))
     assert evaluate(ItemMeans(train), train, test).ratings.overall.n == 1
-    for judge in (evaluate, evaluate_ratings, evaluate_ranking):
+    for function in (evaluate, evaluate_ratings, evaluate_ranking):
         with pytest.raises(ValueError, match="1 of its 2 ratings are of a user and an item in train"):
-            judge(ItemMeans(train), train, both)
+            function(ItemMeans(train), train, both)
 
 
 def test_without_test_ratings_evaluation_is_refused():
@@ -195,9 +195,9 @@ def test_ratings_that_the_model_has_learned_since_are_refused():
     model = LinearRegression().fit(train)
     evaluate(model, train, test)
     model.partial_fit(test)
-    for judge in (evaluate, evaluate_ratings, evaluate_ranking):
+    for function in (evaluate, evaluate_ratings, evaluate_ranking):
         with pytest.raises(ValueError, match=f"the model has learned from {len(test)} of its {len(test)}"):
-            judge(model, train, test)
+            function(model, train, test)
 
 
 @pytest.mark.parametrize(

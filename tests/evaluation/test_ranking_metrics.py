@@ -44,7 +44,7 @@ def lists_and_relevant(draw):
     return random_lists(n_users, n_items, width, draw(st.integers(0, 2**32 - 1)))
 
 
-# trec_eval's own code; its scores are negative places, so nothing is tied.
+# The code of trec_eval; the scores are negative places, so there are no ties.
 @every_metric
 @pytest.mark.parametrize("k", [1, 3, 10, 30])
 def test_every_user_has_the_score_of_trec_eval(metric, k):
@@ -60,12 +60,12 @@ def test_every_user_has_the_score_of_trec_eval(metric, k):
     expected = np.full(len(relevant), np.nan)
     for one in ir_measures.iter_calc([measure], qrels, run):
         expected[int(one.query_id)] = one.value
-    # A user without any list has no line there; the score is 0 where something was relevant.
-    is_judged = np.array([len(items) > 0 for items in relevant])
-    expected[is_judged & lists.mask.all(axis=1)] = 0
+    # trec_eval omits a user without a list, whose score is 0 if there are relevant items.
+    has_relevant = np.array([len(items) > 0 for items in relevant])
+    expected[has_relevant & lists.mask.all(axis=1)] = 0
     scores = metric(lists, relevant, k)
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
-    assert mean_over_users(scores) == pytest.approx(np.mean(expected[is_judged]))
+    assert mean_over_users(scores) == pytest.approx(np.mean(expected[has_relevant]))
 
 
 def test_ndcg_is_that_of_scikit_learn():
@@ -93,7 +93,7 @@ def test_scores_small_enough_to_check_by_hand():
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_a_score_lies_between_nothing_and_everything(metric, case, k):
+def test_a_score_is_from_0_to_1(metric, case, k):
     lists, relevant = case
     scores = metric(lists, relevant, k)
     has_relevant = np.array([len(items) > 0 for items in relevant])
@@ -115,10 +115,10 @@ def test_names_of_items_and_the_order_of_the_relevant_do_not_matter(metric, case
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_a_user_is_scored_alone(metric, case, k):
+def test_the_score_of_a_user_does_not_depend_on_others(metric, case, k):
     lists, relevant = case
-    alone = [metric(lists[u : u + 1], relevant[u : u + 1], k)[0] for u in range(len(relevant))]
-    np.testing.assert_array_equal(metric(lists, relevant, k), alone)
+    separate = [metric(lists[u : u + 1], relevant[u : u + 1], k)[0] for u in range(len(relevant))]
+    np.testing.assert_array_equal(metric(lists, relevant, k), separate)
 
 
 @every_metric
@@ -134,14 +134,14 @@ def test_items_beyond_k_and_masked_places_are_no_hits(metric, case, k):
 
 
 @every_metric
-def test_no_user_with_anything_relevant_means_no_mean(metric):
+def test_without_relevant_items_there_is_no_mean(metric):
     assert np.isnan(mean_over_users(metric([[1, 2]], [[]])))
     assert metric(np.empty((0, 5), int), []).shape == (0,)
     assert np.isnan(mean_over_users([]))
 
 
 @every_metric
-def test_an_empty_list_scores_nothing(metric):
+def test_an_empty_list_scores_zero(metric):
     assert metric(np.empty((1, 0), int), [[4]]) == [0]
     assert metric(np.ma.masked_all((1, 3), int), [[4]]) == [0]
 

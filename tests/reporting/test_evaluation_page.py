@@ -16,8 +16,8 @@ RATINGS = simulate_ratings(n_users=40, n_items=20, n_ratings=400)
 
 
 def page_of(evaluation, **settings):
-    told = {"model": "films.safetensors", "test": "test.csv", "made_at": DATE} | settings
-    html = evaluation_report(evaluation, **told)
+    arguments = {"model": "films.safetensors", "test": "test.csv", "made_at": DATE} | settings
+    html = evaluation_report(evaluation, **arguments)
     return html, Page(html)
 
 

@@ -28,32 +28,16 @@ from ..utils.atomic_io import replacing
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
 FIGURE = "comparacion_arquitecturas.png"
+NUMBERS = ("rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse")
 COLUMNS: dict[str, type[pl.DataType]] = {
-    "data": pl.String,
-    "model": pl.String,
-    "runs": pl.Int64,
-    "splits": pl.Int64,
-    "rmse": pl.Float64,
-    "rmse_low": pl.Float64,
-    "rmse_high": pl.Float64,
-    "rmse_std": pl.Float64,
-    "mae": pl.Float64,
-    "parameters": pl.Float64,
-    "seconds": pl.Float64,
-    "excess_rmse": pl.Float64,
-    "ndcg_at_10": pl.Float64,
-    "recall_at_10": pl.Float64,
+    **dict.fromkeys(("data", "model"), pl.String),
+    **dict.fromkeys(("runs", "splits"), pl.Int64),
+    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), pl.Float64),
 }
 DIFFERENCES: dict[str, type[pl.DataType]] = {
-    "data": pl.String,
-    "model": pl.String,
-    "other": pl.String,
+    **dict.fromkeys(("data", "model", "other"), pl.String),
     "splits": pl.Int64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_value": pl.Float64,
-    "effect_size": pl.Float64,
+    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), pl.Float64),
     "is_significant": pl.Boolean,
 }
 

@@ -81,8 +81,8 @@ def _calibration_chart(errors: RatingErrors) -> Chart:
     from .plots import calibration_figure, inline_svg
 
     table = errors.calibration
-    told = "; ".join(f"{p:.2f} for {r:g}" for r, p in zip(table.rating, table.mean_prediction, strict=True))
-    svg = inline_svg(calibration_figure(table), f"Mean prediction by rating: {told}")
+    values = "; ".join(f"{p:.2f} for {r:g}" for r, p in zip(table.rating, table.mean_prediction, strict=True))
+    svg = inline_svg(calibration_figure(table), f"Mean prediction by rating: {values}")
     return Chart(svg, "Calibration: the mean prediction for each value of the rating; dashed: equality.")
 
 

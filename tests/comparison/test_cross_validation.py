@@ -211,7 +211,7 @@ def test_infinite_differences_are_null_in_json(tmp_path):
 
 def test_the_old_name_of_the_conclusions_is_deprecated():
     comparison = Comparison([a_run("a", 0, 0.9), a_run("b", 0, 0.8)])
-    with pytest.warns(DeprecationWarning, match="use conclusions"):
+    with pytest.warns(DeprecationWarning, match="verdict is now named conclusions"):
         assert comparison.verdict() == comparison.conclusions()
 
 
@@ -221,7 +221,7 @@ def test_the_old_name_of_the_conclusions_is_deprecated():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1, not 0"),
         ({"n_folds": 1}, "n_folds: expected 2 to 900"),
         ({"models": {}}, "models: expected at least one"),
         ({"ratings": None}, "expected either ratings or splits"),
@@ -236,3 +236,8 @@ def test_the_old_name_of_the_conclusions_is_deprecated():
 def test_bad_input_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         cross_validate(**{"models": MODELS, "ratings": RATINGS} | settings)
+
+
+def test_a_number_of_seeds_that_is_not_an_integer_is_refused():
+    with pytest.raises(TypeError, match="seeds must be an integer"):
+        cross_validate(MODELS, RATINGS, seeds=2.5)

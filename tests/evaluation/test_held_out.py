@@ -224,7 +224,7 @@ def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, 
         LinearRegression(),
         ItemKNN(),
         NeuralMF(embedding_dim=4, hidden_layer_sizes=(8,), epochs=1),
-        BayesianMF(n_samples=3, warm_up=2),
+        BayesianMF(n_samples=3, burn_in=2),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -148,7 +148,7 @@ def test_an_empty_list_scores_zero(metric):
 
 @every_metric
 def test_lists_that_cannot_be_scored_are_refused(metric):
-    with pytest.raises(ValueError, match="k: expected at least 1"):
+    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
         metric([[1, 2]], [[1]], 0)
     with pytest.raises(ValueError, match="at most once"):
         metric([[1, 2], [3, 3]], [[1], [2]])

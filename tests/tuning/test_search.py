@@ -259,6 +259,12 @@ def test_settings_out_of_range_are_refused(settings):
         search(**settings)
 
 
+@pytest.mark.parametrize("settings", [{"n_trials": 2.5}, {"n_splits": None}])
+def test_settings_of_another_type_are_refused(settings):
+    with pytest.raises(TypeError, match="must be an integer"):
+        search(**settings)
+
+
 def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r'pip install "numpy-neural-mf\[tune\]"'):

@@ -12,6 +12,7 @@ from ..evaluation.runs import Run
 from ..models import BayesianMF, Recommender
 from ..reporting.provenance import settings_of
 from ..training.loop import ProgressCallback
+from ..utils.settings import check_integer
 from .results import Comparison
 
 # Takes a seed and returns a model that is not fitted.
@@ -70,6 +71,8 @@ def cross_validate(
     ------
     RatingsError
         The ratings cannot be read.
+    TypeError
+        `seeds` or `n_folds` is not an integer.
     ValueError
         A setting is out of range, `ratings` and `splits` are both given or both missing, there is no split,
         or a split has an empty part or a pair of user and item in both parts.
@@ -82,7 +85,7 @@ def cross_validate(
     >>> cross_validate(models, ratings).conclusions()  # doctest: +ELLIPSIS
     ['linear is significantly better than mean (RMSE lower by 0.0...; p < 0.0...).']
     """
-    require_seeds(seeds)
+    check_integer("seeds", seeds, at_least=1)
     models = dict(models) if isinstance(models, Mapping) else {"model": models}
     if not models:
         raise ValueError("models: expected at least one to cross-validate, found none")
@@ -107,12 +110,6 @@ def cross_validate(
 def as_ratings(source: Any) -> Ratings:
     """Ratings as they are, or read from a path or a data frame."""
     return source if isinstance(source, Ratings) else read_ratings(source)
-
-
-def require_seeds(seeds: int) -> None:
-    """Raise ValueError unless there is at least one seed."""
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, not {seeds}")
 
 
 def fold_splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Split]:

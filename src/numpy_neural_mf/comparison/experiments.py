@@ -17,7 +17,8 @@ from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
 from ..reporting.console import ProgressBar, terminal
 from ..utils.atomic_io import require_folder
-from .cross_validation import ModelFactory, Split, add_runs, as_ratings, fold_splits, require_seeds
+from ..utils.settings import check_integer
+from .cross_validation import ModelFactory, Split, add_runs, as_ratings, fold_splits
 from .results import Comparison
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
@@ -76,8 +77,8 @@ def run_experiments(
     ------
     RatingsError
         The ratings cannot be read.
-    ValueError
-        A setting is out of range; raised before anything is trained.
+    TypeError, ValueError
+        A setting has the wrong type or is out of range; raised before anything is trained.
     OSError
         `output_dir` cannot be written to; raised before anything is trained.
     KeyboardInterrupt
@@ -92,8 +93,9 @@ def run_experiments(
     """
     console = console or terminal()
     log = log or console
-    require_seeds(seeds)
-    if n_folds != 0 and n_folds < 2:
+    check_integer("seeds", seeds, at_least=1)
+    check_integer("n_folds", n_folds, at_least=0)
+    if n_folds == 1:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
     lacks_numba = models is None and find_spec("numba") is None
     if models is None:

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from html import escape
@@ -25,6 +24,7 @@ from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
 from ..reporting.console import html_table, markdown_table, rich_table
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
+from ..utils.deprecation import DeprecatedName
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
 FIGURE = "comparacion_arquitecturas.png"
@@ -113,10 +113,7 @@ class Comparison:
         prefix = "{}: " if len(by_data) > 1 else ""
         return [prefix.format(name) + text for name, texts in by_data.items() for text in texts]
 
-    def verdict(self, data: str | None = None) -> list[str]:
-        """Deprecated name of `conclusions`."""
-        warnings.warn("verdict is deprecated: use conclusions", DeprecationWarning, stacklevel=2)
-        return self.conclusions(data)
+    verdict = DeprecatedName("conclusions")
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by (data, model), in the order in which they were made."""

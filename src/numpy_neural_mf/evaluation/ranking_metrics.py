@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
+from ..utils.settings import check_integer
 
 Scores = NDArray[np.float64]
 
@@ -46,7 +47,8 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
     Raises
     ------
     TypeError
-        If `relevant` is a mapping or a set, or one of its elements is not a collection of ids.
+        If `k` is not an integer, `relevant` is a mapping or a set, or one of its elements is not a collection
+        of ids.
     ValueError
         If the numbers of users differ, k is below 1, a list names an item twice, or some ids are integers and
         others are strings.
@@ -143,8 +145,7 @@ def _hits(
     recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """rel_i of every user, shape (n_users, k), and R, shape (n_users,)."""
-    if k < 1:
-        raise ValueError(f"k: expected at least 1, found {k}")
+    check_integer("k", k, at_least=1)
     lists = masked_lists(recommended)
     if isinstance(relevant, Mapping | Set):
         raise TypeError(

@@ -21,6 +21,7 @@ from ..models import NeuralMF
 from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
+from ..utils.settings import check_integer
 from .space import architecture_settings, as_settings, default_values, search_space
 from .study import finished_trials, next_trial, open_study, validation_rmse
 
@@ -158,6 +159,8 @@ def tune(
     ------
     ImportError
         Optuna is not installed.
+    TypeError
+        `n_trials` or `n_splits` is not an integer.
     ValueError
         A setting is out of range, or `study` has other ratings or settings, or is not a study.
     OSError
@@ -174,8 +177,8 @@ def tune(
     >>> tuning = tune(train, n_trials=2, epochs=2)  # doctest: +SKIP
     >>> model = NeuralMF(**tuning.settings).fit(train)  # doctest: +SKIP
     """
-    if n_trials < 1 or n_splits < 1:
-        raise ValueError(f"n_trials and n_splits must be at least 1, not {n_trials} and {n_splits}")
+    check_integer("n_trials", n_trials, at_least=1)
+    check_integer("n_splits", n_splits, at_least=1)
     try:
         import optuna  # noqa: F401
     except ImportError as error:

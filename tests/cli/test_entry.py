@@ -201,7 +201,7 @@ def test_help_names_every_option(command, words):
         (["compare", "ratings.csv", "--scale", "2", "3"], "expected a rating from 2 to 3, found"),
         (["compare", "ratings.csv", "--scale", "3", "2"], "scale: expected (lowest, highest)"),
         (["compare", "ratings.csv", "--engine", "abacus"], "engine must be one of auto, numpy"),
-        (["compare", "ratings.csv", "--seeds", "0"], "seeds must be at least 1, not 0"),
+        (["compare", "ratings.csv", "--seeds", "0"], "seeds must be an integer of at least 1, not 0"),
         (["compare", "ratings.csv", "--folds", "1"], "n_folds must be at least 2, or 0 for random"),
         (["compare", "ratings.csv", "--epochs", "0"], "at least 1, not 0"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv"], "bad.csv: expected a folder, found a file"),

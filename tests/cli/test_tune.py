@@ -126,7 +126,7 @@ def test_the_bar_counts_the_trials_that_were_done_before():
     ("arguments", "complaint"),
     [
         (["--architecture", "D_huge"], "architecture must be one of A_small, B_medium, C_wide, not 'D_huge'"),
-        (["--trials", "0"], "n_trials and n_splits must be at least 1"),
+        (["--trials", "0"], "n_trials must be an integer of at least 1"),
         (["--study", "ratings.csv"], "ratings.csv: expected a study, found another kind of file"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Cross-validation: which splits, what is kept of a run, and what is said about the differences."""
+"""Cross-validation: splits, runs, and the significance of differences."""
 
 import json
 from dataclasses import replace
@@ -60,18 +60,18 @@ def test_seeds_train_again_on_the_same_folds_and_do_not_count_as_splits():
 
 
 @pytest.mark.parametrize("split", [time_split, leave_last_out])
-def test_a_split_of_ones_own(split):
+def test_your_own_split(split):
     train, test = split(dated())
     comparison = cross_validate(MODELS, splits=[(train, test)], seeds=2)
     assert {(run.n_train, run.n_test) for run in comparison.runs} == {(len(train), len(test))}
     assert [(run.seed, run.split) for run in comparison.runs[::2]] == [(0, 0), (1, 0)]
-    assert comparison.verdict() == [
-        "One split of the ratings: no difference can be told from chance; use more seeds or folds."
+    assert comparison.conclusions() == [
+        "With one split of the ratings, significance cannot be tested: use more seeds or folds."
     ]
     assert "mean of 2 runs on one split" in str(comparison)
 
 
-def test_several_splits_of_ones_own_may_come_from_a_generator():
+def test_several_splits_may_come_from_a_generator():
     splits = (random_split(RATINGS, random_state=seed) for seed in range(4))
     comparison = cross_validate(MODELS, splits=splits)
     assert comparison.table()["splits"].to_list() == [4, 4]
@@ -81,7 +81,7 @@ def test_a_single_model_needs_no_name():
     comparison = cross_validate(lambda seed: GlobalMean(), RATINGS, n_folds=2)
     assert {run.model for run in comparison.runs} == {"model"}
     assert comparison.differences().height == 0
-    assert comparison.verdict() == []
+    assert comparison.conclusions() == []
 
 
 def test_ratings_come_in_any_form():
@@ -90,7 +90,7 @@ def test_ratings_come_in_any_form():
     assert rmses[0] == rmses[1]
 
 
-# What is told
+# What is reported
 
 
 def test_nothing_is_printed_and_nothing_written(tmp_path, monkeypatch, capsys):
@@ -100,7 +100,7 @@ def test_nothing_is_printed_and_nothing_written(tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_and_epochs_are_told():
+def test_runs_and_epochs_are_reported():
     runs, epochs = [], []
     models = {"neural": lambda seed: NeuralMF(embedding_dim=2, epochs=2)}
     comparison = cross_validate(models, RATINGS, n_folds=2, on_run=runs.append,
@@ -112,7 +112,7 @@ def test_runs_and_epochs_are_told():
 # Ranking
 
 
-def test_lists_are_judged_where_it_is_asked_for():
+def test_lists_are_evaluated_on_request():
     comparison = cross_validate(MODELS, RATINGS, n_folds=2, ranking=True)
     train, test = next(k_fold(RATINGS, 2))
     assert comparison.runs[0].ranking == evaluate_ranking(GlobalMean().fit(train), train, test).overall
@@ -120,12 +120,12 @@ def test_lists_are_judged_where_it_is_asked_for():
     assert row["ndcg_at_10"] == pytest.approx(np.mean([r.ranking["ndcg"] for r in comparison.runs[::2]]))
     assert row["recall_at_10"] == pytest.approx(np.mean([r.ranking["recall"] for r in comparison.runs[::2]]))
     assert "NDCG@10" in str(comparison)
-    unasked = cross_validate(MODELS, RATINGS, n_folds=2)
-    assert [run.ranking for run in unasked.runs] == [None] * 4
-    assert "NDCG@10" not in str(unasked)
+    without = cross_validate(MODELS, RATINGS, n_folds=2)
+    assert [run.ranking for run in without.runs] == [None] * 4
+    assert "NDCG@10" not in str(without)
 
 
-def test_where_nothing_is_relevant_lists_are_not_judged():
+def test_without_relevant_items_lists_are_not_evaluated():
     users, items = np.divmod(np.arange(100), 10)
     ratings = Ratings.from_columns(users, items, np.resize([1.0, 2.0], 100), scale=(1, 5))
     comparison = cross_validate(MODELS, ratings, n_folds=2, ranking=True)
@@ -159,23 +159,23 @@ def test_p_values_are_corrected_for_all_pairs_of_a_data_set_and_no_others():
     runs = [a_run(model, split, 0.8 + 0.02 * n + 0.01 * rng.normal(), data=data)
             for data in names for n, model in enumerate("abc") for split in range(6)]  # fmt: skip
     frame = Comparison(runs).differences()
-    alone = [Comparison([run for run in runs if run.data == name]).differences() for name in names]
-    assert frame.equals(pl.concat(alone))
+    separate = [Comparison([run for run in runs if run.data == name]).differences() for name in names]
+    assert frame.equals(pl.concat(separate))
     films = {run.model: [r for r in runs if r.data == "films" and r.model == run.model] for run in runs}
     plain = [rmse_difference(films[row["other"]], films[row["model"]]).p_value
-             for row in alone[0].iter_rows(named=True)]  # fmt: skip
-    assert (alone[0]["p_value"] >= plain).all()
-    assert min(alone[0]["p_value"]) == pytest.approx(3 * min(plain))
-    assert alone[0]["is_real"].to_list() == [p < 0.05 for p in alone[0]["p_value"]]
+             for row in separate[0].iter_rows(named=True)]  # fmt: skip
+    assert (separate[0]["p_value"] >= plain).all()
+    assert min(separate[0]["p_value"]) == pytest.approx(3 * min(plain))
+    assert separate[0]["is_significant"].to_list() == [p < 0.05 for p in separate[0]["p_value"]]
 
 
-def test_of_one_split_only_the_difference_is_known():
+def test_with_one_split_only_the_difference_is_known():
     row = Comparison([a_run("a", 0, 0.9), a_run("b", 0, 0.8)]).differences().row(0, named=True)
     assert row["difference"] == pytest.approx(0.1)
-    assert [row[name] for name in ("low", "high", "p_value", "effect_size", "is_real")] == [None] * 5
+    assert [row[name] for name in ("low", "high", "p_value", "effect_size", "is_significant")] == [None] * 5
 
 
-def test_an_unfinished_round_is_left_out_of_the_differences():
+def test_an_unfinished_split_is_left_out_of_the_differences():
     finished = [a_run(model, split, 0.8 + 0.01 * n + 0.001 * split * n, seed=split)
                 for split in range(3) for n, model in enumerate("abc")]  # fmt: skip
     interrupted = [*finished, a_run("a", 3, 0.1, seed=3)]
@@ -183,21 +183,21 @@ def test_an_unfinished_round_is_left_out_of_the_differences():
     assert "mean of 3 to 4 runs with its 95 % interval" in str(Comparison(interrupted))
 
 
-def test_each_data_set_has_its_verdict_under_its_table():
+def test_each_data_set_has_its_conclusions_below_its_table():
     runs = [a_run(model, split, 0.8 + 0.1 * n * (data == "films"), data=data)
             for data in ("films", "books") for n, model in enumerate("ab") for split in range(5)]  # fmt: skip
     comparison = Comparison(runs)
-    [films], [books] = comparison.verdict("films"), comparison.verdict("books")
-    assert films.startswith("a is better than b (RMSE lower by 0.1000")
-    assert books == "Between a and b no difference is shown (p = 1)."
-    assert comparison.verdict() == [f"films: {films}", f"books: {books}"]
-    assert comparison.verdict("songs") == []
+    [films], [books] = comparison.conclusions("films"), comparison.conclusions("books")
+    assert films.startswith("a is significantly better than b (RMSE lower by 0.1000")
+    assert books == "There is no significant difference between a and b (p = 1)."
+    assert comparison.conclusions() == [f"films: {films}", f"books: {books}"]
+    assert comparison.conclusions("songs") == []
     for text in (str(comparison), unescape(comparison._repr_html_())):
         places = [text.index(part) for part in ("films: test error", films, "books: test error", books)]
         assert places == sorted(places)
 
 
-def test_differences_are_written_as_numbers_that_json_has(tmp_path):
+def test_infinite_differences_are_null_in_json(tmp_path):
     comparison = Comparison(
         [a_run("a", 0, 0.5), a_run("a", 1, 0.75), a_run("b", 0, 0.25), a_run("b", 1, 0.5)]
     )
@@ -205,8 +205,14 @@ def test_differences_are_written_as_numbers_that_json_has(tmp_path):
     comparison.save(tmp_path)
     [row] = json.loads((tmp_path / "comparison.json").read_text(), parse_constant=pytest.fail)["differences"]
     assert row["difference"] == 0.25
-    assert row["is_real"] is True
+    assert row["is_significant"] is True
     assert row["effect_size"] is None
+
+
+def test_the_old_name_of_the_conclusions_is_deprecated():
+    comparison = Comparison([a_run("a", 0, 0.9), a_run("b", 0, 0.8)])
+    with pytest.warns(DeprecationWarning, match="verdict is now named conclusions"):
+        assert comparison.verdict() == comparison.conclusions()
 
 
 # Bad input
@@ -215,7 +221,7 @@ def test_differences_are_written_as_numbers_that_json_has(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1, not 0"),
         ({"n_folds": 1}, "n_folds: expected 2 to 900"),
         ({"models": {}}, "models: expected at least one"),
         ({"ratings": None}, "expected either ratings or splits"),
@@ -230,3 +236,8 @@ def test_differences_are_written_as_numbers_that_json_has(tmp_path):
 def test_bad_input_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         cross_validate(**{"models": MODELS, "ratings": RATINGS} | settings)
+
+
+def test_a_number_of_seeds_that_is_not_an_integer_is_refused():
+    with pytest.raises(TypeError, match="seeds must be an integer"):
+        cross_validate(MODELS, RATINGS, seeds=2.5)

@@ -1,4 +1,4 @@
-"""The comparison: what is compared, on what, what comes back and what is written."""
+"""The comparison: its data, its runs, its results and its files."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def rmses(comparison):
 
 
 def interrupted_at(nth):
-    """Models of which the nth, from 1, is interrupted by the user."""
+    """Models whose nth training, counted from 1, is interrupted."""
     made = []
 
     def model(seed):
@@ -69,7 +69,7 @@ def interrupted_at(nth):
     return {"a": model, "b": model}
 
 
-# What is compared on
+# Data
 
 
 @pytest.mark.parametrize("kind", ["Ratings", "frame", "path", "text path"])
@@ -100,9 +100,7 @@ def test_a_file_in_the_working_directory_is_found_first(compare, elsewhere, tmp_
     assert rmses(comparison) == rmses(compare(FRAME))
 
 
-def test_the_folder_in_the_environment_is_looked_into_next(
-    compare, elsewhere, tmp_path, monkeypatch, console
-):
+def test_the_folder_in_the_environment_is_searched_next(compare, elsewhere, tmp_path, monkeypatch, console):
     monkeypatch.setenv("NUMPY_NEURAL_MF_DATA", str(tmp_path))
     FRAME.head(500).write_csv(tmp_path / "ratings.csv")
     assert {run.data for run in compare().runs} == {"ratings.csv"}
@@ -134,7 +132,7 @@ def test_the_default_models_are_the_baselines_three_architectures_and_a_sampled_
     assert "left out" not in said(console)
 
 
-def test_without_numba_the_sampled_model_is_left_out_and_that_is_said(compare, monkeypatch, console):
+def test_without_numba_bayesian_mf_is_left_out_with_a_remark(compare, monkeypatch, console):
     monkeypatch.setattr(experiments, "find_spec", lambda name: None)
     comparison = compare(SIMULATED, models=None, epochs=1)
     assert [run.model for run in comparison.runs][-1] == "C_wide"
@@ -143,13 +141,13 @@ def test_without_numba_the_sampled_model_is_left_out_and_that_is_said(compare, m
     )
 
 
-def test_models_of_one_s_own_are_all_there_without_numba(compare, monkeypatch, console):
+def test_your_own_models_are_all_compared_without_numba(compare, monkeypatch, console):
     monkeypatch.setattr(experiments, "find_spec", lambda name: None)
     assert len(compare(SIMULATED).runs) == len(MODELS)
     assert "left out" not in said(console)
 
 
-# How
+# Runs
 
 
 def test_a_run_for_each_set_seed_and_model(compare):
@@ -171,10 +169,10 @@ def test_the_same_seeds_give_the_same_numbers(compare):
     assert rmses(first) == rmses(again)
     assert [run.mae for run in first.runs] == [run.mae for run in again.runs]
     assert first.runs[1].history.train_loss == again.runs[1].history.train_loss
-    assert len(set(rmses(first))) == 4  # and each seed others
+    assert len(set(rmses(first))) == 4  # each seed gives other numbers
 
 
-def test_each_seed_is_handed_to_the_model(compare):
+def test_each_seed_is_passed_to_the_model(compare):
     seeds = []
 
     def model(seed):
@@ -237,12 +235,12 @@ def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
     assert run.seconds > 0
 
 
-# What comes back
+# Results
 
 
 def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
     table = compare({"b": FRAME, "a": FRAME}, seeds=2).table()
-    numbers = ["rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "above_floor"]
+    numbers = ["rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse"]
     assert table.columns == ["data", "model", "runs", "splits", *numbers, "ndcg_at_10", "recall_at_10"]
     assert table["data"].to_list() == ["b", "b", "a", "a"]
     assert table["model"].to_list() == ["mean", "neural"] * 2
@@ -250,7 +248,7 @@ def test_the_table_has_a_row_for_each_set_and_model_in_order(compare):
     assert table["parameters"][0] == 1
 
 
-def test_the_table_holds_means_and_standard_deviations_of_the_runs(compare):
+def test_the_table_contains_means_and_standard_deviations_of_the_runs(compare):
     comparison = compare(FRAME, seeds=3)
     row = comparison.table().row(1, named=True)
     runs = comparison.groups()["ratings", "neural"]
@@ -268,19 +266,19 @@ def test_one_run_has_no_spread(compare):
     assert "interval" not in str(comparison)
 
 
-def test_the_distance_to_the_noise_floor_is_told_where_it_is_known(compare):
+def test_the_excess_over_the_bayes_optimal_rmse_is_shown_where_it_is_known(compare):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
     known = [run.rmse / run.noise_floor - 1 for run in comparison.runs if run.data == "known"]
     expected = [pytest.approx(np.mean(known[n::2])) for n in (0, 1)]
-    assert comparison.table()["above_floor"].to_list() == [*expected, None, None]
-    assert "floor" in str(comparison)
+    assert comparison.table()["excess_rmse"].to_list() == [*expected, None, None]
+    assert "excess RMSE" in str(comparison)
     assert f"{100 * np.mean(known[1::2]):.1f} %" in str(comparison)
 
 
-def test_without_a_noise_floor_none_is_spoken_of(compare):
+def test_without_a_bayes_optimal_rmse_there_is_no_excess(compare):
     comparison = compare(FRAME)
-    assert comparison.table()["above_floor"].to_list() == [None, None]
-    assert "floor" not in str(comparison)
+    assert comparison.table()["excess_rmse"].to_list() == [None, None]
+    assert "excess" not in str(comparison)
     assert [run.noise_floor for run in comparison.runs] == [None, None]
 
 
@@ -323,13 +321,13 @@ def test_names_are_shown_as_they_are(compare, console):
     assert f"{name}: Ratings" in said(console)
 
 
-def test_dropped_ratings_are_told(compare, console):
+def test_dropped_ratings_are_reported(compare, console):
     again = FRAME.head(7).with_columns(rating=pl.lit(1.0, pl.Float32))
     compare(pl.concat([FRAME, again]))
     assert "7 ratings were dropped: the same user rated the item again later" in said(console)
 
 
-def test_no_ratings_dropped_no_word_of_it(compare, console):
+def test_without_dropped_ratings_there_is_no_remark(compare, console):
     compare(FRAME)
     assert "were dropped" not in said(console)
 
@@ -341,7 +339,7 @@ def test_data_table_and_files_are_printed(compare, console):
     assert "comparison.md" in said(console)
 
 
-# What is written
+# Files
 
 
 def test_the_figure_and_three_files_are_written_and_nothing_else(compare, tmp_path, elsewhere):
@@ -357,7 +355,7 @@ def test_the_working_directory_is_the_default(compare, elsewhere):
     assert sorted(path.name for path in elsewhere.iterdir()) == FILES
 
 
-def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path):
+def test_json_contains_every_run_with_its_history(compare, tmp_path):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
     file = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {"python", "platform", "numpy", "numpy-neural-mf"} <= file["made_with"].keys()
@@ -369,7 +367,7 @@ def test_json_holds_the_numbers_of_every_run_history_included(compare, tmp_path)
         assert history == (None if run.history is None else vars(run.history))
 
 
-def test_csv_and_markdown_hold_the_table(compare, tmp_path):
+def test_csv_and_markdown_contain_the_table(compare, tmp_path):
     comparison = compare({"with | bar": FRAME}, seeds=2)
     table = comparison.table()
     written = pl.read_csv(tmp_path / "out" / "comparison.csv", schema=table.schema)
@@ -377,7 +375,7 @@ def test_csv_and_markdown_hold_the_table(compare, tmp_path):
     lines = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "| data | model | RMSE | 95 % interval | MAE | parameters | seconds |"
     assert lines[2].startswith("| with \\| bar | mean | ")
-    assert lines[4:] == ["", *(f"- {sentence}" for sentence in comparison.verdict())]
+    assert lines[4:] == ["", *(f"- {sentence}" for sentence in comparison.conclusions())]
 
 
 def test_a_comparison_replaces_what_an_earlier_one_wrote(compare, tmp_path):
@@ -418,21 +416,21 @@ def test_an_error_in_the_middle_is_raised_and_the_finished_runs_are_kept(compare
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
 
 
-# Bad input is told before anything is trained
+# Bad input is refused before anything is trained
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1, not 0"),
         ({"n_folds": 1}, "n_folds must be at least 2, or 0 for random splits, not 1"),
-        ({"n_folds": -2}, "n_folds must be at least 2"),
+        ({"n_folds": -2}, "n_folds must be an integer of at least 0"),
         ({"models": None, "engine": "abacus"}, "engine must be one of auto, numpy.*not 'abacus'"),
         ({"models": None, "epochs": 0}, "epochs must be .*at least 1, not 0"),
         ({"models": {}}, "must be data and models"),
     ],
 )
-def test_a_setting_out_of_range_is_told_first(compare, console, tmp_path, settings, message):
+def test_a_setting_out_of_range_is_refused_first(compare, console, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         compare(FRAME, **settings)
     assert said(console) == ""
@@ -456,7 +454,7 @@ def test_ratings_that_cannot_be_read_are_refused(compare, elsewhere, source):
 
 
 @pytest.mark.parametrize("below", [".", "deeper", "deeper/still"])
-def test_a_file_in_place_of_the_output_folder_is_told_first(compare, tmp_path, console, below):
+def test_a_file_in_place_of_the_output_folder_is_refused_first(compare, tmp_path, console, below):
     file = tmp_path / "results"
     file.write_text("mine")
     with pytest.raises(NotADirectoryError, match="expected a folder, found a file"):
@@ -465,7 +463,7 @@ def test_a_file_in_place_of_the_output_folder_is_told_first(compare, tmp_path, c
     assert file.read_text() == "mine"
 
 
-def test_strangers_in_the_test_part_are_counted(compare):
+def test_unknown_users_in_the_test_part_are_counted(compare):
     """Every user has one rating, so that all of the test users are unknown."""
     ratings = Ratings.from_columns(np.arange(100), np.zeros(100, int), np.resize([1.0, 5.0], 100))
     assert all(np.isfinite(rmses(compare(ratings))))

@@ -1,4 +1,4 @@
-"""Beyond accuracy: what is shown of the catalogue, how evenly, and how new it is."""
+"""Metrics beyond accuracy: coverage, Gini coefficient and novelty."""
 
 from collections import Counter
 from math import log2
@@ -43,7 +43,7 @@ def test_gini_is_half_the_relative_mean_difference(lists):
     assert -1e-12 <= gini(lists, N_ITEMS) <= 1 + 1e-12
 
 
-def test_gini_is_0_where_all_are_shown_alike_and_1_where_one_alone_is():
+def test_gini_is_0_if_all_items_are_recommended_equally_and_1_if_only_one_is():
     assert gini([[0, 1], [2, 3]], 4) == 0
     assert gini([[5], [5], [5]], 4) == 1
     assert gini([["only"]], 1) == 0
@@ -79,3 +79,11 @@ def test_nothing_is_novel_before_the_first_rating():
     train = Ratings.from_columns([1], [1], [3.0]).take([])
     with pytest.raises(ValueError, match="train: expected ratings"):
         novelty([[1]], train)
+
+
+def test_lists_may_have_different_lengths():
+    lists = [[1, 2, 3], [2], []]
+    train = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 3], [3.0, 4.0, 5.0, 4.0])
+    assert catalogue_coverage(lists, 6) == 0.5
+    assert gini(lists, 3) == gini([[1, 2, 3, 2]], 3)
+    np.testing.assert_array_equal(novelty(lists, train), [2 / 3, 1, np.nan])

@@ -1,4 +1,6 @@
-"""Evaluation: what is held out is judged, what is cold is told apart, what is shared is refused."""
+"""Evaluation: warm and cold ratings are separate, and ratings seen in training are refused."""
+
+import pickle
 
 import numpy as np
 import pytest
@@ -15,22 +17,22 @@ from numpy_neural_mf.evaluation import (
     r2,
     relevance_threshold,
     rmse,
+    seen_rows,
     warm_rows,
 )
-from numpy_neural_mf.evaluation.held_out import seen_rows
-from numpy_neural_mf.models import LinearRegression
+from numpy_neural_mf.models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
 
-def few_to_learn_from():
-    """A split in which some users and some items are in the test part alone."""
+def small_training_part():
+    """A split in which some users and some items are only in the test part."""
     rows = np.random.default_rng(0).permutation(len(RATINGS))
     return RATINGS.take(rows[:60]), RATINGS.take(rows[60:])
 
 
 class ItemMeans:
-    """Predicts the mean of an item, or of all, and recommends the highest; a model small enough to trust."""
+    """Predicts the mean rating of an item, or of all items, and recommends the items with the highest."""
 
     def __init__(self, train):
         self.mean = train.mean
@@ -54,7 +56,7 @@ class PredictsOnly:
         return np.full(len(users), 3.0)
 
 
-def test_ratings_that_training_has_too_are_found_by_their_raw_ids():
+def test_pairs_in_both_parts_are_found_by_their_raw_ids():
     train = Ratings.from_columns(["a", "b", "b"], [1, 1, 2], [3, 4, 5])
     test = Ratings.from_columns(["c", "b", "a", "a"], [1, 2, 1, 2], [5, 4, 3, 2])
     assert list(seen_rows(train, test)) == [False, True, True, False]
@@ -91,20 +93,20 @@ def test_warm_is_what_training_knows_even_if_the_parts_share_their_ids():
     assert list(warm_rows(whole.take(range(3)), whole.take(range(3, 7)))) == [False, True, False, False]
 
 
-def test_warm_and_cold_ratings_share_out_the_error():
-    train, judged = few_to_learn_from()
-    errors = evaluate_ratings(ItemMeans(train), train, judged)
+def test_the_squared_error_is_that_of_warm_and_of_cold_ratings():
+    train, test = small_training_part()
+    errors = evaluate_ratings(ItemMeans(train), train, test)
     warm, cold, overall = errors.warm, errors.cold, errors.overall
     assert warm.n > 0
     assert cold.n > 0
-    assert warm.n + cold.n == overall.n == len(judged)
+    assert warm.n + cold.n == overall.n == len(test)
     squares = warm.n * warm.rmse**2 + cold.n * cold.rmse**2
     assert squares == pytest.approx(overall.n * overall.rmse**2)
-    assert errors.n_cold_users == len(set(judged.raw_users) - set(train.raw_users))
-    assert errors.n_cold_items == len(set(judged.raw_items) - set(train.raw_items))
+    assert errors.n_cold_users == len(set(test.raw_users) - set(train.raw_users))
+    assert errors.n_cold_items == len(set(test.raw_items) - set(train.raw_items))
 
 
-def test_where_nothing_is_cold_there_is_no_error_to_tell():
+def test_without_cold_ratings_their_errors_are_nan():
     train, test = random_split(RATINGS, 0.1)
     test = test.take(warm_rows(train, test))
     cold = evaluate_ratings(ItemMeans(train), train, test).cold
@@ -112,7 +114,7 @@ def test_where_nothing_is_cold_there_is_no_error_to_tell():
     assert np.isnan([cold.rmse, cold.mae, cold.r2, cold.fcp]).all()
 
 
-def test_lists_are_judged_against_what_users_liked():
+def test_lists_are_compared_with_what_users_liked():
     train, test = random_split(RATINGS, 0.3)
     model = ItemMeans(train)
     quality = evaluate_ranking(model, train, test, k=5, relevant=4)
@@ -130,9 +132,9 @@ def test_lists_are_judged_against_what_users_liked():
     assert 0 <= quality.gini <= 1
 
 
-def test_warm_and_cold_users_share_out_the_scores():
-    train, judged = few_to_learn_from()
-    quality = evaluate_ranking(ItemMeans(train), train, judged, k=5)
+def test_the_mean_over_users_is_that_of_warm_and_of_cold_users():
+    train, test = small_training_part()
+    quality = evaluate_ranking(ItemMeans(train), train, test, k=5)
     n_warm = quality.is_warm.sum()
     assert 0 < n_warm < len(quality.is_warm)
     np.testing.assert_array_equal(quality.is_warm, np.isin(quality.user_ids, train.raw_users))
@@ -141,14 +143,14 @@ def test_warm_and_cold_users_share_out_the_scores():
 
 
 def test_the_catalogue_is_what_training_knows_even_if_the_parts_share_their_ids():
-    train, judged = few_to_learn_from()
+    train, test = small_training_part()
     n_items = len(set(train.raw_items))
     assert n_items < train.n_items
-    # So long a list holds every item that the user has not seen.
-    assert evaluate_ranking(ItemMeans(train), train, judged, k=n_items).coverage == 1
+    # A list of this length contains every item that the user has not rated.
+    assert evaluate_ranking(ItemMeans(train), train, test, k=n_items).coverage == 1
 
 
-def test_a_model_that_does_not_recommend_is_judged_by_its_predictions():
+def test_a_model_that_does_not_recommend_has_no_ranking():
     train, test = random_split(RATINGS)
     assert evaluate(PredictsOnly(), train, test).ranking is None
     result = evaluate(ItemMeans(train), train, test, k=3)
@@ -170,16 +172,16 @@ def test_a_rating_at_the_threshold_is_relevant_whatever_the_precision():
     assert evaluate_ranking(ItemMeans(train), train, test, relevant=np.float64(0.7)).overall["recall"] == 0
 
 
-def test_a_rating_that_training_has_seen_is_no_test():
+def test_a_pair_in_both_parts_is_refused():
     train, test = leave_last_out(Ratings.from_columns([1, 1, 2], [1, 2, 1], [3, 4, 5], [1, 2, 3]))
     both = Ratings.from_columns([1, 1], [1, 2], [3, 4], scale=(1, 5))
     assert evaluate(ItemMeans(train), train, test).ratings.overall.n == 1
-    for judge in (evaluate, evaluate_ratings, evaluate_ranking):
+    for function in (evaluate, evaluate_ratings, evaluate_ranking):
         with pytest.raises(ValueError, match="1 of its 2 ratings are of a user and an item in train"):
-            judge(ItemMeans(train), train, both)
+            function(ItemMeans(train), train, both)
 
 
-def test_nothing_to_judge_on_is_refused():
+def test_without_test_ratings_evaluation_is_refused():
     train, test = random_split(RATINGS)
     with pytest.raises(ValueError, match="test: expected ratings"):
         evaluate(ItemMeans(train), train, test.take([]))
@@ -193,6 +195,46 @@ def test_ratings_that_the_model_has_learned_since_are_refused():
     model = LinearRegression().fit(train)
     evaluate(model, train, test)
     model.partial_fit(test)
-    for judge in (evaluate, evaluate_ratings, evaluate_ranking):
+    for function in (evaluate, evaluate_ratings, evaluate_ranking):
         with pytest.raises(ValueError, match=f"the model has learned from {len(test)} of its {len(test)}"):
-            judge(model, train, test)
+            function(model, train, test)
+
+
+@pytest.mark.parametrize(
+    ("values", "threshold"),
+    [([1.0, 7.0, 3.0, 6.0], 7.75), ([1.0, 1.0, 1.0, 1.0], 4)],
+    ids=["1 to 7", "all 1"],
+)
+def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, threshold):
+    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], values)
+    train, test = ratings.take([0, 1, 2]), ratings.take([3])
+    found = evaluate(ItemMeans(train), train, test)
+    assert found.ratings.overall.n == 1
+    assert found.ratings.overall.rmse >= 0
+    assert found.ranking.relevant == threshold
+    assert len(found.ranking.user_ids) == 0
+    scores = [*found.ranking.overall.values(), *found.ranking.cold.values()]
+    assert np.isnan([*scores, found.ranking.coverage, found.ranking.gini]).all()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        GlobalMean(),
+        LinearRegression(),
+        ItemKNN(),
+        NeuralMF(embedding_dim=4, hidden_layer_sizes=(8,), epochs=1),
+        BayesianMF(n_samples=3, burn_in=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_evaluation_does_not_change_the_model(model):
+    train, test = random_split(RATINGS)
+    model.fit(train)
+    model.recommend([1], 1)  # derives what is cached
+    before = pickle.dumps(model)
+    first = evaluate(model, train, test)
+    assert pickle.dumps(model) == before
+    again = evaluate(model, train, test)
+    assert again.ratings.overall.rmse == first.ratings.overall.rmse
+    assert again.ranking.overall == first.ranking.overall

@@ -42,7 +42,7 @@ def test_more_confidence_needs_a_wider_interval():
     assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_of_one_split_nothing_but_its_error_is_told():
+def test_with_one_split_only_its_error_is_known():
     estimate = mean_over_splits([0.87], 1 / 4)
     assert (estimate.n_splits, estimate.mean) == (1, 0.87)
     assert np.isnan([estimate.low, estimate.high]).all()
@@ -51,7 +51,7 @@ def test_of_one_split_nothing_but_its_error_is_told():
     assert np.isnan([difference.low, difference.high, difference.p_value, difference.effect_size]).all()
 
 
-def test_of_no_split_nothing_is_told():
+def test_without_splits_all_is_nan():
     assert mean_over_splits([], 0).n_splits == 0
     assert math.isnan(mean_over_splits([], 0).mean)
 
@@ -173,7 +173,7 @@ def test_a_test_that_could_not_be_made_does_not_count():
         (lambda: mean_over_splits([0.8, 0.9], -1), "test_to_train: expected a ratio of at least 0, found -1"),
         (lambda: mean_over_splits([0.8], 0, confidence=95), "confidence: expected a share.*found 95"),
         (lambda: paired_difference([0.8, 0.9], [0.8], 0), "same splits, found 2 and 1"),
-        (lambda: holm([0.5, 1.5]), "p_values: expected a row of numbers from 0 to 1"),
+        (lambda: holm([0.5, 1.5]), "p_values: expected numbers from 0 to 1"),
     ],
 )
 def test_bad_input_is_refused(call, message):

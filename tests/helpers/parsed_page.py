@@ -1,4 +1,4 @@
-"""A page as a test reads it: parsed strictly, its text, its attributes."""
+"""A strict HTML parser for tests: the text, tags and attributes of a page."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "br", "hr", "img", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Raises where a tag is closed that is not the open one."""
+    """Parsed HTML; raises AssertionError if a closing tag does not match the open one."""
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)

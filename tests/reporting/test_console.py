@@ -1,4 +1,4 @@
-"""Tables and progress as they are shown; what they mean is not known here."""
+"""Tables and progress in a terminal, in Markdown and in HTML."""
 
 import io
 import math
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from numpy_neural_mf.reporting.console import ProgressBar, html_table, markdown_table, rich_table
+from numpy_neural_mf.reporting.console import ProgressBar, html_table, markdown_table, rich_table, terminal
 from numpy_neural_mf.training.loop import Progress
 
 FRAME = pl.DataFrame({"model": ["a", "a long name"], "RMSE": ["0.9 ± 0.1", "1.0"], "n": [7, None]})
@@ -20,16 +20,16 @@ def shown(renderable, width=80):
     return console.file.getvalue()
 
 
-def terminal(**settings):
+def live(**settings):
     return Console(file=io.StringIO(), force_terminal=True, color_system=None, width=120, **settings)
 
 
 def progress(n_trained, **settings):
-    told = {"epoch": 1, "epochs": 2, "n_total": 2_000, "train_loss": 0.9, "validation_loss": math.nan}
-    return Progress(n_trained=n_trained, **told | settings)
+    defaults = {"epoch": 1, "epochs": 2, "n_total": 2_000, "train_loss": 0.9, "validation_loss": math.nan}
+    return Progress(n_trained=n_trained, **defaults | settings)
 
 
-def test_names_stand_to_the_left_and_numbers_to_the_right():
+def test_names_are_aligned_left_and_numbers_right():
     _, head, _, first, second, *_ = shown(rich_table(FRAME)).splitlines()
     assert head.split() == ["model", "RMSE", "n"]
     assert first.index("a") == second.index("a long name") == head.index("model")
@@ -38,7 +38,7 @@ def test_names_stand_to_the_left_and_numbers_to_the_right():
     assert "None" not in second
 
 
-def test_in_a_table_wider_than_the_terminal_titles_and_names_give_way_and_no_number_does():
+def test_a_table_wider_than_the_terminal_wraps_titles_and_names_but_no_number():
     columns = {"model": ["linear regression"]} | {f"error of {n}": ["0.12345678"] for n in range(7)}
     text = shown(rich_table(pl.DataFrame(columns)), width=100)
     assert text.count("0.12345678") == 7
@@ -46,7 +46,20 @@ def test_in_a_table_wider_than_the_terminal_titles_and_names_give_way_and_no_num
     assert {"error", "of", "6", "linear", "regression"} <= set(text.split())
 
 
-def test_square_brackets_are_no_markup():
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("cp1252", "?ód? ²"), ("ascii", "?\u00f3d? ²"), ("utf-8", "łódź ²")]
+)
+def test_a_table_is_shown_in_any_encoding(monkeypatch, encoding, name):
+    output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", output)
+    terminal().print(rich_table(pl.DataFrame({"model": ["łódź ²"], "RMSE": ["0.9"]})))
+    output.flush()
+    text = output.buffer.getvalue().decode(encoding)
+    assert "łódź ²".encode(encoding, "replace").decode(encoding) in text
+    assert "0.9" in text
+
+
+def test_square_brackets_are_not_markup():
     frame = pl.DataFrame({"[b]model": ["[red]x[/]"]})
     text = shown(rich_table(frame))
     assert "[b]model" in text
@@ -62,12 +75,12 @@ def test_markdown():
     ]
 
 
-def test_markdown_cells_hold_bars_and_lines():
+def test_markdown_cells_may_contain_bars_and_line_breaks():
     frame = pl.DataFrame({"a|b": ["c|d|e", "two\nlines"]})
     assert markdown_table(frame).splitlines() == ["| a\\|b |", "| --- |", "| c\\|d\\|e |", "| two lines |"]
 
 
-def test_html_is_escaped_and_stands_as_in_the_terminal():
+def test_html_is_escaped_and_aligned_as_in_the_terminal():
     html = html_table(pl.DataFrame({"<a>": ["x & y"], "n": [1]}), "<title>")
     assert '<caption style="text-align: left">&lt;title&gt;</caption>' in html
     assert '<th style="text-align: left">&lt;a&gt;</th><th style="text-align: right">n</th>' in html
@@ -75,7 +88,7 @@ def test_html_is_escaped_and_stands_as_in_the_terminal():
 
 
 def test_on_a_terminal_runs_epochs_losses_and_speed_are_shown():
-    console = terminal()
+    console = live()
     with ProgressBar(3, console) as bar:
         bar.start_run("films, neural, seed 0")
         bar.on_progress(progress(500))
@@ -89,8 +102,8 @@ def test_on_a_terminal_runs_epochs_losses_and_speed_are_shown():
     assert "nan" not in text
 
 
-def test_what_is_not_known_yet_is_left_out():
-    console = terminal()
+def test_a_missing_validation_loss_is_left_out():
+    console = live()
     with ProgressBar(1, console) as bar:
         bar.start_run("films")
         bar.on_progress(progress(500))
@@ -100,8 +113,8 @@ def test_what_is_not_known_yet_is_left_out():
     assert "validation" not in text
 
 
-def test_a_run_begins_where_none_of_the_last_is_left():
-    console = terminal()
+def test_a_new_run_replaces_the_last_one():
+    console = live()
     with ProgressBar(2, console) as bar:
         bar.start_run("first")
         bar.on_progress(progress(500))
@@ -115,7 +128,7 @@ def test_a_run_begins_where_none_of_the_last_is_left():
 
 
 def test_square_brackets_in_a_description_are_no_markup():
-    console = terminal()
+    console = live()
     with ProgressBar(1, console) as bar:
         bar.start_run("old [red] films [/]")
     assert "old [red] films [/]" in console.file.getvalue()
@@ -134,8 +147,8 @@ def test_a_narrow_terminal_shows_everything_too(width):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_the_cursor_comes_back_whatever_happens(error):
-    console = terminal()
+def test_the_cursor_is_shown_again_after_an_error(error):
+    console = live()
 
     def interrupted():
         with ProgressBar(1, console) as bar:
@@ -148,7 +161,7 @@ def test_the_cursor_comes_back_whatever_happens(error):
     assert console.file.getvalue().rindex(show) > console.file.getvalue().rindex(hide)
 
 
-def test_nothing_is_live_where_there_is_no_terminal():
+def test_nothing_is_live_outside_a_terminal():
     console = Console(file=io.StringIO(), force_terminal=False)
     with ProgressBar(1, console) as bar:
         bar.start_run("films")

@@ -1,5 +1,7 @@
-"""The figure of a comparison: a row for each data set, every model named, written whole or not at all."""
+"""Figures of results: every model is named, files are written whole, SVG is text and deterministic."""
 
+import subprocess
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -7,9 +9,21 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from parsed_page import Page
 
-from numpy_neural_mf.evaluation.runs import Run, rmse_of
-from numpy_neural_mf.reporting.plots import COLOURS, MARKERS, comparison_figure, save_figure
+from numpy_neural_mf.evaluation import calibration
+from numpy_neural_mf.evaluation.runs import Run, mean_rmse
+from numpy_neural_mf.reporting.plots import (
+    COLOURS,
+    MARKERS,
+    calibration_figure,
+    comparison_figure,
+    histogram_figure,
+    inline_svg,
+    loss_figure,
+    rmse_figure,
+    save_figure,
+)
 from numpy_neural_mf.training.loop import History
 
 
@@ -117,16 +131,16 @@ def test_colours_differ_for_the_colour_blind():
         assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 0.25
 
 
-def test_the_noise_floor_is_a_line_where_it_is_known():
+def test_the_irreducible_error_is_a_line_where_it_is_known():
     (left, right), (left_unknown, right_unknown) = panels(
         figure_of([*usual_runs("known", noise_floor=0.81), *usual_runs("unknown")])
     )
-    assert "noise floor" in texts(left)
-    assert "noise floor" in legend_of(right)
+    assert "irreducible error" in texts(left)
+    assert "irreducible error" in legend_of(right)
     assert any(np.allclose(line.get_xdata(), 0.81) for line in left.lines if line.get_linestyle() == "--")
     assert any(np.allclose(line.get_ydata(), 0.81**2) for line in right.lines if line.get_linestyle() == "--")
-    assert "noise floor" not in texts(left_unknown)
-    assert "noise floor" not in legend_of(right_unknown)
+    assert "irreducible error" not in texts(left_unknown)
+    assert "irreducible error" not in legend_of(right_unknown)
     assert left.get_xlim()[0] < 0.81
 
 
@@ -140,7 +154,7 @@ def test_bars_are_the_confidence_intervals_of_the_mean():
     runs = [a_run(seed=seed) for seed in range(3)]
     [(left, _)] = panels(figure_of(runs))
     [bar] = left.collections[0].get_segments()
-    error = rmse_of(runs)
+    error = mean_rmse(runs)
     np.testing.assert_allclose(bar[:, 0], [error.low, error.high])
 
 
@@ -168,7 +182,7 @@ def test_models_that_do_not_learn_in_epochs_leave_the_right_empty():
     [(left, right)] = panels(figure_of([a_run(model=m, n_epochs=0, noise_floor=0.8) for m in "ab"]))
     assert not right.axison
     assert not right.lines
-    assert "noise floor" in texts(left)
+    assert "irreducible error" in texts(left)
 
 
 def test_a_model_far_behind_is_named_at_the_edge_and_does_not_squeeze_the_others():
@@ -255,3 +269,58 @@ def test_figures_are_drawn_without_pyplot_so_that_none_stays_open():
 
     figure_of(usual_runs())
     assert plt.get_fignums() == []
+
+
+# Figures of pages
+
+
+def by_model(runs):
+    return {run.model: [other for other in runs if other.model == run.model] for run in runs}
+
+
+def test_bars_are_as_high_as_their_shares():
+    [axes] = histogram_figure([(1, 1, 10), (2, 2, 30), (3, 3, 0)], "rating").axes
+    assert [bar.get_height() for bar in axes.patches] == [25, 75, 0]
+    assert {"25 %", "75 %", "0 %", "1", "2", "3", "rating"} <= set(texts(axes))
+
+
+def test_bins_span_their_edges():
+    [axes] = histogram_figure([(k / 10, (k + 1) / 10, k) for k in range(20)], "RMSE").axes
+    np.testing.assert_allclose([bar.get_x() for bar in axes.patches], np.arange(20) / 10)
+
+
+def test_many_values_have_few_tick_labels():
+    figure = histogram_figure([(v, v, 1) for v in range(1, 21)], "rating")
+    assert len(figure.axes[0].get_xticks()) <= 11
+
+
+def test_calibration_has_a_point_for_each_rating_and_a_line_of_equality():
+    [axes] = calibration_figure(calibration([2.0, 3.0, 4.5], [1.0, 3.0, 5.0])).axes
+    equality, line = axes.lines
+    np.testing.assert_array_equal(equality.get_xdata(), equality.get_ydata())
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 2], [3, 3], [5, 4.5]])
+
+
+@pytest.mark.parametrize("draw", [rmse_figure, loss_figure])
+def test_inline_svg_is_deterministic_accessible_text_in_the_theme_of_the_page(draw):
+    models = by_model(usual_runs(noise_floor=0.81))
+    svg = inline_svg(draw(models), "RMSE of A & <B>")
+    assert svg == inline_svg(draw(models), "RMSE of A & <B>")
+    page = Page(svg)
+    assert page.values_of("aria-label") == ["RMSE of A & <B>"]
+    assert page.values_of("role") == ["img"]
+    assert "A_small" in page.text
+    assert "irreducible error" in page.text
+    assert {"metadata", "script", "image"}.isdisjoint(page.tags)
+    assert "currentColor" in svg
+    assert "#000000" not in svg
+
+
+@pytest.mark.parametrize("name", ["<b>&", "$x$", "日本", 'it\'s "quoted"'])
+def test_any_name_is_text_in_the_svg(name):
+    assert Page(inline_svg(rmse_figure({name: [a_run(model=name)]}), name)).text.count(name) == 1
+
+
+def test_importing_the_package_does_not_import_matplotlib():
+    code = "import sys, numpy_neural_mf.cli; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

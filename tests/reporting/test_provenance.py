@@ -1,4 +1,4 @@
-"""What it takes to make numbers again."""
+"""Provenance: versions, and settings of models as text."""
 
 from importlib.metadata import version
 
@@ -22,7 +22,7 @@ def test_settings_are_what_the_model_was_made_with():
     assert settings_of(NeuralMF(hidden_layer_sizes=()))["hidden_layer_sizes"] == "none"
 
 
-def test_what_a_model_learned_is_no_setting():
+def test_fitted_attributes_are_not_settings():
     model = LinearRegression(alphas=[1, 10])
     before = settings_of(model)
     model.fit(simulate_ratings(n_users=20, n_items=10, n_ratings=100))
@@ -30,7 +30,7 @@ def test_what_a_model_learned_is_no_setting():
     assert settings_of(GlobalMean()) == {}
 
 
-def test_one_is_a_number_and_an_optimizer_of_ones_own_says_what_it_is():
+def test_numbers_and_optimizers_are_settings():
     settings = settings_of(NeuralMF(batch_size=1, optimizer=SGD(learning_rate=0.5)))
     assert settings["batch_size"] == "1"
     assert "0.5" in settings["optimizer"]

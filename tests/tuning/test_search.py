@@ -1,4 +1,4 @@
-"""A search is judged on ratings that no trial was trained on, and goes on after a kill as if undisturbed."""
+"""The search evaluates on held-out ratings and resumes after a kill as if it had not been interrupted."""
 
 import subprocess
 import sys
@@ -25,12 +25,12 @@ MATRIX_FACTORISATION = Architecture(embedding_dim=4)
 
 
 def search(ratings=RATINGS, **settings):
-    """Four quick trials, or as many as asked for."""
+    """Four quick trials by default."""
     return tune(ratings, **{"architecture": MATRIX_FACTORISATION, "n_trials": 4, "epochs": 2} | settings)
 
 
-def told(tuning):
-    """Its trials, but for how long they took."""
+def trials_of(tuning):
+    """The trials, without their durations."""
     return tuning.trials.drop("seconds").to_dicts()
 
 
@@ -65,7 +65,7 @@ def test_the_best_is_the_lowest_of_all_and_not_above_the_defaults():
     assert tuning.validation_rmse <= tuning.default_rmse == tuning.trials["validation_rmse"][0]
 
 
-def test_the_settings_give_the_validation_error_that_was_told():
+def test_the_settings_give_the_validation_error_that_is_reported():
     tuning = search(architecture=None)
     train, validation = random_split(RATINGS, 0.1, np.random.default_rng(0))
     model = NeuralMF(**tuning.settings).fit(train, validation)
@@ -85,7 +85,7 @@ def test_validation_ratings_are_never_trained_on(fits, n_splits):
     assert list(held_out.values()) == [4] * n_splits  # the same for every trial
 
 
-def test_several_splits_are_judged_by_the_mean_of_their_errors(fits):
+def test_several_splits_are_averaged(fits):
     tuning = search(n_trials=1, n_splits=3)
     errors = []
     for train, validation, _ in fits[:3]:
@@ -101,13 +101,13 @@ def test_a_trial_worse_than_the_median_ends_early():
         n_trials=12, epochs=5, on_progress=lambda p: epochs.update({(p.n_finished, p.training.epoch): 1})
     )
     states = tuning.trials["state"].to_list()
-    assert states[:5] == ["complete"] * 5  # there is no median yet
+    assert states[:5] == ["complete"] * 5  # pruning needs five complete trials
     assert "pruned" in states
     for trial, state, validation_rmse, n_epochs in tuning.trials.select(
         "trial", "state", "validation_rmse", "epochs"
     ).iter_rows():
         begun = max(epoch for number, epoch in epochs if number == trial)
-        # It ends in the first batch after the epoch that was judged.
+        # It ends in the first batch after the epoch that was evaluated.
         assert (n_epochs, begun) == ((begun - 1, n_epochs + 1) if state == "pruned" else (5, 5))
         assert (validation_rmse is None) == (state == "pruned")
         if state == "pruned":
@@ -138,7 +138,7 @@ def test_where_every_trial_diverges_there_is_no_best(monkeypatch):
         search()
 
 
-def test_an_architecture_keeps_its_form():
+def test_a_given_architecture_is_not_searched():
     tuning = search(architecture=A_SMALL)
     assert set(tuning.trials.columns[5:]) == {
         "learning_rate", "batch_size", "regularization", "dropout", "weight_decay",
@@ -147,20 +147,20 @@ def test_an_architecture_keeps_its_form():
     assert model.architecture == Architecture(8, (16,), "relu", dropout=tuning.settings["dropout"])
 
 
-def test_without_hidden_layers_nothing_is_searched_that_only_they_have():
+def test_without_hidden_layers_their_settings_are_not_searched():
     assert not {"dropout", "weight_decay"} & set(search(n_trials=1).trials.columns)
 
 
 def test_the_same_seed_gives_the_same_trials_and_another_others():
-    assert told(search()) == told(search())
-    assert told(search(random_state=1))[1:] != told(search())[1:]
+    assert trials_of(search()) == trials_of(search())
+    assert trials_of(search(random_state=1))[1:] != trials_of(search())[1:]
 
 
-def test_more_trials_go_on_from_those_on_file(tmp_path):
+def test_a_search_with_more_trials_resumes_from_the_file(tmp_path):
     search(study=tmp_path / "new" / "study", n_trials=3)
     resumed = search(study=tmp_path / "new" / "study", n_trials=12)
     assert resumed.n_resumed == 3
-    assert told(resumed) == told(search(n_trials=12))
+    assert trials_of(resumed) == trials_of(search(n_trials=12))
 
 
 def test_a_finished_search_trains_nothing(tmp_path, fits):
@@ -173,8 +173,8 @@ def test_a_finished_search_trains_nothing(tmp_path, fits):
 
 
 @pytest.mark.parametrize("n_finished", [0, 2])
-def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(tmp_path, n_finished):
-    """kill -9 in the midst of a trial: no chance to clean up."""
+def test_a_killed_search_resumes_and_ends_like_an_uninterrupted_one(tmp_path, n_finished):
+    """kill -9 during a trial, which cannot clean up."""
     program = f"""
         import os, signal
         from numpy_neural_mf import Architecture, simulate_ratings, tune
@@ -189,7 +189,7 @@ def test_a_killed_search_goes_on_and_ends_as_an_undisturbed_one(tmp_path, n_fini
     assert killed.returncode == -9
     resumed = search(study=tmp_path / "study")
     assert resumed.n_resumed == n_finished
-    assert told(resumed) == told(search())
+    assert trials_of(resumed) == trials_of(search())
 
 
 def test_interrupted_the_finished_trials_are_kept(tmp_path):
@@ -197,12 +197,12 @@ def test_interrupted_the_finished_trials_are_kept(tmp_path):
         if progress.n_finished == 2:
             raise KeyboardInterrupt
 
-    cut_off = search(study=tmp_path / "study", on_progress=interrupt)
-    assert cut_off.is_interrupted
-    assert told(cut_off) == told(search())[:2]
+    interrupted = search(study=tmp_path / "study", on_progress=interrupt)
+    assert interrupted.is_interrupted
+    assert trials_of(interrupted) == trials_of(search())[:2]
     resumed = search(study=tmp_path / "study")
     assert (resumed.n_resumed, resumed.is_interrupted) == (2, False)
-    assert told(resumed) == told(search())
+    assert trials_of(resumed) == trials_of(search())
 
 
 def test_interrupted_before_the_first_trial_there_is_nothing_to_keep():
@@ -214,7 +214,7 @@ def test_interrupted_before_the_first_trial_there_is_nothing_to_keep():
         search(on_progress=interrupt)
 
 
-def test_after_the_timeout_no_other_trial_is_begun():
+def test_after_the_timeout_no_other_trial_is_started():
     assert search(timeout=0).trials.height == 1
 
 
@@ -256,6 +256,12 @@ def test_the_settings_file_makes_the_best_model(tmp_path):
 @pytest.mark.parametrize("settings", [{"n_trials": 0}, {"n_splits": 0}, {"epochs": 0}])
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="must be"):
+        search(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"n_trials": 2.5}, {"n_splits": None}])
+def test_settings_of_another_type_are_refused(settings):
+    with pytest.raises(TypeError, match="must be an integer"):
         search(**settings)
 
 

@@ -1,4 +1,4 @@
-"""A study's file survives what a kill leaves behind, and no other file is taken for one."""
+"""The file of a study survives a killed process, and other files are refused."""
 
 import json
 import math
@@ -6,14 +6,14 @@ import math
 import optuna
 import pytest
 
-from numpy_neural_mf.tuning.study import finished_trials, next_trial, open_study, rmse_of
+from numpy_neural_mf.tuning.study import finished_trials, next_trial, open_study, validation_rmse
 
 SPACE = {"learning_rate": optuna.distributions.FloatDistribution(0.001, 1.0, log=True)}
 DEFAULTS = {"learning_rate": 0.03}
 
 
 def with_trials(path, values):
-    """A study where the trials came to these values."""
+    """A study whose trials have these results."""
     study = open_study(path, "this", 0)
     for value in values:
         study.tell(next_trial(study, SPACE, DEFAULTS, 0), value)
@@ -24,14 +24,14 @@ def reopened(path):
     return open_study(path, "this", 0)
 
 
-def test_what_was_told_is_in_the_file(tmp_path):
+def test_results_are_in_the_file(tmp_path):
     with_trials(tmp_path / "study", [1.5, 1.0, math.inf])
     trials = finished_trials(reopened(tmp_path / "study"))
-    assert [rmse_of(trial) for trial in trials] == [1.5, 1.0, math.inf]
+    assert [validation_rmse(trial) for trial in trials] == [1.5, 1.0, math.inf]
     assert trials[0].params == DEFAULTS
 
 
-def test_a_trial_that_was_not_told_of_does_not_count_and_is_drawn_again(tmp_path):
+def test_a_trial_without_a_result_does_not_count_and_is_drawn_again(tmp_path):
     study = with_trials(tmp_path / "study", [1.5, 1.0])
     cut_off = next_trial(study, SPACE, DEFAULTS, 0)
     study = reopened(tmp_path / "study")
@@ -40,7 +40,7 @@ def test_a_trial_that_was_not_told_of_does_not_count_and_is_drawn_again(tmp_path
 
 
 @pytest.mark.parametrize("is_drawn", [True, False])
-def test_the_defaults_that_were_never_told_of_come_first_again(tmp_path, is_drawn):
+def test_defaults_without_a_result_come_first_again(tmp_path, is_drawn):
     study = with_trials(tmp_path / "study", [])
     study.enqueue_trial(DEFAULTS)
     if is_drawn:
@@ -54,7 +54,7 @@ def test_the_defaults_that_were_never_told_of_come_first_again(tmp_path, is_draw
     assert second.number > first.number
 
 
-def test_each_trial_is_drawn_apart_from_those_before():
+def test_each_trial_has_other_settings():
     drawn = [trial.params["learning_rate"] for trial in finished_trials(with_trials(None, [1.0] * 6))]
     assert len(set(drawn)) == 6
 
@@ -64,10 +64,10 @@ def test_a_pruned_trial_has_no_error_to_compare():
     trial = next_trial(study, SPACE, DEFAULTS, 0)
     trial.report(0.5, 1)
     study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    assert [rmse_of(trial) for trial in finished_trials(study)] == [1.0, math.inf]
+    assert [validation_rmse(trial) for trial in finished_trials(study)] == [1.0, math.inf]
 
 
-def test_a_line_cut_off_at_any_byte_costs_only_what_it_said(tmp_path):
+def test_an_incomplete_last_line_loses_only_its_own_result(tmp_path):
     path = tmp_path / "study"
     with_trials(path, [1.5, 1.0])
     whole = path.read_bytes()
@@ -95,18 +95,18 @@ def test_a_damaged_study_is_refused(tmp_path, line):
         reopened(path)
 
 
-def test_a_study_elsewhere_is_refused(tmp_path):
+def test_the_study_of_another_search_is_refused(tmp_path):
     with_trials(tmp_path / "study", [1.0])
     with pytest.raises(ValueError, match="other ratings or settings; name another file"):
         open_study(tmp_path / "study", "that", 0)
 
 
-def test_a_folder_is_no_study(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     with pytest.raises(OSError, match=str(tmp_path)):
         reopened(tmp_path)
 
 
-def test_the_verbosity_of_optuna_stays_what_it_was(capfd):
+def test_the_verbosity_of_optuna_is_restored(capfd):
     before = optuna.logging.get_verbosity()
     with_trials(None, [1.0])
     assert optuna.logging.get_verbosity() == before

@@ -11,8 +11,7 @@ import typer
 from rich.console import Console
 
 from ..data import summarize
-from ..evaluation import Errors, Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings
-from ..evaluation.held_out import seen_rows
+from ..evaluation import Errors, Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings, seen_rows
 from ..models import load_model
 from ..reporting.console import rich_table
 from ..reporting.evaluation_page import evaluation_report

@@ -1,4 +1,4 @@
-"""Several models on the same splits: cross-validation, experiments, their results and what they show."""
+"""Comparison of models on the same splits: cross-validation, experiments, their results and conclusions."""
 
 from .cross_validation import cross_validate
 from .experiments import run_experiments

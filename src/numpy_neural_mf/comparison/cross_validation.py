@@ -1,4 +1,4 @@
-"""Cross-validation: every model trained and tested on the same splits, one loop for all comparisons."""
+"""Cross-validation: every model is trained and tested on the same splits, in one loop for all comparisons."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..data import Ratings, k_fold, read_ratings, summarize
-from ..evaluation import evaluate_ranking, mae, relevance_threshold, require_held_out, rmse
+from ..evaluation import evaluate_ranking, mae, require_held_out, rmse
 from ..evaluation.runs import Run
 from ..models import BayesianMF, Recommender
 from ..reporting.provenance import settings_of
 from ..training.loop import ProgressCallback
+from ..utils.settings import check_integer
 from .results import Comparison
 
-# A seed -> a model that is not fitted.
+# Takes a seed and returns a model that is not fitted.
 ModelFactory = Callable[[int], Recommender]
 
 
-class Round(NamedTuple):
-    """What every model is trained and tested on once."""
+class Split(NamedTuple):
+    """A training part and a test part, and the seed of the models that are trained on it."""
 
     label: str
     seed: int
-    split: int
+    number: int
     train: Ratings
     test: Ratings
 
@@ -41,50 +40,52 @@ def cross_validate(
     on_run: Callable[[Run], None] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Comparison:
-    """Train and test models on each fold; print nothing, write nothing.
+    """Train and test models on each fold; nothing is printed or written.
 
     Parameters
     ----------
-    models : callable ``(seed) -> Recommender``, or mapping of str to such
-        They make models that are not fitted.
+    models : callable ``(seed) -> Recommender``, or mapping of str to such callables
+        They return models that are not fitted.
     ratings : Ratings, path or data frame, optional
         Divided by ``k_fold(ratings, n_folds)``.
     n_folds : int, default 5
     splits : iterable of (train, test), optional
-        Splits of your own in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``.
-        Whether differences are real can be told from two splits on.
+        Your own splits in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
+        one split, significance cannot be tested.
     seeds : int, default 1
-        Each model is trained with the seeds 0, 1, 2, ... on each split.
+        Each model is trained with the seeds 0, 1, ..., `seeds` - 1 on each split.
     ranking : bool, default False
-        Judge the lists of ten items that the models recommend, too: see `evaluate_ranking`. The time grows
-        with users times items.
+        Whether to evaluate lists of ten recommended items too (see `evaluate_ranking`). The time grows with
+        the number of users times the number of items.
     on_run : callable, optional
-        Told of each `Run` when it is finished.
+        Called with each `Run` when it is finished.
     on_progress : callable, optional
-        Handed to each model's `fit`.
+        Passed to each model's `fit`.
 
     Returns
     -------
     Comparison
-        Its data set is called "ratings", and a single model "model".
+        The name of its data set is "ratings", and that of a single model is "model".
 
     Raises
     ------
     RatingsError
         The ratings cannot be read.
+    TypeError
+        `seeds` or `n_folds` is not an integer.
     ValueError
         A setting is out of range, `ratings` and `splits` are both given or both missing, there is no split,
-        or one has a pair of user and item in both parts or a part without ratings.
+        or a split has an empty part or a pair of user and item in both parts.
 
     Examples
     --------
     >>> from numpy_neural_mf import GlobalMean, LinearRegression, cross_validate, simulate_ratings
     >>> ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
     >>> models = {"mean": lambda seed: GlobalMean(), "linear": lambda seed: LinearRegression()}
-    >>> cross_validate(models, ratings).verdict()  # doctest: +ELLIPSIS
-    ['linear is better than mean (RMSE lower by 0.0...; p < 0.0...).']
+    >>> cross_validate(models, ratings).conclusions()  # doctest: +ELLIPSIS
+    ['linear is significantly better than mean (RMSE lower by 0.0...; p < 0.0...).']
     """
-    require_seeds(seeds)
+    check_integer("seeds", seeds, at_least=1)
     models = dict(models) if isinstance(models, Mapping) else {"model": models}
     if not models:
         raise ValueError("models: expected at least one to cross-validate, found none")
@@ -94,10 +95,10 @@ def cross_validate(
     if splits is None:
         ratings = as_ratings(ratings)
         comparison.data["ratings"] = summarize(ratings)
-        rounds = fold_rounds(ratings, seeds, n_folds)
+        seeded = fold_splits(ratings, seeds, n_folds)
     else:
-        rounds = _own_rounds(splits, seeds)
-    for run in add_runs(comparison, "ratings", rounds, models, None, on_progress, ranking):
+        seeded = _own_splits(splits, seeds)
+    for run in add_runs(comparison, "ratings", seeded, models, None, on_progress, ranking):
         if on_run:
             on_run(run)
     if not comparison.runs:
@@ -111,75 +112,70 @@ def as_ratings(source: Any) -> Ratings:
     return source if isinstance(source, Ratings) else read_ratings(source)
 
 
-def require_seeds(seeds: int) -> None:
-    """Raise ValueError unless there is at least one seed."""
-    if seeds < 1:
-        raise ValueError(f"seeds must be at least 1, not {seeds}")
-
-
-def fold_rounds(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Round]:
+def fold_splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Split]:
     """The same folds for each seed."""
     for seed in range(seeds):
         for fold, (train, test) in enumerate(k_fold(ratings, n_folds)):
-            yield Round(f"seed {seed}, fold {fold}", seed, fold, train, test)
+            yield Split(f"seed {seed}, fold {fold}", seed, fold, train, test)
 
 
-def _own_rounds(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterator[Round]:
-    """The caller's splits, each with every seed, since they may come but once."""
-    for split, (train, test) in enumerate(splits):
+def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterator[Split]:
+    """The caller's splits, each with every seed, since the iterable may be consumed only once."""
+    for number, (train, test) in enumerate(splits):
         require_held_out(train, test)
         for seed in range(seeds):
-            yield Round(f"split {split}, seed {seed}", seed, split, train, test)
+            yield Split(f"split {number}, seed {seed}", seed, number, train, test)
 
 
 def add_runs(
     comparison: Comparison,
     data: str,
-    rounds: Iterable[Round],
+    splits: Iterable[Split],
     models: Mapping[str, ModelFactory],
     on_start: Callable[[str], None] | None,
     on_progress: ProgressCallback | None,
     ranking: bool = False,
 ) -> Iterator[Run]:
-    """Train and test every model in each round; what is finished is in the comparison, and yielded."""
-    for label, seed, split, train, test in rounds:
+    """Train and test every model on each split; each finished run is added to the comparison and yielded."""
+    for split in splits:
         for name, new_model in models.items():
             if on_start:
-                on_start(f"{data}, {name}, {label}")
-            model = new_model(seed)
+                on_start(f"{data}, {name}, {split.label}")
+            model = new_model(split.seed)
             comparison.settings.setdefault(name, settings_of(model))
-            start = time.perf_counter()
-            model.fit(train, on_progress=on_progress)
-            seconds = time.perf_counter() - start
-            prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
-            run = Run(
-                data,
-                name,
-                seed,
-                split,
-                n_train=len(train),
-                n_test=len(test),
-                rmse=rmse(prediction, test.values),
-                mae=mae(prediction, test.values),
-                noise_floor=_lowest_rmse(test),
-                n_parameters=model.n_parameters_,
-                seconds=seconds,
-                # A sample is no epoch: what it errs is not what their mean errs.
-                history=None if isinstance(model, BayesianMF) else getattr(model, "history_", None),
-                ranking=_ranking(model, train, test) if ranking else None,
-            )
+            run = _train_and_test(model, data, name, split, on_progress, ranking)
             comparison.runs.append(run)
             yield run
 
 
-def _lowest_rmse(test: Ratings) -> float | None:
-    """That of the best prediction on these ratings, if known: as lucky with their noise as a model is."""
-    return test.noise_floor if test.expected is None else rmse(test.expected, test.values)
-
-
-def _ranking(model: Recommender, train: Ratings, test: Ratings) -> dict[str, float] | None:
-    """Means over users of the ranking metrics, if the test part has anything relevant."""
-    relevant = relevance_threshold(test.scale)
-    if not (test.values >= np.float32(relevant)).any():
-        return None
-    return evaluate_ranking(model, train, test, relevant=relevant).overall
+def _train_and_test(
+    model: Recommender,
+    data: str,
+    name: str,
+    split: Split,
+    on_progress: ProgressCallback | None,
+    ranking: bool,
+) -> Run:
+    train, test = split.train, split.test
+    start = time.perf_counter()
+    model.fit(train, on_progress=on_progress)
+    seconds = time.perf_counter() - start
+    prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
+    quality = evaluate_ranking(model, train, test) if ranking else None
+    return Run(
+        data,
+        name,
+        split.seed,
+        split.number,
+        n_train=len(train),
+        n_test=len(test),
+        rmse=rmse(prediction, test.values),
+        mae=mae(prediction, test.values),
+        # On these very ratings, whose noise may be favourable, where the expected ratings are known.
+        noise_floor=test.noise_floor if test.expected is None else rmse(test.expected, test.values),
+        n_parameters=model.n_parameters_,
+        seconds=seconds,
+        # The error of one posterior sample is not that of the posterior mean: there is no curve to show.
+        history=None if isinstance(model, BayesianMF) else getattr(model, "history_", None),
+        ranking=quality.overall if quality is not None and len(quality.user_ids) else None,
+    )

@@ -1,4 +1,4 @@
-"""The comparison: several models on the same ratings over several seeds."""
+"""The comparison of several models on the same ratings with several seeds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rich.text import Text
 from ..data import Ratings, random_split, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
-from ..reporting.console import ProgressBar
+from ..reporting.console import ProgressBar, terminal
 from ..utils.atomic_io import require_folder
-from .cross_validation import ModelFactory, Round, add_runs, as_ratings, fold_rounds, require_seeds
+from ..utils.settings import check_integer
+from .cross_validation import ModelFactory, Split, add_runs, as_ratings, fold_splits
 from .results import Comparison
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
@@ -35,48 +36,51 @@ def run_experiments(
     output_dir: str | os.PathLike[str] = ".",
     models: Mapping[str, ModelFactory] | None = None,
     console: Console | None = None,
+    log: Console | None = None,
 ) -> Comparison:
     """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
-    Every seed draws another split (20 % for testing) and other first weights. With `n_folds`, each seed
-    trains on each fold instead, `k_fold(ratings, n_folds)`. Test ratings are predicted once, at the end; what
-    tells the best epoch is held out of the training part. Every model is told users, items and times of the
-    test ratings; of these models, BayesianMF alone makes use of times.
+    Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed
+    trains on each fold of ``k_fold(ratings, n_folds)`` instead. The test ratings are predicted once, at the
+    end; the best epoch is chosen on a part of the training ratings. Every model is given the users, items and
+    times of the test ratings; of the default models, only BayesianMF uses times.
 
     Parameters
     ----------
     ratings : Ratings, path or data frame, or mapping of names to these, optional
         By default ``ratings.csv`` in the working directory or in the folder that the environment variable
         NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
-        structure and one without, whose noise floor is known.
+        structure and one without, whose irreducible error is known.
     epochs : int, optional
-        Of the neural models; by default that of `NeuralMF`.
+        For the neural models; by default that of `NeuralMF`.
     seeds : int, default 5
-        How many: 0, 1, 2, ...
+        Number of seeds: 0, 1, 2, ...
     n_folds : int, default 0
         At least 2, or 0 for random splits.
     engine, device, precision : str, default "auto", "auto", "float32"
-        Of the neural models, as `NeuralMF` takes them. They and `epochs` have no say in `models` of your own.
+        For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.
     output_dir : path, default the working directory
-        Gets ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
+        Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
         Name to ``(seed) -> Recommender``; by default `default_models`.
     console : rich.console.Console, optional
-        Where progress and the table are shown; by default the terminal.
+        Where the table is printed; by default standard output.
+    log : rich.console.Console, optional
+        Where the ratings, remarks and progress are shown; by default `console`.
 
     Returns
     -------
     Comparison
-        If interrupted (Ctrl-C), with the runs that were finished, which are written as well.
+        If interrupted (Ctrl-C), with the finished runs, which are written as well.
 
     Raises
     ------
     RatingsError
         The ratings cannot be read.
-    ValueError
-        A setting is out of range; said before anything is trained.
+    TypeError, ValueError
+        A setting has the wrong type or is out of range; raised before anything is trained.
     OSError
-        `output_dir` cannot be written to; said before anything is trained.
+        `output_dir` cannot be written to; raised before anything is trained.
     KeyboardInterrupt
         Interrupted before the first run was finished; nothing is written.
     FloatingPointError
@@ -87,9 +91,11 @@ def run_experiments(
     >>> comparison = run_experiments(seeds=1, epochs=2)  # doctest: +SKIP
     >>> comparison.table()  # doctest: +SKIP
     """
-    console = console or Console()
-    require_seeds(seeds)
-    if n_folds != 0 and n_folds < 2:
+    console = console or terminal()
+    log = log or console
+    check_integer("seeds", seeds, at_least=1)
+    check_integer("n_folds", n_folds, at_least=0)
+    if n_folds == 1:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
     lacks_numba = models is None and find_spec("numba") is None
     if models is None:
@@ -102,26 +108,17 @@ def run_experiments(
         data={name: summarize(part) for name, part in data.items()},
         n_planned=len(data) * seeds * max(n_folds, 1) * len(models),
     )
-    for name, part in data.items():
-        console.print(Text(f"{name}: {part}"), soft_wrap=True)
-        if part.n_dropped:
-            console.print(
-                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
-                soft_wrap=True,
-            )
-    if lacks_numba:
-        left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
-        console.print(Text(left_out), soft_wrap=True)
+    _describe(data, lacks_numba, log)
     try:
-        with ProgressBar(comparison.n_planned, console) as bar:
+        with ProgressBar(comparison.n_planned, log) as bar:
             for name, part in data.items():
-                rounds = fold_rounds(part, seeds, n_folds) if n_folds else _random_rounds(part, seeds)
-                for _ in add_runs(comparison, name, rounds, models, bar.start_run, bar.on_progress):
+                splits = fold_splits(part, seeds, n_folds) if n_folds else _random_splits(part, seeds)
+                for _ in add_runs(comparison, name, splits, models, bar.start_run, bar.on_progress):
                     bar.end_run()
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
-    except Exception:  # of hours of work, what is done is kept
+    except Exception:  # the finished runs, perhaps hours of work, are kept
         if comparison.runs:
             comparison.save(output_dir)
             console.print(comparison)
@@ -131,17 +128,31 @@ def run_experiments(
     return comparison
 
 
+def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> None:
+    """Print what is compared, dropped and left out."""
+    for name, part in data.items():
+        log.print(Text(f"{name}: {part}"), soft_wrap=True)
+        if part.n_dropped:
+            log.print(
+                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
+                soft_wrap=True,
+            )
+    if lacks_numba:
+        left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
+        log.print(Text(left_out), soft_wrap=True)
+
+
 def default_models(
     epochs: int | None = None, engine: str = "auto", device: str = "auto", precision: str = "float32"
 ) -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
 
-    The last draws few samples, so that the comparison takes minutes; it is left out where Numba is not
+    Bayesian MF draws few samples, so that the comparison takes minutes; it is left out if Numba is not
     installed.
     """
     settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     settings |= {} if epochs is None else {"epochs": epochs}
-    NeuralMF(**settings)  # checks them now, not when the baselines have been trained
+    NeuralMF(**settings)  # checks the settings before the baselines are trained
     baselines: dict[str, ModelFactory] = {
         "global mean": lambda seed: GlobalMean(),
         "linear regression": lambda seed: LinearRegression(),
@@ -177,7 +188,7 @@ def _bayesian_mf(seed: int) -> Recommender:
     return BayesianMF(n_samples=30, burn_in=10, random_state=seed)
 
 
-def _random_rounds(ratings: Ratings, seeds: int) -> Iterator[Round]:
+def _random_splits(ratings: Ratings, seeds: int) -> Iterator[Split]:
     """Another split for each seed."""
     for seed in range(seeds):
-        yield Round(f"seed {seed}", seed, seed, *random_split(ratings, random_state=seed))
+        yield Split(f"seed {seed}", seed, seed, *random_split(ratings, random_state=seed))

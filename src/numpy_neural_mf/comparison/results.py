@@ -1,4 +1,4 @@
-"""What a comparison found: its runs as numbers, as a table to read, and as files."""
+"""The results of a comparison: its runs in numbers, as readable tables and as files."""
 
 from __future__ import annotations
 
@@ -20,59 +20,43 @@ from rich.text import Text
 
 from ..data import RatingsSummary
 from ..evaluation import holm
-from ..evaluation.runs import Run, in_all, rmse_difference, rmse_of
+from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
 from ..reporting.console import html_table, markdown_table, rich_table
-from ..reporting.plots import comparison_figure, save_figure
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
-from .verdict import SIGNIFICANT, verdict
+from ..utils.deprecation import DeprecatedName
+from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
 FIGURE = "comparacion_arquitecturas.png"
+NUMBERS = ("rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse")
 COLUMNS: dict[str, type[pl.DataType]] = {
-    "data": pl.String,
-    "model": pl.String,
-    "runs": pl.Int64,
-    "splits": pl.Int64,
-    "rmse": pl.Float64,
-    "rmse_low": pl.Float64,
-    "rmse_high": pl.Float64,
-    "rmse_std": pl.Float64,
-    "mae": pl.Float64,
-    "parameters": pl.Float64,
-    "seconds": pl.Float64,
-    "above_floor": pl.Float64,
-    "ndcg_at_10": pl.Float64,
-    "recall_at_10": pl.Float64,
+    **dict.fromkeys(("data", "model"), pl.String),
+    **dict.fromkeys(("runs", "splits"), pl.Int64),
+    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), pl.Float64),
 }
 DIFFERENCES: dict[str, type[pl.DataType]] = {
-    "data": pl.String,
-    "model": pl.String,
-    "other": pl.String,
+    **dict.fromkeys(("data", "model", "other"), pl.String),
     "splits": pl.Int64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "p_value": pl.Float64,
-    "effect_size": pl.Float64,
-    "is_real": pl.Boolean,
+    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), pl.Float64),
+    "is_significant": pl.Boolean,
 }
 
 
 @dataclass
 class Comparison:
-    """What a comparison found; shows itself in a terminal and in a notebook.
+    """The results of a comparison, which are shown as tables in a terminal and in a notebook.
 
     Attributes
     ----------
     runs : list of Run
     data : dict of str to RatingsSummary
-        What the models were compared on, by name.
+        The data sets, by name.
     settings : dict of str to dict of str to str
-        Of each model in its first run, by name.
+        Settings of each model in its first run, by name.
     n_planned : int
-        Runs that were asked for; more than there are, if the comparison was interrupted.
+        Number of planned runs; more than `runs` has if the comparison was interrupted.
     files : list of Path
-        What was written.
+        The files that were written.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -84,52 +68,52 @@ class Comparison:
     def table(self) -> pl.DataFrame:
         """A row for each data set and model, in numbers.
 
-        Columns: data, model; runs and splits, how many; rmse, its mean over the splits, with its 95 %
+        Columns: data, model; runs and splits, their numbers; rmse, its mean over the splits, with its 95 %
         confidence interval from rmse_low to rmse_high (see `mean_over_splits`; null for one split) and
-        rmse_std, the standard deviation over the runs (null for one); the means over the runs mae,
-        parameters and seconds; above_floor, the mean of rmse / noise floor - 1, and ndcg_at_10 and
-        recall_at_10 (each null where not known).
+        rmse_std, the standard deviation over the runs (null for one); mae, parameters and seconds, means over
+        the runs; excess_rmse, the mean of rmse / (RMSE of the Bayes-optimal predictor) - 1; ndcg_at_10 and
+        recall_at_10 (these three are null where they are not known).
 
-        Intervals of two models may overlap and the difference between them still be real, since both are
-        tested on the same splits: `differences` tells.
+        The intervals of two models may overlap although their difference is significant, since both are
+        tested on the same splits: see `differences`.
         """
         rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
     def differences(self) -> pl.DataFrame:
-        """A row for each pair of models on each data set: by how much the first is better, and if really.
+        """A row for each pair of models on each data set, with the difference and its significance.
 
-        Columns: data; model, the one with the lower mean RMSE, and other; splits, how many; difference, RMSE
-        of other minus RMSE of model, with its 95 % confidence interval from low to high; p_value of the
+        Columns: data; model, the one with the lower mean RMSE, and other; splits, their number; difference,
+        RMSE of other minus RMSE of model, with its 95 % confidence interval from low to high; p_value of the
         corrected resampled t-test (see `paired_difference`), after Holm's correction for all the pairs on a
-        data set; effect_size, Cohen's d_z; is_real, p_value below 0.05. The interval is that of one
-        difference alone, without Holm's correction. With one split all that is told is the difference;
-        the rest is null.
+        data set; effect_size, Cohen's d_z; is_significant, p_value below 0.05. The interval is that of a
+        single difference, without Holm's correction. With one split, all columns after difference are null.
         """
         rows: list[tuple[Any, ...]] = []
         for data in dict.fromkeys(run.data for run in self.runs):
-            rows += _differences(data, {model: runs for (name, model), runs in self.groups().items()
-                                        if name == data})  # fmt: skip
+            rows += _differences(data, self.models(data))
         return pl.DataFrame(rows, schema=DIFFERENCES, orient="row")
 
-    def verdict(self, data: str | None = None) -> list[str]:
-        """Which differences are real, in a few sentences.
+    def conclusions(self, data: str | None = None) -> list[str]:
+        """Which differences are significant, in a few sentences.
 
         Parameters
         ----------
         data : str, optional
-            One data set; by default all, each sentence with the name in front where there are several.
+            One data set; by default all, each sentence after the name of its data set if there are several.
 
         Returns
         -------
         list of str
         """
-        by_data = {table["data"][0]: verdict(table)
+        by_data = {table["data"][0]: conclusions(table)
                    for table in self.differences().partition_by("data", maintain_order=True)}  # fmt: skip
         if data is not None:
             return by_data.get(data, [])
         prefix = "{}: " if len(by_data) > 1 else ""
         return [prefix.format(name) + text for name, texts in by_data.items() for text in texts]
+
+    verdict = DeprecatedName("conclusions")
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
         """Runs by (data, model), in the order in which they were made."""
@@ -138,8 +122,14 @@ class Comparison:
             groups.setdefault((run.data, run.model), []).append(run)
         return groups
 
+    def models(self, data: str) -> dict[str, list[Run]]:
+        """Runs on one data set, by model."""
+        return {model: runs for (name, model), runs in self.groups().items() if name == data}
+
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write figure, JSON, CSV and Markdown into a folder, each whole or not at all."""
+        """Write the figure and JSON, CSV and Markdown files into a folder, each whole or not at all."""
+        from ..reporting.plots import comparison_figure, save_figure
+
         folder = Path(folder)
         everything = {
             "made_with": made_with(),
@@ -148,10 +138,12 @@ class Comparison:
             "runs": [asdict(run) for run in self.runs],
             "differences": [_json(row) for row in self.differences().iter_rows(named=True)],
         }
+        table = markdown_table(_readable(self.table()))
+        sentences = "".join(f"- {sentence}\n" for sentence in self.conclusions())
         text = {
             "comparison.json": json.dumps(everything, indent=1),
             "comparison.csv": self.table().write_csv(),
-            "comparison.md": self._markdown(),
+            "comparison.md": f"{table}\n" + (f"\n{sentences}" if sentences else ""),
         }
         for name, content in text.items():
             with replacing(folder / name) as temporary:
@@ -159,15 +151,12 @@ class Comparison:
         save_figure(comparison_figure(self.groups()), folder / FIGURE)
         self.files = [folder / name for name in (FIGURE, *text)]
 
-    def _markdown(self) -> str:
-        sentences = [f"- {sentence}\n" for sentence in self.verdict()]
-        return "".join([markdown_table(_readable(self.table())), "\n", *["\n"] * bool(sentences), *sentences])
-
-    def _tables(self) -> Iterator[tuple[str, pl.DataFrame, list[str]]]:
-        """Title, readable table and verdict on each data set."""
+    def sections(self) -> Iterator[tuple[str, str, pl.DataFrame, list[str]]]:
+        """Name, title, readable table and conclusions of each data set."""
         for table in self.table().partition_by("data", maintain_order=True):
             name = table["data"][0]
-            yield f"{name}: test error, {_sample(table)}", _readable(table).drop("data"), self.verdict(name)
+            title = f"{name}: test error, {_sample(table)}"
+            yield name, title, _readable(table).drop("data"), self.conclusions(name)
 
     def _notes(self) -> Iterator[str]:
         if self.files:
@@ -177,27 +166,26 @@ class Comparison:
 
     def __rich__(self) -> Group:
         parts: list[Any] = []
-        for title, table, sentences in self._tables():
-            # Titles stand above, since within a table they would be as narrow as it is.
+        for _, title, table, sentences in self.sections():
+            # The title is not part of the table, which would wrap it at its own width.
             parts += [Text(title, style="bold"), rich_table(table), *map(Text, sentences), Text()]
         return Group(*parts, *map(Text, self._notes()))
 
     def __str__(self) -> str:
         text = io.StringIO()
-        # Plain wherever it is asked for: in a notebook and under FORCE_COLOR too.
+        # Plain text also in a notebook and with FORCE_COLOR.
         Console(width=120, file=text, force_terminal=False, force_jupyter=False).print(self)
         return text.getvalue()
 
     def _repr_html_(self) -> str:
         parts: list[str] = []
-        for title, table, sentences in self._tables():
+        for _, title, table, sentences in self.sections():
             parts += [html_table(table, title), *map(_paragraph, sentences)]
         return "".join([*parts, *map(_paragraph, self._notes())])
 
 
 def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
-    rmse = rmse_of(runs)
-    floors = [run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]
+    rmse = mean_rmse(runs)
     rankings = [run.ranking for run in runs if run.ranking]
     return (
         data,
@@ -211,24 +199,28 @@ def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
         np.mean([run.mae for run in runs]),
         np.mean([run.n_parameters for run in runs]),
         np.mean([run.seconds for run in runs]),
-        np.mean(floors) if floors else None,
-        *(np.mean([ranking[name] for ranking in rankings]) if rankings else None
-          for name in ("ndcg", "recall")),
-    )  # fmt: skip
+        _mean([run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]),
+        _mean([ranking["ndcg"] for ranking in rankings]),
+        _mean([ranking["recall"] for ranking in rankings]),
+    )
 
 
 def _differences(data: str, models: dict[str, list[Run]]) -> list[tuple[Any, ...]]:
-    finished = dict(zip(models, in_all(list(models.values())), strict=True))
-    # Of two models that err alike the first comes first.
-    ranked = sorted(finished, key=lambda model: rmse_of(finished[model]).mean)
+    finished = dict(zip(models, common_runs(list(models.values())), strict=True))
+    # Sorting is stable: of two models with the same error, the first remains first.
+    ranked = sorted(finished, key=lambda model: mean_rmse(finished[model]).mean)
     pairs = list(combinations(ranked, 2))
     found = [rmse_difference(finished[other], finished[model]) for model, other in pairs]
     p_values = [_known(p) for p in holm([difference.p_value for difference in found])]
     return [
         (data, model, other, d.n_splits, *map(_known, (d.mean, d.low, d.high)), p, _known(d.effect_size),
-         None if p is None else p < SIGNIFICANT)
+         None if p is None else p < SIGNIFICANCE_LEVEL)
         for (model, other), d, p in zip(pairs, found, p_values, strict=True)
     ]  # fmt: skip
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _known(value: float) -> float | None:
@@ -236,7 +228,7 @@ def _known(value: float) -> float | None:
 
 
 def _json(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without infinity, for which JSON has no number."""
+    """A row without infinity, which JSON cannot represent."""
     return {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
 
 
@@ -245,7 +237,7 @@ def _paragraph(text: str) -> str:
 
 
 def _sample(table: pl.DataFrame) -> str:
-    """What the numbers of a data set are means of."""
+    """The runs and splits over which the numbers of a data set are averaged."""
     runs, splits = (sorted({*table[name]}) for name in ("runs", "splits"))
     if runs == [1]:
         return "of one run"
@@ -257,7 +249,7 @@ def _sample(table: pl.DataFrame) -> str:
 
 
 def _readable(table: pl.DataFrame) -> pl.DataFrame:
-    """The table in words and rounded, as a person reads it."""
+    """The table with rounded numbers and without empty columns."""
     rows = [
         {
             "data": row["data"],
@@ -269,7 +261,7 @@ def _readable(table: pl.DataFrame) -> pl.DataFrame:
             "recall@10": _shown(row["recall_at_10"], "{:.4f}"),
             "parameters": f"{row['parameters']:,.0f}",
             "seconds": f"{row['seconds']:.2f}",
-            "above floor": _shown(row["above_floor"], "{:.1%}").replace("%", " %"),
+            "excess RMSE": _shown(row["excess_rmse"], "{:.1%}").replace("%", " %"),
         }
         for row in table.iter_rows(named=True)
     ]

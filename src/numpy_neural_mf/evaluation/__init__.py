@@ -1,4 +1,4 @@
-"""How good predictions and recommended lists are: pure functions of numbers and ids; it knows no model."""
+"""Evaluation: rating and ranking metrics, evaluation on held-out ratings, and significance."""
 
 from .beyond_accuracy import catalogue_coverage, gini, novelty
 from .held_out import (
@@ -10,12 +10,9 @@ from .held_out import (
     evaluate_ranking,
     evaluate_ratings,
     relevance_threshold,
-    require_held_out,
-    seen_rows,
-    warm_rows,
 )
-from .metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
-from .ranking import (
+from .overlap import require_held_out, seen_rows, warm_rows
+from .ranking_metrics import (
     average_precision_at_k,
     hit_rate_at_k,
     mean_over_users,
@@ -24,6 +21,7 @@ from .ranking import (
     recall_at_k,
     reciprocal_rank_at_k,
 )
+from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
 from .significance import Estimate, PairedDifference, holm, mean_over_splits, paired_difference
 
 __all__ = [

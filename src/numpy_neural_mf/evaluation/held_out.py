@@ -1,54 +1,34 @@
-"""A model judged on ratings that it has not seen: errors, and the lists that it would have shown.
+"""Evaluation of a fitted model on held-out ratings: the errors of its predictions and its top-N lists.
 
-What is warm and what is cold is decided by training alone: warm is a pair whose user and whose item both have
-a rating there.
+A pair is warm if its user and its item both have a rating in training, otherwise cold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.columns import blocks, count
-from ..data.ids import index_of
 from .beyond_accuracy import catalogue_coverage, gini, novelty
-from .metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
-from .ranking import (
-    average_precision_at_k,
-    hit_rate_at_k,
-    mean_over_users,
-    ndcg_at_k,
-    precision_at_k,
-    recall_at_k,
-    reciprocal_rank_at_k,
-)
-
-# The means of these over users go by these names.
-RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], NDArray[np.float64]]] = {
-    "precision": precision_at_k,
-    "recall": recall_at_k,
-    "ndcg": ndcg_at_k,
-    "map": average_precision_at_k,
-    "mrr": reciprocal_rank_at_k,
-    "hit_rate": hit_rate_at_k,
-}
+from .overlap import require_held_out, seen_rows, warm_ids, warm_rows
+from .ranking_metrics import RANKING_METRICS, mean_over_users
+from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
 
 
-class Predictor(Protocol):
-    """What can be asked how a user would rate an item."""
+class SupportsPredict(Protocol):
+    """A model that predicts ratings."""
 
     def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any:
-        """Ratings of pairs of raw ids, shape (n,), at these times where they are known."""
+        """Ratings of pairs of raw ids, shape (n,), at these times where times are known."""
 
 
 @runtime_checkable
-class Ranker(Protocol):
-    """What can be asked which items to show a user."""
+class SupportsRecommend(Protocol):
+    """A model that recommends items."""
 
     def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any:
         """Raw ids of items, best first, shape (len(users), n); places without an item are masked."""
@@ -56,12 +36,12 @@ class Ranker(Protocol):
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors over some ratings together; all but `n` are NaN where there are none.
+    """Errors over some ratings; all but `n` are NaN where there are no ratings.
 
     Attributes
     ----------
     n : int
-        Ratings.
+        Number of ratings.
     rmse, mae, r2, fcp : float
         See the functions of these names.
     """
@@ -75,20 +55,20 @@ class Errors:
 
 @dataclass(frozen=True, eq=False)
 class RatingErrors:
-    """How far predictions are from held-out ratings.
+    """Errors of the predictions of held-out ratings.
 
     Attributes
     ----------
     overall, warm, cold : Errors
-        All ratings; those whose user and item training knows; the others.
+        All ratings; those of a known user and a known item; the others.
     n_cold_users, n_cold_items : int
-        Users and items of the test part that training does not know.
+        Number of users and of items of the test part without a rating in training.
     user_ids : array of shape (n_users,)
         Raw ids of the users of the test part, sorted.
     user_rmse, user_mae : float64 arrays of shape (n_users,)
-        Errors of each of them.
+        Errors of each user.
     mean_user_rmse, mean_user_mae : float
-        Their means, in which each user weighs the same.
+        Their means, in which each user has the same weight.
     calibration : Calibration
         Mean prediction by rating.
     """
@@ -114,21 +94,22 @@ class RatingErrors:
 
 @dataclass(frozen=True, eq=False)
 class RankingQuality:
-    """How good the lists of k items are for the users who have something relevant in the test part.
+    """Quality of the lists of k items, for the users with a relevant item in the test part.
 
     Attributes
     ----------
     k : int
+        Length of the lists.
     relevant : float
-        The lowest rating that makes an item relevant.
+        The lowest rating of a relevant item.
     user_ids : array of shape (n_users,)
-        Raw ids of those users, sorted.
+        Raw ids of these users, sorted; empty if no test rating is high enough.
     is_warm : bool array of shape (n_users,)
-        Whether training knows the user.
-    per_user : dict of float64 arrays of shape (n_users,)
-        By name of the metric (`RANKING_METRICS` and "novelty").
+        Whether the user has a rating in training.
+    per_user : dict of str to float64 array of shape (n_users,)
+        By name of the metric: those of `RANKING_METRICS` and "novelty".
     coverage, gini : float
-        Of all lists together, over the items that training knows.
+        Of all lists together, over the items with a rating in training; NaN without users.
     """
 
     k: int
@@ -141,17 +122,17 @@ class RankingQuality:
 
     @property
     def overall(self) -> dict[str, float]:
-        """Means over all users, by name of the metric."""
+        """Means over all users, by name of the metric; NaN where there are none."""
         return self._means(np.ones(len(self.is_warm), bool))
 
     @property
     def warm(self) -> dict[str, float]:
-        """Means over the users that training knows; NaN where there are none."""
+        """Means over the users with a rating in training; NaN where there are none."""
         return self._means(self.is_warm)
 
     @property
     def cold(self) -> dict[str, float]:
-        """Means over the users that training does not know; NaN where there are none."""
+        """Means over the users without a rating in training; NaN where there are none."""
         return self._means(~self.is_warm)
 
     def _means(self, chosen: NDArray[np.bool_]) -> dict[str, float]:
@@ -160,27 +141,28 @@ class RankingQuality:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate` found: errors of predicted ratings and, of a model that recommends, its lists."""
+    """The errors of a model's predictions and, if it recommends, the quality of its lists."""
 
     ratings: RatingErrors
     ranking: RankingQuality | None
 
 
 def evaluate(
-    model: Predictor, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
+    model: SupportsPredict, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
 ) -> Evaluation:
-    """Judge a fitted model on held-out ratings, both by its predictions and by its lists.
+    """Evaluate the predictions and the lists of a fitted model on held-out ratings.
 
     Parameters
     ----------
-    model : object with ``predict(users, items)``
-        Fitted on `train`. If it has ``recommend(users, n, exclude_seen=True)`` too, its lists are judged.
+    model : object with ``predict(users, items, timestamps)``
+        Fitted on `train`. Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
     train, test : Ratings
-        Two parts of a split. `train` says what is warm, and which items there are to recommend.
+        Two parts of a split. `train` decides what is warm and which items can be recommended.
     k : int, default 10
         Length of the lists.
     relevant : float, optional
-        The lowest rating that makes an item relevant; by default that of `relevance_threshold`.
+        The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
+        guess (see `Ratings`). If no test rating reaches the default, the metrics of the lists are NaN.
 
     Returns
     -------
@@ -189,23 +171,24 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the test part is empty, has nothing relevant, or has a rating of a pair that training has too, or
-        that the model has learned since.
+        If the test part is empty, no test rating reaches the given `relevant`, the test part shares a pair of
+        user and item with training or with ratings that the model has learned since, or a prediction is NaN.
     """
-    ranking = evaluate_ranking(model, train, test, k, relevant) if isinstance(model, Ranker) else None
+    ranking = (
+        evaluate_ranking(model, train, test, k, relevant) if isinstance(model, SupportsRecommend) else None
+    )
     return Evaluation(evaluate_ratings(model, train, test), ranking)
 
 
-def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingErrors:
+def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
     _require_unknown_to(model, train, test)
-    times = test.timestamps
     prediction = np.concatenate(
         [
             model.predict(
                 test.user_ids[test.users[block]],
                 test.item_ids[test.items[block]],
-                None if times is None else times[block],
+                None if test.timestamps is None else test.timestamps[block],
             )
             for block in blocks(len(test))
         ]
@@ -215,19 +198,19 @@ def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingE
         n = int(chosen.sum())
         if not n:
             return Errors(0, *[float("nan")] * 4)
-        rows = chosen if n < len(chosen) else slice(None)  # of all, no copy
+        rows = chosen if n < len(chosen) else slice(None)  # a slice makes no copy
         p, r = prediction[rows], test.values[rows]
         return Errors(n, rmse(p, r), mae(p, r), r2(p, r), fcp(p, r, test.users[rows]))
 
-    knows_user, knows_item = _known(train, test)
+    user_is_warm, item_is_warm = warm_ids(train, test)
     is_warm = warm_rows(train, test)
     users, items = np.unique(test.users), np.unique(test.items)
     return RatingErrors(
         overall=errors_where(np.ones(len(test), bool)),
         warm=errors_where(is_warm),
         cold=errors_where(~is_warm),
-        n_cold_users=int(np.sum(~knows_user[users])),
-        n_cold_items=int(np.sum(~knows_item[items])),
+        n_cold_users=int(np.sum(~user_is_warm[users])),
+        n_cold_items=int(np.sum(~item_is_warm[items])),
         user_ids=test.user_ids[users],
         user_rmse=rmse_per_user(prediction, test.values, test.users),
         user_mae=mae_per_user(prediction, test.values, test.users),
@@ -236,88 +219,51 @@ def evaluate_ratings(model: Predictor, train: Ratings, test: Ratings) -> RatingE
 
 
 def evaluate_ranking(
-    model: Ranker, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
+    model: SupportsRecommend, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
 ) -> RankingQuality:
-    """Lists from the full catalogue against what users liked; parameters and errors as those of `evaluate`.
+    """Quality of lists drawn from the full catalogue; parameters and errors as those of `evaluate`.
 
-    Relevant is what a user rated highly in the test part. Every other item counts as not relevant, also one
-    that the user never saw and would have liked: the numbers compare models, they are no shares of good
-    advice. A relevant item that training does not know cannot be recommended and is missed.
+    The relevant items of a user are those that the user rated highly in the test part. Every other item
+    counts as not relevant, also one that the user never rated and would have liked: the metrics compare
+    models, they do not measure satisfaction. A relevant item without a rating in training cannot be
+    recommended: a miss.
     """
     _require_unknown_to(model, train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
     liked = test.take(test.values >= np.float32(threshold))
-    if not len(liked):
+    if not len(liked) and relevant is not None:
         raise ValueError(f"relevant: the test part has no rating of {threshold:g} or more")
     users, n_liked = np.unique(liked.users, return_counts=True)
     by_user = np.argsort(liked.users, kind="stable")
-    sets = np.split(liked.raw_items[by_user], np.cumsum(n_liked)[:-1])
+    relevant_items = np.split(liked.raw_items[by_user], np.cumsum(n_liked)[:-1]) if len(users) else []
 
-    lists = model.recommend(test.user_ids[users], k, exclude_seen=True)
+    user_ids = test.user_ids[users]
+    lists = (
+        model.recommend(user_ids, k, exclude_seen=True)
+        if len(users)
+        else np.empty((0, k), train.item_ids.dtype)
+    )
     n_items = int(np.count_nonzero(count(train.items, train.n_items)))
-    per_user = {name: metric(lists, sets, k) for name, metric in RANKING_METRICS.items()}
+    per_user = {name: metric(lists, relevant_items, k) for name, metric in RANKING_METRICS.items()}
     return RankingQuality(
         k=k,
         relevant=threshold,
-        user_ids=test.user_ids[users],
-        is_warm=_known(train, test)[0][users],
+        user_ids=user_ids,
+        is_warm=warm_ids(train, test)[0][users],
         per_user=per_user | {"novelty": novelty(lists, train)},
-        coverage=catalogue_coverage(lists, n_items),
+        coverage=catalogue_coverage(lists, n_items) if len(users) else float("nan"),
         gini=gini(lists, n_items),
     )
 
 
 def relevance_threshold(scale: tuple[float, float]) -> float:
-    """Where the upper quarter of a rating scale begins: 4 and more of 1 to 5, in halves too; 8 of 1 to 10."""
+    """Where the upper quarter of a rating scale begins: 4 on a scale from 1 to 5, 7.75 from 1 to 10."""
     lowest, highest = scale
     return lowest + 0.75 * (highest - lowest)
 
 
-def warm_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
-    """Which test ratings have a user and an item that both occur in training, shape (len(test),)."""
-    knows_user, knows_item = _known(train, test)
-    return knows_user[test.users] & knows_item[test.items]
-
-
-def _known(train: Ratings, test: Ratings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of ``test.user_ids`` and of ``test.item_ids`` have a rating in training."""
-    users = train.user_ids[count(train.users, train.n_users) > 0]
-    items = train.item_ids[count(train.items, train.n_items) > 0]
-    return index_of(users, test.user_ids) >= 0, index_of(items, test.item_ids) >= 0
-
-
-def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
-    """Which test ratings are of a user and an item that have a rating in training too, shape (len(test),)."""
-    user_in_test, item_in_test = (
-        index_of(test.user_ids, train.user_ids),
-        index_of(test.item_ids, train.item_ids),
-    )
-    judged = test.users.astype(np.int64) * test.n_items + test.items
-    pairs = np.sort(judged)  # of equal ones, the first is found and looked up
-    is_seen = np.zeros(len(pairs), bool)
-    for block in blocks(len(train)):
-        users, items = user_in_test[train.users[block]], item_in_test[train.items[block]]
-        shared = (users >= 0) & (items >= 0)
-        # Sorted, which makes looking up millions several times faster.
-        found = index_of(pairs, np.sort(users[shared].astype(np.int64) * test.n_items + items[shared]))
-        is_seen[found[found >= 0]] = True
-    seen = np.empty(len(judged), bool)
-    for block in blocks(len(judged)):
-        seen[block] = is_seen[np.searchsorted(pairs, judged[block])]
-    return seen
-
-
-def require_held_out(train: Ratings, test: Ratings) -> None:
-    """Raise ValueError if the test part is empty or has a rating of a pair that training has too."""
-    if not len(test):
-        raise ValueError("test: expected ratings to judge on, found none")
-    n_seen = int(seen_rows(train, test).sum())
-    if n_seen:
-        raise ValueError(f"test: {n_seen} of its {len(test)} ratings are of a user and an item in train too")
-
-
 def _require_unknown_to(model: object, train: Ratings, test: Ratings) -> None:
-    """The same, also of what the model remembers to have learned since, as by `partial_fit`."""
+    """Raise ValueError if a test pair is in training or has been learned since, as by `partial_fit`."""
     require_held_out(train, test)
     learned = getattr(model, "ratings_", None)
     if learned is not None and (n_seen := int(seen_rows(learned, test).sum())):

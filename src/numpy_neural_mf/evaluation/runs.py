@@ -1,4 +1,4 @@
-"""A model trained and tested once, and what several such runs say together: the split is what counts."""
+"""Runs, each of one model trained and tested once, and their statistics over the splits of the ratings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..training.loop import History
-from . import Estimate, PairedDifference, mean_over_splits, paired_difference
+from .significance import Estimate, PairedDifference, mean_over_splits, paired_difference
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,25 @@ class Run:
     Attributes
     ----------
     data, model : str
+        Names.
     seed : int
-        Of the model.
+        Random state of the model.
     split : int
         Runs of the same split have the same training part and the same test part.
     n_train, n_test : int
-        Ratings in them.
+        Number of ratings in these parts.
     rmse, mae : float
-        On the test ratings, all together, unknown users and items included.
+        Over all test ratings, those of unknown users and items included.
     noise_floor : float or None
-        RMSE of the best possible predictor on the same test ratings, where it is known.
+        RMSE of the Bayes-optimal predictor on the same test ratings, where it is known.
     n_parameters : int
     seconds : float
         Wall time of `fit`.
     history : History or None
-        Losses per epoch, of models that learn in epochs.
+        Losses per epoch, of models that are trained in epochs.
     ranking : dict of str to float, or None
-        Means over users of the ranking metrics at 10, by name (see `RankingQuality`), where they were asked
-        for and a test rating is high enough to be relevant.
+        Means over users of the ranking metrics at 10, by name (see `RankingQuality`), if they were requested
+        and a test rating is high enough to be relevant.
     """
 
     data: str
@@ -53,48 +54,40 @@ class Run:
     ranking: dict[str, float] | None = None
 
 
-def rmse_of(runs: Sequence[Run]) -> Estimate:
-    """The mean RMSE of a model over the splits, runs of several seeds on one split averaged first.
+def mean_rmse(runs: Sequence[Run]) -> Estimate:
+    """Mean RMSE of one model on one data set, with its 95 % confidence interval (see `mean_over_splits`).
 
-    Parameters
-    ----------
-    runs : sequence of Run
-        Of one model on one data set.
-
-    Returns
-    -------
-    Estimate
-        With its 95 % confidence interval, see `mean_over_splits`.
+    Runs with several seeds on one split are averaged first.
     """
-    return mean_over_splits(_by_split(runs), _test_to_train(runs))
+    return mean_over_splits(_rmse_by_split(runs), _test_to_train(runs))
 
 
 def rmse_difference(runs: Sequence[Run], others: Sequence[Run]) -> PairedDifference:
-    """RMSE of a model minus that of another over the splits, runs on one split averaged first.
+    """RMSE of one model minus that of another on the same data set (see `paired_difference`).
 
-    Parameters
-    ----------
-    runs, others : sequences of Run
-        Of two models on one data set, with the same splits and seeds: see `in_all`.
-
-    Returns
-    -------
-    PairedDifference
-        With its 95 % confidence interval, see `paired_difference`.
+    Both have runs on the same splits with the same seeds (see `common_runs`); those on one split are averaged
+    first.
     """
-    return paired_difference(_by_split(runs), _by_split(others), _test_to_train(runs))
+    return paired_difference(_rmse_by_split(runs), _rmse_by_split(others), _test_to_train(runs))
 
 
-def in_all(models: Sequence[Sequence[Run]]) -> list[list[Run]]:
-    """Runs of several models on one data set, without those that not every model has: all, but for one round
-    of a comparison that was interrupted."""
-    rounds = [{(run.split, run.seed): run for run in runs} for runs in models]
-    common = sorted(set[tuple[int, int]].intersection(*map(set, rounds)))
-    return [[by_round[key] for key in common] for by_round in rounds]
+def common_runs(models: Sequence[Sequence[Run]]) -> list[list[Run]]:
+    """Runs of several models on one data set, restricted to the splits and seeds that every model has.
+
+    Only an interrupted comparison has others.
+    """
+    by_key = [{(run.split, run.seed): run for run in runs} for runs in models]
+    common = sorted(set[tuple[int, int]].intersection(*map(set, by_key)))
+    return [[runs[key] for key in common] for runs in by_key]
 
 
-def _by_split(runs: Sequence[Run]) -> list[float]:
-    """Mean RMSE of each split."""
+def mean_noise_floor(runs: Sequence[Run]) -> float | None:
+    """Mean over the runs of the RMSE of the Bayes-optimal predictor; None where it is not known."""
+    floors = [run.noise_floor for run in runs if run.noise_floor]
+    return float(np.mean(floors)) if floors else None
+
+
+def _rmse_by_split(runs: Sequence[Run]) -> list[float]:
     splits: dict[int, list[float]] = {}
     for run in runs:
         splits.setdefault(run.split, []).append(run.rmse)

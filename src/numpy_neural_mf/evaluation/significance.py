@@ -1,8 +1,9 @@
-"""What a difference between two models is worth: intervals and paired tests over splits of the ratings.
+"""Significance of differences between models: confidence intervals and paired tests over splits.
 
-The unit is the split. Test ratings of one split share a training part, and so do models that differ by their
-seed alone: neither are independent draws. Splits of the same ratings overlap, so even they are not, and the
-plain t-test finds differences where none are; Nadeau and Bengio's correction widens it.
+The sampling unit is the split. The test ratings of one split share a training part, and so do models that
+differ only in their seed: neither are independent. Splits of the same ratings overlap, so they are not
+independent either, and the plain t-test finds too many differences significant; Nadeau and Bengio's
+correction increases the variance accordingly.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Estimate:
     mean : float
         NaN without a split.
     low, high : float
-        Ends of the interval; NaN where there are fewer than two splits, from which no spread can be told.
+        Ends of the interval; NaN with fewer than two splits, which have no variance.
     """
 
     n_splits: int
@@ -43,10 +44,10 @@ class PairedDifference(Estimate):
     n_splits, mean, low, high : see `Estimate`
         In the unit of the error.
     p_value : float
-        Two-sided; 1 where the models do not differ on any split, NaN where there are fewer than two splits.
+        Two-sided; 1 if the models do not differ on any split, NaN with fewer than two splits.
     effect_size : float
-        Cohen's d_z, the mean of the differences over their standard deviation; infinite where all are equal
-        and not 0, NaN where there are fewer than two.
+        Cohen's d_z, the mean of the differences divided by their standard deviation; infinite if all are
+        equal and not 0, NaN with fewer than two splits.
     """
 
     p_value: float
@@ -54,19 +55,19 @@ class PairedDifference(Estimate):
 
 
 def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float = 0.95) -> Estimate:
-    """The mean of an error over splits of the same ratings, with its confidence interval.
+    """Mean of an error over splits of the same ratings, with its confidence interval.
 
-    The interval is that of the corrected resampled t-test: with s² the variance over n splits, the mean has
-    the variance (1/n + n_test/n_train) s², since training parts overlap; n - 1 degrees of freedom (Nadeau and
-    Bengio, "Inference for the generalization error", *Machine Learning* 52, 2003, section 5).
+    The interval is that of the corrected resampled t-test: if s² is the variance over n splits, the variance
+    of the mean is (1/n + n_test/n_train) s², since training parts overlap, with n - 1 degrees of freedom
+    (Nadeau and Bengio, "Inference for the generalization error", *Machine Learning* 52, 2003, section 5).
 
     Parameters
     ----------
     errors : array-like of shape (n_splits,)
-        One for each split: the mean over the seeds, where a split was used with several.
+        One for each split; the mean over the seeds if a split was used with several.
     test_to_train : float
-        n_test / n_train: 1/4 for a fifth held out, 1/(k - 1) for k folds, 0 for splits without a rating in
-        common.
+        n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits without common
+        ratings.
     confidence : float, default 0.95
 
     Returns
@@ -94,10 +95,10 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
 def paired_difference(
     errors: ArrayLike, others: ArrayLike, test_to_train: float, confidence: float = 0.95
 ) -> PairedDifference:
-    """Two models compared on the same splits by the corrected resampled t-test of Nadeau and Bengio (2003).
+    """Corrected resampled t-test of Nadeau and Bengio (2003) of two models on the same splits.
 
-    t = mean(d) / √((1/n + n_test/n_train) s²) with d the n differences and s² their variance, on n - 1
-    degrees of freedom. With `test_to_train` 0 it is the paired t-test.
+    t = mean(d) / √((1/n + n_test/n_train) s²), where d are the n differences and s² is their variance, with
+    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def paired_difference(
     elif not d.any():
         p_value, effect_size = 1.0, 0.0
     else:
-        with np.errstate(divide="ignore"):  # equal differences are infinitely many deviations away from 0
+        with np.errstate(divide="ignore"):  # equal differences have no variance: t is infinite
             t = np.divide(mean, _standard_error(d, test_to_train))
             effect_size = float(np.divide(mean, d.std(ddof=1)))
         p_value = float(2 * stats.t.sf(abs(t), n - 1))
@@ -134,15 +135,15 @@ def paired_difference(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values of several tests, corrected so that any false finding among them is as rare as in one.
+    """p-values of several tests after Holm's correction, which controls the family-wise error rate.
 
-    With p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
+    For p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
     rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979).
 
     Parameters
     ----------
     p_values : array-like of shape (m,)
-        From 0 to 1; NaN is a test that could not be made and does not count.
+        From 0 to 1; NaN is a test that was not possible, which does not count.
 
     Returns
     -------
@@ -155,7 +156,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():
-        raise ValueError("p_values: expected a row of numbers from 0 to 1")
+        raise ValueError("p_values: expected numbers from 0 to 1 in one dimension")
     order = np.argsort(p, kind="stable")[: int(np.sum(~np.isnan(p)))]  # NaN comes last
     corrected = np.full(len(p), np.nan)
     corrected[order] = np.minimum(np.maximum.accumulate(np.arange(len(order), 0, -1) * p[order]), 1)

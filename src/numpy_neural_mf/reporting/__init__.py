@@ -1,3 +1,3 @@
-"""Tables, figures and pages: the only printing and the only drawing."""
+"""Tables, figures and pages of HTML: the only room that prints and draws."""
 
 __all__: list[str] = []

@@ -1,13 +1,14 @@
-"""How results and progress look in a terminal; it knows tables and numbers, not what they mean."""
+"""Tables and progress in a terminal, and tables in Markdown and HTML."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Self, TextIO, cast
 
 import polars as pl
 from rich import box
@@ -20,14 +21,36 @@ from rich.text import Text
 from ..training.loop import Progress
 
 
+class _ReplacingStream:
+    """A text stream that writes a question mark for each character that its encoding lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        encoding = self._stream.encoding
+        return self._stream.write(text.encode(encoding, "replace").decode(encoding))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def terminal() -> Console:
+    """A console on standard output that prints every table, whatever its encoding lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if encoding.lower().startswith("utf"):
+        return Console()
+    return Console(file=cast(IO[str], _ReplacingStream(sys.stdout)))
+
+
 class ProgressBar:
-    """Live lines: the runs done so far, the epochs of the training at work, its losses and speed.
+    """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
 
     Parameters
     ----------
     n_runs : int
     console : rich.console.Console
-        Where to; a console that is no terminal shows nothing live.
+        A console that is not a terminal shows nothing live.
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
@@ -53,13 +76,13 @@ class ProgressBar:
         self._bars.stop()
 
     def start_run(self, description: str) -> None:
-        """A run begins."""
+        """Start a run."""
         self._description = self._bars.text = description
         self._bars.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
         self._bars.reset(self._training, description="", total=None, visible=False)
 
     def on_progress(self, progress: Progress) -> None:
-        """Show epoch, losses and speed; meant as `on_progress` of a model's fit."""
+        """Show epoch, losses and speed; to be passed as `on_progress` to a model's `fit`."""
         elapsed = self._bars.tasks[self._training].elapsed
         parts = [f"loss {progress.train_loss:.4f}"]
         if not math.isnan(progress.validation_loss):
@@ -67,7 +90,7 @@ class ProgressBar:
         if elapsed:
             parts.append(f"{_short(progress.n_trained / elapsed)} ratings/s")
         self._bars.text = f"{self._description}: {', '.join(parts)}"
-        # The bars count ratings, so that the time left is right within an epoch and within a run.
+        # The bars count ratings, so that the estimated time is right within an epoch and within a run.
         self._bars.update(
             self._training,
             description=f"epoch {progress.epoch} of {progress.epochs}",
@@ -78,13 +101,13 @@ class ProgressBar:
         self._bars.update(self._runs, completed=self._n_done + progress.n_trained / progress.n_total)
 
     def end_run(self) -> None:
-        """The run is done."""
+        """Finish the run."""
         self._n_done += 1
         self._bars.update(self._runs, completed=self._n_done)
 
 
 class _BarsAndText(Bar):
-    """Bars, and below them text that is as long as it likes: columns would leave it no room."""
+    """Bars, and text of any length below them, which columns would truncate."""
 
     text = ""
 
@@ -94,17 +117,17 @@ class _BarsAndText(Bar):
 
 
 def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
-    """A data frame as a table for the terminal; all but the first column to the right.
+    """A data frame as a table for the terminal; all columns but the first are aligned to the right.
 
-    The column `prose` is text instead: to the left, and on several lines where it is long.
+    The column `prose` is text: it is aligned to the left and wrapped where it is long.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    # Cells are Text, since names may hold square brackets, which are markup in a str.
+    # Cells are Text, since names may contain square brackets, which are markup in a str.
     longest = {name: max((len(_cell(value)) for value in frame[name]), default=0) for name in frame.columns}
     is_wide = sum(max(len(name), longest[name]) + 2 for name in frame.columns) > 80
     for name in frame.columns:
         is_left = name in (frame.columns[0], prose)
-        # What is wide has titles on two lines, and names where they must, so that no number loses a digit.
+        # Wide tables wrap titles, and names if necessary, so that no number is truncated.
         title = name.replace(" ", "\n") if is_wide and len(name) > longest[name] else name
         table.add_column(Text(title), justify="left" if is_left else "right", no_wrap=not is_left)
     for row in frame.iter_rows():
@@ -121,7 +144,7 @@ def markdown_table(frame: pl.DataFrame) -> str:
 
 
 def html_table(frame: pl.DataFrame, title: str) -> str:
-    """A data frame as a table for a notebook; all but the first column to the right."""
+    """A data frame as a table for a notebook; all columns but the first are aligned to the right."""
 
     def row(tag: str, values: Iterable[object]) -> str:
         sides = chain(["left"], repeat("right"))
@@ -135,7 +158,7 @@ def html_table(frame: pl.DataFrame, title: str) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value on one line; nothing for None."""
+    """A value on one line; empty for None."""
     return "" if value is None else " ".join(str(value).splitlines())
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as a page: how far predictions are off, for whom, and what the lists are worth."""
+"""An evaluation as a page of HTML: errors of the predictions and quality of the lists."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import numpy as np
 
 from ..data import RatingsSummary
 from ..evaluation import Errors, Evaluation, RankingQuality, RatingErrors
-from .charts import Line, bar_chart, line_chart
-from .page import PAGES, Chart, Table, data_facts, footer, settings_tables
+from .page import PAGES, Chart, Table, data_facts, footer, histogram_chart, settings_tables
 
-ACCENT = "var(--accent)"
 RANKING_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "hit rate"}
 
 
@@ -33,13 +31,13 @@ def evaluation_report(
     ----------
     evaluation : Evaluation
     model, test : str
-        What to call the model and the ratings that it was judged on.
+        Names of the model and of the ratings that it was evaluated on.
     data : RatingsSummary, optional
-        Those ratings in numbers.
+        Summary of these ratings.
     settings : mapping of str to str, optional
-        Of the model, as `numpy_neural_mf.reporting.provenance.settings_of` tells them.
+        Settings of the model, as returned by `numpy_neural_mf.reporting.provenance.settings_of`.
     command : str, optional
-        What makes the numbers again.
+        The command that reproduces the numbers.
     made_at : datetime, optional
         By default now.
 
@@ -50,7 +48,7 @@ def evaluation_report(
     """
     errors = evaluation.ratings
     return PAGES.get_template("evaluation.html").render(
-        title=f"{model} judged on {test}",
+        title=f"{model} evaluated on {test}",
         model=model,
         test=test,
         errors=errors,
@@ -68,8 +66,8 @@ def evaluation_report(
 def _errors_table(errors: RatingErrors) -> Table:
     parts: dict[str, Errors] = {
         "all": errors.overall,
-        "user and item known": errors.warm,
-        "user or item unknown": errors.cold,
+        "warm": errors.warm,
+        "cold": errors.cold,
     }
     rows = [
         [name, f"{part.n:,}", *map(_number, (part.rmse, part.mae, part.r2, part.fcp))]
@@ -80,29 +78,26 @@ def _errors_table(errors: RatingErrors) -> Table:
 
 
 def _calibration_chart(errors: RatingErrors) -> Chart:
-    told = errors.calibration
-    rating, prediction = told.rating.tolist(), told.mean_prediction.tolist()
-    ends = (min(*rating, *prediction), max(*rating, *prediction))
-    line = Line(rating, prediction, prediction, prediction)
-    svg = line_chart(
-        [line], ACCENT, "rating given", "mean prediction", ends, ends, [(e, e) for e in ends], True
-    )
-    return Chart(svg, "What is predicted, on average, where a rating was given; dashed: what was given.")
+    from .plots import calibration_figure, inline_svg
+
+    table = errors.calibration
+    values = "; ".join(f"{p:.2f} for {r:g}" for r, p in zip(table.rating, table.mean_prediction, strict=True))
+    svg = inline_svg(calibration_figure(table), f"Mean prediction by rating: {values}")
+    return Chart(svg, "Calibration: the mean prediction for each value of the rating; dashed: equality.")
 
 
 def _users_chart(errors: RatingErrors) -> Chart:
     counts, edges = np.histogram(errors.user_rmse, bins=20)
-    bins = list(zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True))
     low, median, high = np.quantile(errors.user_rmse, [0.25, 0.5, 0.75])
     caption = (
-        f"How many of the {len(errors.user_rmse):,} users have which error. Half of them lie between "
+        f"Distribution of the RMSE over the {len(errors.user_rmse):,} users: the middle half lies between "
         f"{low:.2f} and {high:.2f}; the median is {median:.2f}, the mean {errors.mean_user_rmse:.2f}."
     )
-    return Chart(bar_chart(bins, "RMSE of a user"), caption)
+    return histogram_chart(list(zip(edges[:-1], edges[1:], counts, strict=True)), "RMSE of a user", caption)
 
 
 def _ranking_table(ranking: RankingQuality) -> Table:
-    groups = {"all users": ranking.overall, "known users": ranking.warm, "unknown users": ranking.cold}
+    groups = {"all users": ranking.overall, "warm users": ranking.warm, "cold users": ranking.cold}
     shown = {name: group for name, group in groups.items() if not math.isnan(group["precision"])}
     rows = [
         [RANKING_NAMES.get(metric, metric)] + [_number(group[metric]) for group in shown.values()]

@@ -1,4 +1,4 @@
-"""What every report is made of: tables, charts, facts on the ratings, settings, and how to make it again."""
+"""Elements of every report: tables, charts, a summary of the ratings, settings and provenance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from ..data import RatingsSummary
 from ..utils.atomic_io import replacing
-from .charts import bar_chart
 from .provenance import made_with
 
 PAGES = Environment(
@@ -28,7 +27,7 @@ PAGES = Environment(
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text: the first of each row is its heading, the others stand to the right."""
+    """Cells as text; the first cell of each row is its heading."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -37,11 +36,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing and what it shows, in words."""
+    """A figure and its caption."""
 
     svg: Markup
     caption: str
-    title: str = ""
 
 
 def save_report(html: str, path: str | os.PathLike[str]) -> None:
@@ -51,42 +49,52 @@ def save_report(html: str, path: str | os.PathLike[str]) -> None:
 
 
 def data_facts(summary: RatingsSummary | None) -> dict[str, Any] | None:
-    """Facts on ratings, by name, and the chart of how often each rating was given."""
+    """Facts on ratings, by name, and a histogram of the ratings; None without a summary."""
     if summary is None:
         return None
     facts = {
         "ratings": f"{summary.n_ratings:,}",
         "users": f"{summary.n_users:,}",
         "items": f"{summary.n_items:,}",
-        "of all pairs rated": f"{100 * summary.density:.3g} %",
+        "density": f"{100 * summary.density:.3g} %",
         "scale": f"{summary.scale[0]:g} to {summary.scale[1]:g}",
         "mean rating": f"{summary.mean:.2f}",
     }
     if summary.time_range is not None:
-        facts["given"] = " to ".join(map(_date, summary.time_range))
+        facts["time range"] = " to ".join(map(_date, summary.time_range))
     if summary.noise_floor is not None:
-        facts["noise floor"] = f"RMSE {summary.noise_floor:.4f}"
+        facts["irreducible error"] = f"RMSE {summary.noise_floor:.4f}"
     if summary.n_dropped:
-        facts["rated again later, left out"] = f"{summary.n_dropped:,}"
+        facts["dropped, rated again later"] = f"{summary.n_dropped:,}"
     return {
         "facts": facts,
-        "chart": Chart(bar_chart(summary.histogram, "rating"), "How often each rating was given."),
+        "chart": histogram_chart(summary.histogram, "rating", "Distribution of the ratings."),
     }
 
 
+def histogram_chart(histogram: Sequence[tuple[float, float, int]], label: str, caption: str) -> Chart:
+    """The chart of `histogram_figure`."""
+    from .plots import histogram_figure, inline_svg
+
+    start, _, most = max(histogram, key=lambda bar: bar[2])
+    share = most / sum(count for _, _, count in histogram)
+    description = f"Histogram of the {label}; the highest bar, {share:.0%}, is at {start:.4g}"
+    return Chart(inline_svg(histogram_figure(histogram, label), description), caption)
+
+
 def settings_tables(settings: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
-    """A table for the models that have the same settings, a column for each."""
-    kinds: dict[tuple[str, ...], list[str]] = {}
+    """A table for each group of models that have settings of the same names, with a column for each model."""
+    groups: dict[tuple[str, ...], list[str]] = {}
     for model, given in settings.items():
-        kinds.setdefault(tuple(given), []).append(model)
-    for names, models in kinds.items():
+        groups.setdefault(tuple(given), []).append(model)
+    for names, models in groups.items():
         if names:
             rows = [[name, *(settings[model][name] for model in models)] for name in names]
             yield Table(["setting", *models], rows)
 
 
 def footer(command: str | None, made_at: datetime | None) -> dict[str, Any]:
-    """What makes the page again, for `page.html`; by default it is made now."""
+    """Provenance for `page.html`; the date is now by default."""
     made_at = made_at or datetime.now().astimezone()
     return {
         "command": command,
@@ -96,5 +104,5 @@ def footer(command: str | None, made_at: datetime | None) -> dict[str, Any]:
 
 
 def _date(time: int) -> str:
-    """A day, of seconds since 1970; another unit is shown as it is."""
+    """The date of seconds since 1970; a number in another unit as it is."""
     return datetime.fromtimestamp(time, UTC).date().isoformat() if 0 <= time < 2**32 else str(time)

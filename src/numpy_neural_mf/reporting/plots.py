@@ -1,27 +1,37 @@
-"""Results as figures; the only room that imports matplotlib."""
+"""Figures of results, drawn by matplotlib: as a file, or as inline SVG for a page.
+
+Modules import this one only where they draw, since matplotlib takes a while to import.
+"""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ..evaluation.runs import Run, rmse_of
+from ..evaluation import Calibration
+from ..evaluation.runs import Run, mean_noise_floor, mean_rmse
 from ..utils.atomic_io import replacing
 
 
 class Look(NamedTuple):
-    """How a model is drawn."""
+    """Colour and marker of a model."""
 
     colour: str
     marker: str
@@ -31,18 +41,22 @@ class Look(NamedTuple):
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = Look("#555555", "o")
-NOISE_FLOOR: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
+REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 # Numbers stay legible on top of lines.
 HALO = [withStroke(linewidth=3, foreground="white")]
-# Times the lowest RMSE.
+# A model is far behind if its RMSE is above the lowest by this factor.
 FAR_BEHIND = 1.1
+GRID = "#dddddd"
+# Colours that follow the page's light or dark theme.
+THEME = {"#000000": "currentColor", GRID: "var(--rule)", BASELINE.colour: "var(--muted)"}
+# Widest histogram, in bars, that has its percentages written above the bars.
+MAX_LABELLED = 11
+
+Models = Mapping[str, Sequence[Run]]
 
 
-Runs = Mapping[tuple[str, str], Sequence[Run]]
-
-
-def comparison_figure(groups: Runs) -> Figure:
-    """The figure of a comparison, a row for each data set: test RMSE left, losses per epoch right.
+def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure:
+    """The figure of a comparison, with a row for each data set: `rmse_figure` left, `loss_figure` right.
 
     Parameters
     ----------
@@ -51,38 +65,122 @@ def comparison_figure(groups: Runs) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
-        dashed line is the noise floor, the RMSE of the best possible predictor. In the right panel are the
-        models that learn in epochs; bands are one standard deviation over the runs.
     """
     data_names = list(dict.fromkeys(data for data, _ in groups))
     rows = [{model: runs for (name, model), runs in groups.items() if name == data} for data in data_names]
-    heights = [_height(data, models) for data, models in zip(data_names, rows, strict=True)]
+    heights = [
+        0.2 * (_wrapped(data, 90).count("\n") + 1) + _height(models)
+        for data, models in zip(data_names, rows, strict=True)
+    ]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, data, models in zip(parts, data_names, rows, strict=True):
         title = part.suptitle(_wrapped(data, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        title.set_parse_math(False)  # a dollar sign in a name begins no formula
+        title.set_parse_math(False)  # a dollar sign in a name does not start a formula
         left, right = part.subplots(1, 2, width_ratios=(1, 1.25))
-        looks = _looks(models)
-        floors = [run.noise_floor for runs in models.values() for run in runs if run.noise_floor]
-        floor = float(np.mean(floors)) if floors else None
-        _draw_errors(left, models, looks, floor)
-        _draw_losses(right, models, looks, floor)
+        _draw_errors(left, models)
+        _draw_losses(right, models)
+    return figure
+
+
+def rmse_figure(models: Models) -> Figure:
+    """Test RMSE of models on one data set.
+
+    Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
+    dashed line is the irreducible error, the RMSE of the Bayes-optimal predictor. A model far behind is named
+    at the edge.
+    """
+    figure, axes = _panel(_height(models))
+    _draw_errors(axes, models)
+    return figure
+
+
+def loss_figure(models: Models) -> Figure:
+    """Losses per epoch of the models on one data set that are trained in epochs.
+
+    Lines are means over the runs and bands one standard deviation. Without such models the axes are off.
+    """
+    figure, axes = _panel(_height(models))
+    _draw_losses(axes, models)
+    return figure
+
+
+def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) -> Figure:
+    """Histogram of single values or of bins.
+
+    Parameters
+    ----------
+    histogram : sequence of (float, float, int)
+        Start, end and count of each bin; a single value starts and ends at the same number.
+    label : str
+        The quantity on the x-axis.
+    """
+    figure, axes = _panel(2.6)
+    starts, ends, counts = (np.array(column) for column in zip(*histogram, strict=True))
+    shares = 100 * counts / counts.sum()
+    if (starts < ends).any():
+        axes.bar(starts, shares, 0.92 * (ends - starts), align="edge", color=COLOURS[0])
+    else:
+        bars = axes.bar(range(len(starts)), shares, color=COLOURS[0])
+        every = -(-len(starts) // MAX_LABELLED)
+        axes.set_xticks(range(0, len(starts), every), [f"{start:g}" for start in starts[::every]])
+        if len(starts) <= MAX_LABELLED:
+            labels = ["<1 %" if 0 < share < 1 else f"{share:.0f} %" for share in shares]
+            axes.bar_label(bars, labels, padding=2, fontsize=8)
+    axes.set_xlabel(label, fontsize=9)
+    axes.set_ylabel("share (%)", fontsize=9)
+    _clean(axes, grid_axis="y")
+    return figure
+
+
+def calibration_figure(calibration: Calibration) -> Figure:
+    """Mean prediction by rating; the dashed line is equality."""
+    figure, axes = _panel(3.4)
+    x, y = calibration.rating, calibration.mean_prediction
+    ends = (min(x.min(), y.min()), max(x.max(), y.max()))
+    axes.plot(ends, ends, **REFERENCE)
+    axes.plot(x, y, color=COLOURS[0], linewidth=1.8, marker="o", markersize=5)
+    axes.set_xlabel("rating", fontsize=9)
+    axes.set_ylabel("mean prediction", fontsize=9)
+    _clean(axes, grid_axis="both")
     return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure, whole or not at all; the suffix says the format."""
+    """Write a figure, whole or not at all; the suffix of the path decides the format."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=200)
 
 
-def _draw_errors(
-    axes: Axes, models: Mapping[str, Sequence[Run]], looks: Mapping[str, Look], floor: float | None
-) -> None:
-    errors = {model: rmse_of(runs) for model, runs in models.items()}
-    # A model far behind would squeeze the differences between the others: it is named at the edge instead.
+def inline_svg(figure: Figure, description: str) -> Markup:
+    """A figure as an SVG element, which is the same whenever it is drawn.
+
+    Its text is text, in the page's font; black and grey follow the page's theme. Screen readers read
+    `description`.
+    """
+    for text in figure.findobj(Text):
+        text.set_path_effects([])  # the page draws the halo; with an effect, the text would become a path
+    file = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "numpy-neural-mf"}):
+        warnings.filterwarnings("ignore", message="Glyph")  # the page's font may have what matplotlib's lacks
+        figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
+    _, _, svg = file.getvalue().partition("<svg ")
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # these names occur in each figure of a page
+    svg = re.sub(r'font-family: [^;"]*;? ?', "", svg)
+    for colour, themed in THEME.items():
+        svg = svg.replace(f": {colour}", f": {themed}")
+    return Markup('<svg role="img" aria-label="{}" ').format(description) + Markup(svg.rstrip())
+
+
+def _panel(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _draw_errors(axes: Axes, models: Models) -> None:
+    errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
+    # A model far behind would compress the differences between the others.
     far = FAR_BEHIND * min(error.mean for error in errors.values())
     for position, (model, error) in enumerate(errors.items()):
         mean, look = error.mean, looks[model]
@@ -100,19 +198,19 @@ def _draw_errors(
     has_bars = any(error.n_splits > 1 for error in errors.values())
     axes.set_xlabel("test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars, fontsize=9)
     axes.margins(x=0.12)
-    # Few enough that the numbers below do not touch, however many digits they have.
+    # Few enough that the tick labels do not touch, however many digits they have.
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axes.ticklabel_format(axis="x", useOffset=False)
+    floor = _noise_floor(models)
     if floor is not None:
-        axes.axvline(floor, **NOISE_FLOOR)
-        axes.annotate("noise floor", (floor, 1.01), xycoords=("data", "axes fraction"),
+        axes.axvline(floor, **REFERENCE)
+        axes.annotate("irreducible error", (floor, 1.01), xycoords=("data", "axes fraction"),
                       ha="center", fontsize=8)  # fmt: skip
     _clean(axes, grid_axis="x")
 
 
-def _draw_losses(
-    axes: Axes, models: Mapping[str, Sequence[Run]], looks: Mapping[str, Look], floor: float | None
-) -> None:
+def _draw_losses(axes: Axes, models: Models) -> None:
+    looks = _looks(models)
     lines: list[tuple[str, Line2D]] = []
     is_validated = False
     for model, runs in models.items():
@@ -130,15 +228,15 @@ def _draw_losses(
     lines.append(("training", Line2D([], [], color=BASELINE.colour, linestyle="-")))
     if is_validated:
         lines.append(("validation", Line2D([], [], color=BASELINE.colour, linestyle=":")))
+    floor = _noise_floor(models)
     if floor is not None:
-        lines.append(("noise floor", axes.axhline(floor**2, **NOISE_FLOOR)))
-    axes.set_xlabel(
-        "epoch" + " (line: mean, band: one standard deviation)" * _is_repeated(models), fontsize=9
-    )
+        lines.append(("irreducible error", axes.axhline(floor**2, **REFERENCE)))
+    is_repeated = any(len(runs) > 1 for runs in models.values())
+    axes.set_xlabel("epoch" + " (line: mean, band: one standard deviation)" * is_repeated, fontsize=9)
     axes.set_xlim(left=0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_ylabel("mean squared error", fontsize=9)
-    # Beside the panel, where it hides no curve.
+    # Next to the axes, where the legend hides no curve.
     names, handles = zip(*lines, strict=True)
     legend = axes.legend(handles, names, frameon=False, fontsize=8, loc="upper left",
                          bbox_to_anchor=(1.0, 1.02), borderaxespad=0.0)  # fmt: skip
@@ -148,42 +246,38 @@ def _draw_losses(
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:
-    # Early stopping ends runs at different epochs: the mean goes as far as all of them.
+    # Early stopping ends runs at different epochs: the mean covers the epochs that all of them have.
     length = min(len(loss) for loss in losses)
     values: NDArray[Any] = np.array([loss[:length] for loss in losses])
-    epochs, mean, spread = (
-        np.arange(1, length + 1),
-        values.mean(axis=0),
-        values.std(axis=0, ddof=len(values) > 1),
-    )
+    epochs, mean = np.arange(1, length + 1), values.mean(axis=0)
+    spread = values.std(axis=0, ddof=len(values) > 1)
     axes.fill_between(epochs, mean - spread, mean + spread, color=look.colour, alpha=0.15, linewidth=0)
     [line] = axes.plot(epochs, mean, style, color=look.colour, linewidth=1.8, marker=look.marker,
                        markersize=4, markevery=-(-length // 8))  # fmt: skip
     return line
 
 
-def _looks(models: Mapping[str, Sequence[Run]]) -> dict[str, Look]:
+def _looks(models: Models) -> dict[str, Look]:
     learned = [model for model, runs in models.items() if any(run.history is not None for run in runs)]
     looks = dict(zip(learned, map(Look, cycle(COLOURS), cycle(MARKERS)), strict=False))
     return {model: looks.get(model, BASELINE) for model in models}
 
 
-def _is_repeated(models: Mapping[str, Sequence[Run]]) -> bool:
-    return any(len(runs) > 1 for runs in models.values())
+def _noise_floor(models: Models) -> float | None:
+    return mean_noise_floor([run for runs in models.values() for run in runs])
 
 
 def _clean(axes: Axes, grid_axis: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=grid_axis, color="#dddddd", linewidth=0.6)
+    axes.grid(axis=grid_axis, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
 
 
-def _height(data: str, models: Iterable[str]) -> float:
-    """Inches that a row needs: for its title, its axes and its models, whose names may take several lines."""
+def _height(models: Iterable[str]) -> float:
+    """Height in inches of axes with a row for each model, whose name may take several lines."""
     lines = [_wrapped(model, 24).count("\n") + 1 for model in models]
-    title = 0.2 * (_wrapped(data, 90).count("\n") + 1)
-    return title + 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * n) for n in lines))
+    return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * n) for n in lines))
 
 
 def _wrapped(name: str, width: int) -> str:

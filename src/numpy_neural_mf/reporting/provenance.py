@@ -1,4 +1,4 @@
-"""What it takes to make numbers again: versions, platform and the settings of a model."""
+"""Provenance of results: versions, platform and the settings of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..mf.architecture import Architecture
 
 
 def made_with() -> dict[str, str]:
-    """Versions of Python and of the packages that make the numbers, and the platform, by name."""
+    """Versions of Python and of the packages that compute the results, and the platform, by name."""
     packages = ("numpy-neural-mf", "numpy", "scikit-learn")
     return {"python": platform.python_version(), "platform": platform.platform()} | {
         package: version(package) for package in packages
@@ -19,13 +19,13 @@ def made_with() -> dict[str, str]:
 
 
 def settings_of(model: object) -> dict[str, str]:
-    """What a model was made with, by name, as text.
+    """Settings of a model, by name, as text.
 
     Parameters
     ----------
     model : object
-        Keeps its settings as scikit-learn's estimators do: attributes whose names neither begin nor end with
-        an underscore. The fields of an `Architecture` stand in its place.
+        Has its settings as attributes whose names neither begin nor end with an underscore, as estimators of
+        scikit-learn do. An `Architecture` is replaced by its fields.
 
     Returns
     -------

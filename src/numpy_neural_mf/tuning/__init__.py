@@ -1,4 +1,4 @@
-"""The search for hyper-parameters: trials judged on ratings held out of those given."""
+"""Hyper-parameter search for `NeuralMF`."""
 
 from .search import Tuning, TuningProgress, tune
 

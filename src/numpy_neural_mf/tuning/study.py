@@ -1,4 +1,4 @@
-"""The trials of a search for settings, in memory or in a file that a killed search goes on from."""
+"""The trials of a hyper-parameter search, in memory or in a file from which an interrupted search resumes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
-    """A study in memory, or the one in a file; what a killed process left of a trial is marked as failed.
+    """A study in memory or in a file; a trial that a killed process left unfinished is marked as failed.
 
     Parameters
     ----------
     path : path or None
-        Made when needed, with its folder.
+        Created if needed, with its folder.
     belongs_to : str
-        What identifies the search, see `checkpoint.fingerprint`.
+        Identity of the search (see `checkpoint.fingerprint`).
     n_warmup_steps : int
-        Reports of a trial before it may be pruned by the median of those complete, of which there are five.
+        Number of reports of a trial before it may be pruned by the median of at least five complete trials.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
     Raises
     ------
     ValueError
-        The file is no study, or of another search.
+        The file is not a study, or is that of another search.
     OSError
         The file cannot be read or written to.
     """
@@ -52,7 +52,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
     try:
         storage = None
         if path is not None:
-            # A lock that a killed process has left is broken after three seconds; ours last milliseconds.
+            # The lock of a killed process is ignored after three seconds; a live one lasts milliseconds.
             lock = JournalFileOpenLock(str(path), grace_period=3)
             storage = JournalStorage(JournalFileBackend(str(path), lock))
         study = optuna.create_study(
@@ -68,7 +68,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
     if study.user_attrs.get("belongs_to", belongs_to) != belongs_to:
         raise ValueError(
             f"{path}: expected the study of this search, found one of other ratings or settings; "
-            "name another file, or delete it to start anew"
+            "name another file, or delete it to start again"
         )
     study.set_user_attr("belongs_to", belongs_to)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -77,7 +77,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """In order; those that were cut off from outside do not count."""
+    """Complete and pruned trials, in order; interrupted trials do not count."""
     from optuna.trial import TrialState
 
     return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
@@ -86,9 +86,10 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
 def next_trial(
     study: Study, space: dict[str, BaseDistribution], defaults: dict[str, Any], random_state: int
 ) -> Trial:
-    """The first has the defaults; then the sampler draws, seeded by how many trials are finished.
+    """The first trial has the defaults; the sampler, seeded by the number of finished trials, draws the
+    others.
 
-    So what it draws does not depend on where the search was cut off.
+    An interruption thus does not change the trials.
     """
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
@@ -101,13 +102,13 @@ def next_trial(
     return study.ask(space)
 
 
-def rmse_of(trial: FrozenTrial) -> float:
-    """Its validation RMSE; infinite where it was pruned or diverged."""
+def validation_rmse(trial: FrozenTrial) -> float:
+    """Validation RMSE of a trial; infinite if it was pruned or diverged."""
     return math.inf if trial.state.name == "PRUNED" or trial.value is None else trial.value
 
 
 def _mend(path: Path) -> None:
-    """Take away a last line that was cut off in writing: with another behind it, none could be read."""
+    """Remove an incomplete last line: with another line after it, the file could not be read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[0].startswith(b'{"op_code":'):

@@ -1,26 +1,28 @@
-"""How good recommended lists are: pure functions of what was recommended and what was relevant.
+"""Ranking metrics: pure functions of recommended lists and relevant items.
 
-Every function takes the lists of many users at once and returns one number for each user; `mean_over_users`
-makes one of them. What holds for all:
+Every function takes the lists of many users and returns one score for each user; `mean_over_users` averages
+them. All share these conventions:
 
-- Relevance is binary. Lists come in their order, so there are no ties to break.
-- A place that is masked, or beyond the end of a shorter list, is empty: it is no hit, and it counts.
-- A user with nothing relevant has no score: NaN, left out of the mean, as trec_eval does.
-- Relevant items are a set: one named twice counts once. A list that names an item twice is an error.
+- Relevance is binary. Lists are ordered, so there are no ties to break.
+- A place that is masked, or beyond the end of a shorter list, is empty: it is not a hit, but it counts as one
+  of the k places.
+- A user without relevant items has no score: NaN, which is left out of the mean, as in trec_eval.
+- A relevant item that is named twice counts once. A list that names an item twice is an error.
 
-Written: rel_i is 1 where the item at place i, from 1, is relevant, otherwise 0; R is the number of relevant
+Notation: rel_i is 1 if the item at place i (from 1) is relevant, otherwise 0; R is the number of relevant
 items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
+from ..utils.settings import check_integer
 
 Scores = NDArray[np.float64]
 
@@ -30,23 +32,26 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 
     Parameters
     ----------
-    recommended : array-like of shape (n_users, width), possibly masked
-        Ids of items, best first; one row for each user.
-    relevant : sequence of n_users array-likes
+    recommended : array-like of shape (n_users, width), possibly masked, or n_users lists of any lengths
+        Ids of items, best first.
+    relevant : sequence of n_users array-likes or sets
         Ids of the relevant items of each user, in any order.
     k : int, default 10
-        Places looked at.
+        Number of places that are evaluated.
 
     Returns
     -------
     float64 array of shape (n_users,)
-        From 0 to 1; NaN for a user with nothing relevant.
+        From 0 to 1; NaN for a user without relevant items.
 
     Raises
     ------
+    TypeError
+        If `k` is not an integer, `relevant` is a mapping or a set, or one of its elements is not a collection
+        of ids.
     ValueError
-        If the shapes do not match, k is below 1, a list names an item twice, or ids are integers here and
-        strings there.
+        If the numbers of users differ, k is below 1, a list names an item twice, or some ids are integers and
+        others are strings.
     """
     hit, n_relevant = _hits(recommended, relevant, k)
     return _where_relevant(hit.sum(axis=1) / k, n_relevant)
@@ -68,7 +73,7 @@ def hit_rate_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int 
 
 
 def reciprocal_rank_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """1 / the first place of a relevant item, 0 where there is none within k; otherwise as `precision_at_k`.
+    """1 / the place of the first relevant item, 0 if none is within k; otherwise as `precision_at_k`.
 
     The mean over users is MRR@k (Voorhees, "The TREC-8 question answering track report", 1999).
     """
@@ -80,8 +85,9 @@ def reciprocal_rank_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], 
 def average_precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
     """Mean over relevant items of the precision at their place, 0 beyond k; otherwise as `precision_at_k`.
 
-    AP@k = Σ_{i≤k} rel_i · precision@i / R, with R and not min(R, k) below, as trec_eval's map_cut. The mean
-    over users is MAP@k (Manning, Raghavan and Schütze, *Introduction to Information Retrieval*, 2008, 8.4).
+    AP@k = Σ_{i≤k} rel_i · precision@i / R; the denominator is R, not min(R, k), as in trec_eval's map_cut.
+    The mean over users is MAP@k (Manning, Raghavan and Schütze, *Introduction to Information Retrieval*,
+    2008, 8.4).
     """
     hit, n_relevant = _hits(recommended, relevant, k)
     precision = np.cumsum(hit, axis=1) / np.arange(1, k + 1)
@@ -89,7 +95,7 @@ def average_precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike]
 
 
 def ndcg_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Hits discounted by place, as a share of the best list possible; otherwise as `precision_at_k`.
+    """Discounted cumulative gain, divided by that of an ideal list; otherwise as `precision_at_k`.
 
     DCG@k = Σ_{i≤k} rel_i / log₂(i + 1), divided by Σ_{i≤min(R,k)} 1 / log₂(i + 1)
     (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002, with the discount
@@ -98,24 +104,54 @@ def ndcg_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10
     hit, n_relevant = _hits(recommended, relevant, k)
     discount = 1 / np.log2(np.arange(2, k + 2))
     best = np.append(0.0, np.cumsum(discount))[np.minimum(n_relevant, k)]
-    # Added up in order, as the best list is: a perfect list scores 1 exactly, whoever else is scored.
+    # Summed in the same order as `best`, so that a perfect list scores exactly 1.
     return _share(np.cumsum(hit * discount, axis=1)[:, -1], best)
 
 
 def mean_over_users(scores: ArrayLike) -> float:
-    """Mean of the scores that are one; NaN where none is."""
+    """Mean of the scores that are not NaN; NaN if all are."""
     values = np.asarray(scores, np.float64)
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
+
+
+# Metrics of `RankingQuality`, by the names of their means over users.
+RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Scores]] = {
+    "precision": precision_at_k,
+    "recall": recall_at_k,
+    "ndcg": ndcg_at_k,
+    "map": average_precision_at_k,
+    "mrr": reciprocal_rank_at_k,
+    "hit_rate": hit_rate_at_k,
+}
+
+
+def masked_lists(recommended: Any) -> np.ma.MaskedArray[Any, Any]:
+    """Lists as an array of shape (n_users, width), masked beyond the ends of shorter lists."""
+    rows = [np.ma.asarray(row) for row in recommended] if isinstance(recommended, list | tuple) else []
+    n_listed = np.array([row.size for row in rows], int)
+    if not rows or n_listed.min() == n_listed.max():
+        return np.ma.asarray(recommended)
+    width = n_listed.max()
+    ids = np.concatenate([row.data for row in rows if row.size])
+    items, is_masked = np.zeros((len(rows), width), ids.dtype), np.ones((len(rows), width), bool)
+    is_listed = np.arange(width) < n_listed[:, None]
+    items[is_listed] = ids
+    is_masked[is_listed] = np.concatenate([np.ma.getmaskarray(row) for row in rows])
+    return np.ma.array(items, mask=is_masked)
 
 
 def _hits(
     recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """rel_i of every user, shape (n_users, k), and R, shape (n_users,)."""
-    if k < 1:
-        raise ValueError(f"k: expected at least 1, found {k}")
-    lists: np.ma.MaskedArray[Any, Any] = np.ma.asarray(recommended)
+    check_integer("k", k, at_least=1)
+    lists = masked_lists(recommended)
+    if isinstance(relevant, Mapping | Set):
+        raise TypeError(
+            "relevant: expected a sequence with the relevant items of each user in the order of the lists, "
+            f"found a {type(relevant).__name__}"
+        )
     if lists.ndim != 2 or len(lists) != len(relevant):
         raise ValueError(
             f"expected lists of shape (n_users, width) and n_users sets of relevant items, "
@@ -124,26 +160,31 @@ def _hits(
     lists = lists[:, :k]
     place_filled = ~np.ma.getmaskarray(lists)
     row_listed, place = np.nonzero(place_filled)
-    row_wanted = np.repeat(np.arange(len(relevant)), [np.size(items) for items in relevant])
-    listed, wanted = _keys(lists.data[place_filled], row_listed, _joined(relevant), row_wanted)
+    relevant_ids = [_ids(items) for items in relevant]
+    row_relevant = np.repeat(np.arange(len(relevant)), [len(ids) for ids in relevant_ids])
+    relevant_items = np.concatenate([ids for ids in relevant_ids if len(ids)] or [np.empty(0, np.int64)])
+    listed, wanted = _keys(lists.data[place_filled], row_listed, relevant_items, row_relevant)
     in_order = np.sort(listed)
     if np.any(in_order[1:] == in_order[:-1]):
         raise ValueError("recommended: expected each item at most once in a list")
     wanted, first = np.unique(wanted, return_index=True)
     hit = np.zeros((len(relevant), k), bool)
     hit[row_listed, place] = index_of(wanted, listed) >= 0
-    return hit, np.bincount(row_wanted[first], minlength=len(relevant))
+    return hit, np.bincount(row_relevant[first], minlength=len(relevant))
 
 
-def _joined(relevant: Sequence[ArrayLike]) -> NDArray[Any]:
-    parts = [np.asarray(items).ravel() for items in relevant if np.size(items)]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+def _ids(items: ArrayLike | Set[Any]) -> NDArray[Any]:
+    """Ids of the relevant items of one user, shape (R,)."""
+    ids = np.asarray(list(items) if isinstance(items, Set) else items)
+    if ids.ndim == 0:
+        raise TypeError(f"relevant: expected the ids of the relevant items of each user, found {items!r}")
+    return ids.ravel()
 
 
 def _keys(
     listed: NDArray[Any], row_listed: NDArray[np.intp], wanted: NDArray[Any], row_wanted: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """One integer for each pair of user and item, the same for the same pair."""
+    """An integer for each pair of user and item, equal for equal pairs."""
     if listed.size and wanted.size and (listed.dtype.kind == "U") != (wanted.dtype.kind == "U"):
         raise ValueError(
             f"expected ids of one kind, found {listed.dtype} recommended, {wanted.dtype} relevant"
@@ -159,5 +200,5 @@ def _where_relevant(scores: ArrayLike, n_relevant: NDArray[np.int64]) -> Scores:
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
-    """part / whole, NaN where whole is 0."""
+    """part / whole; NaN where whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))

@@ -1,4 +1,4 @@
-"""Ranking metrics: those of trec_eval and of scikit-learn, for every user and whatever the ids."""
+"""Ranking metrics equal those of trec_eval and scikit-learn, for every user and all kinds of ids."""
 
 import ir_measures
 import numpy as np
@@ -44,7 +44,7 @@ def lists_and_relevant(draw):
     return random_lists(n_users, n_items, width, draw(st.integers(0, 2**32 - 1)))
 
 
-# trec_eval's own code; its scores are negative places, so nothing is tied.
+# The code of trec_eval; the scores are negative places, so there are no ties.
 @every_metric
 @pytest.mark.parametrize("k", [1, 3, 10, 30])
 def test_every_user_has_the_score_of_trec_eval(metric, k):
@@ -60,12 +60,12 @@ def test_every_user_has_the_score_of_trec_eval(metric, k):
     expected = np.full(len(relevant), np.nan)
     for one in ir_measures.iter_calc([measure], qrels, run):
         expected[int(one.query_id)] = one.value
-    # A user without any list has no line there; the score is 0 where something was relevant.
-    is_judged = np.array([len(items) > 0 for items in relevant])
-    expected[is_judged & lists.mask.all(axis=1)] = 0
+    # trec_eval omits a user without a list, whose score is 0 if there are relevant items.
+    has_relevant = np.array([len(items) > 0 for items in relevant])
+    expected[has_relevant & lists.mask.all(axis=1)] = 0
     scores = metric(lists, relevant, k)
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
-    assert mean_over_users(scores) == pytest.approx(np.mean(expected[is_judged]))
+    assert mean_over_users(scores) == pytest.approx(np.mean(expected[has_relevant]))
 
 
 def test_ndcg_is_that_of_scikit_learn():
@@ -93,7 +93,7 @@ def test_scores_small_enough_to_check_by_hand():
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_a_score_lies_between_nothing_and_everything(metric, case, k):
+def test_a_score_is_from_0_to_1(metric, case, k):
     lists, relevant = case
     scores = metric(lists, relevant, k)
     has_relevant = np.array([len(items) > 0 for items in relevant])
@@ -115,16 +115,16 @@ def test_names_of_items_and_the_order_of_the_relevant_do_not_matter(metric, case
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_a_user_is_scored_alone(metric, case, k):
+def test_the_score_of_a_user_does_not_depend_on_others(metric, case, k):
     lists, relevant = case
-    alone = [metric(lists[u : u + 1], relevant[u : u + 1], k)[0] for u in range(len(relevant))]
-    np.testing.assert_array_equal(metric(lists, relevant, k), alone)
+    separate = [metric(lists[u : u + 1], relevant[u : u + 1], k)[0] for u in range(len(relevant))]
+    np.testing.assert_array_equal(metric(lists, relevant, k), separate)
 
 
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_what_lies_beyond_k_or_is_masked_does_not_count(metric, case, k):
+def test_items_beyond_k_and_masked_places_are_no_hits(metric, case, k):
     lists, relevant = case
     scores = metric(lists, relevant, k)
     np.testing.assert_array_equal(metric(lists[:, :k], relevant, k), scores)
@@ -134,21 +134,21 @@ def test_what_lies_beyond_k_or_is_masked_does_not_count(metric, case, k):
 
 
 @every_metric
-def test_no_user_with_anything_relevant_means_no_mean(metric):
+def test_without_relevant_items_there_is_no_mean(metric):
     assert np.isnan(mean_over_users(metric([[1, 2]], [[]])))
     assert metric(np.empty((0, 5), int), []).shape == (0,)
     assert np.isnan(mean_over_users([]))
 
 
 @every_metric
-def test_an_empty_list_scores_nothing(metric):
+def test_an_empty_list_scores_zero(metric):
     assert metric(np.empty((1, 0), int), [[4]]) == [0]
     assert metric(np.ma.masked_all((1, 3), int), [[4]]) == [0]
 
 
 @every_metric
 def test_lists_that_cannot_be_scored_are_refused(metric):
-    with pytest.raises(ValueError, match="k: expected at least 1"):
+    with pytest.raises(ValueError, match="k must be an integer of at least 1"):
         metric([[1, 2]], [[1]], 0)
     with pytest.raises(ValueError, match="at most once"):
         metric([[1, 2], [3, 3]], [[1], [2]])
@@ -158,9 +158,29 @@ def test_lists_that_cannot_be_scored_are_refused(metric):
         metric([[1, 2]], [["1"]])
 
 
+@every_metric
+def test_lists_may_have_different_lengths(metric):
+    lists, relevant = [[5, 3, 9], [], [4]], [[3, 1], [2], [4]]
+    padded = np.ma.array([[5, 3, 9], [0, 0, 0], [4, 0, 0]], mask=[[0, 0, 0], [1, 1, 1], [0, 1, 1]])
+    np.testing.assert_array_equal(metric(lists, relevant, 3), metric(padded, relevant, 3))
+
+
+@every_metric
+def test_relevant_items_may_be_sets(metric):
+    lists = [[5, 3, 9], [7, 4, 1]]
+    np.testing.assert_array_equal(metric(lists, [{3, 1}, set()], 3), metric(lists, [[1, 3], []], 3))
+
+
+@every_metric
+@pytest.mark.parametrize("relevant", [{0: [1]}, {1}, [1], ["ab"], [None]])
+def test_relevant_items_that_are_not_a_sequence_of_collections_are_refused(metric, relevant):
+    with pytest.raises(TypeError, match="relevant: expected"):
+        metric([[1, 2, 3]], relevant, 3)
+
+
 @pytest.mark.parametrize("n_others", [0, 1, 4])
 @pytest.mark.parametrize("k", range(1, 9))
-def test_a_perfect_list_scores_exactly_one_whoever_else_is_scored(n_others, k):
+def test_a_perfect_list_scores_exactly_one_next_to_any_others(n_others, k):
     lists = np.tile(np.arange(8), (1 + n_others, 1))
     relevant = [np.arange(8)] + [np.array([3])] * n_others
     assert ndcg_at_k(lists, relevant, k)[0] == 1.0

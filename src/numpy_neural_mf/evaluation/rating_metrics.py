@@ -1,7 +1,7 @@
-"""How far predicted ratings are from real ones: pure functions of two columns of numbers.
+"""Rating metrics: pure functions of predicted and true ratings.
 
-All are taken over all ratings together. `rmse_per_user` and its like answer another question, how well the
-average user is served: a mean of them is not the RMSE.
+Each is taken over all ratings together. The mean of `rmse_per_user` answers another question, how large the
+error of the average user is: it is not the RMSE.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..data.columns import blocks, coded_integers, count, rows_by_code
 Numbers = NDArray[np.float64]
 Measure = Callable[[Numbers], Numbers]
 
-# Ratings whose pairs are looked at together.
+# Number of ratings whose pairs are counted together.
 AT_ONCE = 2**20
 
 
@@ -36,7 +36,7 @@ def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        The shapes differ or there is nothing to compare.
+        The shapes differ, there is nothing to compare, or a value is NaN.
     """
     return float(np.sqrt(_mean(np.square, prediction, rating)))
 
@@ -49,8 +49,8 @@ def mae(prediction: ArrayLike, rating: ArrayLike) -> float:
 def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
     """Coefficient of determination, 1 - Σ(r - r̂)² / Σ(r - r̄)²; r̄ is the mean of the ratings given here.
 
-    1 is perfect, 0 as good as that mean, which is known only afterwards. NaN where all ratings are equal, for
-    then there is nothing to determine. Parameters and errors as those of `rmse`.
+    1 is perfect, 0 is as good as predicting that mean. NaN where all ratings are equal, since there is no
+    variance to explain. Parameters and errors as those of `rmse`.
     """
     unexplained, actual = _mean(np.square, prediction, rating), np.asarray(rating)
     if actual.min() == actual.max():
@@ -63,14 +63,15 @@ def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
 def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
     """Fraction of concordant pairs: how often the item that a user rated higher is predicted higher.
 
-    Over all users, of the pairs of ratings of one user with r_i > r_j, the share with r̂_i > r̂_j:
+    The share of the pairs of ratings of one user with r_i > r_j that also have r̂_i > r̂_j:
 
         FCP = n_c / (n_c + n_d),   n_c = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui > r̂_uj}|,
                                    n_d = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui ≤ r̂_uj}|.
 
-    Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant: the paper leaves
-    them open, Surprise counts them so too, and a constant prediction gets 0. NaN where there is no pair.
-    The time grows with the number of ratings times the number of distinct ones.
+    Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant: the paper does
+    not define this case, and Surprise counts it in the same way. NaN where the predictions order no pair: no
+    user has unequal ratings, or the predictions of each user are equal, such as those of a constant. The time
+    grows with the number of ratings times the number of distinct ratings.
 
     Koren and Sill, "OrdRec: an ordinal model for predicting personalized item rating distributions",
     RecSys 2011.
@@ -79,20 +80,37 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
     ----------
     prediction, rating : array-likes of shape (n,)
     users : array-like of shape (n,)
-        Whose rating it is: ids or indices.
+        The user of each rating: ids or indices.
+
+    Returns
+    -------
+    float
+        From 0 to 1, or NaN.
+
+    Raises
+    ------
+    ValueError
+        As `rmse`, or if `users` has another length.
     """
     predicted, actual = _comparable(prediction, rating)
     user = _user_codes(users, len(actual))
-    found = [
-        _concordant(user[rows] - first, predicted[rows], actual[rows])
-        for first, _, rows in rows_by_code(user, count(user, int(user.max()) + 1), AT_ONCE)
-    ]
-    concordant, pairs = np.sum(found, axis=0)
-    return float(concordant / pairs) if pairs else float("nan")
+
+    def counted(predicted: NDArray[Any]) -> tuple[int, int]:
+        found = [
+            _concordant(user[rows] - first, predicted[rows], actual[rows])
+            for first, _, rows in rows_by_code(user, count(user, int(user.max()) + 1), AT_ONCE)
+        ]
+        concordant, pairs = np.sum(found, axis=0)
+        return int(concordant), int(pairs)
+
+    concordant, pairs = counted(predicted)
+    # Negated predictions have the opposite order: no concordant pair either way means that all are tied.
+    is_ordered = concordant or counted(-predicted.astype(np.float64))[0]
+    return concordant / pairs if is_ordered else float("nan")
 
 
 def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) -> tuple[int, int]:
-    """How many pairs of ratings of one user are predicted in their order, and how many pairs there are."""
+    """Number of concordant pairs of ratings of one user, and number of pairs of unequal ratings."""
     order = np.lexsort((predicted, user))
     user, predicted, actual = user[order], predicted[order], actual[order]
     starts = np.append(True, user[1:] != user[:-1])
@@ -104,7 +122,7 @@ def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) ->
     concordant = pairs = 0
     n_of_user = np.bincount(user)[user]
     for value in np.unique(actual):
-        # Ratings below value in the rows before each row, and one more entry for the end.
+        # Number of ratings below value in the rows before each row, and one more entry for the end.
         n_lower = np.append(0, np.cumsum(actual < value))
         this = actual == value
         at_start = n_lower[first_of_user[this]]
@@ -114,27 +132,27 @@ def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) ->
 
 
 def rmse_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
-    """RMSE of each user with ratings, in the order of the sorted ids; shape (number of distinct users,)."""
+    """RMSE of each user, in the order of the sorted ids; shape (number of distinct users,)."""
     return np.sqrt(_mean_per_user(np.square, prediction, rating, users))
 
 
 def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
-    """Mean absolute error of each user with ratings, in the order of the sorted ids."""
+    """Mean absolute error of each user, in the order of the sorted ids; shape (number of distinct users,)."""
     return _mean_per_user(np.abs, prediction, rating, users)
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What is predicted, on average, where a rating was given: the mean of r̂ for each value of r.
+    """The mean prediction for each value of the rating.
 
     Attributes
     ----------
     rating : float64 array of shape (n_values,)
         The distinct ratings, ascending.
     n : int64 array of shape (n_values,)
-        How often each was given.
+        Number of ratings of each value.
     mean_prediction : float64 array of shape (n_values,)
-        Predictions of the mean of what can be known lie nearer to the middle than the ratings.
+        Predictions of a conditional mean are closer to the middle of the scale than the ratings.
     """
 
     rating: Numbers
@@ -155,15 +173,18 @@ def calibration(prediction: ArrayLike, rating: ArrayLike) -> Calibration:
 
 
 def _comparable(prediction: ArrayLike, rating: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as flat arrays, of one shape that is not empty."""
+    """Both as flat arrays; they have the same non-empty shape and no NaN."""
     predicted, actual = np.asarray(prediction), np.asarray(rating)
     if predicted.shape != actual.shape or not predicted.size:
         raise ValueError(f"expected equal, non-empty shapes, found {predicted.shape} and {actual.shape}")
+    for name, values in (("prediction", predicted), ("rating", actual)):
+        if np.isnan(values.min()):  # the minimum is NaN if any value is; it needs no array of the same length
+            raise ValueError(f"{name}: expected numbers, found NaN")
     return predicted.ravel(), actual.ravel()
 
 
 def _measured(measure: Measure, prediction: ArrayLike, rating: ArrayLike) -> Iterator[tuple[slice, Numbers]]:
-    """A measure of the errors in float64, block by block: of millions there is no copy."""
+    """A measure of the errors in float64, block by block, so that no copy of all ratings is made."""
     predicted, actual = _comparable(prediction, rating)
     for block in blocks(len(actual)):
         yield block, measure(predicted[block].astype(np.float64) - actual[block])
@@ -187,7 +208,7 @@ def _user_codes(users: ArrayLike, n: int) -> NDArray[np.int32]:
     """Users as 0, 1, … in the order of their ids, shape (n,)."""
     if np.shape(users) != (n,):
         raise ValueError(f"users: expected one for each of {n} ratings, found shape {np.shape(users)}")
-    array = np.array(users)  # a copy, which is numbered in its place
+    array = np.array(users)  # a copy, which coded_integers overwrites
     if n and array.dtype in (np.int32, np.int64):
         return coded_integers(array)[1]
     return np.unique(array, return_inverse=True)[1].astype(np.int32)

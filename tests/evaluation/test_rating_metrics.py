@@ -1,4 +1,4 @@
-"""Rating metrics: those of scikit-learn where it has them, otherwise what one counts by hand."""
+"""Rating metrics equal those of scikit-learn, or a direct computation where it has none."""
 
 from itertools import combinations
 
@@ -40,9 +40,17 @@ def test_many_float32_ratings_are_summed_in_float64():
 
 @pytest.mark.parametrize("metric", [*PAIRS, r2, calibration])
 @pytest.mark.parametrize(("prediction", "rating"), [([1, 2], [1]), ([[1], [2]], [1, 2]), ([], [])])
-def test_what_cannot_be_compared_is_refused(metric, prediction, rating):
+def test_different_or_empty_shapes_are_refused(metric, prediction, rating):
     with pytest.raises(ValueError, match="expected equal, non-empty shapes"):
         metric(prediction, rating)
+
+
+@pytest.mark.parametrize("metric", [*PAIRS, r2, calibration, fcp, rmse_per_user, mae_per_user])
+@pytest.mark.parametrize("columns", [([1.0, np.nan], [1.0, 2.0]), ([1.0, 2.0], [np.nan, 2.0])])
+def test_nan_is_refused(metric, columns):
+    users = ([0, 0],) if metric in (fcp, rmse_per_user, mae_per_user) else ()
+    with pytest.raises(ValueError, match="expected numbers, found NaN"):
+        metric(*columns, *users)
 
 
 @st.composite
@@ -54,7 +62,7 @@ def some_predictions(draw):
 
 @settings(deadline=None)
 @given(columns=two_columns)
-def test_the_share_explained_is_that_of_scikit_learn(columns):
+def test_r2_is_that_of_scikit_learn(columns):
     prediction, rating = np.rint(columns / 1e4)
     if rating.min() == rating.max():
         assert np.isnan(r2(prediction, rating))
@@ -62,30 +70,31 @@ def test_the_share_explained_is_that_of_scikit_learn(columns):
         assert r2(prediction, rating) == pytest.approx(sklearn.metrics.r2_score(rating, prediction), rel=1e-9)
 
 
-def test_the_mean_explains_nothing_and_the_truth_all():
+def test_r2_is_0_for_the_mean_and_1_for_perfect_predictions():
     rating = [1.0, 2, 2, 5]
     assert r2(np.full(4, 2.5), rating) == 0
     assert r2(rating, rating) == 1
 
 
 def fcp_pair_by_pair(prediction, rating, users):
-    concordant = discordant = 0
+    concordant = discordant = ordered = 0
     for (p, r, u), (q, s, v) in combinations(zip(prediction, rating, users, strict=True), 2):
         if u == v and r != s:
             concordant += (p > q) if r > s else (q > p)
             discordant += (p <= q) if r > s else (q <= p)
-    return concordant / (concordant + discordant) if concordant + discordant else float("nan")
+            ordered += p != q
+    return concordant / (concordant + discordant) if ordered else float("nan")
 
 
 @settings(deadline=None)
 @given(rows=some_predictions())
-def test_concordant_pairs_are_those_that_one_counts(rows):
+def test_concordance_is_that_of_a_count_pair_by_pair(rows):
     assert fcp(*rows) == pytest.approx(fcp_pair_by_pair(*rows), nan_ok=True)
 
 
 @settings(deadline=None)
 @given(rows=some_predictions(), seed=st.integers(0, 99))
-def test_concordance_depends_on_the_order_within_a_user_alone(rows, seed):
+def test_concordance_depends_only_on_the_order_within_each_user(rows, seed):
     prediction, rating, users = rows
     expected = pytest.approx(fcp(*rows), nan_ok=True)
     assert fcp(np.exp(prediction) + 1000 * users, rating**3, users) == expected
@@ -96,25 +105,27 @@ def test_concordance_depends_on_the_order_within_a_user_alone(rows, seed):
 
 @settings(deadline=None)
 @given(rows=some_predictions())
-def test_without_tied_predictions_turning_them_round_turns_concordance_round(rows):
+def test_without_ties_negating_predictions_exchanges_concordant_and_discordant_pairs(rows):
     _, rating, users = rows
     prediction = np.random.default_rng(0).permutation(len(rating))
     assert fcp(-prediction, rating, users) == pytest.approx(1 - fcp(prediction, rating, users), nan_ok=True)
 
 
-def test_a_constant_puts_no_pair_in_order_and_the_truth_all():
+def test_concordance_is_undefined_where_predictions_or_ratings_have_no_order():
     rating, users = [1, 2, 3, 5], [0, 0, 1, 1]
-    assert fcp([3, 3, 3, 3], rating, users) == 0
+    assert np.isnan(fcp([3, 3, 3, 3], rating, users))
+    assert np.isnan(fcp([2, 2, 4, 4], rating, users))
+    assert fcp([3, 3, 4, 3], rating, users) == 0
     assert fcp(rating, rating, users) == 1
     assert np.isnan(fcp([1, 2, 3, 4], [3, 3, 5, 5], users))
 
 
 @given(rows=some_predictions())
-def test_errors_of_a_user_are_those_of_that_user_alone(rows):
+def test_errors_of_a_user_depend_only_on_that_user(rows):
     prediction, rating, users = rows
     for of_user, metric in ((rmse_per_user, rmse), (mae_per_user, mae)):
-        alone = [metric(prediction[users == user], rating[users == user]) for user in np.unique(users)]
-        np.testing.assert_allclose(of_user(prediction, rating, users), alone)
+        separate = [metric(prediction[users == user], rating[users == user]) for user in np.unique(users)]
+        np.testing.assert_allclose(of_user(prediction, rating, users), separate)
 
 
 def test_the_rmse_of_all_is_not_the_mean_of_the_users():
@@ -135,6 +146,6 @@ def test_calibration_is_the_mean_prediction_where_a_rating_was_given(rows):
 
 
 @pytest.mark.parametrize("metric", [fcp, rmse_per_user, mae_per_user])
-def test_every_rating_needs_its_user(metric):
+def test_users_of_another_length_are_refused(metric):
     with pytest.raises(ValueError, match="users: expected one for each of 2 ratings"):
         metric([1, 2], [1, 2], [1])

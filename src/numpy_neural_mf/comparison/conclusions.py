@@ -1,4 +1,4 @@
-"""Which differences between models are real, in words that need no statistics."""
+"""Conclusions: which differences between models are significant, in sentences that need no statistics."""
 
 from __future__ import annotations
 
@@ -7,52 +7,54 @@ from typing import Any
 
 import polars as pl
 
-# A difference is real where its corrected p-value is below this.
-SIGNIFICANT = 0.05
-# With fewer, what is not shown may still be large.
+# A difference is significant if its corrected p-value is below this level.
+SIGNIFICANCE_LEVEL = 0.05
+# With fewer splits, the test has little power.
 FEW_SPLITS = 5
 
 Rows = Sequence[dict[str, Any]]
 
 
-def verdict(differences: pl.DataFrame) -> list[str]:
-    """Sentences on the models of one data set, the best first.
+def conclusions(differences: pl.DataFrame) -> list[str]:
+    """Sentences on the models of one data set, the best model first.
 
     Parameters
     ----------
     differences : polars.DataFrame
-        A row for each pair of models, as `Comparison.differences` makes it.
+        A row for each pair of models, as made by `Comparison.differences`.
 
     Returns
     -------
     list of str
-        Empty for fewer than two models. Models between which no difference is shown and which are better
-        than the same others share a sentence.
+        Empty for fewer than two models. Models share a sentence if they do not differ significantly and are
+        significantly better than the same other models.
     """
     rows = differences.to_dicts()
     if not rows:
         return []
-    if all(row["is_real"] is None for row in rows):
-        return ["One split of the ratings: no difference can be told from chance; use more seeds or folds."]
+    if all(row["is_significant"] is None for row in rows):
+        return ["With one split of the ratings, significance cannot be tested: use more seeds or folds."]
     sentences: list[str] = []
     ranked = _ranked(rows)
-    worse = {name: {row["other"] for row in rows if row["model"] == name and row["is_real"]}
+    worse = {name: {row["other"] for row in rows if row["model"] == name and row["is_significant"]}
              for name in ranked}  # fmt: skip
     while ranked:
         group, ranked = _leading_group(ranked, worse)
         beaten = [name for name in ranked if name in worse[group[0]]]
-        level = [name for name in ranked if name not in beaten]
+        tied = [name for name in ranked if name not in beaten]
         if beaten:
-            is_best_of_all = len(group) == 1 and not sentences and not level
+            is_best_of_all = len(group) == 1 and not sentences and not tied
             sentences.append(_better(group, beaten, _between(rows, group, beaten), is_best_of_all))
         if len(group) > 1:
-            sentences.append(_level(_joined(group, "and"), _between(rows, group, group)))
-        if level:
-            names = f"{_joined(group, 'or')} and {_joined(level, 'or')}"
-            sentences.append(_level(names, _between(rows, group, level)))
+            sentences.append(_tied(_joined(group, "and"), _between(rows, group, group)))
+        if tied:
+            names = f"{_joined(group, 'or')} and {_joined(tied, 'or')}"
+            sentences.append(_tied(names, _between(rows, group, tied)))
     n_splits = min(row["splits"] for row in rows)
-    if n_splits < FEW_SPLITS and not all(row["is_real"] for row in rows):
-        sentences.append(f"On {n_splits} splits only large differences show: use more seeds or folds.")
+    if n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
+        sentences.append(
+            f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
+        )
     return sentences
 
 
@@ -63,7 +65,7 @@ def _ranked(rows: Rows) -> list[str]:
 
 
 def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[str], list[str]]:
-    """The first models as long as they are level and better than the same others; and the rest."""
+    """The first models that are tied and better than the same others, and the remaining models."""
     first = worse[ranked[0]]
     size = 1
     while size < len(ranked) and ranked[size] not in first and worse[ranked[size]] == first:
@@ -72,7 +74,7 @@ def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[
 
 
 def _between(rows: Rows, some: Sequence[str], others: Sequence[str]) -> Rows:
-    """The pairs of one of some and one of the others."""
+    """The pairs of a model in `some` and a model in `others`."""
     ways = ((some, others), (others, some))
     return [row for row in rows if any(row["model"] in a and row["other"] in b for a, b in ways)]
 
@@ -84,13 +86,15 @@ def _better(group: Sequence[str], beaten: Sequence[str], rows: Rows, is_best_of_
     lowest, highest = (_size(pick(row["difference"] for row in rows)) for pick in (min, max))
     by = lowest if lowest == highest else f"{lowest} to {highest}"
     p_value = max(row["p_value"] for row in rows)
-    limit = next(limit for limit in (0.001, 0.01, SIGNIFICANT) if p_value < limit)
-    return f"{_joined(group, 'and')} {verb} better than {others} (RMSE lower by {by}; p < {limit})."
+    limit = next(limit for limit in (0.001, 0.01, SIGNIFICANCE_LEVEL) if p_value < limit)
+    better = f"{_joined(group, 'and')} {verb} significantly better than {others}"
+    return f"{better} (RMSE lower by {by}; p < {limit})."
 
 
-def _level(names: str, rows: Rows) -> str:
+def _tied(names: str, rows: Rows) -> str:
     p_value = min(row["p_value"] for row in rows)
-    return f"Between {names} no difference is shown (p {'=' if len(rows) == 1 else '≥'} {p_value:.2g})."
+    sign = "=" if len(rows) == 1 else "≥"
+    return f"There is no significant difference between {names} (p {sign} {p_value:.2g})."
 
 
 def _size(difference: float) -> str:

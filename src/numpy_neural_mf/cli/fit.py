@@ -35,9 +35,9 @@ class DefaultModel(TyperGroup):
 def with_model(args: list[str]) -> list[str]:
     """The arguments after the name of a model: that of the deprecated `--model`, or the default."""
     args = [part for arg in args for part in (arg.split("=") if arg.startswith("--model=") else [arg])]
-    old = [arg for arg in args if arg.partition("=")[0] in NEXT_ITEM]
+    old = [flag for flag in (arg.partition("=")[0] for arg in args) if flag in NEXT_ITEM]
     if old:
-        raise ValueError(f"{', '.join(old)}: expected after another command, numpy-neural-mf train next-item")
+        raise ValueError(f"{', '.join(old)}: next-item prediction is a model of its own, train next-item")
     if "--model" not in args[:-1]:
         return [DEFAULT, *args]
     at = args.index("--model")

@@ -29,7 +29,7 @@ def interrupted(monkeypatch):
 
 def test_ratings_are_found_and_the_table_and_the_files_are_written(run, folder):
     result = run("compare", *QUICK, "--output-dir", "out")
-    assert "ratings.csv: Ratings: 900 ratings of 40 items by 60 users" in result.output
+    assert result.stderr.startswith("ratings.csv: Ratings: 900 ratings of 40 items by 60 users")
     assert [name for name in (*MODELS, *FILES) if name not in result.stdout] == []
     assert names(folder / "out") == FILES
     assert names(folder) == ["out", "ratings.csv"]
@@ -42,7 +42,7 @@ def test_columns_may_have_any_name_and_the_scale_may_be_any(run, folder):
     )
     columns = ["--user", "reader", "--item", "book", "--rating", "grade", "--scale", 0, 10]
     result = run("compare", "books.csv", *columns, *QUICK)
-    assert "900 ratings of 40 items by 60 users, 0 to 10" in result.output
+    assert "900 ratings of 40 items by 60 users, 0 to 10" in result.stderr
 
 
 def test_seeds_folds_and_epochs_are_taken(run):

@@ -1,5 +1,8 @@
 """The command line as a whole: help, and errors that are one sentence."""
 
+import io
+import sys
+
 import pytest
 from typer.main import get_command
 
@@ -101,3 +104,16 @@ def test_an_unknown_option_is_answered_with_the_usage(run, arguments):
     result = run(*arguments, code=2)
     assert "Usage" in result.stderr
     assert result.stdout == ""
+
+
+def test_characters_that_the_console_lacks_are_replaced(models, tmp_path, monkeypatch):
+    (tmp_path / "titles.csv").write_text("movieId,title\n" + "".join(f"{n},Фильм\n" for n in range(60)))
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    command = ["recommend", "model.safetensors", "1", "--titles", str(tmp_path / "titles.csv")]
+    monkeypatch.setattr(sys, "argv", ["numpy-neural-mf", *command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    stdout.flush()
+    assert ended.value.code == 0
+    assert b"?????" in stdout.buffer.getvalue()

@@ -13,7 +13,7 @@ from ..models.neural_mf_settings import DEVICES, PRECISIONS
 from ..training.engines import ENGINE_NAMES
 from ..utils.atomic_io import require_folder
 from .options import HARDWARE, TRAINING, Cache, ColumnName, Report, Scale, one_of, option
-from .output import command_line, fail, read, write_report
+from .output import command_line, fail, read, stderr, write_report
 from .settings import Settings
 
 
@@ -50,7 +50,7 @@ def compare(
         if ratings is not None:
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
             source = {ratings.name: read(ratings, cache, scale=scale, **columns)}
-        how: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
+        how: dict[str, Any] = {"engine": engine, "device": device, "precision": precision, "log": stderr()}
         comparison = run_experiments(
             source, epochs=epochs, seeds=seeds, n_folds=folds, output_dir=output_dir, **how
         )

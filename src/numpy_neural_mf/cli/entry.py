@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 import numpy as np
@@ -41,6 +42,9 @@ for panel, commands in COMMANDS.items():
 
 def main() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
+            stream.reconfigure(errors="replace")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
             app()

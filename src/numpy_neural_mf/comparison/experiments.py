@@ -35,6 +35,7 @@ def run_experiments(
     output_dir: str | os.PathLike[str] = ".",
     models: Mapping[str, ModelFactory] | None = None,
     console: Console | None = None,
+    log: Console | None = None,
 ) -> Comparison:
     """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
@@ -62,7 +63,9 @@ def run_experiments(
     models : mapping of str to callable, optional
         Name to ``(seed) -> Recommender``; by default `default_models`.
     console : rich.console.Console, optional
-        Where progress and the table are shown; by default the terminal.
+        Where the table is printed; by default the terminal.
+    log : rich.console.Console, optional
+        Where the ratings, remarks and progress are shown; by default `console`.
 
     Returns
     -------
@@ -88,6 +91,7 @@ def run_experiments(
     >>> comparison.table()  # doctest: +SKIP
     """
     console = console or Console()
+    log = log or console
     require_seeds(seeds)
     if n_folds != 0 and n_folds < 2:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
@@ -103,17 +107,17 @@ def run_experiments(
         n_planned=len(data) * seeds * max(n_folds, 1) * len(models),
     )
     for name, part in data.items():
-        console.print(Text(f"{name}: {part}"), soft_wrap=True)
+        log.print(Text(f"{name}: {part}"), soft_wrap=True)
         if part.n_dropped:
-            console.print(
+            log.print(
                 f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
                 soft_wrap=True,
             )
     if lacks_numba:
         left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
-        console.print(Text(left_out), soft_wrap=True)
+        log.print(Text(left_out), soft_wrap=True)
     try:
-        with ProgressBar(comparison.n_planned, console) as bar:
+        with ProgressBar(comparison.n_planned, log) as bar:
             for name, part in data.items():
                 rounds = fold_rounds(part, seeds, n_folds) if n_folds else _random_rounds(part, seeds)
                 for _ in add_runs(comparison, name, rounds, models, bar.start_run, bar.on_progress):

@@ -117,7 +117,7 @@ def test_the_report_says_what_was_left_out(run_main, ratings_csv):
     assert code == 0
     assert err.splitlines()[-1] == "Wrote report.html"
     page = Path("report.html").read_text(encoding="utf-8")
-    assert "my ratings.csv, less 700 ratings that it learned from</h1>" in page
+    assert "my ratings.csv, less 700 training ratings</h1>" in page
     assert f"Over {len(ratings) - 700:,} ratings" in page
     assert "numpy-neural-mf evaluate linear" in page
     assert "alphas" in page

@@ -61,15 +61,11 @@ def evaluate(
             evaluate_ranking(loaded, train, test, k, relevant) if ranking else None,
         )
     if report is not None:
-        left_out = f", less {is_seen.sum():,} ratings that it learned from" * bool(is_seen.any())
+        left_out = f", less {is_seen.sum():,} training ratings" * bool(is_seen.any())
         page = evaluation_report(
-            found,
-            model=model.name,
-            test=ratings.name + left_out,
-            data=summarize(test),
-            settings=settings_of(loaded),
-            command=command_line(),
-        )
+            found, model=model.name, test=ratings.name + left_out, data=summarize(test),
+            settings=settings_of(loaded), command=command_line(),
+        )  # fmt: skip
         write_report(page, report)
     if as_json:
         print_json(_facts(found) | {"n_left_out": int(is_seen.sum())})

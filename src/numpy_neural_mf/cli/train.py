@@ -32,7 +32,7 @@ from .options import (
     one_of,
     option,
     switch,
-)  # fmt: skip
+)
 from .settings import Settings
 
 NEURAL, BAYESIAN = SimpleNamespace(**defaults_of(NeuralMF)), SimpleNamespace(**defaults_of(BayesianMF))

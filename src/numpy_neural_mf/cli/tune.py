@@ -29,7 +29,7 @@ from .options import (
     defaults_of,
     one_of,
     option,
-)  # fmt: skip
+)
 from .output import fail, log, print_json, read, remark, stderr
 from .settings import Settings
 
@@ -69,15 +69,9 @@ def tune(
     try:
         with ProgressBar(trials, stderr()) as bar:
             tuning = search(
-                known,
-                architecture=chosen,
-                n_trials=trials,
-                timeout=timeout,
-                study=study,
-                epochs=epochs,
-                random_state=seed,
-                on_progress=shown_on(bar),
-            )
+                known, architecture=chosen, n_trials=trials, timeout=timeout, study=study, epochs=epochs,
+                random_state=seed, on_progress=shown_on(bar),
+            )  # fmt: skip
     except KeyboardInterrupt:
         fail(f"interrupted before a trial was complete: {output} was not written", code=130)
     tuning.save(output, data=ratings.name)

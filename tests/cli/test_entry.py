@@ -97,6 +97,15 @@ def test_a_training_that_diverges_exits_1(ratings_csv, monkeypatch, fault):
     assert fault("compare", "ratings.csv") == (sentence, 1)
 
 
+def test_an_interrupted_command_exits_130(monkeypatch, run_main):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", interrupted)
+    code, out, _ = run_main("info", "model.safetensors")
+    assert (code, out) == (130, "")
+
+
 @pytest.mark.parametrize(
     "arguments", [["compare", "--no-such-option"], ["compare", "--seeds", "many"], ["no such command"]]
 )

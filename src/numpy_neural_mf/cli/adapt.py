@@ -54,7 +54,8 @@ def update(
     numpy-neural-mf update films.safetensors this_week.csv
     """
     loaded, path = load(model, "partial_fit"), output or model
-    new = read(ratings, scale=loaded.rating_scale_, user=user, item=item, rating=rating, timestamp=timestamp)
+    scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
+    new = read(ratings, scale=scale, user=user, item=item, rating=rating, timestamp=timestamp)
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     with working(f"learning {len(new):,} ratings"):
         loaded.partial_fit(new)

@@ -12,13 +12,12 @@ from rich.console import Console
 from ..data import summarize
 from ..evaluation import Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings
 from ..evaluation.held_out import seen_rows
-from ..models import load_model
 from ..reporting.console import rich_table
 from ..reporting.evaluation_page import evaluation_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, option, switch
-from .output import command_line, print_json, read, remark, working, write_report
+from .output import command_line, load, print_json, read, remark, working, write_report
 from .settings import Settings
 
 PARTS = ("overall", "warm", "cold")
@@ -47,7 +46,8 @@ def evaluate(
     """
     if report is not None:
         require_folder(report.parent)
-    loaded, test = load_model(model), read(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
+    loaded = load(model, "predict")
+    test = read(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
     train = loaded.ratings_
     is_seen = seen_rows(train, test)
     if is_seen.all():

@@ -88,6 +88,8 @@ def recommend(
         )
     names = [str(one) for one in chosen] if unknown else chosen
     lists = with_titles(lists_of(names, items, ratings), titles)
+    if not hasattr(loaded, "predict"):  # a NextItemModel predicts no ratings
+        lists = lists.rename({"rating": "score"})
     if output is None:
         show(lists, as_json, "title")
         return
@@ -165,9 +167,10 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
         "model": type(loaded).__name__,
         "users": len(loaded.user_ids_),
         "items": len(loaded.item_ids_),
-        "rating scale": f"{loaded.rating_scale_[0]:g} to {loaded.rating_scale_[1]:g}",
         "parameters": loaded.n_parameters_,
     }
+    if hasattr(loaded, "rating_scale_"):  # a NextItemModel has none
+        facts["rating scale"] = f"{loaded.rating_scale_[0]:g} to {loaded.rating_scale_[1]:g}"
     if isinstance(loaded, NeuralMF):
         facts["architecture"] = str(loaded.architecture)
         facts["epochs trained"] = len(loaded.history_.train_loss)

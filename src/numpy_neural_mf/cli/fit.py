@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from ..data import Features, Ratings, read_features
 from ..reporting.console import ProgressBar
-from ..utils.atomic_io import is_first_process
+from ..utils.atomic_io import is_first_process, require_folder
 from .output import fail, log, read, remark, report, stderr
 
 # Fitted model -> its result as text and as facts.
@@ -61,6 +61,7 @@ def fit_and_save(model: Any, given: dict[str, Any], result: Result) -> None:
         Of the fitted model, the result as text and as facts.
     """
     path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
+    require_folder(path.parent)
     ratings = _ratings(given)
     console = stderr()
     console.quiet = not is_first_process()

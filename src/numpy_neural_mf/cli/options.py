@@ -47,7 +47,7 @@ def architecture_named(name: str) -> Architecture:
 
 RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, ratings.dat, u.data or Parquet.")]
 ModelFile = Annotated[Path, typer.Argument(help="A model that train wrote.")]
-NewModelFile = Annotated[Path, typer.Argument(help="The file to write.")]
+NewModelFile = Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)]
 ColumnName = Annotated[str | None, option(INPUT, "Name of this column, if unusual.", metavar="NAME")]
 Scale = Annotated[
     tuple[float, float] | None,

@@ -62,7 +62,6 @@ def layer_sizes(text: str) -> tuple[int, ...]:
 CheckpointDir = Annotated[
     Path | None, option(TRAINING, "Save the state here; the same command resumes a killed training.")
 ]
-Epochs = Annotated[int, option(TRAINING, "Passes over the ratings.")]
 Dropout = Annotated[float | None, option(MODEL, "Dropout rate in training.")]
 UsesFeatures = Annotated[bool | None, switch(MODEL, "Use features of users and items, where given.")]
 Implicit = Annotated[bool | None, switch(MODEL, "Use which items were rated, as in SVD++.")]
@@ -86,7 +85,7 @@ def neural_mf(
     implicit: Implicit = None,
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
     likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
-    epochs: Epochs = NEURAL.epochs,
+    epochs: Annotated[int, option(TRAINING, "Passes over the ratings.")] = NEURAL.epochs,
     batch_size: Annotated[int, option(TRAINING, "Ratings per step.")] = NEURAL.batch_size,
     optimizer: Annotated[str, one_of(TRAINING, OPTIMIZERS, "Optimiser")] = NEURAL.optimizer,
     learning_rate: Annotated[float, option(TRAINING, "Highest learning rate.")] = NEURAL.learning_rate,

@@ -22,7 +22,7 @@ from numpy_neural_mf.cli import output
 
 pytestmark = pytest.mark.usefixtures("ratings_csv")
 
-BAYESIAN = ["bayesian-mf", "ratings.csv", "m", "--samples", 3, "--warm-up", 1]
+BAYESIAN = ["bayesian-mf", "ratings.csv", "m", "--samples", 3, "--burn-in", 1]
 NEURAL = ["neural-mf", "ratings.csv", "m", "--epochs", 1]
 
 
@@ -99,6 +99,18 @@ def test_the_old_option_of_the_model_still_works(run, old, name, joined):
     result = run("train", "ratings.csv", "m", *option, *quick)
     assert f"--model {old} is deprecated: use numpy-neural-mf train {name}" in result.stderr
     assert type(load_model("m")) is {"neural": NeuralMF, "bayesian": BayesianMF}[old]
+
+
+def test_old_names_of_settings_still_work(run, folder):
+    pytest.importorskip("numba")
+    (folder / "old.toml").write_text("kinds = 5\n")
+    options = ["--samples", 2, "--warm-up", 1, "--settings", "old.toml"]
+    result = run("train", "bayesian-mf", "ratings.csv", "m", *options)
+    assert "--kinds is deprecated: use --latent-clusters\n" in result.stderr
+    assert "--warm-up is deprecated: use --burn-in\n" in result.stderr
+    model = load_model("m")
+    assert (model.latent_clusters, model.burn_in) == (5, 1)
+    assert "--kinds" not in run("train", "bayesian-mf", "--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -264,7 +276,7 @@ def test_a_bayesian_model_is_the_one_that_python_would_train(train, folder, film
     )  # fmt: skip
     assert re.search(r"Drew 3 samples in .*; expected RMSE of new ratings \d\.\d{4}\.\nWrote m\n", result)
     ratings = read_ratings("ratings.csv").with_features(items=films)
-    settings = {"n_samples": 3, "warm_up": 1, "rank": 4, "implicit": False, "user_noise": False}
+    settings = {"n_samples": 3, "burn_in": 1, "rank": 4, "implicit": False, "user_noise": False}
     same = BayesianMF(2, **settings, random_state=5).fit(ratings)
     model = load_model("m")
     assert same_predictions(model, same)
@@ -275,7 +287,7 @@ def test_a_bayesian_model_is_the_one_that_python_would_train(train, folder, film
 
 def test_the_json_has_the_expected_deviation(run_json, folder):
     pytest.importorskip("numba")
-    (folder / "s.toml").write_text("n_samples = 4\nwarm_up = 1\nimplicit = false\n")
+    (folder / "s.toml").write_text("n_samples = 4\nburn_in = 1\nimplicit = false\n")
     facts = run_json("train", "bayesian-mf", "ratings.csv", "m", "--settings", "s.toml")
     assert (facts["model"], facts["samples"]) == ("m", 4)
     assert facts["expected_deviation"] == float(load_model("m").deviation_[-1])

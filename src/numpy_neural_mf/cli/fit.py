@@ -48,6 +48,16 @@ def with_model(args: list[str]) -> list[str]:
     return [OLD_NAMES[name], *args[:at], *args[at + 2 :]]
 
 
+def with_new_names(given: dict[str, Any], **new_names: str) -> dict[str, Any]:
+    """The options of a command by their new names, where they were given by a deprecated one."""
+    for old, new in new_names.items():
+        if given[old] is not None:
+            flags = (f"--{name.replace('_', '-')}" for name in (old, new))
+            remark("{} is deprecated: use {}".format(*flags))
+            given = given | {new: given[old]}
+    return given
+
+
 def fit_and_save(model: Any, given: dict[str, Any], result: Result) -> None:
     """Read the ratings, fit a model to them, save it and print its result.
 

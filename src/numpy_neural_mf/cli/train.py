@@ -14,7 +14,7 @@ from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from ..training.engines import ENGINE_NAMES
-from .fit import DefaultModel, fit_and_save
+from .fit import DefaultModel, fit_and_save, with_new_names
 from .options import (
     HARDWARE,
     MODEL,
@@ -65,6 +65,7 @@ CheckpointDir = Annotated[
 Dropout = Annotated[float | None, option(MODEL, "Dropout rate in training.")]
 UsesFeatures = Annotated[bool | None, switch(MODEL, "Use features of users and items, where given.")]
 Implicit = Annotated[bool | None, switch(MODEL, "Use which items were rated, as in SVD++.")]
+OldName = Annotated[int | None, typer.Option(hidden=True)]
 Samples = Annotated[int, option(TRAINING, "Samples after burn-in.", "--samples", "--n-samples")]
 LayerSizes = Annotated[Any, option(MODEL, 'MLP layers; "" for none.', parser=layer_sizes, metavar="N,N,…")]
 
@@ -136,7 +137,7 @@ def bayesian_mf(
     ratings: RatingsFile,
     model: NewModelFile = Path("model.safetensors"),
     embedding_dim: Annotated[int, option(MODEL, "Length of the embeddings.")] = BAYESIAN.embedding_dim,
-    kinds: Annotated[int, option(MODEL, "Most latent clusters.")] = BAYESIAN.kinds,
+    latent_clusters: Annotated[int, option(MODEL, "Most latent clusters.")] = BAYESIAN.latent_clusters,
     features: UsesFeatures = BAYESIAN.features,
     implicit: Implicit = BAYESIAN.implicit,
     drift: Annotated[bool, switch(MODEL, "Let biases change with time.")] = BAYESIAN.drift,
@@ -144,18 +145,19 @@ def bayesian_mf(
     user_noise: Annotated[bool, switch(MODEL, "One variance per user.")] = BAYESIAN.user_noise,
     rank: Annotated[int, option(MODEL, "Rank of the posterior mean that is kept.")] = BAYESIAN.rank,
     n_samples: Samples = BAYESIAN.n_samples,
-    warm_up: Annotated[int, option(TRAINING, "Samples before, not used.")] = BAYESIAN.warm_up,
+    burn_in: Annotated[int, option(TRAINING, "First samples, which are discarded.")] = BAYESIAN.burn_in,
     random_state: Seed = BAYESIAN.random_state,
     checkpoint_dir: CheckpointDir = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
     user_features: FeaturesFile = None, item_features: FeaturesFile = None,
+    kinds: OldName = None, warm_up: OldName = None,
 ) -> None:  # fmt: skip
     """Bayesian matrix factorisation by Gibbs sampling, with intervals; needs the extra fast.
 
     numpy-neural-mf train bayesian-mf ratings.csv films.safetensors --item-features movies.csv
     """
-    given = context.params
+    given = with_new_names(context.params, kinds="latent_clusters", warm_up="burn_in")
     fit_and_save(BayesianMF(**{name: given[name] for name in vars(BAYESIAN)}), given, _bayesian_result)
 
 

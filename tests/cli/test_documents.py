@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from numpy_neural_mf import simulate_ratings
-from numpy_neural_mf.cli import entry
+from numpy_neural_mf.cli import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
-COMMANDS = {command.__name__.replace("_", "-") for command in entry.COMMANDS}
+COMMANDS = set(get_command(app).commands)
 
 
 def test_every_command_has_a_section_and_every_section_of_one_a_command():
@@ -52,11 +53,11 @@ def test_the_codes_tested_here_are_those_of_the_page():
 @pytest.mark.parametrize(
     ("code", "arguments", "said"),
     [
-        (0, ["train", "ratings.csv", "m", "--epochs", "1"], r"^$"),
+        (0, ["train", "ratings.csv", "m", "--epochs", "1"], r"^ratings\.csv: Ratings: 500 ratings .*\n$"),
         (
             1,
             ["train", "ratings.csv", "m", "--learning-rate", "1e9", "--optimizer", "sgd"],
-            r"^numpy-neural-mf: the .*loss is .*\n$",
+            r"\nnumpy-neural-mf: the .*loss is .*\n$",
         ),
         (2, ["train", "ratings.csv", "m", "--epochs", "0"], r"^numpy-neural-mf: epochs must be .*\n$"),
     ],
@@ -72,7 +73,7 @@ def test_a_command_ends_with_the_code_of_the_page(folder, code, arguments, said)
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
 def test_a_command_that_is_interrupted_ends_with_130_and_writes_nothing(folder):
     process = started(folder, "train", "ratings.csv", "m", "--epochs", "1000000", "--patience", "0")
-    assert "500 ratings" in process.stdout.readline()  # the ratings are read: training begins
+    assert "500 ratings" in process.stderr.readline()  # the ratings are read: training begins
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130

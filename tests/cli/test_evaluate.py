@@ -1,53 +1,42 @@
-"""evaluate: errors, lists and calibration on ratings that the model did not learn from."""
+"""evaluate: errors, lists and calibration on ratings that the model was not trained on."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from numpy_neural_mf import Ratings, cli, load_model, random_split, read_ratings, simulate_ratings
+from numpy_neural_mf import (
+    LinearRegression,
+    Ratings,
+    load_model,
+    random_split,
+    read_ratings,
+    simulate_ratings,
+)
 from numpy_neural_mf.evaluation import evaluate
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """train.csv, test.csv and a model of the first, to which some of the second is unknown."""
+def split(tmp_path_factory, run):
+    """A folder with train.csv, test.csv and a model of the first; it knows only a part of the second."""
     folder = tmp_path_factory.mktemp("evaluate")
     train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500))
     train = train.take(np.flatnonzero((train.raw_users > 5) & (train.raw_items > 3)))
     train.to_frame().write_csv(folder / "train.csv")
     test.to_frame().write_csv(folder / "test.csv")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        CliRunner().invoke(cli.app, ["train", "train.csv", "model", "--epochs", "3"], catch_exceptions=False)
-    finally:
-        os.chdir(before)
+    run("train", folder / "train.csv", folder / "model", "--epochs", 3)
     return folder
 
 
 @pytest.fixture(autouse=True)
-def inside(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "120")
+def inside(split, monkeypatch):
+    monkeypatch.chdir(split)
 
 
-def run(*arguments):
-    result = CliRunner().invoke(cli.app, ["evaluate", "model", *map(str, arguments)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def told(*arguments):
-    return json.loads(run(*arguments, "--json").stdout)
-
-
-def test_what_is_told_is_what_the_package_finds_with_the_training_part_at_hand():
+def test_the_json_has_what_the_package_finds(run_json):
     found = evaluate(load_model("model"), read_ratings("train.csv"), read_ratings("test.csv"), k=5)
-    facts = told("test.csv", "-k", 5)
+    facts = run_json("evaluate", "model", "test.csv", "-k", 5)
     for name in ("overall", "warm", "cold"):
         part = getattr(found.ratings, name)
         assert facts["ratings"][name] == {
@@ -63,56 +52,72 @@ def test_what_is_told_is_what_the_package_finds_with_the_training_part_at_hand()
     assert facts["n_left_out"] == 0
 
 
-def test_people_read_tables():
-    said = run("test.csv").stdout
+def test_the_text_has_tables(run):
+    result = run("evaluate", "model", "test.csv")
     words = ["overall", "warm", "cold", "mean of users", "RMSE", "MAE", "R2", "FCP", "Unknown to the model",
              "precision@10", "recall@10", "ndcg@10", "map@10", "mrr@10", "hit_rate@10", "novelty@10",
-             "coverage", "gini", "relevant is a rating of 4 or more", "mean prediction"]  # fmt: skip
-    assert [word for word in words if word not in said] == []
+             "coverage", "gini", "a rating of 4 or more is relevant", "mean prediction"]  # fmt: skip
+    assert [word for word in words if word not in result.stdout] == []
+    assert result.stderr == ""
 
 
-def test_ratings_alone_can_be_judged():
-    assert "ranking" not in told("test.csv", "--no-ranking")
-    assert "precision" not in run("test.csv", "--no-ranking").stdout
+def test_lists_may_be_left_out(run, run_json):
+    assert "ranking" not in run_json("evaluate", "model", "test.csv", "--no-ranking")
+    assert "precision" not in run("evaluate", "model", "test.csv", "--no-ranking").stdout
 
 
-def test_what_is_relevant_can_be_said():
-    assert told("test.csv", "--relevant", 3)["ranking"]["relevant"] == 3
+def test_what_is_relevant_can_be_chosen(run_json):
+    assert run_json("evaluate", "model", "test.csv", "--relevant", 3)["ranking"]["relevant"] == 3
 
 
-def test_ratings_that_the_model_learned_from_are_left_out_and_counted(tmp_path):
+def test_training_ratings_are_left_out_and_counted(run, run_json, tmp_path):
     both = read_ratings("test.csv").to_frame().vstack(read_ratings("train.csv").to_frame()[:100])
     both.write_csv(tmp_path / "both.csv")
-    result = run(tmp_path / "both.csv", "--json")
+    result = run("evaluate", "model", tmp_path / "both.csv", "--json")
     assert "left out: 100 of" in result.stderr
     facts = json.loads(result.stdout)
     assert facts.pop("n_left_out") == 100
-    assert facts["ratings"] == told("test.csv")["ratings"]
+    assert facts["ratings"] == run_json("evaluate", "model", "test.csv")["ratings"]
 
 
-def test_a_model_is_not_judged_on_its_own_ratings_alone():
-    with pytest.raises(ValueError, match=r"train\.csv: expected ratings to judge on, found only those"):
-        run("train.csv")
+def test_a_model_is_not_evaluated_on_its_training_ratings(fault):
+    message, _ = fault("evaluate", "model", "train.csv")
+    assert message.startswith(
+        "train.csv: expected test ratings, found only those that the model was trained on"
+    )
 
 
-def test_times_are_taken_from_a_column_of_any_name(folder, tmp_path, monkeypatch):
+def test_times_are_read_from_a_column_of_any_name(run, run_json, tmp_path, monkeypatch):
     pytest.importorskip("numba")
     monkeypatch.chdir(tmp_path)
     train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8))
     train.to_frame().write_csv("train.csv")
     test.to_frame().rename({"timestamp": "moment"}).write_csv("test.csv")
-    command = ["train", "train.csv", "model", "--model", "bayesian", "--samples", "12"]
-    CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    run("train", "bayesian-mf", "train.csv", "model", "--samples", 12)
+    command = ["evaluate", "model", "test.csv", "--no-ranking"]
     found = evaluate(load_model("model"), train, test).ratings.overall.rmse
-    facts = told("test.csv", "--timestamp", "moment", "--no-ranking")
-    assert facts["ratings"]["overall"]["rmse"] == pytest.approx(found, abs=1e-6)
-    assert (
-        told("test.csv", "--no-ranking")["ratings"]["overall"]["rmse"] != facts["ratings"]["overall"]["rmse"]
-    )
+    rmse = run_json(*command, "--timestamp", "moment")["ratings"]["overall"]["rmse"]
+    assert rmse == pytest.approx(found, abs=1e-6)
+    assert run_json(*command)["ratings"]["overall"]["rmse"] != rmse
 
 
-def test_what_is_no_number_is_null_for_machines(tmp_path):
+def test_nan_is_null_in_json(run_json, tmp_path):
     Ratings.from_columns([1000, 1001], [10, 11], [4, 5]).to_frame().write_csv(tmp_path / "cold.csv")
-    facts = told(tmp_path / "cold.csv")
+    facts = run_json("evaluate", "model", tmp_path / "cold.csv")
     assert facts["ratings"]["warm"] == {"n": 0, "rmse": None, "mae": None, "r2": None, "fcp": None}
     assert facts["ratings"]["cold"]["n"] == 2
+
+
+def test_the_report_says_what_was_left_out(run_main, ratings_csv):
+    ratings_csv = ratings_csv.rename("my ratings.csv")
+    ratings = read_ratings(ratings_csv)
+    ratings.take(range(700)).to_frame().write_csv("train.csv")
+    LinearRegression().fit(read_ratings("train.csv")).save("linear")
+    code, _, err = run_main("evaluate", "linear", "my ratings.csv", "--report", "report.html")
+    assert code == 0
+    assert err.splitlines()[-1] == "Wrote report.html"
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert "my ratings.csv, less 700 training ratings</h1>" in page
+    assert f"Over {len(ratings) - 700:,} ratings" in page
+    assert "numpy-neural-mf evaluate linear" in page
+    assert "alphas" in page

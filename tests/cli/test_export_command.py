@@ -1,36 +1,40 @@
 """export: a model for other programs."""
 
 import pytest
-from typer.testing import CliRunner
 
-from numpy_neural_mf import GlobalMean, NeuralMF, cli, simulate_ratings
+from numpy_neural_mf import GlobalMean, load_model, read_ratings
+from numpy_neural_mf.cli import export
 
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    ratings = simulate_ratings(n_users=20, n_items=10, n_ratings=100)
-    NeuralMF(embedding_dim=2, epochs=1).fit(ratings).save("films.safetensors")
-    GlobalMean().fit(ratings).save("mean.safetensors")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("models")
 
 
-@pytest.mark.parametrize("name", ["films.onnx", "films.pt2"])
-def test_a_model_is_written_in_the_form_that_the_suffix_says(folder, name):
-    result = CliRunner().invoke(cli.app, ["export", "films.safetensors", name])
-    assert result.exit_code == 0
-    assert f"Wrote {name}" in result.output
-    assert (folder / name).stat().st_size > 0
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_the_suffix_chooses_the_format(run, tmp_path, monkeypatch, suffix):
+    def write(model, path):
+        path.write_text(f"{type(model).__name__} as {suffix}")
+
+    monkeypatch.setitem(export.WRITERS, suffix, write)
+    result = run("export", "model.safetensors", tmp_path / f"films{suffix}")
+    assert result.stdout == f"Wrote {tmp_path}/films{suffix}\n"
+    assert (tmp_path / f"films{suffix}").read_text() == f"NeuralMF as {suffix}"
+
+
+def test_an_exported_model_is_readable(run, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    run("export", "model.safetensors", tmp_path / "films.onnx")
+    onnx.checker.check_model(str(tmp_path / "films.onnx"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("name", "output", "sentence"),
     [
-        (["films.safetensors", "films.h5"], "films.h5: expected a suffix of .onnx, .pt2, found '.h5'"),
-        (["mean.safetensors", "mean.onnx"], "mean.safetensors: expected a NeuralMF, found a GlobalMean"),
+        ("model.safetensors", "films.h5", "films.h5: expected a suffix of .onnx, .pt2, found '.h5'"),
+        ("mean", "mean.onnx", "mean: expected a NeuralMF, found a GlobalMean"),
     ],
 )
-def test_what_cannot_be_exported_is_told_in_a_sentence(folder, arguments, message):
-    result = CliRunner().invoke(cli.app, ["export", *arguments])
-    assert isinstance(result.exception, ValueError)
-    assert str(result.exception) == message
+def test_what_cannot_be_exported_is_one_sentence(fault, tmp_path, monkeypatch, name, output, sentence):
+    GlobalMean().fit(read_ratings("ratings.csv")).save(tmp_path / "mean")
+    load_model("model.safetensors").save(tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert fault("export", name, output) == (sentence, 2)
+    assert not (tmp_path / output).exists()

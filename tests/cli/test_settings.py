@@ -1,30 +1,12 @@
-"""--settings: options from a TOML file, by their names; what is typed wins, what is wrong is told."""
+"""--settings: options from a TOML file by their names; typed options win, and errors name file and key."""
 
-import inspect
 import re
 
 import pytest
-from typer.testing import CliRunner
 
-from numpy_neural_mf import cli, load_model, simulate_ratings
-from numpy_neural_mf.cli import entry
+from numpy_neural_mf import load_model
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700).to_frame().write_csv("ratings.csv")
-    return tmp_path
-
-
-def trained(folder, toml, *arguments):
-    (folder / "settings.toml").write_text(toml, encoding="utf-8")
-    command = ["train", "ratings.csv", "m", "--settings", "settings.toml", *arguments]
-    result = CliRunner().invoke(cli.app, command, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return load_model("m")
-
+pytestmark = pytest.mark.usefixtures("ratings_csv")
 
 TUNED = """
 architecture = "A_small"
@@ -39,37 +21,42 @@ random_state = 7
 """
 
 
-def test_settings_have_the_names_of_the_keywords(folder):
-    model = trained(folder, TUNED)
+@pytest.fixture
+def trained_by(run, folder):
+    """A function that trains a model with settings."""
+
+    def trained_by(toml, *arguments):
+        (folder / "settings.toml").write_text(toml, encoding="utf-8")
+        run("train", "ratings.csv", "m", "--settings", "settings.toml", *arguments)
+        return load_model("m")
+
+    return trained_by
+
+
+def test_settings_have_the_names_of_the_keywords(trained_by):
+    model = trained_by(TUNED)
     form = model.architecture
-    assert (form.embedding_dim, form.hidden_layer_sizes, form.activation, form.biases) == (
-        6, (12, 5), "tanh", True,
-    )  # fmt: skip
+    assert (form.embedding_dim, form.hidden_layer_sizes) == (6, (12, 5))
+    assert (form.activation, form.biases) == ("tanh", True)
     assert (model.epochs, model.learning_rate, model.patience, model.random_state) == (2, 0.01, None, 7)
 
 
-def test_what_is_typed_wins(folder):
-    arguments = ["--epochs", "1", "--no-biases", "--hidden-layer-sizes", ""]
-    model = trained(folder, TUNED, *arguments)
+def test_typed_options_win(trained_by):
+    model = trained_by(TUNED, "--epochs", 1, "--no-biases", "--hidden-layer-sizes", "")
     assert (model.epochs, model.architecture.biases, model.architecture.hidden_layer_sizes) == (1, False, ())
     assert model.architecture.embedding_dim == 6
 
 
-def test_names_may_be_written_as_options_are(folder):
-    assert trained(folder, 'hidden-layer-sizes = "4"\nepochs = 1\nseed = 3').random_state == 3
+def test_names_may_be_written_as_options_are(trained_by):
+    assert trained_by('hidden-layer-sizes = "4"\nepochs = 1\nseed = 3').random_state == 3
 
 
-def test_numbers_in_pairs_and_switches_are_taken(folder):
-    assert trained(folder, "scale = [0, 10]\nepochs = 1\nproduct = false").rating_scale_ == (0, 10)
-
-
-@pytest.mark.parametrize("command", entry.COMMANDS, ids=lambda command: command.__name__)
-def test_every_command_takes_settings(command):
-    assert inspect.signature(command).parameters["settings"].annotation == "Settings"
+def test_pairs_of_numbers_and_switches_are_taken(trained_by):
+    assert trained_by("scale = [0, 10]\nepochs = 1\nproduct = false").rating_scale_ == (0, 10)
 
 
 @pytest.mark.parametrize(
-    ("toml", "said"),
+    ("toml", "sentence"),
     [
         ("epoch = 2", "settings.toml: unknown setting 'epoch'; this command has activation, architecture,"),
         ("[train]\nepochs = 2", "settings.toml: unknown setting 'train'"),
@@ -87,13 +74,14 @@ def test_every_command_takes_settings(command):
         ('engine = "abacus"', "engine must be one of auto, numpy"),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_name(folder, toml, said):
-    with pytest.raises(ValueError, match=re.escape(said)) as error:
-        trained(folder, toml)
+def test_an_error_names_the_file_and_the_key(folder, trained_by, toml, sentence):
+    with pytest.raises(ValueError, match=re.escape(sentence)) as error:
+        trained_by(toml)
     assert "\n" not in str(error.value)
     assert not (folder / "m").exists()
 
 
-def test_a_file_that_is_not_there_is_told():
-    with pytest.raises(FileNotFoundError):
-        CliRunner().invoke(cli.app, ["train", "ratings.csv", "--settings", "no.toml"], catch_exceptions=False)
+def test_a_missing_file_is_one_sentence(fault):
+    message, code = fault("train", "ratings.csv", "--settings", "no.toml")
+    assert message == "no.toml: No such file or directory"
+    assert code == 2

@@ -1,17 +1,16 @@
-"""train: every setting of the model is an option, and the model is the one that Python would train."""
+"""train: every setting of a model is an option, and the model is the one that Python would train."""
 
-import inspect
-import json
 import re
-import sys
 from dataclasses import fields
+from inspect import signature
 
 import pytest
-from typer.testing import CliRunner
+from typer.main import get_command
 
 from numpy_neural_mf import (
     Architecture,
     BayesianMF,
+    ModelFileError,
     NeuralMF,
     cli,
     load_model,
@@ -21,144 +20,195 @@ from numpy_neural_mf import (
 )
 from numpy_neural_mf.cli import output
 
+pytestmark = pytest.mark.usefixtures("ratings_csv")
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700).to_frame().write_csv("ratings.csv")
-    return tmp_path
+BAYESIAN = ["bayesian-mf", "ratings.csv", "m", "--samples", 3, "--burn-in", 1]
+NEURAL = ["neural-mf", "ratings.csv", "m", "--epochs", 1]
 
 
-def train(*arguments):
-    result = CliRunner().invoke(cli.app, ["train", "ratings.csv", *arguments], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+@pytest.fixture
+def train(run):
+    """A function that runs train and returns its standard output."""
+    return lambda *arguments: run("train", *arguments).stdout
+
+
+@pytest.fixture
+def films(folder):
+    (folder / "films.csv").write_text("id,genres\n3,Crime|Drama\n99,Drama\n")
+    return read_features("films.csv")
 
 
 def same_predictions(a, b):
     return a.predict([1, 2], [3, 4]).tobytes() == b.predict([1, 2], [3, 4]).tobytes()
 
 
-def test_without_options_the_model_is_that_of_the_defaults():
-    said = train("--epochs", "3")
-    assert "Trained 3 epochs" in said
-    assert "Wrote model.safetensors" in said
-    same = NeuralMF(epochs=3).fit(read_ratings("ratings.csv"))
+# The model
+
+
+def test_without_options_the_model_has_the_defaults(train):
+    assert re.fullmatch(
+        r"Trained 30 epochs .*\nWrote model.safetensors\n", train("ratings.csv", "--patience", 0)
+    )
+    same = NeuralMF(patience=None).fit(read_ratings("ratings.csv"))
     assert same_predictions(load_model("model.safetensors"), same)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ratings.csv", "m", "--epochs", 1],
+        ["--epochs", 1, "ratings.csv", "m"],
+        ["neural-mf", "ratings.csv", "m", "--epochs", 1],
+    ],
+)
+def test_the_name_of_the_default_model_may_be_left_out(run, arguments):
+    result = run("train", *arguments)
+    assert type(load_model("m")) is NeuralMF
+    assert "deprecated" not in result.stderr
+
+
+def test_the_help_of_the_default_model_is_shown_where_ratings_are_named(train):
+    assert "neural-mf [OPTIONS]" in train("ratings.csv", "--help")
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ("neural-mf", {*signature(NeuralMF).parameters, *(field.name for field in fields(Architecture))}),
+        ("bayesian-mf", set(signature(BayesianMF).parameters)),
+    ],
+)
+def test_every_setting_of_a_model_is_an_option_of_its_name(command, settings):
+    moved = {"sequence", "sequence_length", "next_item_weight", "negatives"}  # to train next-item
+    options = get_command(cli.app).commands["train"].commands[command].params
+    flags = {flag for option in options for flag in option.opts}
+    wanted = settings - moved - {"fields"}
+    assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in flags] == []
+
+
+# Old options
+
+
+@pytest.mark.parametrize(
+    ("old", "name"), [("neural", "neural-mf"), ("bayesian", "bayesian-mf")], ids=["neural", "bayesian"]
+)
+@pytest.mark.parametrize("joined", [False, True])
+def test_the_old_option_of_the_model_still_works(run, old, name, joined):
+    option = [f"--model={old}"] if joined else ["--model", old]
+    quick = ["--samples", 2] if old == "bayesian" else ["--epochs", 1]
+    result = run("train", "ratings.csv", "m", *option, *quick)
+    assert f"--model {old} is deprecated: use numpy-neural-mf train {name}" in result.stderr
+    assert type(load_model("m")) is {"neural": NeuralMF, "bayesian": BayesianMF}[old]
+
+
+def test_old_names_of_settings_still_work(run, folder):
+    pytest.importorskip("numba")
+    (folder / "old.toml").write_text("kinds = 5\n")
+    options = ["--samples", 2, "--warm-up", 1, "--settings", "old.toml"]
+    result = run("train", "bayesian-mf", "ratings.csv", "m", *options)
+    assert "--kinds is deprecated: use --latent-clusters\n" in result.stderr
+    assert "--warm-up is deprecated: use --burn-in\n" in result.stderr
+    model = load_model("m")
+    assert (model.latent_clusters, model.burn_in) == (5, 1)
+    assert "--kinds" not in run("train", "bayesian-mf", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "magic"], "model must be one of neural, bayesian, not 'magic'"),
+        (["--sequence", "gru"], "--sequence: next-item prediction is a model of its own, train next-item"),
+        (["--negatives=9"], "--negatives: next-item prediction is a model of its own, train next-item"),
+    ],
+)
+def test_options_that_are_gone_say_where_to(folder, fault, arguments, sentence):
+    assert fault("train", "ratings.csv", "m", *arguments) == (sentence, 2)
+    assert not (folder / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*BAYESIAN, "--epochs", 30],
+        [*BAYESIAN, "--no-biases"],
+        [*NEURAL, "--samples", 400],
+        [*NEURAL, "--rank", 8],
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-2]}",
+)
+def test_a_model_has_no_options_of_another(run, folder, arguments):
+    assert "No such option" in run("train", *arguments, code=2).stderr
+    assert not (folder / "m").exists()
+
+
+# Output
+
+
+def test_ratings_and_features_are_logged_and_the_result_is_printed(run, films):
+    result = run("train", *NEURAL, "--item-features", "films.csv")
+    assert result.stderr.startswith("ratings.csv: Ratings: 900 ratings of 40 items by 60 users")
+    assert "films.csv: Features: 2 rows, 2 columns of genres" in result.stderr
+    assert re.fullmatch(r"Trained 1 epochs in .* seconds; kept epoch 1, .*\nWrote m\n", result.stdout)
+
+
+def test_the_json_has_the_validation_error(run_json):
+    facts = run_json("train", "ratings.csv", "m", "--epochs", 2)
+    history = load_model("m").history_
+    assert (facts["model"], facts["epochs"], facts["best_epoch"]) == ("m", 2, history.best_epoch)
+    assert facts["validation_rmse"] == min(history.validation_loss) ** 0.5
+    facts = run_json("train", *NEURAL, "--validation-fraction", 0)
+    assert (facts["best_epoch"], facts["validation_rmse"]) == (None, None)
+
+
+def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkeypatch, run):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NeuralMF, "fit", interrupted)
+    result = run("train", "ratings.csv", "m", "--checkpoint-dir", "state", code=130)
+    sentence = "interrupted: m was not written; the same command resumes from the checkpoint"
+    assert sentence in result.stderr
+    assert result.stdout == ""
+    assert not (folder / "m").exists()
+
+
+@pytest.mark.parametrize("path", ["ratings.csv/m", "."])
+def test_where_no_model_can_be_written_nothing_is_trained(run_main, path):
+    code, out, err = run_main("train", "ratings.csv", path, "--epochs", 10**9)
+    assert (code, out) == (2, "")
+    assert "folder" in err or "directory" in err
+
+
+# NeuralMF
+
+
 @pytest.mark.parametrize(("large", "options"), [(True, []), (False, []), (True, ["--no-cache"])])
-def test_the_columns_of_a_large_file_are_kept_beside_it_unless_one_says_no(
-    folder, monkeypatch, large, options
-):
-    monkeypatch.setattr(output, "LARGE", (folder / "ratings.csv").stat().st_size + (not large))
+def test_the_columns_of_a_large_file_are_kept_next_to_it(train, ratings_csv, monkeypatch, large, options):
+    monkeypatch.setattr(output, "LARGE", ratings_csv.stat().st_size + (not large))
     for model in "ab":
-        train(model, "--epochs", "1", *options)
-    assert (folder / "ratings.csv.columns").exists() == (large and not options)
+        train("ratings.csv", model, "--epochs", 1, *options)
+    assert ratings_csv.with_name("ratings.csv.columns").exists() == (large and not options)
     assert same_predictions(load_model("a"), load_model("b"))
 
 
 @pytest.mark.parametrize(("options", "implicit"), [([], False), (["--implicit"], True)])
-def test_features_of_a_file_are_made_use_of(folder, options, implicit):
-    (folder / "films.csv").write_text("id,genres\n3,Crime|Drama\n99,Drama\n")
-    said = train("m", "--epochs", "1", "--item-features", "films.csv", *options)
-    assert "films.csv: Features: 2 rows, 2 columns of genres" in said
+def test_features_of_a_file_are_used(train, films, options, implicit):
+    train(*NEURAL, "--item-features", "films.csv", *options)
     model = load_model("m")
     assert (model.architecture.features, model.architecture.implicit) == (True, implicit)
-    ratings = read_ratings("ratings.csv").with_features(items=read_features("films.csv"))
-    same = NeuralMF(epochs=1, features=True, implicit=implicit).fit(ratings)
-    assert same_predictions(model, same)
+    ratings = read_ratings("ratings.csv").with_features(items=films)
+    assert same_predictions(model, NeuralMF(epochs=1, features=True, implicit=implicit).fit(ratings))
     assert model.known(1, 99)
-    train("m", "--epochs", "1", "--item-features", "films.csv", "--no-features")
+    train(*NEURAL, "--item-features", "films.csv", "--no-features")
     assert not load_model("m").architecture.features
 
 
-def test_machines_are_told_what_was_trained():
-    told = json.loads(train("m", "--epochs", "2", "--json"))
-    history = load_model("m").history_
-    assert (told["model"], told["epochs"], told["best_epoch"]) == ("m", 2, history.best_epoch)
-    assert told["validation_rmse"] == min(history.validation_loss) ** 0.5
-    told = json.loads(train("m", "--epochs", "1", "--validation-fraction", "0", "--json"))
-    assert (told["best_epoch"], told["validation_rmse"]) == (None, None)
-
-
-BAYESIAN = ["--model", "bayesian", "--samples", "3", "--burn-in", "1"]
-
-
-def test_a_bayesian_model_is_the_one_that_python_would_train(folder):
-    pytest.importorskip("numba")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
-    (folder / "films.csv").write_text("id,genres\n3,Crime|Drama\n99,Drama\n")
-    said = train(
-        "m", *BAYESIAN, "--embedding-dim", "2", "--rank", "4", "--no-implicit", "--no-user-noise", "--seed",
-        "5", "--item-features", "films.csv", "--checkpoint-dir", "state",
-    )  # fmt: skip
-    assert re.search(r"Drew 3 samples in .* others are expected \d\.\d{4} from their predictions\.\n", said)
-    ratings = read_ratings("ratings.csv").with_features(items=read_features("films.csv"))
-    settings = {"n_samples": 3, "burn_in": 1, "rank": 4, "implicit": False, "user_noise": False}
-    same = BayesianMF(2, **settings, random_state=5).fit(ratings)
-    model = load_model("m")
-    assert same_predictions(model, same)
-    assert (model.features, model.drift, model.known(1, 99)) == (True, True, True)
-    train("m", *BAYESIAN, "--no-drift", "--no-features")
-    assert (load_model("m").drift, load_model("m").features) == (False, False)
-
-
-def test_machines_are_told_what_was_drawn(folder):
-    pytest.importorskip("numba")
-    (folder / "s.toml").write_text('model = "bayesian"\nn_samples = 4\nburn_in = 1\nimplicit = false\n')
-    told = json.loads(train("m", "--settings", "s.toml", "--json"))
-    assert (told["model"], told["samples"]) == ("m", 4)
-    assert told["expected_deviation"] == float(load_model("m").deviation_[-1])
-    assert "validation_rmse" not in told
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--model", "magic"], "model must be one of neural, bayesian, not 'magic'"),
-        ([*BAYESIAN, "--epochs", "30"], "--epochs: for another kind of model, not for --model bayesian"),
-        ([*BAYESIAN, "--no-biases", "--engine", "numpy"], "--biases, --engine: for another kind"),
-        (["--samples", "400"], "--samples: for another kind of model, not for --model neural"),
-        (["--no-drift", "--rank", "8"], "--drift, --rank: for another kind of model, not for --model neural"),
-        (["--model", "bayesian", "--settings", "tuned.toml"], "--epochs: for another kind of model"),
-        (["--model", "bayesian", "--samples", "0"], "n_samples must be "),
-    ],
-)
-def test_settings_of_another_kind_of_model_are_refused(folder, arguments, said):
-    (folder / "tuned.toml").write_text("epochs = 30\n")  # the default, but said
-    with pytest.raises(ValueError, match=re.escape(said)) as error:
-        train("m", *arguments)
-    assert "\n" not in str(error.value)
-    assert not (folder / "m").exists()
-
-
-def test_without_numba_the_extra_is_named(folder, monkeypatch, capsys):
-    monkeypatch.setattr("numpy_neural_mf.models.bayesian_mf.find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["numpy-neural-mf", "train", "ratings.csv", "m", "--model", "bayesian"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == (
-        'numpy-neural-mf: BayesianMF needs numba: pip install "numpy-neural-mf[fast]"\n'
-    )
-
-
-def test_every_setting_of_the_model_is_an_option_by_its_name():
-    keywords = {p.name for p in inspect.signature(NeuralMF).parameters.values() if p.kind == p.KEYWORD_ONLY}
-    wanted = {"architecture"} | keywords | {field.name for field in fields(Architecture)}
-    wanted |= set(inspect.signature(BayesianMF).parameters)
-    help_text = CliRunner().invoke(cli.app, ["train", "--help"]).stdout
-    assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in help_text] == []
-
-
-def test_settings_reach_the_model():
+def test_settings_reach_the_model(train):
     train(
-        "m", "--architecture", "A_small", "--epochs", "2", "--batch-size", "100", "--optimizer", "adamw",
-        "--learning-rate", "0.01", "--schedule", "constant", "--regularization", "0.1",
-        "--weight-decay", "0.5", "--validation-fraction", "0", "--patience", "4", "--engine", "numpy",
-        "--seed", "5", "--user", "user_id", "--scale", "0", "10",
+        "ratings.csv", "m", "--architecture", "A_small", "--epochs", 2, "--batch-size", 100, "--optimizer",
+        "adamw", "--learning-rate", 0.01, "--schedule", "constant", "--regularization", 0.1,
+        "--weight-decay", 0.5, "--validation-fraction", 0, "--patience", 4, "--engine", "numpy",
+        "--seed", 5, "--user", "user_id", "--scale", 0, 10,
     )  # fmt: skip
     model = load_model("m")
     assert (model.architecture.embedding_dim, model.epochs, model.random_state) == (8, 2, 5)
@@ -168,57 +218,136 @@ def test_settings_reach_the_model():
     assert model.rating_scale_ == (0, 10)
 
 
-def test_a_single_part_of_an_architecture_can_be_set():
-    train(
-        "m", "--architecture", "B_medium", "--hidden-layer-sizes", "6,3", "--activation", "gelu",
-        "--dropout", "0.1", "--no-biases", "--epochs", "1",
-    )  # fmt: skip
+def test_single_values_of_an_architecture_can_be_set(train):
+    options = ["--architecture", "B_medium", "--hidden-layer-sizes", "6,3", "--activation", "gelu"]
+    train(*NEURAL, *options, "--dropout", 0.1, "--no-biases")
     expected = Architecture(16, (6, 3), "gelu", biases=False, dropout=0.1)
     assert load_model("m").architecture == expected
 
 
-def test_no_layers_make_plain_matrix_factorisation():
-    train("m", "--hidden-layer-sizes", "", "--embedding-dim", "4", "--epochs", "1")
+def test_no_layers_make_plain_matrix_factorisation(train):
+    train(*NEURAL, "--hidden-layer-sizes", "", "--embedding-dim", 4)
     architecture = load_model("m").architecture
     assert (architecture.hidden_layer_sizes, architecture.embedding_dim) == ((), 4)
 
 
-def test_a_patience_of_0_never_stops_early():
-    train("m", "--patience", "0", "--epochs", "1")
+def test_a_patience_of_0_never_stops_early(train):
+    train(*NEURAL, "--patience", 0)
     assert load_model("m").patience is None
 
 
-def test_training_with_a_checkpoint_ends_with_the_same_model(tmp_path):
-    train("a", "--epochs", "3")
-    train("b", "--epochs", "3", "--checkpoint-dir", "state")
-    assert (tmp_path / "state").is_dir()
+def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
+    train("ratings.csv", "a", "--epochs", 3)
+    train("ratings.csv", "b", "--epochs", 3, "--checkpoint-dir", "state")
+    assert (folder / "state").is_dir()
     assert same_predictions(load_model("a"), load_model("b"))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
-        (["--epochs", "0"], "epochs must be a whole number, at least 1, not 0"),
+        (["--epochs", 0], "epochs must be"),
         (["--architecture", "D"], "architecture must be one of A_small, B_medium, C_wide, not 'D'"),
         (["--engine", "abacus"], "engine must be one of auto, numpy"),
         (["--optimizer", "magic"], "optimizer must be one of sgd"),
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
-        (["--dropout", "1"], "dropout must be in [0, 1)"),
-        (["--scale", "2", "3"], "expected a rating from 2 to 3"),
+        (["--dropout", 1], "dropout must be"),
+        (["--scale", 2, 3], "expected a rating from 2 to 3"),
+        (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
     ],
 )
-def test_bad_settings_are_told_before_anything_is_trained(folder, arguments, said):
-    with pytest.raises(ValueError, match=re.escape(said)):
-        train("m", *arguments)
+def test_bad_settings_are_one_sentence_before_anything_is_trained(folder, fault, arguments, sentence):
+    (folder / "bayesian.toml").write_text("n_samples = 4\n")
+    message, code = fault("train", "ratings.csv", "m", *arguments)
+    assert sentence in message
+    assert code == 2
     assert not (folder / "m").exists()
 
 
-def test_an_interrupted_training_exits_130_and_says_what_goes_on(folder, monkeypatch):
-    def interrupted(*arguments, **settings):
+# BayesianMF
+
+
+def test_a_bayesian_model_is_the_one_that_python_would_train(train, folder, films):
+    pytest.importorskip("numba")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    result = train(
+        *BAYESIAN, "--embedding-dim", 2, "--rank", 4, "--no-implicit", "--no-user-noise", "--seed", 5,
+        "--item-features", "films.csv", "--checkpoint-dir", "state",
+    )  # fmt: skip
+    assert re.search(r"Drew 3 samples in .*; expected RMSE of new ratings \d\.\d{4}\.\nWrote m\n", result)
+    ratings = read_ratings("ratings.csv").with_features(items=films)
+    settings = {"n_samples": 3, "burn_in": 1, "rank": 4, "implicit": False, "user_noise": False}
+    same = BayesianMF(2, **settings, random_state=5).fit(ratings)
+    model = load_model("m")
+    assert same_predictions(model, same)
+    assert (model.features, model.drift, model.known(1, 99)) == (True, True, True)
+    train(*BAYESIAN, "--no-drift", "--no-features")
+    assert (load_model("m").drift, load_model("m").features) == (False, False)
+
+
+def test_the_json_has_the_expected_deviation(run_json, folder):
+    pytest.importorskip("numba")
+    (folder / "s.toml").write_text("n_samples = 4\nburn_in = 1\nimplicit = false\n")
+    facts = run_json("train", "bayesian-mf", "ratings.csv", "m", "--settings", "s.toml")
+    assert (facts["model"], facts["samples"]) == ("m", 4)
+    assert facts["expected_deviation"] == float(load_model("m").deviation_[-1])
+    assert "validation_rmse" not in facts
+
+
+def test_a_bayesian_model_needs_a_sample(fault):
+    pytest.importorskip("numba")
+    message, code = fault("train", *BAYESIAN, "--samples", 0)
+    assert "n_samples must be" in message
+    assert code == 2
+
+
+def test_without_numba_the_extra_is_named(monkeypatch, run_main):
+    monkeypatch.setattr("numpy_neural_mf.models.bayesian_mf.find_spec", lambda name: None)
+    code, out, err = run_main("train", *BAYESIAN)
+    assert (code, out) == (1, "")
+    assert err.endswith('numpy-neural-mf: BayesianMF needs numba: pip install "numpy-neural-mf[fast]"\n')
+
+
+# NextItemModel
+
+
+@pytest.fixture
+def next_item_model():
+    """The class, where it exists."""
+    return pytest.importorskip("numpy_neural_mf.models.next_item").NextItemModel
+
+
+def test_a_next_item_model_has_the_settings_of_the_options(run, next_item_model, monkeypatch):
+    models = []
+
+    def fit(self, ratings, **settings):
+        models.append(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(NeuralMF, "fit", interrupted)
-    result = CliRunner().invoke(cli.app, ["train", "ratings.csv", "m", "--checkpoint-dir", "state"])
-    assert result.exit_code == 130
-    assert "interrupted: m was not written; the same command goes on from the checkpoint" in result.stderr
-    assert not (folder / "m").exists()
+    monkeypatch.setattr(next_item_model, "fit", fit)
+    options = [
+        "--encoder", "gru", "--embedding-dim", 4, "--sequence-length", 5, "--dropout", 0.1, "--negatives", 6,
+        "--epochs", 2, "--batch-size", 32, "--learning-rate", 0.02, "--device", "cpu", "--seed", 3,
+    ]  # fmt: skip
+    run("train", "next-item", "ratings.csv", "m", *options, code=130)
+    (model,) = models
+    assert (model.encoder, model.embedding_dim, model.sequence_length) == ("gru", 4, 5)
+    assert (model.dropout, model.negatives, model.epochs, model.batch_size) == (0.1, 6, 2, 32)
+    assert (model.learning_rate, model.device, model.random_state) == (0.02, "cpu", 3)
+
+
+def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json, next_item_model):
+    pytest.importorskip("torch")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    options = ["--embedding-dim", 4, "--sequence-length", 5, "--epochs", 1]
+    assert "Trained 1 epochs" in run("train", "next-item", "ratings.csv", "m", *options).stdout
+    model = next_item_model.load("m")
+    assert (model.embedding_dim, model.sequence_length, model.epochs) == (4, 5, 1)
+    try:
+        load_model("m")
+    except ModelFileError:
+        pytest.skip("load_model does not know NextItemModel yet")
+    rows = run_json("recommend", "m", 1, "-n", 3)
+    assert [row["item"] for row in rows] == model.recommend(1, 3).tolist()
+    assert "score" in rows[0]
+    assert run_json("info", "m")["model"] == "NextItemModel"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,8 +12,8 @@ from ..comparison.page import comparison_report
 from ..models.neural_mf_settings import DEVICES, PRECISIONS
 from ..training.engines import ENGINE_NAMES
 from ..utils.atomic_io import require_folder
-from .options import Cache, ColumnName, Report, Scale, one_of
-from .output import command_line, fail, read, write_report
+from .options import HARDWARE, TRAINING, Cache, ColumnName, Report, Scale, one_of, option
+from .output import command_line, fail, read, stderr, write_report
 from .settings import Settings
 
 
@@ -21,36 +21,27 @@ def compare(
     ratings: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RATINGS]",
-            help="CSV, TSV, `ratings.dat`, `u.data` or Parquet. Without it: `ratings.csv` here, then in "
-            "$NUMPY_NEURAL_MF_DATA, otherwise simulated ratings.",
+            help="As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else simulated."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the ratings.")] = None,
-    seeds: Annotated[int, typer.Option(help="Repeats, each with another split and start.")] = 5,
-    folds: Annotated[int, typer.Option(help="Cross-validate on so many folds, with each seed.")] = 0,
-    engine: Annotated[str, one_of(ENGINE_NAMES, "Who computes the steps")] = "auto",
-    device: Annotated[str, one_of(DEVICES, "Where the engine torch computes")] = "auto",
-    precision: Annotated[str, one_of(PRECISIONS, "Of the engine torch")] = "float32",
-    output_dir: Annotated[Path, typer.Option(help="Where the figure and the tables go.")] = Path(),
+    epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings.")] = None,
+    seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 5,
+    folds: Annotated[int, option(TRAINING, "Folds of cross-validation per seed; 0 for one split.")] = 0,
+    engine: Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")] = "auto",
+    device: Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")] = "auto",
+    precision: Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")] = "float32",
+    output_dir: Annotated[Path, option(None, "Folder for the figure and the tables.")] = Path(),
     report: Report = None,
-    user: ColumnName = None,
-    item: ColumnName = None,
-    rating: ColumnName = None,
-    timestamp: ColumnName = None,
-    scale: Scale = None,
-    cache: Cache = True,
-    settings: Settings = None,
-) -> None:
-    """Train **A_small**, **B_medium**, **C_wide** and the baselines; print the table, draw the figure.
+    user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
+    scale: Scale = None, cache: Cache = True, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Compare A_small, B_medium, C_wide, BayesianMF and the baselines.
 
-    Writes `comparacion_arquitecturas.png` and `comparison.json`, `.csv` and `.md` into the output folder.
-    Ctrl-C keeps the runs that are finished.
+    Prints a table and writes comparacion_arquitecturas.png and comparison.json,
+    .csv and .md. Ctrl-C keeps the runs that are finished.
 
-    - `numpy-neural-mf compare` — on `ratings.csv`, or on simulated ratings
-    - `numpy-neural-mf compare ml-25m/ratings.csv --epochs 5 --seeds 1`
-    - `numpy-neural-mf compare ratings.csv --report report.html`
-    - `numpy-neural-mf compare books.csv --user reader --item isbn --scale 0 10 --folds 5`
+    numpy-neural-mf compare ratings.csv --epochs 5 --seeds 1 --report report.html
+    numpy-neural-mf compare books.csv --user reader --item isbn --scale 0 10 --folds 5
     """
     source = None
     if report is not None:
@@ -59,15 +50,9 @@ def compare(
         if ratings is not None:
             columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
             source = {ratings.name: read(ratings, cache, scale=scale, **columns)}
+        how: dict[str, Any] = {"engine": engine, "device": device, "precision": precision, "log": stderr()}
         comparison = run_experiments(
-            source,
-            epochs=epochs,
-            seeds=seeds,
-            n_folds=folds,
-            engine=engine,
-            device=device,
-            precision=precision,
-            output_dir=output_dir,
+            source, epochs=epochs, seeds=seeds, n_folds=folds, output_dir=output_dir, **how
         )
     except KeyboardInterrupt:
         fail("interrupted before the first run was finished: nothing was written", code=130)

@@ -1,43 +1,52 @@
-"""The commands put together, and what an error looks like: one sentence and an exit code."""
+"""The commands put together; an error is one sentence and an exit code."""
 
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 import numpy as np
 import typer
 
+from . import train
 from .adapt import fold_in, update
 from .compare import compare
 from .data import download, simulate
 from .evaluate import evaluate
 from .export import export
 from .output import fail
-from .train import train
 from .tune import tune
 from .use import explain, info, predict, recommend, similar
 
-COMMANDS = (
-    download, simulate, compare, tune, train, update, evaluate,
-    predict, recommend, fold_in, similar, explain, info, export,
-)  # fmt: skip
+# Panels of the help, each with its commands.
+COMMANDS = {
+    "Data": (download, simulate),
+    "Models": (tune, update, info, export),
+    "Predictions": (predict, recommend, fold_in, similar, explain),
+    "Evaluation": (evaluate, compare),
+}
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
     help="Neural matrix factorisation for ratings: train, compare, understand.",
     epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
 )
-for command in COMMANDS:
-    app.command()(command)
+app.add_typer(train.app, name="train", rich_help_panel="Models")
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 
 def main() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
+            stream.reconfigure(errors="replace")
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges says so itself
+        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
             app()
     except ValueError as error:
         fail(str(error), code=2)

@@ -1,4 +1,4 @@
-"""A model for other programs: numpy-neural-mf export."""
+"""Write a model for other programs: numpy-neural-mf export."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ..models import NeuralMF, load_model
 from ..models.export import to_onnx, to_torch
-from .options import ModelFile
+from .options import AsJson, ModelFile
+from .output import report
 from .settings import Settings
 
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
@@ -18,12 +18,13 @@ WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 
 def export(
     model: ModelFile,
-    output: Annotated[Path, typer.Argument(help="`.onnx` for ONNX, `.pt2` for `torch.export`.")],
+    output: Annotated[Path, typer.Argument(help=".onnx for ONNX, .pt2 for torch.export.")],
+    as_json: AsJson = False,
     settings: Settings = None,
 ) -> None:
-    """Write a model for programs that have not this package.
+    """Write a model for programs that do not have this package.
 
-    - `numpy-neural-mf export films.safetensors films.onnx`
+    numpy-neural-mf export films.safetensors films.onnx
     """
     if output.suffix not in WRITERS:
         raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
@@ -31,4 +32,4 @@ def export(
     if not isinstance(loaded, NeuralMF):
         raise ValueError(f"{model}: expected a NeuralMF, found a {type(loaded).__name__}")
     WRITERS[output.suffix](loaded, output)
-    Console().print(f"Wrote {output}", soft_wrap=True, markup=False)
+    report(f"Wrote {output}", {"output": str(output)}, as_json)

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for machines."""
+"""What commands print: results to standard output, as text or JSON, and the log to standard error."""
 
 from __future__ import annotations
 
@@ -10,80 +10,64 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
-from ..data import Features, Ratings, read_features, read_ratings
+from ..data import Ratings, read_ratings
+from ..models import load_model
 from ..reporting.console import rich_table
 from ..reporting.page import save_report
 
-# Bytes of a file that takes longer to parse than one likes to wait for twice.
+# Bytes above which the parsed columns of a file are kept.
 LARGE = 100_000_000
 
 
 def stderr() -> Console:
-    """Where remarks and errors go, so that standard output holds results alone."""
+    """Where the log goes."""
     return Console(stderr=True)
 
 
+def log(text: str, style: str = "") -> None:
+    """A line of the log, never wrapped."""
+    stderr().print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+
+
 def remark(text: str) -> None:
-    """A line beside the results, that must not be missed."""
-    stderr().print(text, style="yellow", highlight=False, soft_wrap=True, markup=False)
-
-
-def working(on: str) -> Status:
-    """A sign of life, on a terminal, while a block of code takes its time."""
-    return stderr().status(escape(on))
-
-
-def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
-    """The ratings of a file; the columns of a large one may be kept beside it."""
-    keeps = cache and path.is_file() and path.stat().st_size >= LARGE
-    with working(f"reading {path.name}"):
-        return read_ratings(path, cache=keeps, **settings)
-
-
-def described(ratings: Ratings, user_features: Path | None, item_features: Path | None) -> Ratings:
-    """The ratings with the features of files, where such are given."""
-
-    def features(path: Path | None, ids: NDArray[Any]) -> Features | None:
-        return None if path is None else read_features(path, text_ids=ids.dtype.kind == "U")
-
-    return ratings.with_features(
-        features(user_features, ratings.user_ids), features(item_features, ratings.item_ids)
-    )
-
-
-def command_line() -> str:
-    """The command at work, for somebody to type again."""
-    return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
-
-
-def write_report(html: str, path: Path) -> None:
-    """A page to its file, and a line to say so."""
-    save_report(html, path)
-    stderr().print(f"Wrote {path}", highlight=False, soft_wrap=True, markup=False)
+    """A line of the log that the user should not miss."""
+    log(text, "yellow")
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """One sentence on standard error, then the end."""
-    stderr().print(f"numpy-neural-mf: {message}", style="red", highlight=False, soft_wrap=True, markup=False)
+    """End the program with one sentence in the log."""
+    log(f"numpy-neural-mf: {message}", "red")
     sys.exit(code)
 
 
-def print_json(value: Any) -> None:
-    """Anything as JSON, in which a number that is none is null."""
-    print(json.dumps(_without_nan(value)))
+def working(on: str) -> Status:
+    """A spinner, on a terminal, while a block of code runs."""
+    return stderr().status(escape(on))
+
+
+def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
+    """The result of a command as text, or as one JSON object."""
+    if as_json:
+        print_json(facts)
+    else:
+        Console().print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
-    """A table, or a JSON list of its rows; the column `prose` is text, on several lines where long."""
+    """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
     if as_json:
         print_json(frame.to_dicts())
     else:
         Console().print(rich_table(frame, prose))
+
+
+def print_json(value: Any) -> None:
+    """Anything as JSON, with null for NaN."""
+    print(json.dumps(_without_nan(value)))
 
 
 def _without_nan(value: Any) -> Any:
@@ -92,3 +76,29 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def write_report(html: str, path: Path) -> None:
+    """Write an HTML page and log it."""
+    save_report(html, path)
+    log(f"Wrote {path}")
+
+
+def command_line() -> str:
+    """The command that is running, to be typed again."""
+    return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
+
+
+def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
+    """The ratings of a file; the parsed columns of a large one may be kept next to it."""
+    keeps = cache and path.is_file() and path.stat().st_size >= LARGE
+    with working(f"reading {path.name}"):
+        return read_ratings(path, cache=keeps, **settings)
+
+
+def load(path: Path, method: str) -> Any:
+    """The model of a file, which must have a method."""
+    model = load_model(path)
+    if not hasattr(model, method):
+        raise ValueError(f"{path}: expected a model with {method}, found a {type(model).__name__}")
+    return model

@@ -8,31 +8,35 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import option
+
 
 def _from_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Let the options that the file names have its values for defaults; eager, so before any other option."""
+    """Make the values of the file the defaults of the command's options, each checked as if it were typed."""
     if path is None:
         return None
     options = {
-        flag.lstrip("-").replace("-", "_"): option
-        for option in context.command.params
-        for flag in option.opts
-        if flag.startswith("--") and option.name not in ("settings", "help")
+        flag.lstrip("-").replace("-", "_"): one
+        for one in context.command.params
+        for flag in one.opts
+        if flag.startswith("--") and one.name not in ("settings", "help")
     }
-    defaults = {}
+    defaults: dict[str, Any] = {}
     for key, value in _table(path).items():
-        option = options.get(key.replace("-", "_"))
-        if option is None or option.name is None:
-            raise ValueError(
-                f"{path}: unknown setting {key!r}; this command has {', '.join(sorted(options))}"
-            )
-        texts = _texts(path, key, value)
-        as_typed = texts if option.multiple or option.nargs == 2 else ",".join(texts)
+        one = options.get(key.replace("-", "_"))
+        if one is None:
+            names = sorted(name for name, other in options.items() if not getattr(other, "hidden", False))
+            raise ValueError(f"{path}: unknown setting {key!r}; this command has {', '.join(names)}")
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, str | int | float) for part in values):
+            raise ValueError(f"{path}: {key}: expected text, numbers or true or false, found {value!r}")
+        texts = [str(part) for part in values]
+        as_typed = texts if one.multiple or one.nargs == 2 else ",".join(texts)
         try:
-            option.process_value(context, as_typed)
+            one.process_value(context, as_typed)
         except typer.BadParameter as error:
             raise ValueError(f"{path}: {key}: {error.message.rstrip('.')}, found {value!r}") from error
-        defaults[option.name] = as_typed
+        defaults[str(one.name)] = as_typed
     context.default_map = defaults
     return path
 
@@ -44,20 +48,9 @@ def _table(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: expected TOML, found: {error}") from error
 
 
-def _texts(path: Path, key: str, value: Any) -> list[str]:
-    """A value, or those of a list, as they would be typed, so that they are read by the same rules."""
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str | int | float) for one in values):
-        raise ValueError(f"{path}: {key}: expected text, numbers or true or false, found {value!r}")
-    return [str(one) for one in values]
-
-
 Settings = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        is_eager=True,
-        callback=_from_file,
-        help="TOML with options by their names; what is typed wins.",
+    option(
+        None, "TOML file of options; typed options win.", metavar="FILE", is_eager=True, callback=_from_file
     ),
 ]

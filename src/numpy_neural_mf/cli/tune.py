@@ -1,4 +1,4 @@
-"""Search for settings: numpy-neural-mf tune."""
+"""Search for the settings of a NeuralMF: numpy-neural-mf tune."""
 
 from __future__ import annotations
 
@@ -13,67 +13,65 @@ from polars import selectors
 from rich.console import Console
 
 from ..mf.architecture import ARCHITECTURES
+from ..models import NeuralMF
 from ..reporting.console import ProgressBar, rich_table
-from ..tuning.search import TuningProgress
+from ..tuning.search import Tuning, TuningProgress
 from ..tuning.search import tune as search
 from ..utils.atomic_io import require_folder
-from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, architecture_named, one_of
-from .output import fail, print_json, read, remark, stderr
+from .options import (
+    AsJson,
+    Cache,
+    ColumnName,
+    RatingsFile,
+    Scale,
+    Seed,
+    architecture_named,
+    defaults_of,
+    one_of,
+    option,
+)
+from .output import fail, log, print_json, read, remark, stderr
 from .settings import Settings
-from .train import DEFAULTS
 
 
 def tune(
     ratings: RatingsFile,
-    output: Annotated[
-        Path, typer.Argument(metavar="[SETTINGS]", help="The TOML file to write, for `train --settings`.")
-    ] = Path("settings.toml"),
-    trials: Annotated[int, typer.Option(help="In all, those of a resumed study among them.")] = 50,
+    output: Annotated[Path, typer.Argument(help="The TOML file to write, for train --settings.")] = Path(
+        "settings.toml"
+    ),
+    trials: Annotated[int, option(None, "Number of trials, those of a resumed study included.")] = 50,
     timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Begin no other trial after that.")
+        float | None, option(None, "Begin no trial after this time.", metavar="SECONDS")
     ] = None,
     study: Annotated[
-        Path | None, typer.Option(help="Keep the trials here: the same command resumes a killed search.")
+        Path | None, option(None, "Keep the trials here; the same command resumes a killed search.")
     ] = None,
     architecture: Annotated[
-        str | None, one_of(ARCHITECTURES, "Keep its form and search how it is trained")
+        str | None, one_of(None, ARCHITECTURES, "Keep this one and tune only the training")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Of each trial.")] = DEFAULTS["epochs"],
+    epochs: Annotated[int, option(None, "Epochs per trial.")] = defaults_of(NeuralMF)["epochs"],
     seed: Seed = 0,
-    user: ColumnName = None,
-    item: ColumnName = None,
-    rating: ColumnName = None,
-    timestamp: ColumnName = None,
-    scale: Scale = None,
-    cache: Cache = True,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
-    """Search for the settings with the lowest error on ratings held out of those given.
+    user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
+    scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Search for the settings with the lowest error on held-out ratings.
 
-    The first trial has the defaults. Keep test ratings out of the file: the error told is of the best of many
-    trials, and so optimistic. Ctrl-C keeps what is done.
+    The first trial has the defaults. Leave test ratings out of the file: the error
+    of the best of many trials is optimistic. Ctrl-C keeps what is done.
 
-    - `numpy-neural-mf tune train.csv settings.toml --trials 50 --timeout 600 --study study.journal`
+    numpy-neural-mf tune train.csv settings.toml --trials 50 --study study.journal
     """
-    form = None if architecture is None else architecture_named(architecture)
+    chosen = None if architecture is None else architecture_named(architecture)
     require_folder(output.parent)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     known = read(ratings, cache, scale=scale, **columns)
-    console = stderr() if as_json else Console()
-    console.print(f"{ratings.name}: {known}", soft_wrap=True, markup=False)
+    log(f"{ratings.name}: {known}")
     try:
-        with ProgressBar(trials, console) as bar:
+        with ProgressBar(trials, stderr()) as bar:
             tuning = search(
-                known,
-                architecture=form,
-                n_trials=trials,
-                timeout=timeout,
-                study=study,
-                epochs=epochs,
-                random_state=seed,
-                on_progress=shown_on(bar),
-            )
+                known, architecture=chosen, n_trials=trials, timeout=timeout, study=study, epochs=epochs,
+                random_state=seed, on_progress=shown_on(bar),
+            )  # fmt: skip
     except KeyboardInterrupt:
         fail(f"interrupted before a trial was complete: {output} was not written", code=130)
     tuning.save(output, data=ratings.name)
@@ -85,21 +83,26 @@ def tune(
     else:
         given = [text for name, value in columns.items() if value for text in (f"--{name}", value)]
         given += ["--scale", *(f"{value:g}" for value in scale)] if scale else []
-        command = ["numpy-neural-mf", "train", str(ratings), "--settings", str(output), *given]
-        console.print(rich_table(best_trials(tuning.trials)))
-        console.print(
-            f"Validation RMSE {tuning.validation_rmse:.4f}, of the defaults {tuning.default_rmse:.4f}. It is "
-            "optimistic, being the lowest of many on the same ratings: judge the model on others.\n"
-            f"Wrote {output}. Next: {shlex.join(command)}",
-            soft_wrap=True, markup=False, highlight=False,
-        )  # fmt: skip
+        _show(tuning, output, ["numpy-neural-mf", "train", str(ratings), "--settings", str(output), *given])
     if tuning.is_interrupted:
         remark(f"interrupted: {output} has the best of {tuning.trials.height} trials")
         raise typer.Exit(130)
 
 
+def _show(tuning: Tuning, output: Path, next_command: list[str]) -> None:
+    """The best trials, what their error means, and what to run next."""
+    console = Console()
+    console.print(rich_table(best_trials(tuning.trials)))
+    console.print(
+        f"Validation RMSE {tuning.validation_rmse:.4f}, with the defaults {tuning.default_rmse:.4f}. The "
+        "lowest of many on the same ratings is optimistic: evaluate the model on others.\n"
+        f"Wrote {output}. Next: {shlex.join(next_command)}",
+        soft_wrap=True, markup=False, highlight=False,
+    )  # fmt: skip
+
+
 def best_trials(trials: pl.DataFrame, n: int = 4) -> pl.DataFrame:
-    """The best and the defaults, a column each, since their settings are many."""
+    """The best trials and the defaults, a column each, since there are many settings."""
     best = trials.filter(pl.col("state") == "complete").sort("validation_rmse").head(n)
     both = pl.concat([best, trials.head(1)]).unique("trial", maintain_order=True)
     names = [f"{trial}" if trial else "0: defaults" for trial in both["trial"]]
@@ -108,7 +111,7 @@ def best_trials(trials: pl.DataFrame, n: int = 4) -> pl.DataFrame:
 
 
 def shown_on(bar: ProgressBar) -> Callable[[TuningProgress], None]:
-    """What tells a progress bar of each trial and its training."""
+    """A callback that shows each trial and its training on a progress bar."""
     n_ended = -1
 
     def on_progress(progress: TuningProgress) -> None:

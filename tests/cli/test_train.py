@@ -10,7 +10,6 @@ from typer.main import get_command
 from numpy_neural_mf import (
     Architecture,
     BayesianMF,
-    ModelFileError,
     NeuralMF,
     cli,
     load_model,
@@ -311,20 +310,14 @@ def test_without_numba_the_extra_is_named(monkeypatch, run_main):
 # NextItemModel
 
 
-@pytest.fixture
-def next_item_model():
-    """The class, where it exists."""
-    return pytest.importorskip("numpy_neural_mf.models.next_item").NextItemModel
-
-
-def test_a_next_item_model_has_the_settings_of_the_options(run, next_item_model, monkeypatch):
+def test_a_next_item_model_has_the_settings_of_the_options(run, monkeypatch):
     models = []
 
     def fit(self, ratings, **settings):
         models.append(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(next_item_model, "fit", fit)
+    monkeypatch.setattr(NextItemModel, "fit", fit)
     options = [
         "--encoder", "gru", "--embedding-dim", 4, "--sequence-length", 5, "--dropout", 0.1, "--negatives", 6,
         "--epochs", 2, "--batch-size", 32, "--learning-rate", 0.02, "--device", "cpu", "--seed", 3,
@@ -336,17 +329,13 @@ def test_a_next_item_model_has_the_settings_of_the_options(run, next_item_model,
     assert (model.learning_rate, model.device, model.random_state) == (0.02, "cpu", 3)
 
 
-def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json, next_item_model):
+def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json):
     pytest.importorskip("torch")
     simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
     options = ["--embedding-dim", 4, "--sequence-length", 5, "--epochs", 1]
     assert "Trained 1 epochs" in run("train", "next-item", "ratings.csv", "m", *options).stdout
-    model = next_item_model.load("m")
+    model = load_model("m")
     assert (model.embedding_dim, model.sequence_length, model.epochs) == (4, 5, 1)
-    try:
-        load_model("m")
-    except ModelFileError:
-        pytest.skip("load_model does not know NextItemModel yet")
     rows = run_json("recommend", "m", 1, "-n", 3)
     assert [row["item"] for row in rows] == model.recommend(1, 3).tolist()
     assert "score" in rows[0]

@@ -11,6 +11,7 @@ from numpy_neural_mf import (
     Architecture,
     BayesianMF,
     NeuralMF,
+    NextItemModel,
     cli,
     load_model,
     read_features,

@@ -47,8 +47,8 @@ def parsed(monkeypatch):
         files.append(path)
         return from_file(path, *settings)
 
-    from_file = readers._from_file
-    monkeypatch.setattr(readers, "_from_file", parse)
+    from_file = readers._parsed
+    monkeypatch.setattr(readers, "_parsed", parse)
     return files
 
 

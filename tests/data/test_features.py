@@ -111,8 +111,8 @@ def test_rows_come_in_the_order_asked_for_and_strangers_have_empty_ones():
     [
         ({"id": [1, 2, 1], "x": [1, 2, 3]}, {}, "data frame, row 3: expected each id once, found 1"),
         ({"id": [1, None]}, {}, "data frame, row 2: expected an id in column 'id', found nothing"),
-        ({"id": [1]}, {"id": "movieId"}, "expected a column 'movieId', found 'id'"),
-        ({"id": [1]}, {"categories": ["genre"]}, "expected a column 'genre', found 'id'"),
+        ({"id": [1]}, {"id": "movieId"}, "expected a column 'movieId', found the columns 'id'"),
+        ({"id": [1]}, {"categories": ["genre"]}, "expected a column 'genre', found the columns 'id'"),
         ({"id": [1, 2], "x": ["3", "many"]}, {"numbers": ["x"]}, "row 2: expected a finite number as x"),
         ({"id": [1, 2], "x": [3.0, float("inf")]}, {}, "row 2: expected a finite number as x, found inf"),
         ({"id": []}, {}, "expected at least one row, found none"),
@@ -162,12 +162,14 @@ class TestFiles:
 
     def test_ids_are_strings_where_those_of_the_ratings_are(self, tmp_path):
         (tmp_path / "users.csv").write_text("id,age\n007,30\n12,40\n")
+        assert read_features(tmp_path / "users.csv").ids.tolist() == ["007", "12"]  # no zero is lost
+        (tmp_path / "users.csv").write_text("id,age\n7,30\n12,40\n")
         assert read_features(tmp_path / "users.csv").ids.tolist() == [7, 12]
-        assert read_features(tmp_path / "users.csv", text_ids=True).ids.tolist() == ["007", "12"]
+        assert read_features(tmp_path / "users.csv", text_ids=True).ids.tolist() == ["12", "7"]
 
     def test_faults_name_the_file(self, tmp_path):
         (tmp_path / "users.csv").write_text("id,age\n1,30\n1,40\n")
-        with pytest.raises(ValueError, match=r"users.csv, row 2: expected each id once, found 1"):
+        with pytest.raises(ValueError, match=r"users.csv, line 3: expected each id once, found 1"):
             read_features(tmp_path / "users.csv")
         (tmp_path / "no.csv").write_bytes(b"")
         with pytest.raises(ValueError, match=r"no.csv: expected a table"):

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf.data import Ratings, RatingsError, columns
 from numpy_neural_mf.data.ratings import index_of
+from numpy_neural_mf.data.raw_values import MISSING
 
 int_ids = st.integers(-(2**63), 2**63 - 1)
-# Surrogates are no text that UTF-8 could carry; NUL is padding to NumPy.
-str_ids = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
+# Surrogates are no text that UTF-8 could carry; NUL is padding to NumPy; spaces around an id are refused.
+str_ids = st.text(
+    st.characters(exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"]), min_size=1, max_size=20
+).filter(lambda text: text not in MISSING)
 few_ids = st.sampled_from([3, 1, 2, -5])
 
 
@@ -184,7 +187,9 @@ class TestScale:
             ([3.5, 4], (0.5, 5)),
             ([0, 1], (0, 1)),
             ([0, 2.5], (0, 5)),
-            ([1, 7], (1, 10)),
+            ([1, 7], (1, 7)),
+            ([1, 8], (1, 10)),
+            ([1, 1], (0, 1)),
             ([0, 10], (0, 10)),
             ([3, 97], (1, 100)),
             ([0, 100], (0, 100)),

@@ -1,6 +1,7 @@
 """Files and frames are told by their content; whatever is wrong is named by file and line."""
 
 import csv
+import gzip
 import os
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.data import RatingsError, delimited, read_ratings
+from numpy_neural_mf.data import Ratings, RatingsError, delimited, read_ratings
+from numpy_neural_mf.data.raw_values import MISSING
 
 HEADER = "userId,movieId,rating,timestamp\n"
 MOVIELENS = os.environ.get("NUMPY_NEURAL_MF_DATA")
@@ -27,6 +29,10 @@ def read(tmp_path):
         return read_ratings(path, **options)
 
     return write_and_read
+
+
+def is_there(text: str) -> bool:
+    return text.strip() not in MISSING
 
 
 def rows_of(ratings):
@@ -176,7 +182,9 @@ class TestIds:
 
     @given(
         st.dictionaries(
-            st.tuples(*[st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6)] * 2),
+            st.tuples(
+                *[st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6).filter(is_there)] * 2
+            ),
             st.sampled_from([0.5, 1, 3.5, 5]),
             min_size=1,
             max_size=20,
@@ -192,10 +200,147 @@ class TestIds:
             # The first row keeps columns of digits from being read as integers.
             writer.writerow(["u", "i", 2])
             writer.writerows([user, item, value] for (user, item), value in pairs.items())
+        pairs = {(user.strip(), item.strip()): value for (user, item), value in pairs.items()}
         expected = {("u", "i"): 2} | pairs
         ratings = read_ratings(path)
         assert {(user, item): value for user, item, value in rows_of(ratings)} == expected
         assert len(ratings) == len({("u", "i"), *pairs})
+
+
+class TestIdsStayApart:
+    """Ids that are written differently are never one, and an id that is missing is an error."""
+
+    def test_leading_zeros_are_part_of_an_id(self, read):
+        ratings = read(HEADER + "1,007,3,4\n1,7,5,4\n")
+        assert ratings.item_ids.tolist() == ["007", "7"]
+        assert ratings.n_dropped == 0
+        assert ratings.user_ids.tolist() == [1]
+        assert read(HEADER + "1,0114508,3,4\n").item_ids.tolist() == ["0114508"]
+
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "::"])
+    @pytest.mark.parametrize("other", ["007", "+7", "00", " 007"])
+    @pytest.mark.parametrize("padding", ["", "8,8,3,4\n", "81,8,3,4\n"])  # at even and at odd bytes
+    def test_in_any_place_of_a_file_of_numbers(self, read, delimiter, other, padding):
+        for line in (f"{other},9,3,4\n", f"9,{other},3,4\n"):
+            for content in (line + padding, padding + line, HEADER + padding + line):
+                ratings = read(content.replace(",", delimiter))
+                assert other.strip() in [*ratings.user_ids.tolist(), *ratings.item_ids.tolist()]
+
+    def test_zeros_of_other_columns_keep_the_ids_integers(self, read):
+        assert rows_of(read(HEADER + "1,10,0.5,0\n0,2,05,007\n")) == [(1, 10, 0.5, 0), (0, 2, 5.0, 7)]
+
+    def test_minus_zero_is_not_zero(self, read):
+        assert read(HEADER + "-0,1,3,4\n0,1,3,4\n").user_ids.tolist() == ["-0", "0"]
+
+    def test_whole_decimals_are_integers_as_in_a_frame(self, read):
+        ratings = read("1.0,31.0,2.5\n2.0,31.0,3\n")
+        assert rows_of(ratings) == [(1, 31, 2.5), (2, 31, 3.0)]
+        frame = pd.DataFrame({"user": [1.0, 2.0], "item": [31.0, 31.0], "rating": [2.5, 3]})
+        assert rows_of(read_ratings(frame)) == rows_of(ratings)
+
+    def test_two_ways_to_write_a_number_are_two_ids(self, read):
+        assert read(HEADER + "1,2,3,4\n1.0,2,3,4\n").user_ids.tolist() == ["1", "1.0"]
+
+    def test_spaces_around_an_id_are_no_part_of_it(self, read):
+        assert read(HEADER + " 1,2,3,4\n1,5,3,4\nx,5,3,4\n").user_ids.tolist() == ["1", "x"]
+        frame = {"user": [" a", "a"], "item": [1, 2], "rating": [3, 4]}
+        with pytest.raises(RatingsError, match=r"row 1: .* differs from others by more than spaces .* ' a'"):
+            read_ratings(frame)
+
+    @pytest.mark.parametrize("missing", ["NaN", "null", "None", "<NA>", '""', "  "])
+    @pytest.mark.parametrize("other", ["1", "x"])
+    def test_a_missing_id_is_an_error_with_its_line(self, read, missing, other):
+        with pytest.raises(RatingsError, match="line 3: expected a user id, found"):
+            read(HEADER + f"{other},2,3,4\n{missing},2,3,4\n")
+        frame = {"user": [other, missing.strip('"')], "item": [1, 2], "rating": [3, 4]}
+        with pytest.raises(RatingsError, match="row 2: expected a user id, found"):
+            read_ratings(frame)
+
+    def test_integers_and_strings_do_not_mix(self):
+        for users in ([1, "1"], np.array([1, "1"], object), pd.Series([1, "1"], dtype=object)):
+            with pytest.raises(RatingsError, match="row 2: expected a user id, an integer as .* found '1'"):
+                Ratings.from_columns(users, [1, 2], [3, 4])
+        with pytest.raises(RatingsError, match="row 2: expected an item id, a string as the first, found 1"):
+            read_ratings({"user": [1, 2], "item": ["1", 1], "rating": [3, 4]})
+
+    def test_ids_can_be_kept_as_text(self, read, tmp_path):
+        content = HEADER + "1,2,3,4\n10,2,3,4\n"
+        assert rows_of(read(content, text_ids=True)) == [("1", "2", 3.0, 4), ("10", "2", 3.0, 4)]
+        assert rows_of(read(content, text_ids=["item"])) == [(1, "2", 3.0, 4), (10, "2", 3.0, 4)]
+        frame = pd.DataFrame({"user": [1.0, 10.0], "item": [2, 2], "rating": [3, 4]})
+        assert rows_of(read_ratings(frame, text_ids=True)) == [("1", "2", 3.0), ("10", "2", 4.0)]
+        path = tmp_path / "cached"
+        path.write_text(content)
+        assert [read_ratings(path, text_ids=text, cache=True).user_ids.tolist() for text in (True, False)] == [
+            ["1", "10"],
+            [1, 10],
+        ]
+
+    def test_a_long_id_is_refused_before_it_fills_the_memory(self, read):
+        with pytest.raises(RatingsError, match="line 3: expected a user id of at most 256 char") as caught:
+            read(HEADER + f"1,2,3,4\n{'x' * 10_000},2,3,4\n")
+        assert len(str(caught.value)) < 300
+        assert read(HEADER + f"{'x' * 256},2,3,4\n").user_ids[0] == "x" * 256
+
+
+class TestColumnsNobodyAskedFor:
+    def test_dates_of_days_are_times(self, read):
+        content = "userId,itemId,rating,date\n1,2,3,2005-09-06\n"
+        assert read(content).timestamps.tolist() == [1125964800]
+
+    def test_a_column_that_is_no_time_does_not_stop_a_read_without_times(self, read):
+        content = "userId,itemId,rating,date\n1,2,3,soon\n1,3,4,\n"
+        assert rows_of(read(content, timestamps=False)) == [(1, 2, 3.0), (1, 3, 4.0)]
+        with pytest.raises(RatingsError, match="line 2: expected a timestamp"):
+            read(content)
+        with pytest.raises(RatingsError, match="line 2: expected a timestamp"):
+            read(content, timestamps=False, timestamp="date")
+
+    def test_anything_may_be_in_the_others(self, read):
+        content = "note,user,item,rating\n" + "7,1,2,3\n" * 200 + '"text, 007",1,3,3\n'
+        assert rows_of(read(content)) == [(1, 2, 3.0), (1, 3, 3.0)]
+
+
+class TestDelimiters:
+    def test_that_which_divides_all_lines_alike_is_taken(self, read):
+        rows = "1;Alien, 1979;4\n2;Aliens, or: more, of the same;5\n"
+        assert rows_of(read("user;item;rating\n" + rows)) == rows_of(read(rows))
+        assert read(rows).item_ids.tolist() == ["Alien, 1979", "Aliens, or: more, of the same"]
+        rows = "u;a, b, c, d, e;4\nv;b;5\nw;c;5\n"  # the first line has more commas than semicolons
+        assert read(rows).item_ids.tolist() == ["a, b, c, d, e", "b", "c"]
+
+    def test_a_bar(self, read):
+        assert rows_of(read("user|item|rating\n1|2|3\n")) == [(1, 2, 3.0)]
+
+    def test_gzip(self, read):
+        content = gzip.compress((HEADER + "1,2,3,4\n1,x,5,6\n").encode())
+        assert rows_of(read(content)) == [(1, "2", 3.0, 4), (1, "x", 5.0, 6)]
+        assert rows_of(read(gzip.compress(b"1::2::3::4\n" * 9))) == [(1, 2, 3.0, 4)]
+        with pytest.raises(RatingsError, match=r"line 2: expected a finite number as rating, found 'bad'"):
+            read(gzip.compress((HEADER + "1,2,bad,4\n").encode()))
+        with pytest.raises(RatingsError, match="expected a whole gzip file"):
+            read(content[:20])
+
+
+def test_the_scale_says_whether_it_was_guessed(read, tmp_path):
+    content = HEADER + "1,2,3,4\n"
+    assert read(content).scale_is_guessed
+    assert read(content.replace("1", "x")).scale_is_guessed
+    assert not read(content, scale=(1, 5)).scale_is_guessed
+    (tmp_path / "r").write_text(content)
+    assert [read_ratings(tmp_path / "r", cache=True).scale_is_guessed for _ in range(2)] == [True, True]
+
+
+def test_errors_are_short_whatever_is_in_a_file(read):
+    names = [f"column {n} " + "x" * 200 for n in range(500)]
+    for content in (
+        ",".join(names) + "\n" + "1," * 499 + "1\n",
+        HEADER + f"1,2,{'y' * 10**6},4\n",
+        HEADER + f'1,2,"{"y" * 10**6},4\n',
+    ):
+        with pytest.raises(RatingsError) as caught:
+            read(content)
+        assert len(str(caught.value)) <= 300
 
 
 class TestFrames:
@@ -245,10 +390,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ("", "some.file: expected ratings, found an empty file"),
-            (" \n\r\n", "some.file: expected ratings, found an empty file"),
-            (HEADER, "some.file: expected ratings, found only a header"),
-            (HEADER + "\n\n", "some.file: expected ratings, found only a header"),
+            ("", "some.file: expected a table, found an empty file"),
+            (" \n\r\n", "some.file: expected a table, found an empty file"),
+            (HEADER, "some.file: expected at least one row, found only a header"),
+            (HEADER + "\n\n", "some.file: expected at least one row, found only a header"),
             (bytes(range(256)) * 9, "some.file: expected UTF-8 text or Parquet, found binary data"),
             (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found binary data"),
             (b"PAR1 and no more", "some.file: expected a whole Parquet file, found: "),
@@ -256,9 +401,9 @@ class TestRefusals:
             ("us\xe9r,item,rating\n".encode("latin-1"), "some.file, line 1: expected UTF-8 text, .*0xe9"),
             (
                 "a,b,c\n1,2,3\n",
-                "expected a column of users, such as 'user_id', found .*'a', 'b', 'c'; .*user=",
+                "expected a column of users, such as 'user_id', found .*'a', 'b', 'c'; .* given as user",
             ),
-            ("user,b,c\n1,2,3\n", "expected a column of items, .* read_ratings\\(..., item="),
+            ("user,b,c\n1,2,3\n", "expected a column of items, .* given as item"),
             ("user,item\n1,2\n", "expected a column of ratings, such as 'rating', found .*'user', 'item'"),
             (HEADER + "1,2,3,4\n1,3,good,4\n", "line 3: expected a finite number as rating, found 'good'"),
             (HEADER + "1,2,3,4\n1,3,NaN,4\n", "line 3: expected a finite number as rating, found NaN"),

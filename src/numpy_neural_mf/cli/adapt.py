@@ -72,9 +72,8 @@ def _ratings_of_one(
     """Item to rating, from a file and from `--rate`, which wins."""
     given: dict[Any, float] = {}
     if path is not None:
-        frame, (items, values) = read_table(path, {"item": item_ids}, item=item, rating=rating)
-        numbers = frame[values].cast(pl.Float64, strict=False).fill_null(float("nan"))
-        given = dict(zip(frame[items].to_list(), numbers.to_list(), strict=True))
+        roles = read_table(path, {"item": item_ids}, item=item, rating=rating).roles
+        given = dict(zip(roles["item"], roles["rating"].tolist(), strict=True))
     for text in typed:
         parts = re.fullmatch(r"(.+)=(-?\d*\.?\d+)", text)
         if parts is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from ..data.columns import Faults, timestamp_seconds
-from ..data.readers import chosen_columns
+from ..data.faults import Faults, RatingsError
+from ..data.raw_values import as_series, as_text, rating_values
+from ..data.tables import Columns, open_table, read_columns
+from ..data.timestamps import timestamp_seconds
 from ..utils.atomic_io import replacing
 
 
@@ -20,41 +23,33 @@ def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
     return [text if is_text or not text.lstrip("-").isdigit() else int(text) for text in texts]
 
 
-def read_table(
-    path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None
-) -> tuple[pl.DataFrame, list[str]]:
-    """A CSV or Parquet file, and its columns of the roles that are wanted.
+def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -> Columns:
+    """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
 
     Parameters
     ----------
     path : path
+        See `numpy_neural_mf.read_ratings` for what it may be.
     ids : dict of str to array
-        Role to the ids that its column holds: those of a model that has text keep their leading zeros.
+        Role to the ids of the model: where these are text, such as 007, those of the file are read as text.
     **wanted : str or None
         Role ("user", "item", "rating", "timestamp") to the name of its column, or None for the usual ones.
         Only a timestamp may be absent.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-            columns = chosen_columns(frame.columns, wanted, path.name)
-        else:
-            columns = chosen_columns(pl.read_csv(path, n_rows=0).columns, wanted, path.name)
-            as_text = {columns[role]: pl.String for role, known in ids.items() if known.dtype.kind == "U"}
-            frame = pl.read_csv(path, schema_overrides=as_text)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: expected a table, found: {str(error).partition(chr(10))[0]}") from error
-    return frame, [columns[role] for role in wanted if role in columns]
-
-
-def seconds(column: pl.Series, path: Path) -> NDArray[np.int64]:
-    """The timestamps of a table as those of ratings are read."""
-    faults = Faults()
-    found = timestamp_seconds(column, faults)
+    is_text = [role for role, known in ids.items() if known.dtype.kind == "U"]
+    columns = read_columns(open_table(path), wanted, text_ids=is_text, whole=True)
+    roles, faults = dict(columns.roles), Faults()
+    for role, known in ids.items():
+        if roles[role].dtype == pl.String and role not in is_text:
+            roles[role] = raw_ids(known, roles[role].fill_null("").to_list())
+    if "timestamp" in roles:
+        roles["timestamp"] = timestamp_seconds(roles["timestamp"], faults)
+    if "rating" in roles:
+        roles["rating"] = rating_values(roles["rating"], None, faults)
     if faults.found:
         row, fault = faults.first()
-        raise ValueError(f"{path}, row {row + 1}: {fault}")
-    return found
+        raise RatingsError(f"{columns.place(row)}: {fault}")
+    return replace(columns, roles=roles)
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -91,12 +86,7 @@ def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:
     """The table with the title of each item of its column `item`, if there is a file of them."""
     if path is None:
         return frame
-    try:
-        titles = pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path}: expected a table, found: {str(error).partition(chr(10))[0]}") from error
-    if "title" not in titles.columns:
-        raise ValueError(f"{path}: expected a column 'title', found {', '.join(titles.columns)}")
-    known = dict(zip(titles[:, 0], titles["title"], strict=True))
+    columns = read_columns(open_table(path, header=True), {"item": None, "title": None}, text_ids=True).roles
+    known = dict(zip(columns["item"], as_text(as_series(columns["title"])), strict=True))
     title = [known.get(str(item)) or "" for item in frame["item"]]
     return frame.with_columns(pl.Series("title", title, pl.String))

@@ -15,7 +15,7 @@ from ..models import BayesianMF, NeuralMF, load_model
 from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Titles, option, switch
 from .output import load, print_json, remark, report, show, working
 from .settings import Settings
-from .tables import lists_of, raw_ids, read_table, rounded, seconds, with_titles, write_table
+from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
 
 
 def predict(
@@ -39,9 +39,9 @@ def predict(
     loaded = load(model, "predict" if interval is None else "predict_interval")
     known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
     with working(f"reading {pairs.name}"):
-        frame, columns = read_table(pairs, known, user=user, item=item, timestamp=timestamp)
-    users, items = frame[columns[0]].to_numpy(), frame[columns[1]].to_numpy()
-    times = seconds(frame[columns[2]], pairs) if columns[2:] else None
+        table = read_table(pairs, known, user=user, item=item, timestamp=timestamp)
+    frame = pl.DataFrame(table.frame)
+    users, items, times = table.roles["user"], table.roles["item"], table.roles.get("timestamp")
     with working(f"predicting {frame.height:,} ratings"):
         found = {"prediction": loaded.predict(users, items, times)}
         if interval is not None:

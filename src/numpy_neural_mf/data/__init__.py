@@ -1,8 +1,8 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
-from .columns import RatingsError
 from .datasets.movielens import MOVIELENS, MovieLensSet, download_movielens
 from .datasets.synthetic import simulate_ratings
+from .faults import RatingsError
 from .features import Features, read_features
 from .ratings import Ratings
 from .readers import read_ratings

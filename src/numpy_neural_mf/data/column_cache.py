@@ -16,7 +16,7 @@ from ..utils.atomic_io import replacing
 from .columns import blocks
 from .ratings import Ratings
 
-VERSION = 1
+VERSION = 2
 # In this order in the file, after the ids.
 COLUMNS = ("users", "items", "values", "timestamps")
 # Bytes of which arrays begin at a multiple: a page, so that a piece of a column lies in as few as can be.
@@ -63,6 +63,7 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
         **identity,
         "arrays": list(arrays),
         "scale": ratings.scale,
+        "scale_is_guessed": ratings.scale_is_guessed,
         "n_dropped": ratings.n_dropped,
     }
     told["checksum"] = _checksum(told, arrays.values())
@@ -90,7 +91,8 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
         if told.pop("checksum") != _checksum(told, arrays.values()):
             return None
         ids: dict[str, Any] = {name: np.array(arrays.pop(name)) for name in ("user_ids", "item_ids")}
-        return Ratings(**arrays, **ids, scale=tuple(told["scale"]), n_dropped=told["n_dropped"])
+        settings = {name: told[name] for name in ("scale_is_guessed", "n_dropped")}
+        return Ratings(**arrays, **ids, scale=tuple(told["scale"]), **settings)
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or something else altogether
         return None
 

@@ -1,52 +1,131 @@
-"""Delimited text into ratings: typed and fast when all is well, line by line to say what is not."""
+"""Delimited text: numbers in one fast pass where there is nothing else, otherwise text with its lines."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .columns import RatingsError
+from .faults import RatingsError
 from .prefetch import one_ahead
-from .ratings import Ratings, ratings_from, ratings_of_numbers
 
-FAST_TYPES = {"user": pl.Int64, "item": pl.Int64, "rating": pl.Float32, "timestamp": pl.Int64}
 BOM = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
 # Bytes parsed at a time where the file is nothing but numbers.
 PIECE = 2**24
+# Bytes and records from which the delimiter is found.
+HEAD = 2**16
+SAMPLE = 100
 # Stands for "::" in memory, as polars and csv want one character between fields.
 UNIT = "\x1f"
+NEGATIVE_ZERO = re.compile(rb"-0[^0-9.]")
+
+Place = Callable[[int], str]
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text file, what stands between its fields, and whether its first line names them."""
+    """A text file, plain or compressed by gzip, what is between its fields, and whether it has a header."""
 
     path: Path
     delimiter: str
     has_header: bool
+    is_gzip: bool = False
 
-    def scan(self, types: dict[str, type[pl.DataType]] | None = None) -> pl.LazyFrame:
-        """All columns, as text but for those in `types`; what a short row or a blank line lacks is null."""
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self) -> BinaryIO:
+        return cast(BinaryIO, gzip.open(self.path)) if self.is_gzip else self.path.open("rb")
+
+    def lines(self) -> Iterator[str]:
+        """Lines as the csv module wants them: with their ends, and one character between fields."""
+        with io.TextIOWrapper(self.open(), encoding="utf-8-sig", errors="replace", newline="") as file:
+            yield from (line.replace("::", UNIT) for line in file) if self.delimiter == UNIT else file
+
+    def scan(self, truncate: bool = True) -> pl.LazyFrame:
+        """All columns as text; what a short row or a blank line lacks is null, what a long row adds is cut."""
+        source: Path | bytes = self.path
+        if self.is_gzip or self.delimiter == UNIT:
+            with self.open() as file:
+                source = file.read()
+            source = source.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else source
         return pl.scan_csv(
-            self.path.read_bytes().replace(b"::", UNIT.encode()) if self.delimiter == UNIT else self.path,
+            source,
             separator=self.delimiter,
             has_header=self.has_header,
             infer_schema=False,
-            schema_overrides=types,
-            truncate_ragged_lines=True,
+            truncate_ragged_lines=truncate,
             glob=False,
         )
 
-    def pieces(self) -> Iterator[bytes]:
+    def names(self) -> list[str]:
+        """The names of the columns; polars' where there is no header."""
+        try:
+            return self.scan().collect_schema().names()
+        except pl.exceptions.PolarsError as error:
+            raise RatingsError(self._fault(str(error))) from error
+
+    def read(self, names: list[str], whole: bool = False) -> tuple[pl.DataFrame, Place]:
+        """Some columns as text, without blank lines, and where a row of them is in the file.
+
+        Parameters
+        ----------
+        names : list of str
+        whole : bool, default False
+            A row with more fields than the header is then an error, since its fields may be anything.
+        """
+        try:
+            frame = self.scan(truncate=not whole).select(names).collect()
+        except pl.exceptions.PolarsError as error:
+            raise RatingsError(self._fault(str(error), len(names) if whole else None)) from error
+        nothing = pl.all().is_null() | (pl.all().str.strip_chars() == "")
+        is_blank = frame.select(pl.all_horizontal(nothing)).to_series()
+        rows = (~is_blank).arg_true() if is_blank.any() else None
+        frame = frame if rows is None else frame[rows]
+        if frame.is_empty():
+            raise RatingsError(f"{self.name}: expected at least one row, found only a header")
+
+        def place(row: int) -> str:
+            record = row if rows is None else int(rows[row])
+            line = self._line_of(record)
+            return f"{self.name}, row {record + 1}" if line is None else f"{self.name}, line {line}"
+
+        return frame, place
+
+    def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
+        """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
+
+        None where something is quoted, missing, no number, or an integer that is written in another way than
+        usual, such as 007. The file is parsed piece by piece, so that memory holds the arrays and little more.
+        """
+        if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
+            return None
+        names = self.names()
+        for id_type in (np.int32, np.int64):
+            types = {"user": id_type, "item": id_type, "rating": np.float32, "timestamp": np.int64}
+            columns = {role: np.empty(0, types[role]) for role in roles}
+            try:
+                return columns if self._fill(columns, names, roles) else None
+            except pl.exceptions.PolarsError:
+                continue
+        return None
+
+    def _pieces(self) -> Iterator[bytes]:
         """Whole lines below the header, some `PIECE` bytes at a time."""
-        with self.path.open("rb") as file:
+        with self.open() as file:
             if file.read(len(BOM)) != BOM:
                 file.seek(0)
             while self.has_header and not file.readline().strip():
@@ -54,176 +133,159 @@ class Text:
             while piece := file.read(PIECE):
                 yield piece if piece.endswith(b"\n") else piece + file.readline()
 
-    def line_of(self, row: int) -> int | None:
+    def _fill(self, columns: dict[str, NDArray[Any]], names: list[str], roles: dict[str, str]) -> bool:
+        """Put the numbers of the file into arrays, which grow; False where there is something else."""
+        polars_types = {np.int32: pl.Int32, np.int64: pl.Int64, np.float32: pl.Float32}
+        types = {name: polars_types[columns[role].dtype.type] for role, name in roles.items()}
+        schema = dict.fromkeys(names, pl.String) | types
+        indices = sorted({names.index(name) for name in roles.values()})
+
+        def parsed() -> Iterator[tuple[int, pl.DataFrame | None]]:
+            for piece in self._pieces():
+                lines = piece.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else piece
+                if b'"' in piece or has_unusual_integers(lines, self.delimiter.encode()):
+                    yield 0, None
+                    return
+                yield len(piece), pl.read_csv(lines, separator=self.delimiter, has_header=False,
+                                              schema=schema, columns=indices,
+                                              truncate_ragged_lines=True)  # fmt: skip
+
+        n, n_bytes, size = 0, 0, self.path.stat().st_size
+        for n_more_bytes, frame in one_ahead(parsed()):
+            if frame is None:
+                return False
+            n_bytes += n_more_bytes
+            for role, name in roles.items():
+                series, column = frame[name], columns[role]
+                if series.has_nulls() or series.dtype != types[name]:
+                    return False
+                if n + len(frame) > len(column):  # as many lines to a byte as so far, and some more
+                    expected = int(1.01 * (n + len(frame)) * size / n_bytes)
+                    column.resize(max(n + len(frame), expected), refcheck=False)
+                column[n : n + len(frame)] = series.to_numpy()
+            n += len(frame)
+        for column in columns.values():
+            column.resize(n, refcheck=False)
+        return n > 0
+
+    def _line_of(self, row: int) -> int | None:
         """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""
-        with self.path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            lines = (line.replace("::", UNIT) for line in file) if self.delimiter == UNIT else file
-            reader = csv.reader(lines, delimiter=self.delimiter)
-            try:
-                # Above the header blank lines are skipped, below it they are rows.
-                while self.has_header and not next(reader):
-                    pass
-                for _ in range(row):
-                    next(reader)
-            except (StopIteration, csv.Error):
-                return None
-            return reader.line_num + 1
+        reader = csv.reader(self.lines(), delimiter=self.delimiter)
+        try:
+            # Above the header blank lines are skipped, below it they are rows.
+            while self.has_header and not next(reader):
+                pass
+            for _ in range(row):
+                next(reader)
+        except (StopIteration, csv.Error):
+            return None
+        return reader.line_num + 1
+
+    def _fault(self, reason: str, n_fields: int | None = None) -> str:
+        """The first line that is not UTF-8, is quoted wrongly or has too many fields; otherwise `reason`."""
+        with self.open() as file:
+            for number, line in enumerate(file, 1):
+                if fault := not_utf8(line):
+                    return f"{self.name}, line {number}: {fault}"
+        with self.open() as file:
+            for number, line in enumerate(file, 1):
+                if line.count(b'"') % 2:
+                    return f"{self.name}, line {number}: expected quotes in pairs, found one without its other"
+        reader = csv.reader(self.lines(), delimiter=self.delimiter, strict=True)
+        try:
+            for fields in reader:
+                if n_fields is not None and len(fields) > n_fields:
+                    found = f"expected {n_fields} fields, as in the header, found {len(fields)}"
+                    return f"{self.name}, line {reader.line_num}: {found}"
+        except csv.Error as error:
+            return f"{self.name}, line {reader.line_num}: expected quotes around whole fields, found: {error}"
+        return f"{self.name}: expected delimited text, found: {reason.partition(chr(10))[0]}"
 
 
-def read_delimited(
-    path: Path,
-    head: bytes,
-    choose: Callable[[list[str]], dict[str, str]],
-    scale: tuple[float, float] | None,
-) -> Ratings:
-    """Ratings from a text file that begins with `head`; `choose` maps roles to the names of columns."""
-    text = text_of(path, head)
-    try:
-        names = text.scan().collect_schema().names()
-        roles = _roles(text, names, choose)
-        columns = _plain_numbers(text, names, roles)
-        if columns is not None:
-            ratings = ratings_of_numbers(columns, scale)
-            if ratings is not None:
-                return ratings
-        frame = _role_columns(text, roles)
-    except pl.exceptions.PolarsError as error:
-        raise RatingsError(_what_is_malformed(path, str(error), text.delimiter)) from error
+def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
+    """Delimiter and header of a text file that begins with `head`.
 
-    is_blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
-    rows = (~is_blank).arg_true() if is_blank.any() else None
-    frame = frame if rows is None else frame[rows]
-    if frame.is_empty():
-        raise RatingsError(f"{path.name}: expected ratings, found only a header")
-
-    def place(row: int) -> str:
-        record = row if rows is None else int(rows[row])
-        line = text.line_of(record)
-        return f"{path.name}, row {record + 1}" if line is None else f"{path.name}, line {line}"
-
-    timestamps = frame["timestamp"] if "timestamp" in frame.columns else None
-    return ratings_from(frame["user"], frame["item"], frame["rating"], timestamps, scale, path.name, place)
-
-
-def text_of(path: Path, head: bytes) -> Text:
-    """Delimiter and header of a text file, from its first line that is not blank."""
+    The delimiter is the one that divides most of the first records as it divides the first, and into most
+    fields. A first record is no header if its third field is a number or, of fewer fields, all are.
+    """
+    is_gzip = head.startswith(GZIP)
+    if is_gzip:
+        try:
+            with gzip.open(path) as file:
+                head = file.read(HEAD)
+        except (OSError, EOFError, zlib.error) as error:
+            raise RatingsError(f"{path.name}: expected a whole gzip file, found: {error}") from error
+    if not head.strip(BOM + b" \t\r\n"):
+        raise RatingsError(f"{path.name}: expected a table, found an empty file")
     if b"\x00" in head:
         raise RatingsError(f"{path.name}: expected UTF-8 text or Parquet, found binary data")
-    first = next(line for line in head.removeprefix(BOM).splitlines() if line.strip())
-    try:
-        # The head may end within a character, which then is no fault of the file.
-        line = first.decode("utf-8", errors="ignore" if head.endswith(first) else "strict")
-    except UnicodeDecodeError as error:
-        raise RatingsError(_what_is_malformed(path, str(error))) from error
-    divided = {delimiter: _fields(line, delimiter) for delimiter in ",;\t"}
-    divided[UNIT] = _fields(line.replace("::", UNIT), UNIT)
-    delimiter = max(divided, key=lambda delimiter: len(divided[delimiter]))
-    fields = divided[delimiter]
-    return Text(path, delimiter, has_header=len(fields) < 3 or not _is_number(fields[2]))
+    lines = head.removeprefix(BOM).splitlines(keepends=True)
+    is_cut = len(head) == HEAD
+    lines = lines[:-1] if is_cut and len(lines) > 1 else lines
+    number, first = next((n, line) for n, line in enumerate(lines, 1) if line.strip())
+    if not (is_cut and len(lines) == 1) and (fault := not_utf8(first)):
+        raise RatingsError(f"{path.name}, line {number}: {fault}")
+    text = [line.decode("utf-8", errors="replace") for line in lines[number - 1 :]]
+    records = {delimiter: _records(text, delimiter) for delimiter in (",", ";", "\t", "|", UNIT)}
+    delimiter = max(records, key=lambda delimiter: _agreement(records[delimiter]))
+    fields = next(iter(records[delimiter]), [])
+    if header is None:
+        header = not (_is_number(fields[2]) if len(fields) > 2 else all(map(_is_number, fields)))
+    return Text(path, delimiter, header, is_gzip)
 
 
-def _roles(text: Text, names: list[str], choose: Callable[[list[str]], dict[str, str]]) -> dict[str, str]:
-    """Role to the name of its column; columns without a header have the order of the roles."""
-    if text.has_header:
-        return choose(names)
-    named = dict(zip(FAST_TYPES, names, strict=False))
-    return {role: named[name] for role, name in choose(list(named)).items()}
-
-
-def _plain_numbers(text: Text, names: list[str], roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
-    """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
-
-    None where something is quoted, missing or no number. The file is parsed piece by piece, so that memory
-    holds the arrays and little more.
-    """
-    if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
-        return None
-    for id_type in (np.int32, np.int64):
-        types = {"user": id_type, "item": id_type, "rating": np.float32, "timestamp": np.int64}
-        columns = {role: np.empty(0, types[role]) for role in roles}
-        try:
-            return columns if _fill(columns, text, names, roles) else None
-        except pl.exceptions.PolarsError:
+def has_unusual_integers(lines: bytes, delimiter: bytes) -> bool:
+    """Whether a field may be an integer with a sign or zeros that its number does not have: 007, +7, -0."""
+    if b"+" in lines and (lines.startswith(b"+") or any(a + b"+" in lines for a in (delimiter, b"\n", b" "))):
+        return True
+    if b"-" in lines and NEGATIVE_ZERO.search(lines):
+        return True
+    if lines[:1] == b"0" and lines[1:2].isdigit():
+        return True
+    characters = np.frombuffer(lines, np.uint8)
+    for before in (delimiter, b"\n", b" "):
+        if before == b" " and b" " not in lines:
             continue
+        for start in (0, 1):  # two characters at a time, which is much faster than a search for three
+            pairs = np.frombuffer(lines, "<u2", (len(lines) - start) // 2, start)
+            is_zero = pairs == int.from_bytes(before + b"0", "little")
+            if is_zero.any():
+                after = start + 2 * np.flatnonzero(is_zero) + 2
+                following = characters[after[after < len(lines)]]
+                if ((following >= ord("0")) & (following <= ord("9"))).any():
+                    return True
+    return False
+
+
+def not_utf8(line: bytes) -> str | None:
+    """What is wrong with a line that is not UTF-8."""
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return f"expected UTF-8 text, found the byte 0x{line[error.start]:02x}"
     return None
 
 
-def _fill(columns: dict[str, NDArray[Any]], text: Text, names: list[str], roles: dict[str, str]) -> bool:
-    """Put the numbers of a file into arrays, which grow; False where something is quoted or missing."""
-    polars_types = {np.int32: pl.Int32, np.int64: pl.Int64, np.float32: pl.Float32}
-    types = {name: polars_types[columns[role].dtype.type] for role, name in roles.items()}
-    schema = dict.fromkeys(names, pl.String) | types
-    indices = sorted({names.index(name) for name in roles.values()})
-
-    def parsed() -> Iterator[tuple[int, pl.DataFrame | None]]:
-        for piece in text.pieces():
-            if b'"' in piece:
-                yield 0, None
-                return
-            lines = piece.replace(b"::", UNIT.encode()) if text.delimiter == UNIT else piece
-            yield len(piece), pl.read_csv(lines, separator=text.delimiter, has_header=False, schema=schema,
-                                          columns=indices, truncate_ragged_lines=True)  # fmt: skip
-
-    n, n_bytes, size = 0, 0, text.path.stat().st_size
-    for n_more_bytes, frame in one_ahead(parsed()):
-        if frame is None:
-            return False
-        n_bytes += n_more_bytes
-        for role, name in roles.items():
-            series, column = frame[name], columns[role]
-            if series.has_nulls() or series.dtype != types[name]:
-                return False
-            if n + len(frame) > len(column):  # as many lines to a byte as so far, and some more
-                expected = int(1.01 * (n + len(frame)) * size / n_bytes)
-                column.resize(max(n + len(frame), expected), refcheck=False)
-            column[n : n + len(frame)] = series.to_numpy()
-        n += len(frame)
-    for column in columns.values():
-        column.resize(n, refcheck=False)
-    return n > 0
-
-
-def _role_columns(text: Text, roles: dict[str, str]) -> pl.DataFrame:
-    """One column for each role, typed if every value allows it, otherwise as text but for whole ids."""
-    columns = [pl.col(name).alias(role) for role, name in roles.items()]
+def _records(lines: list[str], delimiter: str) -> list[list[str]]:
+    """The first records that are not blank."""
+    if delimiter == UNIT:
+        lines = [line.replace("::", UNIT) for line in lines]
+    records: list[list[str]] = []
     try:
-        types: dict[str, type[pl.DataType]] = {name: FAST_TYPES[role] for role, name in roles.items()}
-        return text.scan(types).select(columns).collect()
-    except pl.exceptions.ComputeError:
-        frame = text.scan().select(columns).collect()
-        return frame.with_columns(_whole_or_text(frame["user"]), _whole_or_text(frame["item"]))
+        for record in islice(csv.reader(lines, delimiter=delimiter), SAMPLE):
+            if any(field.strip() for field in record):
+                records.append(record)
+    except csv.Error:  # which the read will report
+        pass
+    return records
 
 
-def _whole_or_text(ids: pl.Series) -> pl.Series:
-    whole = ids.str.strip_chars().cast(pl.Int64, strict=False)
-    return whole if whole.null_count() == ids.null_count() else ids
-
-
-def _what_is_malformed(path: Path, reason: str, delimiter: str = ",") -> str:
-    """The first line that is not UTF-8 or is quoted wrongly; `reason` if there is none."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = line[error.start]
-                return f"{path.name}, line {number}: expected UTF-8 text, found the byte 0x{byte:02x}"
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.count(b'"') % 2:
-                return f"{path.name}, line {number}: expected quotes in pairs, found one without its other"
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        try:
-            for _ in reader:
-                pass
-        except csv.Error as error:
-            return f"{path.name}, line {reader.line_num}: expected quotes around whole fields, found: {error}"
-    return f"{path.name}: expected delimited text, found: {reason.partition(chr(10))[0]}"
-
-
-def _fields(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter), [])
+def _agreement(records: list[list[str]]) -> tuple[int, int]:
+    """How many records have as many fields as the first, and how many these are; (0, 1) for one field."""
+    n_fields = len(records[0]) if records else 0
+    if n_fields < 2:
+        return 0, 1
+    return sum(len(record) == n_fields for record in records), n_fields
 
 
 def _is_number(field: str) -> bool:

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from .columns import Faults
+from .faults import Faults, RatingsError
+from .tables import Columns
 
 # Strings of which more than this share are distinct tell rows apart, and say no more.
 NEARLY_ALL = 0.9
@@ -32,18 +33,28 @@ def kind_of(series: pl.Series) -> str:
     return "left out" if told.n_unique() > max(NEARLY_ALL * len(told), 1) else "categories"
 
 
-def _one_of_each(series: pl.Series, name: str, source: str) -> Part:
+def typed(text: pl.Series) -> pl.Series:
+    """A column of a text file as numbers, if all are, otherwise as it is."""
+    stripped = text.str.strip_chars()
+    for kind in (pl.Int64, pl.Float64):
+        numbers = stripped.cast(kind, strict=False)
+        if numbers.null_count() == text.null_count() < len(text):
+            return numbers
+    return text
+
+
+def _one_of_each(series: pl.Series, name: str, table: Columns) -> Part:
     """A column for each distinct value."""
-    values = [[value] for value in _as_text(series, name, source)]
-    return _many_of_each(pl.Series(values, dtype=pl.List(pl.String)), name, source)
+    values = [[value] for value in _as_text(series, name, table)]
+    return _many_of_each(pl.Series(values, dtype=pl.List(pl.String)), name, table)
 
 
-def _many_of_each(series: pl.Series, name: str, source: str) -> Part:
+def _many_of_each(series: pl.Series, name: str, table: Columns) -> Part:
     """A column for each distinct value of lists, or of strings with "|" between; of n in a row 1/√n each."""
     if not isinstance(series.dtype, pl.List | pl.Array):
-        series = _as_text(series, name, source).str.split("|")
+        series = _as_text(series, name, table).str.split("|")
     told = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
-    told = told.with_columns(_as_text(told["value"], name, source).str.strip_chars().alias("value"))
+    told = told.with_columns(_as_text(told["value"], name, table).str.strip_chars().alias("value"))
     told = told.filter(~pl.col("value").is_in(MISSING)).unique(maintain_order=True)  # null is left out, too
     values = told["value"].unique().sort()
     rows, columns = told["row"].to_numpy(), values.search_sorted(told["value"]).to_numpy()
@@ -53,13 +64,13 @@ def _many_of_each(series: pl.Series, name: str, source: str) -> Part:
     return X, [f"{name}={value}" for value in values]
 
 
-def _standardised(series: pl.Series, name: str, source: str) -> Part:
+def _standardised(series: pl.Series, name: str, table: Columns) -> Part:
     """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
     numbers, faults = series.to_physical().cast(pl.Float64, strict=False), Faults()
     is_wrong = numbers.is_null() & series.is_not_null() | numbers.is_infinite()
     if faults.add(is_wrong, series, f"a finite number as {name}"):
         row, message = faults.first()
-        raise ValueError(f"{source}, row {row + 1}: {message}")
+        raise RatingsError(f"{table.place(row)}: {message}")
     x = numbers.fill_null(np.nan).to_numpy()
     is_known = ~np.isnan(x)
     deviation = x[is_known].std() if is_known.any() else 0.0
@@ -69,11 +80,11 @@ def _standardised(series: pl.Series, name: str, source: str) -> Part:
     return csr_array(z[:, None].astype(np.float32)), [name]
 
 
-def _as_text(series: pl.Series, name: str, source: str) -> pl.Series:
+def _as_text(series: pl.Series, name: str, table: Columns) -> pl.Series:
     try:
         return series.cast(pl.String)
     except pl.exceptions.PolarsError:
-        raise ValueError(f"{source}: expected text in column {name!r}, found {series.dtype}") from None
+        raise RatingsError(f"{table.source}: expected text in column {name!r}, found {series.dtype}") from None
 
 
 MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

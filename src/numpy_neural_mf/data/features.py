@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
-from .columns import Faults, as_series, coded_ids
-from .feature_columns import MAKERS, kind_of
-from .ids import index_of
+from .delimited import Text
+from .faults import Faults, RatingsError, listed
+from .feature_columns import MAKERS, kind_of, typed
+from .ids import Ids, index_of
+from .raw_values import as_series, as_text, coded_ids, whole_or_text
+from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
+
+# What pandas, and Parquet files of pandas, call the numbers of the rows, which describe nobody.
+INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -97,7 +103,8 @@ class Features:
         ----------
         frame : data frame (polars, pandas, or what polars makes one of)
         id : str, optional
-            The column of ids; by default the first.
+            The column of ids; by default the first with a usual name (``movieId``, ``user_id``, ``id``, …),
+            otherwise the first. A column of row numbers that pandas wrote, without a name, is ignored.
         many_valued, categories, numbers, ignored : sequences of str
             Columns that are to be taken as such.
         source : str, default "data frame"
@@ -114,26 +121,10 @@ class Features:
         >>> Features.from_frame(films)
         Features: 2 rows, 3 columns of genres, year; left out: title
         """
-        table = _table(frame, source)
-        id = next(iter(table), "") if id is None else id
+        table = replace(read_columns(frame_of(frame), {}, whole=True), source=source)
+        table = replace(table, frame={name: as_series(column) for name, column in table.frame.items()})
         told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
-        kinds = {name: kind for kind, names in told.items() for name in names}
-        for name in (id, *kinds):
-            if name not in table:
-                raise ValueError(f"{source}: expected a column {name!r}, found {', '.join(map(repr, table))}")
-        ids, rows = _ids(table.pop(id), id, source)
-        parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
-        for name, series in table.items():
-            kind = kinds.get(name) or kind_of(series)
-            if kind == "left out":
-                left_out.append(name)
-            elif kind != "ignored":
-                part, names = MAKERS[kind](series, name, source)
-                parts.append(part)
-                columns += names
-                fields += [name] * len(names)
-        matrix = csr_array(hstack(parts, format="csr")[np.argsort(rows)])
-        return cls(ids, matrix, tuple(columns), tuple(fields), tuple(left_out))
+        return features_of(table, id, told)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -149,7 +140,7 @@ class Features:
         text += f" of {', '.join(dict.fromkeys(self.fields))}" if self.fields else ""
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
-    def rows_for(self, ids: ArrayLike) -> csr_array:
+    def rows_for(self, ids: Ids) -> csr_array:
         """The rows of raw ids, shape (n_ids, n_columns); whoever is not described has an empty one."""
         n, matrix = len(self.ids), self.matrix
         row = index_of(self.ids, ids)
@@ -170,7 +161,7 @@ def read_features(
     ignored: Sequence[str] = (),
     text_ids: bool = False,
 ) -> Features:
-    """Read features from a CSV or Parquet file: see `Features.from_frame`, which has the columns explained.
+    """Read features from a file, text with a header or Parquet: `Features.from_frame` explains the columns.
 
     Where titles end in a year, as in MovieLens' ``movies.csv``, "Toy Story (1995)", that is a category, too,
     "year": one vector for each year says more than a line through all of them.
@@ -180,16 +171,16 @@ def read_features(
     source : path
         Of the file, or of the folder of a MovieLens set with ``movies.csv``.
     id : str, optional
-        The column of ids; by default the first.
+        The column of ids; by default the first with a usual name, otherwise the first.
     many_valued, categories, numbers, ignored : sequences of str
         Columns that are to be taken as such.
     text_ids : bool, default False
-        Whether the ids of a CSV file are strings, as those of its ratings, even if all are integers.
+        Whether the ids are strings, as those of the ratings, even if all are integers.
 
     Raises
     ------
-    ValueError
-        The file is no table, or its columns are not what they are taken for.
+    RatingsError
+        The file is no table, or its columns are not what they are taken for; the message names the line.
     OSError
         The file cannot be read.
 
@@ -199,49 +190,68 @@ def read_features(
     Features: 9,125 rows, 123 columns of genres, year; left out: title
     """
     path = Path(source)
-    path = path / "movies.csv" if path.is_dir() else path
-    try:
-        with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
-        if is_parquet:
-            frame = pl.read_parquet(path, glob=False)
+    table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
+    columns = read_columns(table, {}, whole=True)
+    id = id_column(columns.frame) if id is None else id
+    frame = {}
+    for name, column in columns.frame.items():
+        if name == id and text_ids:
+            frame[name] = as_text(column).str.strip_chars()
+        elif isinstance(table, Text):
+            frame[name] = whole_or_text(column) if name == id else typed(column)
         else:
-            names = pl.read_csv(path, n_rows=0, glob=False).columns
-            as_text = {id or names[0]: pl.String} if text_ids else None
-            frame = pl.read_csv(path, schema_overrides=as_text, infer_schema_length=None, glob=False)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: expected a table, CSV or Parquet, found: {reason}") from error
-    if frame.schema.get("title") == pl.String and "year" not in frame.columns:
-        year = frame["title"].str.extract(YEAR)
+            frame[name] = column
+    title = frame.get("title")
+    if title is not None and title.dtype == pl.String and "year" not in frame:
+        year = title.str.extract(YEAR)
         if year.null_count() < len(year) / 2:
-            frame, categories = frame.with_columns(year.alias("year")), ["year", *categories]
+            frame["year"], categories = year, ["year", *categories]
     told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
-    return Features.from_frame(frame, id, **told, source=path.name)
+    return features_of(replace(columns, frame=frame), id, told)
 
 
-def _table(frame: Any, source: str) -> dict[str, pl.Series]:
-    """The columns of a data frame by name."""
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
-    if not isinstance(frame, pl.DataFrame) and type(frame).__module__.partition(".")[0] != "pandas":
-        try:
-            frame = pl.DataFrame(frame)
-        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-            raise ValueError(f"{source}: expected a data frame, found {type(frame).__name__}") from error
-    return {str(name): as_series(frame[name]) for name in frame.columns}
+def features_of(table: Columns, id: str | None, told: Mapping[str, Sequence[str]]) -> Features:
+    """The features that all columns of a table make: `Features.from_frame` has the columns explained."""
+    frame = dict(table.frame)
+    id = id_column(frame) if id is None else id
+    kinds = {name: kind for kind, names in told.items() for name in names}
+    for name in (id, *kinds):
+        if name not in frame:
+            raise RatingsError(f"{table.source}: expected a column {name!r}, found {listed(frame)}")
+    if len({len(column) for column in frame.values()}) > 1:
+        lengths = ", ".join(f"{len(column)}" for column in frame.values())
+        raise RatingsError(f"{table.source}: expected columns of one length, found {lengths}")
+    ids, rows = _ids(frame.pop(id), id, table)
+    parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
+    for name, series in frame.items():
+        kind = kinds.get(name) or ("ignored" if name.lower() in INDEX_NAMES else kind_of(series))
+        if kind == "left out":
+            left_out.append(name)
+        elif kind != "ignored":
+            part, names = MAKERS[kind](series, name, table)
+            parts.append(part)
+            columns += names
+            fields += [name] * len(names)
+    matrix = csr_array(hstack(parts, format="csr")[np.argsort(rows)])
+    return Features(ids, matrix, tuple(columns), tuple(fields), tuple(left_out))
 
 
-def _ids(series: pl.Series, name: str, source: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Sorted ids, and the place of each row of the data frame among them."""
+def id_column(names: Iterable[str]) -> str:
+    """The column of ids: the first with a usual name, such as movieId or user_id, otherwise the first."""
+    names = [name for name in names if name.lower() not in INDEX_NAMES]
+    usual = named_as(names, ("id", *NAMES["user"], *NAMES["item"]))
+    return next((name for name in names if name in usual), names[0] if names else "")
+
+
+def _ids(series: pl.Series, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Sorted ids, and the place of each row of the table among them."""
     faults = Faults()
     if not len(series):
-        raise ValueError(f"{source}: expected at least one row, found none")
+        raise RatingsError(f"{table.source}: expected at least one row, found none")
     ids, rows = coded_ids(series, f"an id in column {name!r}", faults)
     if not faults.found:
         faults.add(~series.is_first_distinct(), series, "each id once")
     if faults.found:
         row, message = faults.first()
-        raise ValueError(f"{source}, row {row + 1}: {message}")
+        raise RatingsError(f"{table.place(row)}: {message}")
     return ids, rows

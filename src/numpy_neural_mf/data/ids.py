@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Ids = Any  # an id, an array-like of ids of any shape, or an iterable of ids
 
 
-def index_of(ids: NDArray[Any], raw: ArrayLike) -> NDArray[np.int32]:
+def as_ids(raw: Ids) -> NDArray[Any]:
+    """One id or a collection of ids as an array, without a change of any id.
+
+    Parameters
+    ----------
+    raw : int, str, array-like or iterable of these
+        Arrays, Series, lists and tuples of any shape; views and keys of a dict, generators and other
+        iterables, which become one dimension in their order. A set is sorted, numbers first.
+
+    Returns
+    -------
+    array of integers, of strings or of objects; of shape () for one id
+
+    Raises
+    ------
+    TypeError
+        None, bytes, or an object that is neither an id nor a collection.
+
+    Examples
+    --------
+    >>> as_ids({9, 8}).tolist(), as_ids(id for id in "ba").tolist(), as_ids("ann").shape
+    ([8, 9], ['b', 'a'], ())
+    """
+    if hasattr(raw, "__array__"):
+        return np.asarray(raw)
+    if isinstance(raw, set | frozenset):
+        raw = sorted(raw, key=lambda id: (isinstance(id, str), id))
+    if isinstance(raw, bytes | bytearray) or not isinstance(raw, str | int | float | Iterable):
+        raise TypeError(f"expected an id or a collection of ids, found {type(raw).__name__}")
+    if not isinstance(raw, str | int | float | list | tuple):
+        raw = list(raw)
+    return np.asarray(raw, dtype=object)
+
+
+def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
     """Index of raw ids among known ones.
 
     Parameters
     ----------
     ids : array of shape (n_ids,), int64 or str, sorted and unique
         `Ratings.user_ids` or `Ratings.item_ids`.
-    raw : scalar or array-like of integers or strings
+    raw : id or collection of ids, see `as_ids`
         Ids to look up. A string never equals an integer: 7 and "7" are two ids.
 
     Returns
     -------
     int32 array of the shape of `raw` (shape () for a scalar), -1 where the id is unknown.
+
+    Raises
+    ------
+    TypeError
+        `raw` is neither an id nor a collection of ids.
     """
-    wanted = np.asarray(raw) if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
+    wanted = as_ids(raw)
     strings = ids.dtype.kind == "U"
     if wanted.dtype.kind == ("U" if strings else "i"):
         return _positions(ids, wanted)

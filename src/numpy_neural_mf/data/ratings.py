@@ -11,21 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from .columns import (
-    Faults,
-    RatingsError,
-    as_series,
-    blocks,
-    coded_ids,
-    coded_integers,
-    rating_values,
-    renumbered,
-    scale_of,
-    taken,
-    timestamp_seconds,
-)
+from .columns import blocks, coded_integers, renumbered, taken
+from .faults import Faults, RatingsError
 from .features import Features
 from .ids import index_of
+from .raw_values import as_id_series, as_series, coded_ids, rating_values, scale_of
+from .timestamps import timestamp_seconds
 
 __all__ = ["Ratings", "RatingsError", "index_of"]
 
@@ -66,6 +57,8 @@ class Ratings:
     user_features, item_features : Features, optional
         What is known of users and of items besides, by raw id: see `with_features`. Parts have those of the
         whole.
+    scale_is_guessed : bool, default False
+        Whether nobody gave the scale, so that it is one in common use that holds every rating.
 
     Raises
     ------
@@ -85,6 +78,7 @@ class Ratings:
     n_dropped: int = 0
     user_features: Features | None = None
     item_features: Features | None = None
+    scale_is_guessed: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.users)
@@ -120,14 +114,15 @@ class Ratings:
         Parameters
         ----------
         users, items : array-likes of shape (n,)
-            Raw ids, integers or strings. Integers beyond 64 bits become strings.
+            Raw ids, all integers or all strings of at most 256 characters. Integers beyond 64 bits become
+            strings.
         values : array-like of shape (n,)
             Ratings, finite numbers.
         timestamps : array-like of shape (n,), optional
-            Numbers, truncated to int64, or dates, converted to seconds since 1970.
+            Numbers, dates or ISO 8601 text: see `numpy_neural_mf.data.timestamps.as_timestamps`.
         scale : (float, float), optional
             Lowest and highest rating possible. By default the first of the scales in common use
-            (`numpy_neural_mf.data.columns.KNOWN_SCALES`) that holds every rating, otherwise their range.
+            (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
         source : str, default "ratings"
             What to call these ratings in error messages.
 
@@ -290,7 +285,12 @@ def ratings_from(
     """`Ratings.from_columns` for readers whose rows have another name: `place(row)` says where a row is."""
     if scale is not None:
         _check_scale(scale)
-    raw = {"users": as_series(users), "items": as_series(items), "values": as_series(values)}
+    faults = Faults()
+    raw = {
+        "users": as_id_series(users, "a user id", faults),
+        "items": as_id_series(items, "an item id", faults),
+        "values": as_series(values),
+    }
     if timestamps is not None:
         raw["timestamps"] = as_series(timestamps)
     lengths = {name: len(column) for name, column in raw.items()}
@@ -299,7 +299,6 @@ def ratings_from(
     if not lengths["users"]:
         raise RatingsError(f"{source}: expected at least one rating, found none")
 
-    faults = Faults()
     user_ids, user_codes = coded_ids(raw["users"], "a user id", faults)
     item_ids, item_codes = coded_ids(raw["items"], "an item id", faults)
     numbers = rating_values(raw["values"], scale, faults)
@@ -308,8 +307,9 @@ def ratings_from(
         row, message = faults.first()
         raise RatingsError(f"{place(row)}: {message}")
 
-    scale = scale_of(numbers) if scale is None else (float(scale[0]), float(scale[1]))
-    whole = Ratings(user_codes, item_codes, numbers, user_ids, item_ids, scale, times)
+    known = scale_of(numbers) if scale is None else (float(scale[0]), float(scale[1]))
+    whole = Ratings(user_codes, item_codes, numbers, user_ids, item_ids, known, times,
+                    scale_is_guessed=scale is None)  # fmt: skip
     return _without_older(whole)
 
 
@@ -341,8 +341,10 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
         found = threads.submit(lambda: known or scale_of(values))
         coded = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
         (user_ids, users), (item_ids, items) = coded
-    times = columns.get("timestamp")
-    return _without_older(Ratings(users, items, values, user_ids, item_ids, found.result(), times))
+    return _without_older(
+        Ratings(users, items, values, user_ids, item_ids, found.result(), columns.get("timestamp"),
+                scale_is_guessed=scale is None)
+    )  # fmt: skip
 
 
 def _without_older(ratings: Ratings) -> Ratings:

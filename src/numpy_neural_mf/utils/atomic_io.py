@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -34,18 +35,40 @@ def is_first_process() -> bool:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`, of the same suffix, that takes its place when the block ends well.
+    """A temporary path next to `path`, of the same suffix, that takes its place when the block ends well.
 
-    Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed.
+    Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed. Links
+    are followed: the file that a link points at is replaced. A new file has the mode of the old one, and its
+    owner where that is allowed. A pipe or a device cannot be replaced: the path itself is then written to.
     """
     path = Path(path)
+    if _is_stream(path):
+        yield path
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary
         if temporary.is_file():
+            if path.is_file():
+                _copy_owner_and_mode(path, temporary)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # else a failing machine could keep the new name of an empty file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a pipe, a socket or a device, or stands for an open file, as /dev/stdout does."""
+    if path.absolute().parts[1:2] in (("dev",), ("proc",)):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _copy_owner_and_mode(old: Path, new: Path) -> None:
+    status = old.stat()
+    with suppress(OSError, AttributeError):  # not the superuser, or a system without owners
+        os.chown(new, status.st_uid, status.st_gid)
+    new.chmod(stat.S_IMODE(status.st_mode))

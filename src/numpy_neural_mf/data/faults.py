@@ -1,0 +1,65 @@
+"""What is wrong with a table, in one sentence of bounded length: where, what was expected, what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+# Characters of an error, of a value and of a name in it.
+MAX_MESSAGE = 300
+MAX_VALUE = 60
+# Names of columns that an error lists.
+MAX_NAMES = 8
+
+
+class RatingsError(ValueError):
+    """A table that cannot be used; the message says where, what was expected and what was found."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, MAX_MESSAGE))
+
+
+@dataclass
+class Faults:
+    """The faults of several columns; the first by row is the one to report."""
+
+    found: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, bad: pl.Series, series: pl.Series, expected: str) -> bool:
+        """Note the first row where `bad` is true, if there is one, with the value that `series` has there."""
+        row = bad.fill_null(False).arg_max()
+        if row is None or not bad[row]:
+            return False
+        self.found.append((row, f"expected {expected}, found {in_words(series[row])}"))
+        return True
+
+    def first(self) -> tuple[int, str]:
+        return min(self.found, key=lambda fault: fault[0])
+
+
+def in_words(value: object) -> str:
+    """A value as an error shows it."""
+    if value is None or (isinstance(value, str) and not value):
+        return "nothing"
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    # Cut before it is quoted: a value may have millions of characters.
+    return repr(shortened(value)) if isinstance(value, str) else shortened(f"{value}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of columns as an error shows them."""
+    names = list(names)
+    if not names:
+        return "no columns"
+    shown = ", ".join(repr(shortened(name, 20)) for name in names[:MAX_NAMES])
+    more = f" and {len(names) - MAX_NAMES} others" if len(names) > MAX_NAMES else ""
+    return f"the columns {shown}{more}"
+
+
+def shortened(text: str, length: int = MAX_VALUE) -> str:
+    """The text, cut where it is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

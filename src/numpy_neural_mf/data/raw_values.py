@@ -1,0 +1,165 @@
+"""Raw ids and ratings become arrays; here only it is decided what is wrong with a value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .columns import blocks, coded_integers
+from .faults import Faults, in_words
+
+# Lowest, highest and step of the scales in common use; the first that holds every rating is taken.
+KNOWN_SCALES = (
+    (0.0, 1.0, 1.0),
+    (1.0, 5.0, 1.0),
+    (0.5, 5.0, 0.5),
+    (0.0, 5.0, 0.5),
+    (1.0, 7.0, 1.0),
+    (1.0, 10.0, 0.5),
+    (0.0, 10.0, 0.5),
+    (1.0, 100.0, 1.0),
+    (0.0, 100.0, 1.0),
+)
+
+# Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
+MAX_ID = 256
+
+# Texts that other programs write where a value is missing.
+MISSING = ("", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>")
+
+
+def as_series(raw: Any) -> pl.Series:
+    """Raw values as a polars Series; None, NaN among objects, and pandas' NA are null."""
+    if isinstance(raw, pl.Series):
+        return raw
+    array = raw if isinstance(raw, list | tuple) else np.asarray(raw)
+    if isinstance(array, np.ndarray) and array.dtype.kind == "M":
+        array = array.astype("datetime64[us]")  # a unit that polars knows
+    if isinstance(array, np.ndarray) and array.dtype != object:
+        return pl.Series(array)
+    return pl.Series([None if is_missing(value) else value for value in array], strict=False)
+
+
+def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
+    """Raw ids as `as_series` has them; a string among integers is a fault, as 7 and "7" are two ids."""
+    if isinstance(raw, list | tuple) or (not isinstance(raw, pl.Series) and np.asarray(raw).dtype == object):
+        first = None
+        for row, value in enumerate(raw if isinstance(raw, list | tuple) else np.asarray(raw)):
+            if is_missing(value):
+                continue
+            first = value if first is None else first
+            if isinstance(value, str) != isinstance(first, str):
+                kind = "a string" if isinstance(first, str) else "an integer"
+                faults.found.append((row, f"expected {expected}, {kind} as the first, found {in_words(value)}"))
+                break
+    return as_series(raw)
+
+
+def whole_or_text(raw: pl.Series) -> pl.Series:
+    """Ids that were read as text: integers if all are, written as such, otherwise text.
+
+    Spaces around an id are no part of it. Leading zeros are, so that one id such as 007 makes all of the
+    column text; so do two ways to write one number, such as 1 and 1.0. Where all are numbers and one is
+    fractional, they stay numbers, which `coded_ids` refuses, as in a data frame.
+    """
+    ids = raw.str.strip_chars()
+    texts = ids.drop_nulls().unique()
+    digits = texts.str.replace(r"\.0+$", "")
+    if not digits.str.contains(r"^(?:0|-?[1-9][0-9]*)$").all():
+        is_fractional = texts.str.contains(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$").all()
+        return ids.cast(pl.Float64) if is_fractional else ids
+    numbers = digits.cast(pl.Int64, strict=False)
+    if numbers.has_nulls() or numbers.n_unique() < len(texts):
+        return ids
+    return ids.str.replace(r"\.0+$", "").cast(pl.Int64)
+
+
+def as_text(ids: pl.Series) -> pl.Series:
+    """Ids as text, whatever they are."""
+    return (_integers(ids) if ids.dtype.is_numeric() else ids).cast(pl.String)
+
+
+def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Sorted unique ids, int64 or strings, and for each row the index of its id among them."""
+    nothing = np.empty(0, np.int64), np.empty(0, np.int32)
+    ids = _integers(raw) if raw.dtype.is_numeric() else raw
+    if isinstance(raw.dtype, pl.Categorical | pl.Enum):
+        ids = raw.cast(pl.String)
+    if ids.dtype not in (pl.Int64, pl.String, pl.Null):
+        is_wrong = raw % 1 != 0 if raw.dtype.is_float() else raw.is_not_null()
+        faults.add(is_wrong, raw, f"{expected}, an integer or a string")
+        return nothing
+    if ids.dtype != pl.String:
+        if faults.add(ids.is_null(), raw, expected):
+            return nothing
+        return coded_integers(ids.to_numpy())
+    if faults.add(ids.is_null() | ids.str.strip_chars().is_in(MISSING), raw, expected):
+        return nothing
+    if faults.add(ids.str.len_chars() > MAX_ID, raw, f"{expected} of at most {MAX_ID} characters"):
+        return nothing
+    vocabulary = ids.unique().sort()
+    codes = ids.replace_strict(vocabulary, pl.int_range(len(vocabulary), dtype=pl.Int32, eager=True))
+    # Not StringDType: its searchsorted fails on strings of another array (NumPy 2.4).
+    faults.add(ids.str.ends_with("\0"), raw, f"{expected} that does not end in NUL")
+    stripped = vocabulary.str.strip_chars()
+    is_twice = ids.is_in(vocabulary.filter(stripped.is_duplicated() & (stripped != vocabulary)).implode())
+    faults.add(is_twice, raw, f"{expected} that differs from others by more than spaces around it")
+    return np.array(vocabulary.to_list(), dtype=str), codes.to_numpy(writable=True)
+
+
+def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Faults) -> NDArray[np.float32]:
+    """Ratings as float32: finite numbers, within `scale` if one is given."""
+    numbers = raw.str.strip_chars() if raw.dtype == pl.String else raw
+    if not (numbers.dtype.is_numeric() or numbers.dtype in (pl.String, pl.Boolean, pl.Null)):
+        faults.add(raw.is_not_null(), raw, "a number as rating")
+        return np.empty(0, np.float32)
+    numbers = numbers if numbers.dtype == pl.Float32 else numbers.cast(pl.Float64, strict=False)
+    values = numbers.cast(pl.Float32)
+    is_wrong = faults.add(numbers.is_null(), raw, "a finite number as rating")
+    if faults.add(~values.is_finite(), numbers, "a finite number as rating") or is_wrong:
+        return np.empty(0, np.float32)
+    if scale is not None:
+        lowest, highest = np.float32(scale[0]), np.float32(scale[1])
+        outside = (values < lowest) | (values > highest)
+        faults.add(outside, numbers, f"a rating from {scale[0]:g} to {scale[1]:g}")
+    return values.to_numpy(writable=True)
+
+
+def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The first of `KNOWN_SCALES` that holds every value, otherwise the lowest and the highest value.
+
+    A single value that fits no known scale makes a scale from it to 0.
+    """
+    distinct = np.unique(np.concatenate([np.unique(values[block]) for block in blocks(len(values))]))
+    for lowest, highest, step in KNOWN_SCALES:
+        on_grid = bool(np.all(distinct % step == 0))
+        if on_grid and lowest <= distinct[0] and distinct[-1] <= highest:
+            return lowest, highest
+    lowest, highest = float(distinct[0]), float(distinct[-1])
+    return (lowest, highest) if lowest < highest else (min(lowest, 0.0), max(highest, 0.0))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an object stands for no value: None, NaN, pandas' NA and NaT."""
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or type(value).__name__ in ("NAType", "NaTType")
+    )
+
+
+def _integers(raw: pl.Series) -> pl.Series:
+    """Numeric ids as Int64, as strings if one is beyond 64 bits, unchanged if one is not whole."""
+    if raw.dtype.is_float():
+        raw = raw.fill_nan(None)
+        if not (raw.drop_nulls() % 1 == 0).all():
+            return raw
+    narrow = raw.cast(pl.Int64, strict=False)
+    if narrow.null_count() == raw.null_count():
+        return narrow
+    # Python's own: early polars 1 cannot write 128-bit integers as text.
+    return pl.Series([None if number is None else str(int(number)) for number in raw])

@@ -1,0 +1,87 @@
+"""Times, however they are given, become whole seconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .faults import Faults
+from .raw_values import as_series
+
+EXPECTED = "a timestamp, a number or a date such as YYYY-MM-DD HH:MM:SS"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def as_timestamps(raw: Any) -> NDArray[np.int64]:
+    """Times as int64, in the same way wherever a time is given.
+
+    Parameters
+    ----------
+    raw : scalar or array-like
+        Numbers, which are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and
+        ISO 8601 text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", which become seconds
+        since 1970, rounded down; a time without a zone is taken as UTC.
+
+    Returns
+    -------
+    int64 array of the shape of `raw` (shape () for a scalar)
+
+    Raises
+    ------
+    ValueError
+        A value is missing or no time; the message has its position, from 1.
+
+    Examples
+    --------
+    >>> as_timestamps(["1970-01-02", "1970-01-01T00:00:01Z"]).tolist()
+    [86400, 1]
+    """
+    series = isinstance(raw, pl.Series)
+    array = raw if series or hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
+    shape = (len(array),) if series else np.shape(array)
+    faults = Faults()
+    found = timestamp_seconds(as_series(array if series else np.asarray(array).ravel()), faults)
+    if faults.found:
+        row, fault = faults.first()
+        raise ValueError(f"timestamps: {fault}" if shape == () else f"timestamps, row {row + 1}: {fault}")
+    return found.reshape(shape)
+
+
+def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
+    """`as_timestamps` of a column; what is wrong with it is added to `faults`."""
+    if raw.dtype == pl.String:
+        text = raw.str.strip_chars()
+        dates = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
+        # Straight to integers first: a float would round nanoseconds since 1970.
+        seconds = text.cast(pl.Int64, strict=False).fill_null(_truncated(text)).fill_null(dates)
+        if seconds.has_nulls():
+            rest = text.filter(seconds.is_null()).drop_nulls().unique()
+            iso = pl.Series([_iso_seconds(one) for one in rest.to_list()], dtype=pl.Int64)
+            seconds = seconds.fill_null(text.replace_strict(rest, iso, default=None))
+    elif isinstance(raw.dtype, pl.Datetime):
+        seconds = raw.dt.epoch("s")  # of UTC, whatever the zone
+    elif isinstance(raw.dtype, pl.Date):
+        seconds = raw.cast(pl.Datetime("us")).dt.epoch("s")
+    elif raw.dtype.is_numeric() or raw.dtype == pl.Null:
+        seconds = _truncated(raw) if raw.dtype.is_float() else raw.cast(pl.Int64, strict=False)
+    else:
+        seconds = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
+    if faults.add(seconds.is_null(), raw, EXPECTED):
+        return np.empty(0, np.int64)
+    return seconds.to_numpy(writable=True)
+
+
+def _iso_seconds(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(seconds=1)
+
+
+def _truncated(numbers: pl.Series) -> pl.Series:
+    return numbers.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)

@@ -1,0 +1,48 @@
+"""Any collection of ids is looked up one by one; what is neither an id nor a collection is an error."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from numpy_neural_mf.data.ids import as_ids, index_of
+
+KNOWN = np.array([7, 8, 9])
+TABLE = {9: 1.0, 7: 2.0}
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        (one for one in (9, 7)),
+        TABLE,
+        TABLE.keys(),
+        map(int, "97"),
+        pd.Series([9, 7]),
+        pd.Index([9, 7]),
+        pl.Series([9, 7]),
+        np.array([9, 7]),
+        [9, 7],
+        (9, 7),
+    ],
+    ids=lambda ids: type(ids).__name__,
+)
+def test_every_collection_is_taken_in_its_order(ids):
+    assert index_of(KNOWN, ids).tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("kind", [set, frozenset])
+def test_a_set_has_the_order_of_its_ids(kind):
+    assert index_of(KNOWN, kind([9, 7, 100])).tolist() == [0, 2, -1]
+    assert as_ids(kind(["b", "a"])).tolist() == ["a", "b"]
+
+
+def test_one_id_has_no_dimension():
+    assert index_of(KNOWN, 8).shape == index_of(KNOWN, "8").shape == as_ids(np.int64(8)).shape == ()
+    assert index_of(KNOWN, [[7, 8], [9, 1]]).tolist() == [[0, 1], [2, -1]]
+
+
+@pytest.mark.parametrize("no_id", [None, b"7", object(), 7j])
+def test_what_is_no_id_is_refused(no_id):
+    with pytest.raises(TypeError, match="expected an id or a collection of ids, found"):
+        index_of(KNOWN, no_id)

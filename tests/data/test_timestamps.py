@@ -1,0 +1,72 @@
+"""A time is the same number of seconds however it is given."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from numpy_neural_mf.data import Ratings
+from numpy_neural_mf.data.timestamps import as_timestamps
+
+MOMENT = dt.datetime(2005, 4, 2, 23, 53, 47)
+SECONDS = 1112486027
+MADRID = dt.timezone(dt.timedelta(hours=2))
+
+COLUMNS = {
+    "integers": [SECONDS],
+    "floats": [SECONDS + 0.9],
+    "text of a number": [f"{SECONDS}"],
+    "datetimes": [MOMENT],
+    "datetimes with a zone": [MOMENT.replace(tzinfo=dt.UTC).astimezone(MADRID)],
+    **{f"NumPy's {unit}": np.array([MOMENT], f"datetime64[{unit}]") for unit in ("s", "ms", "us", "ns")},
+    **{f"polars' {unit}": pl.Series([MOMENT]).cast(pl.Datetime(unit)) for unit in ("ms", "us", "ns")},
+    "polars' zone": pl.Series([MOMENT]).dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Madrid"),
+    "pandas": pd.Series([pd.Timestamp(MOMENT)]),
+    "pandas' zone": pd.Series([pd.Timestamp(MOMENT, tz="UTC").tz_convert("Europe/Madrid")]),
+    "text": ["2005-04-02 23:53:47"],
+    "text with T": [" 2005-04-02T23:53:47"],
+    "text in UTC": ["2005-04-02T23:53:47Z"],
+    "text with a zone and a fraction": ["2005-04-03T01:53:47.5+02:00"],
+}
+
+
+@pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
+def test_every_way_to_give_a_time_is_one(column):
+    found = as_timestamps(column)
+    assert (found.dtype, found.tolist()) == (np.int64, [SECONDS])
+    assert Ratings.from_columns([1], [1], [3], column).timestamps.tolist() == [SECONDS]
+
+
+@pytest.mark.parametrize(
+    "days", [[dt.date(1970, 1, 2)], ["1970-01-02"], np.array(["1970-01-02"], "M8[D]"), pl.Series([dt.date(1970, 1, 2)])]
+)
+def test_a_day_begins_at_midnight(days):
+    assert as_timestamps(days).tolist() == [86400]
+
+
+@pytest.mark.parametrize("moment", [SECONDS, MOMENT, "2005-04-02 23:53:47", pd.Timestamp(MOMENT), np.datetime64(MOMENT)])
+def test_one_time_has_no_dimension(moment):
+    assert (as_timestamps(moment).shape, int(as_timestamps(moment))) == ((), SECONDS)
+
+
+def test_the_shape_stays():
+    assert as_timestamps([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
+    assert as_timestamps([]).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([1, None], "timestamps, row 2: expected a timestamp, .* found nothing"),
+        (["soon"], "timestamps, row 1: expected a timestamp, .* found 'soon'"),
+        (None, "timestamps: expected a timestamp, .* found nothing"),
+        (True, "timestamps: expected a timestamp, .* found true"),
+        ([dt.datetime(2005, 4, 2), pd.NaT], "timestamps, row 2: expected a timestamp"),
+        ([float("nan")], "timestamps, row 1: expected a timestamp"),
+    ],
+)
+def test_what_is_no_time_is_refused_with_its_place(times, message):
+    with pytest.raises(ValueError, match=message):
+        as_timestamps(times)

@@ -89,7 +89,8 @@ def test_bad_intervals_and_times_are_one_sentence(fault, bayesian, tmp_path):
     assert message.startswith("coverage must be")
     pairs.write_text("userId,movieId,timestamp\n1,3,1000\n1,4,soon\n")
     message, _ = fault("predict", bayesian, pairs, output)
-    assert "pairs.csv, row 2: expected a timestamp, a number or YYYY-MM-DD HH:MM:SS, found 'soon'" in message
+    assert "pairs.csv, line 3: expected a timestamp, a number or a date such as YYYY-MM-DD" in message
+    assert "found 'soon'" in message
     message, _ = fault("predict", bayesian, pairs, output, "--timestamp", "when")
     assert "expected a column 'when' as timestamp" in message
     assert not output.exists()
@@ -208,7 +209,7 @@ def test_info_describes_a_bayesian_mf(run, run_json, bayesian, tmp_path):
         (["predict", MODEL, "movies.csv", "out.csv"], "movies.csv: expected a column of users"),
         (["predict", MODEL, "ratings.csv", "out.csv", "--user", "who"], "expected a column 'who'"),
         (["recommend", MODEL], "expected users"),
-        (["recommend", MODEL, 1, "--titles", "ratings.csv"], "expected a column 'title'"),
+        (["recommend", MODEL, 1, "--titles", "ratings.csv"], "expected a column of titles"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(fault, arguments, sentence):

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, StandardScaler
 
-from numpy_neural_mf import Features, Ratings, k_fold, leave_last_out, random_split, read_features
+from numpy_neural_mf import (
+    Features,
+    Ratings,
+    RatingsError,
+    k_fold,
+    leave_last_out,
+    random_split,
+    read_features,
+)
 
 FILMS = {
     "movieId": [30, 10, 20, 40],
@@ -115,6 +123,8 @@ def test_rows_come_in_the_order_asked_for_and_strangers_have_empty_ones():
         ({"id": [1]}, {"categories": ["genre"]}, "expected a column 'genre', found the columns 'id'"),
         ({"id": [1, 2], "x": ["3", "many"]}, {"numbers": ["x"]}, "row 2: expected a finite number as x"),
         ({"id": [1, 2], "x": [3.0, float("inf")]}, {}, "row 2: expected a finite number as x, found inf"),
+        ({"id": [1, 2], "x": [1]}, {}, "expected columns of one length, found 2, 1"),
+        ({"id": [1, "1"]}, {}, "row 2: expected an id in column 'id', an integer as the first, found '1'"),
         ({"id": []}, {}, "expected at least one row, found none"),
         (5, {}, "expected a data frame, found int"),
     ],
@@ -166,6 +176,35 @@ class TestFiles:
         (tmp_path / "users.csv").write_text("id,age\n7,30\n12,40\n")
         assert read_features(tmp_path / "users.csv").ids.tolist() == [7, 12]
         assert read_features(tmp_path / "users.csv", text_ids=True).ids.tolist() == ["12", "7"]
+
+    @pytest.mark.parametrize("first", ["", "Unnamed: 0", "__index_level_0__"])
+    def test_row_numbers_that_pandas_wrote_are_neither_ids_nor_a_feature(self, tmp_path, first):
+        text = f"{first},movieId,genres\n0,31,Drama\n1,7,Comedy|Drama\n"
+        (tmp_path / "movies.csv").write_text(text)
+        features = read_features(tmp_path / "movies.csv")
+        assert features.ids.tolist() == [7, 31]
+        assert features.columns == ("genres=Comedy", "genres=Drama")
+
+    def test_ids_are_found_by_name_in_any_order_of_columns(self, tmp_path):
+        (tmp_path / "movies.csv").write_text("title,genres,movieId\nUp,Drama,31\nRan,Drama|War,7\n")
+        assert read_features(tmp_path / "movies.csv").ids.tolist() == [7, 31]
+        assert Features.from_frame({"age": [20, 30], "userId": [5, 4]}).ids.tolist() == [4, 5]
+
+    @pytest.mark.parametrize("delimiter", [";", "\t", "::"])
+    def test_any_delimiter_that_ratings_may_have(self, tmp_path, delimiter):
+        text = "item,genres\n7,Drama|War\n8,War\n".replace(",", delimiter)
+        (tmp_path / "films").write_text(text)
+        features = read_features(tmp_path / "films")
+        assert (features.ids.tolist(), features.columns) == ([7, 8], ("genres=Drama", "genres=War"))
+
+    def test_a_line_with_too_many_fields_is_an_error(self, tmp_path):
+        (tmp_path / "films.csv").write_text("item,title,genre\n7,Up,Drama\n8,Good, Bad, Ugly,West\n")
+        with pytest.raises(RatingsError, match=r"films.csv, line 3: expected 3 fields, .* found 5"):
+            read_features(tmp_path / "films.csv")
+
+    def test_a_name_is_no_pattern(self, tmp_path):
+        (tmp_path / "films[1].csv").write_text("item,genre\n7,Drama\n")
+        assert read_features(tmp_path / "films[1].csv").ids.tolist() == [7]
 
     def test_faults_name_the_file(self, tmp_path):
         (tmp_path / "users.csv").write_text("id,age\n1,30\n1,40\n")

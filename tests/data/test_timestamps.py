@@ -40,13 +40,21 @@ def test_every_way_to_give_a_time_is_one(column):
 
 
 @pytest.mark.parametrize(
-    "days", [[dt.date(1970, 1, 2)], ["1970-01-02"], np.array(["1970-01-02"], "M8[D]"), pl.Series([dt.date(1970, 1, 2)])]
+    "days",
+    [
+        [dt.date(1970, 1, 2)],
+        ["1970-01-02"],
+        np.array(["1970-01-02"], "M8[D]"),
+        pl.Series([dt.date(1970, 1, 2)]),
+    ],
 )
 def test_a_day_begins_at_midnight(days):
     assert as_timestamps(days).tolist() == [86400]
 
 
-@pytest.mark.parametrize("moment", [SECONDS, MOMENT, "2005-04-02 23:53:47", pd.Timestamp(MOMENT), np.datetime64(MOMENT)])
+@pytest.mark.parametrize(
+    "moment", [SECONDS, MOMENT, "2005-04-02 23:53:47", pd.Timestamp(MOMENT), np.datetime64(MOMENT)]
+)
 def test_one_time_has_no_dimension(moment):
     assert (as_timestamps(moment).shape, int(as_timestamps(moment))) == ((), SECONDS)
 
@@ -62,7 +70,7 @@ def test_the_shape_stays():
         ([1, None], "timestamps, row 2: expected a timestamp, .* found nothing"),
         (["soon"], "timestamps, row 1: expected a timestamp, .* found 'soon'"),
         (None, "timestamps: expected a timestamp, .* found nothing"),
-        (True, "timestamps: expected a timestamp, .* found true"),
+        (True, "timestamps: expected a timestamp, .* found True"),
         ([dt.datetime(2005, 4, 2), pd.NaT], "timestamps, row 2: expected a timestamp"),
         ([float("nan")], "timestamps, row 1: expected a timestamp"),
     ],

@@ -1,6 +1,9 @@
 """Files are written whole or not at all."""
 
 import errno
+import os
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,46 @@ def test_a_folder_in_its_place_stays(tmp_path):
     with pytest.raises(OSError, match=r"table\.csv"):
         write()
     assert [path.is_dir() for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "table.csv", tmp_path / "link.csv"
+    link.symlink_to(target)
+    for text in ("new", "newer"):  # a link to nothing at first, then to a file
+        with replacing(link) as temporary:
+            temporary.write_text(text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+    assert list((tmp_path / "elsewhere").iterdir()) == [target]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o755])
+def test_the_mode_of_a_file_stays(tmp_path, mode):
+    path = tmp_path / "model"
+    path.write_text("old")
+    path.chmod(mode)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new", mode)
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    path, found = tmp_path / "pipe.csv", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: found.append(path.read_text()))
+    reader.start()
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    reader.join()
+    assert found == ["new"]
+    assert path.is_fifo()
+
+
+def test_a_device_is_written_to_and_stays():
+    with replacing(os.devnull) as temporary:
+        temporary.write_text("new")
+    assert Path(os.devnull).is_char_device()
 
 
 def test_folders_are_made_as_needed(tmp_path):

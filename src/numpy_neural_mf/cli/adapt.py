@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 from numpy.typing import NDArray
 

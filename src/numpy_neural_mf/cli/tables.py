@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.delimited import Text
 from ..data.faults import Faults, RatingsError
-from ..data.raw_values import as_series, as_text, rating_values
-from ..data.tables import Columns, open_table, read_columns
+from ..data.raw_values import as_series, as_text, rating_values, whole_or_text
+from ..data.tables import NAMES, Columns, named_as, open_table, read_columns
 from ..data.timestamps import timestamp_seconds
 from ..utils.atomic_io import replacing
 
@@ -37,8 +38,11 @@ def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -
         Only a timestamp may be absent.
     """
     is_text = [role for role, known in ids.items() if known.dtype.kind == "U"]
-    columns = read_columns(open_table(path), wanted, text_ids=is_text, whole=True)
-    roles, faults = dict(columns.roles), Faults()
+    table = open_table(path)
+    columns = read_columns(table, wanted, text_ids=is_text, whole=True)
+    roles, frame, faults = dict(columns.roles), columns.frame, Faults()
+    if isinstance(table, Text):
+        frame = {name: _whole_numbers(column) for name, column in frame.items()}
     for role, known in ids.items():
         if roles[role].dtype == pl.String and role not in is_text:
             roles[role] = raw_ids(known, roles[role].fill_null("").to_list())
@@ -49,7 +53,13 @@ def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -
     if faults.found:
         row, fault = faults.first()
         raise RatingsError(f"{columns.place(row)}: {fault}")
-    return replace(columns, roles=roles)
+    return replace(columns, roles=roles, frame=frame)
+
+
+def _whole_numbers(column: pl.Series) -> pl.Series:
+    """A column of integers that was read as text, so that Parquet has numbers; any other as it is written."""
+    numbers = column if column.str.contains(r"[ .]").any() else whole_or_text(column)
+    return numbers if numbers.dtype == pl.Int64 else column
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -86,7 +96,9 @@ def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:
     """The table with the title of each item of its column `item`, if there is a file of them."""
     if path is None:
         return frame
-    columns = read_columns(open_table(path, header=True), {"item": None, "title": None}, text_ids=True).roles
+    table = open_table(path, header=True)
+    wanted = {"item": "id" if "id" in table.names() and not named_as(table.names(), NAMES["item"]) else None}
+    columns = read_columns(table, wanted | {"title": None}, text_ids=True).roles
     known = dict(zip(columns["item"], as_text(as_series(columns["title"])), strict=True))
     title = [known.get(str(item)) or "" for item in frame["item"]]
     return frame.with_columns(pl.Series("title", title, pl.String))

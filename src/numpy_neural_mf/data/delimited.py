@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .columns import blocks
 from .faults import RatingsError
 from .prefetch import one_ahead
 
@@ -27,6 +28,8 @@ PIECE = 2**24
 # Bytes and records from which the delimiter is found.
 HEAD = 2**16
 SAMPLE = 100
+# Pairs of characters compared at a time: few enough for the cache of the processor.
+PAIRS = 2**17
 # Stands for "::" in memory, as polars and csv want one character between fields.
 UNIT = "\x1f"
 NEGATIVE_ZERO = re.compile(rb"-0[^0-9.]")
@@ -56,7 +59,7 @@ class Text:
             yield from (line.replace("::", UNIT) for line in file) if self.delimiter == UNIT else file
 
     def scan(self, truncate: bool = True) -> pl.LazyFrame:
-        """All columns as text; what a short row or a blank line lacks is null, what a long row adds is cut."""
+        """All columns as text; what a short row lacks is null, what a long row adds is cut."""
         source: Path | bytes = self.path
         if self.is_gzip or self.delimiter == UNIT:
             with self.open() as file:
@@ -108,8 +111,8 @@ class Text:
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
         """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
 
-        None where something is quoted, missing, no number, or an integer that is written in another way than
-        usual, such as 007. The file is parsed piece by piece, so that memory holds the arrays and little more.
+        None where something is quoted, missing, no number, or an integer that is written in an unusual way,
+        such as 007. The file is parsed piece by piece, so that memory holds the arrays and little more.
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None
@@ -140,21 +143,21 @@ class Text:
         schema = dict.fromkeys(names, pl.String) | types
         indices = sorted({names.index(name) for name in roles.values()})
 
-        def parsed() -> Iterator[tuple[int, pl.DataFrame | None]]:
+        def parsed() -> Iterator[tuple[bytes, pl.DataFrame | None]]:
             for piece in self._pieces():
-                lines = piece.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else piece
-                if b'"' in piece or has_unusual_integers(lines, self.delimiter.encode()):
-                    yield 0, None
+                if b'"' in piece:
+                    yield piece, None
                     return
-                yield len(piece), pl.read_csv(lines, separator=self.delimiter, has_header=False,
-                                              schema=schema, columns=indices,
-                                              truncate_ragged_lines=True)  # fmt: skip
+                lines = piece.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else piece
+                yield lines, pl.read_csv(lines, separator=self.delimiter, has_header=False, schema=schema,
+                                         columns=indices, truncate_ragged_lines=True)  # fmt: skip
 
         n, n_bytes, size = 0, 0, self.path.stat().st_size
-        for n_more_bytes, frame in one_ahead(parsed()):
-            if frame is None:
+        for lines, frame in one_ahead(parsed()):
+            # Looked for here, while the other thread parses the next lines.
+            if frame is None or has_unusual_integers(lines, self.delimiter.encode()):
                 return False
-            n_bytes += n_more_bytes
+            n_bytes += len(lines)
             for role, name in roles.items():
                 series, column = frame[name], columns[role]
                 if series.has_nulls() or series.dtype != types[name]:
@@ -190,7 +193,9 @@ class Text:
         with self.open() as file:
             for number, line in enumerate(file, 1):
                 if line.count(b'"') % 2:
-                    return f"{self.name}, line {number}: expected quotes in pairs, found one without its other"
+                    return (
+                        f"{self.name}, line {number}: expected quotes in pairs, found one without its other"
+                    )
         reader = csv.reader(self.lines(), delimiter=self.delimiter, strict=True)
         try:
             for fields in reader:
@@ -242,18 +247,20 @@ def has_unusual_integers(lines: bytes, delimiter: bytes) -> bool:
         return True
     if lines[:1] == b"0" and lines[1:2].isdigit():
         return True
-    characters = np.frombuffer(lines, np.uint8)
-    for before in (delimiter, b"\n", b" "):
-        if before == b" " and b" " not in lines:
-            continue
-        for start in (0, 1):  # two characters at a time, which is much faster than a search for three
-            pairs = np.frombuffer(lines, "<u2", (len(lines) - start) // 2, start)
-            is_zero = pairs == int.from_bytes(before + b"0", "little")
-            if is_zero.any():
-                after = start + 2 * np.flatnonzero(is_zero) + 2
-                following = characters[after[after < len(lines)]]
-                if ((following >= ord("0")) & (following <= ord("9"))).any():
-                    return True
+    leads = [delimiter, b"\n", b" "] if b" " in lines else [delimiter, b"\n"]
+    zeros = [int.from_bytes(lead + b"0", "little") for lead in leads]
+    characters, is_zero = np.frombuffer(lines, np.uint8), np.empty(PAIRS, bool)
+    for start in (0, 1):  # two characters at a time, which is faster than a search for three
+        pairs = np.frombuffer(lines, "<u2", (len(lines) - start) // 2, start)
+        for block in blocks(len(pairs), PAIRS):
+            part = pairs[block]
+            for zero in zeros:
+                found = np.equal(part, zero, out=is_zero[: len(part)])
+                if found.any():
+                    after = start + 2 * (block.start + np.flatnonzero(found)) + 2
+                    following = characters[after[after < len(lines)]]
+                    if ((following >= ord("0")) & (following <= ord("9"))).any():
+                        return True
     return False
 
 

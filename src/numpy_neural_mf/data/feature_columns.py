@@ -84,7 +84,9 @@ def _as_text(series: pl.Series, name: str, table: Columns) -> pl.Series:
     try:
         return series.cast(pl.String)
     except pl.exceptions.PolarsError:
-        raise RatingsError(f"{table.source}: expected text in column {name!r}, found {series.dtype}") from None
+        raise RatingsError(
+            f"{table.source}: expected text in column {name!r}, found {series.dtype}"
+        ) from None
 
 
 MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
 from .delimited import Text
-from .faults import Faults, RatingsError, listed
+from .faults import Faults, RatingsError, listed, shortened
 from .feature_columns import MAKERS, kind_of, typed
 from .ids import Ids, index_of
-from .raw_values import as_series, as_text, coded_ids, whole_or_text
+from .raw_values import as_id_series, as_series, as_text, coded_ids, whole_or_text
 from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
@@ -122,7 +122,6 @@ class Features:
         Features: 2 rows, 3 columns of genres, year; left out: title
         """
         table = replace(read_columns(frame_of(frame), {}, whole=True), source=source)
-        table = replace(table, frame={name: as_series(column) for name, column in table.frame.items()})
         told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
         return features_of(table, id, told)
 
@@ -217,11 +216,14 @@ def features_of(table: Columns, id: str | None, told: Mapping[str, Sequence[str]
     kinds = {name: kind for kind, names in told.items() for name in names}
     for name in (id, *kinds):
         if name not in frame:
-            raise RatingsError(f"{table.source}: expected a column {name!r}, found {listed(frame)}")
+            raise RatingsError(
+                f"{table.source}: expected a column {shortened(name)!r}, found {listed(frame)}"
+            )
     if len({len(column) for column in frame.values()}) > 1:
-        lengths = ", ".join(f"{len(column)}" for column in frame.values())
+        lengths = ", ".join(str(len(column)) for column in frame.values())
         raise RatingsError(f"{table.source}: expected columns of one length, found {lengths}")
     ids, rows = _ids(frame.pop(id), id, table)
+    frame = {name: as_series(column) for name, column in frame.items()}
     parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
     for name, series in frame.items():
         kind = kinds.get(name) or ("ignored" if name.lower() in INDEX_NAMES else kind_of(series))
@@ -243,12 +245,13 @@ def id_column(names: Iterable[str]) -> str:
     return next((name for name in names if name in usual), names[0] if names else "")
 
 
-def _ids(series: pl.Series, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def _ids(raw: Any, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Sorted ids, and the place of each row of the table among them."""
-    faults = Faults()
-    if not len(series):
+    if not len(raw):
         raise RatingsError(f"{table.source}: expected at least one row, found none")
-    ids, rows = coded_ids(series, f"an id in column {name!r}", faults)
+    expected, faults = f"an id in column {shortened(name)!r}", Faults()
+    series = as_id_series(raw, expected, faults)
+    ids, rows = coded_ids(series, expected, faults)
     if not faults.found:
         faults.add(~series.is_first_distinct(), series, "each id once")
     if faults.found:

@@ -54,7 +54,9 @@ def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
             first = value if first is None else first
             if isinstance(value, str) != isinstance(first, str):
                 kind = "a string" if isinstance(first, str) else "an integer"
-                faults.found.append((row, f"expected {expected}, {kind} as the first, found {in_words(value)}"))
+                faults.found.append(
+                    (row, f"expected {expected}, {kind} as the first, found {in_words(value)}")
+                )
                 break
     return as_series(raw)
 
@@ -70,8 +72,8 @@ def whole_or_text(raw: pl.Series) -> pl.Series:
     texts = ids.drop_nulls().unique()
     digits = texts.str.replace(r"\.0+$", "")
     if not digits.str.contains(r"^(?:0|-?[1-9][0-9]*)$").all():
-        is_fractional = texts.str.contains(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$").all()
-        return ids.cast(pl.Float64) if is_fractional else ids
+        are_numbers = digits.str.contains(r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$").all()
+        return ids.cast(pl.Float64) if are_numbers and digits.str.contains(r"\.").any() else ids
     numbers = digits.cast(pl.Int64, strict=False)
     if numbers.has_nulls() or numbers.n_unique() < len(texts):
         return ids

@@ -37,9 +37,9 @@ def is_first_process() -> bool:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path next to `path`, of the same suffix, that takes its place when the block ends well.
 
-    Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed. Links
-    are followed: the file that a link points at is replaced. A new file has the mode of the old one, and its
-    owner where that is allowed. A pipe or a device cannot be replaced: the path itself is then written to.
+    Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed.
+    Links are followed: the file that a link points to is replaced. A new file has the mode of the old one,
+    and its owner where that is allowed. A pipe or a device cannot be replaced: it is written to directly.
     """
     path = Path(path)
     if _is_stream(path):

@@ -1,0 +1,60 @@
+"""Commands read any table that training reads, and find its columns by name."""
+
+import polars as pl
+import pytest
+
+from numpy_neural_mf import load_model
+from numpy_neural_mf.cli.tables import with_titles
+
+MODEL = "model.safetensors"
+
+pytestmark = pytest.mark.usefixtures("models")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user;movieId;note\n1;3;a, b\n2;4;c\n",
+        "1::3::5::978300760\n2::4::1::978300761\n",  # as a file of ratings without a header
+        "1\t3\n2\t4\n",
+        ",user_id,item_id\n0,1,3\n1,2,4\n",
+        "user,item,note\n" + "1,3,7\n" * 150 + "2,4,text\n",
+        "user,item,date\n1,3,2005-09-06\n2,4,2005-09-07T12:00:00Z\n",
+    ],
+    ids=["semicolon", "no header", "pairs without a header", "index of pandas", "text far down", "days"],
+)
+def test_predict_reads_what_train_reads(run, tmp_path, text):
+    pairs, output = tmp_path / "pairs[1].csv", tmp_path / "out.csv"  # a name is no pattern
+    pairs.write_text(text)
+    run("predict", MODEL, pairs, output)
+    expected = load_model(MODEL).predict([1, 2], [3, 4])
+    predicted = pl.read_csv(output, glob=False, infer_schema_length=None)["prediction"].to_list()
+    assert [predicted[0], predicted[-1]] == pytest.approx(expected.tolist())
+
+
+def test_other_columns_are_written_as_they_were(run, tmp_path):
+    text = "userId,movieId,isbn,note\n1,3,007,1.50\nnobody,4,7, x\n"
+    (tmp_path / "pairs.csv").write_text(text)
+    result = run("predict", MODEL, tmp_path / "pairs.csv", tmp_path / "out.csv")
+    assert "1 pairs have a user (1)" in result.stderr
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert [line.rpartition(",")[0] for line in lines] == text.splitlines()
+    run("predict", MODEL, "ratings.csv", tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet").schema["user_id"] == pl.Int64
+
+
+@pytest.mark.parametrize(
+    "header", [",movieId,title,genres", "title,movieId", "genres,title,item", "id,title"]
+)
+def test_titles_are_found_by_name(tmp_path, header):
+    values = {"title": ["Up", "007, Dr. No"]} | {name: [3, 4] for name in ("movieId", "item", "id")}
+    frame = pl.DataFrame({name: values.get(name, [4, 3]) for name in header.split(",")})
+    frame.write_csv(tmp_path / "movies.csv")
+    titles = with_titles(pl.DataFrame({"item": [4, 3, 5]}), tmp_path / "movies.csv")["title"]
+    assert titles.to_list() == ["007, Dr. No", "Up", ""]
+
+
+def test_titles_without_a_column_of_items_are_refused(tmp_path):
+    (tmp_path / "movies.csv").write_text("0,title\n1,Up\n")
+    with pytest.raises(ValueError, match=r"movies\.csv: expected a column of items"):
+        with_titles(pl.DataFrame({"item": [1]}), tmp_path / "movies.csv")

@@ -257,10 +257,10 @@ class TestIdsStayApart:
             read_ratings(frame)
 
     def test_integers_and_strings_do_not_mix(self):
-        for users in ([1, "1"], np.aray([1, "1"], object), pd.Series([1, "1"], dtype=object)):
-            with pytest.raises(RatingsEror, match=r"row 2: expected a user id, an integer as .* found '1'"):
+        for users in ([1, "1"], np.array([1, "1"], object), pd.Series([1, "1"], dtype=object)):
+            with pytest.raises(RatingsError, match=r"row 2: expected a user id, an integer as .* found '1'"):
                 Ratings.from_columns(users, [1, 2], [3, 4])
-        with pytest.raises(RatingsEror, match=r"row 2: expected an item id, a string as the first, found 1"):
+        with pytest.raises(RatingsError, match=r"row 2: expected an item id, a string as the first, found 1"):
             read_ratings({"user": [1, 2], "item": ["1", 1], "rating": [3, 4]})
 
     def test_ids_can_be_kept_as_text(self, read, tmp_path):

@@ -1,5 +1,7 @@
 """Commands read any table that training reads, and find its columns by name."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -58,3 +60,19 @@ def test_titles_without_a_column_of_items_are_refused(tmp_path):
     (tmp_path / "movies.csv").write_text("0,title\n1,Up\n")
     with pytest.raises(ValueError, match=r"movies\.csv: expected a column of items"):
         with_titles(pl.DataFrame({"item": [1]}), tmp_path / "movies.csv")
+
+
+def test_text_ids_of_a_model_are_text_in_every_file(run, run_json, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"u{n % 5},{n % 7:03},{1 + n % 5}" for n in range(35)]
+    Path("train.csv").write_text("user,item,rating\n" + "\n".join(rows))
+    Path("more.csv").write_text("user,item,rating\nu9,001,4\nu8,100,3\n")
+    Path("pairs.csv").write_text("user,item\nu1,001\nu1,1\nu1,100\n")
+    run("train", "neural-mf", "train.csv", "text.model", "--epochs", 1)
+    run("predict", "text.model", "pairs.csv", "out.csv")
+    assert run_json("predict", "text.model", "pairs.csv", "out.csv")["unknown_item"] == 2
+    Path("films.csv").write_text("item,title\n001,Up\n1,Down\n")
+    assert with_titles(pl.DataFrame({"item": ["001"]}), Path("films.csv"))["title"].to_list() == ["Up"]
+    Path("numbers.csv").write_text("user,item,rating\n9,100,4\n8,200,3\n")
+    facts = run_json("update", "text.model", "numbers.csv")
+    assert (facts["new_users"], facts["new_items"]) == (2, 2)

@@ -13,7 +13,7 @@ from ..data.ids import index_of
 from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Titles, option
 from .output import load, read, remark, report, show, working
 from .settings import Settings
-from .tables import lists_of, raw_ids, read_table, with_titles
+from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles
 
 
 def fold_in(
@@ -54,7 +54,8 @@ def update(
     """
     loaded, path = load(model, "partial_fit"), output or model
     scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
-    new = read(ratings, scale=scale, user=user, item=item, rating=rating, timestamp=timestamp)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    new = read(ratings, scale=scale, text_ids=roles_of_text(loaded), **columns)
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     with working(f"learning {len(new):,} ratings"):
         loaded.partial_fit(new)

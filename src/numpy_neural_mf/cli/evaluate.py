@@ -18,6 +18,7 @@ from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, option, switch
 from .output import command_line, load, print_json, read, remark, working, write_report
 from .settings import Settings
+from .tables import roles_of_text
 
 PARTS = ("overall", "warm", "cold")
 
@@ -46,7 +47,8 @@ def evaluate(
     if report is not None:
         require_folder(report.parent)
     loaded = load(model, "predict")
-    test = read(ratings, user=user, item=item, rating=rating, timestamp=timestamp)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    test = read(ratings, text_ids=roles_of_text(loaded), **columns)
     train = loaded.ratings_
     is_seen = seen_rows(train, test)
     if is_seen.all():

@@ -24,6 +24,12 @@ def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
     return [text if is_text or not text.lstrip("-").isdigit() else int(text) for text in texts]
 
 
+def roles_of_text(model: Any) -> list[str]:
+    """The roles of which a model has text ids, to read those of a file as text, too: 007 is not 7."""
+    ids = {"user": model.user_ids_, "item": model.item_ids_}
+    return [role for role, known in ids.items() if known.dtype.kind == "U"]
+
+
 def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -> Columns:
     """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
 

@@ -1,4 +1,8 @@
-"""Ratings kept as columns beside the file that they were read from, and mapped from there the next time."""
+"""Ratings kept as columns next to the file that they were read from, and mapped from there the next time.
+
+The file is no safetensors file, as models and checkpoints are. There an array begins where the one before it
+ends, and text is no type; here each column begins at a page, and text ids are as they are in memory.
+"""
 
 from __future__ import annotations
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .ids import index_of
 
 # Rows worked on at a time where another array as long as the columns would be made.
 BLOCK = 2**20
@@ -79,6 +81,25 @@ def renumbered(indices: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np
     for block in blocks(len(indices)):
         numbers[block] = new[indices[block]]
     return numbers
+
+
+def occurring(
+    indices: NDArray[np.int32], ids: NDArray[Any], anywhere: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Indices among only those ids that occur, and these ids; without a sort, for there may be millions."""
+    occurs = np.zeros(len(ids), bool)
+    for block in blocks(len(indices)):
+        occurs[indices[block]] = True
+    occurs = anywhere(occurs)
+    return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
+
+
+def among(
+    indices: NDArray[np.int32], ids: NDArray[Any], others: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Indices among these ids and others, and all of them."""
+    together = np.union1d(ids, others)
+    return renumbered(indices, index_of(together, ids)), together
 
 
 def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:

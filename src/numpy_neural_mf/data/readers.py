@@ -12,7 +12,8 @@ from typing import Any
 from .column_cache import identity_of, load_columns, save_columns, store_path
 from .delimited import Text
 from .faults import RatingsError
-from .ratings import Ratings, ratings_from, ratings_of_numbers
+from .from_columns import ratings_from, ratings_of_numbers
+from .ratings import Ratings
 from .tables import open_table, read_columns, roles_of
 
 logger = logging.getLogger(__name__)

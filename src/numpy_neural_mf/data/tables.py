@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from .delimited import HEAD, Place, Text, open_text
+from .delimited import Place, Text
+from .delimiter import HEAD, open_text
 from .faults import RatingsError, listed, shortened
 from .raw_values import as_series, as_text, whole_or_text
 

@@ -267,6 +267,8 @@ class TestIdsStayApart:
         content = HEADER + "1,2,3,4\n10,2,3,4\n"
         assert rows_of(read(content, text_ids=True)) == [("1", "2", 3.0, 4), ("10", "2", 3.0, 4)]
         assert rows_of(read(content, text_ids=["item"])) == [(1, "2", 3.0, 4), (10, "2", 3.0, 4)]
+        with pytest.raises(ValueError, match="text_ids: expected a bool"):
+            read(content, text_ids="user")
         frame = pd.DataFrame({"user": [1.0, 10.0], "item": [2, 2], "rating": [3, 4]})
         assert rows_of(read_ratings(frame, text_ids=True)) == [("1", "2", 3.0), ("10", "2", 4.0)]
         path = tmp_path / "cached"

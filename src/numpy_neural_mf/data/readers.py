@@ -75,10 +75,15 @@ def read_ratings(
     ------
     RatingsError
         If the file cannot be read, lacks a column or has a bad value. The message names the file, the
-        line (the row for Parquet and data frames), what was expected and what was found.
+        line (the row for Parquet and data frames), what was expected and what was found, in at most 300
+        characters.
+    ValueError
+        A setting is impossible.
     """
     wanted = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
+    if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
+        raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     if isinstance(source, str | os.PathLike):
         source = _file_of(Path(source))
 

@@ -366,6 +366,10 @@ class TestFrames:
     def test_of_every_kind(self, frame):
         assert rows_of(read_ratings(frame)) == [("a", 1, 3.0), ("b", 2, 4.0)]
 
+    def test_a_dict_may_have_iterators_and_one_value_for_all_rows(self):
+        frame = {"user": (name for name in "ab"), "item": range(1, 3), "rating": 4, "time": "1970-01-02"}
+        assert rows_of(read_ratings(frame)) == [("a", 1, 4.0, 86400), ("b", 2, 4.0, 86400)]
+
     def test_pandas_dates_and_numbered_columns(self):
         frame = pd.DataFrame({0: [1], 1: [2], 2: [3], "time": pd.to_datetime(["1970-01-02"])})
         assert rows_of(read_ratings(frame, user="0", item="1", rating="2")) == [(1, 2, 3.0, 86400)]

@@ -201,12 +201,12 @@ def test_ratings_that_the_model_has_learned_since_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("values", "threshold"),
-    [([1.0, 7.0, 3.0, 6.0], 7.75), ([1.0, 1.0, 1.0, 1.0], 4)],
+    ("values", "scale", "threshold"),
+    [([1.0, 7.0, 3.0, 6.0], (1, 10), 7.75), ([1.0, 1.0, 1.0, 1.0], (1, 5), 4)],
     ids=["1 to 7", "all 1"],
 )
-def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, threshold):
-    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], values)
+def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, scale, threshold):
+    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], values, scale=scale)
     train, test = ratings.take([0, 1, 2]), ratings.take([3])
     found = evaluate(ItemMeans(train), train, test)
     assert found.ratings.overall.n == 1

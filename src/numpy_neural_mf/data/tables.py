@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,15 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
             source = pl.DataFrame(source)
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise RatingsError(f"expected {expected}, found {type(source).__name__}") from error
-    return Frame("data frame", source)
+    return Frame("data frame", _with_lengths(source) if isinstance(source, dict) else source)
+
+
+def _with_lengths(columns: dict[Any, Any]) -> dict[Any, Any]:
+    """The same columns, with what is iterated over once as a list, and one value for all rows repeated."""
+    columns = {name: list(one) if isinstance(one, Iterator) else one for name, one in columns.items()}
+    is_one = {name: isinstance(one, str) or not hasattr(one, "__len__") for name, one in columns.items()}
+    n = max((len(one) for name, one in columns.items() if not is_one[name]), default=1)
+    return {name: [one] * n if is_one[name] else one for name, one in columns.items()}
 
 
 def read_columns(

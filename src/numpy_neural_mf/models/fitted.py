@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..data.columns import renumbered
+from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
 from ..mf.architecture import Parameters
 from ..mf.forward import Factorization, Scorer, Side
@@ -19,7 +19,6 @@ from ..mf.regularization import RowPenalty
 from ..nn.parameter import IntArray
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
-from .top_n import blocks
 
 # Pairs scored at a time: enough to fill the processor, few enough that memory does not follow the request.
 BLOCK = 65_536

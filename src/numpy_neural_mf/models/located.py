@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
+from ..data.timestamps import as_timestamps
 from .fitted import Fitted, FittedModel, block_scores
 from .fold_in import NewItem, NewUser
 
@@ -57,7 +58,7 @@ def locate(
     u, i = rows_of(fitted.user_ids, users), rows_of(fitted.item_ids, items)
     if new_items:
         i = i + np.int32(len(fitted.item_ids))
-    times = None if timestamps is None else np.asarray(timestamps, np.int64)
+    times = None if timestamps is None else as_timestamps(timestamps)
     u, i, *broadcast = np.broadcast_arrays(u, i, *([] if times is None else [times]))
     return Located(model, u, i, broadcast[0] if broadcast else None, new_user is not None, bool(new_items))
 

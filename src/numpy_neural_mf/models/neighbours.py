@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from ..data.columns import blocks
 from ..mf.architecture import Parameters
 from ..mf.forward import Float64Array, Scorer
 from ..nn.parameter import IntArray
 from .fitted import FittedModel
 from .interactions import Interactions
-from .top_n import blocks
 
 # Sweeps of alternating least squares, after which the biases change little.
 SWEEPS = 10

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
-from ..data.columns import count
+from ..data.columns import blocks, count
 from ..data.time_bins import Periods
 from ..mf.architecture import Architecture, Parameters, fill_unknown
 from ..mf.forward import Factorization
@@ -34,7 +34,6 @@ from .fitted import BLOCK, Fitted, FittedModel, block_scores, interactions_of, r
 from .interactions import Interactions
 from .neural_mf_settings import new_optimizer, new_schedule, scaled_regularization
 from .shares import joined, own_part
-from .top_n import blocks
 from .uncertainty import TOO_MANY, few_steps
 
 if TYPE_CHECKING:

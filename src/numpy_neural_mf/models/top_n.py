@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.columns import blocks
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
 
@@ -129,11 +130,6 @@ def most_similar(
     others = allowed & (np.arange(len(table)) != row)
     rows = top_n(np.where(others, cosines, -np.inf)[None], min(n, int(others.sum())))[0]
     return rows, cosines[rows].astype(np.float32)
-
-
-def blocks(n_rows: int, size: int) -> Iterator[slice]:
-    """Slices of `size` rows that make up `n_rows`."""
-    return (slice(first, min(first + size, n_rows)) for first in range(0, n_rows, size))
 
 
 def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:

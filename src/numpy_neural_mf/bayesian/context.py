@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.time_bins import Periods
+from ..utils.arrays import Float64Array, IntArray
 from .drift import Timeline
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
 
 # Time bins of equal length, from the first rating to the last.
 TIME_BINS = 24

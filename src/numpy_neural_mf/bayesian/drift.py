@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
+from ..utils.arrays import Float64Array, IntArray
 
 DAY = 86_400.0
 

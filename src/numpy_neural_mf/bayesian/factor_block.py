@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
+from ..utils.arrays import Float64Array, IntArray
 from .latent_clusters import LatentClusters, cluster_field
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
 
 # Scale of the half-Cauchy prior of a block's scale, which in turn is the scale of the half-Cauchy prior of
 # each field's standard deviation; ratings have standard deviation 1.

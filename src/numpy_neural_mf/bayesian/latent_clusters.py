@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from ..utils.arrays import Float64Array, IntArray
+
 if TYPE_CHECKING:
     from .factor_block import FactorBlock
 
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
 
 # Ratings in a block of the likelihood, which bounds its memory to some megabytes.
 BLOCK = 1 << 14

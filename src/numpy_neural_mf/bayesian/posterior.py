@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from ..mf.architecture import Architecture, Parameters
 from ..mf.forward import Factorization
+from ..utils.arrays import Float64Array, IntArray
 from .context import ContextEffects, ContextVariables
 from .drift import TimeVaryingBias
 from .low_rank_mean import LowRankMean
 from .posterior_mean import PosteriorMean
 from .sampler import Sampler
-
-Float64Array = NDArray[np.float64]
-IntArray = NDArray[np.integer[Any]]
 
 
 class Posterior:

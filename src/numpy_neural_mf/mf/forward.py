@@ -8,14 +8,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..nn import ACTIVATIONS
 from ..nn.parameter import Array, IntArray
+from ..utils.arrays import Float64Array
 from .architecture import Architecture, Parameters
 
 Side = Literal["user", "item"]
-Float64Array = NDArray[np.float64]
 
 # Rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
 Scorer = Callable[[IntArray], Array]

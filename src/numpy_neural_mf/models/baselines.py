@@ -16,13 +16,12 @@ from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
+from ..utils.arrays import Float64Array
 from ..utils.settings import check_number
 from .base import Recommender, require_ratings
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .incremental_update import Update
-
-Float64Array = NDArray[np.float64]
 
 
 def biases_only(mean: float, user_bias: Float64Array, item_bias: Float64Array) -> Factorization:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mf.forward import Float64Array
+from ..utils.arrays import Float64Array
 from .fitted import Fitted, FittedModel
 from .interactions import Interactions
 

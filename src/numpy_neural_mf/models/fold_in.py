@@ -10,8 +10,9 @@ import numpy as np
 
 from ..data.ids import index_of
 from ..mf.architecture import Parameters
-from ..mf.forward import Factorization, Float64Array, RowScorer, Side, mirrored
+from ..mf.forward import Factorization, RowScorer, Side, mirrored
 from ..mf.likelihood import Terms
+from ..utils.arrays import Float64Array
 from .fitted import Fitted, FittedModel
 from .interactions import Interactions
 

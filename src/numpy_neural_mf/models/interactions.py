@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import blocks, count, room_like, rows_by_code
-
-IntArray = NDArray[np.int32]
+from ..utils.arrays import Int32Array
 
 # Ratings put in order at a time: memory holds them a second time, but never all.
 AT_ONCE = 2**21
@@ -30,14 +29,14 @@ class Interactions:
     n_items : int
     """
 
-    items: IntArray
+    items: Int32Array
     ratings: NDArray[np.float32]
     offsets: NDArray[np.int64]
     n_items: int
 
     @classmethod
     def of(
-        cls, users: IntArray, items: IntArray, ratings: NDArray[np.float32], n_users: int, n_items: int
+        cls, users: Int32Array, items: Int32Array, ratings: NDArray[np.float32], n_users: int, n_items: int
     ) -> Self:
         """From columns without a pair twice; rows with -1, an unknown user or item, are left out."""
         counts = np.zeros(n_users, np.int64)
@@ -65,7 +64,7 @@ class Interactions:
         return count(self.items, self.n_items)
 
     @property
-    def users(self) -> IntArray:
+    def users(self) -> Int32Array:
         """User of each rating, shape (n_ratings,)."""
         users = room_like(self.items, len(self.items), np.int32)
         for block in blocks(len(users)):
@@ -78,12 +77,12 @@ class Interactions:
         """The same with the sides exchanged: for each item the users who rated it."""
         return Interactions.of(self.items, self.users, self.ratings, self.n_items, len(self.offsets) - 1)
 
-    def of_row(self, user: int) -> tuple[IntArray, NDArray[np.float32]]:
+    def of_row(self, user: int) -> tuple[Int32Array, NDArray[np.float32]]:
         """Items and ratings of one user; -1 rated nothing."""
         own = slice(self.offsets[user], self.offsets[user + 1]) if user >= 0 else slice(0)
         return self.items[own], self.ratings[own]
 
-    def pairs(self, users: IntArray) -> tuple[NDArray[np.intp], IntArray]:
+    def pairs(self, users: Int32Array) -> tuple[NDArray[np.intp], Int32Array]:
         """Position in `users` and item of everything that these users rated; -1 rated nothing."""
         starts = self.offsets[:-1][users] if len(self.offsets) > 1 else np.zeros(len(users), np.int64)
         counts = np.where(users < 0, 0, self.offsets[users + 1] - starts)
@@ -93,5 +92,5 @@ class Interactions:
         return position, self.items[starts[position] + within]
 
 
-def _known(users: IntArray, items: IntArray, rows: slice) -> NDArray[np.bool_]:
+def _known(users: Int32Array, items: Int32Array, rows: slice) -> NDArray[np.bool_]:
     return (users[rows] >= 0) & (items[rows] >= 0)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..data import Ratings
-from ..mf.forward import Float64Array
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
+from ..utils.arrays import Float64Array
 from ..utils.settings import check_integer, check_number
 from .base import Recommender, require_ratings
 from .baselines import biases_only

@@ -12,8 +12,9 @@ from scipy.sparse import csr_array, vstack
 
 from ..data.columns import blocks
 from ..mf.architecture import Parameters
-from ..mf.forward import Float64Array, Scorer
+from ..mf.forward import Scorer
 from ..nn.parameter import IntArray
+from ..utils.arrays import Float64Array
 from .fitted import FittedModel
 from .interactions import Interactions
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import blocks
+from ..utils.arrays import Int32Array
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
 
-IntArray = NDArray[np.int32]
 Scores = NDArray[np.floating[Any]]
 
 # Scores held at a time by each thread (4 MB and what it takes to rank them), at least one row of them.
@@ -26,12 +26,12 @@ GROUP = 64
 
 
 def best_items(
-    score: Callable[[IntArray], Scores],
-    users: IntArray,
-    items: IntArray,
+    score: Callable[[Int32Array], Scores],
+    users: Int32Array,
+    items: Int32Array,
     n: int,
     seen: Sequence[Interactions],
-) -> tuple[IntArray, NDArray[np.float32]]:
+) -> tuple[Int32Array, NDArray[np.float32]]:
     """The n items of highest score for each user, and their scores.
 
     Parameters

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
-Array = NDArray[np.floating[Any]]
-IntArray = NDArray[np.integer[Any]]
+from ..utils import arrays
+
+Array = arrays.FloatArray
+IntArray = arrays.IntArray
 
 
 def as_float(x: ArrayLike) -> Array:

@@ -11,8 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
+from ..utils.arrays import IntArray
 from .context import ContextEffects, ContextVariables, variable_names
-from .drift import DRIFTS, IntArray, Timeline, TimeVaryingBias
+from .drift import DRIFTS, Timeline, TimeVaryingBias
 
 # The table to which each time-varying bias adds.
 TABLES = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}

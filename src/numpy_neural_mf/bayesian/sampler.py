@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from ..utils.arrays import Float64Array, IntArray
 from .drift import Drift
-from .factor_block import FactorBlock, Float64Array, IntArray
+from .factor_block import FactorBlock
 
 # Median of the log-normal prior of ν, and the standard deviation of its log.
 DF, DF_SPREAD = 10.0, 0.5

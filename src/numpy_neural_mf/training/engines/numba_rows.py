@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .numba_base import AHEAD, compiled, prefetch
+from .numba_compat import AHEAD, compiled, prefetch
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
 
@@ -99,7 +99,7 @@ def update(kind, table, rows, n_rows, g, shrink, a, b, h):
         by_adam(table, rows, n_rows, g, shrink, a, b, h)
 
 
-@njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
+@compiled(parallel=True)
 def update_rows(
     n_threads, kind, h, users, items, penalty_u, penalty_i, row_gradients, residuals, P, P_a, P_b, Q, Q_a,
     Q_b, b_u, b_u_a, b_u_b, b_i, b_i_a, b_i_b, place_u, place_i, mine, rows, sums, bias_sums, shrink,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.batches import Batch, cut
+from ...mf.architecture import Architecture
 from ...mf.parameters import Parameters
 from ...nn import Optimizer
 from ...nn.parameter import Array, IntArray
@@ -73,6 +74,12 @@ class Engine(Protocol):
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may have copies."""
         return
+
+
+def require_time_bins(architecture: Architecture, time_bins: Any) -> None:
+    """Raise a ValueError unless there are time bins exactly if the architecture has periods."""
+    if (time_bins is not None) != bool(architecture.periods):
+        raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
 
 
 # Architecture, parameters, optimizer, objective, rng: see `NumpyEngine`.

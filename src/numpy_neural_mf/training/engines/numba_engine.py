@@ -16,7 +16,7 @@ from ...mf.side_features import FeaturesOfBatch, as_dtype
 from ...nn import GroupedIds, Optimizer
 from ...nn.parameter import Array, IntArray, zeros_aligned
 from ..objective import Objective
-from .base import Engine
+from .base import Engine, require_time_bins
 
 if TYPE_CHECKING:
     from .numba_kernels import Model, Pairs
@@ -161,10 +161,7 @@ class NumbaEngine(Engine):
         return predictions
 
     def _pairs(self, users: IntArray, items: IntArray, time_bins: IntArray | None) -> Pairs:
-        if (time_bins is not None) != bool(self.architecture.periods):
-            raise ValueError(
-                "expected the time bins of ratings if the architecture has periods, and only then"
-            )
+        require_time_bins(self.architecture, time_bins)
         bins = np.zeros(0, np.int32) if time_bins is None else time_bins
         return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in (users, items, bins)))
 

@@ -27,7 +27,7 @@ from ...nn import (
 )
 from ...nn.parameter import Array, Gradient, IntArray
 from ..objective import Objective
-from .base import Engine
+from .base import Engine, require_time_bins
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
@@ -150,10 +150,7 @@ class NumpyEngine(Engine):
     def _sides(
         self, users: IntArray, items: IntArray, time_bins: IntArray | None
     ) -> tuple[_BatchSide, _BatchSide]:
-        if (time_bins is not None) != bool(self.architecture.periods):
-            raise ValueError(
-                "expected the time bins of ratings if the architecture has periods, and only then"
-            )
+        require_time_bins(self.architecture, time_bins)
         bins = None if time_bins is None else GroupedIds(time_bins)
 
         def of_side(side: Side, ids: IntArray) -> _BatchSide:

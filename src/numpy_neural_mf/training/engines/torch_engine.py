@@ -17,7 +17,7 @@ from ...mf.parameters import FEATURES, SIDES, Entity, Parameters, is_table, tabl
 from ...nn import AdaGrad, Optimizer
 from ...nn.parameter import Array
 from ..objective import Objective
-from .base import Engine
+from .base import Engine, require_time_bins
 from .forks import require_same_process
 from .torch_batches import DeviceBatches, cut_share
 from .torch_device import find_device, products_in_tf32
@@ -171,8 +171,7 @@ class TorchEngine(Engine):
     def predict(self, users: Any, items: Any, time_bins: Any = None) -> Array:
         """r̂ of pairs, shape (n,), not clipped.
 
-        Many processes may predict together, each its own pairs, in any number of calls until all call
-        `all_reduce`.
+        Many processes may predict their own pairs together, as often as each likes before `all_reduce`.
         """
         columns = self._ids(users, items, time_bins)
         if self.communicator.any(np.array(self.communicator.size > 1)):
@@ -185,8 +184,7 @@ class TorchEngine(Engine):
                         self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
             if self.objective.side_features or self.architecture.periods:
                 return self._predict_by_row(*columns)
-            ratings: Tensor = self.module(self._here(users), self._here(items))
-            return ratings.cpu().numpy()
+            return np.asarray(self.module(self._here(users), self._here(items)).cpu())
 
     def _predict_by_row(self, users: Any, items: Any, time_bins: Any = None) -> Array:
         self._load()
@@ -199,10 +197,7 @@ class TorchEngine(Engine):
             return self.module.rate(*found.vectors(rows)).cpu().numpy()
 
     def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Any]:
-        if (time_bins is not None) != bool(self.architecture.periods):
-            raise ValueError(
-                "expected the time bins of ratings if the architecture has periods, and only then"
-            )
+        require_time_bins(self.architecture, time_bins)
         return [users, items] if time_bins is None else [users, items, time_bins]
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
@@ -218,9 +213,9 @@ class TorchEngine(Engine):
 
     def all_reduce(self, number: float) -> float:
         """See `Engine.all_reduce`."""
-        nothing = [np.zeros(0, np.int32)] * (3 if self.architecture.periods else 2)
+        n_columns = 3 if self.architecture.periods else 2
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
-            self._predict_by_row(*nothing)
+            self._predict_by_row(*[np.zeros(0, np.int32)] * n_columns)
         return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
@@ -273,10 +268,9 @@ class TorchEngine(Engine):
 
     def _here(self, column: Any) -> Tensor:
         """A column of a batch on the device."""
-        if not isinstance(column, Tensor):
-            column = torch.from_numpy(np.require(column, requirements=["C", "W"]))
-        tensor: Tensor = column.to(self.device)
-        return tensor
+        if isinstance(column, Tensor):
+            return column.to(self.device)
+        return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)
 
     def _drop(self, n: int, is_own: Any) -> Drop | None:
         """Inverted dropout (Srivastava et al., 2014): kept units are divided by the probability to be kept.

@@ -62,6 +62,8 @@ class NumbaEngine(Engine):
         rng: np.random.Generator | None = None,
     ) -> None:
         try:
+            import numba  # noqa: F401
+
             from . import numba_compat, numba_kernels, numba_layers, numba_optimizer, numba_rows, numba_sgd
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(

@@ -130,6 +130,14 @@ def owner(row, n_threads):
     return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
 
 
+# Without fast mathematics, which rounds in another way where a loop is vectorised than in its last rows: which
+# rows are the last depends on the number of threads.
+@compiled(fastmath=False)
+def shrinkage(count, penalty, n):
+    """2 λ / n of a row that `count` of n ratings use."""
+    return count * (type(n)(2) / n * penalty)
+
+
 @compiled
 def sum_rows(
     ids, penalty, row_gradients, residuals, place, mine, rows, sums, bias_sums, shrink, thread, n_threads
@@ -160,5 +168,5 @@ def sum_rows(
             total[f] = g[f] + (zero if new else before)
     for j in range(n_rows):
         place[rows[j]] = -1
-        shrink[j] *= c(2) / c(n) * penalty[rows[j]]
+        shrink[j] = shrinkage(shrink[j], penalty[rows[j]], c(n))
     return n_rows

@@ -130,8 +130,8 @@ def owner(row, n_threads):
     return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
 
 
-# Without fast mathematics, which rounds in another way where a loop is vectorised than in its last rows: which
-# rows are the last depends on the number of threads.
+# Without fast mathematics, which rounds differently in vectorised iterations and in the last ones: the number
+# of threads decides which rows are last.
 @compiled(fastmath=False)
 def shrinkage(count, penalty, n):
     """2 λ / n of a row that `count` of n ratings use."""

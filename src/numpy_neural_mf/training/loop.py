@@ -116,7 +116,7 @@ def train(
     schedule : callable
         Step, from 0, to learning rate.
     patience : int or None
-        Stop after so many epochs in a row without a new lowest validation loss; None never stops early.
+        Stop after this number of epochs in a row without a new lowest validation loss; None never stops early.
     rng : numpy.random.Generator
         Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
     unit_of_loss : float, default 1.0

@@ -241,7 +241,7 @@ class NumbaEngine(Engine):
 
     @cached_property
     def _row_tables(self) -> list[Array]:
-        """Each table of users and of items, and the two arrays that the optimizer remembers for it."""
+        """Each table of users and of items, and the two arrays of the optimizer's state for it."""
         model = self._model(self.parameters)
         tables = {"user": (model.P, model.b_u), "item": (model.Q, model.b_i)}
         return [

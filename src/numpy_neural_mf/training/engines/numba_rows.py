@@ -13,8 +13,8 @@ from .numba_compat import AHEAD, compiled, prefetch
 SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
 
 
-# One number's step: nn/optimizers.py has the formulas. m and s are what the optimiser remembers, the rest
-# `NumbaEngine._numbers`.
+# One number's step: nn/optimizers.py has the formulas. m and s are the optimiser's state, the rest
+# `NumbaOptimizer.count_steps`.
 
 
 def sgd(value, gradient, m, s, rate, h1, h2, epsilon):
@@ -82,7 +82,7 @@ by_adagrad, by_rmsprop, by_adam = row_loop(adagrad), row_loop(rmsprop), row_loop
 def update(kind, table, rows, n_rows, g, shrink, a, b, h):
     """One step of an optimiser on rows of a table.
 
-    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are what the optimiser remembers, h what its
+    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are the optimiser's state, h what its
     formula needs.
     """
     if kind == SGD:

@@ -125,7 +125,7 @@ class Architecture:
             if settings.get(name, default) != default:
                 raise ValueError(
                     f"{name}: expected {default!r}, found {settings[name]!r}: a model of ratings has no "
-                    "sequence any more; next items are predicted by a model of their own"
+                    "sequence any more; train a NextItemModel"
                 )
         known = {name: value for name, value in settings.items() if name not in FORMER_FIELDS}
         if known["rating_scale"] is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -116,7 +116,7 @@ def train(
     schedule : callable
         Step, from 0, to learning rate.
     patience : int or None
-        Stop after this number of epochs in a row without a new lowest validation loss; None never stops early.
+        Stop after this number of epochs in a row without a lower validation loss; None never stops early.
     rng : numpy.random.Generator
         Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
     unit_of_loss : float, default 1.0
@@ -144,7 +144,6 @@ def train(
         if is_per_sample
         else Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
     )
-    learn = engine.step_per_sample if is_per_sample else engine.step
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:
@@ -155,31 +154,19 @@ def train(
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
-        start, squares, n_trained = time.perf_counter(), 0.0, 0
-        for batch in batches.epoch():
-            engine.optimizer.learning_rate = schedule(step)
-            with np.errstate(over="ignore", invalid="ignore"):  # divergence is an error below, once
-                loss = learn(*batch)
-            n_of_batch = len(batch[-1])  # with many processes, the last column is as long as the whole batch
-            squares += loss * n_of_batch * unit_of_loss
+        start, total, n_trained = time.perf_counter(), 0.0, 0
+        for loss, n_of_batch in _losses(engine, batches, is_per_sample, schedule, step):
+            total += loss * n_of_batch * unit_of_loss
             n_trained += n_of_batch
             step += n_of_batch if is_per_sample else 1
             if on_progress is not None:
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan
-                on_progress(
-                    Progress(
-                        epoch,
-                        epochs,
-                        (epoch - 1) * n + n_trained,
-                        epochs * n,
-                        float(squares) / n_trained,
-                        latest,
-                    )
-                )
+                done = (epoch - 1) * n + n_trained
+                on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
         engine.fetch()
-        squares = float(squares)  # perhaps on a device: read once an epoch
-        _require_finite("the loss", squares, epoch)
-        history.train_loss.append(squares / n)
+        total = float(total)  # perhaps on a device: read once an epoch
+        _require_finite("the loss", total, epoch)
+        history.train_loss.append(total / n)
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
@@ -196,6 +183,20 @@ def train(
     for value in engine.parameters.values():  # no loss was computed after the last step
         _require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
     return history
+
+
+def _losses(
+    engine: Engine, batches: Stretches | Batches, is_per_sample: bool, schedule: Schedule, step: int
+) -> Iterator[tuple[float, int]]:
+    """Learn from the batches of one epoch; the loss of each, and its number of ratings."""
+    learn = engine.step_per_sample if is_per_sample else engine.step
+    for batch in batches.epoch():
+        engine.optimizer.learning_rate = schedule(step)
+        with np.errstate(over="ignore", invalid="ignore"):  # `train` reports divergence, once an epoch
+            loss = learn(*batch)
+        n = len(batch[-1])  # with many processes, the last column is as long as the whole batch
+        yield loss, n
+        step += n if is_per_sample else 1
 
 
 def _copy(parameters: Parameters) -> Parameters:

@@ -170,7 +170,7 @@ class NumpyEngine(Engine):
     def _vectors(self, side: _BatchSide, kind: Kind) -> Term:
         """P_u + X_u E + Y_t of each rating, shape (n, d); without features, or time, without these terms.
 
-        Whatever else is to move a user, such as the state of a sequence, is one more term here.
+        Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
         terms = [self._rows(entity, ids, kind) for entity, ids in side.ids.items()]
         if side.features is not None:

@@ -105,6 +105,7 @@ class RowFinder:
         positions: dict[Entity, Tensor] = {}
         features: dict[Side, TorchFeaturesOfBatch] = {}
         of_side: dict[Side, Tensor] = {"user": users, "item": items}
+        bins = None if time_bins is None else self._bins(time_bins, in_fixed_shapes)
         for side, ids in of_side.items():
             if in_fixed_shapes:  # the unknown is none of the ids of training
                 distinct = distinct_of_fixed_shape(ids, self.n_rows(side))
@@ -117,21 +118,19 @@ class RowFinder:
                 )
                 features[side] = found = find_features(rows[side], counts[side])
                 rows[FEATURES[side]], counts[FEATURES[side]] = found.columns, found.uses
-            if time_bins is not None:
-                entity = TIME_BINS[side]
-                rows[entity], positions[entity], counts[entity] = self._bins(
-                    time_bins, self.n_rows(entity), in_fixed_shapes
-                )
+            if bins is not None:
+                rows[TIME_BINS[side]], positions[TIME_BINS[side]], counts[TIME_BINS[side]] = bins
         exchange = {entity: self.communicator.exchange(some) for entity, some in rows.items()}
         others = [entity for entity in rows if entity not in SIDES]
         used = {entity: counts[entity] > 0 for entity in others} if in_fixed_shapes else {}
         return Lookup(rows, counts, positions, features, exchange, used)
 
-    def _bins(self, bins: Tensor, n: int, in_fixed_shapes: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Distinct time bins, the position of each rating's, and counts; in fixed shapes, all n bins."""
+    def _bins(self, bins: Tensor, in_fixed_shapes: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct time bins, the position of each rating's, and counts; in fixed shapes, all bins."""
         if not in_fixed_shapes:
             rows, positions, counts = torch.unique(bins, return_inverse=True, return_counts=True)
             return rows, positions, counts
+        n = self.n_rows("user_time")
         every, ones = torch.arange(n, device=bins.device), torch.ones_like(bins, dtype=torch.int64)
         return every, bins, torch.zeros_like(every).index_add_(0, bins, ones)
 

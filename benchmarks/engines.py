@@ -31,6 +31,7 @@ from harness import Worker, machine, median_and_range, run_in_turns
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings, simulate_ratings
 from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import ENGINES
+from numpy_neural_mf.training.objective import Objective
 
 ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
 LEARNING_RATE = 0.005
@@ -51,9 +52,8 @@ def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, flo
             architecture,
             first_parameters(ratings, architecture),
             Adam(LEARNING_RATE),
-            penalty_u,
-            penalty_i,
-            rng=np.random.default_rng(SEED),
+            Objective(penalty_u, penalty_i),
+            np.random.default_rng(SEED),
         )
 
         def learn(order: np.ndarray, batch_size: int) -> Iterator[tuple[float, int]]:

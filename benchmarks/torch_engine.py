@@ -42,9 +42,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from numpy_neural_mf import Architecture, Ratings
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.nn import Adam
-from numpy_neural_mf.training.engines import new_torch_engine, processes_of
+from numpy_neural_mf.training.engines import communicator_of, new_torch_engine
 from numpy_neural_mf.training.engines.torch_engine import TorchEngine
 from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
+from numpy_neural_mf.training.objective import Objective
 from numpy_neural_mf.utils.atomic_io import is_first_process
 
 # Steps whose kernels are timed one by one.
@@ -112,17 +113,17 @@ def run(given: argparse.Namespace) -> None:
     columns = (np.load(given.columns / f"{name}.npy", mmap_mode="r") for name in ("users", "items", "values"))
     ids = np.arange(given.users), np.arange(given.items)
     whole = Ratings(*map(np.asarray, columns), *ids, (1.0, 5.0))
-    processes = processes_of("torch", given.device)
-    ratings = whole.part(processes.part(len(whole)))
+    communicator = communicator_of("torch", given.device)
+    ratings = whole.part(communicator.part(len(whole)))
     for name, size, precision in product(given.architectures, given.batch_sizes, given.precisions):
         form = replace(ARCHITECTURES[name], dropout=given.dropout)
         engine = new_torch_engine(
             form,
             form.initial_parameters(
-                given.users, given.items, 3.0, np.random.default_rng(0), rows=processes.rows
+                given.users, given.items, 3.0, np.random.default_rng(0), rows=communicator.rows
             ),
             Adam(0.005),
-            *(np.full(n + 1, 0.02, np.float32) for n in (given.users, given.items)),
+            Objective(*(np.full(n + 1, 0.02, np.float32) for n in (given.users, given.items))),
             rng=np.random.default_rng(0),
             device=given.device,
             precision=precision,
@@ -138,7 +139,7 @@ def run(given: argparse.Namespace) -> None:
                 n_steps += 1
             float(loss)
             rates.append(len(whole) / (time.perf_counter() - start))
-            sent.append((bytes_sent() - sent_before) / n_steps / processes.size)
+            sent.append((bytes_sent() - sent_before) / n_steps / communicator.size)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if given.device == "cuda":
             peak = torch.cuda.max_memory_allocated()
@@ -154,7 +155,7 @@ def run(given: argparse.Namespace) -> None:
             rate = median_and_range(np.array(rates[1:]) / 1e6)
             bandwidth = np.median(rates[1:]) * bytes_per_rating / 1e9
             print(
-                f"{processes.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
+                f"{communicator.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
                 f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}{share(busy):>7}{ratio:8.1f}",
                 flush=True,
             )

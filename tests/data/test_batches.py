@@ -128,3 +128,11 @@ def test_stretches_leave_the_ratings_that_they_are_made_of_as_they_are(short_str
     for users, _, values in Stretches(ratings, np.random.default_rng(0)).epoch():
         users[:], values[:] = 0, 0
     np.testing.assert_array_equal(ratings.users, np.arange(500))
+
+
+@pytest.mark.parametrize("make", [lambda *given, **more: Batches(given[0], 64, given[1], **more), Stretches])
+def test_a_column_of_time_bins_is_shuffled_with_the_others(short_stretch, make):
+    ratings, rng = numbered(1_000), np.random.default_rng(0)
+    for users, items, _, bins in make(ratings, rng, time_bins=ratings.users % 7).epoch():
+        np.testing.assert_array_equal(bins, users % 7)
+        np.testing.assert_array_equal(items, ratings.items[users])

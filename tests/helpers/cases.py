@@ -1,4 +1,4 @@
-"""What the engines are tried on: forms of models, parameters, penalties and batches, float64 by default."""
+"""Inputs of the engines' tests: architectures, parameters, objectives and batches, float64 by default."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,17 +9,18 @@ import torch
 from scipy.sparse import csr_array
 
 from numpy_neural_mf.mf import architecture
-from numpy_neural_mf.mf.side_features import Bags, moments
+from numpy_neural_mf.mf.side_features import SideFeatures
 from numpy_neural_mf.nn import ACTIVATIONS, CumulativeLogit
+from numpy_neural_mf.training.objective import Objective
 
-# Dropout draws from a generator of one's own: what is to be compared goes without, unless a test asks for it.
+# Each engine draws its own dropout masks: comparisons go without dropout, unless a test asks for it.
 Architecture = partial(architecture.Architecture, dropout=0.0)
 A_SMALL, B_MEDIUM, C_WIDE = (
     replace(given, dropout=0.0)
     for given in (architecture.A_SMALL, architecture.B_MEDIUM, architecture.C_WIDE)
 )
 
-N_USERS, N_ITEMS = 9, 6
+N_USERS, N_ITEMS, N_TIME_BINS = 9, 6, 4
 
 ARCHITECTURES = {
     "A_SMALL": A_SMALL,
@@ -36,37 +37,45 @@ ARCHITECTURES = {
 } | {name: Architecture(embedding_dim=4, hidden_layer_sizes=(8, 5), activation=name) for name in ACTIVATIONS}
 
 
-def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, bags=None):
+def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, side_features=None):
     """No parameter is zero, so none can be left out unseen."""
     rng = np.random.default_rng(7)
     n_steps = len(ORDINAL.steps) if architecture.likelihood == "ordinal" else 0
-    n_features = {f"n_{side}_features": of_side.matrix.shape[1] for side, of_side in (bags or {}).items()}
+    n_features = {f"n_{side}_features": f.matrix.shape[1] for side, f in (side_features or {}).items()}
     shapes = architecture.parameter_shapes(n_users, n_items, **n_features, n_steps=n_steps)
     return {name: (0.5 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
 
 
-def draw_penalty(dtype=np.float64):
+def draw_objective(architecture=None, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, **fields):
+    """Penalties of every row of an architecture; `fields` replace those of the objective."""
     rng = np.random.default_rng(8)
-    return tuple(rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (N_USERS, N_ITEMS))
+    user_penalty, item_penalty = (rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (n_users, n_items))
+    objective = Objective(user_penalty, item_penalty)
+    if architecture is not None and architecture.periods:
+        of_bins = {side: rng.uniform(0, 0.3, architecture.periods).astype(dtype) for side in ("user", "item")}
+        objective = replace(objective, time_penalty=of_bins)
+    if architecture is not None and architecture.likelihood == "ordinal":
+        objective = replace(objective, ordinal=ORDINAL)
+    return replace(objective, **fields)
 
 
-def draw_bags(*sides, n_periods=0):
+def draw_side_features(*sides):
     """Rows of none, one or several of seven features, one of which nobody has; the unknown has none."""
-    rng, bags = np.random.default_rng(9), {}
+    rng, found = np.random.default_rng(9), {}
     for side, n in (("user", N_USERS), ("item", N_ITEMS)):
         X = 0.4 * rng.normal(size=(n + 1, 7)) * (rng.random((n + 1, 7)) < 0.4)
         X[-1], X[0], X[:, 3] = 0, 0, 0
         if side in sides:
-            bags[side] = Bags(csr_array(X), rng.uniform(0, 0.3, 7 + n_periods), n_periods)
-    return bags
+            found[side] = SideFeatures(csr_array(X), rng.uniform(0, 0.3, 7))
+    return found
 
 
 # Not evenly spaced, and one of them, 2, is given by nobody.
 ORDINAL = CumulativeLogit(np.array([0.5, 1.0, 2.0, 3.0, 3.5, 5.0]), 0.8)
 
 
-def in_steps(batch):
-    """The same batch with ratings that are steps of `ORDINAL`."""
+def in_categories(batch):
+    """The same batch with ratings that are categories of `ORDINAL`."""
     users, items, ratings = batch
     given = ORDINAL.steps[[0, 1, 3, 4, 5]]
     return users, items, given[np.arange(len(ratings)) % 5].astype(ratings.dtype)
@@ -83,13 +92,11 @@ def draw_batch(seed=0, n=16, dtype=np.float64):
     return users.astype(np.int32), items.astype(np.int32), rng.uniform(0.5, 5, n).astype(dtype)
 
 
-def draw_moments(n_periods, seed=0, dtype=np.float64):
-    """A batch whose ratings are at some periods, not at all."""
+def with_time_bins(batch, seed=0):
+    """The batch with time bins, some of them and not all."""
     rng = np.random.default_rng(seed)
-    users, items, ratings = draw_batch(seed, dtype=dtype)
-    periods = rng.choice(n_periods, n_periods // 2 + 1, replace=False)
-    drawn = periods[rng.integers(0, len(periods), len(ratings))]
-    return moments(users, drawn, n_periods), moments(items, drawn, n_periods), ratings
+    bins = rng.choice(N_TIME_BINS, N_TIME_BINS // 2 + 1, replace=False)
+    return *batch, bins[rng.integers(0, len(bins), len(batch[0]))].astype(np.int32)
 
 
 def as_tensors(*arrays):

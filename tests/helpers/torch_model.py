@@ -1,8 +1,8 @@
-"""The specification of every engine: the same model in PyTorch's own words, derived by autograd."""
+"""The specification of every engine: the same model as a plain PyTorch module, differentiated by autograd."""
 
 import numpy as np
 import torch
-from cases import ORDINAL
+from cases import ORDINAL, as_tensors
 from torch import nn
 
 ACTIVATIONS = {
@@ -18,19 +18,18 @@ ACTIVATIONS = {
 class TorchModel(nn.Module):
     """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package.
 
-    Where a side has features, its rows are P + X E, with X as a dense matrix. Where it has periods, ids are
-    moments, and E has a row for each period, too.
+    The rows of a side are P_u + X_u E + Y_t: with features, whose X is a dense matrix, and with time bins.
     """
 
-    def __init__(self, architecture, parameters, bags=None):
+    def __init__(self, architecture, parameters, objective):
         super().__init__()
         tables = {name.split(".")[0]: value for name, value in parameters.items() if "_" in name}
         self.architecture = architecture
-        self.bags = {
-            side: (torch.tensor(of_side.matrix.toarray(), dtype=torch.float64), torch.tensor(of_side.penalty))
-            for side, of_side in (bags or {}).items()
+        self.objective = objective
+        self.X = {
+            side: torch.tensor(features.matrix.toarray(), dtype=torch.float64)
+            for side, features in objective.side_features.items()
         }
-        self.n_periods = {side: of_side.n_periods for side, of_side in (bags or {}).items()}
         self.intercept = nn.Parameter(torch.zeros(1))
         if "cutpoints" in parameters:
             self.cutpoints = nn.Parameter(torch.zeros(len(parameters["cutpoints"])))
@@ -44,27 +43,24 @@ class TorchModel(nn.Module):
         self.double()
         self.load_state_dict({n: torch.tensor(v, dtype=torch.float64) for n, v in parameters.items()})
 
-    def own(self, side, ids):
-        """Rows of P."""
-        return ids // (self.n_periods.get(side) or 1)
-
-    def weights(self, side, ids):
-        """X, of features and of periods."""
-        X, n = self.bags[side][0][self.own(side, ids)], self.n_periods[side]
-        return torch.cat([X, torch.eye(n, dtype=X.dtype)[ids % n]], dim=1) if n else X
-
-    def rows(self, side, kind, ids):
-        rows = getattr(self, f"{side}_{kind}")(self.own(side, ids))
-        if side in self.bags:
-            rows = rows + self.weights(side, ids) @ getattr(self, f"{side}_feature_{kind}").weight
+    def rows(self, side, kind, ids, bins):
+        rows = getattr(self, f"{side}_{kind}")(ids)
+        if side in self.X:
+            rows = rows + self.X[side][ids] @ getattr(self, f"{side}_feature_{kind}").weight
+        if bins is not None:
+            rows = rows + getattr(self, f"{side}_time_{kind}")(bins)
         return rows
 
-    def forward(self, users, items):
+    def forward(self, users, items, bins=None):
         architecture, y = self.architecture, self.intercept
         if architecture.biases:
-            y = y + self.rows("user", "bias", users)[:, 0] + self.rows("item", "bias", items)[:, 0]
+            y = (
+                y
+                + self.rows("user", "bias", users, bins)[:, 0]
+                + self.rows("item", "bias", items, bins)[:, 0]
+            )
         if architecture.has_embeddings:
-            p, q = self.rows("user", "embedding", users), self.rows("item", "embedding", items)
+            p, q = self.rows("user", "embedding", users, bins), self.rows("item", "embedding", items, bins)
         if architecture.product:
             y = y + (p * q).sum(dim=1)
         if architecture.hidden_layer_sizes:
@@ -74,42 +70,44 @@ class TorchModel(nn.Module):
             y = y + self.mlp[-1](x)[:, 0]
         return y
 
-    def log_probabilities(self, users, items, ratings):
+    def log_probabilities(self, users, items, ratings, bins):
         """Of each rating, log(σ((θ_s - y) / τ) - σ((θ_{s-1} - y) / τ))."""
         gaps, infinity = self.cutpoints[1:].exp(), torch.tensor([torch.inf], dtype=torch.float64)
         theta = torch.cat(
             [-infinity, self.cutpoints[:1] + torch.cat([0 * gaps[:1], gaps.cumsum(0)]), infinity]
         )
         steps = torch.tensor(ORDINAL.steps)
-        below = torch.sigmoid((theta - self(users, items)[:, None]) / ORDINAL.tau)
+        below = torch.sigmoid((theta - self(users, items, bins)[:, None]) / ORDINAL.tau)
         return torch.log(torch.diff(below)[ratings[:, None] == steps])
 
-    def losses(self, users, items, ratings, user_penalty, item_penalty):
-        """Mean over the batch of (r - r̂)², and of λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²).
+    def losses(self, users, items, ratings, bins=None):
+        """Mean over the batch of (r - r̂)², or of -log P, and of λ ‖row‖² for the rows of each rating.
 
-        Of an ordinal likelihood the former is of -log P.
-
-        Where p_u = P_u + Σ_c x_c E_c the penalty is λ_u ‖P_u‖² + Σ_c λ_c x_c² ‖E_c‖².
+        Where p_u = P_u + Σ_c x_c E_c + Y_t the penalty is λ_u ‖P_u‖² + Σ_c λ_c x_c² ‖E_c‖² + λ_t ‖Y_t‖².
         """
         if self.architecture.likelihood == "ordinal":
-            loss = -self.log_probabilities(users, items, ratings).mean()
+            loss = -self.log_probabilities(users, items, ratings, bins).mean()
         else:
-            loss = ((ratings - self(users, items)) ** 2).mean()
-        penalty = torch.zeros(())
-        for side, ids, weight in (("user", users, user_penalty), ("item", items, item_penalty)):
+            loss = ((ratings - self(users, items, bins)) ** 2).mean()
+        penalty, given = torch.zeros(()), self.objective
+        for side, ids, of_rows in (("user", users, given.user_penalty), ("item", items, given.item_penalty)):
             for name, table in self.named_parameters():
                 if name.startswith(f"{side}_feature"):
-                    weights = (self.weights(side, ids) ** 2 * self.bags[side][1])[:, :, None]
-                    penalty = penalty + (weights * table[None] ** 2).sum() / len(ids)
+                    weights = self.X[side][ids] ** 2 * torch.tensor(given.side_features[side].penalty)
+                    squares = weights[:, :, None] * table[None] ** 2
+                elif name.startswith(f"{side}_time"):
+                    squares = torch.tensor(given.time_penalty[side])[bins, None] * table[bins] ** 2
                 elif name.startswith(side):
-                    rows = self.own(side, ids)
-                    penalty = penalty + (weight[rows, None] * table[rows] ** 2).sum() / len(ids)
+                    squares = torch.tensor(of_rows)[ids, None] * table[ids] ** 2
+                else:
+                    continue
+                penalty = penalty + squares.sum() / len(ids)
         return loss, penalty
 
-    def gradients(self, *batch_and_penalty):
+    def gradients(self, *batch):
         """Loss without penalty, and the gradient of loss and penalty by name."""
         self.zero_grad()
-        loss, penalty = self.losses(*batch_and_penalty)
+        loss, penalty = self.losses(*as_tensors(*batch))
         (loss + penalty).backward()
         return loss.item(), {name: p.grad.numpy() for name, p in self.named_parameters()}
 
@@ -118,20 +116,20 @@ class TorchModel(nn.Module):
 
 
 class RowOptimizer:
-    """Any dense optimiser of PyTorch, after which every row outside the batch is put back, with its state."""
+    """Any dense optimiser of PyTorch, after which every row outside the batch is restored, with its state."""
 
     def __init__(self, model, make_optimizer):
         self.model = model
         self.optimizer = make_optimizer(model.parameters())
 
-    def step(self, users, items):
+    def step(self, users, items, ratings=None, bins=None):
         kept = {}
         for name, p in self.model.named_parameters():
             if "_" in name:
-                ids = torch.as_tensor(users if name.startswith("user") else items).long()
-                inside = self.model.own(name[:4], ids)
+                side, ids = name[:4], users if name.startswith("user") else items
+                inside = bins if "_time_" in name else ids
                 if "_feature_" in name:
-                    inside = np.flatnonzero(self.model.weights(name[:4], ids).any(dim=0))
+                    inside = np.flatnonzero(self.model.X[side][torch.as_tensor(ids).long()].any(dim=0))
                 outside = np.setdiff1d(np.arange(len(p)), inside)
                 arrays = {"value": p.data, **self.optimizer.state[p]}
                 kept[name] = (outside, {key: a[outside].clone() for key, a in arrays.items() if is_table(a)})

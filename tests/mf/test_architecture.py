@@ -1,12 +1,12 @@
 """Architecture: what may be built, and the parameters that it asks for."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from numpy_neural_mf.mf.architecture import fill_unknown
+from numpy_neural_mf.mf.parameters import fill_unknown
 from numpy_neural_mf.nn import ACTIVATIONS
 
 ARCHITECTURES = {
@@ -131,3 +131,34 @@ def test_the_rows_of_one_of_many_processes_are_those_of_the_whole(monkeypatch, s
         for name, value in whole.items():
             expected = value[rows] if name.startswith(("user", "item")) else value
             np.testing.assert_array_equal(own[name], expected)
+
+
+def test_the_tables_of_features_and_of_time_bins_have_entities_and_names():
+    architecture = Architecture(4, biases=False, periods=6)
+    tables = architecture.tables(5, 3, n_user_features=2)
+    assert {(table.entity, table.kind): table.shape for table in tables} == {
+        ("user", "embedding"): (6, 4),
+        ("item", "embedding"): (4, 4),
+        ("user_feature", "embedding"): (2, 4),
+        ("user_time", "embedding"): (6, 4),
+        ("item_time", "embedding"): (6, 4),
+    }
+    shapes = architecture.parameter_shapes(5, 3, n_user_features=2)
+    assert [table.name for table in tables] == [name for name in shapes if name != "intercept"]
+    assert shapes["item_time_embedding.weight"] == (6, 4)
+
+
+FORMER = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
+
+
+def test_settings_of_older_files_may_name_a_sequence_that_is_off_and_no_other():
+    settings = asdict(B_MEDIUM) | {"rating_scale": [1, 5]}
+    expected = replace(B_MEDIUM, rating_scale=(1, 5))
+    assert Architecture.from_settings(settings | FORMER) == Architecture.from_settings(settings) == expected
+    for field, value in (("sequence", "gru"), ("sequence_length", 20), ("negatives", 3)):
+        with pytest.raises(
+            ValueError, match=f"{field}: expected .*, found {value!r}: a model of ratings has no"
+        ):
+            Architecture.from_settings(settings | FORMER | {field: value})
+    with pytest.raises(TypeError, match="unheard"):
+        Architecture.from_settings(settings | {"unheard": 1})

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import ARCHITECTURES, N_ITEMS, N_USERS, draw_parameters, draw_penalty
+from cases import ARCHITECTURES, N_ITEMS, N_USERS, draw_objective, draw_parameters
 
 from numpy_neural_mf.mf import forward
 from numpy_neural_mf.nn import SGD
@@ -23,7 +23,7 @@ def tile(request, monkeypatch):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_scores_are_the_predictions_of_the_engine(name, items, engine):
     parameters = draw_parameters(ARCHITECTURES[name], np.float32)
-    engine = ENGINES[engine](ARCHITECTURES[name], parameters, SGD(), *draw_penalty(np.float32))
+    engine = ENGINES[engine](ARCHITECTURES[name], parameters, SGD(), draw_objective(dtype=np.float32))
     scores = forward.Factorization(ARCHITECTURES[name], parameters).scorer(items.astype(np.int32))(USERS)
     assert scores.dtype == np.float32
     pairs = (part.ravel().astype(np.int32) for part in np.broadcast_arrays(USERS[:, None], items[None]))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model
-from numpy_neural_mf.mf.side_information import bags_of
+from numpy_neural_mf.mf.regularization import frequency_scaled
+from numpy_neural_mf.mf.side_information import side_features_of, time_penalties
 from numpy_neural_mf.models import neural_mf_training
 from numpy_neural_mf.training.loop import Progress
 
@@ -27,16 +28,18 @@ def taste(n_users=60, n_items=40, n_ratings=1_500, seed=0):
 
 
 def test_a_user_is_the_set_of_what_they_rated_and_an_item_of_its_raters_and_features():
-    bags = bags_of(BOTH, TINY.with_features(items=FILMS).compact(described=True), 0.2)
+    features = side_features_of(BOTH, TINY.with_features(items=FILMS).compact(described=True), 0.2)
     user_sets = [[0.5**0.5, 0.5**0.5, 0], [0, 1, 0], [0, 0, 0]]  # a, b, the unknown; items 10, 20, 30
-    np.testing.assert_allclose(bags["user"].matrix.toarray(), user_sets, rtol=1e-6)
+    np.testing.assert_allclose(features["user"].matrix.toarray(), user_sets, rtol=1e-6)
     genres_and_raters = [[1, 0, 1, 0], [0, 1, 0.5**0.5, 0.5**0.5], [1, 0, 0, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(bags["item"].matrix.toarray(), genres_and_raters, rtol=1e-6)
+    np.testing.assert_allclose(features["item"].matrix.toarray(), genres_and_raters, rtol=1e-6)
 
 
-def test_who_is_not_asked_has_no_bags():
-    assert bags_of(Architecture(), TINY.with_features(items=FILMS), 0.2) == {}
-    assert [*bags_of(replace(BOTH, implicit=False), TINY.with_features(items=FILMS), 0.2)] == ["item"]
+def test_a_side_without_features_is_absent():
+    assert side_features_of(Architecture(), TINY.with_features(items=FILMS), 0.2) == {}
+    assert [*side_features_of(replace(BOTH, implicit=False), TINY.with_features(items=FILMS), 0.2)] == [
+        "item"
+    ]
 
 
 def test_features_that_are_not_there_are_missed():
@@ -47,9 +50,20 @@ def test_features_that_are_not_there_are_missed():
 def test_the_penalty_of_a_column_does_not_depend_on_the_unit_of_its_weights():
     """λ_c x² ‖E_c‖² is the same where weights x are twice as large, and vectors half as long."""
     films = replace(FILMS, matrix=FILMS.matrix * np.float32(2))
-    once, twice = (bags_of(replace(BOTH, implicit=False), TINY.with_features(items=f), 0.2)["item"]
+    once, twice = (side_features_of(replace(BOTH, implicit=False), TINY.with_features(items=f), 0.2)["item"]
                    for f in (FILMS, films))  # fmt: skip
     np.testing.assert_allclose(once.penalty, twice.penalty, rtol=1e-6)
+
+
+def test_time_bins_cost_in_all_what_rows_cost_times_their_strength():
+    """Two users with 4 and 1 ratings; λ of a bin is scaled as that of a row, for used bins per used row."""
+    penalty = time_penalties(
+        0.2, {"user": np.array([4, 1, 0]), "item": np.array([5, 0])}, np.array([3, 0, 2])
+    )
+    for side, per_row in (("user", 2 / 2), ("item", 2 / 1)):
+        np.testing.assert_allclose(
+            penalty[side], frequency_scaled(32 * 0.2 * per_row, np.array([3, 0, 2])), rtol=1e-6
+        )
 
 
 def test_a_feature_is_held_closer_the_more_users_it_may_meet():
@@ -59,7 +73,9 @@ def test_a_feature_is_held_closer_the_more_users_it_may_meet():
     raw_items, values = np.tile(r.raw_items, 2), np.tile(r.values, 2)
     twice = Ratings.from_columns(raw_users, raw_items, values, scale=(1, 5))
     once, more = (
-        bags_of(replace(BOTH, implicit=False), ratings.with_features(items=films), 0.2)["item"].penalty
+        side_features_of(replace(BOTH, implicit=False), ratings.with_features(items=films), 0.2)[
+            "item"
+        ].penalty
         for ratings in (r, twice)
     )
     np.testing.assert_allclose(more, 2 * once, rtol=1e-6)
@@ -143,7 +159,9 @@ def test_sets_know_nothing_of_validation_ratings():
 def test_sets_know_nothing_of_ratings_split_off_for_validation(monkeypatch):
     made = []
     monkeypatch.setattr(
-        neural_mf_training, "bags_of", lambda *given: made.append(bags_of(*given)) or made[-1]
+        neural_mf_training,
+        "side_features_of",
+        lambda *given: made.append(side_features_of(*given)) or made[-1],
     )
     ratings = taste()
     NeuralMF(Architecture(4, implicit=True), epochs=1, validation_fraction=0.2).fit(ratings)

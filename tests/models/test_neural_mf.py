@@ -13,7 +13,8 @@ from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.mf.regularization import RowPenalty, frequency_scaled
 from numpy_neural_mf.models.neural_mf_training import prepare, validation_loss
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
-from numpy_neural_mf.training.engines import ENGINES, NumpyEngine, OneProcess
+from numpy_neural_mf.training.engines import ENGINES, Communicator, NumpyEngine
+from numpy_neural_mf.training.objective import Objective
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
@@ -266,17 +267,20 @@ def test_many_processes_share_what_is_validated_on():
     model, judged = fit(), []
 
     class OneOfMany(NumpyEngine):
-        def total(self, number):
+        def all_reduce(self, number):
             judged.append(number)
             return number
 
-    process = OneProcess()
+    process = Communicator()
     process.size = 3
     for process.rank in range(3):
         part = RATINGS.part(process.part(len(RATINGS)))
-        data = prepare(model, RATINGS, part, np.random.default_rng(0), OneProcess())
-        engine = OneOfMany(model.architecture, model.parameters_, Adam(), *np.zeros((2, 0)))
-        assert validation_loss(model, engine, replace(data, validation=part), {})() == judged[-1] / len(part)
+        data = prepare(model, RATINGS, part, np.random.default_rng(0), Communicator())
+        objective = Objective(np.zeros(0), np.zeros(0))
+        engine = OneOfMany(model.architecture, model.parameters_, Adam(), objective)
+        assert validation_loss(model, engine, replace(data, validation=part), objective)() == judged[
+            -1
+        ] / len(part)
         judged.pop(-2)  # how many these are
     error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values
     assert sum(judged) == pytest.approx(np.vdot(error, error), rel=1e-5)

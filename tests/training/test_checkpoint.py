@@ -52,7 +52,7 @@ def test_a_training_cut_off_at_any_batch_ends_as_an_undisturbed_one(tmp_path, n_
 
 
 @pytest.mark.parametrize("n_stretches", [1, 9, 10, 30])
-def test_a_training_one_by_one_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
+def test_per_sample_training_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
     tmp_path, monkeypatch, n_stretches
 ):
     monkeypatch.setattr(batches, "STRETCH", 100)

@@ -12,12 +12,13 @@ from numpy_neural_mf.data import batches
 from numpy_neural_mf.nn import SGD, Adam, constant, cosine
 from numpy_neural_mf.training.engines import Engine, NumpyEngine
 from numpy_neural_mf.training.loop import train
+from numpy_neural_mf.training.objective import Objective
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=250, random_state=0)
 
 
 class Recorder(Engine):
-    """An engine that writes down what it is asked to do; its one parameter counts the steps."""
+    """An engine that records its batches; its one parameter counts the steps."""
 
     def __init__(self, losses=()):
         self.parameters = {"steps": np.zeros(1)}
@@ -25,8 +26,8 @@ class Recorder(Engine):
         self.losses = list(losses)
         self.batches, self.learning_rates = [], []
 
-    def step(self, users, items, ratings):
-        self.batches.append((users, items, ratings))
+    def step(self, users, items, ratings, *time_bins):
+        self.batches.append((users, items, ratings, *time_bins))
         self.learning_rates.append(self.optimizer.learning_rate)
         self.parameters["steps"] += 1
         return self.losses.pop(0) if self.losses else 1.0
@@ -48,7 +49,7 @@ def new_engine():
     architecture = replace(A_SMALL, dropout=0.0)
     parameters = architecture.initial_parameters(RATINGS.n_users, RATINGS.n_items, RATINGS.mean, rng)
     penalties = np.full(RATINGS.n_users + 1, 0.1), np.full(RATINGS.n_items + 1, 0.1)
-    return NumpyEngine(architecture, parameters, Adam(), *penalties)
+    return NumpyEngine(architecture, parameters, Adam(), Objective(*penalties))
 
 
 def test_an_epoch_trains_on_every_rating_once_the_last_small_batch_too():
@@ -79,6 +80,16 @@ def test_every_epoch_has_an_order_of_its_own_drawn_from_the_generator():
     assert orders(0) != orders(1)
 
 
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_the_time_bin_of_a_rating_comes_with_it(batch_size):
+    engine, bins = Recorder(), np.arange(len(RATINGS), dtype=np.int32)
+    run(engine, batch_size=batch_size, epochs=1, time_bins=bins)
+    users, items, values, found = (np.concatenate(c) for c in zip(*engine.batches, strict=True))
+    assert sorted(found) == bins.tolist()
+    for column, of_all in ((users, RATINGS.users), (items, RATINGS.items), (values, RATINGS.values)):
+        np.testing.assert_array_equal(column, of_all[found])
+
+
 def test_watching_validation_ratings_does_not_change_the_order():
     watched, unwatched = Recorder(), Recorder()
     run(watched, [3, 2, 1])
@@ -101,7 +112,7 @@ def test_the_learning_rate_follows_the_schedule_step_by_step():
     assert engine.learning_rates == [schedule(step) for step in range(9)]
 
 
-def test_one_by_one_each_rating_is_a_step_at_the_learning_rate_of_its_stretch(monkeypatch):
+def test_per_sample_each_rating_is_a_step_at_the_learning_rate_of_its_stretch(monkeypatch):
     monkeypatch.setattr(batches, "STRETCH", 100)
     engine, schedule, seen = Recorder(), cosine(0.1, n_steps=500), []
     history = run(engine, batch_size=1, epochs=2, schedule=schedule, on_progress=seen.append)

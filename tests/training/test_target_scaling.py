@@ -1,4 +1,4 @@
-"""The unit that ratings are counted in: the same model on every scale."""
+"""Target scaling: the same model on every scale."""
 
 from dataclasses import replace
 
@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
 from numpy_neural_mf.models import model_file
-from numpy_neural_mf.training.engines import OneProcess
-from numpy_neural_mf.training.target_scaling import deviation_of, in_units, unit_for
+from numpy_neural_mf.training.distributed import Communicator
+from numpy_neural_mf.training.statistics import RatingStatistics
+from numpy_neural_mf.training.target_scaling import in_units, unit_for
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_500, drift=0.3, side_information=1.0)
 FORMS = {
     "plain": Architecture(4, (8,)),
-    "told": Architecture(4, (8,), features=True, implicit=True, periods=4),
+    "features and time": Architecture(4, (8,), features=True, implicit=True, periods=4),
     "ordinal": Architecture(4, (8,), likelihood="ordinal"),
 }
 
@@ -30,6 +31,10 @@ def fitted(form, factor):
     return NeuralMF(FORMS[form], epochs=3).fit(times(RATINGS, factor))
 
 
+def deviation_of(ratings):
+    return RatingStatistics.of(ratings, Communicator()).deviation
+
+
 @given(st.floats(1e-3, 1e3), st.integers(-8, 8))
 def test_the_unit_goes_with_the_scale_and_is_near_the_deviation(deviation, doublings):
     unit = unit_for(deviation)
@@ -38,14 +43,14 @@ def test_the_unit_goes_with_the_scale_and_is_near_the_deviation(deviation, doubl
 
 
 def test_the_deviation_is_that_of_all_and_nothing_where_all_are_equal():
-    assert deviation_of(RATINGS, OneProcess()) == pytest.approx(RATINGS.values.std(dtype=np.float64))
+    assert deviation_of(RATINGS) == pytest.approx(RATINGS.values.std(dtype=np.float64))
     equal = Ratings.from_columns([1, 2, 3], [1, 1, 2], [3.1, 3.1, 3.1], scale=(1, 5))
-    assert deviation_of(equal, OneProcess()) == 0
+    assert deviation_of(equal) == 0
     assert unit_for(0.0) == 1
 
 
 def test_stars_are_counted_as_they_are():
-    assert in_units(RATINGS, unit_for(deviation_of(RATINGS, OneProcess()))) is RATINGS
+    assert in_units(RATINGS, unit_for(deviation_of(RATINGS))) is RATINGS
     counted = in_units(RATINGS, 0.5)
     np.testing.assert_array_equal(counted.values, 2 * RATINGS.values)
     assert counted.scale == (2, 10)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.time_bins import Periods
+from ..data.time_bins import TimeBins
 from ..utils.arrays import Float64Array, IntArray
 from .drift import Timeline
 
@@ -57,7 +57,7 @@ class ContextVariables:
         return ContextVariables(self.names, self.timeline.inserted(users, n_users), rated, n_items)
 
     def _time_bins(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
-        return Periods(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS).of(times)
+        return TimeBins(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS).of(times)
 
     def _previous_items(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
         """The last item of an earlier time; ratings of the same time have no known order."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
-compiled = njit(fastmath=True, nogil=True, error_model="numpy", cache=True)
+from ..training.engines.numba_compat import compiled
 
 
 @compiled

@@ -1,10 +1,11 @@
-"""The order in which ratings are learned from: every epoch another one, drawn outside the engines."""
+"""Mini-batches of ratings, in another random order each epoch, drawn outside the engines."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from .columns import room_like
 from .prefetch import made_ahead
 from .ratings import Ratings
 
-Batch = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+# Columns of the same length: users, items, ratings and, where time matters, time bins.
+Batch = tuple[NDArray[Any], ...]
 
 # Columns, row numbers in order, size of a batch -> batches.
 Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
@@ -21,30 +23,34 @@ Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 # Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of
 # these and gather them by it would take as long as to learn from them.
 WINDOW = 2**20
-# Ratings that enter a window together: a page of each column, where these are mapped.
+# Neighbouring ratings that enter a window together: a page of each column of a mapped file.
 PIECE = 2**10
-# Windows permuted while one is learned from: a GPU learns from several in the time of one permutation.
+# Windows permuted ahead of the one in use: a GPU learns from several in the time of one permutation.
 AHEAD = min(16, os.cpu_count() or 1)
-# Ratings, learned from one by one, that an engine is given together.
+# Ratings that an engine is given together for per-sample gradient descent.
 STRETCH = 2**13
 
 
 def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
     """Batches of `size` ratings, in the order of `rows`; the last may be shorter."""
-    users, items, values = columns
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
         # No row is out of range: "clip" leaves out the check for it, which took half of the time.
-        yield users.take(batch, mode="clip"), items.take(batch, mode="clip"), values.take(batch, mode="clip")
+        yield tuple(column.take(batch, mode="clip") for column in columns)
+
+
+def _columns(ratings: Ratings, time_bins: NDArray[np.int32] | None) -> Batch:
+    columns = ratings.users, ratings.items, ratings.values
+    return columns if time_bins is None else (*columns, time_bins)
 
 
 class Batches:
     """Batches of ratings in random order, epoch after epoch.
 
-    Up to `WINDOW` ratings, an epoch is one permutation. Of more, an epoch takes pieces of `PIECE` neighbours
-    in random order, as many at a time as fill the window, and permutes what is in the window. Every rating
-    comes once in an epoch. Neighbours in the source, such as one user's ratings, so share a window, and a
-    batch as seldom as any two of a window; training does not tell this from a permutation of all
+    Up to `WINDOW` ratings, an epoch is one permutation. With more, an epoch takes pieces of `PIECE`
+    neighbours in random order, as many at a time as fill the window, and permutes the window. Every rating
+    comes once in an epoch. Neighbours in the source, such as one user's ratings, share a window, and a batch
+    as seldom as any two ratings of a window; training reaches the same error as with a permutation of all
     (docs/decisions/scale.md).
 
     Parameters
@@ -55,7 +61,9 @@ class Batches:
     cut : callable, default `cut`
         Makes batches of an order: that of an engine may hold the columns elsewhere.
     n_ratings : int, optional
-        How many there are, where `ratings` are those of one process of many; by default these.
+        Number of ratings of all processes, where `ratings` are those of one of many; by default these.
+    time_bins : int32 array of shape (n_ratings,), optional
+        The last column of a batch, if there are any.
     """
 
     def __init__(
@@ -65,9 +73,10 @@ class Batches:
         rng: np.random.Generator,
         cut: Cut = cut,
         n_ratings: int | None = None,
+        time_bins: NDArray[np.int32] | None = None,
     ) -> None:
         self._n = len(ratings) if n_ratings is None else n_ratings
-        self._columns: Batch = (ratings.users, ratings.items, ratings.values)
+        self._columns = _columns(ratings, time_bins)
         self.batch_size = batch_size
         self._rng = rng
         self._cut = cut
@@ -86,7 +95,7 @@ class Batches:
             left_over = rows[end:]
 
     def _windows(self) -> Iterator[NDArray[np.int64]]:
-        """The rows of each window in random order; those of the next are permuted meanwhile."""
+        """The rows of each window in random order; those of the next are permuted in other threads."""
         pieces = self._rng.permutation(np.arange(-(-self._n // PIECE), dtype=np.int32))
         n_at_once = max(1, WINDOW // PIECE)
         starts = range(0, len(pieces), n_at_once)
@@ -101,43 +110,47 @@ class Batches:
 
 
 class Stretches:
-    """Stretches of ratings to be learned from one by one, epoch after epoch.
+    """Stretches of ratings for per-sample gradient descent, epoch after epoch.
 
-    To shuffle ratings takes longer than to learn from them one by one. So they are shuffled once, as for an
-    epoch of `Batches`, into a copy, and every epoch takes its stretches in another order: stochastic gradient
-    descent on what was shuffled once converges about as fast as on what is shuffled each time (Mishchenko,
-    Khaled and Richtárik, 2020, "Random reshuffling: simple analysis with vast improvements").
+    To shuffle ratings takes longer than a step on each. So they are shuffled once, as for an epoch of
+    `Batches`, into a copy, and every epoch takes its stretches in another order: stochastic gradient descent
+    on what was shuffled once converges about as fast as on what is shuffled each time (Mishchenko, Khaled and
+    Richtárik, 2020, "Random reshuffling: simple analysis with vast improvements").
 
     Parameters
     ----------
     ratings : Ratings
     rng : numpy.random.Generator
+    time_bins : int32 array of shape (n_ratings,), optional
     """
 
-    def __init__(self, ratings: Ratings, rng: np.random.Generator) -> None:
+    def __init__(
+        self, ratings: Ratings, rng: np.random.Generator, time_bins: NDArray[np.int32] | None = None
+    ) -> None:
         self._ratings = ratings
+        self._time_bins = time_bins
         self._rng = rng
-        # Not `rng` itself, whose state a checkpoint puts back: the copy is to be the same again.
+        # Not `rng` itself, whose state a checkpoint restores: the copy must be the same again.
         self._rng_of_copy = rng.spawn(1)[0]
 
     def epoch(self) -> Iterator[Batch]:
         """The stretches of one epoch, views of `STRETCH` ratings; one of them may be shorter."""
-        users, items, values = self._shuffled
-        for first in self._rng.permutation(np.arange(0, len(users), STRETCH)):
-            stretch = slice(first, first + STRETCH)
-            yield users[stretch], items[stretch], values[stretch]
+        columns = self._shuffled
+        for first in self._rng.permutation(np.arange(0, len(columns[0]), STRETCH)):
+            yield tuple(column[first : first + STRETCH] for column in columns)
 
     @cached_property
     def _shuffled(self) -> Batch:
-        """Made in the first epoch, whose time it counts to."""
-        given = self._ratings
-        users, items, values = (
+        """Made in the first epoch, and part of its time."""
+        columns = tuple(
             room_like(column, len(column), column.dtype.type)
-            for column in (given.users, given.items, given.values)
+            for column in _columns(self._ratings, self._time_bins)
         )
         first = 0
-        for batch in Batches(given, STRETCH, self._rng_of_copy).epoch():
+        source = Batches(self._ratings, STRETCH, self._rng_of_copy, time_bins=self._time_bins)
+        for batch in source.epoch():
             last = first + len(batch[0])
-            users[first:last], items[first:last], values[first:last] = batch
+            for column, part in zip(columns, batch, strict=True):
+                column[first:last] = part
             first = last
-        return users, items, values
+        return columns

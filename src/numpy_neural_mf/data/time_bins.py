@@ -1,4 +1,4 @@
-"""Time in periods: stretches of equal length, from the first rating to the last."""
+"""Time bins of equal length, from the first rating to the last."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Periods:
-    """What is before the first is in it, what is after the last, in that.
+class TimeBins:
+    """Times before the first rating are in the first bin, times after the last in the last.
 
     Attributes
     ----------
     first, last : int
         The earliest timestamp and the latest.
     n : int
-        How many there are.
+        Number of bins.
     """
 
     first: int
@@ -25,7 +25,7 @@ class Periods:
     n: int
 
     def of(self, times: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The period of each time, from 0."""
+        """The bin of each time, from 0."""
         # Not in whole numbers, which nanoseconds would overflow.
         passed = (times.astype(np.float64) - self.first) / (float(self.last) - self.first + 1)
         return np.clip(np.floor(self.n * passed), 0, self.n - 1).astype(np.int32)

@@ -1,24 +1,25 @@
-"""What a neural matrix factorisation is: a few numbers that say its form, and the arrays they ask for."""
+"""The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..nn import ACTIVATIONS, default_initializer, normal, xavier_uniform
+from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-
-Parameters = dict[str, NDArray[np.floating[Any]]]
+from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Table
+from .parameters import Parameters as Parameters
+from .parameters import fill_unknown as fill_unknown
 
 # Rows of each process that are drawn at a time.
 DRAWN_AT_ONCE = 2**12
 
-SEQUENCES = ("", "attention", "gru")
+# Fields of older files, and the only values that still have a meaning: next-item models are their own now.
+FORMER_FIELDS = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
+
 LIKELIHOODS = ("normal", "ordinal")
 
 
@@ -47,35 +48,24 @@ class Architecture:
     product : bool, default True
         Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
     features : bool, default False
-        Whether the features of users and of items, where the ratings have such, have vectors and biases, too:
+        Whether features of users and of items, where the ratings have any, have vectors and biases, too:
         p_u is then P_u + Σ_c x_uc E_c over the features c of the user with their weights, and so are q_i, b_u
         and b_i (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
     implicit : bool, default False
-        Whether what a user rated, however high, is among the features of the user, each of n items with
-        weight 1/√n (SVD++; Koren, 2008, eq. 15), and who rated an item among those of the item.
+        Whether the items that a user rated, whatever the rating, are among the features of the user, each of
+        n items with weight 1/√n (SVD++; Koren, 2008, eq. 15), and the raters of an item among those of the
+        item.
     periods : int, default 0
-        In how many stretches of equal length the time from the first rating to the last is parted. Each
-        period t has vectors and biases, too, one for users and one for items: at that time p_u is p_u + y_t,
-        and q_i is q_i + z_t, so that p_u · z_t drifts for users, y_t · q_i for items and both levels for all
-        (time as a field of a factorization machine; Rendle, 2010). 0 for no time.
-    sequence : {"", "attention", "gru"}, default ""
-        What encodes the last items of a user, in the order of time, as a state h_u(t) at each moment t; the
-        factors of the user are then p_u + R h_u(t) (see `engines.torch_sequence`). The engine "torch" alone
-        has sequences.
-    sequence_length : int, default 50
-        How many items a state looks back.
-    next_item_weight : float, default 0
-        Weight of the loss of the next item beside that of the rating; above 0 the model tells what comes
-        next.
-    negatives : int, default 0
-        How many items drawn for a batch stand for the whole catalogue in that loss; 0 takes all items.
+        Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
+        vectors and biases, too, one for users and one for items: at that time p_u is p_u + y_t, and q_i is
+        q_i + z_t, so that p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a
+        field of a factorization machine; Rendle, 2010).
     likelihood : {"normal", "ordinal"}, default "normal"
         What is minimised: "normal" the squared error, as if ratings scattered alike everywhere; "ordinal"
-        -log P of ratings that are steps of a scale, with r̂ above as where on the scale one is, not yet the
-        prediction (see `nn.CumulativeLogit`). The latter tells how probable each step is.
+        -log P of ratings that are ordinal categories, with r̂ above a place among them, not yet the
+        prediction (see `nn.CumulativeLogit`). The latter gives the probability of each category.
     dropout : float, default 0.3
-        In [0, 1): of the input of f and of each hidden layer, and within the encoder of the sequence, in
-        training.
+        In [0, 1): of the input of f and of each hidden layer, in training.
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
 
@@ -100,10 +90,6 @@ class Architecture:
     features: bool = False
     implicit: bool = False
     periods: int = 0
-    sequence: str = ""
-    sequence_length: int = 50
-    next_item_weight: float = 0.0
-    negatives: int = 0
     likelihood: str = "normal"
 
     def __post_init__(self) -> None:
@@ -120,26 +106,31 @@ class Architecture:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
         if not (isinstance(self.periods, int | np.integer) and self.periods >= 0):
             raise ValueError(f"periods must be a whole number, at least 0, not {self.periods}")
-        if self.sequence not in SEQUENCES:
-            raise ValueError(
-                f"sequence must be one of {', '.join(map(repr, SEQUENCES))}, not {self.sequence!r}"
-            )
-        if self.sequence and not self.has_embeddings:
-            raise ValueError("a sequence moves the user factors, and the model has neither product nor MLP")
-        if not (isinstance(self.sequence_length, int | np.integer) and self.sequence_length >= 1):
-            raise ValueError(
-                f"sequence_length must be a whole number, at least 1, not {self.sequence_length}"
-            )
-        if not 0 <= self.next_item_weight < math.inf:
-            raise ValueError(f"next_item_weight must be finite and not negative, not {self.next_item_weight}")
-        if self.next_item_weight and not self.sequence:
-            raise ValueError("next_item_weight is for a model with a sequence")
-        if not (isinstance(self.negatives, int | np.integer) and self.negatives >= 0):
-            raise ValueError(f"negatives must be a whole number, at least 0, not {self.negatives}")
         if self.likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, not {self.likelihood!r}")
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """One from a file, by field.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A field is unknown or out of range, or the file is of a model with a sequence, which is another
+            model now.
+        """
+        for name, default in FORMER_FIELDS.items():
+            if settings.get(name, default) != default:
+                raise ValueError(
+                    f"{name}: expected {default!r}, found {settings[name]!r}: a model of ratings has no "
+                    "sequence any more; train a NextItemModel"
+                )
+        known = {name: value for name, value in settings.items() if name not in FORMER_FIELDS}
+        if known["rating_scale"] is not None:
+            known["rating_scale"] = tuple(known["rating_scale"])
+        return cls(**known)
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -156,6 +147,25 @@ class Architecture:
         """Whether anything uses p_u and q_i."""
         return self.product or bool(self.hidden_layer_sizes)
 
+    def tables(
+        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
+    ) -> list[Table]:
+        """The tables of a model, with a last row for an unknown user or item; features only in training."""
+        n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
+        tables = []
+        if self.has_embeddings:
+            tables += [Table(side, "embedding", (n_rows[side], self.embedding_dim)) for side in SIDES]
+        if self.biases:
+            tables += [Table(side, "bias", (n_rows[side], 1)) for side in SIDES]
+        n_rows = dict(zip(FEATURES.values(), (n_user_features, n_item_features), strict=True))
+        n_rows |= dict.fromkeys(TIME_BINS.values(), self.periods)
+        for entity, n in n_rows.items():
+            if n and self.has_embeddings:
+                tables.append(Table(entity, "embedding", (n, self.embedding_dim)))
+            if n and self.biases:
+                tables.append(Table(entity, "bias", (n, 1)))
+        return tables
+
     def parameter_shapes(
         self,
         n_users: int,
@@ -166,57 +176,18 @@ class Architecture:
     ) -> dict[str, tuple[int, ...]]:
         """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
 
-        Tables have one row more than there are users or items, the last: it stands for whoever is unknown.
-        Those of features have the periods for last rows, and features in training alone: without them are
-        the shapes of what is learned. `n_steps` is how many distinct ratings an ordinal likelihood tells of;
-        of none there are no cutpoints.
+        `n_steps` is the number of ordinal categories; without any there are no cutpoints.
         """
-        k, sizes = self.embedding_dim, self.layer_sizes
+        sizes = self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
-        if self.has_embeddings:
-            shapes |= {"user_embedding.weight": (n_users + 1, k), "item_embedding.weight": (n_items + 1, k)}
-        if self.biases:
-            shapes |= {"user_bias.weight": (n_users + 1, 1), "item_bias.weight": (n_items + 1, 1)}
-        for side, n_features in (("user", n_user_features), ("item", n_item_features)):
-            n_columns = n_features + self.periods
-            if n_columns and self.has_embeddings:
-                shapes[f"{side}_feature_embedding.weight"] = (n_columns, k)
-            if n_columns and self.biases:
-                shapes[f"{side}_feature_bias.weight"] = (n_columns, 1)
+        tables = self.tables(n_users, n_items, n_user_features, n_item_features)
+        shapes |= {table.name: table.shape for table in tables}
         for n in range(self.n_layers):
             shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
                 shapes[f"mlp.{n}.bias"] = (sizes[n + 1],)
-        return shapes | {f"sequence.{name}": shape for name, shape in self._sequence_shapes(n_items).items()}
-
-    def _sequence_shapes(self, n_items: int) -> dict[str, tuple[int, ...]]:
-        """Those of `engines.torch_sequence.SequenceEncoder`."""
-        k = self.embedding_dim
-        if not self.sequence:
-            return {}
-        shapes: dict[str, tuple[int, ...]] = {
-            "embedding.weight": (n_items + 1, k),
-            "bias.weight": (n_items + 1, 1),
-            "rating.weight": (k, k),
-            "norm.weight": (k,),
-            "norm.bias": (k,),
-        }
-        if self.sequence == "gru":
-            for part in ("ih_l0", "hh_l0"):
-                shapes |= {f"gru.weight_{part}": (3 * k, k), f"gru.bias_{part}": (3 * k,)}
-            return shapes
-        shapes |= {
-            "distance": (self.sequence_length,),
-            "attention.self_attn.in_proj_weight": (3 * k, k),
-            "attention.self_attn.in_proj_bias": (3 * k,),
-        }
-        for layer, shape in (
-            ("self_attn.out_proj", (k, k)), ("linear1", (k, k)), ("linear2", (k, k)),
-            ("norm1", (k,)), ("norm2", (k,)),
-        ):  # fmt: skip
-            shapes |= {f"attention.{layer}.weight": shape, f"attention.{layer}.bias": (k,)}
         return shapes
 
     def initial_parameters(
@@ -234,58 +205,38 @@ class Architecture:
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
-        standard deviation 0.1: large enough that f sees them, small enough that a rarely rated item starts
-        near the average one. Features start at zero, and say nothing where training does not see them. The
-        output layer of f and what a sequence adds start at zero, so that the first prediction is the mean,
-        nearly. Cutpoints are left to whoever knows the ratings.
+        standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
+        the average one. Features and time bins start at zero, which they keep where training has none of
+        them. The output layer of f starts at zero, so that the first prediction is nearly the mean. Cutpoints
+        are left to the caller.
 
-        Of the tables of users, items and their features these `rows` alone are kept, those of one of many
-        processes; the numbers are the same. All are drawn, some at a time, since a normal takes no fixed
-        number of draws, so that none can be skipped.
+        Only `rows` of the tables are kept, those of one of many processes; the numbers are the same. All are
+        drawn, block by block: a normal takes no fixed number of draws, so none can be skipped.
         """
         draw = default_initializer(self.activation)
+        counts = n_users, n_items, n_user_features, n_item_features
+        tables = {table.name: table for table in self.tables(*counts)}
         parameters: Parameters = {}
-        sizes = n_users, n_items, n_user_features, n_item_features, n_steps
-        for name, shape in self.parameter_shapes(*sizes).items():
-            of = rows if name.startswith(("user", "item")) else slice(None)
-            value = zeros_aligned((len(range(*of.indices(shape[0]))), *shape[1:]), dtype)
-            if name == "intercept":
-                value[...] = mean_rating
-            elif name.endswith("embedding.weight") and "_feature_" not in name:
-                _draw_rows(value, of, shape[0], rng)
-            elif (
-                name.startswith("mlp")
-                and name.endswith("weight")
-                and name != f"mlp.{self.n_layers - 1}.weight"
-            ):
-                value[...] = draw(rng, shape)
-            elif name == "sequence.distance":  # what is long past fades, as in ALiBi (Press et al., 2022)
-                value[...] = -0.1 * np.arange(self.sequence_length)
-            elif name.startswith("sequence") and "norm" in name and name.endswith("weight"):
-                value[...] = 1
-            elif name.startswith(("sequence.gru.weight", "sequence.attention")) and len(shape) == 2:
-                value[...] = xavier_uniform(rng, shape)
+        for name, shape in self.parameter_shapes(*counts, n_steps).items():
+            own = rows if name in tables else slice(None)
+            value = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
             parameters[name] = value
+            if name in tables and tables[name].entity in SIDES and tables[name].kind == "embedding":
+                _draw_rows(value, rows, shape[0], rng)
+        parameters["intercept"][...] = mean_rating
+        for n in range(self.n_layers - 1):
+            weight = parameters[f"mlp.{n}.weight"]
+            weight[...] = draw(rng, weight.shape)
         return parameters
 
 
 def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
-    """Small normals for a table of so many rows, of which `own` are those that a slice takes."""
+    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes."""
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
     for first in range(0, n_rows, at_once):
         drawn = normal(rng, (min(at_once, n_rows - first), own.shape[1]), std=0.1)[start::step]
         own[first // step : first // step + len(drawn)] = drawn
-
-
-def fill_unknown(parameters: Parameters) -> None:
-    """Let the last row of each table, which stands for whoever is unknown, be the mean of the others."""
-    for name, table in parameters.items():
-        if (
-            name.startswith(("user", "item", "sequence.embedding", "sequence.bias"))
-            and "_feature_" not in name
-        ):
-            table[-1] = table[:-1].mean(axis=0)
 
 
 A_SMALL = Architecture(embedding_dim=8, hidden_layer_sizes=(16,), activation="relu")

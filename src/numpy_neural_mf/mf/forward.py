@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..nn import ACTIVATIONS
 from ..nn.parameter import Array, IntArray
 from ..utils.arrays import Float64Array
-from .architecture import Architecture, Parameters
-
-Side = Literal["user", "item"]
+from .architecture import Architecture
+from .parameters import KINDS, SIDES, TIME_BINS, Parameters, Side, table_name
 
 # Rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
 Scorer = Callable[[IntArray], Array]
@@ -196,11 +195,7 @@ class Factorization:
 
 
 # The table of time bins that is added to each table of rows.
-TIME_TABLES = {
-    f"{side}_{kind}.weight": f"{side}_feature_{kind}.weight"
-    for side in ("user", "item")
-    for kind in ("embedding", "bias")
-}
+TIME_TABLES = {table_name(side, kind): table_name(TIME_BINS[side], kind) for side in SIDES for kind in KINDS}
 
 
 class _MLP:
@@ -247,4 +242,4 @@ def mirrored(tables: Parameters) -> Parameters:
 
 
 def _names(side: Side) -> list[str]:
-    return [f"{side}_embedding.weight", f"{side}_bias.weight"]
+    return [table_name(side, kind) for kind in KINDS]

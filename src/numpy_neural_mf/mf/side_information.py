@@ -1,8 +1,9 @@
-"""What a model is told of users and items besides who they are: features, and sets of what was rated."""
+"""Side features of users and items: their attributes, and the sets of what they rated; with penalties."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +11,18 @@ from scipy.sparse import csr_array, hstack
 
 from ..data import Features, Ratings
 from ..data.columns import count
-from .architecture import Architecture, Parameters
+from .architecture import Architecture
+from .parameters import SIDES, Parameters, Side, table_name
 from .regularization import frequency_scaled
-from .side_features import Bags
+from .side_features import SideFeatures
 
-# How much more than a row of its side a column of features is held to zero, for each row of the other side
-# that it may meet; one of a set of what was rated; and a period (docs/decisions/side-information.md).
-FEATURE, RATED, PERIOD = 1 / 40, 12.0, 32.0
+# How much more than a row of its side is shrunk towards zero: a feature, for each row of the other side that
+# it may meet; a member of a set of what was rated; and a time bin (docs/decisions/side-information.md).
+FEATURE, RATED, TIME_BIN = 1 / 40, 12.0, 32.0
 
 
 class OneSide(NamedTuple):
-    """The users of some ratings, or the items: who has each rating, what is known of them.
+    """The users of some ratings, or the items: the row of each rating, and their features.
 
     Attributes
     ----------
@@ -33,7 +35,7 @@ class OneSide(NamedTuple):
     n_others : int
     """
 
-    name: Literal["user", "item"]
+    name: Side
     rows: NDArray[np.int32]
     ids: NDArray[Any]
     features: Features | None
@@ -56,16 +58,13 @@ class OneSide(NamedTuple):
         return csr_array((weights, (self.rows, self.others)), shape=(len(self.ids), self.n_others))
 
 
-def bags_of(
-    architecture: Architecture,
-    ratings: Ratings,
-    regularization: float,
-    of_periods: NDArray[np.int64] | None = None,
-) -> dict[str, Bags]:
-    """The bags of "user" and "item", where the architecture asks for such.
+def side_features_of(
+    architecture: Architecture, ratings: Ratings, regularization: float
+) -> dict[Side, SideFeatures]:
+    """The features of users and of items, where the architecture has any.
 
-    Sets of what was rated are made of these ratings alone: of the part to learn from, so that nothing of
-    those held out is in them.
+    Sets of what was rated are made of these ratings only, those of training, so that they contain no
+    held-out rating.
 
     Parameters
     ----------
@@ -74,15 +73,13 @@ def bags_of(
         The part to learn from, indexed as the model's tables are.
     regularization : float
         λ.
-    of_periods : int array of shape (n_periods,), optional
-        How many ratings were given in each period, of an architecture with periods.
 
     Raises
     ------
     ValueError
         The architecture has features, and the ratings have none.
     """
-    bags: dict[str, Bags] = {}
+    found: dict[Side, SideFeatures] = {}
     if architecture.features and ratings.user_features is None and ratings.item_features is None:
         raise ValueError(
             "expected ratings with features, since the architecture has such, found none: "
@@ -96,21 +93,36 @@ def bags_of(
         if architecture.implicit:
             parts.append((RATED, side.rated_sets()))
         X = csr_array(hstack([part for _, part in parts], format="csr"))
-        if X.shape[1] or of_periods is not None:
+        if X.shape[1]:
             X.resize(n_rows + 1, X.shape[1])  # the unknown has no features
             counts = count(side.rows, n_rows)
             penalties = [
                 _penalty(times * regularization, (part * part).T @ counts.astype(np.float64), counts)
                 for times, part in parts
             ]
-            if of_periods is not None:
-                penalties.append(_penalty(PERIOD * regularization, of_periods, counts))
-            bags[side.name] = Bags(X, np.concatenate(penalties), architecture.periods)
-    return bags
+            found[side.name] = SideFeatures(X, np.concatenate(penalties))
+    return found
+
+
+def time_penalties(
+    regularization: float, counts: Mapping[Side, NDArray[np.int64]], time_counts: NDArray[np.int64]
+) -> dict[Side, NDArray[np.float32]]:
+    """λ_t of each time bin, shape (n_time_bins,), for users and for items.
+
+    Parameters
+    ----------
+    regularization : float
+        λ.
+    counts : mapping of "user" and "item" to int64 array of shape (n_rows,)
+        Number of ratings of each row.
+    time_counts : int64 array of shape (n_time_bins,)
+        Number of ratings in each time bin.
+    """
+    return {side: _penalty(TIME_BIN * regularization, time_counts, counts[side]) for side in SIDES}
 
 
 def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """λ_c of each column of X, whose rows have so many ratings: shape (n_columns,).
+    """λ_c of each column of X, whose rows have `counts` ratings: shape (n_columns,).
 
     As a row that has n_c = Σ x² ratings, its uses, is penalised (see `frequency_scaled`), over the ratings of
     those who have the column with weight x; but in all, the mean column by as much as the mean row of P would
@@ -120,19 +132,16 @@ def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64
     return frequency_scaled(per_row * regularization, uses)
 
 
-def leave_unrated_at_prior(parameters: Parameters, side: str, is_unrated: NDArray[np.bool_]) -> None:
-    """Let the own row of whoever has no rating be zero: then features alone say what to expect."""
-    if f"{side}_embedding.weight" in parameters:
-        parameters[f"{side}_embedding.weight"][is_unrated] = 0
+def leave_unrated_at_prior(parameters: Parameters, side: Side, is_unrated: NDArray[np.bool_]) -> None:
+    """Let the own row of a user or item without ratings be zero: it is then predicted from its features."""
+    name = table_name(side, "embedding")
+    if name in parameters:
+        parameters[name][is_unrated] = 0
 
 
 def no_prior(architecture: Architecture, n_users: int, n_items: int) -> Parameters:
-    """What features say of each row, by the name of its table, before they say anything; {} without."""
+    """Rows predicted from features before any is learned, zeros, by the name of the table; {} without."""
     if not (architecture.features or architecture.implicit):
         return {}
-    shapes = architecture.parameter_shapes(n_users, n_items)
-    return {
-        name: np.zeros(shape, np.float32)
-        for name, shape in shapes.items()
-        if name.startswith(("user", "item")) and "_feature_" not in name
-    }
+    tables = architecture.tables(n_users, n_items)
+    return {table.name: np.zeros(table.shape, np.float32) for table in tables if table.entity in SIDES}

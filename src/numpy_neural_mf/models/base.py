@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
-from ..mf.forward import Side
+from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
 from .explain import Explanation, explain
 from .files import Contents, Saved, save

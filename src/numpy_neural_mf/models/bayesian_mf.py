@@ -14,8 +14,7 @@ from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
 from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
-from ..mf.architecture import Parameters
-from ..mf.forward import Side
+from ..mf.parameters import Parameters, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
 from ..utils.deprecation import DeprecatedName, renamed_parameters

@@ -91,8 +91,12 @@ class Contents:
         """Raise the ModelFileError of a fault."""
         refuse(self._path, fault)
 
-    def take(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-        """An array of this dtype and shape, all of it finite."""
+    def take(
+        self, name: str, dtype: DTypeLike, shape: tuple[int, ...], former_name: str | None = None
+    ) -> NDArray[Any]:
+        """An array of this dtype and shape, all of it finite, perhaps under the name of older versions."""
+        if name not in self._arrays and former_name in self._arrays:
+            name = former_name
         if name not in self._arrays:
             self.refuse(f"arrays: missing {name}")
         array = self._arrays.pop(name)

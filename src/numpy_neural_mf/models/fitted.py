@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
-from ..mf.architecture import Parameters
-from ..mf.forward import Factorization, Scorer, Side
+from ..mf.forward import Factorization, Scorer
 from ..mf.likelihood import Likelihood
+from ..mf.parameters import Parameters, Side
 from ..mf.regularization import RowPenalty
 from ..nn.parameter import IntArray
 from ..utils.threads import one_blas_thread

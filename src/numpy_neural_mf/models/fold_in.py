@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..data.ids import index_of
-from ..mf.architecture import Parameters
-from ..mf.forward import Factorization, RowScorer, Side, mirrored
+from ..mf.forward import Factorization, RowScorer, mirrored
 from ..mf.likelihood import Terms
+from ..mf.parameters import Parameters, Side
 from ..utils.arrays import Float64Array
 from .fitted import Fitted, FittedModel
 from .interactions import Interactions

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.ids import index_of
 from ..mf.architecture import Parameters, fill_unknown
-from ..mf.forward import Factorization, Side, mirrored
+from ..mf.forward import Factorization, mirrored
 from ..mf.likelihood import Likelihood
+from ..mf.parameters import Side
 from ..mf.regularization import RowPenalty
 from ..utils.threads import one_blas_thread
 from .fitted import FittedData, FittedModel

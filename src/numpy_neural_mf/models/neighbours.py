@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from ..data.columns import blocks
-from ..mf.architecture import Parameters
 from ..mf.forward import Scorer
+from ..mf.parameters import Parameters
 from ..nn.parameter import IntArray
 from ..utils.arrays import Float64Array
 from .fitted import FittedModel

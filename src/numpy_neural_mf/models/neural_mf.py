@@ -14,7 +14,7 @@ from ..mf.architecture import C_WIDE, Architecture, Parameters
 from ..mf.likelihood import Ordinal
 from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint, fingerprint
-from ..training.engines import OneProcess, processes_of
+from ..training.engines import Communicator, communicator_of
 from ..training.loop import History, ProgressCallback
 from .base import require_ratings
 from .files import Contents, Saved
@@ -217,13 +217,13 @@ class NeuralMF(DistributionRecommender):
         require_ratings(ratings)
         if validation is not None:
             require_ratings(validation)
-        processes = processes_of(self.engine, self.device)
-        data = prepare(self, ratings, validation, rng, processes)
+        communicator = communicator_of(self.engine, self.device)
+        data = prepare(self, ratings, validation, rng, communicator)
         objective = build_objective(self, data)
         parameters = build_parameters(self, data, objective, rng)
         engine = build_engine(self, data, objective, parameters, dropout_rng)
         generators = {"order": order_rng, "dropout": dropout_rng}
-        checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, generators, processes)
+        checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, generators, communicator)
         history = train(self, engine, data, objective, order_rng, on_progress, checkpoint)
         self._state = finish(self, engine, data, objective, history, ratings)
         return self
@@ -234,7 +234,7 @@ class NeuralMF(DistributionRecommender):
         ratings: Ratings,
         validation: Ratings | None,
         generators: dict[str, np.random.Generator],
-        processes: OneProcess,
+        communicator: Communicator,
     ) -> Checkpoint | None:
         if folder is None:
             return None
@@ -244,7 +244,7 @@ class NeuralMF(DistributionRecommender):
         columns = [array for part in given for array in part.arrays]
         if self.architecture.periods:
             columns += [part.timestamps for part in given if part.timestamps is not None]
-        belongs_to = processes.told(lambda: fingerprint(f"{settings}", columns))
+        belongs_to = communicator.broadcast(lambda: fingerprint(f"{settings}", columns))
         return Checkpoint(folder, belongs_to, generators)
 
     @property

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.time_bins import Periods
+from ..data.time_bins import TimeBins
 from ..mf.architecture import Architecture
 from ..mf.likelihood import Ordinal
+from ..mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, table_name
 from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training.loop import History
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 # Times of the first and the last rating, for a model with time bins.
 TIME_RANGE = "periods"
+
+# Names of the tables of time bins in files of older versions.
+FORMER_NAMES = {
+    table_name(TIME_BINS[side], kind): table_name(FEATURES[side], kind) for side in SIDES for kind in KINDS
+}
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
@@ -56,7 +62,10 @@ def settings_of(contents: Contents) -> dict[str, Any]:
         A setting is missing, unknown or out of range.
     """
     settings = {name: value for name, value in contents.settings.items() if name not in ("ordinal", "unit")}
-    architecture, optimizer = _architecture(settings.pop("architecture")), settings.pop("optimizer")
+    architecture, optimizer = (
+        Architecture.from_settings(settings.pop("architecture")),
+        settings.pop("optimizer"),
+    )
     if set(settings) != set(PLAIN_SETTINGS):
         raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
     if isinstance(optimizer, dict):
@@ -81,7 +90,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     categories = None if ordinal is None else _categories(**ordinal)
     n_steps = 0 if categories is None else len(categories.steps)
     parameters = {
-        name: contents.take(name, np.float32, shape)
+        name: contents.take(name, np.float32, shape, FORMER_NAMES.get(name))
         for name, shape in form.parameter_shapes(*n_rows, n_steps=n_steps).items()
     }
     prior = {
@@ -103,16 +112,11 @@ def _optimizer_settings(optimizer: str | Optimizer) -> Any:
     return {"name": name} | {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
 
 
-def _architecture(settings: dict[str, Any]) -> Architecture:
-    scale = settings["rating_scale"]
-    return Architecture(**settings | {"rating_scale": scale if scale is None else tuple(scale)})
-
-
-def _time_bins(contents: Contents, n: int) -> Periods:
+def _time_bins(contents: Contents, n: int) -> TimeBins:
     first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
     if first > last:
         raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
-    return Periods(first, last, n)
+    return TimeBins(first, last, n)
 
 
 def _categories(steps: list[float], deviation: float) -> CumulativeLogit:

@@ -13,27 +13,29 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
-from ..data.columns import blocks, count
-from ..data.time_bins import Periods
-from ..mf.architecture import Architecture, Parameters, fill_unknown
+from ..data.columns import blocks
+from ..data.time_bins import TimeBins
+from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
 from ..mf.likelihood import Likelihood, Normal, Ordinal
+from ..mf.parameters import Parameters, fill_unknown
 from ..mf.regularization import RowPenalty, frequency_scaled
-from ..mf.side_features import Bags, collapsed, moments, shared_parts
-from ..mf.side_information import bags_of, leave_unrated_at_prior, no_prior
+from ..mf.side_features import collapsed, shared_parts
+from ..mf.side_information import leave_unrated_at_prior, no_prior, side_features_of, time_penalties
 from ..nn import CumulativeLogit
 from ..nn.parameter import IntArray
 from ..training import loop
 from ..training.checkpoint import Checkpoint
-from ..training.engines import ENGINES, Engine, OneProcess, choose_engine
+from ..training.distributed import Communicator, all_ratings, own_part
+from ..training.engines import ENGINES, Engine, choose_engine
 from ..training.loop import History, ProgressCallback
-from ..training.moments import at_moments, find_periods
-from ..training.target_scaling import deviation_of, in_units, unit_for
+from ..training.objective import Objective
+from ..training.statistics import RatingStatistics
+from ..training.target_scaling import in_units, unit_for
 from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, FittedModel, block_scores, interactions_of, rows_of_pairs
 from .interactions import Interactions
 from .neural_mf_settings import new_optimizer, new_schedule, scaled_regularization
-from .shares import joined, own_part
 from .uncertainty import TOO_MANY, few_steps
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class TimeBinScores:
     """A factorisation whose vectors depend on the time bin of the rating."""
 
     factorization: Factorization
-    time_bins: Periods
+    time_bins: TimeBins
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
         """See `TimedScores`."""
@@ -94,34 +96,29 @@ class TrainingData:
     scale : (float, float)
         Predictions are clipped to it.
     unit : float
-    deviation : float
-        Standard deviation of all ratings, in units.
-    n_ratings : int
-        Of all processes.
-    counts : dict of str to int64 array
-        By "user" and "item": number of ratings of each row.
-    time_bins : Periods or None
-    time_counts : int64 array or None
-        Number of ratings in each time bin.
+    statistics : RatingStatistics
+        Of the ratings of all processes, not in units.
     ordinal : CumulativeLogit or None
         Of the categories in units, before calibration.
-    joined : Ratings
+    described : Ratings
         Of all processes, where features are of use; otherwise those of this one.
-    processes : OneProcess
+    communicator : Communicator
     """
 
     ratings: Ratings
     validation: Ratings | None
     scale: tuple[float, float]
     unit: float
-    deviation: float
-    n_ratings: int
-    counts: dict[str, NDArray[np.int64]]
-    time_bins: Periods | None
-    time_counts: NDArray[np.int64] | None
+    statistics: RatingStatistics
     ordinal: CumulativeLogit | None
-    joined: Ratings
-    processes: OneProcess
+    described: Ratings
+    communicator: Communicator
+
+    @property
+    def time_bins(self) -> NDArray[np.int32] | None:
+        """The time bin of each rating."""
+        bins, times = self.statistics.time_bins, self.ratings.timestamps
+        return None if bins is None or times is None else bins.of(times)
 
 
 def prepare(
@@ -129,99 +126,85 @@ def prepare(
     ratings: Ratings,
     validation: Ratings | None,
     rng: np.random.Generator,
-    processes: OneProcess,
+    communicator: Communicator,
 ) -> TrainingData:
     """The share of this process, scaled, with the statistics of all ratings."""
     form = model.architecture
     own, held_out = own_part(
-        ratings, validation, model.validation_fraction, rng, processes, bool(form.periods)
+        ratings, validation, model.validation_fraction, rng, communicator, bool(form.periods)
     )
-    own = own.compact(form.features, processes.anywhere)
-    n_ratings = int(processes.total(np.array(len(own))))
-    counts = {
-        "user": processes.total(count(own.users, own.n_users + 1)),
-        "item": processes.total(count(own.items, own.n_items + 1)),
-    }
-    time_bins, time_counts = find_periods(own, form.periods, processes) if form.periods else (None, None)
-    deviation = deviation_of(own, processes)
-    unit = unit_for(deviation)
-    scaled = in_units(own, unit)
+    own = own.compact(form.features, communicator.any)
+    is_ordinal = form.likelihood == "ordinal"
+    statistics = RatingStatistics.of(own, communicator, form.periods, with_levels=is_ordinal)
+    unit = unit_for(statistics.deviation)
     ordinal = None
-    if form.likelihood == "ordinal":
-        categories = few_steps(processes.joined(np.unique(scaled.values)))
+    if is_ordinal:
+        categories = few_steps(statistics.levels / np.float32(unit))
         if not len(categories):
             raise ValueError(TOO_MANY)
-        ordinal = CumulativeLogit(categories, DEVIATION * deviation / unit)
+        ordinal = CumulativeLogit(categories, DEVIATION * statistics.deviation / unit)
     has_features = form.features or form.implicit
     return TrainingData(
-        ratings=scaled,
+        ratings=in_units(own, unit),
         validation=held_out,
         scale=form.rating_scale or own.scale,
         unit=unit,
-        deviation=deviation / unit,
-        n_ratings=n_ratings,
-        counts=counts,
-        time_bins=time_bins,
-        time_counts=time_counts,
+        statistics=statistics,
         ordinal=ordinal,
-        joined=joined(own, processes) if has_features else own,
-        processes=processes,
+        described=all_ratings(own, communicator) if has_features else own,
+        communicator=communicator,
     )
 
 
-def build_objective(model: NeuralMF, data: TrainingData) -> dict[str, Bags]:
-    """The side features of users and items, with their penalties."""
+def build_objective(model: NeuralMF, data: TrainingData) -> Objective:
+    """What is minimised: the likelihood, the penalties of rows, and the side features with theirs."""
     regularization = scaled_regularization(model.regularization, data.ordinal)
-    return bags_of(model.architecture, data.joined, regularization, data.time_counts)
+    counts, time_counts = data.statistics.counts, data.statistics.time_counts
+    return Objective(
+        user_penalty=frequency_scaled(regularization, counts["user"]),
+        item_penalty=frequency_scaled(regularization, counts["item"]),
+        weight_decay=model.weight_decay,
+        side_features=side_features_of(model.architecture, data.described, regularization),
+        time_penalty=time_penalties(regularization, counts, time_counts) if len(time_counts) else {},
+        ordinal=data.ordinal,
+    )
 
 
 def build_parameters(
-    model: NeuralMF, data: TrainingData, objective: dict[str, Bags], rng: np.random.Generator
+    model: NeuralMF, data: TrainingData, objective: Objective, rng: np.random.Generator
 ) -> Parameters:
     """The first parameters of this process: drawn, except where more is known before training."""
-    processes = data.processes
-    total = float(processes.total(data.ratings.values.sum(dtype=np.float64)))
-    n_features = {f"n_{side}_features": bags.matrix.shape[1] for side, bags in objective.items()}
+    rows = data.communicator.rows
+    n_features = {f"n_{side}_features": f.matrix.shape[1] for side, f in objective.side_features.items()}
     parameters = model.architecture.initial_parameters(
         data.ratings.n_users,
         data.ratings.n_items,
-        total / data.counts["user"].sum(),
+        data.statistics.mean / data.unit,
         rng,
-        rows=processes.rows,
+        rows=rows,
         n_steps=0 if data.ordinal is None else len(data.ordinal.steps),
         **n_features,
     )
     if data.ordinal is not None:
         parameters["cutpoints"][...] = data.ordinal.first()
     if model.architecture.features:
-        for side, counts in data.counts.items():
-            leave_unrated_at_prior(parameters, side, counts[processes.rows] == 0)
+        for side, counts in data.statistics.counts.items():
+            leave_unrated_at_prior(parameters, side, counts[rows] == 0)
     return parameters
 
 
 def build_engine(
     model: NeuralMF,
     data: TrainingData,
-    objective: dict[str, Bags],
+    objective: Objective,
     parameters: Parameters,
     rng: np.random.Generator,
 ) -> Engine:
     """The engine that is to train."""
     optimizer = new_optimizer(model)
-    name = choose_engine(model.engine, optimizer, model.epochs * data.n_ratings, model.batch_size)
-    regularization = scaled_regularization(model.regularization, data.ordinal)
-    on_device = {"device": model.device, "precision": model.precision} if model.engine == "torch" else {}
-    engine = ENGINES[name](
-        model.architecture,
-        parameters,
-        optimizer,
-        *(frequency_scaled(regularization, counts) for counts in data.counts.values()),
-        model.weight_decay,
-        rng,
-        bags=objective,
-        ordinal=data.ordinal,
-        **on_device,
-    )
+    name = choose_engine(model.engine, optimizer, model.epochs * data.statistics.n, model.batch_size)
+    on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
+    engine = ENGINES[name](model.architecture, parameters, optimizer, objective, rng, **on_device)
     engine.name = name
     return engine
 
@@ -230,7 +213,7 @@ def train(
     model: NeuralMF,
     engine: Engine,
     data: TrainingData,
-    objective: dict[str, Bags],
+    objective: Objective,
     rng: np.random.Generator,
     on_progress: ProgressCallback | None,
     checkpoint: Checkpoint | None,
@@ -240,44 +223,44 @@ def train(
     with one_blas_thread() if is_small else nullcontext():
         return loop.train(
             engine,
-            at_moments(data.ratings, data.time_bins) if data.time_bins is not None else data.ratings,
+            data.ratings,
             validation_loss(model, engine, data, objective),
             epochs=model.epochs,
             batch_size=model.batch_size,
-            schedule=new_schedule(model, data.n_ratings),
+            schedule=new_schedule(model, data.statistics.n),
             patience=model.patience,
             rng=rng,
             unit_of_loss=1.0 if data.ordinal is not None else data.unit**2,
+            time_bins=data.time_bins,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )
 
 
 def validation_loss(
-    model: NeuralMF, engine: Engine, data: TrainingData, objective: dict[str, Bags]
+    model: NeuralMF, engine: Engine, data: TrainingData, objective: Objective
 ) -> Callable[[], float] | None:
     """Mean squared error of the validation ratings; with many processes, each has its part of them."""
-    validation, bins = data.validation, data.time_bins
+    validation, bins = data.validation, data.statistics.time_bins
     if validation is None:
         return None
-    users, items = known_rows(validation, data.ratings)
+    columns = [*known_rows(validation, data.ratings)]
     if bins is not None and validation.timestamps is not None:
-        period = bins.of(validation.timestamps)
-        users, items = moments(users, period, bins.n), moments(items, period, bins.n)
+        columns.append(bins.of(validation.timestamps))
     elif bins is not None:
-        users, items = moments(users, bins.n - 1, bins.n), moments(items, bins.n - 1, bins.n)
-    n_all = engine.total(len(validation))
+        columns.append(np.full(len(validation), bins.n - 1, np.int32))
+    n_all = engine.all_reduce(len(validation))
 
     def loss() -> float:
-        if data.processes.size == 1:
+        if data.communicator.size == 1:
             fill_unknown_rows(engine.parameters, objective)
         likelihood = likelihood_of(engine.parameters, data.ordinal, data.scale, data.unit)
         squares = 0.0
-        for block in blocks(len(users), BLOCK):
-            scores = engine.predict(users[block], items[block])
+        for block in blocks(len(validation), BLOCK):
+            scores = engine.predict(*(column[block] for column in columns))
             error = likelihood.rating(scores) - validation.values[block]
             squares += float(np.vdot(error, error))
-        return engine.total(squares) / n_all
+        return engine.all_reduce(squares) / n_all
 
     return loss
 
@@ -286,23 +269,23 @@ def finish(
     model: NeuralMF,
     engine: Engine,
     data: TrainingData,
-    objective: dict[str, Bags],
+    objective: Objective,
     history: History,
     ratings: Ratings,
 ) -> Fitted | None:
     """The fitted model, in the first process; None in the others."""
-    parameters = data.processes.gathered(engine.parameters)
+    parameters = data.communicator.gathered(engine.parameters)
     if not parameters:
         return None
     ids = data.ratings.user_ids, data.ratings.item_ids
     interactions = interactions_of(ratings, *ids)
-    prior = no_prior(model.architecture, *map(len, ids)) | shared_parts(parameters, objective)
+    prior = no_prior(model.architecture, *map(len, ids)) | shared_parts(parameters, objective.side_features)
     fill_unknown(prior)
-    parameters = collapsed(parameters, objective)
+    parameters = collapsed(parameters, objective.side_features)
     fill_unknown(parameters)
     likelihood = likelihood_of(parameters, data.ordinal, data.scale, data.unit)
     penalty = row_penalty(model.regularization, likelihood, interactions)
-    parts = prior, data.time_bins, history, engine.name
+    parts = prior, data.statistics.time_bins, history, engine.name
     fitted = assemble(model.architecture, parameters, likelihood, penalty, *parts)
     validation = data.validation
     if isinstance(likelihood, Ordinal) and validation is not None and len(validation):
@@ -322,9 +305,9 @@ def known_rows(validation: Ratings, ratings: Ratings) -> tuple[IntArray, IntArra
     return np.where(users < 0, ratings.n_users, users), np.where(items < 0, ratings.n_items, items)
 
 
-def fill_unknown_rows(parameters: Parameters, objective: dict[str, Bags]) -> None:
+def fill_unknown_rows(parameters: Parameters, objective: Objective) -> None:
     """Let the last row of each table be the mean of the others, features included."""
-    shared = shared_parts(parameters, objective)
+    shared = shared_parts(parameters, objective.side_features)
     for name, table in parameters.items():
         if name in shared:
             table[-1] = (table + shared[name])[:-1].mean(axis=0)
@@ -344,7 +327,7 @@ def assemble(
     likelihood: Likelihood,
     penalty: RowPenalty,
     prior: Parameters,
-    time_bins: Periods | None,
+    time_bins: TimeBins | None,
     history: History,
     engine: str = "",
 ) -> FittedNeuralMF:

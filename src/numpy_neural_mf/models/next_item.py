@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
-from ..mf.architecture import Parameters
+from ..mf.parameters import Parameters
 from ..training.loop import History, ProgressCallback
 from ..utils.settings import check_choice, check_integer, check_number
 from .base import NotFittedError, require_ratings

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
-from ..mf.forward import Side
+from ..mf.parameters import Side
 from ..utils.settings import check_integer
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import NewItem, NewUser

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.time_order import in_time_order, last_items
-from ..mf.architecture import Parameters
 from ..mf.forward import Scorer
+from ..mf.parameters import Parameters
 from ..training.loop import History
 from .fitted import FittedData, interactions_of
 from .incremental_update import Update

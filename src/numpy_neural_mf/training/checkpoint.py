@@ -1,4 +1,4 @@
-"""A training's state on disk after each epoch: a killed one goes on and ends as if nothing had happened."""
+"""The state of a training on disk after each epoch: an interrupted one resumes, to the bit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..mf.architecture import Parameters
+from ..mf.parameters import Parameters, is_table
 from ..utils.atomic_io import is_first_process, replacing
 from ..utils.safetensors_stream import in_order, write_safetensors
-from .distributed import OneProcess, is_table
+from .distributed import Communicator
 from .engines.base import Engine
 
 FILE = "checkpoint.safetensors"
-ALONE = OneProcess()
+SINGLE = Communicator()
 
 # Rows of a process that are read at a time.
 AT_ONCE = 2**14
@@ -36,7 +36,7 @@ class Checkpoint:
     belongs_to : str
         What identifies the training, see `fingerprint`.
     generators : mapping of str to numpy.random.Generator
-        Everything that training draws from; their states are saved and put back.
+        Everything that training draws from; their states are saved and restored.
     """
 
     def __init__(
@@ -50,36 +50,43 @@ class Checkpoint:
         self.generators = generators
 
     def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
-        """Write the state of an engine; `progress` is whatever else the loop needs, as JSON holds it."""
+        """Write the state of an engine; `progress` is the state of the loop, as JSON holds it."""
         arrays: dict[str, NDArray[Any]] = {f"parameters/{name}": a for name, a in engine.parameters.items()}
         arrays |= {f"best/{name}": a for name, a in best.items()}
         for name, state in engine.optimizer.state.items():
             arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
-        self.write(arrays, progress, engine.processes)
+        self.write(arrays, progress, engine.communicator)
 
     def write(
         self,
         arrays: Mapping[str, NDArray[Any]],
         progress: Mapping[str, Any],
-        processes: OneProcess = ALONE,
+        communicator: Communicator = SINGLE,
     ) -> None:
         """Write arrays, the state of the generators, and `progress`.
 
-        All of many processes must call it, each with its rows of the tables: the first writes what they send.
+        All processes must call it, each with its rows of the tables: the first writes what they send.
         """
-        told = {
+        state = {
             "belongs_to": self.belongs_to,
             "progress": progress,
             "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
         }
-        forms = {name: (array.dtype, processes.shape(name, array)) for name, array in arrays.items()}
+        forms = {
+            name: (
+                array.dtype,
+                communicator.whole_shape(array) if _is_shard(name, array.ndim) else array.shape,
+            )
+            for name, array in arrays.items()
+        }
 
         def rows_of(name: str) -> Iterator[NDArray[Any]]:
-            return processes.whole(name, arrays[name])
+            array = arrays[name]
+            return communicator.whole(array) if _is_shard(name, array.ndim) else iter([array])
 
         if is_first_process():
             with replacing(self.path) as temporary, temporary.open("wb") as file:
-                write_safetensors(file, forms, rows_of, {"state": json.dumps(told)})
+                write_safetensors(file, forms, rows_of, {"state": json.dumps(state)})
         else:
             for name in in_order(forms):
                 list(rows_of(name))
@@ -94,7 +101,7 @@ class Checkpoint:
         ValueError
             The file is no checkpoint, or of another training.
         """
-        saved = self.read(engine.processes)
+        saved = self.read(engine.communicator)
         if saved is None:
             return None
         best: Parameters = {}
@@ -109,7 +116,9 @@ class Checkpoint:
                 engine.optimizer.state.setdefault(name, {})[slot] = array
         return best, saved[1]
 
-    def read(self, processes: OneProcess = ALONE) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+    def read(
+        self, communicator: Communicator = SINGLE
+    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
         """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
 
         None if there is no checkpoint yet.
@@ -123,34 +132,39 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="numpy") as file:
-                told = json.loads((file.metadata() or {})["state"])
-                arrays = {name: _own(file, name, processes) for name in file.keys()}  # noqa: SIM118
+                state = json.loads((file.metadata() or {})["state"])
+                arrays = {name: _own(file, name, communicator) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
-        if told["belongs_to"] != self.belongs_to:
+        if state["belongs_to"] != self.belongs_to:
             raise ValueError(
                 f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
-                "settings; name another folder, or delete it to start anew"
+                "settings; name another folder, or delete it to start again"
             )
-        for name, state in told["generators"].items():
-            self.generators[name].bit_generator.state = state
-        return arrays, told["progress"]
+        for name, of_generator in state["generators"].items():
+            self.generators[name].bit_generator.state = of_generator
+        return arrays, state["progress"]
 
 
-def _own(file: Any, name: str, processes: OneProcess) -> NDArray[Any]:
+def _is_shard(name: str, n_dimensions: int) -> bool:
+    """Whether processes have rows of this array: parameters/TABLE, best/TABLE or optimizer/TABLE/SLOT."""
+    return n_dimensions == 2 and any(is_table(part) for part in name.split("/"))
+
+
+def _own(file: Any, name: str, communicator: Communicator) -> NDArray[Any]:
     """What a process has of an array; a copy, since optimisers write into their state."""
     saved = file.get_slice(name)
     shape = saved.get_shape()
-    if not is_table(name, len(shape)):
+    if not _is_shard(name, len(shape)):
         return np.array(file.get_tensor(name))
-    parts, at_once = [], AT_ONCE * processes.size
+    parts, at_once = [], AT_ONCE * communicator.size
     for first in range(0, shape[0], at_once):
-        parts.append(saved[first : min(first + at_once, shape[0])][processes.rows].copy())
+        parts.append(saved[first : min(first + at_once, shape[0])][communicator.rows].copy())
     return np.concatenate(parts)
 
 
 def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:
-    """A hash of all that a training depends on: its settings as text, and the columns of its ratings."""
+    """A hash of what a training depends on: its settings as text, and the columns of its ratings."""
     digest = hashlib.blake2b(settings.encode(), digest_size=16)
     for column in columns:
         digest.update(f"{column.dtype} {column.shape}".encode())

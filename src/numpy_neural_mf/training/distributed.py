@@ -1,71 +1,111 @@
-"""The processes that train one model together: who has what. One process alone has all of it."""
+"""The processes that train one model together: which part each has, and what they exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mf.architecture import Parameters
+from ..data import Ratings
+from ..data.splits import drawn_rows, parts
+from ..mf.parameters import Parameters
 
 Array = NDArray[Any]
 
 
-class OneProcess:
-    """Nobody to share with; in general, process `rank` of `size`.
+class Communicator:
+    """One process that trains by itself; in general, process `rank` of `size`.
 
-    Row i of a table, a parameter with a row for each user or item or feature of such, is with process
-    i mod size, as row i // size of its part; everything else is with all. `rows` are those of this process.
+    Row i of a table is with process i mod size, as row i // size of its shard; every other array is with all
+    processes.
     """
 
     rank, size = 0, 1
 
     @property
     def rows(self) -> slice:
+        """The rows of a table that this process has."""
         return slice(self.rank, None, self.size)
 
     def part(self, n: int) -> slice:
-        """Which of n ratings this process reads."""
+        """The part of n ratings that this process reads."""
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def place(self, n: int) -> slice:
-        """Where n things of this process are among those of all, one process's after another's."""
+        """Where the n ratings of this process are among those of all, one process's after another's."""
         return slice(n)
 
-    def total(self, numbers: Array) -> Array:
+    def all_reduce(self, numbers: Array) -> Array:
         """The sum of the arrays of all processes."""
         return numbers
 
-    def anywhere(self, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What is so in any process."""
-        return self.total(here.astype(np.int32)) > 0
+    def any(self, here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is true in any process."""
+        return self.all_reduce(here.astype(np.int32)) > 0
 
-    def joined(self, column: Array) -> Array:
+    def all_gather(self, column: Array) -> Array:
         """The arrays of all processes, one after another."""
         return column
 
-    def told(self, find_out: Callable[[], str]) -> str:
-        """What the first process finds out."""
-        return find_out()
+    def broadcast(self, compute: Callable[[], str]) -> str:
+        """What the first process computes."""
+        return compute()
 
-    def whole(self, name: str, own: Array) -> Iterator[Array]:
-        """In the first process, the rows of all processes in order, some at a time; in others nothing.
+    def whole(self, shard: Array) -> Iterator[Array]:
+        """In the first process, the rows of a table in order, block by block; in others nothing.
 
-        All must take all of it: they send what they have.
+        Every process must exhaust the iterator: it sends its rows.
         """
-        yield own
+        yield shard
 
-    def shape(self, name: str, own: Array) -> tuple[int, ...]:
-        """That of the array of which this process has `own`."""
-        return own.shape
+    def whole_shape(self, shard: Array) -> tuple[int, ...]:
+        """The shape of the table of which this process has a shard."""
+        return shard.shape
 
     def gathered(self, parameters: Parameters) -> Parameters:
         """Whole arrays in the first process; {} in the others."""
         return parameters
 
 
-def is_table(name: str, n_dimensions: int) -> bool:
-    """Whether rows of an array of this name, perhaps one of moments, are shared among processes."""
-    return n_dimensions == 2 and any(part.startswith(("user_", "item_")) for part in name.split("/"))
+def own_part(
+    ratings: Ratings,
+    validation: Ratings | None,
+    fraction: float,
+    rng: np.random.Generator,
+    communicator: Communicator,
+    with_times: bool = False,
+) -> tuple[Ratings, Ratings | None]:
+    """The ratings that this process learns from, and those that it validates on.
+
+    Only its own rows are read. Held-out rows are drawn for all ratings, alike in all processes.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    validation : Ratings or None
+    fraction : float
+        Share of `ratings` to hold out if there is no `validation`.
+    rng : numpy.random.Generator
+    communicator : Communicator
+    with_times : bool, default False
+        Whether to keep timestamps, which would be copied with the ratings.
+    """
+    rows = communicator.part(len(ratings))
+    own = replace(ratings.part(rows), noise_variance=None, expected=None)
+    own = own if with_times else replace(own, timestamps=None)
+    if validation is not None:
+        return own, validation.part(communicator.part(len(validation)))
+    if round(fraction * len(ratings)) == 0:
+        return own, None
+    return parts(own, drawn_rows(ratings, fraction, rng)[rows])
+
+
+def all_ratings(ratings: Ratings, communicator: Communicator) -> Ratings:
+    """The ratings of all processes, each of which has a part, without timestamps."""
+    if communicator.size == 1:
+        return ratings
+    users, items, values = map(communicator.all_gather, (ratings.users, ratings.items, ratings.values))
+    return replace(ratings, users=users, items=items, values=values, timestamps=None)

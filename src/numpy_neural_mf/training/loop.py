@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.batches import Batches, Stretches
-from ..mf.architecture import Parameters
+from ..mf.parameters import Parameters
 from ..nn.schedules import Schedule
 from .checkpoint import Checkpoint
 from .engines.base import Engine
@@ -41,16 +42,16 @@ class History:
     best_epoch: int = 0
 
     @classmethod
-    def checked(cls, told: Mapping[str, Any]) -> Self:
+    def checked(cls, found: Mapping[str, Any]) -> Self:
         """One from a file.
 
         Raises
         ------
         TypeError, ValueError
-            It has other fields, or something else than numbers in them.
+            It has other fields, or anything but numbers in them.
         """
-        history = cls(**told)
-        for name, value in told.items():
+        history = cls(**found)
+        for name, value in found.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
                 raise ValueError(f"{name}: expected numbers, found {value}")
         return history
@@ -58,18 +59,18 @@ class History:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is, after a batch.
+    """The progress of a training, after a batch.
 
     Attributes
     ----------
     epoch, epochs : int
-        The epoch at work, from 1, and how many there will be at most.
+        The current epoch, from 1, and the largest possible number of epochs.
     n_trained, n_total : int
-        Ratings trained on so far, repeated ones counted again, and how many there will be at most.
+        Ratings trained on so far, repeated ones counted again, and the largest possible number of them.
     train_loss : float
         Mean squared error of the epoch so far.
     validation_loss : float
-        Of the epoch before; NaN where there is none.
+        Of the previous epoch; NaN where there is none.
     """
 
     epoch: int
@@ -94,6 +95,7 @@ def train(
     patience: int | None,
     rng: np.random.Generator,
     unit_of_loss: float = 1.0,
+    time_bins: NDArray[np.int32] | None = None,
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
@@ -103,22 +105,24 @@ def train(
     ----------
     engine : Engine
     ratings : Ratings
-        Their indices are the rows of the engine's tables. Of many processes, each has its part.
+        Their indices are the rows of the engine's tables. With many processes, each has its part.
     validation_loss : callable or None
-        Called before the first epoch and after each. With it, the parameters for which it was lowest are
-        kept: where there is nothing to learn, the first ones. Without it, those of the last epoch.
+        Called before the first epoch and after each. With it, the parameters with the lowest loss are kept,
+        the first ones if no epoch improves on them. Without it, those of the last epoch.
     epochs : int
     batch_size : int
-        1 learns from the ratings one by one, some thousands at a time (`data.batches.Stretches`), which share
-        a learning rate and are one batch to `on_progress`.
+        1 is per-sample gradient descent in stretches of some thousand ratings (`data.batches.Stretches`),
+        which share a learning rate and are one batch to `on_progress`.
     schedule : callable
         Step, from 0, to learning rate.
     patience : int or None
-        Stop after so many epochs in a row without a new lowest validation loss; None never stops early.
+        Stop after this number of epochs in a row without a lower validation loss; None never stops early.
     rng : numpy.random.Generator
         Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
     unit_of_loss : float, default 1.0
-        What the losses of the engine are told in.
+        Factor from the engine's losses to those of the history.
+    time_bins : int32 array of shape (n_ratings,), optional
+        The time bin of each rating, for an architecture with such.
     on_progress : callable, optional
         Called after each batch.
     checkpoint : Checkpoint, optional
@@ -134,9 +138,12 @@ def train(
         The loss is no longer finite: the learning rate is too high.
     """
     history, lowest = History(), math.inf
-    n, is_one_by_one = int(engine.total(len(ratings))), batch_size == 1
-    batches = Stretches(ratings, rng) if is_one_by_one else Batches(ratings, batch_size, rng, engine.cut, n)
-    learn = engine.one_by_one if is_one_by_one else engine.step
+    n, is_per_sample = int(engine.all_reduce(len(ratings))), batch_size == 1
+    batches: Stretches | Batches = (
+        Stretches(ratings, rng, time_bins)
+        if is_per_sample
+        else Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
+    )
     best: Parameters = {}
     saved = checkpoint.restore(engine) if checkpoint is not None else None
     if saved is not None:
@@ -147,31 +154,19 @@ def train(
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
-        start, squares, n_trained = time.perf_counter(), 0.0, 0
-        for batch in batches.epoch():
-            engine.optimizer.learning_rate = schedule(step)
-            with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
-                loss = learn(*batch)
-            n_of_batch = len(batch[-1])  # of a part, the last column is as long as the whole batch
-            squares += loss * n_of_batch * unit_of_loss
+        start, total, n_trained = time.perf_counter(), 0.0, 0
+        for loss, n_of_batch in _losses(engine, batches, is_per_sample, schedule, step):
+            total += loss * n_of_batch * unit_of_loss
             n_trained += n_of_batch
-            step += n_of_batch if is_one_by_one else 1
+            step += n_of_batch if is_per_sample else 1
             if on_progress is not None:
                 latest = history.validation_loss[-1] if history.validation_loss else math.nan
-                on_progress(
-                    Progress(
-                        epoch,
-                        epochs,
-                        (epoch - 1) * n + n_trained,
-                        epochs * n,
-                        float(squares) / n_trained,
-                        latest,
-                    )
-                )
+                done = (epoch - 1) * n + n_trained
+                on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
         engine.fetch()
-        squares = float(squares)  # of a device: read once, when all is done
-        _require_finite("the loss", squares, epoch)
-        history.train_loss.append(squares / n)
+        total = float(total)  # perhaps on a device: read once an epoch
+        _require_finite("the loss", total, epoch)
+        history.train_loss.append(total / n)
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
@@ -185,9 +180,23 @@ def train(
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
         engine.parameters[name][...] = value
-    for value in engine.parameters.values():  # the last step, of which no loss has told yet
-        _require_finite("a parameter", engine.total(float(np.abs(value).max(initial=0.0))), epochs)
+    for value in engine.parameters.values():  # no loss was computed after the last step
+        _require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
     return history
+
+
+def _losses(
+    engine: Engine, batches: Stretches | Batches, is_per_sample: bool, schedule: Schedule, step: int
+) -> Iterator[tuple[float, int]]:
+    """Learn from the batches of one epoch; the loss of each, and its number of ratings."""
+    learn = engine.step_per_sample if is_per_sample else engine.step
+    for batch in batches.epoch():
+        engine.optimizer.learning_rate = schedule(step)
+        with np.errstate(over="ignore", invalid="ignore"):  # `train` reports divergence, once an epoch
+            loss = learn(*batch)
+        n = len(batch[-1])  # with many processes, the last column is as long as the whole batch
+        yield loss, n
+        step += n if is_per_sample else 1
 
 
 def _copy(parameters: Parameters) -> Parameters:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..data import Ratings
 from ..data.columns import count
 from ..data.time_order import NextItems, windows
-from ..mf.architecture import Parameters
+from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
 from .engines.torch_device import find_device
 from .loop import History, Progress, ProgressCallback

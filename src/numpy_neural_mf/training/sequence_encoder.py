@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..mf.architecture import Parameters
+from ..mf.parameters import Parameters
 
 # Positions whose logits over the whole catalogue are held at a time: they stay in the processor's cache.
 POSITIONS = 256

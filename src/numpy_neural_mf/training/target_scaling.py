@@ -1,4 +1,7 @@
-"""What ratings are counted in while a NeuralMF learns, so that its settings mean the same on every scale."""
+"""Target scaling: ratings are counted in a unit of their own while a NeuralMF learns.
+
+So its settings mean the same on every scale.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,13 @@ import numpy as np
 
 from ..data import Ratings
 from ..data.columns import blocks, room_like
-from .engines import OneProcess
-
-# Of a mean square: a variance that is less may be no more than rounding.
-ROUNDING = 1e-9
-
-
-def deviation_of(ratings: Ratings, processes: OneProcess) -> float:
-    """The standard deviation of the ratings of all processes; 0 where it is no more than rounding."""
-    sums = np.zeros(3)
-    for block in blocks(len(ratings)):
-        values = ratings.values[block].astype(np.float64)
-        sums += np.array([len(values), values.sum(), values @ values])
-    n, total, squares = processes.total(sums)
-    variance = squares / n - (total / n) ** 2
-    return math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0
 
 
 def unit_for(deviation: float) -> float:
-    """The power of √2 next to a standard deviation; 1 where there is none.
+    """The power of √2 nearest to a standard deviation; 1 for a deviation of 0.
 
-    So stars from 1 to 5, and half ones, are counted as they are, and twice the ratings have twice the unit:
-    what is learned is the same to the bit.
+    So stars from 1 to 5, and half stars, have unit 1, and twice the ratings have twice the unit: the learned
+    parameters are the same to the bit.
     """
     return 2.0 ** (round(2 * math.log2(deviation)) / 2) if deviation else 1.0
 

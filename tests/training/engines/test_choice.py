@@ -31,9 +31,9 @@ def test_auto_is_the_compiled_one_where_that_pays(optimizer, n_trained, expected
     assert choose_engine("auto", optimizer, n_trained) == expected
 
 
-def test_one_by_one_the_compiled_one_pays_sooner():
-    assert choose_engine("auto", SGD(), MANY // choice.ALONE, batch_size=1) == "numba"
-    assert choose_engine("auto", SGD(), MANY // choice.ALONE - 1, batch_size=1) == "numpy"
+def test_for_per_sample_steps_the_compiled_one_pays_sooner():
+    assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE, batch_size=1) == "numba"
+    assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE - 1, batch_size=1) == "numpy"
 
 
 def test_auto_is_numpy_where_numba_is_not_installed(monkeypatch):

@@ -11,28 +11,27 @@ from cases import (
     ARCHITECTURES,
     B_MEDIUM,
     N_ITEMS,
+    N_TIME_BINS,
     N_USERS,
-    ORDINAL,
     SIDES_WITH_FEATURES,
     Architecture,
     as_tensors,
-    draw_bags,
     draw_batch,
-    draw_moments,
+    draw_objective,
     draw_parameters,
-    draw_penalty,
-    in_steps,
+    draw_side_features,
+    in_categories,
     relative_error,
+    with_time_bins,
 )
 from torch_model import RowOptimizer, TorchModel
 
-from numpy_neural_mf.mf.side_features import Bags
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
 from numpy_neural_mf.training.engines import ENGINES
 
 TANH = Architecture(embedding_dim=4, hidden_layer_sizes=(6, 3), activation="tanh")
 
-# Ours, PyTorch's: the same settings in each one's own words.
+# Ours, and PyTorch's with the same settings.
 OPTIMIZERS = {
     "sgd": (partial(SGD, 0.1), partial(torch.optim.SGD, lr=0.1)),
     "momentum": (partial(SGD, 0.02, momentum=0.9), partial(torch.optim.SGD, lr=0.02, momentum=0.9)),
@@ -54,13 +53,21 @@ OPTIMIZERS = {
 def new_engine(request):
     """Architecture, optimiser and perhaps more -> an engine of the kind under test."""
 
-    def make(architecture, optimizer, *, dtype=np.float64, parameters=None, penalty=None, **settings):
+    def make(architecture, optimizer, *, dtype=np.float64, parameters=None, objective=None, rng=None):
+        if objective is None:
+            objective = draw_objective(architecture, dtype)
         if parameters is None:
-            parameters = draw_parameters(architecture, dtype, bags=settings.get("bags"))
-        penalty = draw_penalty(dtype) if penalty is None else penalty
-        return ENGINES[request.param](architecture, parameters, optimizer, *penalty, **settings)
+            parameters = draw_parameters(architecture, dtype, side_features=objective.side_features)
+        return ENGINES[request.param](architecture, parameters, optimizer, objective, rng)
 
     return make
+
+
+def model_of(architecture, parameters=None, objective=None):
+    objective = draw_objective(architecture) if objective is None else objective
+    if parameters is None:
+        parameters = draw_parameters(architecture, side_features=objective.side_features)
+    return TorchModel(architecture, parameters, objective)
 
 
 def gradients_of(engine, batch):
@@ -74,7 +81,7 @@ def gradients_of(engine, batch):
 def test_predictions_are_those_of_torch(new_engine, name):
     architecture = ARCHITECTURES[name]
     users, items, _ = draw_batch()
-    expected = TorchModel(architecture, draw_parameters(architecture))(*as_tensors(users, items))
+    expected = model_of(architecture)(*as_tensors(users, items))
     prediction = new_engine(architecture, SGD()).predict(users, items)
     np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
 
@@ -82,8 +89,7 @@ def test_predictions_are_those_of_torch(new_engine, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch()
-    model = TorchModel(architecture, draw_parameters(architecture))
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    expected_loss, expected = model_of(architecture).gradients(*batch)
     loss, gradients = gradients_of(new_engine(architecture, SGD(1.0)), batch)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(gradients, expected) <= 1e-9
@@ -92,12 +98,31 @@ def test_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch(dtype=np.float32)
-    model = TorchModel(architecture, draw_parameters(architecture, np.float32))
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty(np.float32)))
+    given = draw_parameters(architecture, np.float32), draw_objective(architecture, np.float32)
+    expected_loss, expected = model_of(architecture, *given).gradients(*batch)
     loss, gradients = gradients_of(new_engine(architecture, SGD(1.0), dtype=np.float32), batch)
     assert all(g.dtype == np.float32 for g in gradients.values())
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert relative_error(gradients, expected) <= 1e-5
+
+
+def require_the_steps_of_torch(new_engine, name, architecture, objective, batches):
+    """And the losses before them."""
+    make_ours, make_theirs = OPTIMIZERS[name]
+    engine = new_engine(architecture, make_ours(), objective=objective)
+    model = model_of(architecture, objective=objective)
+    optimizer = RowOptimizer(model, make_theirs)
+    for batch in batches:
+        expected_loss, _ = model.gradients(*batch)
+        with torch.no_grad():
+            for layer in model.mlp:
+                layer.weight *= 1 - engine.optimizer.learning_rate * objective.weight_decay
+        optimizer.step(*batch)
+        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
+    assert relative_error(engine.parameters, model.values()) <= 1e-9
+
+
+HUNDRED = [draw_batch(seed) for seed in range(100)]
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 2.0])
@@ -105,31 +130,21 @@ def test_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
 def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weight_decay):
     """Weight decay shrinks the MLP's weights by learning rate · decay before the step, and nothing else."""
-    make_ours, make_theirs = OPTIMIZERS[name]
-    engine = new_engine(architecture, make_ours(), weight_decay=weight_decay)
-    model = TorchModel(architecture, draw_parameters(architecture))
-    optimizer = RowOptimizer(model, make_theirs)
-    penalty = as_tensors(*draw_penalty())
-    for seed in range(100):
-        batch = draw_batch(seed)
-        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
-        with torch.no_grad():
-            for layer in model.mlp:
-                layer.weight *= 1 - engine.optimizer.learning_rate * weight_decay
-        optimizer.step(*batch[:2])
-        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
-    assert relative_error(engine.parameters, model.values()) <= 1e-9
+    objective = draw_objective(weight_decay=weight_decay)
+    require_the_steps_of_torch(new_engine, name, architecture, objective, HUNDRED)
 
 
 WITH_FEATURES = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
 
 
-def require_predictions_loss_and_gradients_of_autograd(new_engine, architecture, batch, bags):
-    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
-    prediction = model(*as_tensors(*batch[:2])).detach().numpy()
-    engine = new_engine(architecture, SGD(1.0), bags=bags)
-    np.testing.assert_allclose(engine.predict(*batch[:2]), prediction, rtol=1e-12, atol=1e-12)
+def require_predictions_loss_and_gradients_of_autograd(new_engine, architecture, batch, side_features):
+    objective = draw_objective(architecture, side_features=side_features)
+    model = model_of(architecture, objective=objective)
+    expected_loss, expected = model.gradients(*batch)
+    users, items, _, *bins = batch
+    prediction = model(*as_tensors(users, items, *bins)).detach().numpy()
+    engine = new_engine(architecture, SGD(1.0), objective=objective)
+    np.testing.assert_allclose(engine.predict(users, items, *bins), prediction, rtol=1e-12, atol=1e-12)
     loss, gradients = gradients_of(engine, batch)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(gradients, expected) <= 1e-9
@@ -138,85 +153,92 @@ def require_predictions_loss_and_gradients_of_autograd(new_engine, architecture,
 @pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
 @pytest.mark.parametrize("name", WITH_FEATURES)
 def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
-    bags = draw_bags(*SIDES_WITH_FEATURES[sides])
-    require_predictions_loss_and_gradients_of_autograd(new_engine, ARCHITECTURES[name], draw_batch(), bags)
+    features = draw_side_features(*SIDES_WITH_FEATURES[sides])
+    require_predictions_loss_and_gradients_of_autograd(
+        new_engine, ARCHITECTURES[name], draw_batch(), features
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_with_features_a_hundred_steps_are_those_of_torch(new_engine, name):
-    make_ours, make_theirs = OPTIMIZERS[name]
-    bags = draw_bags("user", "item")
-    engine = new_engine(TANH, make_ours(), bags=bags)
-    model = TorchModel(TANH, draw_parameters(TANH, bags=bags), bags)
-    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
-    for seed in range(100):
-        batch = draw_batch(seed)
-        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
-        optimizer.step(*batch[:2])
-        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
-    assert relative_error(engine.parameters, model.values()) <= 1e-9
+    objective = draw_objective(side_features=draw_side_features("user", "item"))
+    require_the_steps_of_torch(new_engine, name, TANH, objective, HUNDRED)
 
 
 def test_a_batch_may_have_no_features_at_all(new_engine):
     """User 0 and item 0 have none."""
-    bags = draw_bags("user", "item")
-    engine = new_engine(TANH, Adam(), bags=bags)
+    features = draw_side_features("user", "item")
+    engine = new_engine(TANH, Adam(), objective=draw_objective(side_features=features))
     engine.step(np.zeros(2, np.int32), np.zeros(2, np.int32), np.array([3.0, 4.0]))
-    first = draw_parameters(TANH, bags=bags)
+    first = draw_parameters(TANH, side_features=features)
     for name, value in engine.parameters.items():
         assert (value == first[name]).all() == ("_feature_" in name)
 
 
-N_PERIODS = 4
-IN_PERIODS = {name: replace(ARCHITECTURES[name], periods=N_PERIODS) for name in WITH_FEATURES}
+IN_TIME = {name: replace(ARCHITECTURES[name], periods=N_TIME_BINS) for name in WITH_FEATURES}
+SIDES = {"none": ()} | SIDES_WITH_FEATURES
 
 
-@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
-@pytest.mark.parametrize("name", WITH_FEATURES)
-def test_with_periods_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
-    """Of sides without features the bag has the period alone."""
-    bags = draw_bags("user", "item", n_periods=N_PERIODS)
-    for side in {"user", "item"} - {*SIDES_WITH_FEATURES[sides]}:
-        bags[side] = Bags(bags[side].matrix[:, :0], bags[side].penalty[:N_PERIODS], N_PERIODS)
-    batch = draw_moments(N_PERIODS)
-    require_predictions_loss_and_gradients_of_autograd(new_engine, IN_PERIODS[name], batch, bags)
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize("name", IN_TIME)
+def test_with_time_bins_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
+    features, batch = draw_side_features(*SIDES[sides]), with_time_bins(draw_batch())
+    require_predictions_loss_and_gradients_of_autograd(new_engine, IN_TIME[name], batch, features)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_with_periods_a_hundred_steps_are_those_of_torch(new_engine, name):
-    make_ours, make_theirs = OPTIMIZERS[name]
-    architecture, bags = replace(TANH, periods=N_PERIODS), draw_bags("user", "item", n_periods=N_PERIODS)
-    engine = new_engine(architecture, make_ours(), bags=bags)
-    model = TorchModel(architecture, draw_parameters(architecture, bags=bags), bags)
-    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
-    for seed in range(100):
-        batch = draw_moments(N_PERIODS, seed)
-        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
-        optimizer.step(*batch[:2])
-        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
-    assert relative_error(engine.parameters, model.values()) <= 1e-9
+@pytest.mark.parametrize("sides", ["none", "both"])
+def test_with_time_bins_a_hundred_steps_are_those_of_torch(new_engine, name, sides):
+    architecture = replace(TANH, periods=N_TIME_BINS)
+    objective = draw_objective(architecture, side_features=draw_side_features(*SIDES[sides]))
+    batches = [with_time_bins(batch, seed) for seed, batch in enumerate(HUNDRED)]
+    require_the_steps_of_torch(new_engine, name, architecture, objective, batches)
 
 
-IN_STEPS = {name: replace(given, likelihood="ordinal") for name, given in ARCHITECTURES.items()}
+def test_a_time_bin_that_no_rating_of_a_batch_is_in_stays_as_it_is(new_engine):
+    architecture = replace(A_SMALL, periods=N_TIME_BINS)
+    engine = new_engine(architecture, Adam())
+    for bins in ([0, 1, 2, 3], [2, 2, 0, 2]):
+        before = {name: value.copy() for name, value in engine.parameters.items()}
+        engine.step(
+            np.array([4, 4, 0, 1], np.int32), np.array([1, 5, 1, 2], np.int32),
+            np.array([1.0, 5.0, 2.0, 3.0]), np.array(bins, np.int32),
+        )  # fmt: skip
+    for side in ("user", "item"):
+        name = f"{side}_time_embedding.weight"
+        changed = np.flatnonzero((engine.parameters[name] != before[name]).any(axis=1))
+        np.testing.assert_array_equal(changed, [0, 2])
+
+
+@pytest.mark.parametrize("periods", [0, N_TIME_BINS])
+def test_time_bins_are_asked_for_where_there_are_tables_of_them_and_only_there(new_engine, periods):
+    engine, batch = new_engine(replace(A_SMALL, periods=periods), Adam()), draw_batch()
+    given = batch if periods else with_time_bins(batch)
+    users, items, _, *bins = given
+    for call in (lambda: engine.step(*given), lambda: engine.predict(users, items, *bins)):
+        with pytest.raises(ValueError, match="expected the time bins of ratings if the architecture has"):
+            call()
+
+
+ORDINAL_FORMS = {name: replace(given, likelihood="ordinal") for name, given in ARCHITECTURES.items()}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_of_ordinal_ratings_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
     """As well as a difference of two probabilities can tell, which the engines do not take."""
-    architecture, batch = IN_STEPS[name], in_steps(draw_batch())
-    model = TorchModel(architecture, draw_parameters(architecture))
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
-    loss, gradients = gradients_of(new_engine(architecture, SGD(1.0), ordinal=ORDINAL), batch)
+    architecture, batch = ORDINAL_FORMS[name], in_categories(draw_batch())
+    expected_loss, expected = model_of(architecture).gradients(*batch)
+    loss, gradients = gradients_of(new_engine(architecture, SGD(1.0)), batch)
     assert loss == pytest.approx(expected_loss, rel=1e-9)
     assert relative_error(gradients, expected) <= 1e-9
 
 
 @pytest.mark.parametrize("name", ["A_SMALL", "no MLP"])
 def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name):
-    architecture, batch = IN_STEPS[name], in_steps(draw_batch(dtype=np.float32))
-    model = TorchModel(architecture, draw_parameters(architecture, np.float32))
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty(np.float32)))
-    engine = new_engine(architecture, SGD(1.0), dtype=np.float32, ordinal=ORDINAL)
+    architecture, batch = ORDINAL_FORMS[name], in_categories(draw_batch(dtype=np.float32))
+    given = draw_parameters(architecture, np.float32), draw_objective(architecture, np.float32)
+    expected_loss, expected = model_of(architecture, *given).gradients(*batch)
+    engine = new_engine(architecture, SGD(1.0), dtype=np.float32)
     loss, gradients = gradients_of(engine, batch)
     assert all(g.dtype == np.float32 for g in gradients.values())
     assert loss == pytest.approx(expected_loss, rel=1e-5)
@@ -226,25 +248,17 @@ def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_roundi
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
 def test_of_ordinal_ratings_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
-    make_ours, make_theirs = OPTIMIZERS[name]
-    architecture = replace(architecture, likelihood="ordinal")
-    engine = new_engine(architecture, make_ours(), ordinal=ORDINAL)
-    model = TorchModel(architecture, draw_parameters(architecture))
-    optimizer, penalty = RowOptimizer(model, make_theirs), as_tensors(*draw_penalty())
-    for seed in range(100):
-        batch = in_steps(draw_batch(seed))
-        expected_loss, _ = model.gradients(*as_tensors(*batch), *penalty)
-        optimizer.step(*batch[:2])
-        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
-    assert relative_error(engine.parameters, model.values()) <= 1e-9
+    architecture, batches = replace(architecture, likelihood="ordinal"), map(in_categories, HUNDRED)
+    require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
 
 
 def test_with_features_in_float32_steps_stay_with_those_in_float64(new_engine):
-    bags = draw_bags("user", "item")
-    parameters = draw_parameters(TANH, np.float32, bags=bags)
+    features = draw_side_features("user", "item")
+    parameters = draw_parameters(TANH, np.float32, side_features=features)
     wide = {n: v.astype(np.float64) for n, v in parameters.items()}
-    single = new_engine(TANH, Adam(0.01), dtype=np.float32, parameters=parameters, bags=bags)
-    double = new_engine(TANH, Adam(0.01), parameters=wide, bags=bags)
+    objective = draw_objective(dtype=np.float32, side_features=features)
+    single = new_engine(TANH, Adam(0.01), dtype=np.float32, parameters=parameters, objective=objective)
+    double = new_engine(TANH, Adam(0.01), parameters=wide, objective=objective)
     for seed in range(30):
         users, items, ratings = draw_batch(seed, dtype=np.float32)
         loss = single.step(users, items, ratings)
@@ -256,16 +270,15 @@ def test_with_features_in_float32_steps_stay_with_those_in_float64(new_engine):
 def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):
     """SparseAdam adds epsilon to √v before correcting the bias, we after it: here it is nothing."""
     engine = new_engine(TANH, Adam(0.02, epsilon=1e-30))
-    model = TorchModel(TANH, draw_parameters(TANH))
+    model = model_of(TANH)
     torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns until it is told to check or not
     tables = {name: p for name, p in model.named_parameters() if "_" in name}
     rows = torch.optim.SparseAdam(list(tables.values()), lr=0.02, eps=1e-30)
     dense = torch.optim.Adam([p for n, p in model.named_parameters() if n not in tables], lr=0.02, eps=1e-30)
-    penalty = as_tensors(*draw_penalty())
     for seed in range(100):
         users, items, ratings = draw_batch(seed)
         engine.step(users, items, ratings)
-        model.gradients(*as_tensors(users, items, ratings), *penalty)
+        model.gradients(users, items, ratings)
         for name, table in tables.items():
             ids = torch.tensor(np.unique(users if name.startswith("user") else items), dtype=torch.int64)
             table.grad = torch.sparse_coo_tensor(ids[None], table.grad[ids], table.shape)
@@ -341,7 +354,7 @@ def test_prediction_of_no_pairs_is_empty(new_engine):
 def test_dropout_is_for_training_only(new_engine):
     architecture = Architecture(4, (6,), dropout=0.5)
     users, items, _ = draw_batch()
-    expected = TorchModel(architecture, draw_parameters(architecture))(*as_tensors(users, items))
+    expected = model_of(architecture)(*as_tensors(users, items))
     prediction = new_engine(architecture, Adam()).predict(users, items)
     np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
 
@@ -370,8 +383,7 @@ def test_the_learning_rate_may_change_between_steps(new_engine):
 def test_a_batch_may_be_one_rating_or_one_pair_again_and_again(new_engine, batch):
     users, items = (np.array(ids, np.int64) for ids in batch)
     ratings = np.linspace(1, 5, len(users))
-    model = TorchModel(B_MEDIUM, draw_parameters(B_MEDIUM))
-    expected_loss, expected = model.gradients(*as_tensors(users, items, ratings, *draw_penalty()))
+    expected_loss, expected = model_of(B_MEDIUM).gradients(users, items, ratings)
     loss, gradients = gradients_of(new_engine(B_MEDIUM, SGD(1.0)), (users, items, ratings))
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(gradients, expected) <= 1e-9
@@ -381,23 +393,21 @@ def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
     architecture, n = Architecture(embedding_dim=2, hidden_layer_sizes=(3,)), 70_000
     ids = np.array([65_536, 0, 69_999, 65_536, 65_535], np.int32)
     ratings = np.linspace(1, 5, len(ids))
-    penalty = np.linspace(0, 0.2, n + 1)
+    objective = draw_objective(n_users=n, n_items=n)
     parameters = draw_parameters(architecture, n_users=n, n_items=n)
-    model = TorchModel(architecture, parameters)
-    expected = model.gradients(*as_tensors(ids, ids[::-1].copy(), ratings, penalty, penalty))[1]
-    engine = new_engine(architecture, SGD(1.0), parameters=parameters, penalty=(penalty, penalty))
+    expected = model_of(architecture, parameters, objective).gradients(ids, ids[::-1].copy(), ratings)[1]
+    engine = new_engine(architecture, SGD(1.0), parameters=parameters, objective=objective)
     _, gradients = gradients_of(engine, (ids, ids[::-1].copy(), ratings))
     assert relative_error(gradients, expected) <= 1e-9
 
 
 @pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
-def test_one_rating_by_itself_moves_along_the_gradient_of_autograd(new_engine, name):
+def test_the_step_of_one_rating_is_along_the_gradient_of_autograd(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=1)
-    model = TorchModel(architecture, draw_parameters(architecture))
-    expected_loss, expected = model.gradients(*as_tensors(*batch, *draw_penalty()))
+    expected_loss, expected = model_of(architecture).gradients(*batch)
     engine = new_engine(architecture, SGD(1.0))
     before = {parameter: value.copy() for parameter, value in engine.parameters.items()}
-    assert engine.one_by_one(*batch) == pytest.approx(expected_loss, rel=1e-12)
+    assert engine.step_per_sample(*batch) == pytest.approx(expected_loss, rel=1e-12)
     gradients = {parameter: before[parameter] - value for parameter, value in engine.parameters.items()}
     assert relative_error(gradients, expected) <= 1e-9
 
@@ -405,22 +415,24 @@ def test_one_rating_by_itself_moves_along_the_gradient_of_autograd(new_engine, n
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
 @pytest.mark.parametrize("make", [partial(SGD, 0.02), partial(SGD, 0.01, momentum=0.5), Adam])
 @pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
-def test_ratings_one_by_one_are_batches_of_one_of_the_numpy_engine(new_engine, name, make, dtype, tolerance):
+def test_per_sample_steps_are_batches_of_one_of_the_numpy_engine(new_engine, name, make, dtype, tolerance):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=200, dtype=dtype)
     engine = new_engine(architecture, make(), dtype=dtype)
     specification = ENGINES["numpy"](
-        architecture, draw_parameters(architecture, dtype), make(), *draw_penalty(dtype)
+        architecture, draw_parameters(architecture, dtype), make(), draw_objective(dtype=dtype)
     )
     losses = [specification.step(*(column[r : r + 1] for column in batch)) for r in range(200)]
-    assert engine.one_by_one(*batch) == pytest.approx(np.mean(losses), rel=tolerance)
+    assert engine.step_per_sample(*batch) == pytest.approx(np.mean(losses), rel=tolerance)
     assert relative_error(engine.parameters, specification.parameters) <= tolerance
     assert engine.optimizer.state["intercept"]["step"] == 200
 
 
-def test_with_features_ratings_go_one_by_one_as_well(new_engine):
-    bags, batch = draw_bags("user", "item"), draw_batch(n=50)
-    architecture = ARCHITECTURES["no MLP"]
-    engine, twin = (new_engine(architecture, SGD(0.01), bags=bags) for _ in "12")
+@pytest.mark.parametrize("fields", [{}, {"periods": N_TIME_BINS}], ids=["features", "features and time"])
+def test_with_features_and_time_there_are_per_sample_steps_as_well(new_engine, fields):
+    architecture, batch = replace(ARCHITECTURES["no MLP"], **fields), draw_batch(n=50)
+    batch = with_time_bins(batch) if fields else batch
+    objective = draw_objective(architecture, side_features=draw_side_features("user", "item"))
+    engine, twin = (new_engine(architecture, SGD(0.01), objective=objective) for _ in "12")
     losses = [twin.step(*(column[r : r + 1] for column in batch)) for r in range(50)]
-    assert engine.one_by_one(*batch) == pytest.approx(np.mean(losses), rel=1e-12)
+    assert engine.step_per_sample(*batch) == pytest.approx(np.mean(losses), rel=1e-12)
     assert relative_error(engine.parameters, twin.parameters) <= 1e-12

@@ -1,4 +1,4 @@
-"""What is the fused engine's own: threads, tiles, the masks of dropout, and what it refuses."""
+"""The Numba engine: threads, tiles, the masks of dropout, and what it refuses."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +7,22 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import pytest
-from cases import B_MEDIUM, N_ITEMS, N_USERS, Architecture, draw_parameters, draw_penalty, relative_error
+from cases import (
+    B_MEDIUM,
+    N_ITEMS,
+    N_TIME_BINS,
+    N_USERS,
+    Architecture,
+    draw_objective,
+    draw_parameters,
+    relative_error,
+    with_time_bins,
+)
 
 from numpy_neural_mf.nn import SGD, Adam
 from numpy_neural_mf.training.engines import NumbaEngine, NumpyEngine
-from numpy_neural_mf.training.engines.numba_kernels import TILE
+from numpy_neural_mf.training.engines.numba_layers import TILE
+from numpy_neural_mf.training.objective import Objective
 
 DROPPED = Architecture(4, (6, 3), "tanh", dropout=0.4)
 
@@ -23,16 +34,15 @@ def draw_many(n, seed=0, dtype=np.float64):
 
 
 def new_engine(architecture, optimizer=None, engine=NumbaEngine, dtype=np.float64, **settings):
-    parameters = draw_parameters(architecture, dtype)
-    return engine(architecture, parameters, optimizer or Adam(0.01), *draw_penalty(dtype), **settings)
+    parameters, objective = draw_parameters(architecture, dtype), draw_objective(architecture, dtype)
+    return engine(architecture, parameters, optimizer or Adam(0.01), objective, **settings)
 
 
 def loss_and_gradients(architecture, parameters, batch, seed):
     """Of one step of gradient descent at rate 1 under the masks of a seed; the parameters stay."""
     copies = {name: value.copy() for name, value in parameters.items()}
-    engine = NumbaEngine(
-        architecture, copies, SGD(1.0), *np.zeros((2, N_USERS + 1)), rng=np.random.default_rng(seed)
-    )
+    nothing = Objective(np.zeros(N_USERS + 1), np.zeros(N_ITEMS + 1))
+    engine = NumbaEngine(architecture, copies, SGD(1.0), nothing, np.random.default_rng(seed))
     loss = engine.step(*batch)
     return loss, {name: parameters[name] - copies[name] for name in parameters}
 
@@ -46,13 +56,22 @@ def test_any_number_of_ratings_fills_tiles_to_the_numpy_engine_s_step(n):
     assert relative_error(ours.parameters, specification.parameters) <= 1e-9
 
 
-@pytest.mark.parametrize("architecture", [B_MEDIUM, DROPPED, Architecture(3)], ids=["mlp", "dropout", "mf"])
+FORMS = {
+    "mlp": B_MEDIUM, "dropout": DROPPED, "mf": Architecture(3), "time": Architecture(3, periods=N_TIME_BINS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("architecture", FORMS.values(), ids=FORMS)
 def test_any_number_of_threads_gives_the_same_bits(architecture, monkeypatch):
     results = []
+    batches = [draw_many(1_500, seed, np.float32) for seed in range(5)]
+    if architecture.periods:
+        batches = [with_time_bins(batch) for batch in batches]
+    numba.get_num_threads()  # starts them
     for n_threads in (1, 2, 3, 5):
         monkeypatch.setattr(numba, "get_num_threads", lambda n=n_threads: n)
         engine = new_engine(architecture, dtype=np.float32, rng=np.random.default_rng(3))
-        losses = [engine.step(*draw_many(1_500, seed, np.float32)) for seed in range(5)]
+        losses = [engine.step(*batch) for batch in batches]
         results.append((losses, {name: value.tobytes() for name, value in engine.parameters.items()}))
     assert all(result == results[0] for result in results)
 
@@ -106,10 +125,10 @@ def test_the_approximation_of_tanh_is_right_to_a_few_roundings(activation):
     parameters = draw_parameters(architecture, np.float32, n_users=2_000, n_items=1)
     parameters["user_embedding.weight"][:, 0] = np.linspace(-30, 30, 2_001)
     parameters["mlp.0.weight"][...] = [[1, 0]]
-    penalty = np.zeros(2_001, np.float32), np.zeros(2, np.float32)
+    nothing = Objective(np.zeros(2_001, np.float32), np.zeros(2, np.float32))
     users = np.arange(2_000, dtype=np.int32)
     ours, specification = (
-        engine(architecture, parameters, SGD(), *penalty).predict(users, np.zeros_like(users))
+        engine(architecture, parameters, SGD(), nothing).predict(users, np.zeros_like(users))
         for engine in (NumbaEngine, NumpyEngine)
     )
     np.testing.assert_allclose(ours, specification, rtol=2e-6, atol=2e-6)
@@ -130,30 +149,30 @@ def test_without_numba_it_says_what_to_install(monkeypatch):
         new_engine(B_MEDIUM)
 
 
-def test_plain_matrix_factorisation_goes_one_by_one_without_a_step(monkeypatch):
+def test_per_sample_steps_of_plain_matrix_factorisation_are_one_loop(monkeypatch):
     def step(*batch):
         raise AssertionError("a batch of one was made")
 
     monkeypatch.setattr(NumbaEngine, "step", step)
-    new_engine(Architecture(3), SGD(0.01)).one_by_one(*draw_many(100))
+    new_engine(Architecture(3), SGD(0.01)).step_per_sample(*draw_many(100))
     for architecture, optimizer in ((B_MEDIUM, SGD(0.01)), (Architecture(3), Adam())):
         with pytest.raises(AssertionError, match="a batch of one was made"):
-            new_engine(architecture, optimizer).one_by_one(*draw_many(100))
+            new_engine(architecture, optimizer).step_per_sample(*draw_many(100))
 
 
 @pytest.mark.parametrize("k", [1, 7, 8, 16, 33, 64])
-def test_factors_of_any_length_go_one_by_one_to_the_numpy_engine_s_values(k):
+def test_per_sample_steps_of_factors_of_any_length_are_the_numpy_engine_s(k):
     ours, specification = (
         new_engine(Architecture(k), SGD(0.005), engine=engine) for engine in (NumbaEngine, NumpyEngine)
     )
     batch = draw_many(300)
-    assert ours.one_by_one(*batch) == pytest.approx(specification.one_by_one(*batch), rel=1e-9)
+    assert ours.step_per_sample(*batch) == pytest.approx(specification.step_per_sample(*batch), rel=1e-9)
     assert relative_error(ours.parameters, specification.parameters) <= 1e-9
 
 
-def test_what_diverges_one_by_one_is_told_by_the_loss():
+def test_the_loss_of_per_sample_steps_shows_divergence():
     with np.errstate(over="ignore", invalid="ignore"):
-        loss = new_engine(Architecture(8), SGD(10.0), dtype=np.float32).one_by_one(
+        loss = new_engine(Architecture(8), SGD(10.0), dtype=np.float32).step_per_sample(
             *draw_many(2_000, dtype=np.float32)
         )
     assert not np.isfinite(loss)

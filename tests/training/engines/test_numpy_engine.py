@@ -1,4 +1,4 @@
-"""The NumPy engine's own promises: every derivative by central differences, and gradients of rows alone."""
+"""The NumPy engine: every derivative by central differences, and gradients of only the rows of a batch."""
 
 import numpy as np
 import pytest
@@ -8,18 +8,19 @@ from cases import (
     N_USERS,
     Architecture,
     draw_batch,
+    draw_objective,
     draw_parameters,
-    draw_penalty,
     relative_error,
 )
 
 from numpy_neural_mf.nn import SGD, RowGradient, gradient_errors, mse
 from numpy_neural_mf.training.engines import NumpyEngine
+from numpy_neural_mf.training.objective import Objective
 
 
 def new_engine(architecture, optimizer=None, **settings):
     return NumpyEngine(
-        architecture, draw_parameters(architecture), optimizer or SGD(1.0), *draw_penalty(), **settings
+        architecture, draw_parameters(architecture), optimizer or SGD(1.0), draw_objective(), **settings
     )
 
 
@@ -58,10 +59,10 @@ def test_with_dropout_the_gradient_is_that_of_the_network_thinned():
 def test_the_penalty_is_the_mean_over_ratings_of_what_their_rows_cost():
     engine = new_engine(B_MEDIUM)
     users, items, _ = draw_batch()
-    (of_users, of_items), tables = draw_penalty(), engine.parameters
+    tables, objective = engine.parameters, draw_objective()
     expected = 0.0
     for u, i in zip(users, items, strict=True):
-        for side, row, weight in (("user", u, of_users), ("item", i, of_items)):
+        for side, row, weight in (("user", u, objective.user_penalty), ("item", i, objective.item_penalty)):
             p, b = tables[f"{side}_embedding.weight"][row], tables[f"{side}_bias.weight"][row, 0]
             expected += weight[row] * (p @ p + b * b) / len(users)
     assert engine.penalty(users, items) == pytest.approx(expected, rel=1e-12)
@@ -71,7 +72,7 @@ def test_the_penalty_is_the_mean_over_ratings_of_what_their_rows_cost():
 def test_gradients_of_tables_hold_the_distinct_rows_of_the_batch_and_no_more(n_rows):
     parameters = draw_parameters(B_MEDIUM, n_users=n_rows, n_items=n_rows)
     penalty = np.full(n_rows + 1, 0.1)
-    engine = NumpyEngine(B_MEDIUM, parameters, SGD(), penalty, penalty)
+    engine = NumpyEngine(B_MEDIUM, parameters, SGD(), Objective(penalty, penalty))
     users, items, ratings = draw_batch()
     _, gradients = engine.loss_and_gradients(users, items, ratings)
     for side, ids in (("user", users), ("item", items)):
@@ -100,7 +101,7 @@ def test_a_step_returns_the_loss_before_it():
 
 def test_float32_stays_float32_whatever_the_penalty_came_in():
     parameters = draw_parameters(B_MEDIUM, np.float32)
-    engine = NumpyEngine(B_MEDIUM, parameters, SGD(), *draw_penalty(np.float64))
+    engine = NumpyEngine(B_MEDIUM, parameters, SGD(), draw_objective(dtype=np.float64))
     users, items, ratings = draw_batch(dtype=np.float32)
     assert engine.predict(users, items).dtype == np.float32
     for gradient in engine.loss_and_gradients(users, items, ratings)[1].values():
@@ -111,7 +112,7 @@ def test_float32_stays_float32_whatever_the_penalty_came_in():
 def test_tables_may_lie_in_memory_by_columns():
     by_columns = {name: np.asfortranarray(value) for name, value in draw_parameters(B_MEDIUM).items()}
     straight, turned = (
-        NumpyEngine(B_MEDIUM, parameters, SGD(0.1), *draw_penalty())
+        NumpyEngine(B_MEDIUM, parameters, SGD(0.1), draw_objective())
         for parameters in (draw_parameters(B_MEDIUM), by_columns)
     )
     for seed in range(3):

@@ -14,8 +14,8 @@ from cases import (
     CutOffError,
     cut_off,
     draw_batch,
+    draw_objective,
     draw_parameters,
-    draw_penalty,
     require_resumed_to_the_bit,
 )
 
@@ -33,7 +33,7 @@ NO_GPU = not (torch.cuda.is_available() or torch.backends.mps.is_available())
 def new_engine(architecture=B_MEDIUM, optimizer=None, dtype=np.float32, **settings):
     parameters = draw_parameters(architecture, dtype)
     return new_torch_engine(
-        architecture, parameters, optimizer or Adam(0.01), *draw_penalty(dtype), **settings
+        architecture, parameters, optimizer or Adam(0.01), draw_objective(architecture, dtype), **settings
     )
 
 
@@ -74,9 +74,9 @@ def test_on_the_cpu_moments_are_learned_in_the_optimizer_s_own_arrays():
 def test_an_engine_goes_on_with_the_moments_of_another(first, make):
     """Five steps of one and five of PyTorch's are ten of NumPy's."""
     optimizer, parameters = make(), draw_parameters(B_MEDIUM)
-    specification = NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), make(), *draw_penalty())
+    specification = NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), make(), draw_objective())
     for name, seeds in ((first, range(5)), ("torch", range(5, 10))):
-        engine = ENGINES[name](B_MEDIUM, parameters, optimizer, *draw_penalty())
+        engine = ENGINES[name](B_MEDIUM, parameters, optimizer, draw_objective())
         for seed in seeds:
             assert engine.step(*draw_batch(seed)) == pytest.approx(specification.step(*draw_batch(seed)))
     for name, value in specification.parameters.items():
@@ -170,10 +170,10 @@ def test_tf32_is_for_cuda():
         new_engine(device="cpu", precision="tf32")
 
 
-def test_a_part_of_a_batch_is_for_many_processes():
+def test_a_share_of_a_batch_is_for_many_processes():
     batch = draw_batch(dtype=np.float32)
-    with pytest.raises(ValueError, match="in many processes, a part of a batch"):
-        new_engine().step(*batch, np.ones(len(batch[0]), bool))
+    with pytest.raises(ValueError, match="with many processes, a share of a batch"):
+        new_engine().step(*batch, None, np.ones(len(batch[0]), bool))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -7,14 +7,14 @@ import pytest
 import torch
 from cases import (
     B_MEDIUM,
-    ORDINAL,
-    draw_bags,
+    N_TIME_BINS,
     draw_batch,
-    draw_moments,
+    draw_objective,
     draw_parameters,
-    draw_penalty,
-    in_steps,
+    draw_side_features,
+    in_categories,
     require_resumed_to_the_bit,
+    with_time_bins,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
-from numpy_neural_mf.training.distributed import is_table
 from numpy_neural_mf.training.engines import new_torch_engine, torch_batches, torch_graph
 from numpy_neural_mf.training.engines.torch_graph import distinct_of_fixed_shape
 
@@ -33,15 +32,17 @@ EPOCH = [draw_batch(seed, n, np.float32) for seed, n in enumerate([64, 64, 64, 6
 
 
 def new_engine(architecture=B_MEDIUM, optimizer=None, device="cpu", **settings):
-    parameters = draw_parameters(architecture, np.float32, bags=settings.get("bags"))
+    rng, precision = settings.pop("rng", None), settings.pop("precision", "float32")
+    objective = draw_objective(architecture, np.float32, **settings)
+    parameters = draw_parameters(architecture, np.float32, side_features=objective.side_features)
+    optimizer = optimizer or Adam(0.01)
     return new_torch_engine(
-        architecture,
-        parameters,
-        optimizer or Adam(0.01),
-        *draw_penalty(np.float32),
-        device=device,
-        **settings,
+        architecture, parameters, optimizer, objective, rng, device=device, precision=precision
     )
+
+
+# Tables whose last row stands for the unknown.
+UNKNOWN_LAST = [f"{side}_{kind}.weight" for side in ("user", "item") for kind in ("embedding", "bias")]
 
 
 class StepsTakenEach:
@@ -82,25 +83,30 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n):
         np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
 
 
-N_PERIODS = 4
-TOLD = {"features": 0, "features and periods": N_PERIODS}  # and how many periods
+# Name to sides with features, and periods.
+MORE = {
+    "features": (("user", "item"), 0),
+    "time": ((), N_TIME_BINS),
+    "features and time": (("user", "item"), N_TIME_BINS),
+}
 
 
-@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("sides", "periods"), MORE.values(), ids=MORE)
 @pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
-def test_a_step_of_bags_of_fixed_shapes_is_the_step(make, n_periods):
-    """Features that are in no bag of the batch stay as they are, and so does what is remembered of them."""
-    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
-    engines = [new_engine(form, make(), bags=bags) for _ in range(2)]
+def test_with_features_and_time_a_step_of_fixed_shapes_is_the_step(make, sides, periods):
+    """Features and time bins that no rating of the batch has stay as they are, and so does their state."""
+    form, features = replace(B_MEDIUM, periods=periods), draw_side_features(*sides)
+    engines = [new_engine(form, make(), side_features=features) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
     engines[1]._shares_memory = False  # copies, as on a device
     for seed in range(5):
-        batch = draw_moments(n_periods, seed, np.float32) if n_periods else draw_batch(seed, 3, np.float32)
+        batch = draw_batch(seed, 3, np.float32)
+        batch = with_time_bins(batch, seed) if periods else batch
         assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
     engines[1].fetch()
     for name, value in engines[0].parameters.items():
-        # Of the unknown nothing is learned, and it is filled in before anybody reads it.
-        known = slice(-1) if is_table(name, value.ndim) and "_feature_" not in name else slice(None)
+        # The row of the unknown is not learned, and is filled in before it is read.
+        known = slice(-1) if name in UNKNOWN_LAST else slice(None)
         np.testing.assert_allclose(engines[1].parameters[name][known], value[known], rtol=1e-4, atol=1e-6)
         remembered, expected = (engine.optimizer.state[name] for engine in engines[::-1])
         assert remembered["step"] == expected["step"] == 5
@@ -109,11 +115,11 @@ def test_a_step_of_bags_of_fixed_shapes_is_the_step(make, n_periods):
             np.testing.assert_allclose(found, expected[slot][known], rtol=1e-3, atol=1e-5)
 
 
-def test_features_that_nobody_has_are_bags_of_nothing():
-    bags = {side: replace(b, matrix=0 * b.matrix) for side, b in draw_bags("user", "item").items()}
-    for of_side in bags.values():
+def test_features_that_nobody_has_add_nothing():
+    features = {s: replace(f, matrix=0 * f.matrix) for s, f in draw_side_features("user", "item").items()}
+    for of_side in features.values():
         of_side.matrix.eliminate_zeros()
-    engines = [new_engine(bags=bags) for _ in range(2)]
+    engines = [new_engine(side_features=features) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
     assert engines[0].step(*EPOCH[0]) == pytest.approx(engines[1].step(*EPOCH[0]), rel=1e-5)
 
@@ -149,33 +155,32 @@ def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
         assert set(cuda._graphs._captured) == {64, 17}
     np.testing.assert_allclose(there, here, rtol=1e-3)
     for name, value in cpu.parameters.items():
-        known = slice(-1) if name.startswith(("user", "item")) else slice(None)
+        known = slice(-1) if name in UNKNOWN_LAST else slice(None)
         np.testing.assert_allclose(cuda.parameters[name][known], value[known], rtol=1e-2, atol=1e-3)
 
 
 @on_cuda
 def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatch):
-    monkeypatch.setitem(globals(), "EPOCH", [in_steps(batch) for batch in EPOCH])
+    monkeypatch.setitem(globals(), "EPOCH", [in_categories(batch) for batch in EPOCH])
     form = replace(B_MEDIUM, likelihood="ordinal")
-    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, ordinal=ORDINAL)
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam)
     assert set(cuda._graphs._captured) == {64, 17}
     np.testing.assert_allclose(there, here, rtol=1e-3)
     np.testing.assert_allclose(cuda.parameters["cutpoints"], cpu.parameters["cutpoints"], rtol=1e-2)
 
 
 @on_cuda
-@pytest.mark.parametrize("n_periods", TOLD.values(), ids=TOLD)
-def test_replayed_steps_with_bags_are_those_of_the_cpu(soon, monkeypatch, n_periods):
-    if n_periods:
-        batches = [draw_moments(n_periods, seed, np.float32) for seed in range(8)]
-        batches[-1] = tuple(column[:5] for column in batches[-1])
+@pytest.mark.parametrize(("sides", "periods"), MORE.values(), ids=MORE)
+def test_replayed_steps_with_features_and_time_are_those_of_the_cpu(soon, monkeypatch, sides, periods):
+    if periods:
+        batches = [with_time_bins(batch, seed) for seed, batch in enumerate(EPOCH)]
         monkeypatch.setitem(globals(), "EPOCH", batches)
-    form, bags = replace(B_MEDIUM, periods=n_periods), draw_bags("user", "item", n_periods=n_periods)
-    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, bags=bags)
+    form, features = replace(B_MEDIUM, periods=periods), draw_side_features(*sides)
+    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, side_features=features)
     assert len(cuda._graphs._captured) == 2
     np.testing.assert_allclose(there, here, rtol=1e-3)
     for name, value in cpu.parameters.items():
-        if "_feature_" in name:
+        if "_feature_" in name or "_time_" in name:
             np.testing.assert_allclose(cuda.parameters[name], value, rtol=1e-2, atol=1e-3)
 
 
@@ -230,9 +235,6 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
         {"implicit": True},
         {"periods": 5},
         {"periods": 5, "implicit": True, "likelihood": "ordinal"},
-        {"sequence": "gru"},
-        {"sequence": "gru", "periods": 5},
-        {"sequence": "attention", "next_item_weight": 0.1, "negatives": 0},
     ],
     ids=str,
 )

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy_neural_mf import A_SMALL, NeuralMF, load_model, simulate_ratings
 from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import new_torch_engine
-from numpy_neural_mf.training.engines.torch_processes import OneTorchProcess, Processes
+from numpy_neural_mf.training.engines.torch_processes import ProcessGroup, TorchCommunicator
+from numpy_neural_mf.training.objective import Objective
 
 # 855 to train on, so the last batch is of one rating: one of two processes has none.
 SETTINGS = {
@@ -26,7 +27,8 @@ SETTINGS = {
 PROGRAM = f"""
     import os, signal
     from numpy_neural_mf import NeuralMF, simulate_ratings
-    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+    from numpy_neural_mf.models import neural_mf
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
 
     def on_progress(progress):
         is_first_attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
@@ -34,23 +36,32 @@ PROGRAM = f"""
             open("killed", "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
+    build_parameters = neural_mf.build_parameters
+
+    def build_shards(*given):
+        shards = build_parameters(*given)
+        for table in ("user_bias.weight", "user_embedding.weight"):
+            assert len(shards[table]) in (30, 31)  # of 61
+        return shards
+
+    neural_mf.build_parameters = build_shards
     model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
-    for table in ("user_bias.weight", "user_embedding.weight"):  # own rows alone: 30 or 31 of 61, no more
-        assert len(model._engine.parameters.get(table, "")) <= 31 or os.environ["RANK"] == "0"
     half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
     sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)
+    timed = NeuralMF(**{SETTINGS}, periods=5).fit(ratings)
     if os.environ["RANK"] == "0":
         model.save("model.safetensors")
         half.save("half.safetensors")
         sets.save("sets.safetensors")
+        timed.save("timed.safetensors")
 """
 
 
 @given(n=st.integers(0, 10_000), size=st.integers(1, 20))
-def test_shares_of_the_ratings_are_as_equal_as_can_be_and_together_all(n, size):
+def test_parts_of_the_ratings_are_as_equal_as_possible_and_together_all(n, size):
     ratings, parts = np.arange(n), []
     for rank in range(size):
-        process = OneTorchProcess()
+        process = TorchCommunicator()
         process.rank, process.size = rank, size
         parts.append(ratings[process.part(n)])
     np.testing.assert_array_equal(np.concatenate(parts), ratings)
@@ -60,7 +71,7 @@ def test_shares_of_the_ratings_are_as_equal_as_can_be_and_together_all(n, size):
 @pytest.fixture
 def alone_in_a_group():
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield Processes(torch.device("cpu"))
+    yield ProcessGroup(torch.device("cpu"))
     dist.destroy_process_group()
 
 
@@ -84,7 +95,7 @@ def test_processes_that_begin_with_other_parameters_are_refused(alone_in_a_group
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
-    """Torchrun starts both anew, and they go on from the checkpoint."""
+    """Torchrun starts both again, and they resume from the checkpoint."""
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
@@ -94,7 +105,7 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists()
-    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
     expected, together = NeuralMF(**SETTINGS).fit(ratings), load_model(tmp_path / "model.safetensors")
     for losses in ("train_loss", "validation_loss"):
         ours, theirs = (getattr(model.history_, losses) for model in (together, expected))
@@ -104,6 +115,9 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
     expected_sets = NeuralMF(**SETTINGS, implicit=True).fit(ratings)
     for name, value in load_model(tmp_path / "sets.safetensors").parameters_.items():
         np.testing.assert_allclose(value, expected_sets.parameters_[name], rtol=1e-3, atol=1e-4)
+    expected_timed = NeuralMF(**SETTINGS, periods=5).fit(ratings)
+    for name, value in load_model(tmp_path / "timed.safetensors").parameters_.items():
+        np.testing.assert_allclose(value, expected_timed.parameters_[name], rtol=1e-3, atol=1e-4)
     expected_half = NeuralMF(**SETTINGS, precision="float16").fit(ratings)
     half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
     np.testing.assert_allclose(half.history_.train_loss, expected_half.history_.train_loss, rtol=1e-3)
@@ -113,10 +127,10 @@ def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
     alone_in_a_group, monkeypatch
 ):
     engine = new_torch_engine(
-        A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(), *np.zeros((2, 6)),
-        precision="float16",
+        A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(),
+        Objective(np.zeros(6), np.zeros(5)), precision="float16",
     )  # fmt: skip
-    engine.processes = alone_in_a_group
+    engine.communicator = alone_in_a_group
     engine._scaler = alone_in_a_group.scaler(engine.device, True)
     batch = np.array([0, 1, 4]), np.array([3, 0, 0]), np.array([1.0, 4.0, 5.0], np.float32)
     before = {name: value.copy() for name, value in engine.parameters.items()}
@@ -150,9 +164,9 @@ del group
 """
 
 
-def test_at_the_end_nobody_holds_the_group_and_its_threads():
+def test_at_the_end_nothing_refers_to_the_group_and_its_threads():
     told = subprocess.run([sys.executable, "-c", HELD_AT_THE_END], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "1"  # this name alone
+    assert told.stdout.strip() == "1"  # only this name
 
 
 def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):
@@ -163,8 +177,9 @@ def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_grou
         "mlp.0.weight": np.eye(3),
         "intercept": np.ones(1),
     }
+    assert alone_in_a_group.whole_shape(own["user_bias.weight"]) == (7, 2)
     for name, array in alone_in_a_group.gathered(own).items():
         np.testing.assert_array_equal(array, own[name])
     assert alone_in_a_group.place(4) == slice(0, 4)
-    assert alone_in_a_group.joined(np.arange(3)).tolist() == [0, 1, 2]
-    assert alone_in_a_group.told(lambda: "known") == "known"
+    assert alone_in_a_group.all_gather(np.arange(3)).tolist() == [0, 1, 2]
+    assert alone_in_a_group.broadcast(lambda: "known") == "known"

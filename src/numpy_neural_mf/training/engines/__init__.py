@@ -1,8 +1,8 @@
-"""Ways to run the same optimisation step, by name."""
+"""The engines by name: each computes the same optimisation step."""
 
-from ..distributed import OneProcess
+from ..distributed import Communicator
 from .base import Engine, NewEngine
-from .choice import choose_engine, new_torch_engine, processes_of, states_of
+from .choice import choose_engine, communicator_of, new_torch_engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
@@ -12,13 +12,12 @@ ENGINE_NAMES = ("auto", *ENGINES)
 __all__ = [
     "ENGINES",
     "ENGINE_NAMES",
+    "Communicator",
     "Engine",
     "NewEngine",
     "NumbaEngine",
     "NumpyEngine",
-    "OneProcess",
     "choose_engine",
+    "communicator_of",
     "new_torch_engine",
-    "processes_of",
-    "states_of",
-]  # fmt: skip
+]

@@ -1,4 +1,4 @@
-"""Which engine "auto" is, and the engine that is imported late."""
+"""The engine that "auto" takes, and the engine whose library is imported late."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...mf.architecture import Architecture, Parameters
 from ...nn import OPTIMIZERS, Optimizer
-from ..distributed import OneProcess
+from ..distributed import Communicator
 from .base import Engine
 
-# Ratings trained on, each epoch counted, that the NumPy engine needs as long for as Numba to compile.
+# Ratings trained on, each epoch counted, on which the NumPy engine takes as long as Numba to compile.
 WORTH_COMPILING = 20_000_000
-# How many times as long a rating takes the NumPy engine by itself as among many.
-ALONE = 100
+# The time of the NumPy engine on a batch of one, in times of a rating of a large batch.
+PER_SAMPLE = 100
 
 
 def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: int = 1024) -> str:
@@ -27,8 +23,8 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: i
     Parameters
     ----------
     name : str
-        Of an engine, which is taken; or "auto": "numba" where it is installed, has the optimizer compiled and
-        the job is longer than the compilation; otherwise "numpy".
+        The name of an engine, or "auto": "numba" if it is installed, has the optimizer compiled and training
+        takes longer than the compilation; otherwise "numpy".
     optimizer : Optimizer
     n_trained : int
         Ratings times epochs.
@@ -36,63 +32,47 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: i
     """
     if name != "auto":
         return name
-    work = n_trained * (ALONE if batch_size == 1 else 1)
+    work = n_trained * (PER_SAMPLE if batch_size == 1 else 1)
     pays = work >= WORTH_COMPILING and type(optimizer) in OPTIMIZERS.values()
     return "numba" if pays and find_spec("numba") else "numpy"
 
 
-def processes_of(engine: str, device: str) -> OneProcess:
-    """Those that train one model: with the engine "torch" all that torchrun started, else this one alone.
+def communicator_of(engine: str, device: str) -> Communicator:
+    """Of the processes that train one model: for the engine "torch" all that torchrun started.
 
     Raises
     ------
     ModuleNotFoundError
         PyTorch is not installed.
     ValueError
-        The device is not there.
+        The device is not available.
     """
     if engine != "torch":
-        return OneProcess()
-    with _naming_the_extra('engine "torch"'):
+        return Communicator()
+    with _naming_the_extra():
         from .torch_device import find_device
-        from .torch_processes import processes
-    return processes(find_device(device))
+        from .torch_processes import communicator_on
+    return communicator_on(find_device(device))
 
 
 def new_torch_engine(*settings: Any, **more: Any) -> Engine:
-    """A `TorchEngine`, of a sequence if given timestamps: PyTorch is imported for whoever asks for it.
+    """A `TorchEngine`; PyTorch is imported by the first call.
 
     Raises
     ------
     ModuleNotFoundError
         PyTorch is not installed.
     """
-    with _naming_the_extra('engine "torch"'):
+    with _naming_the_extra():
         from .torch_engine import TorchEngine
-        from .torch_sequence_engine import TorchSequenceEngine
-    return (TorchSequenceEngine if "timestamps" in more else TorchEngine)(*settings, **more)
-
-
-def states_of(
-    architecture: Architecture, parameters: Parameters, items: NDArray[np.int32]
-) -> NDArray[np.floating[Any]]:
-    """See `torch_sequence.states_of`.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        PyTorch is not installed.
-    """
-    with _naming_the_extra("a model with sequences"):
-        from .torch_sequence import states_of
-    return states_of(architecture, parameters, items)
+    return TorchEngine(*settings, **more)
 
 
 @contextmanager
-def _naming_the_extra(what: str) -> Iterator[None]:
+def _naming_the_extra() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{what} needs {error.name}: pip install "numpy-neural-mf[torch]"', name=error.name
+            f'engine "torch" needs {error.name}: pip install "numpy-neural-mf[torch]"', name=error.name
         ) from error

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...mf.architecture import Architecture, Parameters
-from ...mf.side_features import Bags, BagsOfBatch, of_dtype
-from ...nn import SGD, AdaGrad, Adam, AdamW, CumulativeLogit, GroupedIds, Optimizer, RMSProp
-from ...nn.optimizers import State
+from ...mf.architecture import Architecture
+from ...mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Entity, Kind, Parameters, Side, table_name
+from ...mf.side_features import FeaturesOfBatch, as_dtype
+from ...nn import GroupedIds, Optimizer
 from ...nn.parameter import Array, IntArray, zeros_aligned
-from .base import Engine
+from ..objective import Objective
+from .base import Engine, require_time_bins
 
-# Parts of a batch whose weight gradients are summed each by itself, then together: for any number of threads
-# the same.
+if TYPE_CHECKING:
+    from .numba_kernels import Model, Pairs
+
+# Parts of a batch whose weight gradients are summed each by itself, then together: the same for any number of
+# threads.
 MAX_CHUNKS = 16
-
-SIDES = ("user", "item")
-KINDS = ("embedding", "bias")
 
 logger = logging.getLogger(__name__)
 
 
-class NumbaEngine(Engine):
-    """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
+class _Gradients(NamedTuple):
+    """Of the loss of a batch; those of rows are in buffers, rating by rating."""
 
-    Only the masks of dropout are others. The same seed gives the same bits for any number of threads.
+    loss: float
+    weights: Array
+    cutpoints: Array
+    bins: Array
+    """Shape (n_time_bins, 2 k + 1): of the vectors of users, of items, and of the bias."""
+
+
+class NumbaEngine(Engine):
+    """Computes the same step as `NumpyEngine`, where the parameters are explained, to rounding.
+
+    Only the masks of dropout differ. The same seed gives the same bits for any number of threads.
 
     Raises
     ------
     ModuleNotFoundError
         Numba is not installed.
+    RuntimeError
+        This process was forked from one in which an engine had started Numba's threads.
     TypeError
         The optimizer is not one of this package, whose formulas are compiled.
     """
@@ -48,275 +58,212 @@ class NumbaEngine(Engine):
         architecture: Architecture,
         parameters: Parameters,
         optimizer: Optimizer,
-        user_penalty: Array,
-        item_penalty: Array,
-        weight_decay: float = 0.0,
+        objective: Objective,
         rng: np.random.Generator | None = None,
-        bags: Mapping[str, Bags] | None = None,
-        ordinal: CumulativeLogit | None = None,
     ) -> None:
         try:
-            import numba
+            import numba  # noqa: F401
 
-            from . import numba_kernels, numba_rows, numba_sgd
+            from . import numba_compat, numba_kernels, numba_layers, numba_optimizer, numba_rows, numba_sgd
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f'engine "numba" needs {error.name}: pip install "numpy-neural-mf[fast]"', name=error.name
             ) from error
         self._kernels, self._of_rows, self._sgd = numba_kernels, numba_rows, numba_sgd
-        self._n_threads = numba.get_num_threads()
+        self._launch = numba_compat.launch
+        self._tile = numba_layers.TILE
+        self._n_threads = numba_compat.start_threads()
         self.architecture = architecture
         self.parameters = parameters
         self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self._ordinal = ordinal
-        self._kind = self._kind_of(optimizer)
+        self.objective = objective
+        self._updates = numba_optimizer.NumbaOptimizer(optimizer, parameters)
         self._rng = np.random.default_rng() if rng is None else rng
         self._dtype = dtype = parameters["intercept"].dtype
-        self._penalty = [penalty.astype(dtype, copy=False) for penalty in (user_penalty, item_penalty)]
-        self._bags = of_dtype(bags or {}, dtype)
-        n_rows = [len(penalty) for penalty in self._penalty]
-        self._tables, self._biases = self._tables_of(parameters)
-        self._k = self._tables[0].shape[1]
+        self._penalty = {
+            entity: penalty.astype(dtype, copy=False) for entity, penalty in objective.row_penalty.items()
+        }
+        self._features = as_dtype(objective.side_features, dtype)
+        self._k = architecture.embedding_dim if architecture.has_embeddings else 0
         self._sizes = np.array(architecture.layer_sizes, np.int64)
         n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
         self._starts = np.cumsum([0, *n_weights], dtype=np.int64)
         self._weights = np.zeros(self._starts[-1], dtype)
         self._by_chunk = zeros_aligned((MAX_CHUNKS, len(self._weights)), dtype)
-        self._activation = getattr(numba_kernels, architecture.activation.upper())
-        n_features = 2 * self._k + int(self._sizes[:-1].sum())
-        self._width = max(n_features, 2)
+        self._activation = getattr(numba_layers, architecture.activation.upper())
+        self._width = max(2 * self._k + int(self._sizes[:-1].sum()), 2)
         self._scratch = self._new_scratch(self._n_threads)
-        self._place = [np.full(n, -1, np.int32) for n in n_rows]
+        self._place = [np.full(len(self._penalty[side]), -1, np.int32) for side in SIDES]
         self._reserve(0)
-        if _compiles_anew(numba_kernels):
+        if not numba_compat.is_cached(numba_kernels.gradients):
             logger.warning("compiling the numba engine, once on this machine: it takes about half a minute")
 
-    def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
-        """Learn from one batch: see `NumpyEngine.step`."""
-        n = len(users)
-        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
-        ratings = np.ascontiguousarray(ratings, self._dtype)
+    def step(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
+    ) -> float:
+        """Learn from one batch: see `Engine.step`."""
+        n, pairs = len(users), self._pairs(users, items, time_bins)
         if n > len(self._residuals):
             self._reserve(n)
-        batch = self._bags_of(users, items)
-        losses, weight_gradients, d_theta = self._gradients(users, items, ratings, batch)
-        n_steps = self._state["intercept"]["step"]
-        n_steps += 1
-        h = self._numbers(int(n_steps))
-        own = (
-            np.ascontiguousarray(self._bags[side].rows(ids), np.int32) if side in batch else ids
-            for side, ids in zip(SIDES, (users, items), strict=True)
-        )
-        self._of_rows.update_rows(
-            self._n_threads, self._kind, h, *own, *self._penalty, self._row_gradients,
-            self._residuals, *self._row_tables, *self._place, self._mine, self._rows, self._sums,
-            self._bias_sums, self._shrink,
+        features = self._features_of(pairs)
+        found = self._gradients(pairs, np.ascontiguousarray(ratings, self._dtype), features)
+        h = self._updates.count_steps()
+        self._launch(
+            self._of_rows.update_rows,
+            self._n_threads, self._updates.kind, h, pairs.users, pairs.items, self._penalty["user"],
+            self._penalty["item"], self._row_gradients, self._residuals, *self._row_tables, *self._place,
+            self._mine, self._rows, self._sums, self._bias_sums, self._shrink,
         )  # fmt: skip
-        for side, bags in batch.items():
-            self._update_features(side, bags, h)
+        for place, side in enumerate(SIDES):
+            own = slice(place * self._k, (place + 1) * self._k)
+            for kind in KINDS:
+                if table_name(side, kind) not in self.parameters:
+                    continue
+                if side in features:
+                    by_rating = (
+                        self._row_gradients[:n, own] if kind == "embedding" else self._residuals[:n, None]
+                    )
+                    self._update_features(side, kind, features[side], by_rating, h)
+                if len(found.bins):
+                    by_bin = found.bins[:, own] if kind == "embedding" else found.bins[:, 2 * self._k :]
+                    self._update_time_bins(TIME_BINS[side], kind, pairs.bins, by_bin, h)
         decayed = h.copy()
-        decayed[4] *= 1 - self.optimizer.learning_rate * self.weight_decay
-        self._update(self._intercept, self._residuals[:n].sum(keepdims=True), h)
-        if self._ordinal is not None:
-            gradient = self._ordinal.backward(self.parameters["cutpoints"], d_theta / n)
-            self._update(self._as_one_row("cutpoints"), gradient, h)
-        for weights, part, is_bias in self._dense:
-            self._update(weights, weight_gradients[part], h if is_bias else decayed)
-        return float(losses.sum() / n)
+        decayed[4] *= 1 - self.optimizer.learning_rate * self.objective.weight_decay
+        self._updates.update_dense("intercept", self._residuals[:n].sum(keepdims=True), h)
+        if (ordinal := self.objective.ordinal) is not None:
+            gradient = ordinal.backward(self.parameters["cutpoints"], found.cutpoints / n)
+            self._updates.update_dense("cutpoints", gradient, h)
+        for name, part in self._weight_parts.items():
+            self._updates.update_dense(name, found.weights[part], h if name.endswith("bias") else decayed)
+        return found.loss
 
-    def one_by_one(self, users: IntArray, items: IntArray, ratings: Array) -> float:
-        """See `Engine.one_by_one`: of plain SGD without MLP and features, one loop."""
-        if self._kind != self._of_rows.SGD or self.architecture.layer_sizes or self._bags or self._ordinal:
-            return super().one_by_one(users, items, ratings)
-        n_steps = self._state["intercept"]["step"]
-        n_steps += len(users)
-        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
+    def step_per_sample(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
+    ) -> float:
+        """See `Engine.step_per_sample`: one loop for plain SGD without MLP, features, time and categories."""
+        is_plain = self._updates.kind == self._of_rows.SGD and not self.architecture.layer_sizes
+        if not is_plain or self._features or self.architecture.periods or self.objective.ordinal:
+            return super().step_per_sample(users, items, ratings, time_bins)
+        pairs = self._pairs(users, items, None)
+        model = self._model(self.parameters)
+        self._updates.count_steps(len(users))
         loss: float = self._sgd.descend(
-            users, items, np.ascontiguousarray(ratings, self._dtype), *self._tables, *self._biases,
-            self.parameters["intercept"], *self._penalty, float(self.optimizer.learning_rate),
+            pairs.users, pairs.items, np.ascontiguousarray(ratings, self._dtype), model.P, model.Q, model.b_u,
+            model.b_i, self.parameters["intercept"], self._penalty["user"], self._penalty["item"],
+            float(self.optimizer.learning_rate),
         )  # fmt: skip
         return loss
 
-    def predict(self, users: IntArray, items: IntArray) -> Array:
-        """Ratings of pairs, shape (n,), not clipped."""
-        predictions = np.empty(len(users), self._dtype)
-        users, items = (np.ascontiguousarray(ids, np.int32) for ids in (users, items))
-        users, items, tables, biases = self._rows_at_work(users, items, self._bags_of(users, items))
-        self._kernels.predict(
-            users, items, *self._model(tables, biases), self._new_scratch(1)[0], predictions,
-        )  # fmt: skip
+    def predict(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
+        """r̂ of pairs, shape (n,), not clipped."""
+        predictions, pairs = np.empty(len(users), self._dtype), self._pairs(users, items, time_bins)
+        pairs, model = self._rows_of_batch(pairs, self._features_of(pairs))
+        nothing_dropped = self._kernels.Dropout(1.0, np.uint32(0))
+        self._kernels.predict(pairs, model, nothing_dropped, self._new_scratch(1)[0], predictions)
         return predictions
 
-    def _gradients(
-        self, users: IntArray, items: IntArray, ratings: Array, batch: Mapping[str, BagsOfBatch]
-    ) -> tuple[Array, Array, Array]:
-        """Losses by chunk, gradients of weights, of cutpoints (of the sum); those of rows stay in buffers."""
-        users, items, tables, biases = self._rows_at_work(users, items, batch)
-        n_chunks = min(MAX_CHUNKS, -(-len(users) // self._kernels.TILE))
+    def _pairs(self, users: IntArray, items: IntArray, time_bins: IntArray | None) -> Pairs:
+        require_time_bins(self.architecture, time_bins)
+        bins = np.zeros(0, np.int32) if time_bins is None else time_bins
+        return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in (users, items, bins)))
+
+    def _gradients(self, pairs: Pairs, ratings: Array, features: dict[Side, FeaturesOfBatch]) -> _Gradients:
+        pairs, model = self._rows_of_batch(pairs, features)
+        n_chunks = min(MAX_CHUNKS, -(-len(ratings) // self._tile))
         by_chunk, losses = self._by_chunk[:n_chunks], np.empty(n_chunks)
         theta, tau = np.zeros(0, self._dtype), 1.0
-        if self._ordinal is not None:
-            theta, tau = self._ordinal.cutpoints(self.parameters["cutpoints"]), self._ordinal.tau
-            ratings = self._ordinal.number(ratings).astype(self._dtype)
+        if (ordinal := self.objective.ordinal) is not None:
+            theta, tau = ordinal.cutpoints(self.parameters["cutpoints"]), ordinal.tau
+            ratings = ordinal.number(ratings).astype(self._dtype)
         theta_by_chunk = np.empty((n_chunks, len(theta)), self._dtype)
-        dropout = self.architecture.dropout
-        key = np.uint32(self._rng.integers(2**32) if dropout and n_chunks else 0)
-        self._kernels.gradients(
-            min(self._n_threads, n_chunks), users, items, ratings, *self._model(tables, biases),
-            self._transposed(), theta, self._dtype.type(tau), 1.0 - dropout, key, self._scratch, by_chunk,
-            theta_by_chunk, losses, self._row_gradients, self._residuals,
+        bins_by_chunk = np.empty((n_chunks, self.architecture.periods, 2 * self._k + 1), self._dtype)
+        rate = self.architecture.dropout
+        key = np.uint32(self._rng.integers(2**32) if rate and n_chunks else 0)
+        self._launch(
+            self._kernels.gradients,
+            min(self._n_threads, n_chunks), pairs, ratings, model, self._transposed(), theta,
+            self._dtype.type(tau), self._kernels.Dropout(1.0 - rate, key), self._scratch, by_chunk,
+            theta_by_chunk, bins_by_chunk, losses, self._row_gradients, self._residuals,
         )  # fmt: skip
-        return losses, by_chunk.sum(axis=0), theta_by_chunk.sum(axis=0)
-
-    def _bags_of(self, users: IntArray, items: IntArray) -> dict[str, BagsOfBatch]:
-        """Of the sides that have bags."""
-        return {
-            side: self._bags[side].of(GroupedIds(ids))
-            for side, ids in zip(SIDES, (users, items), strict=True)
-            if side in self._bags
-        }
-
-    def _rows_at_work(
-        self, users: IntArray, items: IntArray, batch: Mapping[str, BagsOfBatch]
-    ) -> tuple[IntArray, IntArray, list[Array], list[Array]]:
-        """Users, items, embeddings and biases; where there are bags, the rows P + X E that the batch has."""
-        if not batch:
-            return users, items, self._tables, self._biases
-        users, items = (
-            batch[side].ids.positions.astype(np.int32) if side in batch else ids
-            for side, ids in zip(SIDES, (users, items), strict=True)
+        loss = float(losses.sum() / len(ratings))
+        by_chunk, theta_by_chunk, bins_by_chunk = (
+            array.sum(axis=0) for array in (by_chunk, theta_by_chunk, bins_by_chunk)
         )
-        return users, items, *self._tables_of(self._rows_of(batch))
+        return _Gradients(loss, by_chunk, theta_by_chunk, bins_by_chunk)
 
-    def _rows_of(self, batch: Mapping[str, BagsOfBatch]) -> Parameters:
-        """The parameters with tables of the rows of a batch in place of those of sides with features."""
-        rows = {}
-        for side, bags in batch.items():
+    def _features_of(self, pairs: Pairs) -> dict[Side, FeaturesOfBatch]:
+        """For the sides that have features."""
+        ids: dict[Side, IntArray] = {"user": pairs.users, "item": pairs.items}
+        return {side: features.of(GroupedIds(ids[side])) for side, features in self._features.items()}
+
+    def _rows_of_batch(self, pairs: Pairs, features: dict[Side, FeaturesOfBatch]) -> tuple[Pairs, Model]:
+        """Pairs and model as kernels take them: with features, P + X E of the batch's rows in place of P."""
+        rows, ids = {}, {"user": pairs.users, "item": pairs.items}
+        for side, of_side in features.items():
+            ids[side] = of_side.ids.positions.astype(np.int32)
             for kind in KINDS:
-                if (own := self.parameters.get(f"{side}_{kind}.weight")) is not None:
-                    shared = self.parameters[f"{side}_feature_{kind}.weight"]
-                    rows[f"{side}_{kind}.weight"] = bags.rows(own, shared)
-        return self.parameters | rows
+                if (own := self.parameters.get(table_name(side, kind))) is not None:
+                    shared = self.parameters[table_name(FEATURES[side], kind)]
+                    rows[table_name(side, kind)] = of_side.rows(own, shared)
+        return self._kernels.Pairs(ids["user"], ids["item"], pairs.bins), self._model(self.parameters | rows)
 
-    def _update_features(self, side: str, bags: BagsOfBatch, h: NDArray[np.float64]) -> None:
-        """A step on the rows of the feature tables that the batch has in a bag."""
-        n, first = len(bags.ids.ids), SIDES.index(side) * self._k
-        of_kind = (self._row_gradients[:n, first : first + self._k], self._residuals[:n, None])
-        columns = bags.columns.astype(np.int32)
-        for kind, gradient in zip(KINDS, of_kind, strict=True):
-            name = f"{side}_feature_{kind}.weight"
-            if name in self.parameters:
-                value, a, b = self._with_memory(name, self.parameters[name])
-                self._of_rows.update(
-                    self._kind, value, columns, len(columns), bags.gradient(gradient),
-                    bags.shrinkage[:, 0], a, b, h,
-                )  # fmt: skip
+    def _update_features(
+        self, side: Side, kind: Kind, features: FeaturesOfBatch, by_rating: Array, h: NDArray[np.float64]
+    ) -> None:
+        name, shrinkage = table_name(FEATURES[side], kind), features.shrinkage[:, 0]
+        self._updates.update_rows(name, features.columns, features.gradient(by_rating), shrinkage, h)
 
-    def _tables_of(self, parameters: Parameters) -> tuple[list[Array], list[Array]]:
-        """Embeddings and biases; a part that the architecture has not is a table without columns, or rows."""
-        n_rows = [len(penalty) for penalty in self._penalty]
-        tables = [
-            parameters.get(f"{side}_embedding.weight", np.zeros((n, 0), self._dtype))
-            for side, n in zip(SIDES, n_rows, strict=True)
-        ]
-        return tables, [
-            parameters.get(f"{side}_bias.weight", np.zeros((0, 1), self._dtype)) for side in SIDES
-        ]
+    def _update_time_bins(
+        self, entity: Entity, kind: Kind, bins: IntArray, by_bin: Array, h: NDArray[np.float64]
+    ) -> None:
+        counts, penalty = np.bincount(bins, minlength=len(by_bin)), self._penalty[entity]
+        shrinkage = ((2 / len(bins)) * counts * penalty).astype(self._dtype)
+        used = np.flatnonzero(counts)
+        self._updates.update_rows(table_name(entity, kind), used, by_bin[used], shrinkage[used], h)
 
-    def _update(self, of_one_row: list[Array], gradient: Array, h: NDArray[np.float64]) -> None:
-        """A step on a dense array, which is a table of one row."""
-        value, a, b = of_one_row
-        gradient, shrink = gradient.reshape(1, -1), np.zeros(1, self._dtype)
-        self._of_rows.update(self._kind, value, np.zeros(1, np.int32), 1, gradient, shrink, a, b, h)
+    def _model(self, parameters: Parameters) -> Model:
+        """Parameters and form as the kernels take them."""
 
-    @cached_property
-    def _state(self) -> dict[str, State]:
-        """The optimizer's, with one count of steps for all: every step changes every parameter.
+        def table(entity: Entity, kind: Kind) -> Array:
+            nothing = (0, 1) if kind == "bias" else (len(self._penalty.get(entity, ())), 0)
+            return parameters.get(table_name(entity, kind), np.zeros(nothing, self._dtype))
 
-        First asked for when the engine is first used: by then it is new, or has come from a checkpoint.
-        """
-        state = self.optimizer.state
-        for name, value in self.parameters.items():
-            state.setdefault(name, self.optimizer.new_state(value))
-        for of_parameter in state.values():
-            of_parameter["step"] = state["intercept"]["step"]
-        return state
-
-    @cached_property
-    def _row_tables(self) -> list[Array]:
-        """Each table of rows and the two arrays that the optimizer remembers for it."""
-        tables = {"embedding": self._tables, "bias": self._biases}
-        return [
-            array
-            for kind in KINDS
-            for side, table in zip(SIDES, tables[kind], strict=True)
-            for array in self._with_memory(f"{side}_{kind}.weight", table)
-        ]
-
-    @cached_property
-    def _intercept(self) -> list[Array]:
-        return self._as_one_row("intercept")
-
-    @cached_property
-    def _dense(self) -> list[tuple[list[Array], slice, bool]]:
-        """Weights and biases of the MLP, each as a table of one row, and where its gradient is."""
-        found = []
-        for layer, start in enumerate(self._starts[:-1]):
-            for part in ("weight", "bias"):
-                name = f"mlp.{layer}.{part}"
-                if name in self.parameters:
-                    end = start + self.parameters[name].size
-                    found.append((self._as_one_row(name), slice(start, end), part == "bias"))
-                    start = end
-        return found
-
-    def _as_one_row(self, name: str) -> list[Array]:
-        return [array.reshape(1, -1) for array in self._with_memory(name, self.parameters[name])]
-
-    def _with_memory(self, name: str, value: Array) -> list[Array]:
-        """A parameter and the two arrays remembered for it; in place of one that there is not, any array."""
-        state = self._state.get(name, {})
-        return [value, *(state[slot] for slot in self.optimizer.slots if slot in state), value, value][:3]
-
-    def _numbers(self, t: int) -> NDArray[np.float64]:
-        """What the optimizer's formula needs in step t: rate, two decays, epsilon, decay of the value."""
-        o, rate = self.optimizer, self.optimizer.learning_rate
-        if isinstance(o, Adam):
-            root = math.sqrt(1 - o.beta2**t)
-            decay = 1 - rate * o.weight_decay if isinstance(o, AdamW) else 1
-            numbers = [rate * root / (1 - o.beta1**t), o.beta1, o.beta2, root * o.epsilon, decay]
-        elif isinstance(o, RMSProp):
-            numbers = [rate, o.decay, 0, o.epsilon, 1]
-        elif isinstance(o, AdaGrad):
-            numbers = [rate, 0, 0, o.epsilon, 1]
-        else:
-            numbers = [rate, getattr(o, "momentum", 0), 0, 0, 1]
-        return np.array(numbers, np.float64)
-
-    def _kind_of(self, optimizer: Optimizer) -> Any:
-        rows = self._of_rows
-        if type(optimizer) is SGD:
-            with_momentum = rows.NESTEROV if optimizer.nesterov else rows.MOMENTUM
-            return with_momentum if optimizer.momentum else rows.SGD
-        kinds = {
-            Adam: rows.ADAM, AdamW: rows.ADAM, RMSProp: rows.RMSPROP, AdaGrad: rows.ADAGRAD,
-        }  # fmt: skip
-        if type(optimizer) not in kinds:
-            raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
-        return kinds[type(optimizer)]
-
-    def _model(self, tables: list[Array], biases: list[Array]) -> tuple[object, ...]:
-        """Parameters and form, as the kernels take them."""
-        for (value, *_), part, _ in self._dense:
-            self._weights[part] = value[0]
-        return (
-            *tables, *biases, self.parameters["intercept"][0], self.architecture.product,
+        for name, part in self._weight_parts.items():
+            self._weights[part] = self.parameters[name].ravel()
+        entities: tuple[Entity, ...]
+        entities = (*SIDES, *TIME_BINS.values())
+        P, Q, Y, Z = (table(entity, "embedding") for entity in entities)
+        b_u, b_i, b_y, b_z = (table(entity, "bias") for entity in entities)
+        return self._kernels.Model(
+            P, Q, b_u, b_i, Y, Z, b_y, b_z, self.parameters["intercept"][0], self.architecture.product,
             self._sizes, self._activation, self._weights, self._starts,
         )  # fmt: skip
 
+    @cached_property
+    def _row_tables(self) -> list[Array]:
+        """Each table of users and of items, and the two arrays of the optimizer's state for it."""
+        model = self._model(self.parameters)
+        tables = {"user": (model.P, model.b_u), "item": (model.Q, model.b_i)}
+        return [
+            array
+            for place, kind in enumerate(KINDS)
+            for side in SIDES
+            for array in self._updates.memory(table_name(side, kind), tables[side][place])
+        ]
+
+    @cached_property
+    def _weight_parts(self) -> dict[str, slice]:
+        """Where each weight and bias of the MLP is in the array of all of them."""
+        parts: dict[str, slice] = {}
+        for layer, start in enumerate(self._starts[:-1]):
+            for name in (f"mlp.{layer}.weight", f"mlp.{layer}.bias"):
+                if name in self.parameters:
+                    parts[name] = slice(start, start + self.parameters[name].size)
+                    start = parts[name].stop
+        return parts
+
     def _transposed(self) -> Array:
-        """The matrices of the MLP, transposed, each where it is among the weights."""
+        """The matrices of the MLP, transposed, each at its place among the weights."""
         transposed = np.zeros_like(self._weights)
         for layer, start in enumerate(self._starts[:-1]):
             W = self.parameters[f"mlp.{layer}.weight"]
@@ -325,7 +272,7 @@ class NumbaEngine(Engine):
 
     def _new_scratch(self, n_threads: int) -> Array:
         """For each thread: inputs of layers, slopes, gradients, then r̂ and its gradient."""
-        return zeros_aligned((n_threads, 4, self._width, self._kernels.TILE), self._dtype)
+        return zeros_aligned((n_threads, 4, self._width, self._tile), self._dtype)
 
     def _reserve(self, n: int) -> None:
         """Make room for batches of up to n ratings."""
@@ -337,10 +284,3 @@ class NumbaEngine(Engine):
         self._sums = zeros_aligned((parts, n, self._k), self._dtype)
         self._bias_sums = np.zeros((parts, n, 1), self._dtype)
         self._shrink = np.zeros((parts, n), self._dtype)
-
-
-def _compiles_anew(kernels: object) -> bool:
-    """Whether no run before has left compiled code where Numba keeps it."""
-    cache = getattr(getattr(kernels, "gradients", None), "_cache", None)
-    folder = getattr(cache, "cache_path", None)
-    return folder is not None and not any(Path(folder).glob("numba_kernels.gradients-*.nbi"))

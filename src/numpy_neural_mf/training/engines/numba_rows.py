@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from .numba_base import AHEAD, compiled, prefetch
+from .numba_compat import AHEAD, compiled, prefetch
 
 SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM = range(6)
 
 
-# One number's step: nn/optimizers.py has the formulas. m and s are what the optimiser remembers, the rest
-# `NumbaEngine._numbers`.
+# One number's step: nn/optimizers.py has the formulas. m and s are the optimiser's state, the rest
+# `NumbaOptimizer.count_steps`.
 
 
 def sgd(value, gradient, m, s, rate, h1, h2, epsilon):
@@ -82,7 +82,7 @@ by_adagrad, by_rmsprop, by_adam = row_loop(adagrad), row_loop(rmsprop), row_loop
 def update(kind, table, rows, n_rows, g, shrink, a, b, h):
     """One step of an optimiser on rows of a table.
 
-    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are what the optimiser remembers, h what its
+    The gradient of rows[j] is g[j] + shrink[j] · row; a and b are the optimiser's state, h what its
     formula needs.
     """
     if kind == SGD:
@@ -99,7 +99,7 @@ def update(kind, table, rows, n_rows, g, shrink, a, b, h):
         by_adam(table, rows, n_rows, g, shrink, a, b, h)
 
 
-@njit(fastmath=True, nogil=True, error_model="numpy", cache=True, parallel=True)
+@compiled(parallel=True)
 def update_rows(
     n_threads, kind, h, users, items, penalty_u, penalty_i, row_gradients, residuals, P, P_a, P_b, Q, Q_a,
     Q_b, b_u, b_u_a, b_u_b, b_i, b_i_a, b_i_b, place_u, place_i, mine, rows, sums, bias_sums, shrink,
@@ -128,6 +128,14 @@ def owner(row, n_threads):
     """The thread that a row belongs to, by its number well mixed: popular rows may be neighbours."""
     mixed = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1)) >> np.uint32(16)
     return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
+
+
+# Without fast mathematics, which rounds differently in vectorised iterations and in the last ones: the number
+# of threads decides which rows are last.
+@compiled(fastmath=False)
+def shrinkage(count, penalty, n):
+    """2 λ / n of a row that `count` of n ratings use."""
+    return count * (type(n)(2) / n * penalty)
 
 
 @compiled
@@ -160,5 +168,5 @@ def sum_rows(
             total[f] = g[f] + (zero if new else before)
     for j in range(n_rows):
         place[rows[j]] = -1
-        shrink[j] *= c(2) / c(n) * penalty[rows[j]]
+        shrink[j] = shrinkage(shrink[j], penalty[rows[j]], c(n))
     return n_rows

@@ -1,16 +1,14 @@
-"""Stochastic gradient descent as it was first meant, one rating at a time, compiled by Numba."""
+"""Per-sample stochastic gradient descent, compiled by Numba."""
 
 from __future__ import annotations
 
-from numba import njit
-
-from .numba_base import AHEAD, prefetch
+from .numba_compat import AHEAD, compiled, prefetch
 
 
-# A sum may be added up in any order, but what is infinite or no number stays so: training asks for it.
-@njit(fastmath={"reassoc", "nsz", "contract"}, nogil=True, error_model="numpy", cache=True)
+# Sums may be taken in any order, but infinities and NaN stay: training checks for them.
+@compiled(fastmath={"reassoc", "nsz", "contract"})
 def descend(users, items, ratings, P, Q, b_u, b_i, intercept, penalty_u, penalty_i, learning_rate):
-    """Biased matrix factorisation learns from each rating by itself, in order; the mean squared error.
+    """A step of biased matrix factorisation on each rating, in order; the mean squared error.
 
     With e = r̂ - r and η = 2 · learning_rate, since the loss is e² without a half (Koren, Bell and Volinsky,
     2009, "Matrix factorization techniques for recommender systems"; Funk, 2006, for the order)::
@@ -19,7 +17,7 @@ def descend(users, items, ratings, P, Q, b_u, b_i, intercept, penalty_u, penalty
                            b_i ← b_i - η (e + λ_i b_i)      q ← q - η (e p + λ_i q)
 
     where p and q on the right are those before the step. It is the step of a batch of one: no row comes twice
-    in it, so nothing is grouped, and no gradient is written down.
+    in it, so nothing is grouped, and no gradient is stored.
     """
     n, k, c = len(users), P.shape[1], intercept.dtype.type
     eta, mu, squares = c(2 * learning_rate), intercept[0], 0.0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ...mf.architecture import Architecture, Parameters
-from ...mf.side_features import Bags, BagsOfBatch, of_dtype
+from ...mf.architecture import Architecture
+from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Parameters, Side, table_name
+from ...mf.side_features import FeaturesOfBatch, as_dtype
 from ...nn import (
     ACTIVATIONS,
     Activation,
-    CumulativeLogit,
     Dense,
     Dropout,
     Embedding,
@@ -26,18 +26,20 @@ from ...nn import (
     mse,
 )
 from ...nn.parameter import Array, Gradient, IntArray
-from .base import Engine
+from ..objective import Objective
+from .base import Engine, require_time_bins
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
 
 
-class _Side(NamedTuple):
+class _BatchSide(NamedTuple):
     """The users, or the items, of a batch."""
 
-    name: str
-    ids: GroupedIds
-    bags: BagsOfBatch | None
+    side: Side
+    ids: dict[Entity, GroupedIds]
+    """Rows of each table that a rating looks up: its user, or item, and its time bin."""
+    features: FeaturesOfBatch | None
 
 
 class NumpyEngine(Engine):
@@ -49,17 +51,9 @@ class NumpyEngine(Engine):
     parameters : dict of str to array
         As `Architecture.initial_parameters` makes them; changed in place.
     optimizer : Optimizer
-    user_penalty, item_penalty : arrays of shape (n_users,), (n_items,)
-        λ_u and λ_i in the loss of a rating, (r - r̂)² + λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²). All equal,
-        they are Koren, Bell and Volinsky's (2009, eq. 5).
-    weight_decay : float, default 0.0
-        Decoupled decay of the MLP's weights (Loshchilov and Hutter, 2019); biases and rows do not decay.
+    objective : Objective
     rng : numpy.random.Generator or None, default None
         Draws dropout masks; None takes a fresh one.
-    bags : mapping of "user" or "item" to Bags, optional
-        Of the sides that have features.
-    ordinal : CumulativeLogit, optional
-        Of an ordinal likelihood: then -log P is minimised, and r̂ is where on the scale one is.
     """
 
     def __init__(
@@ -67,86 +61,77 @@ class NumpyEngine(Engine):
         architecture: Architecture,
         parameters: Parameters,
         optimizer: Optimizer,
-        user_penalty: Array,
-        item_penalty: Array,
-        weight_decay: float = 0.0,
+        objective: Objective,
         rng: np.random.Generator | None = None,
-        bags: Mapping[str, Bags] | None = None,
-        ordinal: CumulativeLogit | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         self.optimizer = optimizer
+        self.objective = objective
         dtype = parameters["intercept"].dtype
         self._penalty = {
-            "user": user_penalty[:, None].astype(dtype, copy=False),
-            "item": item_penalty[:, None].astype(dtype, copy=False),
+            entity: penalty[:, None].astype(dtype, copy=False)
+            for entity, penalty in objective.row_penalty.items()
         }
-        self.weight_decay = weight_decay
-        self._bags = of_dtype(bags or {}, dtype)
-        self._ordinal = ordinal
+        self._features = as_dtype(objective.side_features, dtype)
         self._learned = {name: Parameter(value) for name, value in parameters.items()}
         self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
         _keep_freed_memory()
 
-    def step(self, users: IntArray, items: IntArray, ratings: Array) -> float:
-        """Learn from one batch.
-
-        Parameters
-        ----------
-        users, items : integer arrays of shape (n,)
-            Rows of the embedding tables, repeated at will; with periods, moments (see `Bags`).
-        ratings : array of shape (n,)
-
-        Returns
-        -------
-        float
-            Mean squared error of the batch before the step, or mean -log P, without the penalty.
-        """
-        loss, gradients = self.loss_and_gradients(users, items, ratings, training=True)
-        if self.weight_decay:
-            for name, value in self.parameters.items():
-                if name.startswith("mlp") and name.endswith("weight"):
-                    value *= 1 - self.optimizer.learning_rate * self.weight_decay
+    def step(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
+    ) -> float:
+        """Learn from one batch: see `Engine.step`."""
+        loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins, training=True)
+        if decay := self.objective.weight_decay:
+            for n in range(self.architecture.n_layers):
+                self.parameters[f"mlp.{n}.weight"] *= 1 - self.optimizer.learning_rate * decay
         self.optimizer.step(self.parameters, gradients)
         return loss
 
     def loss_and_gradients(
-        self, users: IntArray, items: IntArray, ratings: Array, training: bool = False
+        self,
+        users: IntArray,
+        items: IntArray,
+        ratings: Array,
+        time_bins: IntArray | None = None,
+        training: bool = False,
     ) -> tuple[float, dict[str, Gradient]]:
         """Loss of a batch, and the gradient of that plus the penalty, by parameter name."""
-        prediction, backward = self.forward(users, items, training)
-        if self._ordinal is None:
+        prediction, backward = self.forward(users, items, time_bins, training)
+        if self.objective.ordinal is None:
             loss, dr = mse(prediction, ratings)
         else:
             cutpoints = self._learned["cutpoints"]
-            loss, dr, gradient = self._ordinal.loss(prediction, ratings, cutpoints.value)
+            loss, dr, gradient = self.objective.ordinal.loss(prediction, ratings, cutpoints.value)
             cutpoints.accumulate(gradient)
         backward(dr)
         return loss, {name: p.pop_grad() for name, p in self._learned.items()}
 
-    def penalty(self, users: IntArray, items: IntArray) -> float:
+    def penalty(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> float:
         """What regularisation adds to the loss of a batch."""
         total = 0.0
-        for side in (self._side("user", users), self._side("item", items)):
-            for kind in ("embedding", "bias"):
-                table = self.parameters.get(f"{side.name}_{kind}.weight")
-                if table is None:
+        for side in self._sides(users, items, time_bins):
+            for kind in KINDS:
+                if table_name(side.side, kind) not in self.parameters:
                     continue
-                ids = side.ids.ids
-                total += float((self._penalty[side.name][ids] * table[ids] ** 2).sum()) / len(ids)
-                if side.bags is not None:
-                    rows = self.parameters[f"{side.name}_feature_{kind}.weight"][side.bags.columns]
-                    total += float((side.bags.shrinkage * rows**2).sum()) / 2
+                for entity, grouped in side.ids.items():
+                    rows = self.parameters[table_name(entity, kind)][grouped.ids]
+                    total += float((self._penalty[entity][grouped.ids] * rows**2).sum()) / len(rows)
+                if side.features is not None:
+                    rows = self.parameters[table_name(FEATURES[side.side], kind)][side.features.columns]
+                    total += float((side.features.shrinkage * rows**2).sum()) / 2
         return total
 
-    def predict(self, users: IntArray, items: IntArray) -> Array:
+    def predict(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
         """r̂, shape (n,), not clipped."""
-        return self.forward(users, items)[0]
+        return self.forward(users, items, time_bins)[0]
 
-    def forward(self, users: IntArray, items: IntArray, training: bool = False) -> Term:
+    def forward(
+        self, users: IntArray, items: IntArray, time_bins: IntArray | None = None, training: bool = False
+    ) -> Term:
         """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
-        u, i = self._side("user", users), self._side("item", items)
+        u, i = self._sides(users, items, time_bins)
         terms = [self._intercept(len(users))]
         if self.architecture.biases:
             terms += [self._bias(u), self._bias(i)]
@@ -162,50 +147,72 @@ class NumpyEngine(Engine):
             prediction += term
         return prediction, backward
 
-    def _side(self, name: str, ids: IntArray) -> _Side:
-        bags, grouped = self._bags.get(name), GroupedIds(ids)
-        if bags is None:
-            return _Side(name, grouped, None)
-        return _Side(name, GroupedIds(bags.rows(ids)) if bags.n_periods else grouped, bags.of(grouped))
+    def _sides(
+        self, users: IntArray, items: IntArray, time_bins: IntArray | None
+    ) -> tuple[_BatchSide, _BatchSide]:
+        require_time_bins(self.architecture, time_bins)
+        bins = None if time_bins is None else GroupedIds(time_bins)
+
+        def of_side(side: Side, ids: IntArray) -> _BatchSide:
+            own, features = GroupedIds(ids), self._features.get(side)
+            grouped: dict[Entity, GroupedIds] = {side: own}
+            if bins is not None:
+                grouped[TIME_BINS[side]] = bins
+            return _BatchSide(side, grouped, None if features is None else features.of(own))
+
+        return of_side("user", users), of_side("item", items)
 
     def _intercept(self, n: int) -> Term:
         """μ."""
         mu = self._learned["intercept"]
         return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
 
-    def _vectors(self, side: _Side, kind: str) -> Term:
-        """Rows of P, or of P + X E where there are features, of each rating, shape (n, d).
+    def _vectors(self, side: _BatchSide, kind: Kind) -> Term:
+        """P_u + X_u E + Y_t of each rating, shape (n, d); without features, or time, without these terms.
 
-        Backward adds the gradient of the penalty: 2 λ / n · row of each rating.
+        Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
-        ids, bags = side.ids, side.bags
-        P = self._learned[f"{side.name}_{kind}.weight"]
-        own, backward_own = Embedding.of(P).forward(ids)
+        terms = [self._rows(entity, ids, kind) for entity, ids in side.ids.items()]
+        if side.features is not None:
+            terms.insert(1, self._feature_rows(side.side, side.features, kind))
 
         def backward(dy: Array) -> None:
-            dP = own * (self._penalty[side.name].take(ids.ids, axis=0) * (2 / len(own)))
-            dP += dy
-            backward_own(dP)
+            for _, backward_term in terms:
+                backward_term(dy)
 
-        if bags is None:
-            return own, backward
-        columns = bags.columns
-        E = self._learned[f"{side.name}_feature_{kind}.weight"]
-        shared, backward_shared = EmbeddingBag.of(E).forward(bags.matrix, rows=columns)
+        vectors = terms[0][0]
+        for term, _ in terms[1:]:
+            vectors = vectors + term
+        return vectors, backward
 
-        def backward_both(dy: Array) -> None:
-            backward(dy)
-            backward_shared(bags.ids.sum(dy))
-            E.accumulate(RowGradient(columns, bags.shrinkage * E.value.take(columns, axis=0)))
+    def _rows(self, entity: Entity, ids: GroupedIds, kind: Kind) -> Term:
+        """Rows of a table; backward adds the gradient of the penalty: 2 λ / n · row of each rating."""
+        rows, backward_rows = Embedding.of(self._learned[table_name(entity, kind)]).forward(ids)
 
-        return own + shared.take(bags.ids.positions, axis=0), backward_both
+        def backward(dy: Array) -> None:
+            gradient = rows * (self._penalty[entity].take(ids.ids, axis=0) * (2 / len(rows)))
+            gradient += dy
+            backward_rows(gradient)
 
-    def _bias(self, side: _Side) -> Term:
+        return rows, backward
+
+    def _feature_rows(self, side: Side, features: FeaturesOfBatch, kind: Kind) -> Term:
+        """X E of each rating, computed once for each distinct user, or item."""
+        columns, E = features.columns, self._learned[table_name(FEATURES[side], kind)]
+        shared, backward_shared = EmbeddingBag.of(E).forward(features.matrix, rows=columns)
+
+        def backward(dy: Array) -> None:
+            backward_shared(features.ids.sum(dy))
+            E.accumulate(RowGradient(columns, features.shrinkage * E.value.take(columns, axis=0)))
+
+        return shared.take(features.ids.positions, axis=0), backward
+
+    def _bias(self, side: _BatchSide) -> Term:
         """b_u or b_i."""
         b, backward = self._vectors(side, "bias")
         return b[:, 0], lambda dr: backward(dr[:, None])
 
-    def _interaction(self, u: _Side, i: _Side, training: bool) -> Term:
+    def _interaction(self, u: _BatchSide, i: _BatchSide, training: bool) -> Term:
         """p · q + f([p, q])."""
         p, backward_p = self._vectors(u, "embedding")
         q, backward_q = self._vectors(i, "embedding")
@@ -240,8 +247,9 @@ class NumpyEngine(Engine):
 def _keep_freed_memory() -> None:
     """Let arrays that one step frees serve the next: with large batches, half of the time went to new pages.
 
-    The C library of Linux gives large blocks back to the system as soon as they are free, and gets them anew,
+    The C library of Linux returns large blocks to the system as soon as they are free, and gets them again,
     page by page, until a large one was freed: from then on it keeps twice that size (mallopt(3),
-    M_MMAP_THRESHOLD). 32 MB is the most that counts. Nobody writes to this block, so it takes no memory.
+    M_MMAP_THRESHOLD). 32 MB is the largest size that counts. This block is never written, so it takes no
+    memory.
     """
     np.empty(2**25 - 2**13, np.uint8)

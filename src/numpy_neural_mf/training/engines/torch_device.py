@@ -24,7 +24,7 @@ def find_device(name: str) -> torch.device:
     if name != "auto" and name not in there:
         raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
     device = there[0] if name == "auto" else name
-    # Torchrun tells each process of a machine which of the GPUs is its own.
+    # Torchrun numbers the processes of a machine: each takes the GPU of its number.
     return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else 0)
 
 

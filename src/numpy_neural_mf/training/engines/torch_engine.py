@@ -2,329 +2,278 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding, mse_loss
+from torch.nn.functional import mse_loss
 
 from ...data.batches import Batch, cut
-from ...mf.architecture import Architecture, Parameters
-from ...mf.side_features import Bags
-from ...nn import AdaGrad, CumulativeLogit, Optimizer
+from ...mf.architecture import Architecture
+from ...mf.parameters import FEATURES, SIDES, Entity, Parameters, is_table, table_name, tables_in
+from ...nn import AdaGrad, Optimizer
 from ...nn.parameter import Array
-from ..distributed import is_table
-from .base import Engine
-from .torch_bags import LONGEST, TorchBag, TorchBags, collapsed_rows
+from ..objective import Objective
+from .base import Engine, require_time_bins
+from .forks import require_same_process
 from .torch_batches import DeviceBatches, cut_share
 from .torch_device import find_device, products_in_tf32
-from .torch_graph import GraphedSteps, distinct_of_fixed_shape
+from .torch_graph import GraphedSteps
+from .torch_lookup import Lookup, RowFinder
 from .torch_module import Drop, NeuralMFModule
 from .torch_optimizers import TorchOptimizer
 from .torch_ordinal import OrdinalLoss
-from .torch_processes import Exchange, OneTorchProcess, processes
+from .torch_processes import TorchCommunicator, communicator_on
 from .torch_state import TorchState
 
-# Under this name the optimiser's state keeps the scale of the loss, so that a checkpoint has it.
+# The key of the scale of the loss in the optimiser's state, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
 
 SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-@dataclass(frozen=True)
-class Lookup:
-    """What of the tables some ratings are made of: by side, "user", "item" and, of their bags, "…_feature".
-
-    Attributes
-    ----------
-    rows : dict of str to int64 tensor
-        The distinct rows.
-    positions : dict of str to int64 tensor
-        Of each rating, which of `rows`, or of the bags.
-    counts : dict of str to tensor
-        How many of the ratings use each of `rows`; a feature as often as its squared weights say.
-    bags : dict of str to TorchBag
-    exchange : dict of str to Exchange
-        How the rows come here.
-    """
-
-    rows: dict[str, Tensor]
-    positions: dict[str, Tensor]
-    counts: dict[str, Tensor]
-    bags: dict[str, TorchBag]
-    exchange: dict[str, Exchange]
-
-
 class TorchEngine(Engine):
-    """Computes the same step as `NumpyEngine`, which has the parameters explained, to rounding.
+    """Computes the same step as `NumpyEngine`, where the parameters are explained, to rounding.
 
-    Only the masks of dropout are others. On the CPU it learns in the arrays that it is given. On another
-    device, arrays and moments go there at the first step, and `fetch` brings them back. Each of many
-    processes is given, and holds, its own rows of every table alone.
+    Only the masks of dropout differ. On the CPU it learns in the arrays that it is given. On another device,
+    arrays and the optimiser's state are copied there at the first step, and `fetch` brings them back. With
+    many processes, each is given, and holds, its own shard of every table.
 
     Parameters
     ----------
-    architecture, parameters, optimizer, user_penalty, item_penalty, weight_decay, rng, bags, ordinal
-        See `NumpyEngine`. Penalties and bags are of all rows, in each of many processes.
+    architecture, parameters, optimizer, objective, rng
+        See `NumpyEngine`. The objective is that of all rows, in each of many processes.
     device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
-        "auto" is the first there is of CUDA, MPS and the CPU.
+        "auto" is the first available of CUDA, MPS and the CPU.
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
         Of the MLP's products in training: "float32" is that of the parameters, "tf32" rounds factors to 10
         bits on CUDA, the others compute in 16 bits where `torch.autocast` finds it safe, "float16" with the
-        loss scaled (Micikevicius et al., 2018). Parameters, moments, losses and predictions are not rounded.
+        loss scaled (Micikevicius et al., 2018). Parameters, the optimiser's state, losses and predictions are
+        not rounded.
 
     Raises
     ------
+    RuntimeError
+        This process was forked from one in which the engine had trained.
     TypeError
         The optimizer is not one of this package.
     ValueError
-        The device is not there, or has not the precision.
+        The device is not available, or has not the precision.
     """
 
-    processes: OneTorchProcess
+    communicator: TorchCommunicator
 
     def __init__(
         self,
         architecture: Architecture,
         parameters: Parameters,
         optimizer: Optimizer,
-        user_penalty: Array,
-        item_penalty: Array,
-        weight_decay: float = 0.0,
+        objective: Objective,
         rng: np.random.Generator | None = None,
-        bags: Mapping[str, Bags] | None = None,
         device: str = "cpu",
         precision: str = "float32",
-        ordinal: CumulativeLogit | None = None,
     ) -> None:
+        require_same_process("torch")
         self.architecture = architecture
         self.parameters = parameters
         self.optimizer = optimizer
-        self.weight_decay = weight_decay
+        self.objective = objective
         self.device = find_device(device)
         self.precision = precision
         if precision == "tf32" and self.device.type != "cuda":
             raise ValueError(f'precision "tf32" is for device "cuda", not for {self.device.type!r}')
         dtype = parameters["intercept"].dtype
-        self._penalty = {
-            side: torch.from_numpy(penalty.astype(dtype)).to(self.device)
-            for side, penalty in (("user", user_penalty), ("item", item_penalty))
-        }
-        self._bags = {side: TorchBags(of_side, dtype, self.device) for side, of_side in (bags or {}).items()}
-        self._penalty |= {f"{side}_feature": of_side.penalty for side, of_side in self._bags.items()}
-        of_torch = torch.from_numpy(parameters["intercept"]).dtype
-        self._ordinal = OrdinalLoss(ordinal, of_torch, self.device) if ordinal is not None else None
+        self.communicator = communicator_on(self.device)
+        self._finder = RowFinder(objective, dtype, self.device, self.communicator)
+        self._ordinal = None
+        if objective.ordinal is not None:
+            of_torch = torch.from_numpy(parameters["intercept"]).dtype
+            self._ordinal = OrdinalLoss(objective.ordinal, of_torch, self.device)
         self._rng = np.random.default_rng() if rng is None else rng
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
-        self.processes = processes(self.device)
-        self._batches = DeviceBatches(self.device, self.processes)
-        self._scaler = self.processes.scaler(self.device, precision == "float16")
-        is_graphed = self._is_graphed(parameters["intercept"].dtype)
+        self._batches = DeviceBatches(self.device, self.communicator)
+        self._scaler = self.communicator.scaler(self.device, precision == "float16")
+        is_graphed = self._is_graphed(dtype)
         self._graphs = GraphedSteps(self._generator) if is_graphed else None
         self._optimizer = TorchOptimizer(optimizer, self.device if is_graphed else None)
         self._is_loaded = False
 
     def _is_graphed(self, dtype: np.dtype[Any]) -> bool:
-        """Whether a step is the same kernels every time, and asks the host for nothing."""
+        """Whether a step is the same kernels every time, none of which the host waits for."""
         return (
             self.device.type == "cuda"
-            and self.processes.size == 1
-            and not (self.architecture.sequence or self._scaler.is_enabled())
-            and all(of_side.longest <= LONGEST for of_side in self._bags.values())
+            and self.communicator.size == 1
+            and not self._scaler.is_enabled()
+            and self._finder.can_have_fixed_shapes
             and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
             and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
         )
 
-    def step(self, users: Any, items: Any, ratings: Any, is_own: Any = None) -> Any:
-        """Learn from one batch, arrays or tensors: see `NumpyEngine.step`.
+    def step(self, users: Any, items: Any, ratings: Any, time_bins: Any = None, is_own: Any = None) -> Any:
+        """Learn from one batch, arrays or tensors: see `Engine.step`.
 
-        Many processes learn from a batch together. Each is given its part, as `cut` does, and with `is_own`,
-        bool of shape (n,), which of the n ratings of the whole batch these are. The loss is that of all: a
-        float, on CUDA a float64 tensor without dimensions, for which the host need not wait.
+        Many processes learn from a batch together. Each is given its share, as `cut` makes it, with `is_own`,
+        bool of shape (n,), which marks the share among the n ratings of the whole batch. The loss is that of
+        all: a float, on CUDA a float64 tensor without dimensions, for which the host need not wait.
         """
-        if (is_own is None) != (self.processes.size == 1):
-            raise ValueError("expected what `cut` makes: in many processes, a part of a batch")
+        if (is_own is None) != (self.communicator.size == 1):
+            raise ValueError("expected what `cut` makes: with many processes, a share of a batch")
         self._load()
         if self.architecture.dropout and self.architecture.n_layers:
             self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
+        columns = [self._here(column) for column in self._ids(users, items, time_bins)]
         if self._graphs is None:
-            loss = self._learn(users, items, known, is_own)
+            loss = self._learn(known, is_own, *columns)
         else:
             self._optimizer.read_rate()
-            loss = self._graphs.take(self._learn, self._here(users), self._here(items), known)
+            loss = self._graphs.take(self._learn_from_all, *columns, known)
         return loss.double() if self.device.type == "cuda" else loss.item()
 
-    def _learn(self, users: Any, items: Any, known: Tensor, is_own: Any = None) -> Tensor:
+    def _learn_from_all(self, *columns: Tensor) -> Tensor:
+        return self._learn(columns[-1], None, *columns[:-1])
+
+    def _learn(
+        self, known: Tensor, is_own: Any, users: Tensor, items: Tensor, time_bins: Tensor | None = None
+    ) -> Tensor:
         n = len(known) if is_own is None else len(is_own)
-        found = self._look_up(users, items)
-        # Autograd sees the rows of the batch in place of the tables: gradients come summed, row by row.
-        leaves = {side: leaf.requires_grad_() for side, leaf in self._leaves(found).items()}
-        touched = {side: found.exchange[side].fetch(leaf) for side, leaf in leaves.items()}
+        found = self._finder.find(users, items, time_bins, in_fixed_shapes=self._graphs is not None)
+        # Autograd sees the rows of the batch in place of the tables: gradients are summed by row.
+        leaves = {entity: leaf.requires_grad_() for entity, leaf in self._leaves(found).items()}
+        rows = {entity: found.exchange[entity].fetch(leaf) for entity, leaf in leaves.items()}
         with products_in_tf32(self.precision == "tf32"):
             with torch.autocast(
                 self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
             ):
-                drop = self._drop(n, is_own)
-                vectors = collapsed_rows(touched, found.bags)
-                prediction, more = self._forward(vectors, found.positions, drop)
+                prediction = self.module.rate(*found.vectors(rows), self._drop(n, is_own))
             if self._ordinal is None:
                 loss = mse_loss(prediction, known, reduction="sum") / n
             else:
                 loss = self._ordinal(prediction, known, self._dense["cutpoints"]) / n
-            penalty = more
-            for side, rows in touched.items():
-                weight = found.counts[side] * self._penalty[side][found.rows[side]]
-                penalty = penalty + (weight[:, None] * rows**2).sum()
-            torch.autograd.backward(self._scaler.scale(loss + penalty / n))
+            penalty = self._finder.penalty(found, rows) / n
+            torch.autograd.backward(self._scaler.scale(loss + penalty))
         with torch.no_grad():
             dense = [value.grad for value in self._dense.values()]
-            self.processes.sum([loss, *(gradient for gradient in dense if gradient is not None)])
+            self.communicator.sum([loss, *(gradient for gradient in dense if gradient is not None)])
             self._update(leaves, found)
         return loss.detach()
 
-    def _look_up(self, users: Any, items: Any) -> Lookup:
-        """What rows of the tables these users and items are made of, and how they come here."""
-        rows, positions, counts, bags = {}, {}, {}, {}
-        for side, given in (("user", users), ("item", items)):
-            of_side, n_rows = self._bags.get(side), len(self._penalty[side])
-            n_periods = of_side.n_periods if of_side is not None else 0
-            found = self._distinct(self._here(given), n_rows * max(n_periods, 1))
-            rows[side], positions[side], counts[side] = found
-            if of_side is None:
-                continue
-            moments, uses, own = rows[side], counts[side], None
-            if n_periods:
-                rows[side], own, _ = self._distinct(of_side.rows(moments), n_rows)
-                counts[side] = uses.new_zeros(len(rows[side])).index_add_(0, own, uses)
-            bag_of = of_side.of if self._graphs is None else of_side.of_fixed_shape
-            bags[side] = bag = bag_of(moments, uses, own)
-            rows[f"{side}_feature"], counts[f"{side}_feature"] = bag.columns, bag.uses
-        exchange = {side: self.processes.exchange(rows[side]) for side in rows}
-        return Lookup(rows, positions, counts, bags, exchange)
+    def _leaves(self, found: Lookup) -> dict[Entity, Tensor]:
+        """The rows of this process, by entity, that any process has asked for."""
+        return {
+            entity: self._held.rows(entity, exchange.owned) for entity, exchange in found.exchange.items()
+        }
 
-    def _distinct(self, ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-        """See `distinct_of_fixed_shape`, for the unknown is not among the ids where steps are graphs."""
-        if self._graphs is None:
-            rows, positions, counts = torch.unique(ids, return_inverse=True, return_counts=True)
-            return rows, positions, counts
-        return distinct_of_fixed_shape(ids, n_rows)
+    def predict(self, users: Any, items: Any, time_bins: Any = None) -> Array:
+        """r̂ of pairs, shape (n,), not clipped.
 
-    def _leaves(self, found: Lookup) -> dict[str, Tensor]:
-        """Of the tables of each side the rows of this process that any process has asked for."""
-        return {side: self._held.rows(side, exchange.owned) for side, exchange in found.exchange.items()}
-
-    def _forward(
-        self, vectors: dict[str, Tensor], positions: dict[str, Tensor], drop: Drop | None
-    ) -> tuple[Tensor, Tensor]:
-        """Predictions of a batch, and what else there is to minimise, summed over its ratings."""
-        users, items = (embedding(positions[side], vectors[side]) for side in ("user", "item"))
-        prediction = self.module.rate(users, items, drop)
-        return prediction, prediction.new_zeros(())
-
-    def predict(self, users: Any, items: Any) -> Array:
-        """Ratings of pairs, shape (n,), not clipped.
-
-        Many processes may do so together, each its own pairs, as often as it likes before all call `total`.
+        Many processes may predict their own pairs together, as often as each likes before `all_reduce`.
         """
-        if self.processes.anywhere(np.array(self.processes.size > 1)):
-            return self._predict_by_row(users, items)
+        columns = self._ids(users, items, time_bins)
+        if self.communicator.any(np.array(self.communicator.size > 1)):
+            return self._predict_by_row(*columns)
         self._load()
         with torch.inference_mode():
-            if self._held.is_elsewhere:  # whoever predicts has written the row of the unknown, no step does
-                for name in self._held.names_of["user"] + self._held.names_of["item"]:
-                    self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
-            if self._bags:
-                return self._predict_by_row(users, items)
-            ratings: Tensor = self.module(self._here(users), self._here(items))
-            return ratings.cpu().numpy()
+            if self._held.is_elsewhere:  # the caller has written the row of the unknown, which no step does
+                for side in SIDES:
+                    for name in self._held.names_of[side]:
+                        self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+            if self.objective.side_features or self.architecture.periods:
+                return self._predict_by_row(*columns)
+            return np.asarray(self.module(self._here(users), self._here(items)).cpu())
 
-    def _predict_by_row(self, users: Any, items: Any) -> Array:
+    def _predict_by_row(self, users: Any, items: Any, time_bins: Any = None) -> Array:
         self._load()
         with torch.inference_mode():
-            found = self._look_up(users, items)
-            rows = {side: found.exchange[side].fetch(leaf) for side, leaf in self._leaves(found).items()}
-            prediction, _ = self._forward(collapsed_rows(rows, found.bags), found.positions, None)
-            return prediction.cpu().numpy()
+            bins = None if time_bins is None else self._here(time_bins)
+            found = self._finder.find(self._here(users), self._here(items), bins)
+            rows = {
+                entity: found.exchange[entity].fetch(leaf) for entity, leaf in self._leaves(found).items()
+            }
+            return self.module.rate(*found.vectors(rows)).cpu().numpy()
+
+    def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Any]:
+        require_time_bins(self.architecture, time_bins)
+        return [users, items] if time_bins is None else [users, items, time_bins]
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
-        """Batches in the order of `rows`: on the CPU arrays, elsewhere tensors that are there already.
+        """Batches in the order of `rows`: arrays on the CPU, otherwise tensors on the device.
 
-        Of many processes each reads its range of the rows alone, and gets its part of each batch.
+        With many processes, each reads only its range of the rows, and gets its share of each batch.
         """
         if not self._shares_memory:
             return self._batches.cut(columns, rows, size)
-        if self.processes.size == 1:
+        if self.communicator.size == 1:
             return cut(columns, rows, size)
-        return cut_share(columns, rows, size, self.processes.place(len(columns[0])))
+        return cut_share(columns, rows, size, self.communicator.place(len(columns[0])))
 
-    def total(self, number: float) -> float:
-        """See `Engine.total`."""
-        nothing = np.zeros(0, np.int32)
-        while self.processes.anywhere(np.array(False)):  # others predict, and need rows that are here
-            self._predict_by_row(nothing, nothing)
-        return float(self.processes.total(np.array(number)))
+    def all_reduce(self, number: float) -> float:
+        """See `Engine.all_reduce`."""
+        n_columns = 3 if self.architecture.periods else 2
+        while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
+            self._predict_by_row(*[np.zeros(0, np.int32)] * n_columns)
+        return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
-        """Bring the arrays of `parameters` and `optimizer.state` up to date, where they are elsewhere."""
+        """Bring the arrays of `parameters` and `optimizer.state` up to date, if the engine has copies."""
         self._load()
-        if self.processes.size > 1:
+        if self.communicator.size > 1:
             self._fill_unknown()
         self._held.fetch()
         if self._scaler.is_enabled():
-            told = self._scaler.state_dict()
+            state = self._scaler.state_dict()
             self.optimizer.state[LOSS_SCALE] = {
-                name: np.array(float(told[name])) for name in ("scale", "_growth_tracker")
+                name: np.array(float(state[name])) for name in ("scale", "_growth_tracker")
             }
 
     def _load(self) -> None:
-        """Make tensors of the arrays, at the first use: until then, a checkpoint may put others there."""
+        """Make tensors of the arrays, at the first use: until then, a checkpoint may replace their values."""
         if self._is_loaded:
             return
         self._is_loaded = True
-        if self.processes.size > 1:
-            shared = [value for name, value in self.parameters.items() if not is_table(name, value.ndim)]
-            self.processes.require_same([*map(float, map(np.sum, shared)), self._rng.spawn(1)[0].random()])
+        if self.communicator.size > 1:
+            dense = [float(value.sum()) for name, value in self.parameters.items() if not is_table(name)]
+            self.communicator.require_same([*dense, self._rng.spawn(1)[0].random()])
         device = None if self._shares_memory else self.device
-        self._held = TorchState(self.parameters, self.optimizer, list(self._penalty), device)
+        self._held = TorchState(self.parameters, self.optimizer, device)
         self.module = NeuralMFModule(self.architecture, self._held.values)
         self._dense = {name: self.module.get_parameter(name) for name in self._held.dense}
         state = self.optimizer.state
         if self._scaler.is_enabled() and LOSS_SCALE in state:
-            told = {name: float(value) for name, value in state[LOSS_SCALE].items()}
-            told["_growth_tracker"] = int(told["_growth_tracker"])
-            self._scaler.load_state_dict(self._scaler.state_dict() | told)
-        if self.processes.size > 1:
+            saved = {name: float(value) for name, value in state[LOSS_SCALE].items()}
+            saved["_growth_tracker"] = int(saved["_growth_tracker"])
+            self._scaler.load_state_dict(self._scaler.state_dict() | saved)
+        if self.communicator.size > 1:
             self._fill_unknown()
 
     def _fill_unknown(self) -> None:
         """Let the last row of each table be the mean of the others, features included, of all processes."""
-        for side in ("user", "item"):
-            n = len(self._penalty[side]) - 1
-            for name in self._held.names_of[side]:
-                rows = self._held.values[name]
-                total = rows[: len(range(n)[self.processes.rows])].sum(dim=0, dtype=torch.float64)
-                if side in self._bags:
-                    shared = self._held.values[name.replace(side, f"{side}_feature")]
-                    total += self._bags[side].column_sums()[self.processes.rows] @ shared.double()
-                self.processes.sum([total])
-                if n % self.processes.size == self.processes.rank:
-                    rows[-1] = total / n
+        own = self.communicator.rows
+        for table in tables_in(self._held.values):
+            if table.entity not in SIDES:
+                continue
+            side, rows = table.entity, self._held.values[table.name]
+            n = self._finder.n_rows(side) - 1
+            total = rows[: len(range(n)[own])].sum(dim=0, dtype=torch.float64)
+            if side in self._finder.features:
+                shared = self._held.values[table_name(FEATURES[side], table.kind)]
+                total += self._finder.features[side].column_sums()[own] @ shared.double()
+            self.communicator.sum([total])
+            if n % self.communicator.size == self.communicator.rank:
+                rows[-1] = total / n
 
     def _here(self, column: Any) -> Tensor:
         """A column of a batch on the device."""
-        if not isinstance(column, Tensor):
-            column = torch.from_numpy(np.require(column, requirements=["C", "W"]))
-        tensor: Tensor = column.to(self.device)
-        return tensor
+        if isinstance(column, Tensor):
+            return column.to(self.device)
+        return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)
 
     def _drop(self, n: int, is_own: Any) -> Drop | None:
-        """Inverted dropout (Srivastava et al., 2014): what is kept is divided by the chance to be kept.
+        """Inverted dropout (Srivastava et al., 2014): kept units are divided by the probability to be kept.
 
         The masks are drawn for the whole batch, so that they are the same in any number of processes, by a
         key from the host's generator, which a checkpoint keeps.
@@ -340,16 +289,12 @@ class TorchEngine(Engine):
 
         return drop
 
-    def _update(self, leaves: dict[str, Tensor], found: Lookup) -> None:
+    def _update(self, leaves: dict[Entity, Tensor], found: Lookup) -> None:
         """Decay, a step of the optimiser, and rows and their state back into the tables."""
-        if self.weight_decay:
-            for name, value in self._dense.items():
-                if name.startswith("mlp") and name.endswith("weight"):
-                    value.mul_(1 - self._optimizer.rate * self.weight_decay)
-        owned = {side: exchange.owned for side, exchange in found.exchange.items()}
-        moments = self._held.moments(owned)
-        self._optimizer.step(self._dense | leaves, moments, self._scaler)
-        # Bags of fixed shapes name all features, also those that are in none.
-        bags = found.bags.items() if self._graphs is not None else ()
-        used = {f"{side}_feature": bag.uses > 0 for side, bag in bags}
-        self._held.put_back(owned, leaves, moments, used)
+        if decay := self.objective.weight_decay:
+            for n in range(self.architecture.n_layers):
+                self._dense[f"mlp.{n}.weight"].mul_(1 - self._optimizer.rate * decay)
+        owned = {entity: exchange.owned for entity, exchange in found.exchange.items()}
+        slots, by_name = self._held.slots(owned), dict[str, Tensor](leaves.items())
+        self._optimizer.step(self._dense | by_name, slots, self._scaler)
+        self._held.put_back(owned, leaves, slots, found.used)

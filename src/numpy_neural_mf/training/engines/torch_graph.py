@@ -35,7 +35,7 @@ class GraphedSteps:
         ----------
         step : callable
             Always the same one. It learns from tensors on the device, by kernels whose shapes follow from the
-            length of the batch alone, and without the host's waiting for any.
+            length of the batch only, none of which the host waits for.
         *batch : tensors
         """
         n = len(batch[-1])
@@ -63,7 +63,7 @@ class GraphedSteps:
 
 
 def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What `torch.unique` tells, in shapes that do not depend on the ids.
+    """What `torch.unique` returns, in shapes that do not depend on the ids.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The model in PyTorch: r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), which autograd derives."""
+"""The model in PyTorch: r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), differentiated by autograd."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...mf.architecture import Architecture
-from .torch_sequence import SequenceEncoder, hold
+from ...mf.parameters import KINDS, Side, table_name, tables_in
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -44,31 +44,30 @@ class NeuralMFModule(nn.Module):
     def __init__(self, architecture: Architecture, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.architecture = architecture
-        with torch.device("meta"):  # forms without memory: what they hold is given
-            for name, value in parameters.items():
-                if name.startswith(("user", "item")):
-                    self.add_module(name.removesuffix(".weight"), nn.Embedding(*value.shape))
+        with torch.device("meta"):  # modules without memory: their parameters are given
+            for table in tables_in(parameters):
+                self.add_module(table.name.removesuffix(".weight"), nn.Embedding(*table.shape))
             self.mlp = nn.ModuleList(
                 nn.Linear(n_in, n_out, bias=f"mlp.{n}.bias" in parameters)
                 for n, (n_in, n_out) in enumerate(pairwise(architecture.layer_sizes))
             )
-            if "sequence.embedding.weight" in parameters:  # not in what a fitted model has collapsed into
-                n_items = len(parameters["item_embedding.weight"]) - 1
-                self.sequence = SequenceEncoder(architecture, n_items)
-        hold(self, parameters)
+        for name, value in parameters.items():
+            of_module, _, last = name.rpartition(".")
+            setattr(self.get_submodule(of_module), last, nn.Parameter(value))
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Ratings of pairs, shape (n,), not clipped."""
+        """Ratings of pairs, shape (n,), not clipped; without features and time."""
         return self.rate(self._rows("user", users), self._rows("item", items))
 
-    def _rows(self, side: str, ids: Tensor) -> Tensor:
-        tables = (self._modules.get(f"{side}_{kind}") for kind in ("embedding", "bias"))
+    def _rows(self, side: Side, ids: Tensor) -> Tensor:
+        names = (table_name(side, kind).removesuffix(".weight") for kind in KINDS)
+        tables = (self._modules.get(name) for name in names)
         return torch.cat([table(ids) for table in tables if table is not None], dim=1)
 
     def rate(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
-        """Ratings of pairs whose rows of the tables are given, shape (n, d): factors, then the bias.
+        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias.
 
-        `drop` is called on what dropout is for in training.
+        In training, `drop` is called on the inputs of layers.
         """
         form, y = self.architecture, cast("Tensor", self.intercept)
         k = form.embedding_dim if form.has_embeddings else 0
@@ -92,7 +91,7 @@ class NeuralMFModule(nn.Module):
 
 
 class InUnits(nn.Module):
-    """The ratings of pairs whose scores are counted in a unit."""
+    """Ratings, from scores that are counted in a unit."""
 
     def __init__(self, scores: nn.Module, unit: float) -> None:
         super().__init__()

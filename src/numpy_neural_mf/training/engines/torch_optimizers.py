@@ -1,4 +1,4 @@
-"""The package's optimisers in PyTorch's own words: the same formulas, its kernels."""
+"""The package's optimisers as PyTorch's: the same formulas, its kernels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from .torch_compat import allow_uncaptured_steps
 
-# What the arrays that an optimiser of the package remembers are called in PyTorch.
+# PyTorch's names of the slots of an optimiser.
 SLOTS: dict[type[Optimizer], dict[str, str]] = {
     SGD: {"velocity": "momentum_buffer"},
     AdaGrad: {"squares": "sum"},
@@ -22,17 +23,17 @@ SLOTS: dict[type[Optimizer], dict[str, str]] = {
 
 
 class TorchOptimizer:
-    """An optimiser of the package as one of PyTorch, whose parameters and state are handed in step by step.
+    """An optimiser of the package as one of PyTorch, whose parameters and state are passed in step by step.
 
-    So the tables that PyTorch sees are the rows of a batch, and what it remembers of them is remembered by
-    row: the update is that of a RowGradient.
+    So the tables that PyTorch sees are the rows of a batch, with their state: the update is that of a
+    RowGradient.
 
     Parameters
     ----------
     optimizer : Optimizer
     device : torch.device, optional
-        Where steps read the learning rate, if they are to be captured as a graph: a number would stay as it
-        was then. `read_rate` brings it there.
+        Where steps read the learning rate if they are to be captured as a graph, in which a number would be a
+        constant. `read_rate` brings it there.
 
     Raises
     ------
@@ -51,8 +52,7 @@ class TorchOptimizer:
         self._rate_there = None if device is None else torch.full((), optimizer.learning_rate, device=device)
         self._rate_read = optimizer.learning_rate
         if device is not None and self.counts_steps:
-            self.theirs.param_groups[0]["capturable"] = True
-            self.theirs._warned_capturable_if_run_uncaptured = True  # the first steps are to be uncaptured
+            allow_uncaptured_steps(self.theirs)
 
     @property
     def rate(self) -> float | Tensor:
@@ -73,7 +73,7 @@ class TorchOptimizer:
     ) -> None:
         """Change values, which have gradients, and their state in place, both by parameter name.
 
-        A scaler that finds a gradient which is not finite leaves everything as it is.
+        A scaler that finds a gradient that is not finite changes nothing.
         """
         group = self.theirs.param_groups[0]
         group["params"], group["lr"] = list(values.values()), self.rate

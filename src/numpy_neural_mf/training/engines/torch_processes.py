@@ -1,4 +1,4 @@
-"""One model in many processes: each has some rows of every table, and they come and go by all-to-all."""
+"""One model in many processes: each has a shard of every table, and rows move by all-to-all."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-
-# Its functions have the group for a default, as it is when they are imported, which optimisers do later: a
-# group that was there already would be held beyond its end, and its threads run into that of Python, which
-# then aborts, now and then.
-import torch.distributed.nn
 from torch import Tensor
-from torch.distributed._functional_collectives import all_to_all_single, all_to_all_single_autograd
-from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.functional import embedding
 
-from ...mf.architecture import Parameters
-from ..distributed import Array, OneProcess, is_table
+from ...mf.parameters import Parameters, is_table
+from ..distributed import Array, Communicator
+from .torch_compat import CommonGradScaler, PrefixStore, all_to_all, all_to_all_autograd
 
 # Rows of each process that are sent to the first at a time.
 AT_ONCE = 2**14
@@ -31,7 +25,7 @@ AT_ONCE = 2**14
 
 @dataclass(frozen=True)
 class Exchange:
-    """Which rows of a process's shard a step needs, and how they come to those who need them.
+    """Which rows of a process's shard a step needs, and how other processes get them.
 
     Attributes
     ----------
@@ -46,35 +40,35 @@ class Exchange:
     fetch: Callable[[Tensor], Tensor]
 
 
-class OneTorchProcess(OneProcess):
-    """What the engine of PyTorch needs besides, of one process."""
+class TorchCommunicator(Communicator):
+    """What the engine of PyTorch needs besides, in one process."""
 
     def exchange(self, rows: Tensor) -> Exchange:
-        """How the distinct `rows` of a table come here."""
+        """How this process gets the distinct `rows` of a table."""
         return Exchange(rows, lambda values: values)
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Let each tensor be the sum over the processes, in place."""
 
     def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
-        """The scale of the loss, one for all; a step in which any process overflows is left out by all."""
+        """The scale of the loss, one for all processes: see `CommonGradScaler`."""
         return torch.amp.GradScaler(device.type, enabled=enabled)
 
     def require_same(self, numbers: Iterable[float]) -> None:
         """Raise a ValueError in all processes if they have not the same numbers."""
 
 
-class Processes(OneTorchProcess):
-    """Those that torchrun started. Tensors go from device to device, arrays by Gloo from host to host."""
+class ProcessGroup(TorchCommunicator):
+    """The processes that torchrun started: tensors go from device to device, arrays by Gloo between hosts."""
 
     def __init__(self, device: torch.device) -> None:
         if not dist.is_initialized():
             store, rank, size = next(iter(rendezvous("env://")))
-            # The store outlives processes that were killed: those started anew must not read their addresses.
+            # The store outlives killed processes, whose addresses their successors must not read.
             store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             if device.type == "cuda":
-                torch.cuda.set_device(device)  # where NCCL puts what is its own
+                torch.cuda.set_device(device)  # where NCCL allocates its buffers
             dist.init_process_group(backend, store=store, rank=rank, world_size=size)
             atexit.register(dist.destroy_process_group)
         self.device = device
@@ -83,71 +77,65 @@ class Processes(OneTorchProcess):
     def place(self, n: int) -> slice:
         lengths = np.zeros(self.size, np.int64)
         lengths[self.rank] = n
-        end = int(np.cumsum(self.total(lengths))[self.rank])
+        end = int(np.cumsum(self.all_reduce(lengths))[self.rank])
         return slice(end - n, end)
 
-    def total(self, numbers: Array) -> Array:
+    def all_reduce(self, numbers: Array) -> Array:
         total = torch.from_numpy(np.array(numbers))
         dist.all_reduce(total)
         return total.numpy()
 
-    def joined(self, column: Array) -> Array:
+    def all_gather(self, column: Array) -> Array:
         columns: list[Any] = [None] * self.size
         dist.all_gather_object(columns, column)
         return np.concatenate(columns)
 
-    def told(self, find_out: Callable[[], str]) -> str:
-        found = [find_out() if self.rank == 0 else ""]
+    def broadcast(self, compute: Callable[[], str]) -> str:
+        found = [compute() if self.rank == 0 else ""]
         dist.broadcast_object_list(found)
         return found[0]
 
-    def whole(self, name: str, own: Array) -> Iterator[Array]:
-        if not is_table(name, own.ndim):
-            if self.rank == 0:
-                yield own
-            return
-        n_rows, width = self.shape(name, own)
+    def whole(self, shard: Array) -> Iterator[Array]:
+        n_rows, width = self.whole_shape(shard)
         for first in range(0, -(-n_rows // self.size), AT_ONCE):
             n_here = min(n_rows - first * self.size, AT_ONCE * self.size)
-            sent = np.zeros((-(-n_here // self.size), width), own.dtype)
-            block = own[first : first + AT_ONCE]
+            sent = np.zeros((-(-n_here // self.size), width), shard.dtype)
+            block = shard[first : first + AT_ONCE]
             sent[: len(block)] = block
-            received = np.empty((self.size, *sent.shape), own.dtype) if self.rank == 0 else None
+            received = np.empty((self.size, *sent.shape), shard.dtype) if self.rank == 0 else None
             dist.gather(
                 torch.from_numpy(sent), None if received is None else list(torch.from_numpy(received))
             )
             if received is not None:
                 yield np.ascontiguousarray(received.swapaxes(0, 1)).reshape(-1, width)[:n_here]
 
-    def shape(self, name: str, own: Array) -> tuple[int, ...]:
-        if not is_table(name, own.ndim):
-            return own.shape
-        return int(self.total(np.array(len(own)))), *own.shape[1:]
+    def whole_shape(self, shard: Array) -> tuple[int, ...]:
+        return int(self.all_reduce(np.array(len(shard)))), *shard.shape[1:]
 
     def gathered(self, parameters: Parameters) -> Parameters:
         whole: Parameters = {}
         for name, own in parameters.items():
-            shape, first = self.shape(name, own), 0
+            if not is_table(name):
+                whole[name] = own
+                continue
+            shape, first = self.whole_shape(own), 0
             table = np.empty(shape if self.rank == 0 else 0, own.dtype)
-            for rows in self.whole(name, own):
+            for rows in self.whole(own):
                 table[first : first + len(rows)] = rows
                 first += len(rows)
-            if self.rank == 0:
-                whole[name] = table
-        return whole
+            whole[name] = table
+        return whole if self.rank == 0 else {}
 
     def exchange(self, rows: Tensor) -> Exchange:
         order = torch.argsort(rows % self.size, stable=True)
         asked = torch.bincount(rows % self.size, minlength=self.size)
-        group: Any = dist.group.WORLD
-        told = all_to_all_single(asked, None, None, group)
-        n_asked, n_told = asked.tolist(), told.tolist()
-        wanted = all_to_all_single(rows[order] // self.size, n_told, n_asked, group)
+        n_asked, n_served = asked.tolist(), all_to_all(asked).tolist()
+        wanted = all_to_all(rows[order] // self.size, n_served, n_asked)
         owned, position = torch.unique(wanted, return_inverse=True)
         place = torch.argsort(order)
 
         def fetch(values: Tensor) -> Tensor:
-            sent = all_to_all_single_autograd(embedding(position, values), n_asked, n_told, group)
+            sent = all_to_all_autograd(embedding(position, values), n_asked, n_served)
             return embedding(place, sent)
 
         return Exchange(owned, fetch)
@@ -162,7 +150,7 @@ class Processes(OneTorchProcess):
             tensor.copy_(total.view_as(tensor))
 
     def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
-        return SharedScaler(device.type, enabled=enabled)
+        return CommonGradScaler(device.type, enabled, lambda found: dist.all_reduce(found, dist.ReduceOp.MAX))
 
     def require_same(self, numbers: Iterable[float]) -> None:
         lowest = torch.tensor(list(numbers), dtype=torch.float64)
@@ -173,16 +161,7 @@ class Processes(OneTorchProcess):
             raise ValueError("processes differ: give all of them the same ratings and random_state")
 
 
-class SharedScaler(torch.amp.GradScaler):
-    """Leaves a step out where any process found a gradient that is not finite: one scale for all."""
-
-    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
-        super().unscale_(optimizer)
-        for found in self._found_inf_per_device(optimizer).values() if self.is_enabled() else ():
-            dist.all_reduce(found, dist.ReduceOp.MAX)
-
-
-def processes(device: torch.device) -> OneTorchProcess:
-    """The processes that torchrun started, or this one alone."""
+def communicator_on(device: torch.device) -> TorchCommunicator:
+    """The processes that torchrun started, or only this one."""
     launched = dist.is_available() and dist.is_torchelastic_launched()
-    return Processes(device) if launched and int(os.environ["WORLD_SIZE"]) > 1 else OneTorchProcess()
+    return ProcessGroup(device) if launched and int(os.environ["WORLD_SIZE"]) > 1 else TorchCommunicator()

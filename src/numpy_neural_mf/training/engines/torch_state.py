@@ -1,4 +1,4 @@
-"""Parameters and moments as tensors, in the memory of the arrays or on a device; tables of a side as one."""
+"""Parameters and the optimiser's state as tensors, in the arrays' memory or on a device."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ...mf.architecture import Parameters
+from ...mf.parameters import Entity, Parameters, tables_in
 from ...nn import Optimizer
 from ...nn.parameter import Array
 
-# Under this name a table is kept beside its moments.
+# The key of a table next to its slots of the optimiser.
 VALUE = "value"
 
 
 class JoinedTables:
-    """Some tables as one, whose rows are theirs side by side: so what there is to do by row is done once.
+    """Several tables of an entity as one with their columns side by side: each operation on rows is one.
 
     Parameters
     ----------
@@ -39,24 +39,22 @@ class JoinedTables:
 
 
 class TorchState:
-    """What is learned, and what the optimiser remembers of it.
+    """The parameters, and the state of the optimiser.
 
     Parameters
     ----------
     parameters : Parameters
     optimizer : Optimizer
         Its state is made where there is none.
-    sides : sequence of str
-        "user", "item" and, of their features, "…_feature": whose tables are joined.
     device : torch.device, optional
-        Where copies go, that `fetch` brings back; by default tensors are of the arrays' own memory.
+        Where copies go, which `fetch` brings back; by default tensors share the arrays' memory.
 
     Attributes
     ----------
     values : dict of str to tensor
         The parameters, by name.
-    names_of : dict of str to list of str
-        The tables of each side, in the order in which their columns are joined.
+    names_of : dict of entity to list of str
+        The tables of each entity, in the order in which their columns are joined.
     dense : list of str
         The other parameters.
     """
@@ -65,7 +63,6 @@ class TorchState:
         self,
         parameters: Parameters,
         optimizer: Optimizer,
-        sides: Sequence[str],
         device: torch.device | None = None,
     ) -> None:
         self._device = device
@@ -75,51 +72,51 @@ class TorchState:
         for name, value in parameters.items():
             if name not in state:
                 state[name] = optimizer.new_state(value)
-        kinds = ("embedding", "bias")
-        named = {side: [f"{side}_{kind}.weight" for kind in kinds] for side in sides}
-        self.names_of = {side: [n for n in names if n in parameters] for side, names in named.items()}
-        in_tables = {name for names in self.names_of.values() for name in names}
-        self.dense = [name for name in parameters if name not in in_tables]
-        # By side or, of other parameters, by name: the moments, and how many steps there were.
-        self._moments: dict[str, dict[str, Tensor]] = {key: {} for key in [*self.dense, *self.names_of]}
-        self._tables: dict[str, dict[str, JoinedTables]] = {side: {} for side in self.names_of}
+        tables = tables_in(parameters)
+        self.names_of: dict[Entity, list[str]] = {table.entity: [] for table in tables}
+        for table in tables:
+            self.names_of[table.entity].append(table.name)
+        self.dense = [name for name in parameters if name not in {table.name for table in tables}]
+        # By entity or, for other parameters, by name: slots, and the number of steps.
+        self._slots_of: dict[str, dict[str, Tensor]] = {key: {} for key in [*self.dense, *self.names_of]}
+        self._tables: dict[Entity, dict[str, JoinedTables]] = {entity: {} for entity in self.names_of}
         self.values = self._tensors(VALUE, parameters)
         for slot in self._slots:
             tensors = self._tensors(slot, {name: state[name][slot] for name in parameters})
             for name in self.dense:
-                self._moments[name][slot] = tensors[name]
-        for key, names in ({name: [name] for name in self.dense} | self.names_of).items():
+                self._slots_of[name][slot] = tensors[name]
+        for key, names in [*((name, [name]) for name in self.dense), *self.names_of.items()]:
             # PyTorch counts the steps of each that it steps on, others may count once.
             step = state[names[0]]["step"].copy()
             for name in names:
                 state[name]["step"] = step
-            self._moments[key]["step"] = self._tensor(step)
+            self._slots_of[key]["step"] = self._tensor(step)
 
-    def rows(self, side: str, rows: Tensor) -> Tensor:
-        """A copy of rows of the tables of a side, joined."""
-        return self._tables[side][VALUE][rows]
+    def rows(self, entity: Entity, rows: Tensor) -> Tensor:
+        """A copy of rows of the tables of an entity, joined."""
+        return self._tables[entity][VALUE][rows]
 
-    def moments(self, rows: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """What the optimiser remembers: of parameters by name, of copies of rows by side."""
+    def slots(self, rows: Mapping[Entity, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The state of the optimiser: of dense parameters by name, of copies of rows by entity."""
         of_rows = {
-            side: {slot: self._tables[side][slot][some] for slot in self._slots}
-            for side, some in rows.items()
+            entity: {slot: self._tables[entity][slot][some] for slot in self._slots}
+            for entity, some in rows.items()
         }
-        return self._moments | {side: self._moments[side] | found for side, found in of_rows.items()}
+        return self._slots_of | {entity: self._slots_of[entity] | found for entity, found in of_rows.items()}
 
     def put_back(
         self,
-        rows: Mapping[str, Tensor],
-        values: Mapping[str, Tensor],
-        moments: Mapping[str, Mapping[str, Tensor]],
-        used: Mapping[str, Tensor],
+        rows: Mapping[Entity, Tensor],
+        values: Mapping[Entity, Tensor],
+        slots: Mapping[str, Mapping[str, Tensor]],
+        used: Mapping[Entity, Tensor],
     ) -> None:
-        """Write rows of tables, and what is remembered of them, by side; of some sides, those used alone."""
-        for side, some in rows.items():
-            for slot, table in self._tables[side].items():
-                changed = values[side] if slot == VALUE else moments[side][slot]
-                if side in used:
-                    changed = torch.where(used[side][:, None], changed, table[some])
+        """Write rows of tables and their slots, by entity; of entities in `used`, only the rows marked."""
+        for entity, some in rows.items():
+            for slot, table in self._tables[entity].items():
+                changed = values[entity] if slot == VALUE else slots[entity][slot]
+                if entity in used:
+                    changed = torch.where(used[entity][:, None], changed, table[some])
                 table[some] = changed
 
     def fetch(self) -> None:
@@ -135,13 +132,13 @@ class TorchState:
     def _tensors(self, slot: str, arrays: Parameters) -> dict[str, Tensor]:
         """Tensors of arrays by the names of parameters, and joined tables of them."""
         tensors = {name: self._tensor(arrays[name]) for name in self.dense}
-        for side, names in self.names_of.items():
+        for entity, names in self.names_of.items():
             parts: Sequence[Tensor] = [torch.from_numpy(arrays[name]) for name in names]
             if self._device is None:
-                self._tables[side][slot] = JoinedTables(parts)
+                self._tables[entity][slot] = JoinedTables(parts)
             else:
                 whole = torch.cat([part.to(self._device) for part in parts], dim=1)
-                self._tables[side][slot] = JoinedTables([whole])
+                self._tables[entity][slot] = JoinedTables([whole])
                 parts = torch.split(whole, [part.shape[1] for part in parts], dim=1)
                 self._elsewhere += [(arrays[name], part) for name, part in zip(names, parts, strict=True)]
             tensors |= zip(names, parts, strict=True)

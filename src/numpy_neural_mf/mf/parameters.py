@@ -1,0 +1,75 @@
+"""The parameters of a model: typed tables of rows, and dense arrays, by PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Parameters = dict[str, NDArray[np.floating[Any]]]
+
+Side = Literal["user", "item"]
+Entity = Literal["user", "item", "user_feature", "item_feature", "user_time", "item_time"]
+Kind = Literal["embedding", "bias"]
+
+SIDES: tuple[Side, Side] = ("user", "item")
+KINDS: tuple[Kind, Kind] = ("embedding", "bias")
+FEATURES: dict[Side, Entity] = {"user": "user_feature", "item": "item_feature"}
+TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A parameter with a row for each entity; rows that a batch does not use stay as they are.
+
+    Attributes
+    ----------
+    entity : Entity
+        What a row stands for: a user, an item, a feature of either, or a time bin.
+    kind : {"embedding", "bias"}
+    shape : (int, int)
+        Tables of users and of items have one row more, the last: it stands for an unknown user or item.
+    """
+
+    entity: Entity
+    kind: Kind
+    shape: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """The name in PyTorch."""
+        return table_name(self.entity, self.kind)
+
+
+def table_name(entity: Entity, kind: Kind) -> str:
+    """The name in PyTorch of a table."""
+    return f"{entity}_{kind}.weight"
+
+
+ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
+_BY_NAME = {table_name(entity, kind): (entity, kind) for entity in ENTITIES for kind in KINDS}
+
+
+def is_table(name: str) -> bool:
+    """Whether a parameter of this name is a table."""
+    return name in _BY_NAME
+
+
+def tables_in(parameters: Mapping[str, Any]) -> list[Table]:
+    """The tables among some parameters, arrays or tensors, in their order."""
+    return [
+        Table(*_BY_NAME[name], (value.shape[0], value.shape[1]))
+        for name, value in parameters.items()
+        if name in _BY_NAME
+    ]
+
+
+def fill_unknown(parameters: Parameters) -> None:
+    """Let the last row of each table of users and of items be the mean of the others."""
+    for table in tables_in(parameters):
+        if table.entity in SIDES:
+            rows = parameters[table.name]
+            rows[-1] = rows[:-1].mean(axis=0)

@@ -1,0 +1,60 @@
+"""All that the package needs of PyTorch's internals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+# Its functions have the default group as it is at their import, which optimisers do later: a group that
+# exists by then would be held beyond its end, and its threads run into the end of Python, which then
+# sometimes aborts.
+import torch.distributed.nn
+from torch import Tensor
+from torch.distributed._functional_collectives import all_to_all_single as _all_to_all
+from torch.distributed._functional_collectives import all_to_all_single_autograd as _all_to_all_autograd
+from torch.distributed.distributed_c10d import PrefixStore as PrefixStore
+
+
+def all_to_all(values: Tensor, received: list[int] | None = None, sent: list[int] | None = None) -> Tensor:
+    """Blocks of rows to and from each process, in sizes received and sent, by default all equal."""
+    group: Any = dist.group.WORLD
+    result: Tensor = _all_to_all(values, received, sent, group)
+    return result
+
+
+def all_to_all_autograd(values: Tensor, received: list[int], sent: list[int]) -> Tensor:
+    """The same, through which autograd sends gradients back."""
+    group: Any = dist.group.WORLD
+    result: Tensor = _all_to_all_autograd(values, received, sent, group)
+    return result
+
+
+def allow_uncaptured_steps(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimiser whose steps are to be captured take its first ones uncaptured, without a warning."""
+    optimizer.param_groups[0]["capturable"] = True
+    optimizer._warned_capturable_if_run_uncaptured = True
+
+
+class CommonGradScaler(torch.amp.GradScaler):
+    """A scale of the loss that is one for all processes: a step in which any overflows is left out by all.
+
+    Parameters
+    ----------
+    device : str
+    enabled : bool
+    reduce_max : callable
+        Makes a tensor its maximum over the processes, in place.
+    """
+
+    def __init__(self, device: str, enabled: bool, reduce_max: Callable[[Tensor], Any]) -> None:
+        super().__init__(device, enabled=enabled)
+        self._reduce_max = reduce_max
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide gradients by the scale, and note in which process any is not finite."""
+        super().unscale_(optimizer)
+        for found in self._found_inf_per_device(optimizer).values() if self.is_enabled() else ():
+            self._reduce_max(found)

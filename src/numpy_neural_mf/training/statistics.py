@@ -1,0 +1,99 @@
+"""Statistics of the ratings of all processes: every reduction over training data is here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Ratings
+from ..data.columns import blocks, count
+from ..data.time_bins import TimeBins
+from ..mf.parameters import Side
+from .distributed import Communicator
+
+# Of a mean square: a variance that is less may be no more than rounding.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RatingStatistics:
+    """What all processes know of the training ratings.
+
+    Attributes
+    ----------
+    n : int
+        Number of ratings.
+    mean, deviation : float
+        Of the ratings; a deviation of 0 where it is no more than rounding.
+    counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,)
+        Number of ratings of each row of the tables; the last row stands for the unknown.
+    levels : float32 array
+        The distinct ratings, ascending; empty unless asked for.
+    time_bins : TimeBins or None
+    time_counts : int64 array of shape (n_time_bins,)
+        Number of ratings in each time bin; empty without time bins.
+    """
+
+    n: int
+    mean: float
+    deviation: float
+    counts: dict[Side, NDArray[np.int64]]
+    levels: NDArray[np.float32]
+    time_bins: TimeBins | None
+    time_counts: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        ratings: Ratings,
+        communicator: Communicator,
+        n_time_bins: int = 0,
+        with_levels: bool = False,
+    ) -> Self:
+        """The statistics of the ratings of all processes, each of which has a part.
+
+        Raises
+        ------
+        ValueError
+            There are to be time bins, and the ratings have no timestamps.
+        """
+        n, mean, deviation = _moments(ratings, communicator)
+        time_bins, time_counts = None, np.zeros(0, np.int64)
+        if n_time_bins:
+            if ratings.timestamps is None:
+                raise ValueError(
+                    "ratings: expected timestamps, since the architecture has periods, found none"
+                )
+            times = communicator.all_gather(np.array([ratings.timestamps.min(), ratings.timestamps.max()]))
+            time_bins = TimeBins(int(times.min()), int(times.max()), n_time_bins)
+            time_counts = communicator.all_reduce(count(time_bins.of(ratings.timestamps), n_time_bins))
+        levels = np.zeros(0, np.float32)
+        if with_levels:
+            levels = np.unique(communicator.all_gather(np.unique(ratings.values)))
+        return cls(
+            n=n,
+            mean=mean,
+            deviation=deviation,
+            counts={
+                "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
+                "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),
+            },
+            levels=levels,
+            time_bins=time_bins,
+            time_counts=time_counts,
+        )
+
+
+def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, float]:
+    """Number, mean and standard deviation."""
+    sums = np.zeros(3)
+    for block in blocks(len(ratings)):
+        values = ratings.values[block].astype(np.float64)
+        sums += np.array([len(values), values.sum(), values @ values])
+    n, total, squares = communicator.all_reduce(sums)
+    variance = squares / n - (total / n) ** 2
+    return int(n), total / n, math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0

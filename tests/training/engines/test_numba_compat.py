@@ -1,0 +1,124 @@
+"""What the package uses of Numba's internals, and that it changes nothing in the process."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+from numpy_neural_mf.training.engines import numba_compat
+from numpy_neural_mf.training.engines.numba_compat import compiled, is_cached, launch, prefetch, start_threads
+
+FIT = """
+    import sys
+    from numpy_neural_mf import NeuralMF, simulate_ratings
+    ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=200, random_state=0)
+    def fit(engine="numba"):
+        settings = dict(epochs=1, hidden_layer_sizes=(), dropout=0.0, embedding_dim=2, batch_size=64)
+        return NeuralMF(engine=engine, **settings).fit(ratings).history_.train_loss
+"""
+
+
+def run(program, **environment):
+    """What a program prints, which has `fit`."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FIT) + textwrap.dedent(program)],
+        env=os.environ | environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_changes_no_environment_variable_and_training_restores_them():
+    program = """
+        import os
+        before = dict(os.environ)
+        import numpy_neural_mf.bayesian.kernels, numpy_neural_mf.training.engines.numba_kernels
+        assert dict(os.environ) == before
+        fit()
+        assert dict(os.environ) == before
+        print("the same")
+    """
+    assert run(program) == "the same"
+
+
+def test_threads_start_with_the_waiting_policy_of_the_package_unless_there_is_one(monkeypatch):
+    seen = []
+    monkeypatch.setattr(numba, "get_num_threads", lambda: seen.append(os.environ.get("OMP_WAIT_POLICY")) or 2)
+    monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    start_threads()
+    assert "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    start_threads()
+    assert seen == ["passive", "active"]
+
+
+@pytest.mark.parametrize(("layer", "at_a_time"), [("workqueue", True), ("omp", False)])
+def test_kernels_take_turns_where_threads_serve_one_caller_only(monkeypatch, layer, at_a_time):
+    monkeypatch.setattr(numba, "threading_layer", lambda: layer)
+    assert launch(lambda x: (x, numba_compat._one_at_a_time.locked()), 3) == (3, at_a_time)
+
+
+def test_two_fits_in_threads_under_workqueue_are_those_of_one():
+    program = """
+        from concurrent.futures import ThreadPoolExecutor
+        expected = fit()
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda _: fit(), range(4))) == 4 * [expected]
+        print("equal")
+    """
+    assert run(program, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2") == "equal"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_says_that_threads_do_not_survive():
+    program = """
+        import multiprocessing, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fit()
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply(fit, ("numpy",))
+            try:
+                pool.apply(fit)
+            except RuntimeError as error:
+                print(error)
+    """
+    assert 'start processes with multiprocessing.get_context("spawn")' in run(
+        program, NUMBA_THREADING_LAYER="omp"
+    )
+
+
+def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_cached(monkeypatch):
+    def no_locator(*given, **options):
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available for file")
+        return numba.njit(*given, **options)
+
+    monkeypatch.setattr(numba_compat, "njit", no_locator)
+    doubled = compiled(lambda x: 2 * x)
+    assert doubled(21) == 42
+    assert not is_cached(doubled)
+
+
+def test_numba_still_refuses_to_cache_what_has_no_file_by_a_runtime_error():
+    """Were it another error, `compiled` would let it through."""
+    function = eval("lambda x: x")
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(function)
+    assert compiled(function)(1) == 1
+
+
+def test_cached_code_is_valid_for_all_files_of_kernels_together():
+    """Numba's own stamp is of one file: a change of what a kernel calls would go unnoticed."""
+    stamps = {name for name, *_ in prefetch._cache._cache_file._source_stamp}
+    assert {"numba_kernels.py", "numba_layers.py", "numba_losses.py", "numba_rows.py"} <= stamps
+
+
+def test_a_row_that_is_asked_for_ahead_stays_as_it_is():
+    table = np.arange(40.0).reshape(2, 20)
+    prefetch(table, 1)
+    np.testing.assert_array_equal(table.ravel(), np.arange(40))

@@ -123,3 +123,14 @@ def test_a_file_with_no_sensible_unit_is_refused(tmp_path):
     del description["settings"]["unit"]
     model_file.write(tmp_path / "m", description, arrays)
     assert load_model(tmp_path / "m").unit_ == 1
+
+
+@pytest.mark.parametrize("scale", [(1, 6), (1, 3), (0, 3), (1, 10), (-5, 10), (0.1, 0.7)])
+def test_a_rating_at_a_bound_stays_within_the_scale(scale):
+    values = np.linspace(*scale, 7).round(1)
+    ratings = Ratings.from_columns(range(7), range(7), values, scale=scale)
+    NeuralMF(epochs=1, embedding_dim=2).fit(ratings)
+    for exponent in np.arange(-6, 7):
+        scaled = in_units(ratings, 2.0 ** (exponent / 2))
+        assert scaled.scale[0] <= scaled.values.min()
+        assert scaled.values.max() <= scaled.scale[1]

@@ -17,6 +17,7 @@ from ..data.columns import count
 from ..data.time_order import NextItems, windows
 from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
+from .engines.forks import require_same_process
 from .engines.torch_device import find_device
 from .loop import History, Progress, ProgressCallback
 from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread
@@ -82,6 +83,7 @@ def train_encoder(
     ValueError
         The device is not available.
     """
+    require_same_process("torch")
     found, n_items = find_device(device), ratings.n_items
     negatives = negatives if negatives < n_items else 0
     # PyTorch has no sparse gradients on MPS.

@@ -30,5 +30,6 @@ def in_units(ratings: Ratings, unit: float) -> Ratings:
     values = room_like(ratings.values, len(ratings), np.float32)
     for block in blocks(len(ratings)):
         np.divide(ratings.values[block], np.float32(unit), out=values[block])
-    lowest, highest = ratings.scale
-    return replace(ratings, values=values, scale=(lowest / unit, highest / unit))
+    # The bounds are divided as the values are, in float32: otherwise a rating could be outside.
+    lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
+    return replace(ratings, values=values, scale=(lowest, highest))

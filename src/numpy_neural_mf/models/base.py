@@ -214,11 +214,10 @@ class Recommender(ABC):
             n is not a positive integer, a new item is given twice, or the model has learned more since a user
             or an item was folded in.
         """
-        new_user = users if isinstance(users, NewUser) else None
-        model = model_with(self.fitted_, new_user, new_items)
-        rows = rows_of(self.fitted_.user_ids, users)
+        fitted, new_user = self.fitted_, users if isinstance(users, NewUser) else None
+        model, rows = model_with(fitted, new_user, new_items), rows_of(fitted.user_ids, users)
         items, scores = recommend(
-            self.fitted_, model, rows, n, exclude_seen, candidates, min_ratings, new_user, new_items
+            fitted, model, rows, n, exclude_seen, candidates, min_ratings, new_user, new_items
         )
         return (items, scores) if with_scores else items
 
@@ -264,11 +263,11 @@ class Recommender(ABC):
         Explanation
             Its numbers add up to the prediction. Without reasons where the user or the item is unknown.
         """
-        located = locate(self.fitted_, user, item)
-        prediction = float(located.ratings())
-        interactions = user.interactions if isinstance(user, NewUser) else self.fitted_.interactions
+        fitted = self.fitted_
+        located = locate(fitted, user, item)
+        interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
         pair = int(located.users), int(located.items)
-        return explain(self.fitted_, located.model, *pair, interactions, prediction)
+        return explain(fitted, located.model, *pair, interactions, float(located.ratings()))
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
         """A new user with a few ratings, in milliseconds; the model itself does not change.
@@ -325,14 +324,6 @@ class Recommender(ABC):
             `ratings` is not a mapping.
         ValueError
             The id is known or of another kind than the model's, or a rating is not a number within the scale.
-
-        Examples
-        --------
-        >>> from numpy_neural_mf import NeuralMF, simulate_ratings
-        >>> model = NeuralMF(epochs=3).fit(simulate_ratings(n_users=300, n_items=100, n_ratings=6_000))
-        >>> dune = model.fold_in_item(1_000, {1: 5.0, 4: 3.0})
-        >>> model.recommend([1, 2], n=100, new_items=[dune]).shape
-        (2, 100)
         """
         return fold_in_item(self.fitted_, item_id, ratings)
 
@@ -356,14 +347,6 @@ class Recommender(ABC):
         ------
         ValueError
             There is no rating, one is outside the rating scale, or ids are of another kind than the model's.
-
-        Examples
-        --------
-        >>> from numpy_neural_mf import LinearRegression, simulate_ratings
-        >>> ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=6_000)
-        >>> model = LinearRegression().fit(ratings.take(ratings.users < 290))
-        >>> len(model.partial_fit(ratings.take(ratings.users >= 290)).user_ids_)
-        300
         """
         require_ratings(ratings)
         if self._state is None:

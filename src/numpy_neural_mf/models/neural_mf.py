@@ -21,19 +21,9 @@ from .files import Contents, Saved
 from .fitted import FittedModel
 from .incremental_update import Update, updated
 from .located import Located
-from .neural_mf_file import fitted_of, saved, settings_of
+from .neural_mf_file import FittedNeuralMF, TimeBinScores, fitted_of, row_penalty, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
-from .neural_mf_training import (
-    FittedNeuralMF,
-    TimeBinScores,
-    build_engine,
-    build_objective,
-    build_parameters,
-    finish,
-    prepare,
-    row_penalty,
-    train,
-)
+from .neural_mf_training import build_engine, build_objective, build_parameters, finish, prepare, train
 from .uncertainty import DistributionRecommender
 
 

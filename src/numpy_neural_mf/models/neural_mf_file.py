@@ -1,8 +1,8 @@
-"""A NeuralMF in a file: its settings, what it learned, and the check of both."""
+"""A fitted NeuralMF, and its way to a file and back."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from ..data.time_bins import TimeBins
 from ..mf.architecture import Architecture
-from ..mf.likelihood import Ordinal
-from ..mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, table_name
+from ..mf.forward import Factorization
+from ..mf.likelihood import Likelihood, Normal, Ordinal
+from ..mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Parameters, table_name
+from ..mf.regularization import RowPenalty
 from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
+from ..nn.parameter import IntArray
 from ..training.loop import History
 from .files import Contents, Saved
-from .neural_mf_settings import PLAIN_SETTINGS
-from .neural_mf_training import FittedNeuralMF, TimeBinScores, assemble, likelihood_of, row_penalty
+from .fitted import FittedModel
+from .interactions import Interactions
+from .neural_mf_settings import PLAIN_SETTINGS, scaled_regularization
 
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
@@ -29,6 +33,39 @@ TIME_RANGE = "periods"
 FORMER_NAMES = {
     table_name(TIME_BINS[side], kind): table_name(FEATURES[side], kind) for side in SIDES for kind in KINDS
 }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedNeuralMF(FittedModel):
+    """A fitted `NeuralMF`.
+
+    Attributes
+    ----------
+    history : History
+    engine : str
+        The engine that trained; empty for a model from a file.
+    """
+
+    history: History = field(default_factory=History)
+    engine: str = ""
+
+    @property
+    def parameters(self) -> Parameters:
+        """All tables, those of time bins among them."""
+        timed = self.timed.factorization if isinstance(self.timed, TimeBinScores) else self.factorization
+        return timed.parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimeBinScores:
+    """A factorisation whose vectors depend on the time bin of the rating."""
+
+    factorization: Factorization
+    time_bins: TimeBins
+
+    def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
+        """See `TimedScores`."""
+        return self.factorization.scores(users, items, self.time_bins.of(timestamps))
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
@@ -126,3 +163,34 @@ def _categories(steps: list[float], deviation: float) -> CumulativeLogit:
     if not 0 < deviation < np.inf:
         raise ValueError(f"deviation: expected a number above 0, found {deviation}")
     return CumulativeLogit(found, deviation)
+
+
+def assemble(
+    architecture: Architecture,
+    parameters: Parameters,
+    likelihood: Likelihood,
+    penalty: RowPenalty,
+    prior: Parameters,
+    time_bins: TimeBins | None,
+    history: History,
+    engine: str = "",
+) -> FittedNeuralMF:
+    """A fitted model of its parts."""
+    form = Factorization(architecture, parameters)
+    timed = None if time_bins is None else TimeBinScores(form, time_bins)
+    now = form.at_last_time_bin()
+    return FittedNeuralMF(now, likelihood, penalty, prior, timed, history=history, engine=engine)
+
+
+def likelihood_of(
+    parameters: Parameters, ordinal: CumulativeLogit | None, scale: tuple[float, float], unit: float
+) -> Likelihood:
+    """What scores mean."""
+    return Normal(scale, unit) if ordinal is None else Ordinal(ordinal, parameters["cutpoints"], scale, unit)
+
+
+def row_penalty(regularization: float, likelihood: Likelihood, interactions: Interactions) -> RowPenalty:
+    """The penalty of training, of a row next to these interactions."""
+    ordinal = likelihood.model if isinstance(likelihood, Ordinal) else None
+    scaled = scaled_regularization(regularization, ordinal)
+    return RowPenalty.frequency_scaled(scaled, interactions.user_counts, interactions.item_counts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,9 @@ from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
 from ..data.columns import blocks
-from ..data.time_bins import TimeBins
-from ..mf.architecture import Architecture
-from ..mf.forward import Factorization
-from ..mf.likelihood import Likelihood, Normal, Ordinal
+from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters, fill_unknown
-from ..mf.regularization import RowPenalty, frequency_scaled
+from ..mf.regularization import frequency_scaled
 from ..mf.side_features import collapsed, shared_parts
 from ..mf.side_information import leave_unrated_at_prior, no_prior, side_features_of, time_penalties
 from ..nn import CumulativeLogit
@@ -33,8 +30,8 @@ from ..training.objective import Objective
 from ..training.statistics import RatingStatistics
 from ..training.target_scaling import in_units, unit_for
 from ..utils.threads import one_blas_thread
-from .fitted import BLOCK, Fitted, FittedModel, block_scores, interactions_of, rows_of_pairs
-from .interactions import Interactions
+from .fitted import BLOCK, Fitted, block_scores, interactions_of, rows_of_pairs
+from .neural_mf_file import assemble, likelihood_of, row_penalty
 from .neural_mf_settings import new_optimizer, new_schedule, scaled_regularization
 from .uncertainty import TOO_MANY, few_steps
 
@@ -49,39 +46,6 @@ DEVIATION = 0.8
 
 # The logarithm of the factor by which calibration may change that.
 MAX_LOG_FACTOR = math.log(4)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class FittedNeuralMF(FittedModel):
-    """A fitted `NeuralMF`.
-
-    Attributes
-    ----------
-    history : History
-    engine : str
-        The engine that trained; empty for a model from a file.
-    """
-
-    history: History = field(default_factory=History)
-    engine: str = ""
-
-    @property
-    def parameters(self) -> Parameters:
-        """All tables, those of time bins among them."""
-        timed = self.timed.factorization if isinstance(self.timed, TimeBinScores) else self.factorization
-        return timed.parameters
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TimeBinScores:
-    """A factorisation whose vectors depend on the time bin of the rating."""
-
-    factorization: Factorization
-    time_bins: TimeBins
-
-    def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
-        """See `TimedScores`."""
-        return self.factorization.scores(users, items, self.time_bins.of(timestamps))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -312,37 +276,6 @@ def fill_unknown_rows(parameters: Parameters, objective: Objective) -> None:
         if name in shared:
             table[-1] = (table + shared[name])[:-1].mean(axis=0)
     fill_unknown({name: table for name, table in parameters.items() if name not in shared})
-
-
-def likelihood_of(
-    parameters: Parameters, ordinal: CumulativeLogit | None, scale: tuple[float, float], unit: float
-) -> Likelihood:
-    """What scores mean."""
-    return Normal(scale, unit) if ordinal is None else Ordinal(ordinal, parameters["cutpoints"], scale, unit)
-
-
-def assemble(
-    architecture: Architecture,
-    parameters: Parameters,
-    likelihood: Likelihood,
-    penalty: RowPenalty,
-    prior: Parameters,
-    time_bins: TimeBins | None,
-    history: History,
-    engine: str = "",
-) -> FittedNeuralMF:
-    """A fitted model of its parts."""
-    form = Factorization(architecture, parameters)
-    timed = None if time_bins is None else TimeBinScores(form, time_bins)
-    now = form.at_last_time_bin()
-    return FittedNeuralMF(now, likelihood, penalty, prior, timed, history=history, engine=engine)
-
-
-def row_penalty(regularization: float, likelihood: Likelihood, interactions: Interactions) -> RowPenalty:
-    """The penalty of training, of a row next to these interactions."""
-    ordinal = likelihood.model if isinstance(likelihood, Ordinal) else None
-    scaled = scaled_regularization(regularization, ordinal)
-    return RowPenalty.frequency_scaled(scaled, interactions.user_counts, interactions.item_counts)
 
 
 def calibrated(

@@ -17,14 +17,14 @@ USERS_AT_ONCE = 4_096
 
 
 def users_for(n_ratings: int) -> int:
-    """So many that each has as many ratings as in MovieLens 25M."""
+    """The number of users with as many ratings each as in MovieLens 25M."""
     return max(1, round(n_ratings * N_USERS / N_RATINGS))
 
 
 def write_large_file(
     path: Path, n_ratings: int, n_users: int | None = None, n_items: int = N_ITEMS, seed: int = 0
 ) -> None:
-    """Users in order, each with their items in order; half stars with structure that can be learned."""
+    """Write users in order, each with their items in order; half stars with structure that can be learned."""
     rng = np.random.default_rng(seed)
     n_users = users_for(n_ratings) if n_users is None else n_users
     world = latent_world(n_users, n_items, rng)
@@ -51,11 +51,11 @@ def write_large_file(
 
 
 def _activity(n_users: int, n_ratings: int, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Ratings of each user, few of whom give many; they add up to `n_ratings`."""
+    """Ratings of each user, few of whom give many; their sum is `n_ratings`."""
     fewest = min(FEWEST, n_ratings // n_users)
     weights = rng.lognormal(0.0, 1.4, n_users)
     counts = np.zeros(n_users, np.int64)
-    while (rest := n_ratings - counts.sum()) > 0:  # what is cut off at the most goes to the others
+    while (rest := n_ratings - counts.sum()) > 0:  # ratings above the maximum go to the others
         open_to = counts < most
         more = fewest * (counts == 0) + weights * open_to * rest / (weights @ open_to)
         counts = np.minimum(counts + np.ceil(more).astype(np.int64), most)
@@ -73,7 +73,7 @@ def _activity(n_users: int, n_ratings: int, most: int, rng: np.random.Generator)
 def _distinct_items(
     counts: np.ndarray, reach: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """So many different items for each user, likelier the more popular, in order of user and item."""
+    """Distinct items of each user, drawn by popularity, in order of user and item."""
     n_items, missing, pairs = len(reach), counts, np.empty(0, np.int64)
     draws = 1
     while missing.any():

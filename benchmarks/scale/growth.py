@@ -1,28 +1,23 @@
-"""How the cost of training grows: with the ratings, the embedding dimension and the catalogue.
+"""How the cost of training grows with the ratings, the embedding dimension and the catalogue.
 
-    python benchmarks/growth.py [--full]
+    python -m benchmarks.scale.growth [--full]
 
 Trains B_MEDIUM, changed in one respect at a time, on ratings drawn with Zipf-like popularity, in batches of
 8,192 on the compiled engine. Each point is a process of its own and the fastest epoch of three; the memory is
-the peak of the resident memory, in which the ratings are. --full has the sizes up to 100 million ratings, and
-five million for the other two. Prints a table and draws docs/scaling.png.
+the peak of the resident memory, ratings included. --full has the sizes up to 100 million ratings, and five
+million for the other two. Draws docs/scaling.png.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from harness import machine
+from benchmarks.harness import Results, measured, new_parser
 
 from numpy_neural_mf import B_MEDIUM, NeuralMF, Ratings
 
-# Of a point: ratings, users, items, embedding dimension.
 RATINGS_OF_A_USER, N_ITEMS, DIMENSION = 150, 59_047, 16
 DIMENSIONS, CATALOGUES = [8, 16, 32, 64, 128], [10**3, 10**4, 10**5, 10**6]
 FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
@@ -42,13 +37,12 @@ def drawn_ratings(n_ratings: int, n_users: int, n_items: int) -> Ratings:
     return Ratings(users, shuffled[items], values, np.arange(n_users), np.arange(n_items), (0.5, 5.0))
 
 
-def run(n_ratings: int, n_items: int, dimension: int, engine: str) -> None:
-    """Train in this process; print seconds of the fastest epoch and the peak of memory in bytes."""
+def new_run(n_ratings: int, n_items: int, dimension: int, engine: str) -> Callable[[], float]:
+    """A function that trains, and returns the seconds of the fastest epoch."""
     ratings = drawn_ratings(n_ratings, max(1, n_ratings // RATINGS_OF_A_USER), n_items)
     model = NeuralMF(B_MEDIUM, embedding_dim=dimension, epochs=3, batch_size=8192, learning_rate=0.005,
-                     validation_fraction=0, engine=engine).fit(ratings)  # fmt: skip
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps([min(model.history_.seconds), peak]))
+                     validation_fraction=0, engine=engine)  # fmt: skip
+    return lambda: min(model.fit(ratings).history_.seconds)
 
 
 def draw(axes_of: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
@@ -70,17 +64,13 @@ def draw(axes_of: dict[str, list[tuple[int, float, float]]], path: Path) -> None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--full", action="store_true", help="up to 100 million ratings")
     parser.add_argument("--sizes", type=int, nargs="+", help="numbers of ratings")
     parser.add_argument("--n-ratings", type=int, help="where the other two grow")
     parser.add_argument("--engine", default="numba")
     parser.add_argument("--figure", type=Path, default=FIGURE)
-    parser.add_argument("--worker", type=int, nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.worker:
-        run(*given.worker, given.engine)
-        return
     sizes = given.sizes or (
         [10**6, 5 * 10**6, 25 * 10**6, 10**8] if given.full else [10**5, 10**6, 4 * 10**6]
     )
@@ -90,19 +80,17 @@ def main() -> None:
         "embedding dimension": [(dimension, (n, N_ITEMS, dimension)) for dimension in DIMENSIONS],
         "items": [(n_items, (n, n_items, DIMENSION)) for n_items in CATALOGUES],
     }
-    print(machine("numpy", given.engine))
-    print(f"{'':20}{'':>12}{'s an epoch':>12}{'ns a rating':>12}{'peak MB':>10}")
-    measured: dict[str, list[tuple[int, float, float]]] = {name: [] for name in points}
+    results = Results("growth", given.output, engine=given.engine)
+    curves: dict[str, list[tuple[int, float, float]]] = {name: [] for name in points}
     for name, settings in points.items():
         for at, setting in settings:
-            command = [sys.executable, __file__, "--engine", given.engine, "--worker", *map(str, setting)]
-            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            seconds, peak = json.loads(printed)
-            nanoseconds = 1e9 * seconds / setting[0]
-            print(f"{name:20}{at:12,}{seconds:12.2f}{nanoseconds:12.0f}{peak / 1e6:10,.0f}", flush=True)
-            measured[name].append((at, nanoseconds, peak / 1e9))
-    draw(measured, given.figure)
-    print(f"Wrote {given.figure}")
+            run = measured(new_run, *setting, given.engine)
+            nanoseconds = 1e9 * run.value / setting[0]
+            row = {"s an epoch": run.value, "ns a rating": nanoseconds, "peak MB": run.peak_mb}
+            results.add("epoch", axis=name, at=at, **row)
+            curves[name].append((at, nanoseconds, run.peak_mb / 1e3))
+    draw(curves, given.figure)
+    results.write()
 
 
 if __name__ == "__main__":

@@ -1,31 +1,29 @@
-"""Models in use: folding in users beside a full retrain, and more ratings without one.
+"""The accuracy of fitted models in use: folding in new users, and learning more ratings without a retrain.
 
-python benchmarks/fold_in.py RATINGS [--seeds N] [--models NAME ...]
+    python -m benchmarks.accuracy.fold_in RATINGS --seeds 3
 
-Fold-in: a tenth of the users are taken out wholly, the model is trained on the rest, and they are folded in
-with a random half of their ratings; RMSE on the other half, over all of it. Beside it: the same model trained
-on the rest and that half ("retrain"), its prediction for a stranger, and the mean of the item. Times are the
-median of single calls.
+Fold-in: a tenth of the users are taken out, the model is trained on the rest, and they are folded in with a
+random half of their ratings; RMSE on the other half. For comparison: the same model trained on the rest and
+that half ("retrain"), its prediction for an unknown user, and the mean of the item. Times are the median of
+single calls.
 
-partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and hand in nine tenths of the other
-10 % in three batches; the last tenth of it tests what is new: pairs of which training did not know the user
-or the item. What is handed in is later than all else where there are timestamps, otherwise drawn at random.
+partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 % in
+three batches; the last tenth of it tests the new ids: pairs whose user or item training did not know. The
+added ratings are the latest where there are timestamps, otherwise random.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
+from typing import Any
 
 import numpy as np
-from harness import machine
+from benchmarks.harness import Results, new_parser
 
-from numpy_neural_mf import B_MEDIUM, Architecture, LinearRegression, NeuralMF, Ratings, random_split
+from numpy_neural_mf import B_MEDIUM, C_WIDE, Architecture, LinearRegression, NeuralMF, Ratings, random_split
 from numpy_neural_mf.data import read_ratings, time_split, user_split
 from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.mf.architecture import C_WIDE
-from numpy_neural_mf.models import Recommender
 
 MODELS = {
     "LinearRegression": lambda seed: LinearRegression(),
@@ -37,7 +35,7 @@ BATCHES = 3
 
 
 def fold_in(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
-    """RMSE of fold-in, retrain, stranger and item mean, and milliseconds of a fold-in."""
+    """RMSE of fold-in, retrain, unknown user and item mean, and milliseconds of a fold-in."""
     old, new = user_split(ratings, 0.1, seed)
     given, hidden = random_split(new, 0.5, seed)
     model, retrained = MODELS[name](seed).fit(old), MODELS[name](seed).fit(_together(ratings, old, given))
@@ -80,7 +78,7 @@ def _together(whole: Ratings, *parts: Ratings) -> Ratings:
     )
 
 
-def _error(model: Recommender, test: Ratings) -> float:
+def _error(model: Any, test: Ratings) -> float:
     return rmse(model.predict(test.raw_users, test.raw_items), test.values)
 
 
@@ -92,40 +90,28 @@ def _item_means(train: Ratings, test: Ratings) -> np.ndarray:
     return means[index_of(train.item_ids, test.raw_items)]
 
 
-def _print_table(title: str, columns: tuple[str, ...], rows: dict[str, list[tuple[float, ...]]]) -> None:
-    print(f"\n{title}\n\n| model | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-    for name, runs in rows.items():
-        cells = [
-            f"{np.mean(values):.4f} ± {np.std(values):.4f}" if n < 4 else f"{np.median(values):.2f}"
-            for n, values in enumerate(zip(*runs, strict=True))
-        ]
-        print(f"| {name} | {' | '.join(cells)} |")
+PROTOCOLS = {
+    "fold-in": (fold_in, ("fold_in", "retrain", "unknown user", "item mean", "ms per user")),
+    "partial_fit": (partial_fit, ("old test before", "after", "new ids before", "new ids after", "seconds")),
+}
 
 
 def main() -> None:
-    """Print the machine and both tables: mean ± standard deviation over seeds, median of times."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Mean ± standard deviation over seeds; of times, the median."""
+    parser = new_parser(__doc__)
     parser.add_argument("ratings", help="for instance MovieLens' ratings.csv")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
-    options = parser.parse_args()
-    ratings = read_ratings(options.ratings)
-    print(machine("numpy", "numpy-neural-mf"))
-    protocols = (
-        ("Fold-in", fold_in, ("fold_in", "retrain", "stranger", "item mean", "ms per user")),
-        (
-            "partial_fit",
-            partial_fit,
-            ("old test before", "after", "new ids before", "after", "seconds"),
-        ),
-    )
-    for title, protocol, columns in protocols:
-        runs = {
-            name: [protocol(name, ratings, seed) for seed in range(options.seeds)] for name in options.models
-        }
-        _print_table(title, columns, runs)
+    given = parser.parse_args()
+    ratings = read_ratings(given.ratings)
+    results = Results("fold_in", given.output, ratings=str(ratings), seeds=given.seeds)
+    for title, (protocol, columns) in PROTOCOLS.items():
+        for name in given.models:
+            *errors, times = zip(*(protocol(name, ratings, seed) for seed in range(given.seeds)), strict=True)
+            cells = [f"{np.mean(values):.4f} ± {np.std(values):.4f}" for values in errors]
+            cells.append(f"{np.median(times):.2f}")
+            results.add(title, model=name, **dict(zip(columns, cells, strict=True)))
+    results.write()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Next-item prediction: HR@10 and NDCG@10 over the whole catalogue, next to popularity and implicit's models.
 
-    python benchmarks/next_item.py ratings.csv [--seeds 3] [--skip-ours]
+    python -m benchmarks.accuracy.next_item RATINGS [--seeds 3] [--skip-ours]
 
 The last rating of each user is the test, the one before it the validation, the rest is to learn from. Of
 equal timestamps the row further down is the later one (`leave_last_out`); there are many ties, and another
@@ -14,14 +14,13 @@ have their standard errors over users and, for models that draw at random, the r
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import machine
+from benchmarks.harness import Results, new_parser
 from scipy.sparse import csr_matrix
 
 from numpy_neural_mf import Ratings, leave_last_out, read_ratings
@@ -135,42 +134,39 @@ def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("ratings", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--skip-ours", action="store_true", help="only the other models: a minute or two")
     given = parser.parse_args()
-    print(machine("numpy", "implicit", *([] if given.skip_ours else ["torch"])))
     train, test = leave_last_out(read_ratings(given.ratings))
     learn, validation = leave_last_out(train)
-    print(f"{len(test)} users, {train.n_items:,} items, {len(learn):,} ratings to choose settings with")
-
+    results = Results(
+        "next_item", given.output, users=len(test), items=train.n_items, ratings=len(learn), seeds=given.seeds
+    )
     best: dict[str, tuple[float, str, Fit]] = {}
     for name, settings, fit in candidates():
         if given.skip_ours and name.startswith("NextItemModel"):
             continue
         start = time.perf_counter()
         hits, ndcg = quality(fit(learn, 0), validation)
-        seconds = f"{time.perf_counter() - start:.0f} s"
-        print(
-            f"  validation: {name}, {settings}: {hits.mean():.4f} / {ndcg.mean():.4f}, {seconds}",
-            flush=True,
+        seconds = time.perf_counter() - start
+        results.add(
+            "validation", model=name, settings=settings, HR=hits.mean(), NDCG=ndcg.mean(), seconds=seconds
         )
         if name not in best or ndcg.mean() > best[name][0]:
             best[name] = (float(ndcg.mean()), settings, fit)
-
-    print(f"\n{'test, mean ± standard error over users':40}{'HR@10':>20}{'NDCG@10':>20}  range over seeds")
     for name, (_, settings, fit) in best.items():
         n_seeds = 1 if name.startswith(("popularity", "item")) else given.seeds
         runs = np.array([quality(fit(train, seed), test) for seed in range(n_seeds)])  # (seeds, 2, users)
-        means = runs.mean(axis=2)
-        line = f"{name:40}"
-        for of_users in runs.mean(axis=0):
-            error = of_users.std() / np.sqrt(len(of_users))
-            line += f"{f'{of_users.mean():.4f} ± {error:.4f}':>20}"
-        if n_seeds > 1:
-            line += "  " + ", ".join(f"{of.min():.4f}-{of.max():.4f}" for of in means.T)
-        print(f"{line}  {settings}", flush=True)
+        row = {}
+        for metric, of_users, of_seeds in zip(
+            ("HR@10", "NDCG@10"), runs.mean(axis=0), runs.mean(axis=2).T, strict=True
+        ):
+            row[metric] = f"{of_users.mean():.4f} ± {of_users.std() / np.sqrt(len(of_users)):.4f}"
+            row[f"{metric}, range"] = f"{of_seeds.min():.4f}-{of_seeds.max():.4f}" if n_seeds > 1 else ""
+        results.add("test, mean ± standard error over users", model=name, **row, settings=settings)
+    results.write()
 
 
 if __name__ == "__main__":

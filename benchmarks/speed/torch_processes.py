@@ -1,25 +1,27 @@
 """The PyTorch engine on a device, in one and in more processes: ratings per second, traffic and memory.
 
-    python benchmarks/torch_engine.py --processes 1 2 4
-    python benchmarks/torch_engine.py --device cuda --precisions float32 tf32 bfloat16
-    python benchmarks/torch_engine.py --batch-sizes 1024 8192 --compile
-    python benchmarks/torch_engine.py --device cuda --loader --kernels
+    python -m benchmarks.speed.torch_processes --processes 1 2 4
+    python -m benchmarks.speed.torch_processes --device cuda --precisions float32 tf32 bfloat16
+    python -m benchmarks.speed.torch_processes --batch-sizes 1024 8192 --compile
+    python -m benchmarks.speed.torch_processes --device cuda --loader --kernels
 
 Epochs as `training.train` runs them, without validation, on random pairs in mapped columns, few items rated
-often. "GB/s" is what the rows of a batch, their moments and nothing else come to, read and written once:
-what to hold against the memory's bandwidth. "kB sent" is what a process sends in a step, as Linux counts the
-traffic of the loopback device: not that between GPUs, and that of other programs, too. "peak MB" is the
-resident memory of the largest process, the pages of its share of the ratings included; on CUDA what its
-tensors took there at most. "busy" is the share of the time that kernels ran on the device, as PyTorch's
-profiler tells of some steps. --compile has `torch.compile` make the MLP's two passes, whose shapes, unlike
-those of the rows around it, are the same in every batch. --eager launches every kernel from the host, without
-graphs. --loader has a peer: the same model and optimiser as a plain module, as PyTorch's tutorials write it,
-with a DataLoader over a TensorDataset; "x" is ours by the peer's rate. Another is in benchmarks/engines.py.
+often. "GB/s" is what the rows of a batch and their moments amount to, read and written once, to be compared
+with the bandwidth of the memory. "kB sent" is what a process sends in a step, as Linux counts the traffic of
+the loopback device: not that between GPUs, and that of other programs too. "peak MB" is the resident memory
+of the largest process, with the pages of its share of the ratings; on CUDA the most that its tensors took
+there. "busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler measures in
+some steps. --compile applies `torch.compile` to the MLP's two passes, whose shapes are the same in every
+batch, unlike those of the rows around it. --eager launches every kernel from the host, without graphs.
+--loader measures a peer: the same model and optimiser as a plain module, as PyTorch's tutorials write it, and
+a DataLoader over a TensorDataset; "speedup" is our rate over the peer's. Another peer is in
+benchmarks/speed/engines.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -33,8 +35,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from engines import ARCHITECTURES
-from harness import machine, median_and_range
+from benchmarks.harness import Results, new_parser, plain
+from benchmarks.speed.engines import ARCHITECTURES
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
@@ -50,11 +52,12 @@ from numpy_neural_mf.utils.atomic_io import is_first_process
 
 # Steps whose kernels are timed one by one.
 STEPS_PROFILED = 10
+ROWS = "rows.jsonl"  # of the first process
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="so many, one after the other")
+    parser = new_parser(__doc__)
+    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="one run for each number")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8192, 65_536])
     parser.add_argument("--precisions", nargs="+", default=["float32"])
@@ -66,10 +69,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--eager", action="store_true")
     parser.add_argument("--loader", action="store_true")
-    parser.add_argument(
-        "--loader-ratings", type=int, default=300_000, help="an epoch of the peer, a batch at least"
-    )
-    parser.add_argument("--kernels", action="store_true", help="what takes the device's time, too")
+    parser.add_argument("--loader-ratings", type=int, default=300_000, help="in an epoch of the peer")
+    parser.add_argument("--kernels", action="store_true", help="the kernels that take the device's time, too")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -86,26 +87,28 @@ def main() -> None:
         "items": (given.items * rng.random(given.n_ratings) ** 3).astype(np.int32),
         "values": rng.integers(1, 6, given.n_ratings).astype(np.float32),
     }
-    print(machine("torch"))
-    print(f"{given.n_ratings:,} ratings of {given.items:,} items by {given.users:,} users, {given.device}")
+    results = Results(
+        f"torch_processes_{given.device}", given.output, users=given.users, items=given.items,
+        ratings=given.n_ratings, dropout=given.dropout, repeats=given.repeats,
+    )  # fmt: skip
     if given.device == "cuda":
-        print(f"{torch.cuda.get_device_name()}: a copy moves {copied_per_second() / 1e9:,.0f} GB/s")
-    print(
-        f"{'processes':9} {'architecture':13}{'batch':>9}{'precision':>10}{'M ratings/s':>22}{'GB/s':>8}"
-        f"{'kB sent':>10}{'peak MB':>10}{'busy':>7}{'x':>8}",
-        flush=True,
-    )
+        results.note("GPU", torch.cuda.get_device_name())
+        results.note("GB/s of a copy", copied_per_second() / 1e9)
     with tempfile.TemporaryDirectory() as folder:
         for name, column in columns.items():
             np.save(Path(folder, name), column)
         for n in given.processes:
             torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
-            command = [sys.executable, *torchrun, __file__, *sys.argv[1:], "--columns", folder]
-            subprocess.run(command, check=True)
+            worker = ["-m", "benchmarks.speed.torch_processes", *sys.argv[1:], "--columns", folder]
+            subprocess.run([sys.executable, *torchrun, *worker], check=True)
+            for line in Path(folder, ROWS).read_text().splitlines():
+                results.add("training", **json.loads(line))
+            Path(folder, ROWS).unlink()
+    results.write()
 
 
 def run(given: argparse.Namespace) -> None:
-    """All that is asked for, in this process and its like."""
+    """Every combination of the options, in this process and the others of its group."""
     if given.eager:
         TorchEngine._is_graphed = lambda engine, dtype: False  # type: ignore[method-assign]
     if given.compile:
@@ -152,13 +155,14 @@ def run(given: argparse.Namespace) -> None:
         distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
         bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
-            rate = median_and_range(np.array(rates[1:]) / 1e6)
-            bandwidth = np.median(rates[1:]) * bytes_per_rating / 1e9
-            print(
-                f"{communicator.size:9} {name:13}{size:9,}{precision:>10}{rate:>22}{bandwidth:8.2f}"
-                f"{np.median(sent[1:]) / 1e3:10,.0f}{peak:10,.0f}{share(busy):>7}{ratio:8.1f}",
-                flush=True,
-            )
+            rate = np.array(rates[1:])
+            row = {
+                "processes": processes.size, "architecture": name, "batch": size, "precision": precision,
+                "M ratings/s": rate / 1e6, "GB/s": np.median(rate) * bytes_per_rating / 1e9,
+                "kB sent": np.median(sent[1:]) / 1e3, "peak MB": peak, "busy": busy, "speedup": ratio,
+            }  # fmt: skip
+            with Path(given.columns, ROWS).open("a") as file:
+                file.write(json.dumps({key: plain(value) for key, value in row.items()}) + "\n")
 
 
 def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Namespace) -> float:
@@ -234,10 +238,6 @@ def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int,
             rate = len(data) / (time.perf_counter() - start)
         rates.append(rate)
     return max(rates)
-
-
-def share(part: float) -> str:
-    return "" if np.isnan(part) else f"{part:.0%}"
 
 
 def copied_per_second() -> float:

@@ -1,6 +1,6 @@
 """NeuralNetwork against scikit-learn's MLPRegressor: test R² and time of fit, on the same data and settings.
 
-    python benchmarks/neural_network.py [--full]
+    python -m benchmarks.accuracy.neural_network [--full]
 
 Both are fitted in turn, in one process, on the same standardised split with the same seed, layers, optimiser
 (Adam), batch size and number of epochs, no penalty and no early stopping. Ours is fitted twice: from its own
@@ -9,15 +9,12 @@ default weights (He), and from those of MLPRegressor (Xavier).
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import time
 import warnings
 from typing import Any
 
 import numpy as np
-import sklearn
+from benchmarks.harness import Results, mean_and_error, new_parser
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -74,34 +71,33 @@ def measure(name: str, hidden_layer_sizes: tuple[int, ...], epochs: int, seeds: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--full", action="store_true", help="more seeds, epochs and layers: minutes")
-    full = parser.parse_args().full
-    layers = [(50,), (100, 50), (100, 100, 100)] if full else [(50,), (32, 16)]
-    epochs, seeds = (100, 10) if full else (40, 5)
-    warnings.simplefilter("ignore", ConvergenceWarning)  # both are told to train all epochs
-
-    print(f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} CPUs")
-    print(f"Python {platform.python_version()}, NumPy {np.__version__}, scikit-learn {sklearn.__version__}")
-    print(
-        f"Adam at {LEARNING_RATE}, batches of {BATCH_SIZE}, {epochs} epochs, seeds 0 to {seeds - 1}; float64"
+    parser.add_argument("--seeds", type=int, help="by default 5, with --full 10")
+    parser.add_argument("--epochs", type=int, help="by default 40, with --full 100")
+    given = parser.parse_args()
+    layers = [(50,), (100, 50), (100, 100, 100)] if given.full else [(50,), (32, 16)]
+    epochs, seeds = given.epochs or (100 if given.full else 40), given.seeds or (10 if given.full else 5)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # both train all epochs
+    results = Results(
+        "neural_network",
+        given.output,
+        learning_rate=LEARNING_RATE,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        seeds=seeds,
     )
-    print("R²: mean of test R²; -: mean difference to MLPRegressor's ± standard error; time: ours / theirs")
-    print(f"{'data':14}{'layers':16}{'R² MLP':>8}{'R² ours':>9}{'-':>14}{'Xavier':>8}{'-':>14}", end="")
-    print(f"{'time, median [min, max]':>26}")
     measure("wine", (50,), 2, 2)  # warm up
     for sizes in layers:
         for name in ("diabetes", "two outputs", "breast_cancer", "wine", "digits"):
             (he, xavier, theirs), (seconds, _, their_seconds) = measure(name, sizes, epochs, seeds)
-            ratio = seconds / their_seconds
-            print(f"{name:14}{sizes!s:16}{theirs.mean():8.3f}", end="")
-            print(f"{he.mean():9.3f}{mean_and_error(he - theirs):>14}", end="")
-            print(f"{xavier.mean():8.3f}{mean_and_error(xavier - theirs):>14}", end="")
-            print(f"{np.median(ratio):12.2f} [{ratio.min():.2f}, {ratio.max():.2f}]")
-
-
-def mean_and_error(sample: np.ndarray) -> str:
-    return f"{sample.mean():+.3f} ±{sample.std(ddof=1) / np.sqrt(len(sample)):.3f}"
+            results.add(
+                "test R², and time of ours over MLPRegressor's",
+                data=name, layers=str(sizes), MLPRegressor=theirs.mean(), ours=he.mean(),
+                difference=mean_and_error(he - theirs), Xavier=xavier.mean(),
+                **{"difference of Xavier": mean_and_error(xavier - theirs), "time": seconds / their_seconds},
+            )  # fmt: skip
+    results.write()
 
 
 if __name__ == "__main__":

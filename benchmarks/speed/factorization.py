@@ -1,27 +1,28 @@
-"""Biased matrix factorisation against its fastest peers: test error after so many seconds of training.
+"""Biased matrix factorisation against its fastest peers: test error after a number of seconds of training.
 
-    python benchmarks/factorization.py [--factors 16 64] [--libmf libmf.so]
+    python -m benchmarks.speed.factorization [--factors 16 64] [--libmf libmf.so]
 
-On simulated ratings in the shape of MovieLens 1M, a tenth for testing: the numba engine (SGD one by one, Adam
-in batches of 1,024 and 8,192, cosine schedule over the epochs given), Surprise's SVD, and LIBMF where its
-library, made of its public source, is named. Each row is a training of its own over so many epochs, the
-fastest of so many runs; seconds are those of training, for LIBMF and one by one with the copying of the
-ratings; the best possible error is the noise floor. Ours in batches has the best settings of nine tried on
-these ratings, one by one of six, the same for all numbers of factors and epochs; the peers have their own
-defaults, LIBMF its usual penalty of 0.05. The machine must be quiet.
+On simulated ratings in the shape of MovieLens 1M, a tenth for testing: the numba engine (SGD one rating at a
+time, Adam in batches of 1,024 and 8,192, cosine schedule over the epochs given), Surprise's SVD, and LIBMF if
+its library, built from its public source, is given. Each row is a training of its own over that number of
+epochs, the fastest of `--runs`; seconds are those of training, with the copy of the ratings for LIBMF and for
+one rating at a time; the lowest possible error is the irreducible one. Ours in batches has the best
+settings of nine tried on these ratings, one at a time of six, the same for all numbers of factors and epochs;
+the peers have their own defaults, LIBMF its usual penalty of 0.05. The machine must be idle.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import numpy as np
-from harness import machine
+from benchmarks.harness import Results, new_parser
 
 from numpy_neural_mf import NeuralMF, Ratings, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
@@ -77,7 +78,7 @@ class LibmfModel(ctypes.Structure):
 
 
 def libmf(library: str, train: Ratings, test: Ratings, k: int, epochs: int) -> Outcome:
-    """Its time counts the copying of the ratings into its own form, which cannot be told apart."""
+    """Its time includes the copy of the ratings into its own format, which cannot be separated."""
     fit = ctypes.CDLL(library).fit_interface
     fit.restype = ctypes.POINTER(LibmfModel)
     columns = np.stack([train.users, train.items, train.values], axis=1).astype(np.float32)
@@ -97,7 +98,7 @@ def libmf(library: str, train: Ratings, test: Ratings, k: int, epochs: int) -> O
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--factors", nargs="+", type=int, default=[16])
     parser.add_argument("--epochs", nargs="+", type=int, default=[5, 10, 20])
     parser.add_argument("--n-ratings", type=int, default=1_000_000)
@@ -106,25 +107,25 @@ def main() -> None:
     given = parser.parse_args()
     ratings = simulate_ratings(6_040, 3_706, given.n_ratings, random_state=SEED)
     train, test = random_split(ratings, 0.1)
-    print(machine("numpy", "numba", "scikit-surprise"))
-    print(f"{train}; noise floor of the test part {test.noise_floor:.4f}")
+    results = Results("factorization", given.output, ratings=str(train), runs=given.runs)
+    results.note("irreducible error of the test part", test.noise_floor)
     peers: dict[str, Callable[[int, int], Outcome]] = {
         "ours, one by one": lambda k, epochs: ours(train, test, k, epochs, **ONE_BY_ONE),
         "ours, batch 1024": lambda k, epochs: ours(train, test, k, epochs, **in_batches(1024)),
         "ours, batch 8192": lambda k, epochs: ours(train, test, k, epochs, **in_batches(8192)),
-        "Surprise SVD": lambda k, epochs: surprise_svd(train, test, k, epochs),
     }
-    if given.libmf:
-        peers["LIBMF"] = lambda k, epochs: libmf(given.libmf, train, test, k, epochs)
     for name in ("ours, one by one", "ours, batch 1024"):
         peers[name](given.factors[0], 1)  # compiles, or loads what was compiled
-    print(f"{'':18}{'factors':>8}{'epochs':>8}{'seconds':>9}{'M/s':>7}{'RMSE':>8}")
-    for k in given.factors:
-        for name, run in peers.items():
-            for epochs in given.epochs:
-                seconds, error = min(run(k, epochs) for _ in range(given.runs))
-                speed = epochs * len(train) / seconds / 1e6
-                print(f"{name:18}{k:8}{epochs:8}{seconds:9.2f}{speed:7.1f}{error:8.4f}", flush=True)
+    if find_spec("surprise"):
+        peers["Surprise SVD"] = lambda k, epochs: surprise_svd(train, test, k, epochs)
+    if given.libmf:
+        peers["LIBMF"] = lambda k, epochs: libmf(given.libmf, train, test, k, epochs)
+    for k, (name, run), epochs in product(given.factors, peers.items(), given.epochs):
+        seconds, error = min(run(k, epochs) for _ in range(given.runs))
+        speed = epochs * len(train) / seconds / 1e6
+        row = {"M ratings/s": speed, "test RMSE": error}
+        results.add("training", model=name, factors=k, epochs=epochs, seconds=seconds, **row)
+    results.write()
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
 """An engine against PyTorch on a CPU: ratings trained on per second, and the ratio of the two.
 
-    python benchmarks/engines.py [--full]
+    python -m benchmarks.speed.engines [--full] [--engine numba]
 
 PyTorch's side is the same model as its users write it for a CPU: eager, nn.Embedding(sparse=True) with
 SparseAdam, fused Adam for everything else, batches cut from tensors by index. Both train on the same
 simulated ratings in the shape of MovieLens 1M (6,040 users, 3,706 items, few items rated often; --users and
---items make another), in the same order, from the same first weights, with the same penalty, in float32. Each
-has a process of its own, and they take turns, one epoch each; the last training loss of both tells whether
+--items change it), in the same order, from the same initial weights, with the same penalty, in float32. Each
+has a process of its own, and they take turns, one epoch each; the last training loss of both shows whether
 they did the same work. With `--peer dense` the tables have dense gradients and fused Adam as well: faster
 while tables are small, but another update, which moves every row at every step. `--peer compiled` is that
 under torch.compile.
 
-The machine must be quiet: with a thread for each processor, one busy neighbour stalls either side tenfold and
-more, since every small product waits for its slowest thread. Where that cannot be had, --threads 1 is fair.
+The machine must be idle: with one thread for each processor, one busy neighbour slows either side tenfold and
+more, since every small product waits for its slowest thread. Where that is impossible, --threads 1 is fair.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from harness import Worker, machine, median_and_range, run_in_turns
+from benchmarks.harness import Results, Worker, new_parser, run_in_turns
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings, simulate_ratings
 from numpy_neural_mf.nn import Adam
@@ -42,7 +41,7 @@ Learn = Callable[[np.ndarray, int], Iterator[tuple[float, int]]]
 
 
 def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, float]]:
-    """An epoch of one of our engines, as `training.train` runs it."""
+    """An epoch of one of the package's engines, as `training.train` runs it."""
 
     def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
         penalty_u, penalty_i = (
@@ -170,7 +169,7 @@ def new_epoch(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = new_parser(__doc__)
     parser.add_argument("--full", action="store_true", help="A, B and C x 256, 1024 and 8192: minutes")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1024, 8192])
@@ -181,48 +180,34 @@ def main() -> None:
     parser.add_argument("--engine", choices=ENGINES, default="numpy")
     parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
     parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument(
-        "--regularization", type=float, default=0.02, help="0 leaves the penalty out of PyTorch"
-    )
+    parser.add_argument("--regularization", type=float, default=0.02, help="0: PyTorch has no penalty")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch and of our BLAS")
     parser.add_argument("--blas-threads", type=int, help="of our BLAS, if not the same")
     given = parser.parse_args()
     names = list(ARCHITECTURES) if given.full else given.architectures
     batch_sizes = [256, 1024, 8192] if given.full else given.batch_sizes
     blas_threads = given.blas_threads or given.threads
-
-    print(machine("numpy", "torch"))
-    print(
-        f"{given.n_ratings:,} ratings of {given.items:,} items by {given.users:,} users, seed {SEED}; "
-        f"Adam at {LEARNING_RATE}, "
-        f"dropout {given.dropout}, penalty {given.regularization}; one epoch a run, {given.repeats} runs "
-        f"each after a warm-up; threads: PyTorch ({given.peer}) {given.threads}, BLAS {blas_threads}"
-    )
-    print("M ratings/s and ours / PyTorch's, as median [min, max]; MSE: training loss of the last epoch")
-    print(
-        f"{'architecture':13}{'batch':>6}{given.engine:>22}{'PyTorch':>22}{'ratio':>22}{'MSE':>9}{'PyTorch':>9}"
-    )
+    threads = {"OPENBLAS_NUM_THREADS": str(blas_threads), "OMP_NUM_THREADS": str(given.threads)}
+    options = ("users", "items", "n_ratings", "dropout", "regularization", "threads", "peer", "repeats")
+    conditions = {name: getattr(given, name) for name in options}
+    results = Results(f"engines_{given.engine}", given.output, **conditions, blas_threads=blas_threads)
     for name, batch_size in product(names, batch_sizes):
         architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
         shape = given.users, given.items, given.n_ratings
         settings = architecture, batch_size, *shape, given.regularization
         workers = {
-            "ours": Worker(
-                new_engine_epoch,
-                given.engine,
-                *settings,
-                OPENBLAS_NUM_THREADS=str(blas_threads),
-                OMP_NUM_THREADS=str(given.threads),
-            ),
-            "theirs": Worker(new_torch_epoch, given.peer, given.threads, *settings),
+            "ours": Worker(new_engine_epoch, given.engine, *settings, **threads),
+            "PyTorch": Worker(new_torch_epoch, given.peer, given.threads, *settings),
         }
-        results = run_in_turns(workers, given.repeats)
-        for worker in workers.values():
-            worker.close()
-        (ours, our_loss), (theirs, their_loss) = (np.array(results[w]).T for w in ("ours", "theirs"))
-        columns = (median_and_range(sample) for sample in (ours / 1e6, theirs / 1e6, ours / theirs))
-        print(f"{name:13}{batch_size:6}" + "".join(f"{c:>22}" for c in columns), end="")
-        print(f"{our_loss[-1]:9.4f}{their_loss[-1]:9.4f}", flush=True)
+        found = run_in_turns(workers, given.repeats)
+        (ours, our_loss), (theirs, their_loss) = (
+            np.array([run.value for run in found[side]]).T for side in workers
+        )
+        results.add(
+            "M ratings/s", architecture=name, batch=batch_size, ours=ours / 1e6, PyTorch=theirs / 1e6,
+            ratio=ours / theirs, **{"training loss": our_loss[-1], "of PyTorch": their_loss[-1]},
+        )  # fmt: skip
+    results.write()
 
 
 if __name__ == "__main__":

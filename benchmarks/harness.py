@@ -128,8 +128,6 @@ def shown(value: Any) -> str:
             return ", ".join(map(str, value))
         return f"{shown(float(np.median(value)))} [{shown(min(value))}, {shown(max(value))}]"
     if isinstance(value, float):
-        if value != value:
-            return ""
         return (
             f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
         )
@@ -140,6 +138,8 @@ def plain(value: Any) -> Any:
     """A NumPy array or number as JSON has it."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
+    if isinstance(value, float) and value != value:
+        return None  # JSON has no NaN
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 

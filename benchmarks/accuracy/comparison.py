@@ -81,7 +81,7 @@ def by_folds(ratings: Ratings, models: dict[str, ModelFactory], given: Any, resu
     )  # fmt: skip
     for row in comparison.table().to_dicts():
         results.add("RMSE by folds", **row)
-    results.note("conclusions", comparison.conclusions())
+    results.note("conclusions", " ".join(comparison.conclusions()))
 
 
 def by_time(ratings: Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:

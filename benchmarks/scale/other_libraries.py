@@ -153,12 +153,16 @@ JOBS: dict[str, dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]]] = {
 }
 
 
-def new_run(question: str, name: str, path: Path) -> Callable[[], int]:
-    """The job of that name, its libraries imported; what it returns is freed before the peak is over."""
+def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
+    """The job of that name, with its libraries imported."""
     job, modules = JOBS[question][name]
     for module in modules:
         import_module(module)
-    return lambda: len(job(path) or ())
+
+    def run() -> None:
+        job(path)
+
+    return run
 
 
 def main() -> None:

@@ -91,7 +91,8 @@ def by_phase(ratings: Ratings, given: Any, results: Results) -> None:
         seconds["in Python"] = total - sum(seconds.values())  # type: ignore[assignment]
         speed = len(ratings) / total
         flops = 6 * sum(n * m for n, m in pairwise(architecture.layer_sizes))
-        results.note(f"{name}, M ratings/s and share of products", [speed / 1e6, speed * flops / products])
+        results.note(f"{name}, M ratings/s", speed / 1e6)
+        results.note(f"{name}, share of the speed of products", speed * flops / products)
         for phase, what in PHASES.items():
             row = {
                 "ns a rating": seconds[phase] / len(ratings) * 1e9,

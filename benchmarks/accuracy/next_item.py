@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -83,38 +84,25 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 
     yield "popularity", "", popularity
-    for neighbours in (CosineRecommender, TFIDFRecommender, BM25Recommender):
-        for k in (20, 50, 100, 200, 500):
-            name = f"item-kNN, {neighbours.__name__.removesuffix('Recommender')}"
-            yield name, f"K={k}", peer(lambda seed, new=neighbours, k=k: new(K=k, num_threads=1))
-    for factors in (16, 32, 64, 128):
-        for regularization in (0.01, 1.0, 10.0):
-            for alpha in (1.0, 5.0):
-                given = {"factors": factors, "regularization": regularization, "alpha": alpha}
-                yield (
-                    "implicit ALS",
-                    in_words(given),
-                    peer(
-                        lambda seed, given=given: AlternatingLeastSquares(
-                            **given, random_state=seed, num_threads=1
-                        )
-                    ),
-                )
-    for factors in (32, 64):
-        for learning_rate in (0.01, 0.05):
-            for regularization in (0.001, 0.01, 0.05):
-                for iterations in (100, 300):
-                    given = {"factors": factors, "learning_rate": learning_rate}
-                    given |= {"regularization": regularization, "iterations": iterations}
-                    yield (
-                        "implicit BPR",
-                        in_words(given),
-                        peer(
-                            lambda seed, given=given: BayesianPersonalizedRanking(
-                                **given, random_state=seed, num_threads=1
-                            )
-                        ),
-                    )
+    for neighbours, k in product(
+        (CosineRecommender, TFIDFRecommender, BM25Recommender), (20, 50, 100, 200, 500)
+    ):
+        name = f"item-kNN, {neighbours.__name__.removesuffix('Recommender')}"
+        yield name, f"K={k}", peer(lambda seed, new=neighbours, k=k: new(K=k, num_threads=1))
+    als = {"factors": (16, 32, 64, 128), "regularization": (0.01, 1.0, 10.0), "alpha": (1.0, 5.0)}
+    bpr = {
+        "factors": (32, 64), "learning_rate": (0.01, 0.05), "regularization": (0.001, 0.01, 0.05),
+        "iterations": (100, 300),
+    }  # fmt: skip
+    for name, new_model, grid in (
+        ("implicit ALS", AlternatingLeastSquares, als),
+        ("implicit BPR", BayesianPersonalizedRanking, bpr),
+    ):
+        for values in product(*grid.values()):
+            given = dict(zip(grid, values, strict=True))
+            yield name, in_words(given), peer(
+                lambda seed, new=new_model, given=given: new(**given, random_state=seed, num_threads=1)
+            )  # fmt: skip
     for encoder in ("attention", "gru"):
         for dropout in (0.2, 0.3):
             settings = {"encoder": encoder, "dropout": dropout}

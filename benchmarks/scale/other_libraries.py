@@ -40,7 +40,7 @@ def ours(path: Path) -> None:
 
 def pytorch(path: Path) -> None:
     import torch
-    from benchmarks.speed.torch_processes import PlainModel
+    from benchmarks.speed.plain_model import PlainModel
     from torch import nn
 
     from numpy_neural_mf import B_MEDIUM
@@ -48,16 +48,13 @@ def pytorch(path: Path) -> None:
     users, items, values = coded(path)
     order = np.random.default_rng(0).permutation(len(users))[: 4 * len(users) // 5]
     columns = [torch.from_numpy(column) for column in (users, items, values)]
-    model = PlainModel(B_MEDIUM, int(users.max()) + 1, int(items.max()) + 1)
-    for module in model.modules():
-        if isinstance(module, nn.Embedding):
-            module.sparse = True
+    model = PlainModel(B_MEDIUM, int(users.max()) + 1, int(items.max()) + 1, sparse=True)
     tables = [parameter for name, parameter in model.named_parameters() if name.startswith(("user", "item"))]
     others = [p for p in model.parameters() if not any(p is table for table in tables)]
     optimizers = torch.optim.SparseAdam(tables, lr=0.005), torch.optim.Adam(others, lr=0.005)
     for batch in torch.from_numpy(order).split(8192):
         u, i, r = (column[batch] for column in columns)
-        loss = nn.functional.mse_loss(model(u, i), r)
+        loss = nn.functional.mse_loss(model(u, i)[0], r)
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
@@ -95,60 +92,25 @@ def coded(path: Path) -> Any:
     return users, items, frame["rating"].to_numpy().astype(np.float32)
 
 
-# Reading
-
-
-def read_ours(path: Path) -> Any:
-    from numpy_neural_mf import read_ratings
-
-    return read_ratings(path)
-
-
-def read_cached(path: Path) -> Any:
-    from numpy_neural_mf import read_ratings
-
-    return read_ratings(path, cache=True)
-
-
-def read_polars(path: Path) -> Any:
-    import polars as pl
-
-    return pl.read_csv(path)
-
-
-def read_polars_streaming(path: Path) -> Any:
-    import polars as pl
-
-    return pl.scan_csv(path).collect(engine="streaming")
-
-
-def read_pandas(path: Path) -> Any:
-    import pandas as pd
-
-    return pd.read_csv(path)
-
-
-def read_pyarrow(path: Path) -> Any:
-    import pyarrow.csv
-
-    return pyarrow.csv.read_csv(path)
-
-
-# By question and name: the function, and the modules that it needs.
-JOBS: dict[str, dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]]] = {
+# By question and name: the job, and the modules that it needs, of which it is given the first.
+Job = Callable[[Any, Path], Any]
+JOBS: dict[str, dict[str, tuple[Job, tuple[str, ...]]]] = {
     "training": {
-        "ours": (ours, ("numpy_neural_mf", "numba")),
-        "PyTorch": (pytorch, ("torch", "polars")),
-        "Surprise": (surprise, ("surprise",)),
-        "myFM": (myfm, ("myfm", "polars")),
+        "ours": (lambda nmf, path: ours(path), ("numpy_neural_mf", "numba")),
+        "PyTorch": (lambda torch, path: pytorch(path), ("torch", "polars")),
+        "Surprise": (lambda module, path: surprise(path), ("surprise",)),
+        "myFM": (lambda module, path: myfm(path), ("myfm", "polars")),
     },
     "reading": {
-        "ours": (read_ours, ("numpy_neural_mf",)),
-        "ours, cached": (read_cached, ("numpy_neural_mf",)),
-        "polars eager": (read_polars, ("polars",)),
-        "polars streaming": (read_polars_streaming, ("polars",)),
-        "pandas": (read_pandas, ("pandas",)),
-        "pyarrow": (read_pyarrow, ("pyarrow.csv",)),
+        "ours": (lambda nmf, path: nmf.read_ratings(path), ("numpy_neural_mf",)),
+        "ours, cached": (lambda nmf, path: nmf.read_ratings(path, cache=True), ("numpy_neural_mf",)),
+        "polars eager": (lambda pl, path: pl.read_csv(path), ("polars",)),
+        "polars streaming": (
+            lambda pl, path: pl.scan_csv(path).collect(engine="streaming"),
+            ("polars",),
+        ),
+        "pandas": (lambda pd, path: pd.read_csv(path), ("pandas",)),
+        "pyarrow": (lambda csv, path: csv.read_csv(path), ("pyarrow.csv",)),
     },
 }
 
@@ -156,11 +118,10 @@ JOBS: dict[str, dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]]] = {
 def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
     """The job of that name, with its libraries imported."""
     job, modules = JOBS[question][name]
-    for module in modules:
-        import_module(module)
+    module, *_ = [import_module(module) for module in modules]
 
     def run() -> None:
-        job(path)
+        job(module, path)
 
     return run
 

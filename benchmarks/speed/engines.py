@@ -67,37 +67,16 @@ def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, flo
 def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tuple[float, float]]:
     """An epoch of the same model in PyTorch."""
     import torch
+    from benchmarks.speed.plain_model import PlainModel
     from torch import nn
 
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     torch.sparse.check_sparse_tensor_invariants.disable()
-    activations = {"relu": nn.ReLU, "tanh": nn.Tanh}
-
-    class Model(nn.Module):
-        def __init__(self, n_users: int, n_items: int, architecture: Architecture) -> None:
-            super().__init__()
-            k, sizes = architecture.embedding_dim, architecture.layer_sizes
-            self.intercept = nn.Parameter(torch.zeros(1))
-            self.user_embedding = nn.Embedding(n_users + 1, k, sparse=peer == "sparse")
-            self.item_embedding = nn.Embedding(n_items + 1, k, sparse=peer == "sparse")
-            self.user_bias = nn.Embedding(n_users + 1, 1, sparse=peer == "sparse")
-            self.item_bias = nn.Embedding(n_items + 1, 1, sparse=peer == "sparse")
-            layers: list[nn.Module] = []
-            for n in range(architecture.n_layers):
-                layers += [activations[architecture.activation]()] if n else []
-                layers += [nn.Dropout(architecture.dropout)] if architecture.dropout else []
-                layers += [nn.Linear(sizes[n], sizes[n + 1], bias=n < architecture.n_layers - 1)]
-            self.mlp = nn.Sequential(*layers)
-
-        def forward(self, users: torch.Tensor, items: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            p, q = self.user_embedding(users), self.item_embedding(items)
-            b_u, b_i = self.user_bias(users).squeeze(1), self.item_bias(items).squeeze(1)
-            f = self.mlp(torch.cat([p, q], dim=1)).squeeze(1)
-            return self.intercept + b_u + b_i + (p * q).sum(dim=1) + f, p, q, b_u, b_i
 
     def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
-        model = Model(ratings.n_users, ratings.n_items, architecture)
+        sparse = peer == "sparse"
+        model = PlainModel(architecture, ratings.n_users + 1, ratings.n_items + 1, sparse)
         first = first_parameters(ratings, architecture)
         with torch.no_grad():
             ours = [first.pop(n) for n in list(first) if n.startswith("mlp")]

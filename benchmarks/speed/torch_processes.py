@@ -29,7 +29,7 @@ import tempfile
 import time
 from dataclasses import replace
 from functools import cache
-from itertools import islice, pairwise, product
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ import torch
 import torch.distributed as dist
 from benchmarks.harness import Results, new_parser, plain
 from benchmarks.speed.engines import ARCHITECTURES
+from benchmarks.speed.plain_model import PlainModel
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
@@ -185,26 +186,6 @@ def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Na
     return sum(event.self_device_time_total for event in on_device) / 1e6 / len(some)
 
 
-class PlainModel(nn.Module):
-    """The same model, as PyTorch's tutorials would write it: dense gradients, embeddings and an MLP."""
-
-    def __init__(self, form: Architecture, n_users: int, n_items: int) -> None:
-        super().__init__()
-        self.user_embedding = nn.Embedding(n_users, form.embedding_dim)
-        self.item_embedding = nn.Embedding(n_items, form.embedding_dim)
-        self.user_bias, self.item_bias = nn.Embedding(n_users, 1), nn.Embedding(n_items, 1)
-        self.intercept = nn.Parameter(torch.zeros(1))
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(form.layer_sizes):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU() if form.activation == "relu" else nn.Tanh()]
-        self.mlp = nn.Sequential(*layers[:-1])
-
-    def forward(self, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        p, q = self.user_embedding(users), self.item_embedding(items)
-        y = self.mlp(torch.cat([p, q], dim=1)) + self.user_bias(users) + self.item_bias(items)
-        return self.intercept + y.squeeze(1) + (p * q).sum(dim=1)
-
-
 @cache
 def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int, device: str) -> float:
     """Ratings per second of the plain model with a DataLoader, in the second of two epochs.
@@ -230,7 +211,7 @@ def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int,
             start = time.perf_counter()
             for batch in loader:
                 users, items, values = (column.to(device, non_blocking=True) for column in batch)
-                loss = nn.functional.mse_loss(model(users, items), values)
+                loss = nn.functional.mse_loss(model(users, items)[0], values)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -44,7 +44,7 @@ def test_results_are_printed_as_they_are_measured_and_written_with_their_provena
         "speed": [{"engine": "numpy", "rate": [1.0, 3.0, 2.0], "loss": 0.5, "ratio": None}]
     }
     assert content["conditions"] == {"users": 6_040}
-    for name in ("command", "date", "commit", "versions", "hardware"):
+    for name in ("command", "date", "versions", "hardware"):
         assert content[name]
     text = harness.markdown(content)
     assert "| engine | rate | loss | ratio |" in text

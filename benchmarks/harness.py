@@ -126,6 +126,8 @@ def shown(value: Any) -> str:
     if isinstance(value, list):
         if not value or isinstance(value[0], str):
             return ", ".join(map(str, value))
+        if len(value) == 1:
+            return shown(value[0])
         return f"{shown(float(np.median(value)))} [{shown(min(value))}, {shown(max(value))}]"
     if isinstance(value, float):
         return (

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from benchmarks.harness import Measurement, Results, measured, new_parser
-from benchmarks.scale.large_file import write_large_file
 
 # Training
 
@@ -127,6 +126,8 @@ def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
 
 
 def main() -> None:
+    from benchmarks.scale.large_file import write_large_file  # not in workers, whose memory is measured
+
     parser = new_parser(__doc__)
     parser.add_argument("question", choices=JOBS)
     parser.add_argument("--n-ratings", type=int, default=1_000_000)

@@ -58,6 +58,7 @@ from numpy_neural_mf.nn import (
 )
 from numpy_neural_mf.training import loop
 from numpy_neural_mf.training.engines import NumpyEngine
+from numpy_neural_mf.training.objective import Objective
 
 ARCHITECTURES = {
     "A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE, "biased MF": Architecture(8),
@@ -112,7 +113,8 @@ def model_errors(architecture: Architecture, rng: np.random.Generator) -> dict[s
     parameters = architecture.initial_parameters(5, 4, 3.5, rng, np.float64)
     for value in parameters.values():  # away from the zeros that training starts with
         value += 0.3 * rng.standard_normal(value.shape)
-    engine = NumpyEngine(architecture, parameters, Adam(), np.full(6, 0.1), np.full(5, 0.2))
+    penalties = Objective(np.full(6, 0.1), np.full(5, 0.2))
+    engine = NumpyEngine(architecture, parameters, Adam(), penalties)
     users, items = rng.integers(0, 5, 12), rng.integers(0, 4, 12)
     ratings = rng.uniform(1, 5, 12)
     _, gradients = engine.loss_and_gradients(users, items, ratings)

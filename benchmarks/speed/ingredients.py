@@ -28,6 +28,7 @@ from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, NeuralMF, R
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import NumbaEngine
+from numpy_neural_mf.training.objective import Objective
 
 PARTS = {
     "plain": C_WIDE,
@@ -76,7 +77,7 @@ def by_phase(ratings: Ratings, given: Any, results: Results) -> None:
         rng = np.random.default_rng(0)
         parameters = architecture.initial_parameters(ratings.n_users, ratings.n_items, ratings.mean, rng)
         penalty = (np.full(n + 1, 0.02, np.float32) for n in (ratings.n_users, ratings.n_items))
-        engine = NumbaEngine(architecture, parameters, Adam(0.005), *penalty)
+        engine = NumbaEngine(architecture, parameters, Adam(0.005), Objective(*penalty))
         batches = Batches(ratings, given.batch_size, rng)
         for batch in batches.epoch():
             engine.step(*batch)

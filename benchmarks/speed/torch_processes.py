@@ -158,7 +158,7 @@ def run(given: argparse.Namespace) -> None:
         if is_first_process():
             rate = np.array(rates[1:])
             row = {
-                "processes": processes.size, "architecture": name, "batch": size, "precision": precision,
+                "processes": communicator.size, "architecture": name, "batch": size, "precision": precision,
                 "M ratings/s": rate / 1e6, "GB/s": np.median(rate) * bytes_per_rating / 1e9,
                 "kB sent": np.median(sent[1:]) / 1e3, "peak MB": peak, "busy": busy, "speedup": ratio,
             }  # fmt: skip

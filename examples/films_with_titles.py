@@ -28,9 +28,9 @@ print(ratings.item_features)
 
 train, test = nmf.random_split(ratings, test_size=0.1)  # features go with the ratings
 models = {
-    "linear regression": nmf.LinearRegression(),  # who and what alone
+    "linear regression": nmf.LinearRegression(),  # user and item biases
     "NeuralMF": nmf.NeuralMF(features=True, implicit=True),  # factors, MLP, genres, sets of what was rated
-    "BayesianMF": nmf.BayesianMF(n_samples=150),  # all of that but the MLP, and time, and how sure it is
+    "BayesianMF": nmf.BayesianMF(n_samples=150),  # the same without the MLP, with time and uncertainty
 }
 for name, model in models.items():
     errors = nmf.evaluate(model.fit(train), train, test).ratings.overall
@@ -52,7 +52,7 @@ print(f"\nLike {titles[best]}:")
 for item, cosine in zip(*model.similar_items(best, n=5, min_ratings=20), strict=True):
     print(f"  {titles[item]:50.50s} {cosine:.2f}")
 
-print(f"\nSomebody new, who gave {titles[best]} the most:")
+print(f"\nA new user, who gave {titles[best]} the highest rating:")
 newcomer = model.fold_in({best: ratings.scale[1]})
 for item in model.recommend(newcomer, n=5, min_ratings=5):
     print(f"  {titles[item]}")

@@ -158,7 +158,9 @@ def order(given: Any, results: Results) -> None:
     found: dict[str, np.ndarray] = {}
     if given.one_by_one:
         orders = {
-            "full shuffle": lambda ratings, rng: batches.Batches(ratings, batches.STRETCH, rng),
+            "full shuffle": lambda ratings, rng, bins: batches.Batches(
+                ratings, batches.STRETCH, rng, time_bins=bins
+            ),
             "shuffled once": batches.Stretches,
         }
         for name, new_order in orders.items():

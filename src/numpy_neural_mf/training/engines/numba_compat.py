@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,24 +76,20 @@ def start_threads() -> int:
     else:
         with _environment(WAITING):  # read when the threads start
             n_threads = numba.get_num_threads()
-    _require_threads()
+    if numba.threading_layer() == "omp":
+        require_same_process("numba")
     return int(n_threads)
 
 
 def launch(kernel: Callable[..., Any], *arguments: Any) -> Any:
     """Call a parallel kernel; one at a time, if Numba's threads serve only one Python thread."""
-    _require_threads()
-    with _turn():
-        return kernel(*arguments)
-
-
-def _require_threads() -> None:
-    if numba.threading_layer() == "omp":
+    layer = numba.threading_layer()
+    if layer == "workqueue":
+        with _one_at_a_time:
+            return kernel(*arguments)
+    if layer == "omp":
         require_same_process("numba")
-
-
-def _turn() -> AbstractContextManager[Any]:
-    return _one_at_a_time if numba.threading_layer() == "workqueue" else nullcontext()
+    return kernel(*arguments)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,6 +198,8 @@ class NumbaEngine(Engine):
 
     def _rows_of_batch(self, pairs: Pairs, features: dict[Side, FeaturesOfBatch]) -> tuple[Pairs, Model]:
         """Pairs and model as kernels take them: with features, P + X E of the batch's rows in place of P."""
+        if not features:
+            return pairs, self._model(self.parameters)
         rows, ids = {}, {"user": pairs.users, "item": pairs.items}
         for side, of_side in features.items():
             ids[side] = of_side.ids.positions.astype(np.int32)
@@ -223,21 +225,27 @@ class NumbaEngine(Engine):
 
     def _model(self, parameters: Parameters) -> Model:
         """Parameters and form as the kernels take them."""
+        for name, part in self._weight_parts.items():
+            self._weights[part] = self.parameters[name].ravel()
+        tables = self._own_tables if parameters is self.parameters else self._tables_of(parameters)
+        return self._kernels.Model._make([
+            *tables, self.parameters["intercept"][0], self.architecture.product,
+            self._sizes, self._activation, self._weights, self._starts,
+        ])  # fmt: skip
+
+    @cached_property
+    def _own_tables(self) -> list[Any]:
+        return self._tables_of(self.parameters)
+
+    def _tables_of(self, parameters: Parameters) -> list[Any]:
+        """Embeddings and biases of users and items, then of time bins; empty where there are none."""
 
         def table(entity: Entity, kind: Kind) -> Array:
             nothing = (0, 1) if kind == "bias" else (len(self._penalty.get(entity, ())), 0)
             return parameters.get(table_name(entity, kind), np.zeros(nothing, self._dtype))
 
-        for name, part in self._weight_parts.items():
-            self._weights[part] = self.parameters[name].ravel()
-        entities: tuple[Entity, ...]
-        entities = (*SIDES, *TIME_BINS.values())
-        P, Q, Y, Z = (table(entity, "embedding") for entity in entities)
-        b_u, b_i, b_y, b_z = (table(entity, "bias") for entity in entities)
-        return self._kernels.Model(
-            P, Q, b_u, b_i, Y, Z, b_y, b_z, self.parameters["intercept"][0], self.architecture.product,
-            self._sizes, self._activation, self._weights, self._starts,
-        )  # fmt: skip
+        entities: tuple[tuple[Entity, ...], ...] = SIDES, (*TIME_BINS.values(),)
+        return [table(entity, kind) for some in entities for kind in KINDS for entity in some]
 
     @cached_property
     def _row_tables(self) -> list[Array]:

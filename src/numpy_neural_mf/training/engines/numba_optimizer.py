@@ -36,6 +36,7 @@ class NumbaOptimizer:
     def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
         self._optimizer = optimizer
         self._parameters = parameters
+        self._one_row: dict[str, tuple[Array, Array, Array, IntArray, Array]] = {}
         if type(optimizer) is SGD:
             with_momentum = rows.NESTEROV if optimizer.nesterov else rows.MOMENTUM
             self.kind = with_momentum if optimizer.momentum else rows.SGD
@@ -79,9 +80,11 @@ class NumbaOptimizer:
 
     def update_dense(self, name: str, gradient: Array, h: NDArray[np.float64]) -> None:
         """A step on a dense array, as a table of one row."""
-        value, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))
-        nothing = np.zeros(1, value.dtype)
-        rows.update(self.kind, value, np.zeros(1, np.int32), 1, gradient.reshape(1, -1), nothing, a, b, h)
+        if name not in self._one_row:  # a step is so short that to make these each time would show
+            own, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))
+            self._one_row[name] = own, a, b, np.zeros(1, np.int32), np.zeros(1, own.dtype)
+        value, a, b, row, nothing = self._one_row[name]
+        rows.update(self.kind, value, row, 1, gradient.reshape(1, -1), nothing, a, b, h)
 
     @cached_property
     def _state(self) -> dict[str, State]:

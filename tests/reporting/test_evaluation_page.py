@@ -68,7 +68,7 @@ def test_a_model_that_recommends_nothing_has_no_lists(evaluation):
 
 
 def test_without_relevant_ratings_the_page_states_the_threshold():
-    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], [1.0, 7.0, 3.0, 6.0])
+    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 2], [1.0, 7.0, 3.0, 6.0], scale=(1, 10))
     train, test = ratings.take([0, 1, 2]), ratings.take([3])
     html, page = page_of(evaluate(LinearRegression().fit(train), train, test))
     assert "rated it 7.75 or more, and no test rating is that high" in page.text

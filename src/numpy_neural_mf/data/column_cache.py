@@ -28,7 +28,7 @@ ALIGNED = 4096
 
 
 def store_path(source: Path, folder: Path | None = None) -> Path:
-    """Where the columns of a file of ratings are kept: beside it, or in a folder."""
+    """Where the columns of a file of ratings are kept: next to it, or in a folder."""
     return (source.parent if folder is None else folder) / f"{source.name}.columns"
 
 
@@ -52,7 +52,7 @@ def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> None:
-    """Write ratings whole or not at all, with what tells whether they are still those of their source.
+    """Write ratings whole or not at all, with the identity of their source.
 
     The file is a line of JSON, then for each array, ids and columns, the header of `numpy.save` and its data.
 
@@ -63,16 +63,16 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
     """
     arrays = {name: getattr(ratings, name) for name in ("user_ids", "item_ids", *COLUMNS)}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    told = {
+    metadata = {
         **identity,
         "arrays": list(arrays),
         "scale": ratings.scale,
         "scale_is_guessed": ratings.scale_is_guessed,
         "n_dropped": ratings.n_dropped,
     }
-    told["checksum"] = _checksum(told, arrays.values())
+    metadata["checksum"] = _checksum(metadata, arrays.values())
     with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(json.dumps(told).encode() + b"\n")
+        file.write(json.dumps(metadata).encode() + b"\n")
         for array in arrays.values():
             file.write(b"\0" * (-file.tell() % ALIGNED))
             np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
@@ -88,15 +88,15 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
     """
     try:
         with path.open("rb") as file:
-            told = json.loads(file.readline(1 << 16))
-            if told | identity != told:
+            metadata = json.loads(file.readline(1 << 16))
+            if metadata | identity != metadata:
                 return None
-            arrays: dict[str, Any] = {name: _mapped(path, file) for name in told["arrays"]}
-        if told.pop("checksum") != _checksum(told, arrays.values()):
+            arrays: dict[str, Any] = {name: _mapped(path, file) for name in metadata["arrays"]}
+        if metadata.pop("checksum") != _checksum(metadata, arrays.values()):
             return None
         ids: dict[str, Any] = {name: np.array(arrays.pop(name)) for name in ("user_ids", "item_ids")}
-        settings = {name: told[name] for name in ("scale_is_guessed", "n_dropped")}
-        return Ratings(**arrays, **ids, scale=tuple(told["scale"]), **settings)
+        settings = {name: metadata[name] for name in ("scale_is_guessed", "n_dropped")}
+        return Ratings(**arrays, **ids, scale=tuple(metadata["scale"]), **settings)
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or something else altogether
         return None
 
@@ -116,8 +116,8 @@ def _mapped(path: Path, file: BinaryIO) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def _checksum(told: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> int:
-    checksum = zlib.crc32(json.dumps(told).encode())
+def _checksum(metadata: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> int:
+    checksum = zlib.crc32(json.dumps(metadata).encode())
     for array in arrays:
         for block in blocks(len(array)):
             checksum = zlib.crc32(array[block].view(np.uint8).data, checksum)

@@ -29,8 +29,8 @@ def kind_of(series: pl.Series) -> str:
         return "categories"
     if series.str.contains("|", literal=True).any():
         return "many_valued"
-    told = series.drop_nulls()
-    return "left out" if told.n_unique() > max(NEARLY_ALL * len(told), 1) else "categories"
+    known = series.drop_nulls()
+    return "left out" if known.n_unique() > max(NEARLY_ALL * len(known), 1) else "categories"
 
 
 def typed(text: pl.Series) -> pl.Series:
@@ -53,11 +53,11 @@ def _many_of_each(series: pl.Series, name: str, table: Columns) -> Part:
     """A column for each distinct value of lists, or of strings with "|" between; of n in a row 1/√n each."""
     if not isinstance(series.dtype, pl.List | pl.Array):
         series = _as_text(series, name, table).str.split("|")
-    told = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
-    told = told.with_columns(_as_text(told["value"], name, table).str.strip_chars().alias("value"))
-    told = told.filter(~pl.col("value").is_in(MISSING)).unique(maintain_order=True)  # null is left out, too
-    values = told["value"].unique().sort()
-    rows, columns = told["row"].to_numpy(), values.search_sorted(told["value"]).to_numpy()
+    cells = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
+    cells = cells.with_columns(_as_text(cells["value"], name, table).str.strip_chars().alias("value"))
+    cells = cells.filter(~pl.col("value").is_in(MISSING)).unique(maintain_order=True)  # null is left out, too
+    values = cells["value"].unique().sort()
+    rows, columns = cells["row"].to_numpy(), values.search_sorted(cells["value"]).to_numpy()
     n = np.bincount(rows, minlength=len(series))
     weights = (1 / np.sqrt(n[rows])).astype(np.float32)
     X = csr_array((weights, (rows, columns)), shape=(len(series), len(values)))

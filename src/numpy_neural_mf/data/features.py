@@ -23,7 +23,7 @@ from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
 
-# What pandas, and Parquet files of pandas, call the numbers of the rows, which describe nobody.
+# What pandas, and Parquet files of pandas, call the numbers of the rows, which describe no user or item.
 INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
 
 
@@ -122,8 +122,8 @@ class Features:
         Features: 2 rows, 3 columns of genres, year; left out: title
         """
         table = replace(read_columns(frame_of(frame), {}, whole=True), source=source)
-        told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
-        return features_of(table, id, told)
+        roles = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
+        return features_of(table, id, roles)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -140,7 +140,7 @@ class Features:
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     def rows_for(self, ids: Ids) -> csr_array:
-        """The rows of raw ids, shape (n_ids, n_columns); whoever is not described has an empty one."""
+        """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
         n, matrix = len(self.ids), self.matrix
         row = index_of(self.ids, ids)
         with_nobody = csr_array(
@@ -205,15 +205,15 @@ def read_features(
         year = title.str.extract(YEAR)
         if year.null_count() < len(year) / 2:
             frame["year"], categories = year, ["year", *categories]
-    told = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
-    return features_of(replace(columns, frame=frame), id, told)
+    roles = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
+    return features_of(replace(columns, frame=frame), id, roles)
 
 
-def features_of(table: Columns, id: str | None, told: Mapping[str, Sequence[str]]) -> Features:
+def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str]]) -> Features:
     """The features that all columns of a table make: `Features.from_frame` has the columns explained."""
     frame = dict(table.frame)
     id = id_column(frame) if id is None else id
-    kinds = {name: kind for kind, names in told.items() for name in names}
+    kinds = {name: kind for kind, names in roles.items() for name in names}
     for name in (id, *kinds):
         if name not in frame:
             raise RatingsError(

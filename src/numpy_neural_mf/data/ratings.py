@@ -55,7 +55,7 @@ class Ratings:
         What is known of users and of items besides, by raw id: see `with_features`. Parts have those of the
         whole.
     scale_is_guessed : bool, default False
-        Whether nobody gave the scale, so that it is one in common use that holds every rating.
+        Whether the scale was guessed: a scale in common use that holds every rating.
 
     Raises
     ------
@@ -204,8 +204,8 @@ class Ratings:
         Parameters
         ----------
         users, items : Features, optional
-            See `read_features` and `Features.from_frame`; None leaves what there is. They may describe some
-            alone, and others that nobody has rated: these, too, are then known to a model.
+            See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe only
+            some of the ids, and ids without ratings: a model then knows these as well.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Ratings:
         )
 
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
-        """The same ratings, with only those users and items that have one, indexed anew.
+        """The same ratings, with only those users and items that have one, indexed again.
 
         Parameters
         ----------

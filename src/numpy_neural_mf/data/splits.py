@@ -166,7 +166,7 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
 def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
     """Hold out the latest ratings of all: a model learns from the past and is judged on what came after.
 
-    No test rating is earlier than any training rating, whoever gave it. Of equal timestamps the row further
+    No test rating is earlier than any training rating, of any user. Of equal timestamps the row further
     down is the later one, so ratings of one moment may lie on both sides of the cut. Users and items that
     first appear after it are in the test part alone.
 

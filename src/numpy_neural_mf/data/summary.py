@@ -1,4 +1,4 @@
-"""Ratings in a few numbers, small enough to keep beside results and to print in a report."""
+"""Ratings in a few numbers, small enough to keep with results and to print in a report."""
 
 from __future__ import annotations
 

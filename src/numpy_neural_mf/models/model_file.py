@@ -77,7 +77,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
 
 
 def refuse(path: str | os.PathLike[str], fault: str) -> NoReturn:
-    """Raise the error that tells of a file's fault."""
+    """Raise the error that names a file and its fault."""
     raise ModelFileError(f"{os.fspath(path)}: {fault}")
 
 

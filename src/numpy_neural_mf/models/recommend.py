@@ -88,11 +88,11 @@ def _of_new_items(fitted: Fitted, new_items: Sequence[NewItem]) -> Interactions:
     users = [item.interactions.items for item in new_items]
     rows = [np.full(len(of_item), n_items + n, np.int32) for n, of_item in enumerate(users)]
     ratings = [item.interactions.ratings for item in new_items]
-    nobody, nothing = np.empty(0, np.int32), np.empty(0, np.float32)
+    no_rows, no_ratings = np.empty(0, np.int32), np.empty(0, np.float32)
     return Interactions.of(
-        np.concatenate([nobody, *users]),
-        np.concatenate([nobody, *rows]),
-        np.concatenate([nothing, *ratings]),
+        np.concatenate([no_rows, *users]),
+        np.concatenate([no_rows, *rows]),
+        np.concatenate([no_ratings, *ratings]),
         len(fitted.user_ids),
         n_items + len(new_items),
     )

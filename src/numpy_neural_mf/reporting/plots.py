@@ -37,7 +37,7 @@ class Look(NamedTuple):
     marker: str
 
 
-# Okabe and Ito's colours, distinct to all kinds of colour vision; the markers tell models apart in grey.
+# Okabe and Ito's colours, distinct to all kinds of colour vision; the markers distinguish models in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = Look("#555555", "o")

@@ -1,4 +1,4 @@
-"""Threads: one for BLAS while others work, whoever asks for it at the same time."""
+"""Threads: BLAS on one thread for a while, asked for by any number of threads at a time."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _attempt(url: str, part: Path, on_progress: BytesCallback | None) -> None:
         if response.status != 206:
             n_here = 0
         if not n_here:
-            part.unlink(missing_ok=True)  # before its tag changes: never a tag beside bytes of another file
+            part.unlink(missing_ok=True)  # before its tag changes: never a tag of other bytes of another file
             _write_tag(tag_file, response)
         with part.open("ab") as file:
             while block := response.read(BLOCK):

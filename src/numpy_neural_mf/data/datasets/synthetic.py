@@ -46,7 +46,7 @@ def simulate_ratings(
     drift : float, default 0
         How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
     side_information : float, default 0
-        How well an item's genres tell its character and its decade its bias, from 0 to 1 (see `described`);
+        How well an item's genres reveal its character and its decade its bias, from 0 to 1 (see `described`);
         both are in `item_features` of the ratings, for items without a rating, too.
     sequence : float, default 0
         How far, in steps of the rating, an item is rated lower when the user's previous item had the same

@@ -157,7 +157,7 @@ def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
 
 
 def described(world: World, strength: float, rng: np.random.Generator) -> tuple[World, pl.DataFrame]:
-    """Items that are described: their genres tell their character, and their decade a part of their bias.
+    """Items that are described: their genres reveal their character, and their decade a part of their bias.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def described(world: World, strength: float, rng: np.random.Generator) -> tuple[
     q = world.item_factors
     n = len(q)
     character = np.rint(np.arctan2(q[:, 1], q[:, 0]) * 2 / np.pi).astype(np.intp) % 4
-    told = np.where(rng.random(n) < strength, character, rng.integers(4, size=n))
-    one, two = GENRES[told].T
+    shown = np.where(rng.random(n) < strength, character, rng.integers(4, size=n))
+    one, two = GENRES[shown].T
     genres = np.choose(rng.integers(3, size=n), [one, two, np.char.add(np.char.add(one, "|"), two)])
     decade = rng.integers(len(DECADES), size=n)
     frame = {"item_id": np.arange(1, n + 1), "genres": genres, "decade": np.array([*DECADES])[decade]}

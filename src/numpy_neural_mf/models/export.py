@@ -34,8 +34,8 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """Write `predict`, without timestamps, as an ONNX graph; needs the extra "onnx".
 
     Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
-    for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The metadata
-    has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale".
+    for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
+    metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale".
 
     Parameters
     ----------

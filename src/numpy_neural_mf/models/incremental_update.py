@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.ids import index_of
-from ..mf.architecture import Parameters, fill_unknown
 from ..mf.forward import Factorization, mirrored
 from ..mf.likelihood import Likelihood
-from ..mf.parameters import Side
+from ..mf.parameters import KINDS, SIDES, Parameters, Side, fill_unknown, table_name
 from ..mf.regularization import RowPenalty
 from ..utils.threads import one_blas_thread
 from .fitted import FittedData, FittedModel
@@ -86,6 +85,14 @@ class Update:
         new[old_rows] = table[:-1]
         return new
 
+    def of_tables(self, parameters: Parameters) -> Parameters:
+        """A copy of parameters, with the rows of users and items in their new places."""
+        sides = {table_name(side, kind): side for side in SIDES for kind in KINDS}
+        return {
+            name: self.inserted(sides[name], value) if name in sides else value.copy()
+            for name, value in parameters.items()
+        }
+
 
 def updated(
     model: FittedModel, update: Update, penalty: RowPenalty | None = None
@@ -109,15 +116,7 @@ def updated(
     prior : dict of str to array
     """
     penalty = model.penalty if penalty is None else penalty
-    parameters, prior = (
-        {
-            name: update.inserted("user" if name.startswith("user") else "item", table)
-            if name.startswith(("user", "item"))
-            else table.copy()
-            for name, table in tables.items()
-        }
-        for tables in (model.factorization.parameters, model.prior)
-    )
+    parameters, prior = (update.of_tables(t) for t in (model.factorization.parameters, model.prior))
     form = replace(model.factorization, parameters=parameters)
     by_user, likelihood = update.interactions, model.likelihood
     with one_blas_thread():

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..mf.architecture import Architecture, Parameters
+from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
+from ..mf.parameters import Parameters
 from ..utils.arrays import Float64Array, IntArray
 from .context import ContextEffects, ContextVariables
 from .drift import TimeVaryingBias

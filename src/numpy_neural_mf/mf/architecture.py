@@ -10,9 +10,7 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Table
-from .parameters import Parameters as Parameters
-from .parameters import fill_unknown as fill_unknown
+from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Parameters, Table
 
 # Rows of each process that are drawn at a time.
 DRAWN_AT_ONCE = 2**12

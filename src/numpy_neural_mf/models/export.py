@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..mf.architecture import Architecture, Parameters
+from ..mf.architecture import Architecture
 from ..mf.likelihood import Ordinal
+from ..mf.parameters import Parameters
 from ..utils.atomic_io import replacing
 from .fitted import FittedModel
 from .neural_mf import NeuralMF

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..mf.architecture import C_WIDE, Architecture, Parameters
+from ..mf.architecture import C_WIDE, Architecture
 from ..mf.likelihood import Ordinal
+from ..mf.parameters import Parameters
 from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.engines import Communicator, communicator_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
+from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
 from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Parameters, Table
 
 # Rows of each process that are drawn at a time.
@@ -69,8 +70,8 @@ class Architecture:
 
     Raises
     ------
-    ValueError
-        A field is out of range, or nothing is left that depends on user and item.
+    TypeError, ValueError
+        A field is of the wrong type or out of range.
 
     Examples
     --------
@@ -91,21 +92,15 @@ class Architecture:
     likelihood: str = "normal"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hidden_layer_sizes, Iterable):
-            raise ValueError(f"hidden_layer_sizes must be a sequence, not {self.hidden_layer_sizes!r}")
+        check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
-        if not (isinstance(self.embedding_dim, int | np.integer) and self.embedding_dim >= 1):
-            raise ValueError(f"embedding_dim must be a whole number, at least 1, not {self.embedding_dim}")
-        if not all(isinstance(size, int | np.integer) and size >= 1 for size in self.hidden_layer_sizes):
-            raise ValueError(f"hidden_layer_sizes must be whole and positive, not {self.hidden_layer_sizes}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
-        if not (isinstance(self.periods, int | np.integer) and self.periods >= 0):
-            raise ValueError(f"periods must be a whole number, at least 0, not {self.periods}")
-        if self.likelihood not in LIKELIHOODS:
-            raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}, not {self.likelihood!r}")
+        check_integer("embedding_dim", self.embedding_dim, at_least=1)
+        check_integer("periods", self.periods, at_least=0)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        check_number("dropout", self.dropout, at_least=0, below=1)
+        for name in ("biases", "product", "features", "implicit"):
+            check_boolean(name, getattr(self, name))
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
 

@@ -115,11 +115,6 @@ class BayesianMF(DistributionRecommender):
         rank: int = 32,
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
-        check_integer("embedding_dim", embedding_dim, at_least=1)
-        check_integer("latent_clusters", latent_clusters, at_least=1)
-        check_integer("n_samples", n_samples, at_least=1)
-        check_integer("rank", rank, at_least=1)
-        check_integer("burn_in", burn_in, at_least=0)
         self.embedding_dim = embedding_dim
         self.latent_clusters = latent_clusters
         self.n_samples = n_samples
@@ -131,6 +126,9 @@ class BayesianMF(DistributionRecommender):
         self.user_noise = user_noise
         self.rank = rank
         self.random_state = random_state
+        for name in ("embedding_dim", "latent_clusters", "n_samples", "rank"):
+            check_integer(name, getattr(self, name), at_least=1)
+        check_integer("burn_in", burn_in, at_least=0)
         for name in ("features", "implicit", "drift", "previous_item", "user_noise"):
             check_boolean(name, getattr(self, name))
 

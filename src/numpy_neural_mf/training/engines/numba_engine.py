@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # threads.
 MAX_CHUNKS = 16
 
+# The time bins of a model without any.
+NO_BINS = np.zeros(0, np.int32)
+
 logger = logging.getLogger(__name__)
 
 
@@ -114,7 +117,7 @@ class NumbaEngine(Engine):
             self._penalty["item"], self._row_gradients, self._residuals, *self._row_tables, *self._place,
             self._mine, self._rows, self._sums, self._bias_sums, self._shrink,
         )  # fmt: skip
-        for place, side in enumerate(SIDES):
+        for place, side in enumerate(SIDES if features or len(found.bins) else ()):
             own = slice(place * self._k, (place + 1) * self._k)
             for kind in KINDS:
                 if table_name(side, kind) not in self.parameters:
@@ -164,7 +167,7 @@ class NumbaEngine(Engine):
 
     def _pairs(self, users: IntArray, items: IntArray, time_bins: IntArray | None) -> Pairs:
         require_time_bins(self.architecture, time_bins)
-        bins = np.zeros(0, np.int32) if time_bins is None else time_bins
+        bins = NO_BINS if time_bins is None else time_bins
         return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in (users, items, bins)))
 
     def _gradients(self, pairs: Pairs, ratings: Array, features: dict[Side, FeaturesOfBatch]) -> _Gradients:
@@ -186,10 +189,10 @@ class NumbaEngine(Engine):
             theta_by_chunk, bins_by_chunk, losses, self._row_gradients, self._residuals,
         )  # fmt: skip
         loss = float(losses.sum() / len(ratings))
-        by_chunk, theta_by_chunk, bins_by_chunk = (
-            array.sum(axis=0) for array in (by_chunk, theta_by_chunk, bins_by_chunk)
-        )
-        return _Gradients(loss, by_chunk, theta_by_chunk, bins_by_chunk)
+        # A sum over nothing takes as long as any other small one.
+        of_cutpoints = theta_by_chunk.sum(axis=0) if len(theta) else theta
+        of_bins = bins_by_chunk.sum(axis=0) if self.architecture.periods else by_chunk[:0]
+        return _Gradients(loss, by_chunk.sum(axis=0), of_cutpoints, of_bins)
 
     def _features_of(self, pairs: Pairs) -> dict[Side, FeaturesOfBatch]:
         """For the sides that have features."""

@@ -1,4 +1,4 @@
-"""BLAS on one thread for a while: whoever leaves last restores what was before."""
+"""BLAS on one thread for a while: the last thread that leaves restores the number from before."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier

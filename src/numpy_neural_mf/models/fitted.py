@@ -111,10 +111,6 @@ class FittedData:
         """Number of ratings of each user, or item."""
         return self.interactions.user_counts if side == "user" else self.interactions.item_counts
 
-    def rows_of(self, ratings: Ratings) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Rows of the users and the items of other ratings, -1 for the unknown."""
-        return rows_of_pairs(ratings, self.user_ids, self.item_ids)
-
 
 @dataclass(frozen=True, eq=False)
 class Fitted(FittedData):

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
+from ..utils.arrays import Float32Array, FloatArray
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedModel
-from .fold_in import NewItem, NewUser, fold_in_item, fold_in_user, require_in_scale
+from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, require_in_scale
 from .incremental_update import Update
-from .located import locate, model_with, rows_of
-from .recommend import recommend, similar
+from .located import locate
+from .recommend import MaskedArray, recommend, similar
 
 
 class NotFittedError(RuntimeError, AttributeError):
@@ -46,10 +47,7 @@ class Recommender(ABC):
 
     @abstractmethod
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
     ) -> Self:
         """Learn from ratings, from scratch.
 
@@ -85,6 +83,13 @@ class Recommender(ABC):
         """The way back, from contents that are checked as they are taken."""
 
     @property
+    def fitted_(self) -> Fitted:
+        """Ids, interactions and the frozen model."""
+        if self._state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+        return self._state
+
+    @property
     def user_ids_(self) -> NDArray[Any]:
         return self.fitted_.user_ids
 
@@ -100,12 +105,7 @@ class Recommender(ABC):
     def ratings_(self) -> Ratings:
         return self.fitted_.ratings
 
-    def predict(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None = None,
-    ) -> NDArray[np.float32]:
+    def predict(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Float32Array:
         """Predict ratings.
 
         Parameters
@@ -113,9 +113,8 @@ class Recommender(ABC):
         users, items : array-likes of raw ids, or what was folded in
             Of one shape, or one of them a scalar, as what was folded in is.
         timestamps : array-like, optional
-            When each rating is given, for models with time; without effect on others. By default the time of
-            the last training rating, as always for what was folded in. Integers are seconds since 1970;
-            datetimes are taken as `read_ratings` takes them.
+            When each rating is given, for models with time: seconds since 1970, or datetimes as
+            `read_ratings` takes them. By default, and for what was folded in, the last training rating's.
 
         Returns
         -------
@@ -129,50 +128,29 @@ class Recommender(ABC):
         """
         return locate(self.fitted_, users, items, timestamps).ratings()
 
-    def known(self, users: ArrayLike | NewUser, items: ArrayLike | NewItem) -> NDArray[np.bool_]:
+    def known(self, users: Users, items: Items) -> NDArray[np.bool_]:
         """Whether both the user and the item of each pair are known, from training or by folding in.
 
-        Parameters
-        ----------
-        users, items : array-likes of raw ids, or what was folded in
-            As `predict` takes them.
-
-        Returns
-        -------
-        bool array of that shape
+        Users and items are as `predict` takes them; the bool array has their shape.
         """
         located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
     @overload
     def recommend(
-        self,
-        users: ArrayLike | NewUser,
-        n: int = 10,
-        *,
-        exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
-        min_ratings: int = 0,
-        new_items: Sequence[NewItem] = (),
-        with_scores: Literal[False] = False,
-    ) -> np.ma.MaskedArray[Any, Any]: ...
+        self, users: Users, n: int = ..., *, exclude_seen: bool = ..., candidates: ArrayLike | None = ...,
+        min_ratings: int = ..., new_items: Sequence[NewItem] = ..., with_scores: Literal[False] = ...,
+    ) -> MaskedArray: ...  # fmt: skip
 
     @overload
     def recommend(
-        self,
-        users: ArrayLike | NewUser,
-        n: int = 10,
-        *,
-        exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
-        min_ratings: int = 0,
-        new_items: Sequence[NewItem] = (),
-        with_scores: Literal[True],
-    ) -> tuple[np.ma.MaskedArray[Any, Any], np.ma.MaskedArray[Any, Any]]: ...
+        self, users: Users, n: int = ..., *, exclude_seen: bool = ..., candidates: ArrayLike | None = ...,
+        min_ratings: int = ..., new_items: Sequence[NewItem] = ..., with_scores: Literal[True],
+    ) -> tuple[MaskedArray, MaskedArray]: ...  # fmt: skip
 
     def recommend(
         self,
-        users: ArrayLike | NewUser,
+        users: Users,
         n: int = 10,
         *,
         exclude_seen: bool = True,
@@ -214,16 +192,13 @@ class Recommender(ABC):
             n is not a positive integer, a new item is given twice, or the model has learned more since a user
             or an item was folded in.
         """
-        fitted, new_user = self.fitted_, users if isinstance(users, NewUser) else None
-        model, rows = model_with(fitted, new_user, new_items), rows_of(fitted.user_ids, users)
-        items, scores = recommend(
-            fitted, model, rows, n, exclude_seen, candidates, min_ratings, new_user, new_items
-        )
+        options = exclude_seen, candidates, min_ratings, new_items
+        items, scores = recommend(self.fitted_, users, n, *options)
         return (items, scores) if with_scores else items
 
     def similar_items(
         self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    ) -> tuple[NDArray[Any], Float32Array]:
         """The items whose embeddings have the highest cosine with that of `item`.
 
         Parameters
@@ -247,27 +222,17 @@ class Recommender(ABC):
 
     def similar_users(
         self, user: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    ) -> tuple[NDArray[Any], Float32Array]:
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
         return similar(self.fitted_, "user", self._embeddings("user"), user, n, min_ratings)
 
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Take a prediction apart: mean, biases, interaction, and the ratings of the user that moved it most.
+        """Take the prediction for a user and an item, raw ids or folded in, apart.
 
-        Parameters
-        ----------
-        user, item : raw id, or what was folded in
-
-        Returns
-        -------
-        Explanation
-            Its numbers add up to the prediction. Without reasons where the user or the item is unknown.
+        The numbers of the `Explanation` add up to the prediction. It has no reasons where the user or the
+        item is unknown.
         """
-        fitted = self.fitted_
-        located = locate(fitted, user, item)
-        interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
-        pair = int(located.users), int(located.items)
-        return explain(fitted, located.model, *pair, interactions, float(located.ratings()))
+        return explain(self.fitted_, user, item)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
         """A new user with a few ratings, in milliseconds; the model itself does not change.
@@ -287,10 +252,8 @@ class Recommender(ABC):
 
         Raises
         ------
-        TypeError
-            `ratings` is not a mapping.
-        ValueError
-            A rating is not a number within the rating scale.
+        TypeError, ValueError
+            `ratings` is not a mapping, or a rating is not a number within the rating scale.
 
         Examples
         --------
@@ -303,27 +266,10 @@ class Recommender(ABC):
         return fold_in_user(self.fitted_, ratings)
 
     def fold_in_item(self, item_id: int | str, ratings: Mapping[Any, float]) -> NewItem:
-        """A new item that a few users have rated, in milliseconds; the model itself does not change.
+        """A new item, whose id the model does not know, with the ratings of a few users: see `fold_in`.
 
-        Parameters
-        ----------
-        item_id : int or str
-            Raw id that the model does not know.
-        ratings : mapping of raw user id to rating
-            Unknown users are left out; without any other, the item is an unknown one.
-
-        Returns
-        -------
-        NewItem
-            For `predict`, `known`, `explain` and `recommend(new_items=[...])` of this model, until it learns
-            more.
-
-        Raises
-        ------
-        TypeError
-            `ratings` is not a mapping.
-        ValueError
-            The id is known or of another kind than the model's, or a rating is not a number within the scale.
+        The `NewItem` is for `predict`, `known`, `explain` and `recommend(new_items=[...])`. A ValueError says
+        as well that the id is known, or of another kind than the model's.
         """
         return fold_in_item(self.fitted_, item_id, ratings)
 
@@ -351,34 +297,22 @@ class Recommender(ABC):
         require_ratings(ratings)
         if self._state is None:
             return self.fit(ratings)
-        require_in_scale(ratings.values, self._state.rating_scale)
+        scale = self._state.rating_scale
+        require_in_scale(ratings.values, scale)
         update = Update.of(self._state, ratings.compact())
         model = self._updated(update)
-        self._state = Fitted(
-            update.user_ids, update.item_ids, self._state.rating_scale, update.interactions, model
-        )
+        self._state = Fitted(update.user_ids, update.item_ids, scale, update.interactions, model)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
 
-        The file is replaced when the new one is complete; folders are made as needed.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Usually ending in ``.safetensors``.
+        The path usually ends in ``.safetensors``. The file is replaced when the new one is complete; folders
+        are made as needed.
         """
         save(path, type(self).__name__, self.fitted_, self._saved())
 
-    @property
-    def fitted_(self) -> Fitted:
-        """Ids, interactions and the frozen model."""
-        if self._state is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-        return self._state
-
-    def _embeddings(self, side: Side) -> NDArray[np.floating[Any]] | None:
+    def _embeddings(self, side: Side) -> FloatArray | None:
         """One row for each user or item, if the model has such."""
         table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]

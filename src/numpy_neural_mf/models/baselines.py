@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.linear_model import Ridge
 
@@ -48,13 +47,10 @@ class GlobalMean(Recommender):
 
     @property
     def mean_(self) -> float:
-        return float(self.fitted_.model.factorization.parameters["intercept"][0])
+        return self.fitted_.model.intercept
 
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
     ) -> Self:
         """Take the mean; validation is not used."""
         require_ratings(ratings)
@@ -84,14 +80,13 @@ class GlobalMean(Recommender):
 class LinearRegression(Recommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 
-    The penalty is alpha times the sum of squares of all b. Without any, an item rated once would be predicted
-    by that one rating. So alpha is chosen, by the lowest error on a tenth of the ratings, held out; then all
-    ratings are fitted.
+    The penalty is alpha times the sum of squares of all b. The alpha of lowest error on a tenth of the
+    ratings, held out, is chosen; then all ratings are fitted.
 
     Parameters
     ----------
     alphas : sequence of float, default (1, 3, 10, 30, 100, 1000, 100000)
-        To choose from; a single one is taken as it is.
+        To choose from, above 0; a single one is taken as it is.
 
     Attributes
     ----------
@@ -118,29 +113,26 @@ class LinearRegression(Recommender):
 
     @property
     def intercept_(self) -> float:
-        return float(self.fitted_.model.factorization.parameters["intercept"][0])
+        return self.fitted_.model.intercept
 
     @property
     def user_bias_(self) -> Float64Array:
-        return self._bias("user")
+        return self.fitted_.model.bias("user")
 
     @property
     def item_bias_(self) -> Float64Array:
-        return self._bias("item")
+        return self.fitted_.model.bias("item")
 
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
     ) -> Self:
-        """Choose alpha and solve the least squares; `validation`, if given, is what alpha is chosen on."""
+        """Choose alpha, on `validation` if given, and solve the least squares."""
         require_ratings(ratings)
         alpha = self._best_alpha(ratings, validation)
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids
         interactions = interactions_of(ratings, *ids)
-        model = _ridge(alpha, _one_hot(ratings), ratings.values, ratings.n_users, ratings.scale)
+        model = _ridge(alpha, _one_hot(ratings), ratings)
         self._state = Fitted(*ids, ratings.scale, interactions, model)
         return self
 
@@ -154,22 +146,15 @@ class LinearRegression(Recommender):
         users, items = rows_of_pairs(held_out, part.user_ids, part.item_ids)
         errors = []
         for alpha in self.alphas:
-            model = _ridge(alpha, one_hot, part.values, part.n_users, part.scale)
+            model = _ridge(alpha, one_hot, part)
             prediction = model.likelihood.rating(model.scores(users, items).astype(np.float32))
             errors.append(float(np.square(prediction - held_out.values).sum()))
         return self.alphas[int(np.argmin(errors))]
 
-    def _bias(self, side: str) -> Float64Array:
-        return np.asarray(
-            self.fitted_.model.factorization.parameters[f"{side}_bias.weight"][:, 0], np.float64
-        )
-
     def _updated(self, update: Update) -> FittedModel:
-        seen, n_users = update.interactions, len(update.user_ids)
-        ratings = Ratings(
-            seen.users, seen.items, seen.ratings, update.user_ids, update.item_ids, self.rating_scale_
-        )
-        return _ridge(self.alpha_, _one_hot(ratings), seen.ratings, n_users, self.rating_scale_)
+        seen, ids = update.interactions, (update.user_ids, update.item_ids)
+        ratings = Ratings(seen.users, seen.items, seen.ratings, *ids, self.rating_scale_)
+        return _ridge(self.alpha_, _one_hot(ratings), ratings)
 
     def _saved(self) -> Saved:
         arrays = {
@@ -192,16 +177,12 @@ class LinearRegression(Recommender):
         return model, FittedModel(form, Normal(contents.rating_scale), RowPenalty(alpha, alpha))
 
 
-def _ridge(
-    alpha: float, one_hot: csr_array, values: NDArray[np.float32], n_users: int, scale: tuple[float, float]
-) -> FittedModel:
+def _ridge(alpha: float, one_hot: csr_array, ratings: Ratings) -> FittedModel:
     """The solution of the least squares with this penalty."""
-    ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, values)
-    user_bias, item_bias = (
-        np.append(b, 0.0).astype(np.float64) for b in (ridge.coef_[:n_users], ridge.coef_[n_users:])
-    )
-    form = biases_only(float(ridge.intercept_), user_bias, item_bias)
-    return FittedModel(form, Normal(scale), RowPenalty(float(alpha), float(alpha)))
+    ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
+    biases = np.split(ridge.coef_, [ratings.n_users])
+    form = biases_only(float(ridge.intercept_), *(np.append(b, 0.0).astype(np.float64) for b in biases))
+    return FittedModel(form, Normal(ratings.scale), RowPenalty(float(alpha), float(alpha)))
 
 
 def _one_hot(ratings: Ratings) -> csr_array:

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.arrays import Float64Array
+from ..mf.parameters import SIDES
+from ..utils.arrays import Float32Array, Float64Array, IntArray
 from .fitted import Fitted, FittedModel
-from .interactions import Interactions
+from .fold_in import NewUser
+from .located import locate
 
 # Ratings that `str` lists one by one.
 SHOWN = 10
@@ -53,13 +55,13 @@ class Explanation:
     interaction : float
         p_u · q_i + f([p_u, q_i]), as far as the model has them.
     clipped : float
-        What clipping to the rating scale adds, 0 mostly; of an ordinal likelihood, whose other parts are on
-        a scale of their own, what the mean over the steps adds.
+        What clipping to the rating scale adds; of an ordinal likelihood, whose other parts are on a scale of
+        their own, what the mean over the steps adds.
     reasons : tuple of Reason
         What the user rated, highest absolute weight first; empty for the unknown.
     rest : float
-        What no rating accounts for: of biased matrix factorisation next to nothing, if the row is at its
-        optimum, which training only comes near to; with an MLP, what this predicts for everybody.
+        What no rating accounts for: next to nothing without an MLP, if the user's row is at its optimum,
+        which training only comes near to; with an MLP, what this predicts for everybody.
     """
 
     prediction: float
@@ -92,70 +94,44 @@ class Explanation:
         return "\n".join(lines)
 
 
-def explain(
-    fitted: Fitted, model: FittedModel, user: int, item: int, interactions: Interactions, prediction: float
-) -> Explanation:
-    """Take the prediction of a model, perhaps with a user or an item folded in, apart.
-
-    Parameters
-    ----------
-    fitted : Fitted
-        Its ids name the rated items.
-    model : FittedModel
-    user, item : int
-        Rows of the model, -1 for the unknown.
-    interactions : Interactions
-        What the user rated.
-    prediction : float
-    """
-    rated, ratings = interactions.of_row(user if item >= 0 else -1)
-    form, likelihood = model.factorization, model.likelihood
-    score = float(form.row_scorer(np.array([item], np.int32))(form.row(user))[0][0])
-    unit = likelihood.unit
-    weights = unit * rating_weights(model, user, item, rated, ratings)
-    mean = unit * float(form.parameters["intercept"][0])
+def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
+    """See `Recommender.explain`."""
+    located = locate(fitted, user, item)
+    model, u, i = located.model, int(located.users), int(located.items)
+    interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
+    rated, ratings = interactions.of_row(u if i >= 0 else -1)
+    form, unit = model.factorization, model.likelihood.unit
+    score = float(form.row_scorer(np.array([i], np.int32))(form.row(u))[0][0])
+    weights = unit * rating_weights(model, u, i, rated, ratings)
+    reasons = sorted_reasons(fitted.item_ids[rated], ratings, weights)
+    mean, total = unit * model.intercept, unit * score
     user_bias, item_bias = (
         unit * float(form.parameters[f"{side}_bias.weight"][row, 0]) if form.architecture.biases else 0.0
-        for side, row in (("user", user), ("item", item))
+        for side, row in zip(SIDES, (u, i), strict=True)
     )
-    total = unit * score
     interaction = total - mean - user_bias - item_bias if form.architecture.has_embeddings else 0.0
-    reasons = sorted_reasons(fitted.item_ids[rated], ratings, weights)
     return Explanation(
-        prediction,
+        float(located.ratings()),
         mean,
         user_bias,
         item_bias,
         interaction,
-        float(likelihood.rating(np.array([score]))[0]) - total,
+        float(model.likelihood.rating(np.array([score]))[0]) - total,
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )
 
 
 def rating_weights(
-    model: FittedModel, user: int, item: int, rated: NDArray[np.int32], ratings: NDArray[np.float32]
+    model: FittedModel, user: int, item: int, rated: IntArray, ratings: Float32Array
 ) -> Float64Array:
-    """How much each rating of a user moved r̂ of an item, by the fit that folds them in.
+    """How much each rating of a user, shape (n,), moved r̂ of an item, by the fit that folds them in.
 
     At the optimum θ of Σ (r_j - r̂_j(θ))² + λ ‖θ‖², with J = ∂r̂/∂θ over the rated items, A = JᵀJ + λ I and
     e = r - r̂ + J θ, θ = A⁻¹ Jᵀ e. So the user's part of r̂_i, J_i θ, is the sum of
     w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback
     datasets", 2008, section 5, for alternating least squares). For another loss, r - r̂ is minus half its
     first derivative, and J θ and JᵀJ are weighted by half its second (see `Terms`).
-
-    Parameters
-    ----------
-    model : FittedModel
-    user, item : int
-        Rows of the tables.
-    rated : int32 array of shape (n,)
-        Rows of the items that the user rated.
-    ratings : float32 array of shape (n,)
-
-    Returns
-    -------
-    float64 array of shape (n,)
     """
     form, theta = model.factorization, model.factorization.row(user)
     if not len(theta):
@@ -169,7 +145,7 @@ def rating_weights(
 
 
 def sorted_reasons(
-    item_ids: NDArray[Any], ratings: NDArray[np.float32], weights: Float64Array
+    item_ids: NDArray[Any], ratings: Float32Array, weights: Float64Array
 ) -> tuple[Reason, ...]:
     """Reasons, highest absolute weight first."""
     order = np.argsort(-np.abs(weights), kind="stable")

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
-from ..mf.forward import Factorization, Scorer
+from ..mf.forward import Factorization, Scorer, mirrored
 from ..mf.likelihood import Likelihood
-from ..mf.parameters import Parameters, Side
+from ..mf.parameters import Parameters, Side, table_name
 from ..mf.regularization import RowPenalty
-from ..nn.parameter import IntArray
+from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array, IntArray
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
 
@@ -27,9 +27,7 @@ BLOCK = 65_536
 class TimedScores(Protocol):
     """A model of ratings at their times."""
 
-    def scores(
-        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]
-    ) -> NDArray[np.floating[Any]]:
+    def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
         """Scores of pairs of rows, -1 for the unknown, at these times in seconds: shape (n,)."""
         ...
 
@@ -38,17 +36,9 @@ class TimedScores(Protocol):
 class FittedModel:
     """All that predicting, ranking, folding in, explaining and exporting need.
 
-    Attributes
-    ----------
-    factorization : Factorization
-        The model at the time of the last rating.
-    likelihood : Likelihood
-    penalty : RowPenalty
-    prior : dict of str to array
-        By table of users and items, the rows predicted from features: a row with few ratings is shrunk
-        towards these. Zero for tables that are not there.
-    timed : TimedScores, optional
-        The model at other times; without it, time has no effect.
+    The factorisation is the model at the time of the last rating, `timed` at other times; without it, time
+    has no effect. `prior` has, by user and item table, the rows predicted from features, towards which a row
+    with few ratings is shrunk; tables that are not there are shrunk towards zero.
     """
 
     factorization: Factorization
@@ -57,9 +47,18 @@ class FittedModel:
     prior: Parameters = field(default_factory=dict)
     timed: TimedScores | None = None
 
+    @property
+    def intercept(self) -> float:
+        """μ."""
+        return float(self.factorization.parameters["intercept"][0])
+
+    def bias(self, side: Side) -> Float64Array:
+        """b_u or b_i of a model with biases, shape (n + 1,)."""
+        return np.asarray(self.factorization.parameters[table_name(side, "bias")][:, 0], np.float64)
+
     def scores(
         self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    ) -> FloatArray:
         """Scores of pairs of rows, -1 for the unknown, shape (n,), not clipped."""
         if timestamps is not None and self.timed is not None:
             return self.timed.scores(users, items, timestamps)
@@ -77,17 +76,15 @@ class FittedModel:
         """The model with more items after the others."""
         return replace(self, factorization=self.factorization.with_items(rows), timed=None)
 
+    def mirrored(self) -> FittedModel:
+        """The factorisation with users and items exchanged; it shares their tables."""
+        penalty = replace(self.penalty, user=self.penalty.item, item=self.penalty.user)
+        return FittedModel(self.factorization.mirrored(), self.likelihood, penalty, mirrored(self.prior))
+
 
 @dataclass(frozen=True, eq=False)
 class FittedData:
-    """The ids of a fitted model's rows and the interactions that it learned from.
-
-    Attributes
-    ----------
-    user_ids, item_ids : arrays, sorted and unique
-    rating_scale : (float, float)
-    interactions : Interactions
-    """
+    """The ids of a fitted model's rows, sorted and unique, and the interactions that it learned from."""
 
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
@@ -114,19 +111,14 @@ class FittedData:
 
 @dataclass(frozen=True, eq=False)
 class Fitted(FittedData):
-    """A fitted model of ratings, with the ids of its rows and the interactions that it learned from.
-
-    Attributes
-    ----------
-    model : FittedModel
-    """
+    """A fitted model of ratings, with the ids of its rows and the interactions that it learned from."""
 
     model: FittedModel
 
 
 def rows_of_pairs(
     ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Int32Array, Int32Array]:
     """Rows of the users and the items of ratings among these ids, -1 for the unknown."""
     users = renumbered(ratings.users, index_of(user_ids, ratings.user_ids))
     return users, renumbered(ratings.items, index_of(item_ids, ratings.item_ids))
@@ -140,7 +132,7 @@ def interactions_of(ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[
 
 def block_scores(
     model: FittedModel, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-) -> NDArray[np.float32]:
+) -> Float32Array:
     """Scores of pairs of rows, shape (n,), computed in blocks."""
     scores = np.empty(len(users), np.float32)
     with one_blas_thread():

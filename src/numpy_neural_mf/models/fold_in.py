@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..data.ids import index_of
-from ..mf.forward import Factorization, RowScorer, mirrored
+from ..mf.forward import RowScorer, mirrored
 from ..mf.likelihood import Terms
 from ..mf.parameters import Parameters, Side
-from ..utils.arrays import Float64Array
+from ..utils.arrays import Float64Array, FloatArray, IntArray
 from .fitted import Fitted, FittedModel
 from .interactions import Interactions
 
@@ -50,12 +52,8 @@ class NewItem:
     ----------
     id : int or str
         Raw id.
-    row : dict of str to array
-        The row of each item table, shape (1, d).
-    interactions : Interactions
-        Who rated it, with users and items exchanged: the item is row 0, and its "items" are users.
-    model : FittedModel
-        The model that folded the item in.
+    row, interactions, model
+        As of a `NewUser`, with users and items exchanged: the "items" of `interactions` are users.
     """
 
     id: int | str
@@ -65,6 +63,11 @@ class NewItem:
 
     def __repr__(self) -> str:
         return f"NewItem {self.id!r}: {len(self.interactions.items)} ratings folded in"
+
+
+# What a caller asks about: raw ids, or what was folded in.
+Users = ArrayLike | NewUser
+Items = ArrayLike | NewItem
 
 
 def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
@@ -82,6 +85,23 @@ def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float
     return NewItem(raw, mirrored(row), interactions, fitted.model)
 
 
+def fitted_user(
+    model: FittedModel, user: int, items: IntArray, ratings: FloatArray, max_steps: int = MAX_STEPS
+) -> Float64Array:
+    """The row θ = (p, b) of a user fitted to ratings of these items, from where it is, shape (d,)."""
+    form = model.factorization
+    zeros = form.as_rows(0 * form.row(user))
+    prior = [model.prior[name][user] if name in model.prior else zero for name, zero in zeros.items()]
+    return fitted_row(
+        form.row_scorer(items),
+        partial(model.likelihood.terms, ratings=ratings.astype(np.float64)),
+        model.penalty.of("user", len(items)),
+        form.row(user),
+        max_steps,
+        np.concatenate([np.zeros(0), *prior]).astype(np.float64),
+    )
+
+
 def fitted_row(
     score: RowScorer,
     loss: Callable[[Float64Array], Terms],
@@ -90,27 +110,12 @@ def fitted_row(
     max_steps: int = MAX_STEPS,
     prior: Float64Array | float = 0.0,
 ) -> Float64Array:
-    """The row θ that minimises Σ loss(r̂_i(θ)) + penalty ‖θ - prior‖², from `start` on.
+    """The row θ, shape (d,), that minimises Σ loss(r̂_i(θ)) + penalty ‖θ - prior‖², from `start` on.
 
     Gauss-Newton steps, (Jᵀ W J + penalty I) δ = Jᵀ e - penalty (θ - prior), with J = ∂r̂/∂θ and, of the
     squared error, e = r - r̂ and W = 1 (see `Terms`), each halved until the objective falls (Nocedal and
     Wright, *Numerical Optimization*, 2006, section 10.3). Without an MLP r̂ is linear in θ, and of squared
     errors the first step is the solution: ridge regression.
-
-    Parameters
-    ----------
-    score : callable
-        θ to the scores of the n rated items, shape (n,), and their Jacobian, shape (n, d).
-    loss : callable
-        Scores, shape (n,), to the `Terms` of a likelihood.
-    penalty : float
-    start : float64 array of shape (d,)
-    max_steps : int, default 50
-    prior : float64 array of shape (d,), default zero
-
-    Returns
-    -------
-    float64 array of shape (d,)
     """
 
     def objective(theta: Float64Array, terms: Terms) -> float:
@@ -141,13 +146,6 @@ def fitted_row(
     return theta
 
 
-def row_prior(form: Factorization, prior: Parameters, user: int) -> Float64Array:
-    """The prior of the row of a user, shape (d,): zero where no feature says more."""
-    zeros = form.as_rows(0 * form.row(user))
-    rows = [prior[name][user] if name in prior else zero for name, zero in zeros.items()]
-    return np.concatenate([np.zeros(0), *rows]).astype(np.float64)
-
-
 def require_in_scale(ratings: Any, scale: tuple[float, float]) -> None:
     """Raise a ValueError if a rating is not within the scale, as float32 holds both."""
     lowest, highest = np.float32(scale[0]), np.float32(scale[1])
@@ -159,35 +157,21 @@ def require_in_scale(ratings: Any, scale: tuple[float, float]) -> None:
 
 def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tuple[Parameters, Interactions]:
     """The row fitted to these ratings, by user table, and the ratings in the order of the model's rows."""
-    if not isinstance(ratings, Mapping):
-        ratings = _as_mapping(ratings)
+    try:
+        ratings = dict(ratings.items())  # a Series of pandas has `items` as well
+    except (AttributeError, TypeError, ValueError):
+        found = type(ratings).__name__
+        raise TypeError(f"ratings: expected a mapping of raw id to rating, found {found}") from None
     values = np.array(list(ratings.values()), np.float64)
     require_in_scale(values, fitted.rating_scale)
     ids = fitted.item_ids if side == "user" else fitted.user_ids
     others = index_of(ids, list(ratings))
     order = np.argsort(others)[np.count_nonzero(others < 0) :]
     others, values = others[order], values[order]
-    model, prior = fitted.model, fitted.model.prior
-    form = model.factorization if side == "user" else model.factorization.mirrored()
-    theta = fitted_row(
-        form.row_scorer(others),
-        lambda scores: model.likelihood.terms(scores, values),
-        model.penalty.of(side, len(others)),
-        form.row(-1),
-        prior=row_prior(form, prior if side == "user" else mirrored(prior), -1),
-    )
+    model = fitted.model if side == "user" else fitted.model.mirrored()
+    theta = fitted_user(model, -1, others, values)
     interactions = Interactions(others, values.astype(np.float32), np.array([0, len(others)]), len(ids))
-    return form.as_rows(theta[None]), interactions
-
-
-def _as_mapping(ratings: Any) -> Mapping[Any, float]:
-    """What has `items`, such as a Series of pandas, as a dict."""
-    try:
-        return dict(ratings.items())
-    except (AttributeError, TypeError, ValueError):
-        raise TypeError(
-            f"ratings: expected a mapping of raw id to rating, found {type(ratings).__name__}"
-        ) from None
+    return model.factorization.as_rows(theta[None]), interactions
 
 
 def _require_id_like(ids: Any, raw: object) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import blocks, count, room_like, rows_by_code
-from ..utils.arrays import Int32Array
+from ..utils.arrays import Float32Array, Int32Array
 
 # Ratings put in order at a time: memory holds them a second time, but never all.
 AT_ONCE = 2**21
@@ -18,30 +18,22 @@ AT_ONCE = 2**21
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Ratings by user: those of user u are at offsets[u]:offsets[u + 1], by item.
-
-    Attributes
-    ----------
-    items : int32 array of shape (n_ratings,)
-        Ascending within a user.
-    ratings : float32 array of shape (n_ratings,)
-    offsets : int64 array of shape (n_users + 1,)
-    n_items : int
-    """
+    """Ratings by user: those of user u are at offsets[u]:offsets[u + 1], ascending by item."""
 
     items: Int32Array
-    ratings: NDArray[np.float32]
+    ratings: Float32Array
     offsets: NDArray[np.int64]
     n_items: int
 
     @classmethod
     def of(
-        cls, users: Int32Array, items: Int32Array, ratings: NDArray[np.float32], n_users: int, n_items: int
+        cls, users: Int32Array, items: Int32Array, ratings: Float32Array, n_users: int, n_items: int
     ) -> Self:
         """From columns without a pair twice; rows with -1, an unknown user or item, are left out."""
         counts = np.zeros(n_users, np.int64)
         for block in blocks(len(users)):
-            counts += np.bincount(users[block][_known(users, items, block)], minlength=n_users)
+            known = (users[block] >= 0) & (items[block] >= 0)
+            counts += np.bincount(users[block][known], minlength=n_users)
         offsets = np.append(0, np.cumsum(counts))
         n = int(offsets[-1])
         by_user = cls(room_like(items, n, np.int32), room_like(ratings, n, np.float32), offsets, n_items)
@@ -55,17 +47,17 @@ class Interactions:
 
     @property
     def user_counts(self) -> NDArray[np.int64]:
-        """Number of ratings of each user, shape (n_users,)."""
+        """Number of ratings of each user."""
         return np.diff(self.offsets)
 
     @cached_property
     def item_counts(self) -> NDArray[np.int64]:
-        """Number of ratings of each item, shape (n_items,)."""
+        """Number of ratings of each item."""
         return count(self.items, self.n_items)
 
     @property
     def users(self) -> Int32Array:
-        """User of each rating, shape (n_ratings,)."""
+        """User of each rating."""
         users = room_like(self.items, len(self.items), np.int32)
         for block in blocks(len(users)):
             first, last = np.searchsorted(self.offsets, [block.start, block.stop - 1], side="right") - 1
@@ -77,7 +69,7 @@ class Interactions:
         """The same with the sides exchanged: for each item the users who rated it."""
         return Interactions.of(self.items, self.users, self.ratings, self.n_items, len(self.offsets) - 1)
 
-    def of_row(self, user: int) -> tuple[Int32Array, NDArray[np.float32]]:
+    def of_row(self, user: int) -> tuple[Int32Array, Float32Array]:
         """Items and ratings of one user; -1 rated nothing."""
         own = slice(self.offsets[user], self.offsets[user + 1]) if user >= 0 else slice(0)
         return self.items[own], self.ratings[own]
@@ -86,11 +78,6 @@ class Interactions:
         """Position in `users` and item of everything that these users rated; -1 rated nothing."""
         starts = self.offsets[:-1][users] if len(self.offsets) > 1 else np.zeros(len(users), np.int64)
         counts = np.where(users < 0, 0, self.offsets[users + 1] - starts)
-        ends = np.cumsum(counts)
         position = np.repeat(np.arange(len(users)), counts)
-        within = np.arange(len(position)) - np.repeat(ends - counts, counts)
+        within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
         return position, self.items[starts[position] + within]
-
-
-def _known(users: Int32Array, items: Int32Array, rows: slice) -> NDArray[np.bool_]:
-    return (users[rows] >= 0) & (items[rows] >= 0)

@@ -12,7 +12,7 @@ from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
-from ..utils.arrays import Float64Array
+from ..utils.arrays import Float32Array, Float64Array
 from ..utils.settings import check_integer, check_number
 from .base import Recommender, require_ratings
 from .baselines import biases_only
@@ -34,7 +34,7 @@ class ItemKNN(Recommender):
     (see `neighbours.similarity_to`), as in Koren, "Factor in the neighbors", 2010, section 2.2. There δ is 0,
     so a single neighbour of low similarity has the full weight; with δ above 0 the baseline has the weight of
     a neighbour of similarity δ. With ``damping=0, user_penalty=15, item_penalty=10`` the model is Surprise's
-    KNNBaseline (item based, pearson_baseline).
+    KNNBaseline (item based, pearson_baseline). A file has only the ratings; `load_model` computes the rest.
 
     Parameters
     ----------
@@ -58,15 +58,8 @@ class ItemKNN(Recommender):
 
     Raises
     ------
-    TypeError
-        A parameter is not a number, or `k` is not an integer.
-    ValueError
-        A parameter is out of range.
-
-    Notes
-    -----
-    The ratings determine everything that is learned, so a saved model has only the ratings, and `load_model`
-    computes the rest again.
+    TypeError, ValueError
+        A parameter is not a number (`k`: an integer), or is out of range.
 
     Examples
     --------
@@ -102,25 +95,22 @@ class ItemKNN(Recommender):
 
     @property
     def mean_(self) -> float:
-        return self._neighbours.mean
+        return self.fitted_.model.intercept
 
     @property
     def user_bias_(self) -> Float64Array:
-        return self._neighbours.user_bias
+        return self.fitted_.model.bias("user")
 
     @property
     def item_bias_(self) -> Float64Array:
-        return self._neighbours.item_bias
+        return self.fitted_.model.bias("item")
 
     @property
     def similarity_(self) -> csr_array:
-        return self._neighbours.similarity
+        return cast("FittedNeighbours", self.fitted_.model).similarity
 
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
     ) -> Self:
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
         require_ratings(ratings)
@@ -132,25 +122,10 @@ class ItemKNN(Recommender):
 
     def similar_items(
         self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The items with the highest similarity s to `item`.
+    ) -> tuple[NDArray[Any], Float32Array]:
+        """The items with the highest similarity s to `item`: see `Recommender.similar_items`.
 
-        Parameters
-        ----------
-        item : raw id
-        n : int, default 10
-        min_ratings : int, default 0
-            Leave out items with fewer ratings than this.
-
-        Returns
-        -------
-        ids, similarities : arrays of shape (n,)
-            Most similar first; shorter if fewer items have a similarity above 0.
-
-        Raises
-        ------
-        ValueError
-            The item is unknown.
+        Fewer than n where fewer have a similarity above 0.
         """
         fitted = self.fitted_
         check_integer("n", n, at_least=1)
@@ -160,56 +135,33 @@ class ItemKNN(Recommender):
         return fitted.item_ids[row.indices[order]], row.data[order]
 
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Decompose a prediction into the mean, the biases, and the contribution of each neighbour.
-
-        Parameters
-        ----------
-        user, item : raw id, or a folded-in user or item
-
-        Returns
-        -------
-        Explanation
-            Its terms sum to the prediction; `rest` is the bias of the user. It has no reasons if the user or
-            the item is unknown.
-
-        Raises
-        ------
-        RuntimeError
-            The model is not fitted.
-        """
+        """Mean, biases and the contribution of each neighbour; the `rest` is the bias of the user."""
         located = locate(self.fitted_, user, item)
         prediction = float(located.ratings())
-        neighbours, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
-        rated, ratings, residuals = neighbours.rated_by(u if i >= 0 else -1)
-        contributions = neighbours.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
-        mean, user_bias, item_bias = neighbours.mean, neighbours.user_bias[u], neighbours.item_bias[i]
-        total = float(mean + user_bias + item_bias + contributions.sum())
-        clipped = float(np.clip(total, *self.rating_scale_)) - total
+        model, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
+        rated, ratings, residuals = model.rated_by(u if i >= 0 else -1)
+        contributions = model.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
+        interaction = contributions.sum()
+        mean, user_bias, item_bias = model.intercept, model.bias("user")[u], model.bias("item")[i]
+        total = float(mean + user_bias + item_bias + interaction)
         return Explanation(
             prediction,
             mean,
             float(user_bias),
             float(item_bias),
-            float(contributions.sum()),
-            clipped,
+            float(interaction),
+            float(np.clip(total, *self.rating_scale_)) - total,
             sorted_reasons(self.item_ids_[rated], ratings, contributions),
             float(user_bias),
         )
 
-    @property
-    def _neighbours(self) -> FittedNeighbours:
-        return cast("FittedNeighbours", self.fitted_.model)
-
-    def _model(self, interactions: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
+    def _model(self, seen: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
         """The biases, and the similarities of the residuals of the baseline."""
-        seen = interactions
+        users, shape = seen.users, (len(seen.offsets) - 1, seen.n_items)
         penalties = self.user_penalty, self.item_penalty
-        n_users, n_items = len(seen.offsets) - 1, seen.n_items
-        mean, user_bias, item_bias = baselines(
-            seen.users, seen.items, seen.ratings, n_users, n_items, penalties
-        )
-        e = seen.ratings - (mean + user_bias[seen.users] + item_bias[seen.items])
-        residuals = csr_array((e, seen.items, seen.offsets), shape=(n_users, n_items))
+        mean, user_bias, item_bias = baselines(users, seen.items, seen.ratings, *shape, penalties)
+        e = seen.ratings - (mean + user_bias[users] + item_bias[seen.items])
+        residuals = csr_array((e, seen.items, seen.offsets), shape=shape)
         return FittedNeighbours(
             biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
             Normal(scale),
@@ -224,14 +176,8 @@ class ItemKNN(Recommender):
         return self._model(update.interactions, self.rating_scale_)
 
     def _saved(self) -> Saved:
-        settings = {
-            "k": int(self.k),
-            "shrinkage": float(self.shrinkage),
-            "damping": float(self.damping),
-            "user_penalty": float(self.user_penalty),
-            "item_penalty": float(self.item_penalty),
-        }
-        return Saved(settings, {}, {})
+        names = ("shrinkage", "damping", "user_penalty", "item_penalty")
+        return Saved({"k": int(self.k)} | {name: float(getattr(self, name)) for name in names}, {}, {})
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:

@@ -10,47 +10,32 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
 from ..data.timestamps import as_timestamps
+from ..utils.arrays import Float32Array, Int32Array
 from .fitted import Fitted, FittedModel, block_scores
-from .fold_in import NewItem, NewUser
+from .fold_in import Items, NewItem, NewUser, Users
 
 
 class Located(NamedTuple):
-    """Pairs as rows of a model.
-
-    Attributes
-    ----------
-    model : FittedModel
-        With what was folded in.
-    users, items : int32 arrays of one shape
-        Rows, -1 for the unknown.
-    timestamps : int64 array of that shape, or None
-    folded_in_user, folded_in_item : bool
-        Whether the user, or the item, was folded in.
-    """
+    """Pairs as rows, -1 for the unknown, of a model with what was folded in; all columns have one shape."""
 
     model: FittedModel
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
+    users: Int32Array
+    items: Int32Array
     timestamps: NDArray[np.int64] | None
     folded_in_user: bool
     folded_in_item: bool
 
-    def scores(self) -> NDArray[np.float32]:
+    def scores(self) -> Float32Array:
         """The scores of the pairs, of their shape."""
         at = None if self.timestamps is None else self.timestamps.ravel()
         return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
 
-    def ratings(self) -> NDArray[np.float32]:
+    def ratings(self) -> Float32Array:
         """The predicted ratings of the pairs, of their shape."""
         return self.model.likelihood.rating(self.scores())
 
 
-def locate(
-    fitted: Fitted,
-    users: ArrayLike | NewUser,
-    items: ArrayLike | NewItem,
-    timestamps: ArrayLike | None = None,
-) -> Located:
+def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Located:
     """Pairs as `Recommender.predict` takes them."""
     new_user = users if isinstance(users, NewUser) else None
     new_items = [items] if isinstance(items, NewItem) else []
@@ -76,6 +61,6 @@ def model_with(fitted: Fitted, user: NewUser | None, items: Sequence[NewItem]) -
     return model if user is None else model.with_user(user.row, user.interactions)
 
 
-def rows_of(ids: NDArray[Any], given: ArrayLike | NewUser | NewItem) -> NDArray[np.int32]:
+def rows_of(ids: NDArray[Any], given: Users | Items) -> Int32Array:
     """Rows of raw ids, -1 for the unknown; 0 for what was folded in."""
     return np.zeros((), np.int32) if isinstance(given, NewUser | NewItem) else index_of(ids, given)

@@ -13,8 +13,7 @@ from scipy.sparse import csr_array, vstack
 from ..data.columns import blocks
 from ..mf.forward import Scorer
 from ..mf.parameters import Parameters
-from ..nn.parameter import IntArray
-from ..utils.arrays import Float64Array
+from ..utils.arrays import Float32Array, Float64Array, FloatArray, IntArray
 from .fitted import FittedModel
 from .interactions import Interactions
 
@@ -29,30 +28,17 @@ MAX_NEIGHBOURS = 2_000
 
 
 def baselines(
-    users: NDArray[np.int32],
-    items: NDArray[np.int32],
-    ratings: NDArray[np.float32],
+    users: IntArray,
+    items: IntArray,
+    ratings: Float32Array,
     n_users: int,
     n_items: int,
     penalties: tuple[float, float],
 ) -> tuple[float, Float64Array, Float64Array]:
     """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero.
 
-    In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way (Koren, "Factor in the
-    neighbors", 2010, section 2.1).
-
-    Parameters
-    ----------
-    users, items : int32 arrays of shape (n,)
-    ratings : float32 array of shape (n,)
-    n_users, n_items : int
-    penalties : (float, float)
-        λ_u and λ_i.
-
-    Returns
-    -------
-    mean : float
-    user_bias, item_bias : float64 arrays of shape (n_users,), (n_items,)
+    In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way, with penalties λ_u, λ_i
+    (Koren, "Factor in the neighbors", 2010, section 2.1).
     """
     mean = float(ratings.mean(dtype=np.float64))
     user_bias, item_bias = np.zeros(n_users), np.zeros(n_items)
@@ -65,18 +51,10 @@ def baselines(
 
 
 def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
-    """`similarity_to` of all pairs of different items.
+    """`similarity_to` of all pairs of different items: float32, (n_items, n_items), symmetric, above 0.
 
-    A pair is kept if either item is among the `MAX_NEIGHBOURS` most similar to the other.
-
-    Parameters
-    ----------
-    residuals : csr_array of shape (n_users, n_items)
-    shrinkage : float
-
-    Returns
-    -------
-    csr_array of float32, shape (n_items, n_items), symmetric, all entries above 0
+    Residuals have shape (n_users, n_items). A pair is kept if either item is among the `MAX_NEIGHBOURS` most
+    similar to the other.
     """
     by_item = residuals.T.tocsr()
     parts = []
@@ -91,23 +69,11 @@ def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
 
 
 def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> csr_array:
-    """Shrunk Pearson correlations of some items with all items, where they are above 0.
+    """Shrunk Pearson correlations of m items with all, where they are above 0: float32, shape (m, n_items).
 
-    s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), where e_ui is the residual of the
-    baseline and the sums run over the n_ij users who rated both (Koren, 2010, section 2.2).
-
-    Parameters
-    ----------
-    some : csr_array of shape (m, n_users)
-        Residuals of m items, one row per item.
-    residuals : csr_array of shape (n_users, n_items)
-        Residuals of all items, one row per user.
-    shrinkage : float
-        β.
-
-    Returns
-    -------
-    csr_array of float32, shape (m, n_items)
+    s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), where β is the shrinkage, e_ui the
+    residual of the baseline, in `some` of shape (m, n_users) and `residuals` of shape (n_users, n_items), and
+    the sums run over the n_ij users who rated both (Koren, 2010, section 2.2).
     """
     e, E = some.astype(np.float64), residuals.astype(np.float64)
     product = e @ E
@@ -121,19 +87,9 @@ def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> cs
 
 
 def strongest(similarity: csr_array, k: int) -> csr_array:
-    """The k highest entries of each row and all entries equal to the k-th; the others become zero.
+    """The k highest entries of each row, which are at least 0, and all equal to the k-th; no others.
 
     Keeping ties makes the result independent of the order of the items.
-
-    Parameters
-    ----------
-    similarity : csr_array of shape (m, n)
-        Entries of at least 0.
-    k : int
-
-    Returns
-    -------
-    csr_array of shape (m, n)
     """
     counts = np.diff(similarity.indptr)
     long = np.flatnonzero(counts > k)  # rows with more than k entries
@@ -152,17 +108,7 @@ def strongest(similarity: csr_array, k: int) -> csr_array:
 def weights(similarity: csr_array, k: int, damping: float) -> csr_array:
     """Weights of the neighbours: s_ij / (δ + Σ_j s_ij) over the k most similar items of each row.
 
-    Parameters
-    ----------
-    similarity : csr_array of shape (m, n)
-        Similarities of m items to the n items that a user rated.
-    k : int
-    damping : float
-        δ, the weight of the baseline: its share is larger with fewer and less similar neighbours.
-
-    Returns
-    -------
-    csr_array of shape (m, n)
+    The damping δ is the weight of the baseline, whose share is larger with fewer and less similar neighbours.
     """
     near = strongest(similarity, k)
     total = np.repeat(near.sum(axis=1), np.diff(near.indptr))
@@ -183,15 +129,8 @@ def _with(matrix: csr_array, data: Any, keep_zeros: bool = True) -> csr_array:
 class FittedNeighbours(FittedModel):
     """A fitted `ItemKNN`: the baseline is its factorisation, so folding in solves for a bias.
 
-    Attributes
-    ----------
-    interactions : Interactions
-        The ratings of each user.
-    residuals : csr_array of shape (n_users, n_items)
-        Rating minus baseline of each training rating.
-    similarity : csr_array of shape (n_items, n_training_items)
-    settings : (int, float, float)
-        k, shrinkage and damping.
+    `residuals`, shape (n_users, n_items), are rating minus baseline of each training rating; `similarity` has
+    shape (n_items, n_training_items); `settings` are k, shrinkage and damping.
     """
 
     interactions: Interactions
@@ -199,44 +138,33 @@ class FittedNeighbours(FittedModel):
     similarity: csr_array
     settings: tuple[int, float, float]
 
-    @property
-    def mean(self) -> float:
-        """μ."""
-        return float(self.factorization.parameters["intercept"][0])
-
-    @property
-    def user_bias(self) -> Float64Array:
-        """b_u, shape (n_users + 1,)."""
-        return np.asarray(self.factorization.parameters["user_bias.weight"][:, 0], np.float64)
-
-    @property
-    def item_bias(self) -> Float64Array:
-        """b_i, shape (n_items + 1,)."""
-        return np.asarray(self.factorization.parameters["item_bias.weight"][:, 0], np.float64)
+    def baseline(self, users: int | IntArray, items: IntArray) -> Float64Array:
+        """b_ui = μ + b_u + b_i of rows that broadcast."""
+        return np.asarray(self.intercept + self.bias("user")[users] + self.bias("item")[items])
 
     def scores(
         self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-    ) -> NDArray[np.floating[Any]]:
-        scores = self.mean + self.user_bias[users] + self.item_bias[items]
+    ) -> FloatArray:
+        scores = self.baseline(users, items)
         known = np.flatnonzero((users >= 0) & (items >= 0))
         known = known[np.argsort(users[known], kind="stable")]
         for rows in np.split(known, np.flatnonzero(np.diff(users[known])) + 1):
             if len(rows):
                 rated, _, residuals = self.rated_by(int(users[rows[0]]))
                 scores[rows] += self.neighbour_weights(items[rows], rated) @ residuals
-        return np.asarray(scores)
+        return scores
 
     def scorer(self, items: IntArray) -> Scorer:
-        item_bias, is_known = self.item_bias[items], items >= 0
+        is_known = items >= 0
         to_items = self.similarity[items[is_known]].T.tocsr()  # (n_items, n_known)
         k, _, damping = self.settings
 
         def score(users: IntArray) -> Float64Array:
-            scores = self.mean + self.user_bias[users][:, None] + item_bias
+            scores = self.baseline(users[:, None], items)
             for row, user in enumerate(users.tolist()):
                 rated, _, residuals = self.rated_by(user)
                 scores[row, is_known] += weights(to_items[rated].T.tocsr(), k, damping) @ residuals
-            return np.asarray(scores)
+            return scores
 
         return score
 
@@ -246,7 +174,7 @@ class FittedNeighbours(FittedModel):
     def with_items(self, rows: Sequence[Parameters], interactions: Sequence[Interactions]) -> Self:
         residuals = []
         for row, seen in zip(rows, interactions, strict=True):
-            baseline = self.mean + row["item_bias.weight"][0, 0] + self.user_bias[seen.items]
+            baseline = self.intercept + row["item_bias.weight"][0, 0] + self.bias("user")[seen.items]
             shape = 1, self.residuals.shape[0]
             residuals.append(csr_array((seen.ratings - baseline, seen.items, seen.offsets), shape=shape))
         new = similarity_to(vstack(residuals, format="csr"), self.residuals, self.settings[1])
@@ -256,10 +184,10 @@ class FittedNeighbours(FittedModel):
             similarity=vstack([self.similarity, new], format="csr"),
         )
 
-    def rated_by(self, user: int) -> tuple[IntArray, NDArray[np.float32], Float64Array]:
+    def rated_by(self, user: int) -> tuple[IntArray, Float32Array, Float64Array]:
         """Items that a user rated, the ratings and their residuals; user -1 has no ratings."""
         rated, ratings = self.interactions.of_row(user)
-        return rated, ratings, ratings - (self.mean + self.user_bias[user] + self.item_bias[rated])
+        return rated, ratings, ratings - self.baseline(user, rated)
 
     def neighbour_weights(self, items: IntArray, rated: IntArray) -> csr_array:
         """`weights` of the rated items for each of `items`, shape (n, n_rated)."""

@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
 from ..mf.parameters import Side
+from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.settings import check_integer
-from .fitted import Fitted, FittedData, FittedModel
-from .fold_in import NewItem, NewUser
+from .fitted import Fitted, FittedData
+from .fold_in import NewItem, NewUser, Users
 from .interactions import Interactions
+from .located import model_with, rows_of
 from .top_n import best_items, most_similar
 
 MaskedArray = np.ma.MaskedArray[Any, Any]
@@ -21,31 +23,33 @@ MaskedArray = np.ma.MaskedArray[Any, Any]
 
 def recommend(
     fitted: Fitted,
-    model: FittedModel,
-    users: NDArray[np.int32],
+    users: Users,
     n: int,
     exclude_seen: bool,
     candidates: ArrayLike | None,
     min_ratings: int,
-    new_user: NewUser | None,
     new_items: Sequence[NewItem],
 ) -> tuple[MaskedArray, MaskedArray]:
-    """Items and predictions of `Recommender.recommend`; `model` is `fitted.model` with the new ones."""
+    """Items and predictions of `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
+    new_user = users if isinstance(users, NewUser) else None
+    model, rows = model_with(fitted, new_user, new_items), rows_of(fitted.user_ids, users)
     items = candidate_rows(fitted, candidates, min_ratings)
     new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
     items = np.concatenate([items, new_rows])
     ids = np.concatenate([fitted.item_ids, *([item.id] for item in new_items)])
-    seen = [fitted.interactions, _of_new_items(fitted, new_items)]
-    if new_user is not None:
-        seen = [new_user.interactions]
-    best, scores = best_items(model.scorer(items), users.ravel(), items, int(n), seen if exclude_seen else ())
-    shape, missing = (*users.shape, int(n)), best < 0
+    seen = []
+    if exclude_seen:
+        seen = [fitted.interactions if new_user is None else new_user.interactions]
+        if new_items and new_user is None:
+            seen.append(_of_new_items(fitted, new_items))
+    best, scores = best_items(model.scorer(items), rows.ravel(), items, int(n), seen)
+    shape, missing = (*rows.shape, int(n)), best < 0
     ratings = model.likelihood.rating(scores)
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
 
 
-def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings: int) -> NDArray[np.int32]:
+def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings: int) -> Int32Array:
     """Rows of the known items to choose from, ascending."""
     check_integer("min_ratings", min_ratings, at_least=0)
     items = np.arange(len(fitted.item_ids), dtype=np.int32)
@@ -56,13 +60,8 @@ def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings
 
 
 def similar(
-    fitted: FittedData,
-    side: Side,
-    table: NDArray[np.floating[Any]] | None,
-    raw: Any,
-    n: int,
-    min_ratings: int,
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    fitted: FittedData, side: Side, table: FloatArray | None, raw: Any, n: int, min_ratings: int
+) -> tuple[NDArray[Any], Float32Array]:
     """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
     check_integer("n", n, at_least=1)
     if table is None:
@@ -85,14 +84,12 @@ def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
 def _of_new_items(fitted: Fitted, new_items: Sequence[NewItem]) -> Interactions:
     """Who rated the new items, in the rows of the model with them."""
     n_items = len(fitted.item_ids)
-    users = [item.interactions.items for item in new_items]
-    rows = [np.full(len(of_item), n_items + n, np.int32) for n, of_item in enumerate(users)]
-    ratings = [item.interactions.ratings for item in new_items]
-    no_rows, no_ratings = np.empty(0, np.int32), np.empty(0, np.float32)
+    by_item = [item.interactions for item in new_items]
+    rows = [np.full(len(seen.items), n_items + n, np.int32) for n, seen in enumerate(by_item)]
     return Interactions.of(
-        np.concatenate([no_rows, *users]),
-        np.concatenate([no_rows, *rows]),
-        np.concatenate([no_ratings, *ratings]),
+        np.concatenate([seen.items for seen in by_item]),
+        np.concatenate(rows),
+        np.concatenate([seen.ratings for seen in by_item]),
         len(fitted.user_ids),
         n_items + len(new_items),
     )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.columns import blocks
-from ..utils.arrays import Int32Array
+from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
-
-Scores = NDArray[np.floating[Any]]
 
 # Scores held at a time by each thread (4 MB and what it takes to rank them), at least one row of them.
 BLOCK = 2**20
@@ -26,28 +22,16 @@ GROUP = 64
 
 
 def best_items(
-    score: Callable[[Int32Array], Scores],
+    score: Callable[[Int32Array], FloatArray],
     users: Int32Array,
     items: Int32Array,
     n: int,
     seen: Sequence[Interactions],
-) -> tuple[Int32Array, NDArray[np.float32]]:
-    """The n items of highest score for each user, and their scores.
+) -> tuple[Int32Array, Float32Array]:
+    """The n items of highest score for each user, and their scores, both of shape (len(users), n).
 
-    Parameters
-    ----------
-    score : callable
-        Users, shape (m,), to scores of `items`, shape (m, n_candidates).
-    users : int32 array of shape (n_users,)
-    items : int32 array of shape (n_candidates,), ascending
-    n : int
-    seen : sequence of Interactions
-        What to leave out.
-
-    Returns
-    -------
-    int32 and float32 arrays of shape (n_users, n)
-        -1 and NaN where no item is left.
+    `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)). What is in
+    `seen` is left out. Where no item is left, there is -1 and NaN.
     """
     column_of = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
     column_of[items] = np.arange(len(items), dtype=np.int32)
@@ -66,26 +50,22 @@ def best_items(
         best[block][found] = items[columns[found]]
         values[block][found] = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)[found]
 
-    if len(items):
-        _each(rank, blocks(len(users), max(1, BLOCK // len(items))))
+    parts = list(blocks(len(users), max(1, BLOCK // len(items)))) if len(items) else []
+    with one_blas_thread():  # a thread for each processor, in the way of which BLAS would be with more
+        if len(parts) == 1:
+            rank(parts[0])
+        else:
+            with ThreadPoolExecutor(_n_processors()) as pool:
+                list(pool.map(rank, parts))
     return best, values
 
 
-def top_n(scores: Scores, n: int) -> NDArray[np.intp]:
+def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
     """Columns of the n highest scores of each row, best first, of equal ones the first; -1 where -inf.
 
-    A bound below the n-th highest comes first, cheaply: the n-th highest of the maxima of groups of columns,
-    since the maxima are n scores themselves. Few scores reach it, and these are sorted.
-
-    Parameters
-    ----------
-    scores : array of shape (m, n_columns)
-        Without NaN.
-    n : int
-
-    Returns
-    -------
-    int array of shape (m, n)
+    Scores, without NaN, have shape (m, n_columns); columns have shape (m, n). A bound below the n-th highest
+    comes first, cheaply: the n-th highest of the maxima of groups of columns, since the maxima are n scores
+    themselves. Few scores reach it, and these are sorted.
     """
     m, n_columns = scores.shape
     top = np.full((m, n), -1, np.intp)
@@ -107,42 +87,15 @@ def top_n(scores: Scores, n: int) -> NDArray[np.intp]:
 
 
 def most_similar(
-    table: NDArray[np.floating[Any]], row: int, n: int, allowed: NDArray[np.bool_]
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The other rows of highest cosine with one of them: p · q / (‖p‖ ‖q‖), 0 where a norm is.
-
-    Parameters
-    ----------
-    table : array of shape (n_rows, k)
-    row : int
-    n : int
-    allowed : bool array of shape (n_rows,)
-        Rows to choose from.
-
-    Returns
-    -------
-    rows, cosines : arrays of shape (n,), or shorter where there are fewer
-        Most similar first, equal ones by row.
-    """
+    table: FloatArray, row: int, n: int, allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], Float32Array]:
+    """The n other allowed rows of highest cosine p · q / (‖p‖ ‖q‖), 0 where a norm is, and the cosines."""
     norms = np.linalg.norm(table, axis=1)
     cosines = table @ table[row] / np.maximum(norms * norms[row], np.finfo(table.dtype).tiny)
     cosines = np.clip(cosines, -1, 1)
     others = allowed & (np.arange(len(table)) != row)
     rows = top_n(np.where(others, cosines, -np.inf)[None], min(n, int(others.sum())))[0]
     return rows, cosines[rows].astype(np.float32)
-
-
-def _each(work: Callable[[slice], None], parts: Iterator[slice]) -> None:
-    """Each part, on all processors: a thread for each, and BLAS, which would be in their way, with one."""
-    first_two = list(islice(parts, 2))
-    with one_blas_thread():
-        if len(first_two) < 2:
-            for part in first_two:
-                work(part)
-            return
-        with ThreadPoolExecutor(_n_processors()) as pool:
-            for _ in pool.map(work, chain(first_two, parts)):
-                pass
 
 
 def _n_processors() -> int:

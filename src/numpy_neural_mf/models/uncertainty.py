@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
+from ..utils.arrays import Float32Array
 from ..utils.settings import check_number
 from .base import Recommender
-from .fold_in import NewItem, NewUser
+from .fold_in import Items, Users
 from .located import Located, locate
 
 # Distinct ratings up to which they count as the categories of a scale.
@@ -30,15 +31,17 @@ class DistributionRecommender(Recommender):
 
     @property
     @abstractmethod
-    def rating_steps_(self) -> NDArray[np.float32]: ...
+    def rating_steps_(self) -> Float32Array: ...
+
+    @abstractmethod
+    def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]: ...
+
+    @abstractmethod
+    def _probabilities(self, located: Located) -> Float32Array: ...
 
     def predict_interval(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None = None,
-        coverage: float = 0.9,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
+    ) -> tuple[Float32Array, Float32Array]:
         """Lowest and highest rating to expect.
 
         Parameters
@@ -62,11 +65,8 @@ class DistributionRecommender(Recommender):
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
     def predict_distribution(
-        self,
-        users: ArrayLike | NewUser,
-        items: ArrayLike | NewItem,
-        timestamps: ArrayLike | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        self, users: Users, items: Items, timestamps: ArrayLike | None = None
+    ) -> tuple[Float32Array, Float32Array]:
         """The probability of each category of the rating scale.
 
         Parameters
@@ -83,32 +83,21 @@ class DistributionRecommender(Recommender):
         Raises
         ------
         ValueError
-            There are more than 20 distinct training ratings, or the model predicts means only (see
-            `NeuralMF`).
+            There are more than 20 distinct training ratings, or the model predicts means only.
         """
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 
-    @abstractmethod
-    def _interval(
-        self, coverage: float, located: Located
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-
-    @abstractmethod
-    def _probabilities(self, located: Located) -> NDArray[np.float32]: ...
-
 
 def normal_interval(
-    mean: NDArray[np.float32], deviation: NDArray[np.float32], coverage: float, scale: tuple[float, float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    mean: Float32Array, deviation: Float32Array, coverage: float, scale: tuple[float, float]
+) -> tuple[Float32Array, Float32Array]:
     """The central interval of a normal distribution, within the scale."""
     half = np.float32(ndtri((1 + coverage) / 2)) * deviation
     low, high = (np.clip(mean + sign * half, *scale) for sign in (-1, 1))
     return low, high
 
 
-def normal_probabilities(
-    mean: NDArray[np.float32], deviation: NDArray[np.float32], steps: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def normal_probabilities(mean: Float32Array, deviation: Float32Array, steps: Float32Array) -> Float32Array:
     """The probability that a normal variable is nearest to each step, shape (..., n_steps)."""
     if not len(steps):
         raise ValueError(TOO_MANY)
@@ -117,7 +106,7 @@ def normal_probabilities(
     return np.asarray(np.diff(below, axis=-1), np.float32)
 
 
-def few_steps(ratings: NDArray[np.float32]) -> NDArray[np.float32]:
+def few_steps(ratings: Float32Array) -> Float32Array:
     """The distinct ratings, ascending; none if there are more than 20."""
     steps = np.unique(ratings)
     return steps if len(steps) <= MAX_STEPS else steps[:0]

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import csr_array
 
 from numpy_neural_mf.models import neighbours
+from numpy_neural_mf.models.interactions import Interactions
 from numpy_neural_mf.models.neighbours import baselines, similarities, similarity_to, strongest, weights
 
 
@@ -92,7 +93,8 @@ def test_biases_minimise_the_regularised_squares():
     rng = np.random.default_rng(7)
     users, items = np.indices((30, 20), np.int32).reshape(2, -1)[:, rng.random(600) < 0.5]
     ratings = rng.normal(3, 1, len(users)).astype(np.float32)
-    mean, b_u, b_i = baselines(users, items, ratings, 30, 20, (4.0, 2.0))
+    mean, b_u, b_i, residuals = baselines(Interactions.of(users, items, ratings, 30, 20), (4.0, 2.0))
     left = ratings - mean - b_u[users] - b_i[items]
+    np.testing.assert_allclose(residuals.toarray()[users, items], left, atol=1e-6)
     np.testing.assert_allclose(np.bincount(users, left, 30), 4 * b_u, atol=1e-3)
     np.testing.assert_allclose(np.bincount(items, left, 20), 2 * b_i, atol=1e-3)

@@ -17,10 +17,9 @@ from ..utils.arrays import Float32Array, FloatArray
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedModel
-from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, require_in_scale
+from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
 from .incremental_update import Update
-from .located import locate
-from .recommend import MaskedArray, recommend, similar
+from .recommend import MaskedArray, Ranked, recommend, similar
 
 
 class NotFittedError(RuntimeError, AttributeError):
@@ -31,7 +30,7 @@ class Recommender(ABC):
     """A model of ratings: settings and, once fitted, one frozen `Fitted`, which `fit` assigns last.
 
     So an interrupted, failed or diverged `fit` leaves the model exactly as it was. Before the first `fit`,
-    all other methods raise a `NotFittedError`, which is a RuntimeError.
+    all other methods raise a RuntimeError.
 
     Attributes
     ----------
@@ -51,17 +50,7 @@ class Recommender(ABC):
     ) -> Self:
         """Learn from ratings, from scratch.
 
-        Parameters
-        ----------
-        ratings : Ratings
-        validation : Ratings, optional
-            Evaluated while learning, by models that learn in epochs.
-        on_progress : callable, optional
-            Called with a `Progress`, by models that learn in epochs.
-
-        Returns
-        -------
-        self
+        Models that learn in epochs evaluate `validation` and call `on_progress` with a `Progress`.
         """
 
     @property
@@ -106,20 +95,15 @@ class Recommender(ABC):
         return self.fitted_.ratings
 
     def predict(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Float32Array:
-        """Predict ratings.
+        """Predict the ratings of pairs: float32, of their shape, within the rating scale.
 
         Parameters
         ----------
-        users, items : array-likes of raw ids, or what was folded in
-            Of one shape, or one of them a scalar, as what was folded in is.
+        users, items : array-likes of raw ids of one shape, or one a scalar; or what was folded in
+            An unknown user or item gets the best estimate that the rest allows.
         timestamps : array-like, optional
             When each rating is given, for models with time: seconds since 1970, or datetimes as
             `read_ratings` takes them. By default, and for what was folded in, the last training rating's.
-
-        Returns
-        -------
-        float32 array of that shape
-            Within the rating scale. An unknown user or item gets the best estimate that the rest allows.
 
         Raises
         ------
@@ -129,10 +113,7 @@ class Recommender(ABC):
         return locate(self.fitted_, users, items, timestamps).ratings()
 
     def known(self, users: Users, items: Items) -> NDArray[np.bool_]:
-        """Whether both the user and the item of each pair are known, from training or by folding in.
-
-        Users and items are as `predict` takes them; the bool array has their shape.
-        """
+        """Whether user and item of each pair, as `predict` takes them, are known or folded in: bool array."""
         located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
@@ -166,7 +147,6 @@ class Recommender(ABC):
         Parameters
         ----------
         users : scalar or array-like of raw ids, or a user that was folded in
-            An unknown user gets the items that are best for the unknown user.
         n : int, default 10
         exclude_seen : bool, default True
             Leave out the items that the user rated.
@@ -177,41 +157,29 @@ class Recommender(ABC):
         new_items : sequence of NewItem, default ()
             Items that were folded in, to choose from as well.
         with_scores : bool, default False
-            Return the predictions as well.
 
         Returns
         -------
         items : masked array of raw ids, of shape (*users.shape, n)
             Masked where fewer than n items are left; ``.tolist()`` has None there.
-        scores : masked float32 array of that shape
-            As `predict` predicts them. Only with `with_scores`.
+        scores : masked float32 array of that shape, the predictions; only with `with_scores`
 
         Raises
         ------
         ValueError
-            n is not a positive integer, a new item is given twice, or the model has learned more since a user
-            or an item was folded in.
+            n is not a positive integer, or a new item is given twice; and as `predict`.
         """
-        options = exclude_seen, candidates, min_ratings, new_items
-        items, scores = recommend(self.fitted_, users, n, *options)
+        items, scores = recommend(self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items)
         return (items, scores) if with_scores else items
 
-    def similar_items(
-        self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], Float32Array]:
-        """The items whose embeddings have the highest cosine with that of `item`.
+    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+        """The n other items whose embeddings have the highest cosine with that of `item`, best first.
 
-        Parameters
-        ----------
-        item : raw id
-        n : int, default 10
-        min_ratings : int, default 0
-            Leave out items with fewer ratings.
+        Items with fewer than `min_ratings` ratings are left out.
 
         Returns
         -------
-        ids, cosines : arrays of shape (n,)
-            Most similar first, without `item`; shorter where there are fewer others.
+        ids, cosines : arrays of shape (n,), shorter where there are fewer others
 
         Raises
         ------
@@ -220,9 +188,7 @@ class Recommender(ABC):
         """
         return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
 
-    def similar_users(
-        self, user: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], Float32Array]:
+    def similar_users(self, user: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
         return similar(self.fitted_, "user", self._embeddings("user"), user, n, min_ratings)
 
@@ -235,20 +201,10 @@ class Recommender(ABC):
         return explain(self.fitted_, user, item)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
-        """A new user with a few ratings, in milliseconds; the model itself does not change.
+        """A new user with a few ratings, by raw item id, fitted with the penalty of training.
 
-        The user's row, a bias and an embedding where the model has such, is fitted with the penalty of
-        training.
-
-        Parameters
-        ----------
-        ratings : mapping of raw item id to rating
-            Unknown items are left out; without any other, the user is an unknown one.
-
-        Returns
-        -------
-        NewUser
-            For `predict`, `known`, `recommend` and `explain` of this model, until it learns more.
+        It is for `predict`, `known`, `recommend` and `explain` of this model, which does not change, until it
+        learns more. Unknown items are left out; without any other, the user is an unknown one.
 
         Raises
         ------
@@ -277,17 +233,8 @@ class Recommender(ABC):
         """Learn from more ratings, of old and new users and items, without forgetting the others.
 
         Where a pair is rated again, the new rating replaces the old one. Linear models are solved again with
-        all ratings; the others fit the rows that the new ratings touch.
-
-        Parameters
-        ----------
-        ratings : Ratings
-            Within the rating scale of the model.
-
-        Returns
-        -------
-        self
-            As after `fit`, if the model was not fitted. After an error, as it was.
+        all ratings; the others fit the rows that the new ratings touch. A model that is not fitted is fitted;
+        after an error it is as it was.
 
         Raises
         ------

@@ -13,13 +13,14 @@ from ..data import Ratings, random_split
 from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
+from ..mf.parameters import SIDES
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float64Array
 from ..utils.settings import check_number
 from .base import Recommender, require_ratings
 from .files import Contents, Saved
-from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
+from .fitted import Fitted, FittedModel, rows_of_pairs
 from .incremental_update import Update
 
 
@@ -34,12 +35,7 @@ def biases_only(mean: float, user_bias: Float64Array, item_bias: Float64Array) -
 
 
 class GlobalMean(Recommender):
-    """The mean of all ratings, for every pair.
-
-    Attributes
-    ----------
-    mean_ : float
-    """
+    """The mean of all ratings, `mean_`, for every pair."""
 
     @property
     def n_parameters_(self) -> int:
@@ -55,9 +51,7 @@ class GlobalMean(Recommender):
         """Take the mean; validation is not used."""
         require_ratings(ratings)
         ratings = ratings.compact()
-        ids = ratings.user_ids, ratings.item_ids
-        model = self._model(ratings.mean, ratings.scale)
-        self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
+        self._state = Fitted.of(ratings, self._model(ratings.mean, ratings.scale))
         return self
 
     @staticmethod
@@ -91,11 +85,8 @@ class LinearRegression(Recommender):
     Attributes
     ----------
     alpha_ : float
-        The one chosen.
-    intercept_ : float
-        μ.
-    user_bias_, item_bias_ : float64 arrays of shape (n_users + 1,), (n_items + 1,)
-        b_u and b_i; the last is zero and stands for an unknown user or item.
+    intercept_, user_bias_, item_bias_ : float and float64 arrays of shape (n_users + 1,), (n_items + 1,)
+        μ, b_u and b_i; the last is zero and stands for an unknown user or item.
     """
 
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
@@ -130,10 +121,7 @@ class LinearRegression(Recommender):
         require_ratings(ratings)
         alpha = self._best_alpha(ratings, validation)
         ratings = ratings.compact()
-        ids = ratings.user_ids, ratings.item_ids
-        interactions = interactions_of(ratings, *ids)
-        model = _ridge(alpha, _one_hot(ratings), ratings)
-        self._state = Fitted(*ids, ratings.scale, interactions, model)
+        self._state = Fitted.of(ratings, _ridge(alpha, _one_hot(ratings), ratings))
         return self
 
     def _best_alpha(self, ratings: Ratings, validation: Ratings | None) -> float:
@@ -157,11 +145,8 @@ class LinearRegression(Recommender):
         return _ridge(self.alpha_, _one_hot(ratings), ratings)
 
     def _saved(self) -> Saved:
-        arrays = {
-            "intercept": np.array([self.intercept_]),
-            "user_bias": self.user_bias_,
-            "item_bias": self.item_bias_,
-        }
+        biases = {f"{side}_bias": self.fitted_.model.bias(side) for side in SIDES}
+        arrays = {"intercept": np.array([self.intercept_])} | biases
         return Saved({"alphas": [float(a) for a in self.alphas]}, {"alpha": float(self.alpha_)}, arrays)
 
     @classmethod

@@ -24,8 +24,8 @@ from .base import require_ratings
 from .bayesian_mf_file import OLD_NAMES, FittedBayesianMF, assemble, fitted_of, saved
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
+from .fold_in import Located
 from .incremental_update import Update, updated
-from .located import Located
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
 

@@ -11,26 +11,14 @@ from numpy.typing import NDArray
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
 from .fitted import Fitted, FittedModel
-from .fold_in import NewUser
-from .located import locate
+from .fold_in import NewUser, locate
 
-# Ratings that `str` lists one by one.
-SHOWN = 10
+SHOWN = 10  # ratings that `str` lists one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One rating of the user, and its part in a prediction.
-
-    Attributes
-    ----------
-    item : int or str
-        Raw id.
-    rating : float
-        The user's rating of it.
-    weight : float
-        The part of the prediction that comes from it, in ratings.
-    """
+    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it."""
 
     item: int | str
     rating: float
@@ -46,17 +34,15 @@ class Explanation:
 
     Attributes
     ----------
-    prediction : float
-        What `predict` says.
-    mean : float
-        μ.
+    prediction, mean : float
+        What `predict` says, and μ.
     user_bias, item_bias : float
         b_u and b_i, 0 where the model has none.
     interaction : float
         p_u · q_i + f([p_u, q_i]), as far as the model has them.
     clipped : float
-        What clipping to the rating scale adds; of an ordinal likelihood, whose other parts are on a scale of
-        their own, what the mean over the steps adds.
+        What clipping adds, or the mean over the steps of an ordinal likelihood, whose scores have a scale of
+        their own.
     reasons : tuple of Reason
         What the user rated, highest absolute weight first; empty for the unknown.
     rest : float
@@ -74,15 +60,14 @@ class Explanation:
     rest: float
 
     def __str__(self) -> str:
-        parts = [
-            (self.mean, "mean"),
-            (self.user_bias, "bias of the user"),
-            (self.item_bias, "bias of the item"),
-            (self.interaction, "interaction of both"),
+        lines = [
+            f"{self.mean:+8.3f}  mean",
+            f"{self.user_bias:+8.3f}  bias of the user",
+            f"{self.item_bias:+8.3f}  bias of the item",
+            f"{self.interaction:+8.3f}  interaction of both",
         ]
         if self.clipped:
-            parts.append((self.clipped, "brought onto the scale"))
-        lines = [f"{weight:+8.3f}  {name}" for weight, name in parts]
+            lines.append(f"{self.clipped:+8.3f}  brought onto the scale")
         lines.append(f"{self.prediction:8.3f}  predicted")
         if self.reasons:
             lines += ["", "of which from the ratings of the user:"]
@@ -144,9 +129,7 @@ def rating_weights(
     return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
 
 
-def sorted_reasons(
-    item_ids: NDArray[Any], ratings: Float32Array, weights: Float64Array
-) -> tuple[Reason, ...]:
+def sorted_reasons(items: NDArray[Any], ratings: Float32Array, weights: Float64Array) -> tuple[Reason, ...]:
     """Reasons, highest absolute weight first."""
     order = np.argsort(-np.abs(weights), kind="stable")
-    return tuple(Reason(item_ids[j].item(), float(ratings[j]), float(weights[j])) for j in order)
+    return tuple(Reason(items[j].item(), float(ratings[j]), float(weights[j])) for j in order)

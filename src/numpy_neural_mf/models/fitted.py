@@ -20,8 +20,7 @@ from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array, I
 from ..utils.threads import one_blas_thread
 from .interactions import Interactions
 
-# Pairs scored at a time: enough to fill the processor, few enough that memory does not follow the request.
-BLOCK = 65_536
+BLOCK = 65_536  # pairs scored at a time, which fill the processor: memory does not follow the request
 
 
 class TimedScores(Protocol):
@@ -29,7 +28,6 @@ class TimedScores(Protocol):
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
         """Scores of pairs of rows, -1 for the unknown, at these times in seconds: shape (n,)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +112,12 @@ class Fitted(FittedData):
     """A fitted model of ratings, with the ids of its rows and the interactions that it learned from."""
 
     model: FittedModel
+
+    @classmethod
+    def of(cls, ratings: Ratings, model: FittedModel) -> Self:
+        """A model with the ratings that it learned from, as `compact` leaves them."""
+        ids = ratings.user_ids, ratings.item_ids
+        return cls(*ids, ratings.scale, interactions_of(ratings, *ids), model)
 
 
 def rows_of_pairs(

@@ -1,21 +1,22 @@
-"""Folding in: the row of a new user or item, fitted to ratings while everything else stays as it is."""
+"""New users and items, folded in: their rows, fitted to ratings, and pairs with them as rows of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ..data.ids import index_of
+from ..data.timestamps import as_timestamps
 from ..mf.forward import RowScorer, mirrored
 from ..mf.likelihood import Terms
 from ..mf.parameters import Parameters, Side
-from ..utils.arrays import Float64Array, FloatArray, IntArray
-from .fitted import Fitted, FittedModel
+from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array, IntArray
+from .fitted import Fitted, FittedModel, block_scores
 from .interactions import Interactions
 
 MAX_STEPS = 50
@@ -26,14 +27,8 @@ TOLERANCE = 1e-6  # relative fall of the objective at which the steps end
 class NewUser:
     """A user that training did not see, to be given in place of users to the model that folded it in.
 
-    Attributes
-    ----------
-    row : dict of str to array
-        The row of each user table, shape (1, d).
-    interactions : Interactions
-        What the user rated, as row 0.
-    model : FittedModel
-        The model that folded the user in: the row means nothing to another.
+    It has a row of shape (1, d) of each user table, which means nothing to another model, and what the user
+    rated, as row 0.
     """
 
     row: Parameters
@@ -48,12 +43,7 @@ class NewUser:
 class NewItem:
     """An item that training did not see, to be given in place of items to the model that folded it in.
 
-    Attributes
-    ----------
-    id : int or str
-        Raw id.
-    row, interactions, model
-        As of a `NewUser`, with users and items exchanged: the "items" of `interactions` are users.
+    As a `NewUser`, with users and items exchanged: the "items" of its interactions are users.
     """
 
     id: int | str
@@ -70,6 +60,57 @@ Users = ArrayLike | NewUser
 Items = ArrayLike | NewItem
 
 
+class Located(NamedTuple):
+    """Pairs as rows, -1 for the unknown, of a model with what was folded in; all columns have one shape."""
+
+    model: FittedModel
+    users: Int32Array
+    items: Int32Array
+    timestamps: NDArray[np.int64] | None
+    folded_in_user: bool
+    folded_in_item: bool
+
+    def scores(self) -> Float32Array:
+        """The scores of the pairs, of their shape."""
+        at = None if self.timestamps is None else self.timestamps.ravel()
+        return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
+
+    def ratings(self) -> Float32Array:
+        """The predicted ratings of the pairs, of their shape."""
+        return self.model.likelihood.rating(self.scores())
+
+
+def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Located:
+    """Pairs as `Recommender.predict` takes them."""
+    new_items = [items] if isinstance(items, NewItem) else []
+    model = model_with(fitted, users, new_items)
+    u, i = rows_of(fitted.user_ids, users), rows_of(fitted.item_ids, items)
+    if new_items:
+        i = i + np.int32(len(fitted.item_ids))
+    times = None if timestamps is None else as_timestamps(timestamps)
+    u, i, *broadcast = np.broadcast_arrays(u, i, *([] if times is None else [times]))
+    folded_in = isinstance(users, NewUser), bool(new_items)
+    return Located(model, u, i, broadcast[0] if broadcast else None, *folded_in)
+
+
+def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> FittedModel:
+    """The model with the new ones among these in it, which it must have folded in itself, as it is now."""
+    model = fitted.model
+    for new in (users, *items):
+        if isinstance(new, NewUser | NewItem) and new.model is not model:
+            raise ValueError(f"{new}, by another model or before this one learned more: fold in again")
+    if len({item.id for item in items}) < len(items):
+        raise ValueError(f"new_items: expected each once, found {[item.id for item in items]}")
+    if items:
+        model = model.with_items([item.row for item in items], [item.interactions for item in items])
+    return model.with_user(users.row, users.interactions) if isinstance(users, NewUser) else model
+
+
+def rows_of(ids: NDArray[Any], given: Users | Items) -> Int32Array:
+    """Rows of raw ids, -1 for the unknown; 0 for what was folded in."""
+    return np.zeros((), np.int32) if isinstance(given, NewUser | NewItem) else index_of(ids, given)
+
+
 def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
     """See `Recommender.fold_in`."""
     return NewUser(*_folded_in(fitted, "user", ratings), fitted.model)
@@ -77,7 +118,13 @@ def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
 
 def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float]) -> NewItem:
     """See `Recommender.fold_in_item`."""
-    _require_id_like(fitted.item_ids, item_id)
+    if fitted.item_ids.dtype.kind == "U":
+        fits, kind = isinstance(item_id, str) and item_id != "" and not item_id.endswith("\0"), "a string"
+    else:
+        whole = isinstance(item_id, int | np.integer) and not isinstance(item_id, bool)
+        fits, kind = whole and -(2**63) <= int(item_id) < 2**63, "an integer"
+    if not fits:
+        raise ValueError(f"item_id: expected {kind}, as the model's items have, found {item_id!r}")
     if index_of(fitted.item_ids, item_id) >= 0:
         raise ValueError(f"item_id: expected an id that the model does not know, found {item_id!r}")
     row, interactions = _folded_in(fitted, "item", ratings)
@@ -118,29 +165,26 @@ def fitted_row(
     errors the first step is the solution: ridge regression.
     """
 
-    def objective(theta: Float64Array, terms: Terms) -> float:
-        own = theta - prior
-        return terms.total + float(penalty * own @ own)
+    def objective(theta: Float64Array) -> tuple[float, Terms, Float64Array]:
+        scores, J = score(theta)
+        terms, own = loss(scores), theta - prior
+        return terms.total + float(penalty * own @ own), terms, J
 
     theta = start
-    scores, J = score(theta)
-    terms = loss(scores)
-    value = objective(theta, terms)
+    value, terms, J = objective(theta)
     for _ in range(max_steps if len(theta) else 0):
         gradient = J.T @ terms.pull - penalty * (theta - prior)
         curvature = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
         delta = np.linalg.lstsq(curvature, gradient)[0]
         for _ in range(30):
-            new_scores, new_J = score(theta + delta)
-            new_terms = loss(new_scores)
-            new_value = objective(theta + delta, new_terms)
+            new_value, new_terms, new_J = objective(theta + delta)
             if new_value < value:
                 break
             delta /= 2
         else:
             break
         fall = value - new_value
-        theta, terms, J, value = theta + delta, new_terms, new_J, new_value
+        theta, value, terms, J = theta + delta, new_value, new_terms, new_J
         if fall <= TOLERANCE * value:
             break
     return theta
@@ -172,13 +216,3 @@ def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tupl
     theta = fitted_user(model, -1, others, values)
     interactions = Interactions(others, values.astype(np.float32), np.array([0, len(others)]), len(ids))
     return model.factorization.as_rows(theta[None]), interactions
-
-
-def _require_id_like(ids: Any, raw: object) -> None:
-    if ids.dtype.kind == "U":
-        fits, kind = isinstance(raw, str) and raw != "" and not raw.endswith("\0"), "a string"
-    else:
-        whole = isinstance(raw, int | np.integer) and not isinstance(raw, bool)
-        fits, kind = whole and -(2**63) <= int(raw) < 2**63, "an integer"  # type: ignore[call-overload]
-    if not fits:
-        raise ValueError(f"item_id: expected {kind}, as the model's items have, found {raw!r}")

@@ -19,8 +19,7 @@ from .fitted import FittedData, FittedModel
 from .fold_in import fitted_user
 from .interactions import Interactions
 
-# Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum.
-STEPS = 3
+STEPS = 3  # Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum
 
 
 @dataclass(frozen=True, slots=True, eq=False)

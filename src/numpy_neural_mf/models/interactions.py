@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from ..data.columns import blocks, count, room_like, rows_by_code
 from ..utils.arrays import Float32Array, Int32Array
 
-# Ratings put in order at a time: memory holds them a second time, but never all.
-AT_ONCE = 2**21
+AT_ONCE = 2**21  # ratings put in order at a time: memory holds them a second time, but never all
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,25 +5,24 @@ from __future__ import annotations
 from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..training.loop import ProgressCallback
-from ..utils.arrays import Float32Array, Float64Array
+from ..utils.arrays import Float64Array
 from ..utils.settings import check_integer, check_number
 from .base import Recommender, require_ratings
 from .baselines import biases_only
 from .explain import Explanation, sorted_reasons
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of
+from .fold_in import locate
 from .incremental_update import Update
 from .interactions import Interactions
-from .located import locate
 from .neighbours import FittedNeighbours, baselines, similarities
-from .recommend import known_row
+from .recommend import Ranked, known_row
 
 
 class ItemKNN(Recommender):
@@ -35,6 +34,7 @@ class ItemKNN(Recommender):
     so a single neighbour of low similarity has the full weight; with δ above 0 the baseline has the weight of
     a neighbour of similarity δ. With ``damping=0, user_penalty=15, item_penalty=10`` the model is Surprise's
     KNNBaseline (item based, pearson_baseline). A file has only the ratings; `load_model` computes the rest.
+    A TypeError or ValueError names a parameter that is not a number, `k` an integer, or is out of range.
 
     Parameters
     ----------
@@ -42,24 +42,15 @@ class ItemKNN(Recommender):
         Number of neighbours, at least 1. Items as similar as the last neighbour are neighbours, too.
     shrinkage : float, default 100
         β, at least 0: with β + 1 users in common, a correlation is multiplied by 1/2.
-    damping : float, default 0.2
-        δ, at least 0.
-    user_penalty, item_penalty : float, default 5
-        λ_u and λ_i, the regularisation of the biases, above 0.
+    damping, user_penalty, item_penalty : float, default 0.2, 5, 5
+        δ, at least 0; λ_u and λ_i, the regularisation of the biases, above 0.
 
     Attributes
     ----------
-    mean_ : float
-        μ.
-    user_bias_, item_bias_ : float64 arrays of shape (n_users + 1,), (n_items + 1,)
-        b_u and b_i; the last element is zero and stands for unknown ids.
+    mean_, user_bias_, item_bias_ : float and float64 arrays of shape (n_users + 1,), (n_items + 1,)
+        μ, b_u and b_i; the last element is zero and stands for unknown ids.
     similarity_ : scipy.sparse.csr_array of shape (n_items, n_items), float32
         s, where it is above 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A parameter is not a number (`k`: an integer), or is out of range.
 
     Examples
     --------
@@ -120,13 +111,8 @@ class ItemKNN(Recommender):
         self._state = Fitted(*ids, ratings.scale, interactions, self._model(interactions, ratings.scale))
         return self
 
-    def similar_items(
-        self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], Float32Array]:
-        """The items with the highest similarity s to `item`: see `Recommender.similar_items`.
-
-        Fewer than n where fewer have a similarity above 0.
-        """
+    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+        """The n items with the highest similarity s to `item`, if as many are above 0, best first."""
         fitted = self.fitted_
         check_integer("n", n, at_least=1)
         row = self.similarity_[[known_row(fitted, "item", item)]]
@@ -137,7 +123,6 @@ class ItemKNN(Recommender):
     def explain(self, user: Any, item: Any) -> Explanation:
         """Mean, biases and the contribution of each neighbour; the `rest` is the bias of the user."""
         located = locate(self.fitted_, user, item)
-        prediction = float(located.ratings())
         model, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
         rated, ratings, residuals = model.rated_by(u if i >= 0 else -1)
         contributions = model.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
@@ -145,7 +130,7 @@ class ItemKNN(Recommender):
         mean, user_bias, item_bias = model.intercept, model.bias("user")[u], model.bias("item")[i]
         total = float(mean + user_bias + item_bias + interaction)
         return Explanation(
-            prediction,
+            float(located.ratings()),
             mean,
             float(user_bias),
             float(item_bias),
@@ -157,11 +142,8 @@ class ItemKNN(Recommender):
 
     def _model(self, seen: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
         """The biases, and the similarities of the residuals of the baseline."""
-        users, shape = seen.users, (len(seen.offsets) - 1, seen.n_items)
         penalties = self.user_penalty, self.item_penalty
-        mean, user_bias, item_bias = baselines(users, seen.items, seen.ratings, *shape, penalties)
-        e = seen.ratings - (mean + user_bias[users] + item_bias[seen.items])
-        residuals = csr_array((e, seen.items, seen.offsets), shape=shape)
+        mean, user_bias, item_bias, residuals = baselines(seen, penalties)
         return FittedNeighbours(
             biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
             Normal(scale),

@@ -17,37 +17,29 @@ from ..utils.arrays import Float32Array, Float64Array, FloatArray, IntArray
 from .fitted import FittedModel
 from .interactions import Interactions
 
-# Sweeps of alternating least squares, after which the biases change little.
-SWEEPS = 10
-
-# Pairs of items compared at a time: this bounds the memory before weak neighbours are dropped.
-BLOCK = 2**22
-
-# Neighbours kept for each item, so that memory grows linearly with the number of items.
-MAX_NEIGHBOURS = 2_000
+SWEEPS = 10  # of alternating least squares, after which the biases change little
+BLOCK = 2**22  # pairs of items compared at a time: this bounds the memory before weak neighbours are dropped
+MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with the number of items
 
 
 def baselines(
-    users: IntArray,
-    items: IntArray,
-    ratings: Float32Array,
-    n_users: int,
-    n_items: int,
-    penalties: tuple[float, float],
-) -> tuple[float, Float64Array, Float64Array]:
-    """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero.
+    seen: Interactions, penalties: tuple[float, float]
+) -> tuple[float, Float64Array, Float64Array, csr_array]:
+    """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero, and r - r̂.
 
     In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way, with penalties λ_u, λ_i
-    (Koren, "Factor in the neighbors", 2010, section 2.1).
+    (Koren, "Factor in the neighbors", 2010, section 2.1). The residuals have shape (n_users, n_items).
     """
+    users, items, ratings, shape = seen.users, seen.items, seen.ratings, (len(seen.offsets) - 1, seen.n_items)
     mean = float(ratings.mean(dtype=np.float64))
-    user_bias, item_bias = np.zeros(n_users), np.zeros(n_items)
-    by_user = penalties[0] + np.bincount(users, minlength=n_users)
-    by_item = penalties[1] + np.bincount(items, minlength=n_items)
+    user_bias, item_bias = np.zeros(shape[0]), np.zeros(shape[1])
     for _ in range(SWEEPS):
-        item_bias = np.bincount(items, ratings - mean - user_bias[users], n_items) / by_item
-        user_bias = np.bincount(users, ratings - mean - item_bias[items], n_users) / by_user
-    return mean, user_bias, item_bias
+        sums = np.bincount(items, ratings - mean - user_bias[users], shape[1])
+        item_bias = sums / (penalties[1] + seen.item_counts)
+        sums = np.bincount(users, ratings - mean - item_bias[items], shape[0])
+        user_bias = sums / (penalties[0] + seen.user_counts)
+    residuals = ratings - (mean + user_bias[users] + item_bias[items])
+    return mean, user_bias, item_bias, csr_array((residuals, items, seen.offsets), shape=shape)
 
 
 def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
@@ -56,9 +48,7 @@ def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
     Residuals have shape (n_users, n_items). A pair is kept if either item is among the `MAX_NEIGHBOURS` most
     similar to the other.
     """
-    by_item = residuals.T.tocsr()
-    parts = []
-    n_items = by_item.shape[0]
+    by_item, n_items, parts = residuals.T.tocsr(), residuals.shape[1], []
     for block in blocks(n_items, max(1, BLOCK // n_items)):
         part = similarity_to(by_item[block], residuals, shrinkage)
         own = np.repeat(np.arange(block.start, block.stop), np.diff(part.indptr))

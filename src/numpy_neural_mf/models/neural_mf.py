@@ -20,8 +20,8 @@ from ..training.loop import History, ProgressCallback
 from .base import require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
+from .fold_in import Located
 from .incremental_update import Update, updated
-from .located import Located
 from .neural_mf_file import FittedNeuralMF, TimeBinScores, fitted_of, row_penalty, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
 from .neural_mf_training import build_engine, build_objective, build_parameters, finish, prepare, train

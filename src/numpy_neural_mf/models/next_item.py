@@ -19,9 +19,8 @@ from .files import Contents, save
 from .incremental_update import Update
 from .interactions import Interactions
 from .next_item_file import SETTINGS, loaded, saved
-from .recommend import MaskedArray, candidate_rows, similar
+from .recommend import MaskedArray, best_items, candidate_rows, similar
 from .sequences import FittedSequences, naming_the_extra
-from .top_n import best_items
 
 ENCODERS = ("attention", "gru")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -1,24 +1,30 @@
-"""Lists of a fitted model: the best items for users, and the most similar items or users."""
+"""Lists of a fitted model: the best items for users, and the most similar items or users. Ties go by row."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.columns import blocks
 from ..data.ids import index_of
+from ..mf.forward import Scorer
 from ..mf.parameters import Side
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.settings import check_integer
+from ..utils.threads import one_blas_thread
 from .fitted import Fitted, FittedData
-from .fold_in import NewItem, NewUser, Users
+from .fold_in import NewItem, NewUser, Users, model_with, rows_of
 from .interactions import Interactions
-from .located import model_with, rows_of
-from .top_n import best_items, most_similar
 
 MaskedArray = np.ma.MaskedArray[Any, Any]
+Ranked = tuple[NDArray[Any], Float32Array]  # raw ids, best first, and their scores
+BLOCK = 2**20  # scores held at a time by each thread: 4 MB and what it takes to rank them, at least a row
+GROUP = 64  # items whose highest score stands for them all where a bound on the best is sought
 
 
 def recommend(
@@ -32,18 +38,18 @@ def recommend(
 ) -> tuple[MaskedArray, MaskedArray]:
     """Items and predictions of `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
-    new_user = users if isinstance(users, NewUser) else None
-    model, rows = model_with(fitted, new_user, new_items), rows_of(fitted.user_ids, users)
+    model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)
     items = candidate_rows(fitted, candidates, min_ratings)
     new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
     items = np.concatenate([items, new_rows])
     ids = np.concatenate([fitted.item_ids, *([item.id] for item in new_items)])
-    seen = []
-    if exclude_seen:
-        seen = [fitted.interactions if new_user is None else new_user.interactions]
-        if new_items and new_user is None:
-            seen.append(_of_new_items(fitted, new_items))
-    best, scores = best_items(model.scorer(items), rows.ravel(), items, int(n), seen)
+    seen = [users.interactions if isinstance(users, NewUser) else fitted.interactions]
+    if new_items and not isinstance(users, NewUser):
+        raters = [item.interactions.items for item in new_items]
+        rated = np.repeat(new_rows, [len(of_item) for of_item in raters])
+        ones = np.ones(len(rated), np.float32)
+        seen += [Interactions.of(np.concatenate(raters), rated, ones, len(fitted.user_ids), len(ids))]
+    best, scores = best_items(model.scorer(items), rows.ravel(), items, int(n), seen if exclude_seen else ())
     shape, missing = (*rows.shape, int(n)), best < 0
     ratings = model.likelihood.rating(scores)
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
@@ -61,7 +67,7 @@ def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings
 
 def similar(
     fitted: FittedData, side: Side, table: FloatArray | None, raw: Any, n: int, min_ratings: int
-) -> tuple[NDArray[Any], Float32Array]:
+) -> Ranked:
     """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
     check_integer("n", n, at_least=1)
     if table is None:
@@ -75,21 +81,79 @@ def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
     """The row of a raw id; a ValueError if it is unknown."""
     row = int(index_of(fitted.ids(side), raw))
     if row < 0:
-        raise ValueError(
-            f"{side} {raw!r} is unknown: it has no rating among those given to fit, nor features"
-        )
+        raise ValueError(f"{side} {raw!r} is unknown: it has no rating that was given to fit, nor features")
     return row
 
 
-def _of_new_items(fitted: Fitted, new_items: Sequence[NewItem]) -> Interactions:
-    """Who rated the new items, in the rows of the model with them."""
-    n_items = len(fitted.item_ids)
-    by_item = [item.interactions for item in new_items]
-    rows = [np.full(len(seen.items), n_items + n, np.int32) for n, seen in enumerate(by_item)]
-    return Interactions.of(
-        np.concatenate([seen.items for seen in by_item]),
-        np.concatenate(rows),
-        np.concatenate([seen.ratings for seen in by_item]),
-        len(fitted.user_ids),
-        n_items + len(new_items),
-    )
+def best_items(
+    score: Scorer, users: Int32Array, items: Int32Array, n: int, seen: Sequence[Interactions]
+) -> tuple[Int32Array, Float32Array]:
+    """The n items of highest score for each user, and their scores, both of shape (len(users), n).
+
+    `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)). What is in
+    `seen` is left out. Where no item is left, there is -1 and NaN.
+    """
+    column_of = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
+    column_of[items] = np.arange(len(items), dtype=np.int32)
+    best = np.full((len(users), n), -1, np.int32)
+    values = np.full((len(users), n), np.nan, np.float32)
+
+    def rank(block: slice) -> None:
+        scores = score(users[block])
+        for rated in seen:
+            position, item = rated.pairs(users[block])
+            inside = item < len(column_of)
+            position, column = position[inside], column_of[item[inside]]
+            scores[position[column >= 0], column[column >= 0]] = -np.inf
+        columns = top_n(scores, n)
+        found = columns >= 0
+        best[block][found] = items[columns[found]]
+        values[block][found] = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)[found]
+
+    parts = list(blocks(len(users), max(1, BLOCK // len(items)))) if len(items) else []
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with one_blas_thread():  # more than one would be in the way of a thread for each core
+        if len(parts) == 1:
+            rank(parts[0])
+        else:
+            with ThreadPoolExecutor(n_cores) as pool:
+                list(pool.map(rank, parts))
+    return best, values
+
+
+def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
+    """Columns of the n highest scores of each row, best first, of equal ones the first; -1 where -inf.
+
+    Scores, without NaN, have shape (m, n_columns); columns have shape (m, n). A bound below the n-th highest
+    comes first, cheaply: the n-th highest of the maxima of groups of columns, since the maxima are n scores
+    themselves. Few scores reach it, and these are sorted.
+    """
+    m, n_columns = scores.shape
+    top = np.full((m, n), -1, np.intp)
+    kept = min(n, n_columns)
+    if not kept:
+        return top
+    size = max(1, min(GROUP, n_columns // (8 * kept)))
+    n_groups = n_columns // size
+    maxima = scores[:, : size * n_groups].reshape(m, size, n_groups).max(axis=1)
+    bound = np.partition(maxima, n_groups - kept, axis=1)[:, n_groups - kept]
+    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # what is left out is -inf: it never reaches it
+    rows, columns = np.divmod(np.flatnonzero(scores >= bound[:, None]), n_columns)
+    order = np.lexsort((-scores[rows, columns], rows))  # stable: equal scores stay by column
+    counts = np.bincount(rows, minlength=m)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = place < n
+    top[rows[first], place[first]] = columns[order[first]]
+    return top
+
+
+def most_similar(
+    table: FloatArray, row: int, n: int, allowed: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], Float32Array]:
+    """The n other allowed rows of highest cosine p · q / (‖p‖ ‖q‖), 0 where a norm is, and the cosines."""
+    norms = np.linalg.norm(table, axis=1)
+    cosines = table @ table[row] / np.maximum(norms * norms[row], np.finfo(table.dtype).tiny)
+    cosines = np.clip(cosines, -1, 1)
+    others = allowed & (np.arange(len(table)) != row)
+    rows = top_n(np.where(others, cosines, -np.inf)[None], min(n, int(others.sum())))[0]
+    return rows, cosines[rows].astype(np.float32)

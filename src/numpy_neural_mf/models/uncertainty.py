@@ -11,22 +11,17 @@ from scipy.special import ndtr, ndtri
 from ..utils.arrays import Float32Array
 from ..utils.settings import check_number
 from .base import Recommender
-from .fold_in import Items, Users
-from .located import Located, locate
+from .fold_in import Items, Located, Users, locate
 
-# Distinct ratings up to which they count as the categories of a scale.
-MAX_STEPS = 20
-
+MAX_STEPS = 20  # distinct ratings up to which they count as the categories of a scale
 TOO_MANY = f"expected at most {MAX_STEPS} distinct training ratings, found more"
 
 
 class DistributionRecommender(Recommender):
     """A model that predicts the distribution of a rating, not only its mean.
 
-    Attributes
-    ----------
-    rating_steps_ : float32 array
-        The distinct training ratings, ascending; empty if there are more than 20 or the model does not know.
+    Its `rating_steps_` are the distinct training ratings, ascending; none if there are more than 20 or the
+    model does not know.
     """
 
     @property
@@ -42,19 +37,13 @@ class DistributionRecommender(Recommender):
     def predict_interval(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
     ) -> tuple[Float32Array, Float32Array]:
-        """Lowest and highest rating to expect.
+        """Lowest and highest rating to expect, float32, within the rating scale.
 
         Parameters
         ----------
-        users, items, timestamps
-            As `predict` takes them.
+        users, items, timestamps : as `predict` takes them
         coverage : float, default 0.9
             Share of the ratings that should be within; at least this for ordinal categories.
-
-        Returns
-        -------
-        low, high : float32 arrays
-            Within the rating scale.
 
         Raises
         ------
@@ -67,17 +56,11 @@ class DistributionRecommender(Recommender):
     def predict_distribution(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None
     ) -> tuple[Float32Array, Float32Array]:
-        """The probability of each category of the rating scale.
-
-        Parameters
-        ----------
-        users, items, timestamps
-            As `predict` takes them.
+        """The probability of each category of the rating scale; pairs are as `predict` takes them.
 
         Returns
         -------
-        steps : float32 array of shape (n_steps,)
-            The distinct training ratings, ascending.
+        steps : float32 array of shape (n_steps,), ascending
         probabilities : float32 array of shape (..., n_steps)
 
         Raises

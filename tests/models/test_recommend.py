@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from numpy_neural_mf.models import top_n as ranking
+from numpy_neural_mf.models import recommend as ranking
 from numpy_neural_mf.models.interactions import Interactions
-from numpy_neural_mf.models.top_n import best_items, most_similar, top_n
+from numpy_neural_mf.models.recommend import best_items, most_similar, top_n
 
 FEW_VALUES = st.sampled_from([-np.inf, -3.0, 0.0, 0.5, 7.0])  # so that many are equal and many left out
 

@@ -60,7 +60,7 @@ def test_blocks_and_threads_change_nothing(block, monkeypatch):
     np.testing.assert_array_equal(scores, table[users[:, None], best])
 
 
-def test_an_error_in_a_block_is_told(monkeypatch):
+def test_an_error_in_a_block_is_raised(monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK", 1)
 
     def fail(users):

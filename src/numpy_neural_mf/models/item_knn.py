@@ -34,7 +34,7 @@ class ItemKNN(Recommender):
     so a single neighbour of low similarity has the full weight; with δ above 0 the baseline has the weight of
     a neighbour of similarity δ. With ``damping=0, user_penalty=15, item_penalty=10`` the model is Surprise's
     KNNBaseline (item based, pearson_baseline). A file has only the ratings; `load_model` computes the rest.
-    A TypeError or ValueError names a parameter that is not a number, `k` an integer, or is out of range.
+    A parameter that is not a number (`k`: an integer) or is out of range raises a TypeError or ValueError.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from rich.console import Console
 from ..data import summarize
 from ..evaluation import Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings, seen_rows
 from ..reporting.console import rich_table
-from ..reporting.evaluation_page import evaluation_report
+from ..reporting.page import evaluation_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, option, switch

@@ -10,14 +10,13 @@ import numpy as np
 import typer
 
 from . import train
-from .adapt import fold_in, update
 from .compare import compare
 from .data import download, simulate
 from .evaluate import evaluate
-from .export import export
+from .models import export, info, update
 from .output import fail
+from .predictions import explain, fold_in, predict, recommend, similar
 from .tune import tune
-from .use import explain, info, predict, recommend, similar
 
 # Panels of the help, each with its commands.
 COMMANDS = {

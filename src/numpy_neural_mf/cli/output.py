@@ -1,4 +1,4 @@
-"""What commands print: results to standard output, as text or JSON, and the log to standard error."""
+"""What commands print (results to standard output, the log to standard error), and what all of them read."""
 
 from __future__ import annotations
 
@@ -49,15 +49,20 @@ def working(on: str) -> Status:
     return stderr().status(escape(on))
 
 
+def say(text: str) -> None:
+    """A result as text, never wrapped."""
+    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+
+
 def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
     """The result of a command as text, or as one JSON object."""
     if as_json:
         print_json(facts)
     else:
-        Console().print(text, highlight=False, soft_wrap=True, markup=False)
+        say(text)
 
 
-def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
+def show(frame: pl.DataFrame, as_json: bool = False, prose: str | None = None) -> None:
     """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
     if as_json:
         print_json(frame.to_dicts())

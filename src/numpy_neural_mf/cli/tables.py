@@ -33,15 +33,9 @@ def roles_of_text(model: Any) -> list[str]:
 def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -> Columns:
     """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
 
-    Parameters
-    ----------
-    path : path
-        See `numpy_neural_mf.read_ratings` for what it may be.
-    ids : dict of str to array
-        Role to the ids of the model: where these are text, such as 007, those of the file are read as text.
-    **wanted : str or None
-        Role ("user", "item", "rating", "timestamp") to the name of its column, or None for the usual ones.
-        Only a timestamp may be absent.
+    `ids` maps roles to the ids of the model: where these are text, such as 007, those of the file are read as
+    text. `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for
+    the usual ones; only a timestamp may be absent.
     """
     is_text = [role for role, known in ids.items() if known.dtype.kind == "U"]
     table = open_table(path)
@@ -82,14 +76,9 @@ def lists_of(
 ) -> pl.DataFrame:
     """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
     n = items.shape[1]
-    places = pl.DataFrame(
-        {
-            "user": np.repeat(users, n),
-            "rank": np.tile(np.arange(1, n + 1), len(items)),
-            "item": items.data.ravel(),
-            "rating": rounded(ratings.data.ravel(), 2),
-        }
-    )
+    users, ranks = np.repeat(users, n), np.tile(np.arange(1, n + 1), len(items))
+    scores = rounded(ratings.data.ravel(), 2)
+    places = pl.DataFrame({"user": users, "rank": ranks, "item": items.data.ravel(), "rating": scores})
     return places.filter(~np.ma.getmaskarray(items).ravel())
 
 

@@ -101,7 +101,7 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("numpy_neural_mf.cli.models.load_model", interrupted)
+    monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", interrupted)
     code, out, _ = run_main("info", "model.safetensors")
     assert (code, out) == (130, "")
 

@@ -1,7 +1,5 @@
 """Several models on the same ratings: numpy-neural-mf compare."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +7,10 @@ import typer
 
 from ..comparison.experiments import run_experiments
 from ..comparison.page import comparison_report
+from ..reporting.page import save_report
 from ..utils.atomic_io import require_folder
 from .options import TRAINING, Cache, ColumnName, Device, Engine, Precision, Report, Scale, Settings, option
-from .output import command_line, fail, read, stderr, write_report
+from .output import command_line, fail, log, read, stderr
 
 RATINGS = "As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else simulated."
 
@@ -49,6 +48,7 @@ def compare(
     except KeyboardInterrupt:
         fail("interrupted before the first run was finished: nothing was written", code=130)
     if report is not None:
-        write_report(comparison_report(comparison, command=command_line()), report)
+        save_report(comparison_report(comparison, command=command_line()), report)
+        log(f"Wrote {report}")
     if len(comparison.runs) < comparison.n_planned:
         raise typer.Exit(130)

@@ -1,7 +1,5 @@
 """Get ratings: numpy-neural-mf download, simulate."""
 
-from __future__ import annotations
-
 import warnings
 from enum import StrEnum
 from pathlib import Path

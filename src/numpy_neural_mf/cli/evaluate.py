@@ -1,7 +1,5 @@
 """How good a model is on ratings that it has not seen: numpy-neural-mf evaluate."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,11 +8,11 @@ import polars as pl
 
 from ..data import summarize
 from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
-from ..reporting.page import decimal, error_rows, evaluation_report
+from ..reporting.page import decimal, error_rows, evaluation_report, save_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, Settings, option, switch
-from .output import command_line, load, print_json, read, remark, say, show, working, write_report
+from .output import command_line, load, log, print_json, read, remark, say, show, working
 from .tables import roles_of_text
 
 PARTS = ("overall", "warm", "cold")
@@ -63,7 +61,8 @@ def evaluate(
             found, model=model.name, test=name, data=summarize(test), settings=settings_of(loaded),
             command=command_line(),
         )  # fmt: skip
-        write_report(page, report)
+        save_report(page, report)
+        log(f"Wrote {report}")
     if as_json:
         print_json(_facts(found) | {"n_left_out": n_seen})
     else:

@@ -1,7 +1,5 @@
 """Arguments and options that several commands share, each declared once, and options from a TOML file."""
 
-from __future__ import annotations
-
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable

@@ -1,9 +1,6 @@
 """What commands print (results to standard output, the log to standard error), and what all of them read."""
 
-from __future__ import annotations
-
 import json
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -17,7 +14,6 @@ from rich.status import Status
 from ..data import Ratings, read_ratings
 from ..models import load_model
 from ..reporting.console import rich_table
-from ..reporting.page import save_report
 
 # Bytes above which the parsed columns of a file are kept.
 LARGE = 100_000_000
@@ -72,21 +68,7 @@ def show(frame: pl.DataFrame, as_json: bool = False, prose: str | None = None) -
 
 def print_json(value: Any) -> None:
     """Anything as JSON, with null for NaN."""
-    print(json.dumps(_without_nan(value)))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def write_report(html: str, path: Path) -> None:
-    """Write an HTML page and log it."""
-    save_report(html, path)
-    log(f"Wrote {path}")
+    print(json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None)))
 
 
 def command_line() -> str:

@@ -1,7 +1,5 @@
 """Tables that commands read and write, and ids as they are typed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,21 +28,20 @@ def roles_of_text(model: Any) -> list[str]:
     return [role for role, known in ids.items() if known.dtype.kind == "U"]
 
 
-def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -> Columns:
+def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
     """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
 
-    `ids` maps roles to the ids of the model: where these are text, such as 007, those of the file are read as
-    text. `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for
-    the usual ones; only a timestamp may be absent.
+    `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for the
+    usual ones; only a timestamp may be absent.
     """
-    is_text = [role for role, known in ids.items() if known.dtype.kind == "U"]
+    is_text = [role for role in roles_of_text(model) if role in wanted]
     table = open_table(path)
     columns = read_columns(table, wanted, text_ids=is_text, whole=True)
     roles, frame, faults = dict(columns.roles), columns.frame, Faults()
     if isinstance(table, Text):
         frame = {name: _whole_numbers(column) for name, column in frame.items()}
-    for role, known in ids.items():
-        if roles[role].dtype == pl.String and role not in is_text:
+    for role, known in (("user", model.user_ids_), ("item", model.item_ids_)):
+        if role in wanted and role not in is_text and roles[role].dtype == pl.String:
             roles[role] = raw_ids(known, roles[role].fill_null("").to_list())
     if "timestamp" in roles:
         roles["timestamp"] = timestamp_seconds(roles["timestamp"], faults)

@@ -1,7 +1,5 @@
 """Train a model and save it: numpy-neural-mf train neural-mf, bayesian-mf, next-item."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path

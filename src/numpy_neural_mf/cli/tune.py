@@ -1,7 +1,5 @@
 """Search for the settings of a NeuralMF: numpy-neural-mf tune."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable
 from pathlib import Path

@@ -1,13 +1,11 @@
 """Tables and progress in a terminal, and tables in Markdown and HTML."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
-from typing import IO, Any, Self, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 import polars as pl
 from rich import box
@@ -41,40 +39,28 @@ def terminal() -> Console:
     return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)))
 
 
-class _BarsAndText(Bar):
-    """Bars, and text of any length below them, which columns would truncate."""
-
-    text = ""
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        yield Text(self.text, style="cyan")
-
-
-class ProgressBar:
+class ProgressBar(Bar):
     """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
 
     Nothing is live on a console that is not a terminal.
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
-        self._n_runs, self._n_done, self._description = n_runs, 0, ""
+        self._n_runs, self._n_done, self._run, self._text = n_runs, 0, "", ""
         columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()
-        self._bars = _BarsAndText(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._runs = self._bars.add_task(f"run 1 of {n_runs}", total=n_runs)
-        self._training = self._bars.add_task("", total=None, visible=False)
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._runs = self.add_task(f"run 1 of {n_runs}", total=n_runs)
+        self._training = self.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.stop()
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bars, and text of any length below them, which columns would truncate."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self._text, style="cyan")
 
     def start_run(self, description: str) -> None:
-        self._description = self._bars.text = description
-        self._bars.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
-        self._bars.reset(self._training, description="", total=None, visible=False)
+        self._run = self._text = description
+        self.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
+        self.reset(self._training, description="", total=None, visible=False)
 
     def on_progress(self, progress: Progress) -> None:
         """Show epoch, losses and speed; to be passed as `on_progress` to a model's `fit`."""
@@ -82,17 +68,17 @@ class ProgressBar:
         parts = [f"loss {progress.train_loss:.4f}"]
         if not math.isnan(progress.validation_loss):
             parts.append(f"validation {progress.validation_loss:.4f}")
-        if elapsed := self._bars.tasks[self._training].elapsed:
+        if elapsed := self.tasks[self._training].elapsed:
             parts.append(f"{_short(done / elapsed)} ratings/s")
-        self._bars.text = f"{self._description}: {', '.join(parts)}"
+        self._text = f"{self._run}: {', '.join(parts)}"
         # The bars count ratings, so that the estimated time is right within an epoch and within a run.
         epoch = f"epoch {progress.epoch} of {progress.epochs}"
-        self._bars.update(self._training, description=epoch, completed=done, total=total, visible=True)
-        self._bars.update(self._runs, completed=self._n_done + done / total)
+        self.update(self._training, description=epoch, completed=done, total=total, visible=True)
+        self.update(self._runs, completed=self._n_done + done / total)
 
     def end_run(self) -> None:
         self._n_done += 1
-        self._bars.update(self._runs, completed=self._n_done)
+        self.update(self._runs, completed=self._n_done)
 
 
 def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:

@@ -1,7 +1,5 @@
 """Elements of every page of HTML (tables, charts, settings, provenance), and the page of an evaluation."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +17,10 @@ from ..evaluation import Calibration, Evaluation, RankingQuality, RatingErrors
 from ..utils.atomic_io import replacing
 from .provenance import made_with
 
-TEMPLATES = FileSystemLoader(Path(__file__).with_name("templates"))
 PAGES = Environment(
-    loader=TEMPLATES, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
 RANKING_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "hit rate"}
 
 
@@ -86,15 +84,9 @@ def footer(command: str | None, made_at: datetime | None) -> dict[str, Any]:
 
 
 def evaluation_report(
-    evaluation: Evaluation,
-    *,
-    model: str,
-    test: str,
-    data: RatingsSummary | None = None,
-    settings: Mapping[str, str] | None = None,
-    command: str | None = None,
-    made_at: datetime | None = None,
-) -> str:
+    evaluation: Evaluation, *, model: str, test: str, data: RatingsSummary | None = None,
+    settings: Mapping[str, str] | None = None, command: str | None = None, made_at: datetime | None = None,
+) -> str:  # fmt: skip
     """An evaluation as one page of HTML, the same for the same arguments and versions.
 
     `model` and `test` are names of the model and of the ratings it was evaluated on, `data` is the summary of
@@ -102,20 +94,14 @@ def evaluation_report(
     numbers, and `made_at` is now by default.
     """
     errors, lists = evaluation.ratings, evaluation.ranking
-    return PAGES.get_template("evaluation.html").render(
-        title=f"{model} evaluated on {test}",
-        model=model,
-        test=test,
-        errors=errors,
-        errors_table=_errors_table(errors),
-        calibration=_calibration_chart(errors.calibration),
-        users=_users_chart(errors),
-        ranking=lists,
-        ranking_table=_ranking_table(lists) if lists else None,
-        data=data_facts(data),
-        settings=list(settings_tables({model: settings or {}})),
-        **footer(command, made_at),
-    )
+    shown = {
+        "title": f"{model} evaluated on {test}", "model": model, "test": test, "data": data_facts(data),
+        "settings": list(settings_tables({model: settings or {}})),
+        "errors": errors, "errors_table": _errors_table(errors),
+        "calibration": _calibration_chart(errors.calibration), "users": _users_chart(errors),
+        "ranking": lists, "ranking_table": _ranking_table(lists) if lists else None,
+    }  # fmt: skip
+    return PAGES.get_template("evaluation.html").render(shown, **footer(command, made_at))
 
 
 def decimal(value: float) -> str:

@@ -3,8 +3,6 @@
 Modules import this one only where they draw, since matplotlib takes a while to import.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
@@ -12,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, cycle
 from textwrap import fill
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from markupsafe import Markup
@@ -61,35 +59,88 @@ def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure
         title = part.suptitle(fill(data, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
         title.set_parse_math(False)  # a dollar sign in a name does not start a formula
         left, right = part.subplots(1, 2, width_ratios=(1, 1.25))
-        _draw_errors(left, models)
-        _draw_losses(right, models)
+        rmse_figure(models, left)
+        loss_figure(models, right)
     return figure
 
 
-def rmse_figure(models: Models) -> Figure:
-    """Test RMSE of models on one data set.
+def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
+    """Test RMSE of models on one data set, on the given axes or on those of a new figure.
 
     Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
     dashed line is the irreducible error. A model far behind is named at the edge.
     """
-    figure, axes = _panel(_height(models))
-    _draw_errors(axes, models)
-    return figure
+    axes = axes or _axes(_height(models))
+    errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
+    # A model far behind would compress the differences between the others.
+    far = FAR_BEHIND * min(error.mean for error in errors.values())
+    place: dict[str, Any]
+    for position, (model, error) in enumerate(errors.items()):
+        mean, (colour, marker) = error.mean, looks[model]
+        if mean > far:
+            place = {"xy": (1, position), "xycoords": ("axes fraction", "data"), "va": "center"}
+            axes.annotate(f"{mean:.4f} →", ha="right", **place, **NUMBER)
+            continue
+        half = error.high - mean if error.n_splits > 1 else None
+        axes.errorbar(mean, position, xerr=half, fmt=marker, color=colour, capsize=4, markersize=6)
+        place = {"xy": (mean, position), "xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{mean:.4f}", **place, **NUMBER)
+    axes.set_yticks(range(len(models)), [fill(model, 24) for model in models], parse_math=False)
+    axes.set_ylim(len(models) - 0.5, -0.7)
+    axes.margins(x=0.12)
+    # Few enough that the tick labels do not touch, however many digits they have.
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.ticklabel_format(axis="x", useOffset=False)
+    floor = _noise_floor(models)
+    if floor is not None:
+        axes.axvline(floor, **REFERENCE)
+        top = (floor, 1.01)
+        axes.annotate("irreducible error", top, xycoords=("data", "axes fraction"), ha="center", fontsize=8)
+    has_bars = any(error.n_splits > 1 for error in errors.values())
+    return _clean(axes, "x", "test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars)
 
 
-def loss_figure(models: Models) -> Figure:
+def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
     """Losses per epoch of the models on one data set that are trained in epochs; without any, axes are off.
 
     Lines are means over the runs and bands one standard deviation.
     """
-    figure, axes = _panel(_height(models))
-    _draw_losses(axes, models)
-    return figure
+    axes = axes or _axes(_height(models))
+    looks, is_validated = _looks(models), False
+    lines: list[Line2D] = []
+    for model, runs in models.items():
+        histories = [run.history for run in runs if run.history is not None and run.history.train_loss]
+        if not histories:
+            continue
+        lines.append(_draw_curve(axes, [h.train_loss for h in histories], looks[model], "-"))
+        lines[-1].set_label(fill(model, 24))
+        if all(h.validation_loss for h in histories):
+            _draw_curve(axes, [h.validation_loss for h in histories], looks[model], ":")
+            is_validated = True
+    if not lines:
+        axes.set_axis_off()
+        return cast(Figure, axes.figure)
+    lines.append(Line2D([], [], color=GREY, linestyle="-", label="training"))
+    if is_validated:
+        lines.append(Line2D([], [], color=GREY, linestyle=":", label="validation"))
+    floor = _noise_floor(models)
+    if floor is not None:
+        lines.append(axes.axhline(floor**2, label="irreducible error", **REFERENCE))
+    axes.set_xlim(left=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    # Next to the axes, where the legend hides no curve.
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "borderaxespad": 0.0}
+    legend = axes.legend(handles=lines, frameon=False, fontsize=8, **place)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    is_repeated = any(len(runs) > 1 for runs in models.values())
+    label = "epoch" + " (line: mean, band: one standard deviation)" * is_repeated
+    return _clean(axes, "y", label, "mean squared error")
 
 
 def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) -> Figure:
     """Histogram of bins: start, end and count of each; a single value starts and ends at the same number."""
-    figure, axes = _panel(2.6)
+    axes = _axes(2.6)
     starts, ends, counts = (np.array(column) for column in zip(*histogram, strict=True))
     shares = 100 * counts / counts.sum()
     if (starts < ends).any():
@@ -101,19 +152,17 @@ def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) 
         if len(starts) <= MAX_LABELLED:
             labels = ["<1 %" if 0 < share < 1 else f"{share:.0f} %" for share in shares]
             axes.bar_label(bars, labels, padding=2, fontsize=8)
-    _clean(axes, "y", label, "share (%)")
-    return figure
+    return _clean(axes, "y", label, "share (%)")
 
 
 def calibration_figure(calibration: Calibration) -> Figure:
     """Mean prediction by rating; the dashed line is equality."""
-    figure, axes = _panel(3.4)
+    axes = _axes(3.4)
     x, y = calibration.rating, calibration.mean_prediction
     ends = (min(x.min(), y.min()), max(x.max(), y.max()))
     axes.plot(ends, ends, **REFERENCE)
     axes.plot(x, y, color=COLOURS[0], linewidth=1.8, marker="o", markersize=5)
-    _clean(axes, "both", "rating", "mean prediction")
-    return figure
+    return _clean(axes, "both", "rating", "mean prediction")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -142,72 +191,8 @@ def inline_svg(figure: Figure, description: str) -> Markup:
     return Markup('<svg role="img" aria-label="{}" ').format(description) + Markup(svg.rstrip())
 
 
-def _panel(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _draw_errors(axes: Axes, models: Models) -> None:
-    errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
-    # A model far behind would compress the differences between the others.
-    far = FAR_BEHIND * min(error.mean for error in errors.values())
-    place: dict[str, Any]
-    for position, (model, error) in enumerate(errors.items()):
-        mean, (colour, marker) = error.mean, looks[model]
-        if mean > far:
-            place = {"xy": (1, position), "xycoords": ("axes fraction", "data"), "va": "center"}
-            axes.annotate(f"{mean:.4f} →", ha="right", **place, **NUMBER)
-            continue
-        half = error.high - mean if error.n_splits > 1 else None
-        axes.errorbar(mean, position, xerr=half, fmt=marker, color=colour, capsize=4, markersize=6)
-        place = {"xy": (mean, position), "xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"{mean:.4f}", **place, **NUMBER)
-    axes.set_yticks(range(len(models)), [fill(model, 24) for model in models], parse_math=False)
-    axes.set_ylim(len(models) - 0.5, -0.7)
-    axes.margins(x=0.12)
-    # Few enough that the tick labels do not touch, however many digits they have.
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    axes.ticklabel_format(axis="x", useOffset=False)
-    floor = _noise_floor(models)
-    if floor is not None:
-        axes.axvline(floor, **REFERENCE)
-        top = (floor, 1.01)
-        axes.annotate("irreducible error", top, xycoords=("data", "axes fraction"), ha="center", fontsize=8)
-    has_bars = any(error.n_splits > 1 for error in errors.values())
-    _clean(axes, "x", "test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars)
-
-
-def _draw_losses(axes: Axes, models: Models) -> None:
-    looks, is_validated = _looks(models), False
-    lines: list[Line2D] = []
-    for model, runs in models.items():
-        histories = [run.history for run in runs if run.history is not None and run.history.train_loss]
-        if not histories:
-            continue
-        lines.append(_draw_curve(axes, [h.train_loss for h in histories], looks[model], "-"))
-        lines[-1].set_label(fill(model, 24))
-        if all(h.validation_loss for h in histories):
-            _draw_curve(axes, [h.validation_loss for h in histories], looks[model], ":")
-            is_validated = True
-    if not lines:
-        axes.set_axis_off()
-        return
-    lines.append(Line2D([], [], color=GREY, linestyle="-", label="training"))
-    if is_validated:
-        lines.append(Line2D([], [], color=GREY, linestyle=":", label="validation"))
-    floor = _noise_floor(models)
-    if floor is not None:
-        lines.append(axes.axhline(floor**2, label="irreducible error", **REFERENCE))
-    axes.set_xlim(left=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    # Next to the axes, where the legend hides no curve.
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "borderaxespad": 0.0}
-    legend = axes.legend(handles=lines, frameon=False, fontsize=8, **place)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    is_repeated = any(len(runs) > 1 for runs in models.values())
-    label = "epoch" + " (line: mean, band: one standard deviation)" * is_repeated
-    _clean(axes, "y", label, "mean squared error")
+def _axes(height: float) -> Axes:
+    return Figure(figsize=(5, height), layout="constrained").subplots()
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:
@@ -231,13 +216,14 @@ def _noise_floor(models: Models) -> float | None:
     return mean_noise_floor(list(chain.from_iterable(models.values())))
 
 
-def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> None:
+def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figure:
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(y_label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid_axis, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
+    return cast(Figure, axes.figure)
 
 
 def _height(models: Iterable[str]) -> float:

@@ -1,7 +1,5 @@
 """Provenance of results: versions, platform and the settings of a model."""
 
-from __future__ import annotations
-
 import platform
 from dataclasses import asdict
 from importlib.metadata import version

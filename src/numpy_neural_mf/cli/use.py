@@ -1,6 +1,4 @@
-"""Ask a trained model: numpy-neural-mf predict, recommend, fold-in, similar, explain."""
-
-from __future__ import annotations
+"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info, export."""
 
 import re
 from collections.abc import Iterable
@@ -13,11 +11,16 @@ from numpy.typing import NDArray
 from typer import Argument
 
 from ..data.ids import index_of
-from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Settings, Titles, option, switch
-from .output import load, print_json, remark, report, say, show, working
-from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
+from ..models import BayesianMF, NeuralMF, load_model
+from ..models.export import to_onnx, to_torch
+from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Settings, Titles, option
+from .output import load, print_json, read, remark, report, say, show, working
+from .tables import lists_of, raw_ids, read_table, roles_of_text, rounded, with_titles, write_table
 
+WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
+WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
+OF_USERS = option(None, "Compare users instead of items.", "--users", metavar="")
 RATE = option(None, "One rating; may be repeated.", metavar="ITEM=RATING")
 
 
@@ -38,9 +41,8 @@ def predict(
     numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9
     """
     loaded = load(model, "predict" if interval is None else "predict_interval")
-    known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
     with working(f"reading {pairs.name}"):
-        table = read_table(pairs, known, user=user, item=item, timestamp=timestamp)
+        table = read_table(pairs, loaded, user=user, item=item, timestamp=timestamp)
     frame = pl.DataFrame(table.frame)
     users, items, times = table.roles["user"], table.roles["item"], table.roles.get("timestamp")
     with working(f"predicting {frame.height:,} ratings"):
@@ -63,7 +65,7 @@ def recommend(
     model: ModelFile,
     users: Annotated[list[str] | None, Argument(help="Raw ids; all users with --output.")] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
-    with_seen: Annotated[bool, switch(None, "Include items that the user rated.", "--with-seen")] = False,
+    with_seen: Annotated[bool, WITH_SEEN] = False,
     output: Annotated[Path | None, option(None, "Write the lists to this CSV or Parquet file.")] = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
@@ -109,7 +111,7 @@ def fold_in(
     loaded = load(model, "fold_in")
     given: dict[Any, float] = {}
     if ratings is not None:
-        roles = read_table(ratings, {"item": loaded.item_ids_}, item=item, rating=rating).roles
+        roles = read_table(ratings, loaded, item=item, rating=rating).roles
         given = dict(zip(roles["item"], roles["rating"].tolist(), strict=True))
     for text in rate or []:
         parts = re.fullmatch(r"(.+)=(-?\d*\.?\d+)", text)
@@ -136,7 +138,7 @@ def similar(
     model: ModelFile,
     id: Annotated[str, Argument(help="Raw id of an item, or with --users of a user.")],
     number: Number = 10,
-    users: Annotated[bool, switch(None, "Compare users instead of items.", "--users")] = False,
+    users: Annotated[bool, OF_USERS] = False,
     min_ratings: MinRatings = 0, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items, or users, whose embeddings have the highest cosine similarity to one.
@@ -182,3 +184,74 @@ def explain(
         others = found.reasons[number:]
         say(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
         say(f"{rest:+.3f}  not from any rating")
+
+
+def update(
+    model: ModelFile,
+    ratings: RatingsFile,
+    output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
+    user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
+    as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Train a model further on new ratings, of known and of new users and items.
+
+    numpy-neural-mf update films.safetensors this_week.csv
+    """
+    loaded, path = load(model, "partial_fit"), output or model
+    scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    new = read(ratings, scale=scale, text_ids=roles_of_text(loaded), **columns)
+    n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
+    with working(f"learning {len(new):,} ratings"):
+        loaded.partial_fit(new)
+    loaded.save(path)
+    n_users, n_items = len(loaded.user_ids_) - n_users, len(loaded.item_ids_) - n_items
+    text = f"Wrote {path}: {len(new):,} ratings learned, {n_users:,} new users, {n_items:,} new items"
+    facts = {"model": str(path), "ratings": len(new), "new_users": n_users, "new_items": n_items}
+    report(text, facts, as_json)
+
+
+def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -> None:
+    """Describe a model file.
+
+    numpy-neural-mf info films.safetensors
+    """
+    loaded = load_model(model)
+    facts: dict[str, Any] = {"model": type(loaded).__name__}
+    facts |= {
+        "users": len(loaded.user_ids_),
+        "items": len(loaded.item_ids_),
+        "parameters": loaded.n_parameters_,
+    }
+    if hasattr(loaded, "rating_scale_"):  # a NextItemModel has none
+        facts["rating scale"] = "{:g} to {:g}".format(*loaded.rating_scale_)
+    if isinstance(loaded, NeuralMF):
+        facts["architecture"] = str(loaded.architecture)
+        facts["epochs trained"] = len(loaded.history_.train_loss)
+        facts["best epoch"] = loaded.history_.best_epoch
+    if isinstance(loaded, BayesianMF):
+        facts["samples"] = loaded.n_samples
+        facts["expected deviation"] = round(float(loaded.deviation_[-1]), 4)
+        facts["ratings with a time"] = loaded.n_timed_
+    if as_json:
+        print_json(facts)
+    else:
+        show(pl.DataFrame({"fact": list(facts), "value": map(str, facts.values())}), prose="value")
+
+
+def export(
+    model: ModelFile,
+    output: Annotated[Path, Argument(help=".onnx for ONNX, .pt2 for torch.export.")],
+    as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Write a model for programs that do not have this package.
+
+    numpy-neural-mf export films.safetensors films.onnx
+    """
+    if output.suffix not in WRITERS:
+        raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
+    loaded = load_model(model)
+    if not isinstance(loaded, NeuralMF):
+        raise ValueError(f"{model}: expected a NeuralMF, found a {type(loaded).__name__}")
+    WRITERS[output.suffix](loaded, output)
+    report(f"Wrote {output}", {"output": str(output)}, as_json)

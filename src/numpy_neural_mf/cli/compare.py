@@ -16,7 +16,7 @@ RATINGS = "As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA
 
 
 def compare(
-    ratings: Annotated[Path | None, typer.Argument(help=RATINGS)] = None,
+    context: typer.Context, ratings: Annotated[Path | None, typer.Argument(help=RATINGS)] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings.")] = None,
     seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 5,
     folds: Annotated[int, option(TRAINING, "Folds of cross-validation per seed; 0 for one split.")] = 0,
@@ -39,8 +39,7 @@ def compare(
         require_folder(report.parent)
     try:
         if ratings is not None:
-            columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-            source = {ratings.name: read(ratings, cache, scale=scale, **columns)}
+            source = {ratings.name: read(context)}
         comparison = run_experiments(
             source, epochs=epochs, seeds=seeds, n_folds=folds, output_dir=output_dir,
             engine=engine, device=device, precision=precision, log=stderr(),

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
+from typer import Context
 
 from ..data import summarize
 from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
@@ -20,14 +21,12 @@ RELEVANT = option(None, "Lowest rating of a relevant item.", show_default="upper
 
 
 def evaluate(
-    model: ModelFile,
-    ratings: RatingsFile,
+    context: Context, model: ModelFile, ratings: RatingsFile,
     k: Annotated[int, option(None, "Length of the recommended lists.", "--k", "-k")] = 10,
     relevant: Annotated[float | None, RELEVANT] = None,
     ranking: Annotated[bool, switch(None, "Evaluate recommended lists, too.")] = True,
-    report: Report = None,
+    report: Report = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Evaluate the predictions and the lists of a model on test ratings.
 
@@ -40,12 +39,7 @@ def evaluate(
     if report is not None:
         require_folder(report.parent)
     loaded = load(model, "predict")
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    test, train, name = (
-        read(ratings, text_ids=roles_of_text(loaded), **columns),
-        loaded.ratings_,
-        ratings.name,
-    )
+    train, test, name = loaded.ratings_, read(context, text_ids=roles_of_text(loaded)), ratings.name
     is_seen = seen_rows(train, test)
     n_seen = int(is_seen.sum())
     if n_seen == len(test):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -17,6 +18,7 @@ from ..reporting.console import rich_table
 
 # Bytes above which the parsed columns of a file are kept.
 LARGE = 100_000_000
+ROLES = ("user", "item", "rating", "timestamp")
 
 
 def stderr() -> Console:
@@ -76,11 +78,13 @@ def command_line() -> str:
     return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
 
 
-def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
-    """The ratings of a file; the parsed columns of a large one may be kept next to it."""
-    keeps = cache and path.is_file() and path.stat().st_size >= LARGE
+def read(context: typer.Context, **more: Any) -> Ratings:
+    """The ratings that a command was given; the parsed columns of a large file may be kept next to it."""
+    path, given = context.params["ratings"], context.params
+    settings = {name: given[name] for name in (*ROLES, "scale") if name in given}
+    keeps = given.get("cache", False) and path.is_file() and path.stat().st_size >= LARGE
     with working(f"reading {path.name}"):
-        return read_ratings(path, cache=keeps, **settings)
+        return read_ratings(path, cache=keeps, **settings | more)
 
 
 def load(path: Path, method: str) -> Any:

@@ -37,9 +37,11 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
     is_text = [role for role in roles_of_text(model) if role in wanted]
     table = open_table(path)
     columns = read_columns(table, wanted, text_ids=is_text, whole=True)
-    roles, frame, faults = dict(columns.roles), columns.frame, Faults()
-    if isinstance(table, Text):
-        frame = {name: _whole_numbers(column) for name, column in frame.items()}
+    roles, frame, faults = dict(columns.roles), dict(columns.frame), Faults()
+    if isinstance(table, Text):  # integers become numbers, for Parquet; anything else stays as it is written
+        plain = {name: column for name, column in frame.items() if not column.str.contains(r"[ .]").any()}
+        numbers = {name: whole_or_text(column) for name, column in plain.items()}
+        frame |= {name: column for name, column in numbers.items() if column.dtype == pl.Int64}
     for role, known in (("user", model.user_ids_), ("item", model.item_ids_)):
         if role in wanted and role not in is_text and roles[role].dtype == pl.String:
             roles[role] = raw_ids(known, roles[role].fill_null("").to_list())
@@ -51,12 +53,6 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
         row, fault = faults.first()
         raise RatingsError(f"{columns.place(row)}: {fault}")
     return replace(columns, roles=roles, frame=frame)
-
-
-def _whole_numbers(column: pl.Series) -> pl.Series:
-    """A column of integers that was read as text, so that Parquet has numbers; any other as it is written."""
-    numbers = column if column.str.contains(r"[ .]").any() else whole_or_text(column)
-    return numbers if numbers.dtype == pl.Int64 else column
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -74,14 +70,9 @@ def lists_of(
     """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
     n = items.shape[1]
     users, ranks = np.repeat(users, n), np.tile(np.arange(1, n + 1), len(items))
-    scores = rounded(ratings.data.ravel(), 2)
+    scores = ratings.data.ravel().astype(np.float64).round(2)  # in float64, a rounded number is short
     places = pl.DataFrame({"user": users, "rank": ranks, "item": items.data.ravel(), "rating": scores})
     return places.filter(~np.ma.getmaskarray(items).ravel())
-
-
-def rounded(numbers: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
-    """As float64 first, in which a rounded number is written short."""
-    return numbers.astype(np.float64).round(digits)
 
 
 def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:

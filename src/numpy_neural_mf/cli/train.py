@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..data import Features, Ratings, read_features
+from ..data import Features, read_features
 from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, Architecture
 from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, SCHEDULES
@@ -141,7 +141,7 @@ def neural_mf(
     if features is None and (user_features or item_features):
         form["features"] = True
     chosen = _given(context, vars(NEURAL)) | {"patience": patience or None}
-    _train(NeuralMF(**chosen | {"architecture": ARCHITECTURES[architecture]}, **form), context.params)
+    _train(NeuralMF(**chosen | {"architecture": ARCHITECTURES[architecture]}, **form), context)
 
 
 @app.command("bayesian-mf")
@@ -170,7 +170,7 @@ def bayesian_mf(
         if context.params[old] is not None:
             remark(f"--{old} is deprecated: use --{new}".replace("_", "-"))
             context.params[new] = context.params[old]
-    _train(BayesianMF(**_given(context, vars(BAYESIAN))), context.params)
+    _train(BayesianMF(**_given(context, vars(BAYESIAN))), context)
 
 
 @app.command("next-item")
@@ -195,7 +195,7 @@ def next_item(
     """
     from ..models.next_item import NextItemModel
 
-    _train(NextItemModel(**_given(context, defaults_of(NextItemModel))), context.params)
+    _train(NextItemModel(**_given(context, defaults_of(NextItemModel))), context)
 
 
 def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
@@ -203,18 +203,26 @@ def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
     return {name: context.params[name] for name in names if context.params.get(name) is not None}
 
 
-def _train(model: Any, given: dict[str, Any]) -> None:
-    """Read the ratings, fit a model to them, save it and print the result; `given` has all options."""
+def _train(model: Any, context: typer.Context) -> None:
+    """Read the ratings and the features that were given, fit a model to them, save it and print the result."""
+    given = context.params
     path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
     require_folder(path.parent)
-    ratings = _ratings(given)
+    ratings = read(context)
+    lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
+    for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
+        if file := given.get(f"{side}_features"):
+            sides[f"{side}s"] = read_features(file, text_ids=ids.dtype.kind == "U")
+            lines.append(f"{file.name}: {sides[f'{side}s']}")
     console = stderr()
     console.quiet = not is_first_process()
+    if is_first_process():
+        log("\n".join(lines))
+    resumable = {"checkpoint_dir": checkpoint_dir} if checkpoint_dir else {}
     try:
         with ProgressBar(1, console) as bar:
             bar.start_run(f"training {type(model).__name__}")
-            resumable = {"checkpoint_dir": checkpoint_dir} if checkpoint_dir else {}
-            model.fit(ratings, on_progress=bar.on_progress, **resumable)
+            model.fit(ratings.with_features(**sides), on_progress=bar.on_progress, **resumable)
             bar.end_run()
     except KeyboardInterrupt:
         resume = "; the same command resumes from the checkpoint" if checkpoint_dir else ""
@@ -223,20 +231,6 @@ def _train(model: Any, given: dict[str, Any]) -> None:
         model.save(path)
         text, facts = _result(model)
         report(f"{text}.\nWrote {path}", {"model": str(path)} | facts, given["as_json"])
-
-
-def _ratings(given: dict[str, Any]) -> Ratings:
-    """The ratings with the features of the files that were given, each logged."""
-    columns = {name: given[name] for name in ("user", "item", "rating", "timestamp", "scale")}
-    ratings = read(given["ratings"], given["cache"], **columns)
-    lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
-    for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
-        if path := given.get(f"{side}_features"):
-            sides[f"{side}s"] = read_features(path, text_ids=ids.dtype.kind == "U")
-            lines.append(f"{path.name}: {sides[f'{side}s']}")
-    if is_first_process():
-        log("\n".join(lines))
-    return ratings.with_features(**sides)
 
 
 def _result(model: Any) -> tuple[str, dict[str, Any]]:

@@ -7,28 +7,17 @@ from typing import Annotated
 
 import polars as pl
 from polars import selectors
-from typer import Argument, Exit
+from typer import Argument, Context, Exit
 
 from ..mf.architecture import ARCHITECTURES
-from ..models import NeuralMF
 from ..reporting.console import ProgressBar
 from ..tuning.search import TuningProgress
 from ..tuning.search import tune as search
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_choice
-from .options import (
-    AsJson,
-    Cache,
-    ColumnName,
-    RatingsFile,
-    Scale,
-    Seed,
-    Settings,
-    defaults_of,
-    one_of,
-    option,
-)
-from .output import fail, log, print_json, read, remark, say, show, stderr
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, Settings, one_of, option
+from .output import ROLES, fail, log, print_json, read, remark, say, show, stderr
+from .train import NEURAL
 
 OUTPUT = Argument(help="The TOML file to write, for train --settings.")
 TIMEOUT = option(None, "Begin no trial after this time.", metavar="SECONDS")
@@ -37,14 +26,11 @@ ARCHITECTURE = one_of(None, ARCHITECTURES, "Keep this one and tune only the trai
 
 
 def tune(
-    ratings: RatingsFile,
-    output: Annotated[Path, OUTPUT] = Path("settings.toml"),
+    context: Context, ratings: RatingsFile, output: Annotated[Path, OUTPUT] = Path("settings.toml"),
     trials: Annotated[int, option(None, "Number of trials, those of a resumed study included.")] = 50,
-    timeout: Annotated[float | None, TIMEOUT] = None,
-    study: Annotated[Path | None, STUDY] = None,
+    timeout: Annotated[float | None, TIMEOUT] = None, study: Annotated[Path | None, STUDY] = None,
     architecture: Annotated[str | None, ARCHITECTURE] = None,
-    epochs: Annotated[int, option(None, "Epochs per trial.")] = defaults_of(NeuralMF)["epochs"],
-    seed: Seed = 0,
+    epochs: Annotated[int, option(None, "Epochs per trial.")] = NEURAL.epochs, seed: Seed = 0,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
@@ -58,8 +44,7 @@ def tune(
     if architecture is not None:
         check_choice("architecture", architecture, ARCHITECTURES)
     require_folder(output.parent)
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    known = read(ratings, cache, scale=scale, **columns)
+    known = read(context)
     log(f"{ratings.name}: {known}")
     try:
         with ProgressBar(trials, stderr()) as bar:
@@ -77,7 +62,8 @@ def tune(
         print_json(facts | {"default_rmse": tuning.default_rmse, "trials": tuning.trials.to_dicts()})
     else:
         command = ["numpy-neural-mf", "train", str(ratings), "--settings", str(output)]
-        command += [text for name, value in columns.items() if value for text in (f"--{name}", value)]
+        for role in ROLES:
+            command += [f"--{role}", context.params[role]] if context.params[role] else []
         command += ["--scale", *(f"{value:g}" for value in scale)] if scale else []
         show(best_trials(tuning.trials))
         say(

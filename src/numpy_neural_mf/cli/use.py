@@ -6,21 +6,25 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from typer import Argument
+from typer import Argument, Context
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
 from ..models.export import to_onnx, to_torch
 from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Settings, Titles, option
 from .output import load, print_json, read, remark, report, say, show, working
-from .tables import lists_of, raw_ids, read_table, roles_of_text, rounded, with_titles, write_table
+from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles, write_table
 
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
+USERS = Argument(help="Raw ids; all users with --output.")
 WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
+LISTS = option(None, "Write the lists to this CSV or Parquet file.")
 OF_USERS = option(None, "Compare users instead of items.", "--users", metavar="")
+RawId = Annotated[str, Argument(help="Raw id.")]
 RATE = option(None, "One rating; may be repeated.", metavar="ITEM=RATING")
 
 
@@ -28,9 +32,8 @@ def predict(
     model: ModelFile,
     pairs: Annotated[Path, Argument(help="CSV or Parquet with a user and an item column.")],
     output: Annotated[Path, Argument(help="The same with a column prediction.")],
-    interval: Annotated[float | None, INTERVAL] = None,
+    interval: Annotated[float | None, INTERVAL] = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Predict the ratings of pairs in a CSV or Parquet file.
 
@@ -62,11 +65,8 @@ def predict(
 
 
 def recommend(
-    model: ModelFile,
-    users: Annotated[list[str] | None, Argument(help="Raw ids; all users with --output.")] = None,
-    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
-    with_seen: Annotated[bool, WITH_SEEN] = False,
-    output: Annotated[Path | None, option(None, "Write the lists to this CSV or Parquet file.")] = None,
+    model: ModelFile, users: Annotated[list[str] | None, USERS] = None, number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items with the highest predicted ratings for each user.
@@ -100,8 +100,7 @@ def fold_in(
     ratings: Annotated[Path | None, Argument(help="CSV or Parquet of one user's ratings.")] = None,
     rate: Annotated[list[str] | None, RATE] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
-    item: ColumnName = None, rating: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
+    item: ColumnName = None, rating: ColumnName = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Recommend to a new user with a few ratings; the model does not change.
 
@@ -137,8 +136,7 @@ def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list
 def similar(
     model: ModelFile,
     id: Annotated[str, Argument(help="Raw id of an item, or with --users of a user.")],
-    number: Number = 10,
-    users: Annotated[bool, OF_USERS] = False,
+    number: Number = 10, users: Annotated[bool, OF_USERS] = False,
     min_ratings: MinRatings = 0, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items, or users, whose embeddings have the highest cosine similarity to one.
@@ -150,14 +148,12 @@ def similar(
     loaded = load(model, f"similar_{kind}s")
     raw_id = raw_ids(loaded.user_ids_ if users else loaded.item_ids_, [id])[0]
     ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings)
-    found = pl.DataFrame({kind: ids, "cosine": rounded(cosines, 3)})
+    found = pl.DataFrame({kind: ids, "cosine": cosines.astype(np.float64).round(3)})
     show(found if users else with_titles(found, titles), as_json, "title")
 
 
 def explain(
-    model: ModelFile,
-    user: Annotated[str, Argument(help="Raw id.")],
-    item: Annotated[str, Argument(help="Raw id.")],
+    model: ModelFile, user: RawId, item: RawId,
     number: Number = 10, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Explain a prediction by its parts and by the user's ratings that weigh most.
@@ -187,8 +183,7 @@ def explain(
 
 
 def update(
-    model: ModelFile,
-    ratings: RatingsFile,
+    context: Context, model: ModelFile, ratings: RatingsFile,
     output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     as_json: AsJson = False, settings: Settings = None,
@@ -199,8 +194,7 @@ def update(
     """
     loaded, path = load(model, "partial_fit"), output or model
     scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    new = read(ratings, scale=scale, text_ids=roles_of_text(loaded), **columns)
+    new = read(context, scale=scale, text_ids=roles_of_text(loaded))
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     with working(f"learning {len(new):,} ratings"):
         loaded.partial_fit(new)
@@ -217,12 +211,9 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
     numpy-neural-mf info films.safetensors
     """
     loaded = load_model(model)
-    facts: dict[str, Any] = {"model": type(loaded).__name__}
-    facts |= {
-        "users": len(loaded.user_ids_),
-        "items": len(loaded.item_ids_),
-        "parameters": loaded.n_parameters_,
-    }
+    n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
+    facts: dict[str, Any] = {"model": type(loaded).__name__, "users": n_users, "items": n_items}
+    facts["parameters"] = loaded.n_parameters_
     if hasattr(loaded, "rating_scale_"):  # a NextItemModel has none
         facts["rating scale"] = "{:g} to {:g}".format(*loaded.rating_scale_)
     if isinstance(loaded, NeuralMF):

@@ -3,10 +3,9 @@
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,8 +23,7 @@ PAGES = Environment(
 RANKING_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "hit rate"}
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Cells as text; the first cell of each row is its heading."""
 
     head: Sequence[str]
@@ -33,8 +31,7 @@ class Table:
     caption: str = ""
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A figure and its caption."""
 
     svg: Markup
@@ -94,10 +91,12 @@ def evaluation_report(
     numbers, and `made_at` is now by default.
     """
     errors, lists = evaluation.ratings, evaluation.ranking
+    (_, *overall), *others = error_rows(errors)
+    head = ["test ratings", "number", "RMSE", "MAE", "R²", "FCP"]
     shown = {
         "title": f"{model} evaluated on {test}", "model": model, "test": test, "data": data_facts(data),
         "settings": list(settings_tables({model: settings or {}})),
-        "errors": errors, "errors_table": _errors_table(errors),
+        "errors": errors, "errors_table": Table(head, [["all", *overall], *others]),
         "calibration": _calibration_chart(errors.calibration), "users": _users_chart(errors),
         "ranking": lists, "ranking_table": _ranking_table(lists) if lists else None,
     }  # fmt: skip
@@ -117,11 +116,6 @@ def error_rows(errors: RatingErrors) -> list[list[str]]:
         for name, part in parts.items()
         if part.n
     ]
-
-
-def _errors_table(errors: RatingErrors) -> Table:
-    (_, *overall), *others = error_rows(errors)
-    return Table(["test ratings", "number", "RMSE", "MAE", "R²", "FCP"], [["all", *overall], *others])
 
 
 def _ranking_table(lists: RankingQuality) -> Table:

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, cycle
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import Any, cast
 
 import numpy as np
@@ -52,7 +52,7 @@ def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure
     rows: dict[str, dict[str, Sequence[Run]]] = {}
     for (data, model), runs in groups.items():
         rows.setdefault(data, {})[model] = runs
-    heights = [0.2 * _lines(data, 90) + _height(models) for data, models in rows.items()]
+    heights = [0.2 * len(wrap(data, 90)) + _height(models) for data, models in rows.items()]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for part, (data, models) in zip(parts, rows.items(), strict=True):
@@ -228,8 +228,4 @@ def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figur
 
 def _height(models: Iterable[str]) -> float:
     """Height in inches of axes with a row for each model, whose name may take several lines."""
-    return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * _lines(model, 24)) for model in models))
-
-
-def _lines(name: str, width: int) -> int:
-    return fill(name, width).count("\n") + 1
+    return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * len(wrap(model, 24))) for model in models))

@@ -68,32 +68,29 @@ def _from_file(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+FILE: dict[str, Any] = {"metavar": "FILE"}
+TOML = option(None, "TOML file of options; typed options win.", is_eager=True, callback=_from_file, **FILE)
+SCALE = option(INPUT, "Rating scale; by default found.", "--scale", "--rating-scale", metavar="LOW HIGH")
+
 # What a command reads and writes.
 RatingsFile = Annotated[Path, Argument(help="CSV, TSV, ratings.dat, u.data or Parquet.")]
 ModelFile = Annotated[Path, Argument(help="A model that train wrote.")]
 NewModelFile = Annotated[Path, Argument(help="The file to write.", dir_okay=False)]
-FILE: dict[str, Any] = {"metavar": "FILE"}
 Report = Annotated[Path | None, option(None, "Write the results as one HTML page.", dir_okay=False, **FILE)]
 AsJson = Annotated[bool, switch(None, "Print JSON.", "--json")]
-FROM_FILE = option(
-    None, "TOML file of options; typed options win.", is_eager=True, callback=_from_file, **FILE
-)
-Settings = Annotated[Path | None, FROM_FILE]
+Settings = Annotated[Path | None, TOML]
 
 # How the ratings are read.
 ColumnName = Annotated[str | None, option(INPUT, "Name of this column, if unusual.", metavar="NAME")]
-SCALE = option(INPUT, "Rating scale; by default found.", "--scale", "--rating-scale", metavar="LOW HIGH")
 Scale = Annotated[tuple[float, float] | None, SCALE]
 Cache = Annotated[bool, switch(INPUT, "Keep parsed columns next to a file above 100 MB.")]
-FeaturesFile = Annotated[
-    Path | None, option(INPUT, "CSV or Parquet with an id first, as movies.csv.", **FILE)
-]
+FEATURES = option(INPUT, "CSV or Parquet with an id first, as movies.csv.", **FILE)
+FeaturesFile = Annotated[Path | None, FEATURES]
 
 # What is listed.
 Number = Annotated[int, option(None, "Length of the list.", "--number", "-n")]
-Titles = Annotated[
-    Path | None, option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
-]
+TITLES = option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
+Titles = Annotated[Path | None, TITLES]
 MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
 
 # How a model is trained.

@@ -204,7 +204,7 @@ def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _train(model: Any, context: typer.Context) -> None:
-    """Read the ratings and the features that were given, fit a model to them, save it and print the result."""
+    """Read the ratings and the features, fit a model to them, save it and print the result."""
     given = context.params
     path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
     require_folder(path.parent)

@@ -65,7 +65,8 @@ def predict(
 
 
 def recommend(
-    model: ModelFile, users: Annotated[list[str] | None, USERS] = None, number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    model: ModelFile, users: Annotated[list[str] | None, USERS] = None,
+    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip

@@ -91,7 +91,7 @@ def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
     # Few enough that the tick labels do not touch, however many digits they have.
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axes.ticklabel_format(axis="x", useOffset=False)
-    floor = _noise_floor(models)
+    floor = mean_noise_floor(list(chain.from_iterable(models.values())))
     if floor is not None:
         axes.axvline(floor, **REFERENCE)
         top = (floor, 1.01)
@@ -123,7 +123,7 @@ def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
     lines.append(Line2D([], [], color=GREY, linestyle="-", label="training"))
     if is_validated:
         lines.append(Line2D([], [], color=GREY, linestyle=":", label="validation"))
-    floor = _noise_floor(models)
+    floor = mean_noise_floor(list(chain.from_iterable(models.values())))
     if floor is not None:
         lines.append(axes.axhline(floor**2, label="irreducible error", **REFERENCE))
     axes.set_xlim(left=0.5)
@@ -210,10 +210,6 @@ def _looks(models: Models) -> dict[str, Look]:
     learned = [model for model, runs in models.items() if any(run.history is not None for run in runs)]
     looks = dict(zip(learned, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
     return {model: looks.get(model, BASELINE) for model in models}
-
-
-def _noise_floor(models: Models) -> float | None:
-    return mean_noise_floor(list(chain.from_iterable(models.values())))
 
 
 def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figure:

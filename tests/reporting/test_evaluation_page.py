@@ -8,7 +8,7 @@ from parsed_page import Page
 from numpy_neural_mf import GlobalMean, LinearRegression, simulate_ratings
 from numpy_neural_mf.data import Ratings, random_split, summarize, user_split
 from numpy_neural_mf.evaluation import Evaluation, evaluate
-from numpy_neural_mf.reporting.evaluation_page import evaluation_report
+from numpy_neural_mf.reporting.page import evaluation_report
 from numpy_neural_mf.reporting.provenance import settings_of
 
 DATE = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)

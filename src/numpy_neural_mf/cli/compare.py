@@ -1,35 +1,26 @@
 """Several models on the same ratings: numpy-neural-mf compare."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..comparison.experiments import run_experiments
 from ..comparison.page import comparison_report
-from ..models.neural_mf_settings import DEVICES, PRECISIONS
-from ..training.engines import ENGINE_NAMES
+from ..reporting.page import save_report
 from ..utils.atomic_io import require_folder
-from .options import HARDWARE, TRAINING, Cache, ColumnName, Report, Scale, one_of, option
-from .output import command_line, fail, read, stderr, write_report
-from .settings import Settings
+from .options import TRAINING, Cache, ColumnName, Device, Engine, Precision, Report, Scale, Settings, option
+from .output import command_line, fail, log, read, stderr
+
+RATINGS = "As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else simulated."
 
 
 def compare(
-    ratings: Annotated[
-        Path | None,
-        typer.Argument(
-            help="As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else simulated."
-        ),
-    ] = None,
+    context: typer.Context, ratings: Annotated[Path | None, typer.Argument(help=RATINGS)] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings.")] = None,
     seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 5,
     folds: Annotated[int, option(TRAINING, "Folds of cross-validation per seed; 0 for one split.")] = 0,
-    engine: Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")] = "auto",
-    device: Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")] = "auto",
-    precision: Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")] = "float32",
+    engine: Engine = "auto", device: Device = "auto", precision: Precision = "float32",
     output_dir: Annotated[Path, option(None, "Folder for the figure and the tables.")] = Path(),
     report: Report = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
@@ -48,15 +39,15 @@ def compare(
         require_folder(report.parent)
     try:
         if ratings is not None:
-            columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-            source = {ratings.name: read(ratings, cache, scale=scale, **columns)}
-        how: dict[str, Any] = {"engine": engine, "device": device, "precision": precision, "log": stderr()}
+            source = {ratings.name: read(context)}
         comparison = run_experiments(
-            source, epochs=epochs, seeds=seeds, n_folds=folds, output_dir=output_dir, **how
-        )
+            source, epochs=epochs, seeds=seeds, n_folds=folds, output_dir=output_dir,
+            engine=engine, device=device, precision=precision, log=stderr(),
+        )  # fmt: skip
     except KeyboardInterrupt:
         fail("interrupted before the first run was finished: nothing was written", code=130)
     if report is not None:
-        write_report(comparison_report(comparison, command=command_line()), report)
+        save_report(comparison_report(comparison, command=command_line()), report)
+        log(f"Wrote {report}")
     if len(comparison.runs) < comparison.n_planned:
         raise typer.Exit(130)

@@ -1,7 +1,5 @@
 """The commands put together; an error is one sentence and an exit code."""
 
-from __future__ import annotations
-
 import sys
 from io import TextIOWrapper
 from typing import NoReturn
@@ -9,30 +7,21 @@ from typing import NoReturn
 import numpy as np
 import typer
 
-from . import train
-from .adapt import fold_in, update
-from .compare import compare
-from .data import download, simulate
-from .evaluate import evaluate
-from .export import export
+from . import compare, data, evaluate, train, tune, use
 from .output import fail
-from .tune import tune
-from .use import explain, info, predict, recommend, similar
 
 # Panels of the help, each with its commands.
 COMMANDS = {
-    "Data": (download, simulate),
-    "Models": (tune, update, info, export),
-    "Predictions": (predict, recommend, fold_in, similar, explain),
-    "Evaluation": (evaluate, compare),
+    "Data": (data.download, data.simulate),
+    "Models": (tune.tune, use.update, use.info, use.export),
+    "Predictions": (use.predict, use.recommend, use.fold_in, use.similar, use.explain),
+    "Evaluation": (evaluate.evaluate, compare.compare),
 }
+HELP = "Neural matrix factorisation for ratings: train, compare, understand."
+CODES = "Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."
 
 app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Neural matrix factorisation for ratings: train, compare, understand.",
-    epilog="Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.",
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help=HELP, epilog=CODES
 )
 app.add_typer(train.app, name="train", rich_help_panel="Models")
 for panel, commands in COMMANDS.items():

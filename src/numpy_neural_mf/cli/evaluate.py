@@ -1,40 +1,32 @@
 """How good a model is on ratings that it has not seen: numpy-neural-mf evaluate."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
-from rich.console import Console
+from typer import Context
 
 from ..data import summarize
-from ..evaluation import Evaluation, RankingQuality, evaluate_ranking, evaluate_ratings, seen_rows
-from ..reporting.console import rich_table
-from ..reporting.evaluation_page import evaluation_report
+from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
+from ..reporting.page import decimal, error_rows, evaluation_report, save_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_folder
-from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, option, switch
-from .output import command_line, load, print_json, read, remark, working, write_report
-from .settings import Settings
+from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, Settings, option, switch
+from .output import command_line, load, log, print_json, read, remark, say, show, working
 from .tables import roles_of_text
 
 PARTS = ("overall", "warm", "cold")
+RELEVANT = option(None, "Lowest rating of a relevant item.", show_default="upper quarter of the scale")
 
 
 def evaluate(
-    model: ModelFile,
-    ratings: RatingsFile,
+    context: Context, model: ModelFile, ratings: RatingsFile,
     k: Annotated[int, option(None, "Length of the recommended lists.", "--k", "-k")] = 10,
-    relevant: Annotated[
-        float | None,
-        option(None, "Lowest rating of a relevant item.", show_default="upper quarter of the scale"),
-    ] = None,
+    relevant: Annotated[float | None, RELEVANT] = None,
     ranking: Annotated[bool, switch(None, "Evaluate recommended lists, too.")] = True,
-    report: Report = None,
+    report: Report = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Evaluate the predictions and the lists of a model on test ratings.
 
@@ -47,29 +39,26 @@ def evaluate(
     if report is not None:
         require_folder(report.parent)
     loaded = load(model, "predict")
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    test = read(ratings, text_ids=roles_of_text(loaded), **columns)
-    train = loaded.ratings_
+    train, test, name = loaded.ratings_, read(context, text_ids=roles_of_text(loaded)), ratings.name
     is_seen = seen_rows(train, test)
-    if is_seen.all():
+    n_seen = int(is_seen.sum())
+    if n_seen == len(test):
         raise ValueError(f"{ratings}: expected test ratings, found only those that the model was trained on")
-    if is_seen.any():
-        remark(f"left out: {is_seen.sum():,} of {len(test):,} ratings, which the model was trained on")
-        test = test.take(np.flatnonzero(~is_seen))
+    if n_seen:
+        remark(f"left out: {n_seen:,} of {len(test):,} ratings, which the model was trained on")
+        test, name = test.take(np.flatnonzero(~is_seen)), f"{name}, less {n_seen:,} training ratings"
     with working(f"evaluating {len(test):,} ratings"):
-        found = Evaluation(
-            evaluate_ratings(loaded, train, test),
-            evaluate_ranking(loaded, train, test, k, relevant) if ranking else None,
-        )
+        errors = evaluate_ratings(loaded, train, test)
+        found = Evaluation(errors, evaluate_ranking(loaded, train, test, k, relevant) if ranking else None)
     if report is not None:
-        left_out = f", less {is_seen.sum():,} training ratings" * bool(is_seen.any())
         page = evaluation_report(
-            found, model=model.name, test=ratings.name + left_out, data=summarize(test),
-            settings=settings_of(loaded), command=command_line(),
+            found, model=model.name, test=name, data=summarize(test), settings=settings_of(loaded),
+            command=command_line(),
         )  # fmt: skip
-        write_report(page, report)
+        save_report(page, report)
+        log(f"Wrote {report}")
     if as_json:
-        print_json(_facts(found) | {"n_left_out": int(is_seen.sum())})
+        print_json(_facts(found) | {"n_left_out": n_seen})
     else:
         _show(found)
 
@@ -90,44 +79,26 @@ def _facts(found: Evaluation) -> dict[str, Any]:
 
 def _calibration(found: Evaluation) -> pl.DataFrame:
     table = found.ratings.calibration
-    means = table.mean_prediction.round(4)
-    return pl.DataFrame({"rating": table.rating, "n": table.n, "mean_prediction": means})
+    return pl.DataFrame(asdict(table)).with_columns(pl.col("mean_prediction").round(4))
 
 
 def _show(found: Evaluation) -> None:
     """Tables of errors, of ranking metrics and of calibration."""
-    console, errors = Console(), found.ratings
-    rows = [
-        {"ratings": name, "n": f"{part.n:,}"}
-        | {label: _number(getattr(part, label.lower())) for label in ("RMSE", "MAE", "R2", "FCP")}
-        for name, part in ((name, getattr(errors, name)) for name in PARTS)
-        if part.n
-    ]
-    users = {"ratings": "mean of users", "n": f"{len(errors.user_ids):,}"}
-    rows.append(users | {"RMSE": _number(errors.mean_user_rmse), "MAE": _number(errors.mean_user_mae)})
-    console.print(rich_table(pl.DataFrame(rows)))
+    errors, lists = found.ratings, found.ranking
+    means = decimal(errors.mean_user_rmse), decimal(errors.mean_user_mae)
+    rows = [*error_rows(errors), ["mean of users", f"{len(errors.user_ids):,}", *means, "", ""]]
+    show(pl.DataFrame(rows, ["ratings", "n", "RMSE", "MAE", "R2", "FCP"], orient="row"))
     if errors.n_cold_users or errors.n_cold_items:
-        console.print(
-            f"Unknown to the model: {errors.n_cold_users:,} users, {errors.n_cold_items:,} items.\n"
+        say(f"Unknown to the model: {errors.n_cold_users:,} users, {errors.n_cold_items:,} items.\n")
+    if lists is not None:
+        rows = [
+            [f"{name}@{lists.k}", decimal(score), decimal(lists.warm[name]), decimal(lists.cold[name])]
+            for name, score in lists.overall.items()
+        ]
+        rows += [[name, decimal(getattr(lists, name)), "", ""] for name in ("coverage", "gini")]
+        show(pl.DataFrame(rows, ["lists", "all users", "warm", "cold"], orient="row"))
+        say(
+            f"Lists of {lists.k} for {len(lists.user_ids):,} users, {lists.is_warm.sum():,} of them warm; "
+            f"a rating of {lists.relevant:g} or more is relevant.\n"
         )
-    if found.ranking is not None:
-        _show_ranking(console, found.ranking)
-    console.print(rich_table(_calibration(found).rename({"mean_prediction": "mean prediction"})))
-
-
-def _show_ranking(console: Console, lists: RankingQuality) -> None:
-    rows = [
-        {"lists": f"{name}@{lists.k}", "all users": _number(score)}
-        | {"warm": _number(lists.warm[name]), "cold": _number(lists.cold[name])}
-        for name, score in lists.overall.items()
-    ]
-    rows += [{"lists": name, "all users": _number(getattr(lists, name))} for name in ("coverage", "gini")]
-    console.print(rich_table(pl.DataFrame(rows)))
-    console.print(
-        f"Lists of {lists.k} for {len(lists.user_ids):,} users, {lists.is_warm.sum():,} of them warm; "
-        f"a rating of {lists.relevant:g} or more is relevant.\n"
-    )
-
-
-def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4f}"
+    show(_calibration(found).rename({"mean_prediction": "mean prediction"}))

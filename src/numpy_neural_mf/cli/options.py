@@ -1,15 +1,16 @@
-"""Arguments and options that several commands share, each declared once."""
-
-from __future__ import annotations
+"""Arguments and options that several commands share, each declared once, and options from a TOML file."""
 
 import inspect
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument
 
-from ..mf.architecture import ARCHITECTURES, Architecture
+from ..models.neural_mf_settings import DEVICES, PRECISIONS
+from ..training.engines import ENGINE_NAMES
 
 # Panels of the help.
 MODEL, TRAINING, HARDWARE, INPUT = "Model", "Training", "Hardware", "Columns of the ratings"
@@ -28,8 +29,7 @@ def switch(panel: str | None, help: str, *flags: str) -> Any:
 def one_of(panel: str | None, names: Iterable[str], help: str) -> Any:
     """An option that is one of some names, which the help lists and the shell completes."""
     known = list(names)
-    text = f"{help}: {', '.join(known)}."
-    return option(panel, text, metavar="NAME", autocompletion=lambda: known)
+    return option(panel, f"{help}: {', '.join(known)}.", metavar="NAME", autocompletion=lambda: known)
 
 
 def defaults_of(model: Callable[..., Any]) -> dict[str, Any]:
@@ -38,32 +38,63 @@ def defaults_of(model: Callable[..., Any]) -> dict[str, Any]:
     return {one.name: one.default for one in parameters if one.kind is not one.VAR_KEYWORD}
 
 
-def architecture_named(name: str) -> Architecture:
-    """One of `ARCHITECTURES`, or a ValueError that lists them."""
-    if name not in ARCHITECTURES:
-        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, not {name!r}")
-    return ARCHITECTURES[name]
+def _from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of the file the defaults of the command's options, each checked as if it were typed."""
+    if path is None:
+        return None
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML, found: {error}") from error
+    known = [one for one in context.command.params if one.name not in ("settings", "help")]
+    flags = {flag: one for one in known for flag in one.opts if flag.startswith("--")}
+    options = {flag.removeprefix("--").replace("-", "_"): one for flag, one in flags.items()}
+    context.default_map = {}
+    for key, value in given.items():
+        one = options.get(key.replace("-", "_"))
+        if one is None:
+            names = sorted(name for name, other in options.items() if not getattr(other, "hidden", False))
+            raise ValueError(f"{path}: unknown setting {key!r}; this command has {', '.join(names)}")
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, str | int | float) for part in values):
+            raise ValueError(f"{path}: {key}: expected text, numbers or true or false, found {value!r}")
+        texts = [str(part) for part in values]
+        as_typed = texts if one.multiple or one.nargs == 2 else ",".join(texts)
+        try:
+            one.process_value(context, as_typed)
+        except typer.BadParameter as error:
+            raise ValueError(f"{path}: {key}: {error.message.rstrip('.')}, found {value!r}") from error
+        context.default_map[str(one.name)] = as_typed
+    return path
 
 
-RatingsFile = Annotated[Path, typer.Argument(help="CSV, TSV, ratings.dat, u.data or Parquet.")]
-ModelFile = Annotated[Path, typer.Argument(help="A model that train wrote.")]
-NewModelFile = Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)]
-ColumnName = Annotated[str | None, option(INPUT, "Name of this column, if unusual.", metavar="NAME")]
-Scale = Annotated[
-    tuple[float, float] | None,
-    option(INPUT, "Rating scale; by default found.", "--scale", "--rating-scale", metavar="LOW HIGH"),
-]
-Cache = Annotated[bool, switch(INPUT, "Keep parsed columns next to a file above 100 MB.")]
-FeaturesFile = Annotated[
-    Path | None, option(INPUT, "CSV or Parquet with an id first, as movies.csv.", metavar="FILE")
-]
-Number = Annotated[int, option(None, "Length of the list.", "--number", "-n")]
-Titles = Annotated[
-    Path | None, option(None, "CSV with an id first and a column title, as movies.csv.", metavar="FILE")
-]
-MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
-Seed = Annotated[int, option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state")]
-Report = Annotated[
-    Path | None, option(None, "Write the results as one HTML page.", metavar="FILE", dir_okay=False)
-]
+FILE: dict[str, Any] = {"metavar": "FILE"}
+TOML = option(None, "TOML file of options; typed options win.", is_eager=True, callback=_from_file, **FILE)
+SCALE = option(INPUT, "Rating scale; by default found.", "--scale", "--rating-scale", metavar="LOW HIGH")
+
+# What a command reads and writes.
+RatingsFile = Annotated[Path, Argument(help="CSV, TSV, ratings.dat, u.data or Parquet.")]
+ModelFile = Annotated[Path, Argument(help="A model that train wrote.")]
+NewModelFile = Annotated[Path, Argument(help="The file to write.", dir_okay=False)]
+Report = Annotated[Path | None, option(None, "Write the results as one HTML page.", dir_okay=False, **FILE)]
 AsJson = Annotated[bool, switch(None, "Print JSON.", "--json")]
+Settings = Annotated[Path | None, TOML]
+
+# How the ratings are read.
+ColumnName = Annotated[str | None, option(INPUT, "Name of this column, if unusual.", metavar="NAME")]
+Scale = Annotated[tuple[float, float] | None, SCALE]
+Cache = Annotated[bool, switch(INPUT, "Keep parsed columns next to a file above 100 MB.")]
+FEATURES = option(INPUT, "CSV or Parquet with an id first, as movies.csv.", **FILE)
+FeaturesFile = Annotated[Path | None, FEATURES]
+
+# What is listed.
+Number = Annotated[int, option(None, "Length of the list.", "--number", "-n")]
+TITLES = option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
+Titles = Annotated[Path | None, TITLES]
+MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
+
+# How a model is trained.
+Seed = Annotated[int, option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state")]
+Engine = Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")]
+Device = Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")]
+Precision = Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")]

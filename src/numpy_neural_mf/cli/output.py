@@ -1,15 +1,13 @@
-"""What commands print: results to standard output, as text or JSON, and the log to standard error."""
-
-from __future__ import annotations
+"""What commands print (results to standard output, the log to standard error), and what all of them read."""
 
 import json
-import math
 import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 import polars as pl
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
@@ -17,10 +15,10 @@ from rich.status import Status
 from ..data import Ratings, read_ratings
 from ..models import load_model
 from ..reporting.console import rich_table
-from ..reporting.page import save_report
 
 # Bytes above which the parsed columns of a file are kept.
 LARGE = 100_000_000
+ROLES = ("user", "item", "rating", "timestamp")
 
 
 def stderr() -> Console:
@@ -49,15 +47,20 @@ def working(on: str) -> Status:
     return stderr().status(escape(on))
 
 
+def say(text: str) -> None:
+    """A result as text, never wrapped."""
+    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+
+
 def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
     """The result of a command as text, or as one JSON object."""
     if as_json:
         print_json(facts)
     else:
-        Console().print(text, highlight=False, soft_wrap=True, markup=False)
+        say(text)
 
 
-def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
+def show(frame: pl.DataFrame, as_json: bool = False, prose: str | None = None) -> None:
     """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
     if as_json:
         print_json(frame.to_dicts())
@@ -67,21 +70,7 @@ def show(frame: pl.DataFrame, as_json: bool, prose: str | None = None) -> None:
 
 def print_json(value: Any) -> None:
     """Anything as JSON, with null for NaN."""
-    print(json.dumps(_without_nan(value)))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def write_report(html: str, path: Path) -> None:
-    """Write an HTML page and log it."""
-    save_report(html, path)
-    log(f"Wrote {path}")
+    print(json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None)))
 
 
 def command_line() -> str:
@@ -89,11 +78,13 @@ def command_line() -> str:
     return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
 
 
-def read(path: Path, cache: bool = False, /, **settings: Any) -> Ratings:
-    """The ratings of a file; the parsed columns of a large one may be kept next to it."""
-    keeps = cache and path.is_file() and path.stat().st_size >= LARGE
+def read(context: typer.Context, **more: Any) -> Ratings:
+    """The ratings that a command was given; the parsed columns of a large file may be kept next to it."""
+    path, given = context.params["ratings"], context.params
+    settings = {name: given[name] for name in (*ROLES, "scale") if name in given}
+    keeps = given.get("cache", False) and path.is_file() and path.stat().st_size >= LARGE
     with working(f"reading {path.name}"):
-        return read_ratings(path, cache=keeps, **settings)
+        return read_ratings(path, cache=keeps, **settings | more)
 
 
 def load(path: Path, method: str) -> Any:

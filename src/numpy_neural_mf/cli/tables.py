@@ -1,7 +1,5 @@
 """Tables that commands read and write, and ids as they are typed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,27 +28,22 @@ def roles_of_text(model: Any) -> list[str]:
     return [role for role, known in ids.items() if known.dtype.kind == "U"]
 
 
-def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -> Columns:
+def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
     """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
 
-    Parameters
-    ----------
-    path : path
-        See `numpy_neural_mf.read_ratings` for what it may be.
-    ids : dict of str to array
-        Role to the ids of the model: where these are text, such as 007, those of the file are read as text.
-    **wanted : str or None
-        Role ("user", "item", "rating", "timestamp") to the name of its column, or None for the usual ones.
-        Only a timestamp may be absent.
+    `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for the
+    usual ones; only a timestamp may be absent.
     """
-    is_text = [role for role, known in ids.items() if known.dtype.kind == "U"]
+    is_text = [role for role in roles_of_text(model) if role in wanted]
     table = open_table(path)
     columns = read_columns(table, wanted, text_ids=is_text, whole=True)
-    roles, frame, faults = dict(columns.roles), columns.frame, Faults()
-    if isinstance(table, Text):
-        frame = {name: _whole_numbers(column) for name, column in frame.items()}
-    for role, known in ids.items():
-        if roles[role].dtype == pl.String and role not in is_text:
+    roles, frame, faults = dict(columns.roles), dict(columns.frame), Faults()
+    if isinstance(table, Text):  # integers become numbers, for Parquet; anything else stays as it is written
+        plain = {name: column for name, column in frame.items() if not column.str.contains(r"[ .]").any()}
+        numbers = {name: whole_or_text(column) for name, column in plain.items()}
+        frame |= {name: column for name, column in numbers.items() if column.dtype == pl.Int64}
+    for role, known in (("user", model.user_ids_), ("item", model.item_ids_)):
+        if role in wanted and role not in is_text and roles[role].dtype == pl.String:
             roles[role] = raw_ids(known, roles[role].fill_null("").to_list())
     if "timestamp" in roles:
         roles["timestamp"] = timestamp_seconds(roles["timestamp"], faults)
@@ -60,12 +53,6 @@ def read_table(path: Path, ids: dict[str, NDArray[Any]], **wanted: str | None) -
         row, fault = faults.first()
         raise RatingsError(f"{columns.place(row)}: {fault}")
     return replace(columns, roles=roles, frame=frame)
-
-
-def _whole_numbers(column: pl.Series) -> pl.Series:
-    """A column of integers that was read as text, so that Parquet has numbers; any other as it is written."""
-    numbers = column if column.str.contains(r"[ .]").any() else whole_or_text(column)
-    return numbers if numbers.dtype == pl.Int64 else column
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -82,20 +69,10 @@ def lists_of(
 ) -> pl.DataFrame:
     """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
     n = items.shape[1]
-    places = pl.DataFrame(
-        {
-            "user": np.repeat(users, n),
-            "rank": np.tile(np.arange(1, n + 1), len(items)),
-            "item": items.data.ravel(),
-            "rating": rounded(ratings.data.ravel(), 2),
-        }
-    )
+    users, ranks = np.repeat(users, n), np.tile(np.arange(1, n + 1), len(items))
+    scores = ratings.data.ravel().astype(np.float64).round(2)  # in float64, a rounded number is short
+    places = pl.DataFrame({"user": users, "rank": ranks, "item": items.data.ravel(), "rating": scores})
     return places.filter(~np.ma.getmaskarray(items).ravel())
-
-
-def rounded(numbers: NDArray[np.floating[Any]], digits: int) -> NDArray[np.float64]:
-    """As float64 first, in which a rounded number is written short."""
-    return numbers.astype(np.float64).round(digits)
 
 
 def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:

@@ -1,20 +1,22 @@
 """Train a model and save it: numpy-neural-mf train neural-mf, bayesian-mf, next-item."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from ..data import Features, read_features
 from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, Architecture
 from ..models import BayesianMF, NeuralMF
-from ..models.neural_mf_settings import DEVICES, PRECISIONS, SCHEDULES
+from ..models.neural_mf_settings import DEVICES, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from ..training.engines import ENGINE_NAMES
-from .fit import DefaultModel, fit_and_save, with_new_names
+from ..reporting.console import ProgressBar
+from ..utils.atomic_io import is_first_process, require_folder
+from ..utils.settings import check_choice
 from .options import (
     HARDWARE,
     MODEL,
@@ -22,22 +24,53 @@ from .options import (
     AsJson,
     Cache,
     ColumnName,
+    Device,
+    Engine,
     FeaturesFile,
     NewModelFile,
+    Precision,
     RatingsFile,
     Scale,
     Seed,
-    architecture_named,
+    Settings,
     defaults_of,
     one_of,
     option,
     switch,
 )
-from .settings import Settings
+from .output import fail, log, read, remark, report, stderr
 
 NEURAL, BAYESIAN = SimpleNamespace(**defaults_of(NeuralMF)), SimpleNamespace(**defaults_of(BayesianMF))
 FORM = [field.name for field in fields(Architecture) if field.name != "rating_scale"]
 ENCODERS = ("attention", "gru")
+MODEL_FILE = Path("model.safetensors")
+# Deprecated: values of --model, the options of next-item prediction from before it was a model of its own,
+# and those of bayesian-mf.
+OLD_NAMES = {"neural": "neural-mf", "bayesian": "bayesian-mf"}
+NEXT_ITEM = ("--sequence", "--sequence-length", "--next-item-weight", "--negatives")
+OLD_OPTIONS = {"kinds": "latent_clusters", "warm_up": "burn_in"}
+
+
+class DefaultModel(TyperGroup):
+    """The models as commands; the name of the default may be left out, or given by a deprecated --model."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the model first where it is missing."""
+        if not args or args[0] in (*self.commands, "--help"):
+            return super().parse_args(ctx, args)
+        args = [part for arg in args for part in (arg.split("=") if arg.startswith("--model=") else [arg])]
+        old = [flag for flag in (arg.partition("=")[0] for arg in args) if flag in NEXT_ITEM]
+        if old:
+            raise ValueError(f"{', '.join(old)}: next-item prediction is a model of its own, train next-item")
+        model = "neural-mf"
+        if "--model" in args[:-1]:
+            at = args.index("--model")
+            name = args[at + 1]
+            check_choice("model", name, OLD_NAMES)
+            model, args = OLD_NAMES[name], args[:at] + args[at + 2 :]
+            remark(f"--model {name} is deprecated: use numpy-neural-mf train {model}")
+        return super().parse_args(ctx, [model, *args])
+
 
 app = typer.Typer(cls=DefaultModel, no_args_is_help=True, rich_markup_mode="rich")
 
@@ -59,22 +92,19 @@ def layer_sizes(text: str) -> tuple[int, ...]:
         raise typer.BadParameter("expected whole numbers such as 64,32") from None
 
 
-CheckpointDir = Annotated[
-    Path | None, option(TRAINING, "Save the state here; the same command resumes a killed training.")
-]
+CHECKPOINT_DIR = option(TRAINING, "Save the state here; the same command resumes a killed training.")
+CheckpointDir = Annotated[Path | None, CHECKPOINT_DIR]
+LayerSizes = Annotated[Any, option(MODEL, 'MLP layers; "" for none.', parser=layer_sizes, metavar="N,N,…")]
 Dropout = Annotated[float | None, option(MODEL, "Dropout rate in training.")]
 UsesFeatures = Annotated[bool | None, switch(MODEL, "Use features of users and items, where given.")]
 Implicit = Annotated[bool | None, switch(MODEL, "Use which items were rated, as in SVD++.")]
 OldName = Annotated[int | None, typer.Option(hidden=True)]
 Samples = Annotated[int, option(TRAINING, "Samples after burn-in.", "--samples", "--n-samples")]
-LayerSizes = Annotated[Any, option(MODEL, 'MLP layers; "" for none.', parser=layer_sizes, metavar="N,N,…")]
 
 
 @app.command("neural-mf")
 def neural_mf(
-    context: typer.Context,
-    ratings: RatingsFile,
-    model: NewModelFile = Path("model.safetensors"),
+    context: typer.Context, ratings: RatingsFile, model: NewModelFile = MODEL_FILE,
     architecture: Annotated[str, one_of(MODEL, ARCHITECTURES, "Values of the options below")] = "C_wide",
     embedding_dim: Annotated[int | None, option(MODEL, "Length of user and item embeddings.")] = None,
     hidden_layer_sizes: LayerSizes = None,
@@ -82,8 +112,7 @@ def neural_mf(
     dropout: Dropout = None,
     biases: Annotated[bool | None, switch(MODEL, "Use biases of users and items.")] = None,
     product: Annotated[bool | None, switch(MODEL, "Use the dot product of the embeddings.")] = None,
-    features: UsesFeatures = None,
-    implicit: Implicit = None,
+    features: UsesFeatures = None, implicit: Implicit = None,
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
     likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
     epochs: Annotated[int, option(TRAINING, "Passes over the ratings.")] = NEURAL.epochs,
@@ -95,11 +124,8 @@ def neural_mf(
     weight_decay: Annotated[float, option(TRAINING, "Weight decay of the MLP.")] = NEURAL.weight_decay,
     validation_fraction: Annotated[float, option(TRAINING, "Share held out.")] = NEURAL.validation_fraction,
     patience: Annotated[int, option(TRAINING, "Epochs without improvement; 0 for all.")] = NEURAL.patience,
-    random_state: Seed = NEURAL.random_state,
-    checkpoint_dir: CheckpointDir = None,
-    engine: Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")] = NEURAL.engine,
-    device: Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")] = NEURAL.device,
-    precision: Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")] = NEURAL.precision,
+    random_state: Seed = NEURAL.random_state, checkpoint_dir: CheckpointDir = None,
+    engine: Engine = NEURAL.engine, device: Device = NEURAL.device, precision: Precision = NEURAL.precision,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
     user_features: FeaturesFile = None, item_features: FeaturesFile = None,
@@ -110,44 +136,27 @@ def neural_mf(
     numpy-neural-mf train neural-mf ratings.csv --item-features movies.csv --implicit
     numpy-neural-mf train neural-mf ratings.csv --settings settings.toml
     """
-    given = context.params
-    form = {name: given[name] for name in FORM if given.get(name) is not None}
+    check_choice("architecture", architecture, ARCHITECTURES)
+    form = _given(context, FORM)
     if features is None and (user_features or item_features):
         form["features"] = True
-    chosen = {name: given[name] for name in vars(NEURAL)} | {"patience": patience or None}
-    chosen["architecture"] = architecture_named(architecture)
-    fit_and_save(NeuralMF(**chosen, **form), given, _neural_result)
-
-
-def _neural_result(model: NeuralMF) -> tuple[str, dict[str, Any]]:
-    """Epochs, seconds and validation error, as text and as facts."""
-    history = model.history_
-    facts = {"epochs": len(history.train_loss), "seconds": sum(history.seconds)}
-    text = f"Trained {facts['epochs']} epochs in {facts['seconds']:.1f} seconds"
-    if not (history.best_epoch and history.validation_loss):
-        return text, facts | {"best_epoch": None, "validation_rmse": None}
-    rmse = history.validation_loss[history.best_epoch - 1] ** 0.5
-    text += f"; kept epoch {history.best_epoch}, validation RMSE {rmse:.4f}"
-    return text, facts | {"best_epoch": history.best_epoch, "validation_rmse": rmse}
+    chosen = _given(context, vars(NEURAL)) | {"patience": patience or None}
+    _train(NeuralMF(**chosen | {"architecture": ARCHITECTURES[architecture]}, **form), context)
 
 
 @app.command("bayesian-mf")
 def bayesian_mf(
-    context: typer.Context,
-    ratings: RatingsFile,
-    model: NewModelFile = Path("model.safetensors"),
+    context: typer.Context, ratings: RatingsFile, model: NewModelFile = MODEL_FILE,
     embedding_dim: Annotated[int, option(MODEL, "Length of the embeddings.")] = BAYESIAN.embedding_dim,
     latent_clusters: Annotated[int, option(MODEL, "Most latent clusters.")] = BAYESIAN.latent_clusters,
-    features: UsesFeatures = BAYESIAN.features,
-    implicit: Implicit = BAYESIAN.implicit,
+    features: UsesFeatures = BAYESIAN.features, implicit: Implicit = BAYESIAN.implicit,
     drift: Annotated[bool, switch(MODEL, "Let biases change with time.")] = BAYESIAN.drift,
     previous_item: Annotated[bool, switch(MODEL, "Use the item rated before.")] = BAYESIAN.previous_item,
     user_noise: Annotated[bool, switch(MODEL, "One variance per user.")] = BAYESIAN.user_noise,
     rank: Annotated[int, option(MODEL, "Rank of the posterior mean that is kept.")] = BAYESIAN.rank,
     n_samples: Samples = BAYESIAN.n_samples,
     burn_in: Annotated[int, option(TRAINING, "First samples, which are discarded.")] = BAYESIAN.burn_in,
-    random_state: Seed = BAYESIAN.random_state,
-    checkpoint_dir: CheckpointDir = None,
+    random_state: Seed = BAYESIAN.random_state, checkpoint_dir: CheckpointDir = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
     user_features: FeaturesFile = None, item_features: FeaturesFile = None,
@@ -157,26 +166,16 @@ def bayesian_mf(
 
     numpy-neural-mf train bayesian-mf ratings.csv films.safetensors --item-features movies.csv
     """
-    given = with_new_names(context.params, kinds="latent_clusters", warm_up="burn_in")
-    fit_and_save(BayesianMF(**{name: given[name] for name in vars(BAYESIAN)}), given, _bayesian_result)
-
-
-def _bayesian_result(model: BayesianMF) -> tuple[str, dict[str, Any]]:
-    """Samples, seconds and the expected error, as text and as facts."""
-    facts = {
-        "samples": model.n_samples,
-        "seconds": sum(model.history_.seconds),
-        "expected_deviation": float(model.deviation_[-1]),
-    }
-    text = f"Drew {facts['samples']} samples in {facts['seconds']:.1f} seconds"
-    return f"{text}; expected RMSE of new ratings {facts['expected_deviation']:.4f}", facts
+    for old, new in OLD_OPTIONS.items():
+        if context.params[old] is not None:
+            remark(f"--{old} is deprecated: use --{new}".replace("_", "-"))
+            context.params[new] = context.params[old]
+    _train(BayesianMF(**_given(context, vars(BAYESIAN))), context)
 
 
 @app.command("next-item")
 def next_item(
-    context: typer.Context,
-    ratings: RatingsFile,
-    model: NewModelFile = Path("model.safetensors"),
+    context: typer.Context, ratings: RatingsFile, model: NewModelFile = MODEL_FILE,
     encoder: Annotated[str | None, one_of(MODEL, ENCODERS, "Of a user's last items")] = None,
     embedding_dim: Annotated[int | None, option(MODEL, "Length of the embeddings.")] = None,
     sequence_length: Annotated[int | None, option(MODEL, "Number of last items.")] = None,
@@ -196,12 +195,59 @@ def next_item(
     """
     from ..models.next_item import NextItemModel
 
-    given = {name: value for name, value in context.params.items() if value is not None}
-    chosen = {name: given[name] for name in defaults_of(NextItemModel) if name in given}
-    fit_and_save(NextItemModel(**chosen), context.params, _next_item_result)
+    _train(NextItemModel(**_given(context, defaults_of(NextItemModel))), context)
 
 
-def _next_item_result(model: Any) -> tuple[str, dict[str, Any]]:
-    """Epochs and seconds, as text and as facts."""
-    facts = {"epochs": len(model.history_.train_loss), "seconds": sum(model.history_.seconds)}
-    return f"Trained {facts['epochs']} epochs in {facts['seconds']:.1f} seconds", facts
+def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """The options of these names that have a value."""
+    return {name: context.params[name] for name in names if context.params.get(name) is not None}
+
+
+def _train(model: Any, context: typer.Context) -> None:
+    """Read the ratings and the features, fit a model to them, save it and print the result."""
+    given = context.params
+    path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
+    require_folder(path.parent)
+    ratings = read(context)
+    lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
+    for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
+        if file := given.get(f"{side}_features"):
+            sides[f"{side}s"] = read_features(file, text_ids=ids.dtype.kind == "U")
+            lines.append(f"{file.name}: {sides[f'{side}s']}")
+    console = stderr()
+    console.quiet = not is_first_process()
+    if is_first_process():
+        log("\n".join(lines))
+    resumable = {"checkpoint_dir": checkpoint_dir} if checkpoint_dir else {}
+    try:
+        with ProgressBar(1, console) as bar:
+            bar.start_run(f"training {type(model).__name__}")
+            model.fit(ratings.with_features(**sides), on_progress=bar.on_progress, **resumable)
+            bar.end_run()
+    except KeyboardInterrupt:
+        resume = "; the same command resumes from the checkpoint" if checkpoint_dir else ""
+        fail(f"interrupted: {path} was not written{resume}", code=130)
+    if is_first_process():
+        model.save(path)
+        text, facts = _result(model)
+        report(f"{text}.\nWrote {path}", {"model": str(path)} | facts, given["as_json"])
+
+
+def _result(model: Any) -> tuple[str, dict[str, Any]]:
+    """What the training came to, as text and as facts."""
+    history, seconds = model.history_, sum(model.history_.seconds)
+    facts: dict[str, Any]
+    if isinstance(model, BayesianMF):
+        deviation = float(model.deviation_[-1])
+        facts = {"samples": model.n_samples, "seconds": seconds, "expected_deviation": deviation}
+        text = f"Drew {model.n_samples} samples in {seconds:.1f} seconds"
+        return f"{text}; expected RMSE of new ratings {deviation:.4f}", facts
+    facts = {"epochs": len(history.train_loss), "seconds": seconds}
+    text = f"Trained {facts['epochs']} epochs in {seconds:.1f} seconds"
+    if isinstance(model, NeuralMF):
+        facts |= {"best_epoch": None, "validation_rmse": None}
+        if history.best_epoch and history.validation_loss:
+            rmse = history.validation_loss[history.best_epoch - 1] ** 0.5
+            facts |= {"best_epoch": history.best_epoch, "validation_rmse": rmse}
+            text += f"; kept epoch {history.best_epoch}, validation RMSE {rmse:.4f}"
+    return text, facts

@@ -1,56 +1,36 @@
 """Search for the settings of a NeuralMF: numpy-neural-mf tune."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import polars as pl
-import typer
 from polars import selectors
-from rich.console import Console
+from typer import Argument, Context, Exit
 
 from ..mf.architecture import ARCHITECTURES
-from ..models import NeuralMF
-from ..reporting.console import ProgressBar, rich_table
-from ..tuning.search import Tuning, TuningProgress
+from ..reporting.console import ProgressBar
+from ..tuning.search import TuningProgress
 from ..tuning.search import tune as search
 from ..utils.atomic_io import require_folder
-from .options import (
-    AsJson,
-    Cache,
-    ColumnName,
-    RatingsFile,
-    Scale,
-    Seed,
-    architecture_named,
-    defaults_of,
-    one_of,
-    option,
-)
-from .output import fail, log, print_json, read, remark, stderr
-from .settings import Settings
+from ..utils.settings import check_choice
+from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, Settings, one_of, option
+from .output import ROLES, fail, log, print_json, read, remark, say, show, stderr
+from .train import NEURAL
+
+OUTPUT = Argument(help="The TOML file to write, for train --settings.")
+TIMEOUT = option(None, "Begin no trial after this time.", metavar="SECONDS")
+STUDY = option(None, "Keep the trials here; the same command resumes a killed search.")
+ARCHITECTURE = one_of(None, ARCHITECTURES, "Keep this one and tune only the training")
 
 
 def tune(
-    ratings: RatingsFile,
-    output: Annotated[Path, typer.Argument(help="The TOML file to write, for train --settings.")] = Path(
-        "settings.toml"
-    ),
+    context: Context, ratings: RatingsFile, output: Annotated[Path, OUTPUT] = Path("settings.toml"),
     trials: Annotated[int, option(None, "Number of trials, those of a resumed study included.")] = 50,
-    timeout: Annotated[
-        float | None, option(None, "Begin no trial after this time.", metavar="SECONDS")
-    ] = None,
-    study: Annotated[
-        Path | None, option(None, "Keep the trials here; the same command resumes a killed search.")
-    ] = None,
-    architecture: Annotated[
-        str | None, one_of(None, ARCHITECTURES, "Keep this one and tune only the training")
-    ] = None,
-    epochs: Annotated[int, option(None, "Epochs per trial.")] = defaults_of(NeuralMF)["epochs"],
-    seed: Seed = 0,
+    timeout: Annotated[float | None, TIMEOUT] = None, study: Annotated[Path | None, STUDY] = None,
+    architecture: Annotated[str | None, ARCHITECTURE] = None,
+    epochs: Annotated[int, option(None, "Epochs per trial.")] = NEURAL.epochs, seed: Seed = 0,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
@@ -61,16 +41,16 @@ def tune(
 
     numpy-neural-mf tune train.csv settings.toml --trials 50 --study study.journal
     """
-    chosen = None if architecture is None else architecture_named(architecture)
+    if architecture is not None:
+        check_choice("architecture", architecture, ARCHITECTURES)
     require_folder(output.parent)
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    known = read(ratings, cache, scale=scale, **columns)
+    known = read(context)
     log(f"{ratings.name}: {known}")
     try:
         with ProgressBar(trials, stderr()) as bar:
             tuning = search(
-                known, architecture=chosen, n_trials=trials, timeout=timeout, study=study, epochs=epochs,
-                random_state=seed, on_progress=shown_on(bar),
+                known, architecture=ARCHITECTURES.get(architecture or ""), n_trials=trials, timeout=timeout,
+                study=study, epochs=epochs, random_state=seed, on_progress=shown_on(bar),
             )  # fmt: skip
     except KeyboardInterrupt:
         fail(f"interrupted before a trial was complete: {output} was not written", code=130)
@@ -81,24 +61,19 @@ def tune(
         facts = {"settings": tuning.settings, "validation_rmse": tuning.validation_rmse}
         print_json(facts | {"default_rmse": tuning.default_rmse, "trials": tuning.trials.to_dicts()})
     else:
-        given = [text for name, value in columns.items() if value for text in (f"--{name}", value)]
-        given += ["--scale", *(f"{value:g}" for value in scale)] if scale else []
-        _show(tuning, output, ["numpy-neural-mf", "train", str(ratings), "--settings", str(output), *given])
+        command = ["numpy-neural-mf", "train", str(ratings), "--settings", str(output)]
+        for role in ROLES:
+            command += [f"--{role}", context.params[role]] if context.params[role] else []
+        command += ["--scale", *(f"{value:g}" for value in scale)] if scale else []
+        show(best_trials(tuning.trials))
+        say(
+            f"Validation RMSE {tuning.validation_rmse:.4f}, with the defaults {tuning.default_rmse:.4f}. The "
+            "lowest of many on the same ratings is optimistic: evaluate the model on others.\n"
+            f"Wrote {output}. Next: {shlex.join(command)}"
+        )
     if tuning.is_interrupted:
         remark(f"interrupted: {output} has the best of {tuning.trials.height} trials")
-        raise typer.Exit(130)
-
-
-def _show(tuning: Tuning, output: Path, next_command: list[str]) -> None:
-    """The best trials, what their error means, and what to run next."""
-    console = Console()
-    console.print(rich_table(best_trials(tuning.trials)))
-    console.print(
-        f"Validation RMSE {tuning.validation_rmse:.4f}, with the defaults {tuning.default_rmse:.4f}. The "
-        "lowest of many on the same ratings is optimistic: evaluate the model on others.\n"
-        f"Wrote {output}. Next: {shlex.join(next_command)}",
-        soft_wrap=True, markup=False, highlight=False,
-    )  # fmt: skip
+        raise Exit(130)
 
 
 def best_trials(trials: pl.DataFrame, n: int = 4) -> pl.DataFrame:

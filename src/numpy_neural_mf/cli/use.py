@@ -1,32 +1,39 @@
-"""Ask a trained model: numpy-neural-mf predict, recommend, similar, explain, info."""
+"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info, export."""
 
-from __future__ import annotations
-
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import polars as pl
-import typer
-from rich.console import Console
+from numpy.typing import NDArray
+from typer import Argument, Context
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
-from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, Titles, option, switch
-from .output import load, print_json, remark, report, show, working
-from .settings import Settings
-from .tables import lists_of, raw_ids, read_table, rounded, with_titles, write_table
+from ..models.export import to_onnx, to_torch
+from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Settings, Titles, option
+from .output import load, print_json, read, remark, report, say, show, working
+from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles, write_table
+
+WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
+INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
+USERS = Argument(help="Raw ids; all users with --output.")
+WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
+LISTS = option(None, "Write the lists to this CSV or Parquet file.")
+OF_USERS = option(None, "Compare users instead of items.", "--users", metavar="")
+RawId = Annotated[str, Argument(help="Raw id.")]
+RATE = option(None, "One rating; may be repeated.", metavar="ITEM=RATING")
 
 
 def predict(
     model: ModelFile,
-    pairs: Annotated[Path, typer.Argument(help="CSV or Parquet with a user and an item column.")],
-    output: Annotated[Path, typer.Argument(help="The same with a column prediction.")],
-    interval: Annotated[
-        float | None, option(None, "Add the bounds low and high of this coverage, such as 0.9.")
-    ] = None,
+    pairs: Annotated[Path, Argument(help="CSV or Parquet with a user and an item column.")],
+    output: Annotated[Path, Argument(help="The same with a column prediction.")],
+    interval: Annotated[float | None, INTERVAL] = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Predict the ratings of pairs in a CSV or Parquet file.
 
@@ -37,9 +44,8 @@ def predict(
     numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9
     """
     loaded = load(model, "predict" if interval is None else "predict_interval")
-    known = {"user": loaded.user_ids_, "item": loaded.item_ids_}
     with working(f"reading {pairs.name}"):
-        table = read_table(pairs, known, user=user, item=item, timestamp=timestamp)
+        table = read_table(pairs, loaded, user=user, item=item, timestamp=timestamp)
     frame = pl.DataFrame(table.frame)
     users, items, times = table.roles["user"], table.roles["item"], table.roles.get("timestamp")
     with working(f"predicting {frame.height:,} ratings"):
@@ -49,27 +55,21 @@ def predict(
     with working(f"writing {output.name}"):
         write_table(frame.with_columns(pl.Series(name, values) for name, values in found.items()), output)
     no_user, no_item = index_of(loaded.user_ids_, users) < 0, index_of(loaded.item_ids_, items) < 0
-    if (no_user | no_item).any():
-        remark(
-            f"{(no_user | no_item).sum():,} pairs have a user ({no_user.sum():,}) or an item "
-            f"({no_item.sum():,}) that is unknown to the model; their predictions do without"
-        )
+    n, n_users, n_items = (int(mask.sum()) for mask in (no_user | no_item, no_user, no_item))
+    if n:
+        either = f"a user ({n_users:,}) or an item ({n_items:,}) that is unknown to the model"
+        remark(f"{n:,} pairs have {either}; their predictions do without")
     facts = {"output": str(output), "predictions": frame.height}
-    facts |= {"unknown_user": int(no_user.sum()), "unknown_item": int(no_item.sum())}
+    facts |= {"unknown_user": n_users, "unknown_item": n_items}
     report(f"Wrote {output}: {frame.height:,} predictions", facts, as_json)
 
 
 def recommend(
-    model: ModelFile,
-    users: Annotated[list[str] | None, typer.Argument(help="Raw ids; all users with --output.")] = None,
-    number: Number = 10,
-    titles: Titles = None,
-    min_ratings: MinRatings = 0,
-    with_seen: Annotated[bool, switch(None, "Include items that the user rated.", "--with-seen")] = False,
-    output: Annotated[Path | None, option(None, "Write the lists to this CSV or Parquet file.")] = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    model: ModelFile, users: Annotated[list[str] | None, USERS] = None,
+    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
+    as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
     """List the items with the highest predicted ratings for each user.
 
     numpy-neural-mf recommend films.safetensors 1 42 -n 5 --min-ratings 20 --titles movies.csv
@@ -79,9 +79,7 @@ def recommend(
     if not users and output is None:
         raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
     chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
-    unknown = [str(one) for one in chosen if users and index_of(loaded.user_ids_, one) < 0]
-    if unknown:
-        remark(f"unknown users, for whom popular items are listed: {', '.join(unknown)}")
+    unknown = _unknown(loaded.user_ids_, users and chosen, "unknown users, for whom popular items are listed")
     with working(f"recommending to {len(chosen):,} users"):
         items, ratings = loaded.recommend(
             chosen, number, exclude_seen=not with_seen, min_ratings=min_ratings, with_scores=True
@@ -98,16 +96,50 @@ def recommend(
     report(text, {"output": str(output), "users": len(chosen), "rows": lists.height}, as_json)
 
 
+def fold_in(
+    model: ModelFile,
+    ratings: Annotated[Path | None, Argument(help="CSV or Parquet of one user's ratings.")] = None,
+    rate: Annotated[list[str] | None, RATE] = None,
+    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    item: ColumnName = None, rating: ColumnName = None, as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Recommend to a new user with a few ratings; the model does not change.
+
+    numpy-neural-mf fold-in films.safetensors --rate 260=5 --rate 1=3.5 --titles movies.csv
+    numpy-neural-mf fold-in films.safetensors my_ratings.csv -n 5
+    """
+    loaded = load(model, "fold_in")
+    given: dict[Any, float] = {}
+    if ratings is not None:
+        roles = read_table(ratings, loaded, item=item, rating=rating).roles
+        given = dict(zip(roles["item"], roles["rating"].tolist(), strict=True))
+    for text in rate or []:
+        parts = re.fullmatch(r"(.+)=(-?\d*\.?\d+)", text)
+        if parts is None:
+            raise ValueError(f"--rate: expected ITEM=RATING, such as 260=4.5, found {text!r}")
+        given[raw_ids(loaded.item_ids_, [parts[1]])[0]] = float(parts[2])
+    if not given:
+        raise ValueError("expected ratings, from a file or as --rate ITEM=RATING, found none")
+    _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
+    new_user = loaded.fold_in(given)
+    items, scores = loaded.recommend(new_user, number, min_ratings=min_ratings, with_scores=True)
+    show(with_titles(lists_of([0], items[None], scores[None]).drop("user"), titles), as_json, "title")
+
+
+def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
+    """Those of the chosen ids that the model does not know, with a line of the log that lists them."""
+    unknown = [str(one) for one in chosen or () if index_of(ids, one) < 0]
+    if unknown:
+        remark(f"{what}: {', '.join(unknown)}")
+    return unknown
+
+
 def similar(
     model: ModelFile,
-    id: Annotated[str, typer.Argument(help="Raw id of an item, or with --users of a user.")],
-    number: Number = 10,
-    users: Annotated[bool, switch(None, "Compare users instead of items.", "--users")] = False,
-    min_ratings: MinRatings = 0,
-    titles: Titles = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    id: Annotated[str, Argument(help="Raw id of an item, or with --users of a user.")],
+    number: Number = 10, users: Annotated[bool, OF_USERS] = False,
+    min_ratings: MinRatings = 0, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
     """List the items, or users, whose embeddings have the highest cosine similarity to one.
 
     numpy-neural-mf similar films.safetensors 260 --titles movies.csv
@@ -117,19 +149,14 @@ def similar(
     loaded = load(model, f"similar_{kind}s")
     raw_id = raw_ids(loaded.user_ids_ if users else loaded.item_ids_, [id])[0]
     ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings)
-    found = pl.DataFrame({kind: ids, "cosine": rounded(cosines, 3)})
+    found = pl.DataFrame({kind: ids, "cosine": cosines.astype(np.float64).round(3)})
     show(found if users else with_titles(found, titles), as_json, "title")
 
 
 def explain(
-    model: ModelFile,
-    user: Annotated[str, typer.Argument(help="Raw id.")],
-    item: Annotated[str, typer.Argument(help="Raw id.")],
-    number: Number = 10,
-    titles: Titles = None,
-    as_json: AsJson = False,
-    settings: Settings = None,
-) -> None:
+    model: ModelFile, user: RawId, item: RawId,
+    number: Number = 10, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
     """Explain a prediction by its parts and by the user's ratings that weigh most.
 
     numpy-neural-mf explain films.safetensors 1 260 --titles movies.csv
@@ -146,15 +173,37 @@ def explain(
         return
     rest, prediction = parts.pop("rest"), parts.pop("prediction")
     rows = [{"part": name.replace("_", " "), "value": f"{value:+.3f}"} for name, value in parts.items()]
-    show(pl.DataFrame([*rows, {"part": "prediction", "value": f"{prediction:.3f}"}]), False)
+    show(pl.DataFrame([*rows, {"part": "prediction", "value": f"{prediction:.3f}"}]))
     if reasons:
-        console = Console()
-        console.print("The user's ratings account for the user bias and the interaction:", soft_wrap=True)
+        say("The user's ratings account for the user bias and the interaction:")
         weights = pl.Series("weight", [f"{reason['weight']:+.3f}" for reason in reasons])
-        show(with_titles(pl.DataFrame(reasons).with_columns(weights), titles), False, "title")
+        show(with_titles(pl.DataFrame(reasons).with_columns(weights), titles), prose="title")
         others = found.reasons[number:]
-        console.print(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
-        console.print(f"{rest:+.3f}  not from any rating")
+        say(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
+        say(f"{rest:+.3f}  not from any rating")
+
+
+def update(
+    context: Context, model: ModelFile, ratings: RatingsFile,
+    output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
+    user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
+    as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Train a model further on new ratings, of known and of new users and items.
+
+    numpy-neural-mf update films.safetensors this_week.csv
+    """
+    loaded, path = load(model, "partial_fit"), output or model
+    scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
+    new = read(context, scale=scale, text_ids=roles_of_text(loaded))
+    n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
+    with working(f"learning {len(new):,} ratings"):
+        loaded.partial_fit(new)
+    loaded.save(path)
+    n_users, n_items = len(loaded.user_ids_) - n_users, len(loaded.item_ids_) - n_items
+    text = f"Wrote {path}: {len(new):,} ratings learned, {n_users:,} new users, {n_items:,} new items"
+    facts = {"model": str(path), "ratings": len(new), "new_users": n_users, "new_items": n_items}
+    report(text, facts, as_json)
 
 
 def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -> None:
@@ -163,14 +212,11 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
     numpy-neural-mf info films.safetensors
     """
     loaded = load_model(model)
-    facts: dict[str, Any] = {
-        "model": type(loaded).__name__,
-        "users": len(loaded.user_ids_),
-        "items": len(loaded.item_ids_),
-        "parameters": loaded.n_parameters_,
-    }
+    n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
+    facts: dict[str, Any] = {"model": type(loaded).__name__, "users": n_users, "items": n_items}
+    facts["parameters"] = loaded.n_parameters_
     if hasattr(loaded, "rating_scale_"):  # a NextItemModel has none
-        facts["rating scale"] = f"{loaded.rating_scale_[0]:g} to {loaded.rating_scale_[1]:g}"
+        facts["rating scale"] = "{:g} to {:g}".format(*loaded.rating_scale_)
     if isinstance(loaded, NeuralMF):
         facts["architecture"] = str(loaded.architecture)
         facts["epochs trained"] = len(loaded.history_.train_loss)
@@ -182,4 +228,22 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
     if as_json:
         print_json(facts)
     else:
-        show(pl.DataFrame({"fact": list(facts), "value": map(str, facts.values())}), False, "value")
+        show(pl.DataFrame({"fact": list(facts), "value": map(str, facts.values())}), prose="value")
+
+
+def export(
+    model: ModelFile,
+    output: Annotated[Path, Argument(help=".onnx for ONNX, .pt2 for torch.export.")],
+    as_json: AsJson = False, settings: Settings = None,
+) -> None:  # fmt: skip
+    """Write a model for programs that do not have this package.
+
+    numpy-neural-mf export films.safetensors films.onnx
+    """
+    if output.suffix not in WRITERS:
+        raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
+    loaded = load_model(model)
+    if not isinstance(loaded, NeuralMF):
+        raise ValueError(f"{model}: expected a NeuralMF, found a {type(loaded).__name__}")
+    WRITERS[output.suffix](loaded, output)
+    report(f"Wrote {output}", {"output": str(output)}, as_json)

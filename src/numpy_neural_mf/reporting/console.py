@@ -1,14 +1,11 @@
 """Tables and progress in a terminal, and tables in Markdown and HTML."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
-from types import TracebackType
-from typing import IO, Any, Self, TextIO, cast
+from typing import IO, Any, TextIO, cast
 
 import polars as pl
 from rich import box
@@ -38,82 +35,50 @@ class _ReplacingStream:
 def terminal() -> Console:
     """A console on standard output that prints every table, whatever its encoding lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    if encoding.lower().startswith("utf"):
-        return Console()
-    return Console(file=cast(IO[str], _ReplacingStream(sys.stdout)))
+    is_unicode = encoding.lower().startswith("utf")
+    return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)))
 
 
-class ProgressBar:
+class ProgressBar(Bar):
     """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
 
-    Parameters
-    ----------
-    n_runs : int
-    console : rich.console.Console
-        A console that is not a terminal shows nothing live.
+    Nothing is live on a console that is not a terminal.
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
-        self._n_runs, self._n_done, self._description = n_runs, 0, ""
-        self._bars = _BarsAndText(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._runs = self._bars.add_task(f"run 1 of {n_runs}", total=n_runs)
-        self._training = self._bars.add_task("", total=None, visible=False)
+        self._n_runs, self._n_done, self._run, self._text = n_runs, 0, "", ""
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn()
+        super().__init__(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._runs = self.add_task(f"run 1 of {n_runs}", total=n_runs)
+        self._training = self.add_task("", total=None, visible=False)
 
-    def __enter__(self) -> Self:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bars, and text of any length below them, which columns would truncate."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self._text, style="cyan")
 
     def start_run(self, description: str) -> None:
-        """Start a run."""
-        self._description = self._bars.text = description
-        self._bars.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
-        self._bars.reset(self._training, description="", total=None, visible=False)
+        self._run = self._text = description
+        self.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
+        self.reset(self._training, description="", total=None, visible=False)
 
     def on_progress(self, progress: Progress) -> None:
         """Show epoch, losses and speed; to be passed as `on_progress` to a model's `fit`."""
-        elapsed = self._bars.tasks[self._training].elapsed
+        done, total = progress.n_trained, progress.n_total
         parts = [f"loss {progress.train_loss:.4f}"]
         if not math.isnan(progress.validation_loss):
             parts.append(f"validation {progress.validation_loss:.4f}")
-        if elapsed:
-            parts.append(f"{_short(progress.n_trained / elapsed)} ratings/s")
-        self._bars.text = f"{self._description}: {', '.join(parts)}"
+        if elapsed := self.tasks[self._training].elapsed:
+            parts.append(f"{_short(done / elapsed)} ratings/s")
+        self._text = f"{self._run}: {', '.join(parts)}"
         # The bars count ratings, so that the estimated time is right within an epoch and within a run.
-        self._bars.update(
-            self._training,
-            description=f"epoch {progress.epoch} of {progress.epochs}",
-            completed=progress.n_trained,
-            total=progress.n_total,
-            visible=True,
-        )
-        self._bars.update(self._runs, completed=self._n_done + progress.n_trained / progress.n_total)
+        epoch = f"epoch {progress.epoch} of {progress.epochs}"
+        self.update(self._training, description=epoch, completed=done, total=total, visible=True)
+        self.update(self._runs, completed=self._n_done + done / total)
 
     def end_run(self) -> None:
-        """Finish the run."""
         self._n_done += 1
-        self._bars.update(self._runs, completed=self._n_done)
-
-
-class _BarsAndText(Bar):
-    """Bars, and text of any length below them, which columns would truncate."""
-
-    text = ""
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        yield Text(self.text, style="cyan")
+        self.update(self._runs, completed=self._n_done)
 
 
 def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
@@ -122,9 +87,9 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
     The column `prose` is text: it is aligned to the left and wrapped where it is long.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    # Cells are Text, since names may contain square brackets, which are markup in a str.
     longest = {name: max((len(_cell(value)) for value in frame[name]), default=0) for name in frame.columns}
     is_wide = sum(max(len(name), longest[name]) + 2 for name in frame.columns) > 80
+    # Cells are Text, since names may contain square brackets, which are markup in a str.
     for name in frame.columns:
         is_left = name in (frame.columns[0], prose)
         # Wide tables wrap titles, and names if necessary, so that no number is truncated.
@@ -137,19 +102,19 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
 
 def markdown_table(frame: pl.DataFrame) -> str:
     """A data frame as a Markdown table."""
-    lines = [" | ".join(_cell(value).replace("|", "\\|") for value in row)
-             for row in (frame.columns, *frame.iter_rows())]  # fmt: skip
-    lines.insert(1, " | ".join(["---"] * frame.width))
-    return "\n".join(f"| {line} |" for line in lines)
+    rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
+    cells = ([_cell(value).replace("|", "\\|") for value in row] for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def html_table(frame: pl.DataFrame, title: str) -> str:
     """A data frame as a table for a notebook; all columns but the first are aligned to the right."""
 
     def row(tag: str, values: Iterable[object]) -> str:
-        sides = chain(["left"], repeat("right"))
-        cells = (f'<{tag} style="text-align: {side}">{escape(_cell(value))}</{tag}>'
-                 for value, side in zip(values, sides, strict=False))  # fmt: skip
+        cells = (
+            f'<{tag} style="text-align: {side}">{escape(_cell(value))}</{tag}>'
+            for value, side in zip(values, chain(["left"], repeat("right")), strict=False)
+        )
         return f"<tr>{''.join(cells)}</tr>"
 
     head, body = row("th", frame.columns), "".join(row("td", values) for values in frame.iter_rows())

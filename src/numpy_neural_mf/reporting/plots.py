@@ -3,16 +3,14 @@
 Modules import this one only where they draw, since matplotlib takes a while to import.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re
-import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
-from typing import Any, NamedTuple
+from itertools import chain, cycle
+from textwrap import fill, wrap
+from typing import Any, cast
 
 import numpy as np
 from markupsafe import Markup
@@ -29,93 +27,120 @@ from ..evaluation import Calibration
 from ..evaluation.runs import Run, mean_noise_floor, mean_rmse
 from ..utils.atomic_io import replacing
 
-
-class Look(NamedTuple):
-    """Colour and marker of a model."""
-
-    colour: str
-    marker: str
-
+Models = Mapping[str, Sequence[Run]]
+Look = tuple[str, str]  # colour and marker
 
 # Okabe and Ito's colours, distinct to all kinds of colour vision; the markers distinguish models in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-BASELINE = Look("#555555", "o")
+GREY = "#555555"
+BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 # Numbers stay legible on top of lines.
-HALO = [withStroke(linewidth=3, foreground="white")]
+NUMBER: dict[str, Any] = {"fontsize": 8, "path_effects": [withStroke(linewidth=3, foreground="white")]}
 # A model is far behind if its RMSE is above the lowest by this factor.
 FAR_BEHIND = 1.1
 GRID = "#dddddd"
 # Colours that follow the page's light or dark theme.
-THEME = {"#000000": "currentColor", GRID: "var(--rule)", BASELINE.colour: "var(--muted)"}
+THEME = {"#000000": "currentColor", GRID: "var(--rule)", GREY: "var(--muted)"}
 # Widest histogram, in bars, that has its percentages written above the bars.
 MAX_LABELLED = 11
 
-Models = Mapping[str, Sequence[Run]]
-
 
 def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure:
-    """The figure of a comparison, with a row for each data set: `rmse_figure` left, `loss_figure` right.
-
-    Parameters
-    ----------
-    groups : mapping of (data, model) to sequence of runs
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    data_names = list(dict.fromkeys(data for data, _ in groups))
-    rows = [{model: runs for (name, model), runs in groups.items() if name == data} for data in data_names]
-    heights = [
-        0.2 * (_wrapped(data, 90).count("\n") + 1) + _height(models)
-        for data, models in zip(data_names, rows, strict=True)
-    ]
+    """The runs of each (data, model), a row for each data set: `rmse_figure` left, `loss_figure` right."""
+    rows: dict[str, dict[str, Sequence[Run]]] = {}
+    for (data, model), runs in groups.items():
+        rows.setdefault(data, {})[model] = runs
+    heights = [0.2 * len(wrap(data, 90)) + _height(models) for data, models in rows.items()]
     figure = Figure(figsize=(11, sum(heights)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for part, data, models in zip(parts, data_names, rows, strict=True):
-        title = part.suptitle(_wrapped(data, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
+    for part, (data, models) in zip(parts, rows.items(), strict=True):
+        title = part.suptitle(fill(data, 90), x=0.01, ha="left", fontsize=11, fontweight="bold")
         title.set_parse_math(False)  # a dollar sign in a name does not start a formula
         left, right = part.subplots(1, 2, width_ratios=(1, 1.25))
-        _draw_errors(left, models)
-        _draw_losses(right, models)
+        rmse_figure(models, left)
+        loss_figure(models, right)
     return figure
 
 
-def rmse_figure(models: Models) -> Figure:
-    """Test RMSE of models on one data set.
+def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
+    """Test RMSE of models on one data set, on the given axes or on those of a new figure.
 
     Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
-    dashed line is the irreducible error, the RMSE of the Bayes-optimal predictor. A model far behind is named
-    at the edge.
+    dashed line is the irreducible error. A model far behind is named at the edge.
     """
-    figure, axes = _panel(_height(models))
-    _draw_errors(axes, models)
-    return figure
+    axes = axes or _axes(_height(models))
+    errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
+    # A model far behind would compress the differences between the others.
+    far = FAR_BEHIND * min(error.mean for error in errors.values())
+    place: dict[str, Any]
+    for position, (model, error) in enumerate(errors.items()):
+        mean, (colour, marker) = error.mean, looks[model]
+        if mean > far:
+            place = {"xy": (1, position), "xycoords": ("axes fraction", "data"), "va": "center"}
+            axes.annotate(f"{mean:.4f} →", ha="right", **place, **NUMBER)
+            continue
+        half = error.high - mean if error.n_splits > 1 else None
+        axes.errorbar(mean, position, xerr=half, fmt=marker, color=colour, capsize=4, markersize=6)
+        place = {"xy": (mean, position), "xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(f"{mean:.4f}", **place, **NUMBER)
+    axes.set_yticks(range(len(models)), [fill(model, 24) for model in models], parse_math=False)
+    axes.set_ylim(len(models) - 0.5, -0.7)
+    axes.margins(x=0.12)
+    # Few enough that the tick labels do not touch, however many digits they have.
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    axes.ticklabel_format(axis="x", useOffset=False)
+    floor = mean_noise_floor(list(chain.from_iterable(models.values())))
+    if floor is not None:
+        axes.axvline(floor, **REFERENCE)
+        top = (floor, 1.01)
+        axes.annotate("irreducible error", top, xycoords=("data", "axes fraction"), ha="center", fontsize=8)
+    has_bars = any(error.n_splits > 1 for error in errors.values())
+    return _clean(axes, "x", "test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars)
 
 
-def loss_figure(models: Models) -> Figure:
-    """Losses per epoch of the models on one data set that are trained in epochs.
+def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
+    """Losses per epoch of the models on one data set that are trained in epochs; without any, axes are off.
 
-    Lines are means over the runs and bands one standard deviation. Without such models the axes are off.
+    Lines are means over the runs and bands one standard deviation.
     """
-    figure, axes = _panel(_height(models))
-    _draw_losses(axes, models)
-    return figure
+    axes = axes or _axes(_height(models))
+    looks, is_validated = _looks(models), False
+    lines: list[Line2D] = []
+    for model, runs in models.items():
+        histories = [run.history for run in runs if run.history is not None and run.history.train_loss]
+        if not histories:
+            continue
+        lines.append(_draw_curve(axes, [h.train_loss for h in histories], looks[model], "-"))
+        lines[-1].set_label(fill(model, 24))
+        if all(h.validation_loss for h in histories):
+            _draw_curve(axes, [h.validation_loss for h in histories], looks[model], ":")
+            is_validated = True
+    if not lines:
+        axes.set_axis_off()
+        return cast(Figure, axes.figure)
+    lines.append(Line2D([], [], color=GREY, linestyle="-", label="training"))
+    if is_validated:
+        lines.append(Line2D([], [], color=GREY, linestyle=":", label="validation"))
+    floor = mean_noise_floor(list(chain.from_iterable(models.values())))
+    if floor is not None:
+        lines.append(axes.axhline(floor**2, label="irreducible error", **REFERENCE))
+    axes.set_xlim(left=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    # Next to the axes, where the legend hides no curve.
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "borderaxespad": 0.0}
+    legend = axes.legend(handles=lines, frameon=False, fontsize=8, **place)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    is_repeated = any(len(runs) > 1 for runs in models.values())
+    label = "epoch" + " (line: mean, band: one standard deviation)" * is_repeated
+    return _clean(axes, "y", label, "mean squared error")
 
 
 def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) -> Figure:
-    """Histogram of single values or of bins.
-
-    Parameters
-    ----------
-    histogram : sequence of (float, float, int)
-        Start, end and count of each bin; a single value starts and ends at the same number.
-    label : str
-        The quantity on the x-axis.
-    """
-    figure, axes = _panel(2.6)
+    """Histogram of bins: start, end and count of each; a single value starts and ends at the same number."""
+    axes = _axes(2.6)
     starts, ends, counts = (np.array(column) for column in zip(*histogram, strict=True))
     shares = 100 * counts / counts.sum()
     if (starts < ends).any():
@@ -127,23 +152,17 @@ def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) 
         if len(starts) <= MAX_LABELLED:
             labels = ["<1 %" if 0 < share < 1 else f"{share:.0f} %" for share in shares]
             axes.bar_label(bars, labels, padding=2, fontsize=8)
-    axes.set_xlabel(label, fontsize=9)
-    axes.set_ylabel("share (%)", fontsize=9)
-    _clean(axes, grid_axis="y")
-    return figure
+    return _clean(axes, "y", label, "share (%)")
 
 
 def calibration_figure(calibration: Calibration) -> Figure:
     """Mean prediction by rating; the dashed line is equality."""
-    figure, axes = _panel(3.4)
+    axes = _axes(3.4)
     x, y = calibration.rating, calibration.mean_prediction
     ends = (min(x.min(), y.min()), max(x.max(), y.max()))
     axes.plot(ends, ends, **REFERENCE)
     axes.plot(x, y, color=COLOURS[0], linewidth=1.8, marker="o", markersize=5)
-    axes.set_xlabel("rating", fontsize=9)
-    axes.set_ylabel("mean prediction", fontsize=9)
-    _clean(axes, grid_axis="both")
-    return figure
+    return _clean(axes, "both", "rating", "mean prediction")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -153,10 +172,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def inline_svg(figure: Figure, description: str) -> Markup:
-    """A figure as an SVG element, which is the same whenever it is drawn.
+    """A figure as an SVG element, the same whenever it is drawn; screen readers read `description`.
 
-    Its text is text, in the page's font; black and grey follow the page's theme. Screen readers read
-    `description`.
+    Its text is text, in the page's font; black and grey follow the page's theme.
     """
     for text in figure.findobj(Text):
         text.set_path_effects([])  # the page draws the halo; with an effect, the text would become a path
@@ -173,112 +191,37 @@ def inline_svg(figure: Figure, description: str) -> Markup:
     return Markup('<svg role="img" aria-label="{}" ').format(description) + Markup(svg.rstrip())
 
 
-def _panel(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _draw_errors(axes: Axes, models: Models) -> None:
-    errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
-    # A model far behind would compress the differences between the others.
-    far = FAR_BEHIND * min(error.mean for error in errors.values())
-    for position, (model, error) in enumerate(errors.items()):
-        mean, look = error.mean, looks[model]
-        half = error.high - mean if error.n_splits > 1 else None
-        if mean > far:
-            axes.annotate(f"{mean:.4f} →", (1, position), xycoords=("axes fraction", "data"),
-                          ha="right", va="center", fontsize=8, path_effects=HALO)  # fmt: skip
-            continue
-        axes.errorbar(mean, position, xerr=half, fmt=look.marker, color=look.colour, capsize=4, markersize=6)
-        axes.annotate(f"{mean:.4f}", (mean, position), xytext=(0, 6), textcoords="offset points",
-                      ha="center", fontsize=8, path_effects=HALO)  # fmt: skip
-    names = [_wrapped(model, 24) for model in models]
-    axes.set_yticks(range(len(models)), names, parse_math=False)
-    axes.set_ylim(len(models) - 0.5, -0.7)
-    has_bars = any(error.n_splits > 1 for error in errors.values())
-    axes.set_xlabel("test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars, fontsize=9)
-    axes.margins(x=0.12)
-    # Few enough that the tick labels do not touch, however many digits they have.
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-    axes.ticklabel_format(axis="x", useOffset=False)
-    floor = _noise_floor(models)
-    if floor is not None:
-        axes.axvline(floor, **REFERENCE)
-        axes.annotate("irreducible error", (floor, 1.01), xycoords=("data", "axes fraction"),
-                      ha="center", fontsize=8)  # fmt: skip
-    _clean(axes, grid_axis="x")
-
-
-def _draw_losses(axes: Axes, models: Models) -> None:
-    looks = _looks(models)
-    lines: list[tuple[str, Line2D]] = []
-    is_validated = False
-    for model, runs in models.items():
-        histories = [run.history for run in runs if run.history is not None and run.history.train_loss]
-        if not histories:
-            continue
-        look = looks[model]
-        lines.append((_wrapped(model, 24), _draw_curve(axes, [h.train_loss for h in histories], look, "-")))
-        if all(h.validation_loss for h in histories):
-            _draw_curve(axes, [h.validation_loss for h in histories], look, ":")
-            is_validated = True
-    if not lines:
-        axes.set_axis_off()
-        return
-    lines.append(("training", Line2D([], [], color=BASELINE.colour, linestyle="-")))
-    if is_validated:
-        lines.append(("validation", Line2D([], [], color=BASELINE.colour, linestyle=":")))
-    floor = _noise_floor(models)
-    if floor is not None:
-        lines.append(("irreducible error", axes.axhline(floor**2, **REFERENCE)))
-    is_repeated = any(len(runs) > 1 for runs in models.values())
-    axes.set_xlabel("epoch" + " (line: mean, band: one standard deviation)" * is_repeated, fontsize=9)
-    axes.set_xlim(left=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    axes.set_ylabel("mean squared error", fontsize=9)
-    # Next to the axes, where the legend hides no curve.
-    names, handles = zip(*lines, strict=True)
-    legend = axes.legend(handles, names, frameon=False, fontsize=8, loc="upper left",
-                         bbox_to_anchor=(1.0, 1.02), borderaxespad=0.0)  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    _clean(axes, grid_axis="y")
+def _axes(height: float) -> Axes:
+    return Figure(figsize=(5, height), layout="constrained").subplots()
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:
     # Early stopping ends runs at different epochs: the mean covers the epochs that all of them have.
-    length = min(len(loss) for loss in losses)
+    length = min(map(len, losses))
     values: NDArray[Any] = np.array([loss[:length] for loss in losses])
     epochs, mean = np.arange(1, length + 1), values.mean(axis=0)
-    spread = values.std(axis=0, ddof=len(values) > 1)
-    axes.fill_between(epochs, mean - spread, mean + spread, color=look.colour, alpha=0.15, linewidth=0)
-    [line] = axes.plot(epochs, mean, style, color=look.colour, linewidth=1.8, marker=look.marker,
-                       markersize=4, markevery=-(-length // 8))  # fmt: skip
-    return line
+    spread, (colour, marker) = values.std(axis=0, ddof=len(values) > 1), look
+    axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+    markers: dict[str, Any] = {"marker": marker, "markersize": 4, "markevery": -(-length // 8)}
+    return axes.plot(epochs, mean, style, color=colour, linewidth=1.8, **markers)[0]
 
 
 def _looks(models: Models) -> dict[str, Look]:
     learned = [model for model, runs in models.items() if any(run.history is not None for run in runs)]
-    looks = dict(zip(learned, map(Look, cycle(COLOURS), cycle(MARKERS)), strict=False))
+    looks = dict(zip(learned, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
     return {model: looks.get(model, BASELINE) for model in models}
 
 
-def _noise_floor(models: Models) -> float | None:
-    return mean_noise_floor([run for runs in models.values() for run in runs])
-
-
-def _clean(axes: Axes, grid_axis: Any) -> None:
+def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figure:
+    axes.set_xlabel(x_label, fontsize=9)
+    axes.set_ylabel(y_label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid_axis, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=9)
+    return cast(Figure, axes.figure)
 
 
 def _height(models: Iterable[str]) -> float:
     """Height in inches of axes with a row for each model, whose name may take several lines."""
-    lines = [_wrapped(model, 24).count("\n") + 1 for model in models]
-    return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * n) for n in lines))
-
-
-def _wrapped(name: str, width: int) -> str:
-    return textwrap.fill(name, width)
+    return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * len(wrap(model, 24))) for model in models))

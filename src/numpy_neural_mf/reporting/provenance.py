@@ -1,7 +1,5 @@
 """Provenance of results: versions, platform and the settings of a model."""
 
-from __future__ import annotations
-
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
@@ -12,28 +10,15 @@ from ..mf.architecture import Architecture
 
 def made_with() -> dict[str, str]:
     """Versions of Python and of the packages that compute the results, and the platform, by name."""
-    packages = ("numpy-neural-mf", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), "platform": platform.platform()} | {
-        package: version(package) for package in packages
-    }
+    versions = {package: version(package) for package in ("numpy-neural-mf", "numpy", "scikit-learn")}
+    return {"python": platform.python_version(), "platform": platform.platform()} | versions
 
 
 def settings_of(model: object) -> dict[str, str]:
-    """Settings of a model, by name, as text.
+    """Settings of a model, by name, as text; those of its `Architecture` as settings of their own.
 
-    Parameters
-    ----------
-    model : object
-        Has its settings as attributes whose names neither begin nor end with an underscore, as estimators of
-        scikit-learn do. An `Architecture` is replaced by its fields.
+    A setting is an attribute whose name neither begins nor ends with an underscore, as in scikit-learn.
 
-    Returns
-    -------
-    dict of str to str
-        Empty for a model without settings.
-
-    Examples
-    --------
     >>> from numpy_neural_mf import LinearRegression
     >>> settings_of(LinearRegression(alphas=(1, 10)))
     {'alphas': '1, 10'}

@@ -11,7 +11,9 @@ import numpy as np
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
 from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
-from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Parameters, Table
+from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Kind, Parameters, Table
+
+LIKELIHOODS = ("normal", "ordinal")
 
 # Rows of each process that are drawn at a time.
 DRAWN_AT_ONCE = 2**12
@@ -19,12 +21,10 @@ DRAWN_AT_ONCE = 2**12
 # Fields of older files, and the only values that still have a meaning: next-item models are their own now.
 FORMER_FIELDS = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
 
-LIKELIHOODS = ("normal", "ordinal")
-
 
 @dataclass(frozen=True)
 class Architecture:
-    """The form of a model, checked when made.
+    """The form of a model; TypeError or ValueError for a field of the wrong type or out of range.
 
     With user factors p_u, item factors q_i and an MLP f on their concatenation, the predicted rating is ::
 
@@ -40,38 +40,31 @@ class Architecture:
         Length of p_u and q_i.
     hidden_layer_sizes : tuple of int, default ()
         Widths of the hidden layers of f; empty for no MLP.
-    activation : str, default "relu"
-        Of the hidden layers: "relu", "sigmoid", "tanh", "identity", "leaky_relu" or "gelu".
+    activation : {"relu", "sigmoid", "tanh", "identity", "leaky_relu", "gelu"}, default "relu"
+        Of the hidden layers.
     biases : bool, default True
         Whether there are b_u and b_i.
     product : bool, default True
         Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
-    features : bool, default False
-        Whether features of users and of items, where the ratings have any, have vectors and biases, too:
-        p_u is then P_u + Σ_c x_uc E_c over the features c of the user with their weights, and so are q_i, b_u
-        and b_i (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
-    implicit : bool, default False
-        Whether the items that a user rated, whatever the rating, are among the features of the user, each of
-        n items with weight 1/√n (SVD++; Koren, 2008, eq. 15), and the raters of an item among those of the
-        item.
-    periods : int, default 0
-        Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
-        vectors and biases, too, one for users and one for items: at that time p_u is p_u + y_t, and q_i is
-        q_i + z_t, so that p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a
-        field of a factorization machine; Rendle, 2010).
-    likelihood : {"normal", "ordinal"}, default "normal"
-        What is minimised: "normal" the squared error, as if ratings scattered alike everywhere; "ordinal"
-        -log P of ratings that are ordinal categories, with r̂ above a place among them, not yet the
-        prediction (see `nn.CumulativeLogit`). The latter gives the probability of each category.
     dropout : float, default 0.3
         In [0, 1): of the input of f and of each hidden layer, in training.
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A field is of the wrong type or out of range.
+    features : bool, default False
+        Whether features of users and items have vectors and biases, too: p_u is then P_u + Σ_c x_uc E_c over
+        the features c of the user with their weights, and so are q_i, b_u and b_i (Rendle, 2010,
+        "Factorization machines", whose interactions of user with item these are).
+    implicit : bool, default False
+        Whether the n items that a user rated are features of the user, with weight 1/√n each (SVD++; Koren,
+        2008, eq. 15), and the raters of an item those of the item.
+    periods : int, default 0
+        Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
+        vectors and biases for users and for items: p_u is then p_u + y_t, and q_i is q_i + z_t, so that
+        p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a field of a
+        factorization machine; Rendle, 2010).
+    likelihood : {"normal", "ordinal"}, default "normal"
+        "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
+        probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
 
     Examples
     --------
@@ -106,14 +99,7 @@ class Architecture:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field.
-
-        Raises
-        ------
-        TypeError, ValueError
-            A field is unknown or out of range, or the file is of a model with a sequence, which is another
-            model now.
-        """
+        """One from a file, by field; TypeError or ValueError if one is unknown, out of range or former."""
         for name, default in FORMER_FIELDS.items():
             if settings.get(name, default) != default:
                 raise ValueError(
@@ -144,28 +130,20 @@ class Architecture:
         self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
     ) -> list[Table]:
         """The tables of a model, with a last row for an unknown user or item; features only in training."""
-        n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
-        tables = []
-        if self.has_embeddings:
-            tables += [Table(side, "embedding", (n_rows[side], self.embedding_dim)) for side in SIDES]
+        widths: dict[Kind, int] = {"embedding": self.embedding_dim} if self.has_embeddings else {}
         if self.biases:
-            tables += [Table(side, "bias", (n_rows[side], 1)) for side in SIDES]
+            widths["bias"] = 1
+        n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
+        tables = [
+            Table(side, kind, (n_rows[side], width)) for kind, width in widths.items() for side in SIDES
+        ]
         n_rows = dict(zip(FEATURES.values(), (n_user_features, n_item_features), strict=True))
         n_rows |= dict.fromkeys(TIME_BINS.values(), self.periods)
-        for entity, n in n_rows.items():
-            if n and self.has_embeddings:
-                tables.append(Table(entity, "embedding", (n, self.embedding_dim)))
-            if n and self.biases:
-                tables.append(Table(entity, "bias", (n, 1)))
-        return tables
+        others = [(entity, n) for entity, n in n_rows.items() if n]
+        return tables + [Table(entity, kind, (n, w)) for entity, n in others for kind, w in widths.items()]
 
     def parameter_shapes(
-        self,
-        n_users: int,
-        n_items: int,
-        n_user_features: int = 0,
-        n_item_features: int = 0,
-        n_steps: int = 0,
+        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0, n_steps: int = 0
     ) -> dict[str, tuple[int, ...]]:
         """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
 
@@ -199,12 +177,9 @@ class Architecture:
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
-        the average one. Features and time bins start at zero, which they keep where training has none of
-        them. The output layer of f starts at zero, so that the first prediction is nearly the mean. Cutpoints
-        are left to the caller.
-
-        Only `rows` of the tables are kept, those of one of many processes; the numbers are the same. All are
-        drawn, block by block: a normal takes no fixed number of draws, so none can be skipped.
+        the average one. Features, time bins and the output layer of f start at zero, so that the first
+        prediction is nearly the mean. Cutpoints are left to the caller. Only `rows` of the tables are kept,
+        those of one of many processes: the numbers are those of one process.
         """
         draw = default_initializer(self.activation)
         counts = n_users, n_items, n_user_features, n_item_features
@@ -224,7 +199,10 @@ class Architecture:
 
 
 def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
-    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes."""
+    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes.
+
+    All are drawn, block by block: a normal takes no fixed number of draws, so none can be skipped.
+    """
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
     for first in range(0, n_rows, at_once):

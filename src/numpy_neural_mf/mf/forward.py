@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -91,7 +90,7 @@ class Factorization:
 
     def row_scorer(self, items: IntArray) -> RowScorer:
         """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
-        form, wide = self.architecture, self.taken(items).astype(np.float64)
+        form, wide = self.architecture, self._wide(items)
         mlp, (q, b_i) = wide._mlp, wide._rows("item", np.arange(len(items)))
         fixed, k = wide.parameters["intercept"] + b_i, q.shape[1]
         item_half = mlp.of_items(q) if mlp else q.T
@@ -140,22 +139,11 @@ class Factorization:
 
     def with_items(self, rows: Sequence[Parameters]) -> Factorization:
         """The model with more items after the others, before the unknown."""
-        tables = {
-            name: np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
-            for name, table in ((name, self.parameters[name]) for name in self._tables("item"))
-        }
+        tables = {}
+        for name in self._tables("item"):
+            table = self.parameters[name]
+            tables[name] = np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
         return replace(self, parameters=self.parameters | tables)
-
-    def taken(self, items: IntArray) -> Factorization:
-        """The model of these items only, in this order."""
-        tables = {name: self.parameters[name][items] for name in self._tables("item")}
-        return replace(self, parameters=self.parameters | tables)
-
-    def astype(self, dtype: type[np.floating[Any]]) -> Factorization:
-        """The model in another precision, without the user tables."""
-        of_users = self._tables("user")
-        tables = {name: a.astype(dtype) for name, a in self.parameters.items() if name not in of_users}
-        return replace(self, parameters=tables)
 
     def at_last_time_bin(self) -> Factorization:
         """The model without time bins that predicts as this one does in the last."""
@@ -167,13 +155,12 @@ class Factorization:
 
     def with_last_time_bin(self, now: Factorization) -> Factorization:
         """The model with these time bins whose `at_last_time_bin` is `now`."""
-        of_time = {name: self.parameters[name] for name in TIME_TABLES.values() if name in self.parameters}
-        rows = {
-            name: now.parameters[name] - of_time[table][-1]
-            for name, table in TIME_TABLES.items()
-            if table in of_time
-        }
-        return Factorization(self.architecture, now.parameters | rows | of_time)
+        parameters = dict(now.parameters)
+        for name, of_time in TIME_TABLES.items():
+            if of_time in self.parameters:
+                parameters[of_time] = self.parameters[of_time]
+                parameters[name] = parameters[name] - parameters[of_time][-1]
+        return Factorization(self.architecture, parameters)
 
     def _rows(self, side: Side, rows: IntArray, time_bins: IntArray | None = None) -> tuple[Array, Array]:
         """Embeddings of shape (n, k), without columns if there are none, and biases of shape (n,)."""
@@ -185,6 +172,16 @@ class Factorization:
                 if time_bins is not None and TIME_TABLES[name] in self.parameters:
                     found[place] += self.parameters[TIME_TABLES[name]][time_bins]
         return found[0], found[1][:, 0]
+
+    def _wide(self, items: IntArray) -> Factorization:
+        """The model of these items only, in this order, in float64 and without the user tables."""
+        of_users, of_items = self._tables("user"), self._tables("item")
+        wide: Parameters = {
+            name: (a[items] if name in of_items else a).astype(np.float64)
+            for name, a in self.parameters.items()
+            if name not in of_users
+        }
+        return replace(self, parameters=wide)
 
     def _tables(self, side: Side) -> list[str]:
         return [name for name in _names(side) if name in self.parameters]

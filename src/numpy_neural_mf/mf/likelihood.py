@@ -13,15 +13,9 @@ from ..nn.parameter import Array
 
 
 class Terms(NamedTuple):
-    """The loss of some ratings, summed, and its derivatives by each score, as of a squared error.
+    """The loss of n ratings, summed, and its derivatives by each score, as of a squared error.
 
-    Attributes
-    ----------
-    total : float
-    pull : array of shape (n,)
-        Minus half the first derivative: r - r̂ of the squared error.
-    weight : array of shape (n,)
-        Half the second derivative: 1 of the squared error.
+    `pull` is minus half the first derivative, r - r̂ of the squared error; `weight` half the second, 1 of it.
     """
 
     total: float
@@ -52,11 +46,9 @@ class Normal:
     unit: float = 1.0
 
     def rating(self, scores: Array) -> Array:
-        """The score in ratings, clipped to the scale."""
         return np.clip(np.multiply(scores, self.unit, out=scores), *self.scale, out=scores)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """(r - r̂)², in units."""
         error = ratings / self.unit - scores
         return Terms(float((error**2).sum()), error, np.ones_like(error))
 
@@ -65,14 +57,7 @@ class Normal:
 class Ordinal:
     """A score is a place among ordinal categories; the loss is -log P.
 
-    Attributes
-    ----------
-    model : CumulativeLogit
-        Its categories are counted in units.
-    cutpoints : array of shape (n_categories - 1,)
-        As the model learns them.
-    scale : (float, float)
-    unit : float
+    The categories of `model` are counted in units; `cutpoints`, shape (n_categories - 1,), as it learns them.
     """
 
     model: CumulativeLogit
@@ -86,12 +71,10 @@ class Ordinal:
         return np.asarray(self.model.steps * self.unit, np.float32)
 
     def rating(self, scores: Array) -> Array:
-        """The mean over the categories."""
         mean = self.model.expected(scores, self.cutpoints.astype(scores.dtype))
         return np.clip(np.multiply(mean, self.unit, out=mean), *self.scale, out=mean)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """-log P."""
         in_units = (ratings / self.unit).astype(self.model.steps.dtype)
         found = self.model.terms(scores, in_units, self.cutpoints)
         return Terms(float(found.value.sum()), -found.dy / 2, found.d2y / 2)

@@ -23,15 +23,9 @@ TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A parameter with a row for each entity; rows that a batch does not use stay as they are.
+    """A parameter with a row for each user, item, feature or time bin; a batch moves only the rows it uses.
 
-    Attributes
-    ----------
-    entity : Entity
-        What a row stands for: a user, an item, a feature of either, or a time bin.
-    kind : {"embedding", "bias"}
-    shape : (int, int)
-        Tables of users and of items have one row more, the last: it stands for an unknown user or item.
+    Tables of users and of items have one row more, the last: it stands for an unknown user or item.
     """
 
     entity: Entity

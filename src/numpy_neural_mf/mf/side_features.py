@@ -17,15 +17,10 @@ from .parameters import FEATURES, Parameters, Side, table_name, tables_in
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SideFeatures:
-    """X of one side: the vector of a user or an item is its own row plus those of its features, P + X E.
+    """X of one side, shape (n_rows, n_features): the vector of a user, or an item, is its row of P + X E.
 
-    Attributes
-    ----------
-    matrix : csr_array of shape (n_rows, n_features)
-        X, with a row for each row of P.
-    penalty : array of shape (n_features,)
-        λ_c in the loss of a rating, which adds Σ_c λ_c X_rc² (‖E_c‖² + e_c²) of its user, or item, r: a
-        feature counts by the square of its weight, as in the curvature of the squared error.
+    The penalty λ_c, shape (n_features,), adds Σ_c λ_c X_rc² (‖E_c‖² + e_c²) to the loss of a rating of r: a
+    feature counts by the square of its weight, as in the curvature of the squared error.
     """
 
     matrix: csr_array
@@ -43,18 +38,10 @@ class SideFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeaturesOfBatch:
-    """Features of the distinct users, or items, of a batch.
+    """Features of the m distinct users, or items, `ids` of a batch: their rows of X, shape (m, n_features).
 
-    Attributes
-    ----------
-    ids : GroupedIds
-        The user, or item, of each rating.
-    matrix : csr_array of shape (m, n_features)
-        X of the distinct ones.
-    columns : int array of shape (n_touched,)
-        The features that any of them has, ascending.
-    shrinkage : array of shape (n_touched, 1)
-        Times the rows of E: the gradient of the penalty.
+    They have the features `columns`, ascending, whose rows of E times `shrinkage`, shape (n_columns, 1), are
+    the gradient of the penalty.
     """
 
     ids: GroupedIds

@@ -22,18 +22,7 @@ FEATURE, RATED, TIME_BIN = 1 / 40, 12.0, 32.0
 
 
 class OneSide(NamedTuple):
-    """The users of some ratings, or the items: the row of each rating, and their features.
-
-    Attributes
-    ----------
-    name : {"user", "item"}
-    rows : int32 array of shape (n_ratings,)
-    ids : array of shape (n_rows,)
-    features : Features or None
-    others : int32 array of shape (n_ratings,)
-        Rows of the other side.
-    n_others : int
-    """
+    """The users of some ratings, or the items: the row of each rating, ids, features, and the other side."""
 
     name: Side
     rows: NDArray[np.int32]
@@ -61,23 +50,9 @@ class OneSide(NamedTuple):
 def side_features_of(
     architecture: Architecture, ratings: Ratings, regularization: float
 ) -> dict[Side, SideFeatures]:
-    """The features of users and of items, where the architecture has any.
+    """The features of users and items, if the architecture has any; ValueError if the ratings have none.
 
-    Sets of what was rated are made of these ratings only, those of training, so that they contain no
-    held-out rating.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    ratings : Ratings
-        The part to learn from, indexed as the model's tables are.
-    regularization : float
-        λ.
-
-    Raises
-    ------
-    ValueError
-        The architecture has features, and the ratings have none.
+    Sets of what was rated are made of these ratings only, those of training: none of held-out ratings.
     """
     found: dict[Side, SideFeatures] = {}
     if architecture.features and ratings.user_features is None and ratings.item_features is None:
@@ -107,26 +82,15 @@ def side_features_of(
 def time_penalties(
     regularization: float, counts: Mapping[Side, NDArray[np.int64]], time_counts: NDArray[np.int64]
 ) -> dict[Side, NDArray[np.float32]]:
-    """λ_t of each time bin, shape (n_time_bins,), for users and for items.
-
-    Parameters
-    ----------
-    regularization : float
-        λ.
-    counts : mapping of "user" and "item" to int64 array of shape (n_rows,)
-        Number of ratings of each row.
-    time_counts : int64 array of shape (n_time_bins,)
-        Number of ratings in each time bin.
-    """
+    """λ_t of each time bin, shape (n_time_bins,), from the numbers of ratings of rows and of time bins."""
     return {side: _penalty(TIME_BIN * regularization, time_counts, counts[side]) for side in SIDES}
 
 
 def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """λ_c of each column of X, whose rows have `counts` ratings: shape (n_columns,).
 
-    As a row that has n_c = Σ x² ratings, its uses, is penalised (see `frequency_scaled`), over the ratings of
-    those who have the column with weight x; but in all, the mean column by as much as the mean row of P would
-    be by this λ.
+    As a row with n_c = Σ x² ratings, its uses, is penalised (see `frequency_scaled`), over the ratings of
+    those who have the column with weight x; but the mean column as the mean row of P would be by this λ.
     """
     per_row = int(np.count_nonzero(uses)) / max(int(np.count_nonzero(counts)), 1)
     return frequency_scaled(per_row * regularization, uses)

@@ -80,22 +80,13 @@ def own_part(
 ) -> tuple[Ratings, Ratings | None]:
     """The ratings that this process learns from, and those that it validates on.
 
-    Only its own rows are read. Held-out rows are drawn for all ratings, alike in all processes.
-
-    Parameters
-    ----------
-    ratings : Ratings
-    validation : Ratings or None
-    fraction : float
-        Share of `ratings` to hold out if there is no `validation`.
-    rng : numpy.random.Generator
-    communicator : Communicator
-    with_times : bool, default False
-        Whether to keep timestamps, which would be copied with the ratings.
+    Only its own rows are read. Without `validation`, a `fraction` of the ratings is held out, drawn for all
+    alike in all processes. Timestamps, which would be copied with the ratings, are kept on request.
     """
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)
-    own = own if with_times else replace(own, timestamps=None)
+    if not with_times:
+        own = replace(own, timestamps=None)
     if validation is not None:
         return own, validation.part(communicator.part(len(validation)))
     if round(fraction * len(ratings)) == 0:

@@ -26,7 +26,7 @@ class History:
     Attributes
     ----------
     train_loss : list of float
-        Mean squared error of the batches as they were trained on, or mean -log P of an ordinal likelihood,
+        Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on,
         dropout included, penalty left out.
     validation_loss : list of float
         Mean squared error on the validation ratings after the epoch; empty without any.
@@ -43,13 +43,7 @@ class History:
 
     @classmethod
     def checked(cls, found: Mapping[str, Any]) -> Self:
-        """One from a file.
-
-        Raises
-        ------
-        TypeError, ValueError
-            It has other fields, or anything but numbers in them.
-        """
+        """One from a file; TypeError for other fields, ValueError for anything but numbers in them."""
         history = cls(**found)
         for name, value in found.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
@@ -99,7 +93,7 @@ def train(
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train an engine's parameters in place.
+    """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
 
     Parameters
     ----------
@@ -108,11 +102,11 @@ def train(
         Their indices are the rows of the engine's tables. With many processes, each has its part.
     validation_loss : callable or None
         Called before the first epoch and after each. With it, the parameters with the lowest loss are kept,
-        the first ones if no epoch improves on them. Without it, those of the last epoch.
+        the first ones if no epoch improves on them; without it, those of the last epoch.
     epochs : int
     batch_size : int
-        1 is per-sample gradient descent in stretches of some thousand ratings (`data.batches.Stretches`),
-        which share a learning rate and are one batch to `on_progress`.
+        1 is per-sample gradient descent in stretches (`data.batches.Stretches`), each of which has one
+        learning rate and is one batch to `on_progress`.
     schedule : callable
         Step, from 0, to learning rate.
     patience : int or None
@@ -127,46 +121,25 @@ def train(
         Called after each batch.
     checkpoint : Checkpoint, optional
         Saved to after each epoch. If it holds a state of this training, that is where the training goes on.
-
-    Returns
-    -------
-    History
-
-    Raises
-    ------
-    FloatingPointError
-        The loss is no longer finite: the learning rate is too high.
     """
-    history, lowest = History(), math.inf
-    n, is_per_sample = int(engine.all_reduce(len(ratings))), batch_size == 1
+    n = int(engine.all_reduce(len(ratings)))
     batches: Stretches | Batches = (
         Stretches(ratings, rng, time_bins)
-        if is_per_sample
+        if batch_size == 1
         else Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
     )
-    best: Parameters = {}
-    saved = checkpoint.restore(engine) if checkpoint is not None else None
-    if saved is not None:
-        best, lowest, history = saved[0], saved[1]["lowest"], History(**saved[1]["history"])
-    elif validation_loss is not None:
-        lowest, best = validation_loss(), _copy(engine.parameters)
-    step = len(history.train_loss) * -(-n // batch_size)
+    best, lowest, history = _start(engine, validation_loss, checkpoint)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
-        start, total, n_trained = time.perf_counter(), 0.0, 0
-        for loss, n_of_batch in _losses(engine, batches, is_per_sample, schedule, step):
-            total += loss * n_of_batch * unit_of_loss
-            n_trained += n_of_batch
-            step += n_of_batch if is_per_sample else 1
+        start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
+        for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):
             if on_progress is not None:
-                latest = history.validation_loss[-1] if history.validation_loss else math.nan
-                done = (epoch - 1) * n + n_trained
+                done, latest = (epoch - 1) * n + n_trained, (history.validation_loss or [math.nan])[-1]
                 on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
         engine.fetch()
-        total = float(total)  # perhaps on a device: read once an epoch
-        _require_finite("the loss", total, epoch)
-        history.train_loss.append(total / n)
+        history.train_loss.append(float(total) / n)  # perhaps on a device: read once an epoch
+        _require_finite("the loss", history.train_loss[-1], epoch)
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
@@ -174,8 +147,7 @@ def train(
             history.validation_loss.append(validation_loss())
             _require_finite("the validation loss", history.validation_loss[-1], epoch)
             if history.validation_loss[-1] < lowest:
-                lowest, best = history.validation_loss[-1], _copy(engine.parameters)
-                history.best_epoch = epoch
+                best, lowest, history.best_epoch = _copy(engine), history.validation_loss[-1], epoch
         if checkpoint is not None:
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
@@ -185,22 +157,37 @@ def train(
     return history
 
 
-def _losses(
-    engine: Engine, batches: Stretches | Batches, is_per_sample: bool, schedule: Schedule, step: int
+def _start(
+    engine: Engine, validation_loss: Callable[[], float] | None, checkpoint: Checkpoint | None
+) -> tuple[Parameters, float, History]:
+    """The best parameters so far, their validation loss and the history: those of a checkpoint, if any."""
+    saved = checkpoint.restore(engine) if checkpoint is not None else None
+    if saved is not None:
+        return saved[0], saved[1]["lowest"], History(**saved[1]["history"])
+    lowest = math.inf if validation_loss is None else validation_loss()
+    return {} if validation_loss is None else _copy(engine), lowest, History()
+
+
+def _running_sums(
+    engine: Engine, batches: Stretches | Batches, schedule: Schedule, step: int, unit_of_loss: float
 ) -> Iterator[tuple[float, int]]:
-    """Learn from the batches of one epoch; the loss of each, and its number of ratings."""
+    """Learn from the batches of one epoch; after each, the sum of the losses and the number of ratings."""
+    is_per_sample = isinstance(batches, Stretches)
     learn = engine.step_per_sample if is_per_sample else engine.step
+    total, n_trained = 0.0, 0
     for batch in batches.epoch():
         engine.optimizer.learning_rate = schedule(step)
         with np.errstate(over="ignore", invalid="ignore"):  # `train` reports divergence, once an epoch
             loss = learn(*batch)
         n = len(batch[-1])  # with many processes, the last column is as long as the whole batch
-        yield loss, n
+        total += loss * n * unit_of_loss
+        n_trained += n
         step += n if is_per_sample else 1
+        yield total, n_trained
 
 
-def _copy(parameters: Parameters) -> Parameters:
-    return {name: value.copy() for name, value in parameters.items()}
+def _copy(engine: Engine) -> Parameters:
+    return {name: value.copy() for name, value in engine.parameters.items()}
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

@@ -26,9 +26,8 @@ class RatingStatistics:
     Attributes
     ----------
     n : int
-        Number of ratings.
     mean, deviation : float
-        Of the ratings; a deviation of 0 where it is no more than rounding.
+        A deviation of 0 where it is no more than rounding.
     counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,)
         Number of ratings of each row of the tables; the last row stands for the unknown.
     levels : float32 array
@@ -48,44 +47,31 @@ class RatingStatistics:
 
     @classmethod
     def of(
-        cls,
-        ratings: Ratings,
-        communicator: Communicator,
-        n_time_bins: int = 0,
-        with_levels: bool = False,
+        cls, ratings: Ratings, communicator: Communicator, n_time_bins: int = 0, with_levels: bool = False
     ) -> Self:
         """The statistics of the ratings of all processes, each of which has a part.
 
-        Raises
-        ------
-        ValueError
-            There are to be time bins, and the ratings have no timestamps.
+        ValueError if there are to be time bins, and the ratings have no timestamps.
         """
         n, mean, deviation = _moments(ratings, communicator)
         time_bins, time_counts = None, np.zeros(0, np.int64)
         if n_time_bins:
-            if ratings.timestamps is None:
+            times = ratings.timestamps
+            if times is None:
                 raise ValueError(
                     "ratings: expected timestamps, since the architecture has periods, found none"
                 )
-            times = communicator.all_gather(np.array([ratings.timestamps.min(), ratings.timestamps.max()]))
-            time_bins = TimeBins(int(times.min()), int(times.max()), n_time_bins)
-            time_counts = communicator.all_reduce(count(time_bins.of(ratings.timestamps), n_time_bins))
+            ends = communicator.all_gather(np.array([times.min(), times.max()]))
+            time_bins = TimeBins(int(ends.min()), int(ends.max()), n_time_bins)
+            time_counts = communicator.all_reduce(count(time_bins.of(times), n_time_bins))
         levels = np.zeros(0, np.float32)
         if with_levels:
             levels = np.unique(communicator.all_gather(np.unique(ratings.values)))
-        return cls(
-            n=n,
-            mean=mean,
-            deviation=deviation,
-            counts={
-                "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
-                "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),
-            },
-            levels=levels,
-            time_bins=time_bins,
-            time_counts=time_counts,
-        )
+        counts: dict[Side, NDArray[np.int64]] = {
+            "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
+            "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),
+        }
+        return cls(n, mean, deviation, counts, levels, time_bins, time_counts)
 
 
 def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, float]:

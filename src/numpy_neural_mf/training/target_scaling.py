@@ -1,7 +1,4 @@
-"""Target scaling: ratings are counted in a unit of their own while a NeuralMF learns.
-
-So its settings mean the same on every scale.
-"""
+"""Target scaling: a NeuralMF counts ratings in a unit of their own, so its settings fit every scale."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 _lock = Lock()
 _inside = 0
 _limit: Any = None
+_thread_pools = cache(ThreadpoolController)  # the search for them takes longer than to recommend to one user
 
 
 @contextmanager
@@ -36,12 +37,6 @@ def one_blas_thread() -> Iterator[None]:
                 _let_any_thread_set_limits()
                 _limit.restore_original_limits()
                 _let_any_thread_set_limits()
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    """Found once: the search takes longer than to recommend to one user."""
-    return ThreadpoolController()
 
 
 def _let_any_thread_set_limits() -> None:

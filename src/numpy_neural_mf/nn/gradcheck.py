@@ -18,12 +18,12 @@ def check_gradients(
 ) -> dict[str, float]:
     """Largest relative error of the gradients of a layer, compared with central differences.
 
-    Below about 1e-6 a gradient is right, above 1e-4 it is wrong. Parameters and input must be float64.
+    Below about 1e-6 a gradient is right, above 1e-4 it is wrong.
 
     Parameters
     ----------
     layer : Layer
-        An object with `forward(x) -> (y, backward)` and `parameters`; it runs in prediction mode.
+        An object with `forward(x) -> (y, backward)` and float64 `parameters`; it runs in prediction mode.
     x : array
         Input of the layer, float64; integer ids for an embedding, which have no derivative.
     epsilon : float, default 1e-5
@@ -34,15 +34,7 @@ def check_gradients(
     Returns
     -------
     dict of str to float
-        For each parameter by name, and for "input" if it is real: max |backward - difference| divided by
-        the largest derivative; infinite where either is not finite.
-
-    Raises
-    ------
-    TypeError
-        A parameter or the input is real and not float64, or epsilon is not a number.
-    ValueError
-        The shape of a gradient is not that of its parameter or input, or epsilon is not above 0.
+        As of `gradient_errors`, which raises: by name of the parameter, and "input" if that is real.
 
     Examples
     --------
@@ -84,20 +76,19 @@ def gradient_errors(
     gradients : mapping of str to array or RowGradient
         Gradients to check, by the same names.
     epsilon : float, default 1e-5
-        Half the width of the central difference.
+        Half the width of the central difference, above 0.
 
     Returns
     -------
     dict of str to float
-        By name: max |gradient - difference| divided by the largest derivative; infinite where either is
-        not finite.
+        By name: max |gradient - difference| divided by the largest derivative; infinite where not finite.
 
     Raises
     ------
     TypeError
-        An array is not float64 (in float32 such small differences are noise), or epsilon is not a number.
+        An array is not float64: in float32 such small differences are noise.
     ValueError
-        The shape of a gradient is not that of its array, or epsilon is not above 0.
+        The shape of a gradient is not that of its array.
     """
     check_number("epsilon", epsilon, above=0)
     return {

@@ -23,7 +23,7 @@ class Layer(Protocol):
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Name to parameter; empty for a layer without parameters."""
-        ...
+        return {}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
         """Return y, shape (n, n_out), and the function from dL/dy to dL/dx."""
@@ -44,13 +44,7 @@ class Dense:
     bias : bool, default True
         Whether to add b.
     dtype : dtype, default float32
-        Of the parameters, and of y for an x of the same dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
-        another shape.
+        A float type: of the parameters, and of y for an x of the same dtype.
     """
 
     def __init__(
@@ -136,27 +130,14 @@ class Embedding(_Table):
     initializer : callable, default normal with standard deviation 0.01
         Initial table.
     dtype : dtype, default float32
-
-    Raises
-    ------
-    TypeError, ValueError
-        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
-        another shape.
     """
 
     def forward(
         self, ids: IntArray | GroupedIds, training: bool = False
     ) -> tuple[Array, Callable[[Array], None]]:
-        """ids: (n,) from 0 to n_rows - 1 -> y: (n, dim).
+        """ids: integers (n,) from 0 to n_rows - 1 -> y: (n, dim); those in one `GroupedIds` are sorted once.
 
-        Tables that are given the same `GroupedIds` share its sort.
-
-        Raises
-        ------
-        IndexError
-            An id is not a row of the table. NumPy would count a negative id from the end.
-        TypeError
-            The ids are not integers, or not one-dimensional.
+        IndexError for an id that is not a row of the table: NumPy would count a negative one from the end.
         """
         groups = ids if isinstance(ids, GroupedIds) else GroupedIds(ids)
         (lowest, highest), n_rows = groups.bounds, len(self.weight.value)
@@ -174,18 +155,13 @@ class EmbeddingBag(_Table):
     """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
 
     In a row of X, the columns are the rows of W in the bag and the values are their weights. A step updates
-    only rows of W that are in a bag.
-
-    The parameters are those of `Embedding`.
+    only rows of W that are in a bag. The parameters are those of `Embedding`.
     """
 
     def forward(
         self, X: Any, training: bool = False, rows: IntArray | None = None
     ) -> tuple[Array, Callable[[Array], None]]:
-        """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim).
-
-        Tables that are given the same X can share ``rows = rows_in(X)``.
-        """
+        """X: scipy.sparse.csr_array (n, n_rows) -> y: (n, dim); tables with one X can share rows_in(X)."""
         W = self.weight
 
         def backward(dy: Array) -> None:
@@ -202,7 +178,7 @@ def rows_in(X: Any) -> IntArray:
     return np.flatnonzero(is_in)
 
 
-class Activation:
+class Activation(Layer):
     """An activation function as a layer.
 
     Parameters
@@ -216,16 +192,12 @@ class Activation:
             raise TypeError(f"function must be callable, such as nn.relu, not {function!r}")
         self.function = function
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return {}
-
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
         """Element by element."""
         return self.function(x)
 
 
-class Dropout:
+class Dropout(Layer):
     """Sets each element to zero with probability `rate` in training, and divides the others by 1 - rate.
 
     In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10).
@@ -236,21 +208,12 @@ class Dropout:
         In [0, 1).
     rng : numpy.random.Generator
         Draws the masks.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `rate` is not a number in [0, 1).
     """
 
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
         check_number("dropout rate", rate, at_least=0, below=1)
         self.rate = rate
         self.rng = rng
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return {}
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
         """x: any shape -> y: the same shape."""

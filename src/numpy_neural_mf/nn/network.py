@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from .schedules import Schedule
 Named = TypeVar("Named")
 
 
+@dataclass(eq=False, repr=False)
 class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Fully connected network for regression: dense layers and activations, trained on squared error.
 
@@ -81,36 +83,20 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] = (100,),
-        activation: str | ActivationFunction = "relu",
-        *,
-        initializer: str | Initializer | None = None,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float | Schedule = 0.001,
-        batch_size: int = 32,
-        epochs: int = 200,
-        weight_decay: float = 0.0,
-        dropout: float = 0.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        random_state: int | np.random.Generator | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.initializer = initializer
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
+    hidden_layer_sizes: Sequence[int] = (100,)
+    activation: str | ActivationFunction = "relu"
+    _: KW_ONLY
+    initializer: str | Initializer | None = None
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | Schedule = 0.001
+    batch_size: int = 32
+    epochs: int = 200
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    patience: int = 10
+    random_state: int | np.random.Generator | None = None
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train from scratch. A fit that fails or is interrupted leaves the estimator as it was.
@@ -121,17 +107,10 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             Trained on in float32 if it is float32, otherwise in float64.
         y : array-like of shape (n,) or (n, n_outputs)
 
-        Returns
-        -------
-        NeuralNetwork
-            The estimator itself.
-
         Raises
         ------
-        TypeError
-            A setting has the wrong type.
-        ValueError
-            A setting is out of range, a name is unknown, or X or y are not finite numbers.
+        TypeError, ValueError
+            A setting has the wrong type or is out of range, or X or y are not finite numbers.
         FloatingPointError
             Training diverged: the loss is no longer finite.
         """
@@ -143,17 +122,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: ArrayLike) -> Array:
-        """Predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-
-        Returns
-        -------
-        array of shape (n,) or (n, n_outputs)
-            The shape follows y in fit; the dtype is that of training.
-        """
+        """Predictions for X, shape (n, n_features), in the dtype of training; of the shape of y in fit."""
         check_is_fitted(self)
         dtype = next(iter(self.network_.parameters.values())).value.dtype
         y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))

@@ -34,11 +34,6 @@ class Optimizer(ABC):
     ----------
     state : dict of str to dict of str to array
         By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A setting is not a number or is out of range.
     """
 
     learning_rate: float = 0.01
@@ -47,22 +42,16 @@ class Optimizer(ABC):
     slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays in the state of a parameter
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, at_least=0)
+        for name, value in vars(self).items():
+            if name in ("learning_rate", "epsilon", "weight_decay"):
+                check_number(name, value, at_least=0)
+            elif name in ("momentum", "decay", "beta1", "beta2"):
+                check_number(name, value, at_least=0, below=1)
 
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
-        """Take one step.
+        """Change `parameters` in place by their gradients; those without one do not change.
 
-        Parameters
-        ----------
-        parameters : mapping of str to array
-            Changed in place.
-        gradients : mapping of str to array or RowGradient
-            For all parameters or some; the others do not change.
-
-        Raises
-        ------
-        ValueError
-            The shape of a gradient is not that of its parameter.
+        ValueError if the shape of a gradient is not that of its parameter.
         """
         for name, gradient in gradients.items():
             value = parameters[name]
@@ -88,10 +77,8 @@ class Optimizer(ABC):
 
     def new_state(self, value: Array) -> State:
         """The state of a parameter before its first step."""
-        return {
-            "step": np.zeros(()),
-            **{slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots},
-        }
+        arrays = {slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots}
+        return {"step": np.zeros(()), **arrays}
 
 
 @dataclass
@@ -106,7 +93,6 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("momentum", self.momentum, at_least=0, below=1)
         check_boolean("nesterov", self.nesterov)
 
     @property
@@ -130,10 +116,6 @@ class AdaGrad(Optimizer):
     epsilon: float = 1e-10
     slots: ClassVar[tuple[str, ...]] = ("squares",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("epsilon", self.epsilon, at_least=0)
-
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
         s += gradient * gradient
@@ -150,11 +132,6 @@ class RMSProp(Optimizer):
     decay: float = 0.99
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("squares",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("decay", self.decay, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
@@ -176,12 +153,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("mean", "squares")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("beta1", self.beta1, at_least=0, below=1)
-        check_number("beta2", self.beta2, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         m, v, t = state["mean"], state["squares"], int(state["step"])
@@ -210,10 +181,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("weight_decay", self.weight_decay, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         value *= 1 - self.learning_rate * self.weight_decay

@@ -28,13 +28,7 @@ class CumulativeLogit:
     steps : array of shape (S,)
         v, the categories, ascending; at least 2.
     deviation : float
-        Standard deviation of a rating around y, above 0. The logistic distribution with scale τ has it, so τ
-        is √3 / π times the deviation.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There are fewer than 2 categories, they do not ascend, or the deviation is not a number above 0.
+        Standard deviation of a rating around y, above 0: that of the logistic distribution with scale τ.
     """
 
     steps: Array

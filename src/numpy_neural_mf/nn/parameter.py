@@ -30,19 +30,9 @@ def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 class GroupedIds:
-    """Row ids of a batch, and sums over equal ids: sorted once, summed as often as needed.
+    """Integer row ids of a batch, shape (n,), which may repeat, and sums over equal ids.
 
-    The ids are sorted when the first sum is asked for, so prediction does not sort.
-
-    Parameters
-    ----------
-    ids : integer array of shape (n,)
-        Row numbers, which may repeat.
-
-    Raises
-    ------
-    TypeError
-        The ids are not integers, or not one-dimensional.
+    They are sorted once, when the first sum is asked for, so prediction does not sort.
     """
 
     def __init__(self, ids: IntArray) -> None:
@@ -114,7 +104,6 @@ class RowGradient:
     rows : integer array of shape (m,)
         Distinct row numbers, ascending.
     values : array of shape (m, d)
-        The gradient of each row.
     """
 
     def __init__(self, rows: IntArray, values: Array) -> None:
@@ -140,10 +129,7 @@ Gradient = Array | RowGradient
 class Parameter:
     """An array that a layer learns, and the sum of the gradients since the last optimisation step.
 
-    Parameters
-    ----------
-    value : array
-        The optimiser changes it in place, so every layer that shares it is updated.
+    The optimiser changes `value` in place, so every layer that shares it is updated.
     """
 
     def __init__(self, value: Array) -> None:
@@ -155,13 +141,7 @@ class Parameter:
         self.grad = gradient if self.grad is None else self.grad + gradient  # type: ignore[operator]
 
     def pop_grad(self) -> Gradient:
-        """Return the gradient and clear it.
-
-        Raises
-        ------
-        RuntimeError
-            No backward pass has added a gradient since the last call.
-        """
+        """Return the gradient and clear it; RuntimeError if no backward pass has added any since."""
         if self.grad is None:
             raise RuntimeError("the parameter has no gradient: call backward first")
         gradient, self.grad = self.grad, None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..mf.parameters import FEATURES, TIME_BINS, Entity, Side
-from ..mf.side_features import SideFeatures
+from ..mf.side_information import SideFeatures
 from ..nn import CumulativeLogit
 from ..nn.parameter import Array
 

@@ -1,16 +1,16 @@
-"""Statistics of the ratings of all processes: every reduction over training data is here."""
+"""Statistics of the ratings of all processes, and the unit in which a model counts them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..data.columns import blocks, count
+from ..data.columns import blocks, count, room_like
 from ..data.time_bins import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
@@ -83,3 +83,24 @@ def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, 
     n, total, squares = communicator.all_reduce(sums)
     variance = squares / n - (total / n) ** 2
     return int(n), total / n, math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0
+
+
+def unit_for(deviation: float) -> float:
+    """The power of √2 nearest to a standard deviation, 1 for 0: settings then mean the same on every scale.
+
+    Stars from 1 to 5, and half stars, have unit 1. Twice the ratings have twice the unit: the learned
+    parameters are the same to the bit.
+    """
+    return 2.0 ** (round(2 * math.log2(deviation)) / 2) if deviation else 1.0
+
+
+def in_units(ratings: Ratings, unit: float) -> Ratings:
+    """The same ratings, counted in units."""
+    if unit == 1:
+        return ratings
+    values = room_like(ratings.values, len(ratings), np.float32)
+    for block in blocks(len(ratings)):
+        np.divide(ratings.values[block], np.float32(unit), out=values[block])
+    # The bounds are divided as the values are, in float32: otherwise a rating could be outside.
+    lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
+    return replace(ratings, values=values, scale=(lowest, highest))

@@ -1,7 +1,5 @@
 """The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

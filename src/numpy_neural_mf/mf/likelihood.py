@@ -1,7 +1,5 @@
 """From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 

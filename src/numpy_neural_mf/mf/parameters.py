@@ -1,7 +1,5 @@
 """The parameters of a model: typed tables of rows, and dense arrays, by PyTorch's names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,9 +1,7 @@
 """How strongly a row is shrunk towards zero, or its prior, by its number of ratings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +39,7 @@ class RowPenalty:
     @classmethod
     def frequency_scaled(
         cls, regularization: float, user_counts: NDArray[np.int64], item_counts: NDArray[np.int64]
-    ) -> RowPenalty:
+    ) -> Self:
         """As `frequency_scaled` penalises rows next to rows with these counts: λ √n Σ n_r / Σ √n_r."""
         user, item = (float(regularization * n.sum() / np.sqrt(n).sum()) for n in (user_counts, item_counts))
         return cls(user, item, 0.5)

@@ -1,7 +1,5 @@
 """Gradient check: compares the gradients of any layer, loss or model with central differences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Initialisers of weights: (rng, shape) -> float64 array of that shape, (n_out, n_in) as in Dense."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

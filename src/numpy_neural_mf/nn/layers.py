@@ -4,8 +4,6 @@ The closure of backward keeps the arrays that it needs, so a layer stores nothin
 used twice in one step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol, Self
 
@@ -62,7 +60,7 @@ class Dense:
         self.bias = Parameter(np.zeros(n_out, dtype)) if bias else None
 
     @classmethod
-    def of(cls, weight: Parameter, bias: Parameter | None = None) -> Dense:
+    def of(cls, weight: Parameter, bias: Parameter | None = None) -> Self:
         """A layer with given parameters: weight of shape (n_out, n_in), bias of shape (n_out,)."""
         layer = cls.__new__(cls)
         layer.weight, layer.bias = weight, bias

@@ -1,10 +1,9 @@
 """NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn regressor."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from itertools import count
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -43,8 +42,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     optimizer : str or Optimizer, default "adam"
         A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
-        A number is the rate of an optimiser given by name; an instance keeps its own. A schedule, step ->
-        rate, sets the rate of either before each step.
+        The rate of an optimiser given by name, or a schedule, step -> rate, of any optimiser.
     batch_size : int, default 32
         Rows of X per step; the last batch of an epoch may be smaller.
     epochs : int, default 200
@@ -55,12 +53,10 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     dropout : float, default 0.0
         Probability, in [0, 1), that a hidden unit is left out of a training step.
     early_stopping : bool, default False
-        Hold out rows, stop when their loss has not improved for `patience` epochs, and keep the weights of
-        the best epoch.
+        Hold out a `validation_fraction` of the rows, stop when their loss has not improved for `patience`
+        epochs, and keep the weights of the best epoch.
     validation_fraction : float, default 0.1
-        Fraction of the rows, in (0, 1), that early stopping holds out.
     patience : int, default 10
-        Epochs without a new best validation loss before training stops.
     random_state : int, numpy.random.Generator or None, default None
         Draws held-out rows, weights, then batches and dropout, in this order. The same int gives the same
         network bit for bit, on the same machine.
@@ -68,8 +64,8 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     network_ : Sequential
-        The trained network. `network_.parameters["0.weight"].value` is the weight of the first layer, shape
-        (n_out, n_in); names number the layers, activations included, as in PyTorch's nn.Sequential.
+        `network_.parameters["0.weight"].value` is the weight of the first layer, shape (n_out, n_in); names
+        number the layers, activations included, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
         For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
     n_features_in_, feature_names_in_
@@ -191,7 +187,6 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         network, parameters = self.network_, self.network_.parameters
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]
-        schedule = self.learning_rate if callable(self.learning_rate) else None
         if isinstance(self.optimizer, Optimizer):
             optimizer = copy.deepcopy(self.optimizer)
             optimizer.state.clear()
@@ -199,13 +194,11 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             optimizer = OPTIMIZERS[self.optimizer]()
             if not callable(self.learning_rate):
                 optimizer.learning_rate = self.learning_rate
-        n_steps = 0
+        n_steps = count()
 
         def step(X: Array, y: Array) -> float:
-            nonlocal n_steps
-            if schedule:
-                optimizer.learning_rate = schedule(n_steps)
-            n_steps += 1
+            if callable(self.learning_rate):
+                optimizer.learning_rate = self.learning_rate(next(n_steps))
             prediction, backward = network.forward(X, training=True)
             loss, gradient = mse(prediction, y)
             backward(gradient)

@@ -5,8 +5,6 @@ With momentum or adaptive rates this differs from the dense update, which also m
 not use; PyTorch's SparseAdam does the same. The rows of a RowGradient are distinct: duplicates are summed.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The state of a training on disk after each epoch: an interrupted one resumes, to the bit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The processes that train one model together: which part each has, and what they exchange."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The training loop: epochs of shuffled mini-batches, a history, and the best weights kept."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What every engine minimises: the loss of ratings, the penalties of rows, and the decay of weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Statistics of the ratings of all processes, and the unit in which a model counts them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Self

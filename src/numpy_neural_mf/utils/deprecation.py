@@ -1,7 +1,5 @@
 """Former names of parameters, which still work with a DeprecationWarning."""
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Named arrays in a safetensors file, written some rows at a time: no array need be whole in memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO

@@ -1,7 +1,5 @@
 """Checks of settings: TypeError for the wrong type, ValueError out of range, with the name and the value."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Collection, Sequence

@@ -1,7 +1,5 @@
 """Threads: BLAS on one thread for a while, asked for by any number of threads at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache

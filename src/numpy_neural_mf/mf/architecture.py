@@ -34,18 +34,12 @@ class Architecture:
 
     Parameters
     ----------
-    embedding_dim : int, default 16
-        Length of p_u and q_i.
-    hidden_layer_sizes : tuple of int, default ()
-        Widths of the hidden layers of f; empty for no MLP.
+    embedding_dim : int, default 16, length of p_u and q_i
+    hidden_layer_sizes : tuple of int, default (), widths of the hidden layers of f; empty for no MLP
     activation : {"relu", "sigmoid", "tanh", "identity", "leaky_relu", "gelu"}, default "relu"
-        Of the hidden layers.
-    biases : bool, default True
-        Whether there are b_u and b_i.
-    product : bool, default True
-        Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
-    dropout : float, default 0.3
-        In [0, 1): of the input of f and of each hidden layer, in training.
+    biases : bool, default True, whether there are b_u and b_i
+    product : bool, default True, whether there is p_u · q_i (GMF with unit weights)
+    dropout : float in [0, 1), default 0.3, of the input of f and of each hidden layer, in training
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
     features : bool, default False

@@ -1,7 +1,7 @@
 """From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +21,19 @@ class Terms(NamedTuple):
     weight: NDArray[np.floating[Any]]
 
 
-class Likelihood(Protocol):
-    """What scores mean; a score of 1 is worth `unit` of a rating."""
-
-    @property
-    def unit(self) -> float: ...
-
-    def rating(self, scores: Array) -> Array:
-        """The prediction for these scores, of their shape; it may overwrite them."""
-        ...
-
-    def terms(self, scores: Array, ratings: Array) -> Terms:
-        """The loss of ratings of shape (n,) with these scores."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A score is the mean rating within the bounds of the scale; the loss is the squared error."""
+    """A score, counted in `unit`, is the mean rating within the scale; the loss is the squared error."""
 
     scale: tuple[float, float]
     unit: float = 1.0
 
     def rating(self, scores: Array) -> Array:
+        """The prediction for these scores, of their shape; it may overwrite them."""
         return np.clip(np.multiply(scores, self.unit, out=scores), *self.scale, out=scores)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
+        """The loss of ratings of shape (n,) with these scores."""
         error = ratings / self.unit - scores
         return Terms(float((error**2).sum()), error, np.ones_like(error))
 
@@ -87,3 +74,6 @@ class Ordinal:
         out = (1 - coverage) / 2
         low, high = ((below < share).sum(axis=-1) for share in (out, 1 - out))
         return self.categories[low], self.categories[high]
+
+
+Likelihood = Normal | Ordinal

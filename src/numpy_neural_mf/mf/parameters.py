@@ -41,8 +41,8 @@ def table_name(entity: Entity, kind: Kind) -> str:
     return f"{entity}_{kind}.weight"
 
 
-ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
-_BY_NAME = {table_name(entity, kind): (entity, kind) for entity in ENTITIES for kind in KINDS}
+_ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
+_BY_NAME = {table_name(entity, kind): (entity, kind) for entity in _ENTITIES for kind in KINDS}
 
 
 def is_table(name: str) -> bool:
@@ -52,11 +52,7 @@ def is_table(name: str) -> bool:
 
 def tables_in(parameters: Mapping[str, Any]) -> list[Table]:
     """The tables among some parameters, arrays or tensors, in their order."""
-    return [
-        Table(*_BY_NAME[name], (value.shape[0], value.shape[1]))
-        for name, value in parameters.items()
-        if name in _BY_NAME
-    ]
+    return [Table(*_BY_NAME[name], value.shape) for name, value in parameters.items() if name in _BY_NAME]
 
 
 def fill_unknown(parameters: Parameters) -> None:

@@ -20,19 +20,14 @@ def check_gradients(
 
     Parameters
     ----------
-    layer : Layer
-        An object with `forward(x) -> (y, backward)` and float64 `parameters`; it runs in prediction mode.
-    x : array
-        Input of the layer, float64; integer ids for an embedding, which have no derivative.
-    epsilon : float, default 1e-5
-        Half the width of the central difference.
-    random_state : int, default 0
-        Seed of the random dL/dy.
+    layer : Layer with float64 parameters, which runs in prediction mode
+    x : float64 array, or integer ids for an embedding, which have no derivative
+    epsilon : float, default 1e-5, half the width of the central difference
+    random_state : int, default 0, seed of the random dL/dy
 
     Returns
     -------
-    dict of str to float
-        As of `gradient_errors`, which raises: by name of the parameter, and "input" if that is real.
+    dict of str to float, as of `gradient_errors`, by name of the parameter, and "input" if that is real
 
     Examples
     --------
@@ -67,26 +62,20 @@ def gradient_errors(
 
     Parameters
     ----------
-    loss : callable
-        Reads the arrays and returns a float; it is called twice for each element.
+    loss : callable that reads the arrays and returns a float; it is called twice for each element
     arrays : mapping of str to float64 array
         Inputs of the loss; each element is varied and then restored, also when the loss raises.
-    gradients : mapping of str to array or RowGradient
-        Gradients to check, by the same names.
-    epsilon : float, default 1e-5
-        Half the width of the central difference, above 0.
+    gradients : mapping of str to array or RowGradient, to check, by the same names
+    epsilon : float, default 1e-5, half the width of the central difference
 
     Returns
     -------
-    dict of str to float
-        By name: max |gradient - difference| divided by the largest derivative; infinite where not finite.
+    dict of str to float, max |gradient - difference| / the largest derivative; infinite where not finite
 
     Raises
     ------
-    TypeError
-        An array is not float64: in float32 such small differences are noise.
-    ValueError
-        The shape of a gradient is not that of its array.
+    TypeError, ValueError
+        An array is not float64: in float32 such small differences are noise. Or a gradient has another shape.
     """
     check_number("epsilon", epsilon, above=0)
     return {

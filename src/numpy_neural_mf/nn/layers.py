@@ -14,6 +14,8 @@ from .activations import ActivationFunction, Backward
 from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
+RowsBackward = Callable[[Array], None]  # ids and weights of a bag have no derivative
+
 
 class Layer(Protocol):
     """A differentiable function with named parameters."""
@@ -33,16 +35,11 @@ class Dense:
 
     Parameters
     ----------
-    n_in, n_out : int
-        Columns of x and of y.
-    rng : numpy.random.Generator
-        Draws the weight.
-    initializer : callable, default xavier_uniform
-        Initial weight; the initial bias is zero.
-    bias : bool, default True
-        Whether to add b.
-    dtype : dtype, default float32
-        A float type: of the parameters, and of y for an x of the same dtype.
+    n_in, n_out : int, columns of x and of y
+    rng : numpy.random.Generator, draws the weight
+    initializer : callable, default xavier_uniform, of the weight; the initial bias is zero
+    bias : bool, default True, whether to add b
+    dtype : float type, default float32, of the parameters, and of y for an x of the same dtype
     """
 
     def __init__(
@@ -119,20 +116,10 @@ class _Table:
 class Embedding(_Table):
     """y = W[ids]: a table of rows, of which a step reads and updates only the rows of its ids.
 
-    Parameters
-    ----------
-    n_rows, dim : int
-        Shape of the table.
-    rng : numpy.random.Generator
-        Draws the table.
-    initializer : callable, default normal with standard deviation 0.01
-        Initial table.
-    dtype : dtype, default float32
+    Its shape is (n_rows, dim), and the initialiser by default normal with standard deviation 0.01.
     """
 
-    def forward(
-        self, ids: IntArray | GroupedIds, training: bool = False
-    ) -> tuple[Array, Callable[[Array], None]]:
+    def forward(self, ids: IntArray | GroupedIds, training: bool = False) -> tuple[Array, RowsBackward]:
         """ids: integers (n,) from 0 to n_rows - 1 -> y: (n, dim); those in one `GroupedIds` are sorted once.
 
         IndexError for an id that is not a row of the table: NumPy would count a negative one from the end.
@@ -158,7 +145,7 @@ class EmbeddingBag(_Table):
 
     def forward(
         self, X: Any, training: bool = False, rows: IntArray | None = None
-    ) -> tuple[Array, Callable[[Array], None]]:
+    ) -> tuple[Array, RowsBackward]:
         """X: scipy.sparse.csr_array (n, n_rows) -> y: (n, dim); tables with one X can share rows_in(X)."""
         W = self.weight
 
@@ -177,13 +164,7 @@ def rows_in(X: Any) -> IntArray:
 
 
 class Activation(Layer):
-    """An activation function as a layer.
-
-    Parameters
-    ----------
-    function : callable
-        f(x) -> (y, backward), from `activations` or your own; a name is a TypeError.
-    """
+    """An activation function, f(x) -> (y, backward), from `activations` or your own, as a layer."""
 
     def __init__(self, function: ActivationFunction) -> None:
         if not callable(function):
@@ -198,14 +179,8 @@ class Activation(Layer):
 class Dropout(Layer):
     """Sets each element to zero with probability `rate` in training, and divides the others by 1 - rate.
 
-    In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10).
-
-    Parameters
-    ----------
-    rate : float
-        In [0, 1).
-    rng : numpy.random.Generator
-        Draws the masks.
+    In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10). `rate` is in
+    [0, 1), and `rng` draws the masks.
     """
 
     def __init__(self, rate: float, rng: np.random.Generator) -> None:

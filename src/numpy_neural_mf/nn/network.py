@@ -1,10 +1,10 @@
 """NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn regressor."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import count
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,8 +20,6 @@ from .optimizers import OPTIMIZERS, Optimizer
 from .parameter import Array
 from .schedules import Schedule
 
-Named = TypeVar("Named")
-
 
 @dataclass(eq=False, repr=False)
 class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -32,8 +30,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default (100,)
-        Units of each hidden layer; () is linear regression.
+    hidden_layer_sizes : sequence of int, default (100,); () is linear regression
     activation : str or callable, default "relu"
         A name in `ACTIVATIONS`, or f(x) -> (y, backward) with backward(dy) -> dx.
     initializer : str or callable, optional
@@ -43,19 +40,16 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
         The rate of an optimiser given by name, or a schedule, step -> rate, of any optimiser.
-    batch_size : int, default 32
-        Rows of X per step; the last batch of an epoch may be smaller.
-    epochs : int, default 200
-        Passes over the training rows, at most.
+    batch_size : int, default 32, rows of X per step; the last batch of an epoch may be smaller
+    epochs : int, default 200, passes over the training rows, at most
     weight_decay : float, default 0.0
         Before each step, weights but not biases are multiplied by 1 - rate · weight_decay, with every
         optimiser (decoupled decay; Loshchilov and Hutter, 2019).
-    dropout : float, default 0.0
-        Probability, in [0, 1), that a hidden unit is left out of a training step.
+    dropout : float in [0, 1), default 0.0, probability that a hidden unit is left out of a training step
     early_stopping : bool, default False
         Hold out a `validation_fraction` of the rows, stop when their loss has not improved for `patience`
         epochs, and keep the weights of the best epoch.
-    validation_fraction : float, default 0.1
+    validation_fraction : float in (0, 1), default 0.1
     patience : int, default 10
     random_state : int, numpy.random.Generator or None, default None
         Draws held-out rows, weights, then batches and dropout, in this order. The same int gives the same
@@ -68,8 +62,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         number the layers, activations included, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
         For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
-    n_features_in_, feature_names_in_
-        As in every scikit-learn estimator.
+    n_features_in_, feature_names_in_ : as in every scikit-learn estimator
 
     Examples
     --------
@@ -99,8 +92,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features)
-            Trained on in float32 if it is float32, otherwise in float64.
+        X : array-like of shape (n, n_features), trained on in float32 if it is float32, otherwise in float64
         y : array-like of shape (n,) or (n, n_outputs)
 
         Raises
@@ -125,9 +117,8 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return y.reshape(len(y), *self._y_shape)
 
     def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
-        inputs, targets = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
-        )
+        dtypes = [np.float64, np.float32]
+        inputs, targets = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
         self._y_shape = targets.shape[1:]
         targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
         rng = np.random.default_rng(self.random_state)
@@ -140,10 +131,9 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._train(inputs[train], targets[train], inputs[held_out], targets[held_out], rng)
 
     def _build(self, n_in: int, y_mean: Array, rng: np.random.Generator) -> Sequential:
-        activation = _named(self.activation, ACTIVATIONS)
-        initializer = default_initializer(getattr(activation, "__name__", ""))
-        if self.initializer is not None:
-            initializer = _named(self.initializer, INITIALIZERS)
+        activation = ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
+        given = self.initializer or default_initializer(getattr(activation, "__name__", ""))
+        initializer = INITIALIZERS[given] if isinstance(given, str) else given
         dtype = y_mean.dtype.type
         layers: list[Layer] = []
         for n_out in self.hidden_layer_sizes:
@@ -155,9 +145,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         last.parameters["bias"].value[:] = y_mean
         return Sequential(*layers, last)
 
-    def _train(
-        self, X: Array, y: Array, X_held_out: Array, y_held_out: Array, rng: np.random.Generator
-    ) -> None:
+    def _train(self, X: Array, y: Array, X_out: Array, y_out: Array, rng: np.random.Generator) -> None:
         step, network = self._step_function(), self.network_
         values = {name: p.value for name, p in network.parameters.items()}
         self.history_: dict[str, list[float]] = {"loss": []}
@@ -171,7 +159,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             _require_finite(loss, epoch)
             self.history_["loss"].append(loss)
             if self.early_stopping:
-                validation_loss, _ = mse(network.forward(X_held_out)[0], y_held_out)
+                validation_loss, _ = mse(network.forward(X_out)[0], y_out)
                 self.history_["validation_loss"].append(validation_loss)
                 if validation_loss < best_loss:
                     best_epoch, best_loss = epoch, validation_loss
@@ -187,13 +175,11 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         network, parameters = self.network_, self.network_.parameters
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]
-        if isinstance(self.optimizer, Optimizer):
-            optimizer = copy.deepcopy(self.optimizer)
-            optimizer.state.clear()
-        else:
-            optimizer = OPTIMIZERS[self.optimizer]()
-            if not callable(self.learning_rate):
-                optimizer.learning_rate = self.learning_rate
+        optimizer = copy.deepcopy(self.optimizer)
+        if isinstance(optimizer, str):
+            rate = {} if callable(self.learning_rate) else {"learning_rate": self.learning_rate}
+            optimizer = OPTIMIZERS[optimizer](**rate)
+        optimizer.state.clear()
         n_steps = count()
 
         def step(X: Array, y: Array) -> float:
@@ -234,11 +220,6 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def _named(given: str | Named, names: Mapping[str, Named]) -> Named:
-    """The function of that name, or the one given."""
-    return names[given] if isinstance(given, str) else given
 
 
 def _require_finite(loss: float, epoch: int) -> None:

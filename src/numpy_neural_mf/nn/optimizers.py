@@ -23,13 +23,9 @@ State = dict[str, Array]
 class Optimizer(ABC):
     """Base of all optimisers: the learning rate, the state, and steps on whole arrays or on rows.
 
-    Parameters
-    ----------
-    learning_rate : float, default 0.01
-        At least 0. Set it between steps to follow a schedule.
-
     Attributes
     ----------
+    learning_rate : float of at least 0, default 0.01; set between steps to follow a schedule
     state : dict of str to dict of str to array
         By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
     """
@@ -53,21 +49,24 @@ class Optimizer(ABC):
         """
         for name, gradient in gradients.items():
             value = parameters[name]
-            _require_shape(name, gradient, value)
+            rows = gradient.rows if isinstance(gradient, RowGradient) else None
+            g = gradient.values if isinstance(gradient, RowGradient) else gradient
+            shape = g.shape if rows is None else (len(value), *g.shape[1:])
+            if shape != value.shape:  # broadcasting would hide the mistake
+                raise ValueError(f"the gradient of {name!r} has shape {shape}, not {value.shape}")
             if name not in self.state:
                 self.state[name] = self.new_state(value)
             state = self.state[name]
             state["step"] += 1
-            if isinstance(gradient, RowGradient):
-                rows = gradient.rows
-                part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
-                touched = value.take(rows, axis=0)
-                self.update(touched, gradient.values, part | {"step": state["step"]})
-                put_rows(value, rows, touched)
-                for slot in self.slots:
-                    put_rows(state[slot], rows, part[slot])
-            else:
-                self.update(value, gradient, state)
+            if rows is None:
+                self.update(value, g, state)
+                continue
+            part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
+            touched = value.take(rows, axis=0)
+            self.update(touched, g, part | {"step": state["step"]})
+            put_rows(value, rows, touched)
+            for slot in self.slots:
+                put_rows(state[slot], rows, part[slot])
 
     @abstractmethod
     def update(self, value: Array, gradient: Array, state: State) -> None:
@@ -197,12 +196,6 @@ def clip_by_norm(gradients: Mapping[str, Gradient], max_norm: float) -> float:
         for a in arrays:
             a *= max_norm / norm
     return norm
-
-
-def _require_shape(name: str, gradient: Gradient, value: Array) -> None:
-    shape = gradient.shape if isinstance(gradient, np.ndarray) else (len(value), *gradient.values.shape[1:])
-    if shape != value.shape:  # broadcasting would hide the mistake
-        raise ValueError(f"the gradient of {name!r} has shape {shape}, not {value.shape}")
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -96,19 +97,12 @@ def put_rows(table: Array, rows: IntArray, values: Array) -> None:
         table[rows] = values
 
 
+@dataclass(eq=False)
 class RowGradient:
-    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows.
+    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows."""
 
-    Parameters
-    ----------
-    rows : integer array of shape (m,)
-        Distinct row numbers, ascending.
-    values : array of shape (m, d)
-    """
-
-    def __init__(self, rows: IntArray, values: Array) -> None:
-        self.rows = rows
-        self.values = values
+    rows: IntArray  # distinct and ascending, shape (m,)
+    values: Array  # shape (m, d)
 
     def __add__(self, other: RowGradient) -> RowGradient:
         if np.array_equal(self.rows, other.rows):
@@ -126,15 +120,15 @@ class RowGradient:
 Gradient = Array | RowGradient
 
 
+@dataclass(eq=False)
 class Parameter:
     """An array that a layer learns, and the sum of the gradients since the last optimisation step.
 
     The optimiser changes `value` in place, so every layer that shares it is updated.
     """
 
-    def __init__(self, value: Array) -> None:
-        self.value = value
-        self.grad: Gradient | None = None
+    value: Array
+    grad: Gradient | None = field(default=None, init=False)
 
     def accumulate(self, gradient: Gradient) -> None:
         """Add a gradient to the sum: a layer may be used more than once in a step."""

@@ -28,12 +28,9 @@ class Checkpoint:
 
     Parameters
     ----------
-    folder : path
-        Made when needed; the file in it is replaced whole, so a kill at any moment leaves the last one.
-    belongs_to : str
-        What identifies the training, see `fingerprint`.
-    generators : mapping of str to numpy.random.Generator
-        Everything that training draws from; their states are saved and restored.
+    folder : path, made when needed; a kill at any moment leaves the last file in it, which is replaced whole
+    belongs_to : str, what identifies the training, see `fingerprint`
+    generators : mapping of str to numpy.random.Generator, all that it draws from; they are restored
     """
 
     def __init__(

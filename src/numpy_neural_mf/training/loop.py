@@ -26,10 +26,8 @@ class History:
     train_loss : list of float
         Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on,
         dropout included, penalty left out.
-    validation_loss : list of float
-        Mean squared error on the validation ratings after the epoch; empty without any.
-    seconds : list of float
-        Wall time of the epoch's training, validation left out.
+    validation_loss : list of float, mean squared error of the validation ratings after it; empty without any
+    seconds : list of float, wall time of training, validation left out
     best_epoch : int
         The epoch whose weights were kept, counted from 1; 0 if no epoch was better than the first weights.
     """
@@ -55,14 +53,10 @@ class Progress:
 
     Attributes
     ----------
-    epoch, epochs : int
-        The current epoch, from 1, and the largest possible number of epochs.
-    n_trained, n_total : int
-        Ratings trained on so far, repeated ones counted again, and the largest possible number of them.
-    train_loss : float
-        Mean squared error of the epoch so far.
-    validation_loss : float
-        Of the previous epoch; NaN where there is none.
+    epoch, epochs : int, the current epoch, from 1, and the largest possible number of epochs
+    n_trained, n_total : int, ratings trained on so far, in all epochs, and the largest possible number
+    train_loss : float, mean squared error of the epoch so far
+    validation_loss : float, of the previous epoch; NaN where there is none
     """
 
     epoch: int
@@ -95,30 +89,21 @@ def train(
 
     Parameters
     ----------
-    engine : Engine
-    ratings : Ratings
-        Their indices are the rows of the engine's tables. With many processes, each has its part.
+    ratings : Ratings, whose indices are rows of the engine's tables; each process has its part
     validation_loss : callable or None
         Called before the first epoch and after each. With it, the parameters with the lowest loss are kept,
         the first ones if no epoch improves on them; without it, those of the last epoch.
-    epochs : int
     batch_size : int
         1 is per-sample gradient descent in stretches (`data.batches.Stretches`), each of which has one
         learning rate and is one batch to `on_progress`.
-    schedule : callable
-        Step, from 0, to learning rate.
+    schedule : callable, step, from 0, to learning rate
     patience : int or None
         Stop after this number of epochs in a row without a lower validation loss; None never stops early.
-    rng : numpy.random.Generator
-        Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
-    unit_of_loss : float, default 1.0
-        Factor from the engine's losses to those of the history.
-    time_bins : int32 array of shape (n_ratings,), optional
-        The time bin of each rating, for an architecture with such.
-    on_progress : callable, optional
-        Called after each batch.
-    checkpoint : Checkpoint, optional
-        Saved to after each epoch. If it holds a state of this training, that is where the training goes on.
+    rng : numpy.random.Generator, draws the order of the ratings, so that every engine sees the same batches
+    unit_of_loss : float, default 1.0, factor from the engine's losses to those of the history
+    time_bins : int32 array of shape (n_ratings,), for an architecture with such
+    on_progress : callable, called after each batch
+    checkpoint : Checkpoint, saved to after each epoch; a state in it is where the training goes on
     """
     n = int(engine.all_reduce(len(ratings)))
     batches: Stretches | Batches = (

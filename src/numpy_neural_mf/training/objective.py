@@ -19,14 +19,10 @@ class Objective:
     ----------
     user_penalty, item_penalty : arrays of shape (n_users + 1,), (n_items + 1,)
         λ_u and λ_i in the loss of a rating, (r - r̂)² + λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²).
-    weight_decay : float
-        Decoupled decay of the MLP's weights (Loshchilov and Hutter, 2019); biases and rows do not decay.
-    side_features : mapping of "user" or "item" to SideFeatures
-        For the sides that have any, with their penalties.
-    time_penalty : mapping of "user" or "item" to array of shape (n_time_bins,)
-        λ_t of the row of the rating's time bin, for a model with such.
-    ordinal : CumulativeLogit or None
-        With it -log P is minimised, and r̂ is a place among the categories.
+    weight_decay : float, decoupled (Loshchilov and Hutter, 2019), of the MLP's weights, not of biases or rows
+    side_features : mapping of sides that have any to SideFeatures, with their penalties
+    time_penalty : mapping of sides to arrays of shape (n_time_bins,), λ_t of the row of the rating's time bin
+    ordinal : CumulativeLogit or None, with which -log P is minimised, and r̂ is a place among the categories
     """
 
     user_penalty: Array

@@ -23,16 +23,11 @@ class RatingStatistics:
 
     Attributes
     ----------
-    n : int
-    mean, deviation : float
-        A deviation of 0 where it is no more than rounding.
-    counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,)
-        Number of ratings of each row of the tables; the last row stands for the unknown.
-    levels : float32 array
-        The distinct ratings, ascending; empty unless asked for.
+    n, mean, deviation : number of ratings, their mean and standard deviation, 0 if no more than rounding
+    counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,), ratings of each row of a table
+    levels : float32 array, the distinct ratings, ascending; empty unless asked for
     time_bins : TimeBins or None
-    time_counts : int64 array of shape (n_time_bins,)
-        Number of ratings in each time bin; empty without time bins.
+    time_counts : int64 array of shape (n_time_bins,), ratings in each; empty without time bins
     """
 
     n: int
@@ -62,9 +57,8 @@ class RatingStatistics:
             ends = communicator.all_gather(np.array([times.min(), times.max()]))
             time_bins = TimeBins(int(ends.min()), int(ends.max()), n_time_bins)
             time_counts = communicator.all_reduce(count(time_bins.of(times), n_time_bins))
-        levels = np.zeros(0, np.float32)
-        if with_levels:
-            levels = np.unique(communicator.all_gather(np.unique(ratings.values)))
+        own_levels = np.unique(ratings.values) if with_levels else np.zeros(0, np.float32)
+        levels = np.unique(communicator.all_gather(own_levels)) if with_levels else own_levels
         counts: dict[Side, NDArray[np.int64]] = {
             "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
             "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),

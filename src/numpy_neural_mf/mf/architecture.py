@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -57,11 +58,6 @@ class Architecture:
     likelihood : {"normal", "ordinal"}, default "normal"
         "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
         probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
-
-    Examples
-    --------
-    >>> Architecture(embedding_dim=8, hidden_layer_sizes=(16,)).parameter_shapes(5, 3)["mlp.0.weight"]
-    (16, 16)
     """
 
     embedding_dim: int = 16
@@ -94,9 +90,9 @@ class Architecture:
         """One from a file, by field; TypeError or ValueError if one is unknown, out of range or former."""
         for name, default in FORMER_FIELDS.items():
             if settings.get(name, default) != default:
+                found = f"{name}: expected {default!r}, found {settings[name]!r}"
                 raise ValueError(
-                    f"{name}: expected {default!r}, found {settings[name]!r}: a model of ratings has no "
-                    "sequence any more; train a NextItemModel"
+                    f"{found}: a model of ratings has no sequence any more; train a NextItemModel"
                 )
         known = {name: value for name, value in settings.items() if name not in FORMER_FIELDS}
         if known["rating_scale"] is not None:
@@ -126,9 +122,7 @@ class Architecture:
         if self.biases:
             widths["bias"] = 1
         n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
-        tables = [
-            Table(side, kind, (n_rows[side], width)) for kind, width in widths.items() for side in SIDES
-        ]
+        tables = [Table(side, kind, (n_rows[side], w)) for kind, w in widths.items() for side in SIDES]
         n_rows = dict(zip(FEATURES.values(), (n_user_features, n_item_features), strict=True))
         n_rows |= dict.fromkeys(TIME_BINS.values(), self.periods)
         others = [(entity, n) for entity, n in n_rows.items() if n]
@@ -141,16 +135,15 @@ class Architecture:
 
         `n_steps` is the number of ordinal categories; without any there are no cutpoints.
         """
-        sizes = self.layer_sizes
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
         tables = self.tables(n_users, n_items, n_user_features, n_item_features)
         shapes |= {table.name: table.shape for table in tables}
-        for n in range(self.n_layers):
-            shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
+        for n, (n_in, n_out) in enumerate(pairwise(self.layer_sizes)):
+            shapes[f"mlp.{n}.weight"] = (n_out, n_in)
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
-                shapes[f"mlp.{n}.bias"] = (sizes[n + 1],)
+                shapes[f"mlp.{n}.bias"] = (n_out,)
         return shapes
 
     def initial_parameters(
@@ -179,10 +172,9 @@ class Architecture:
         parameters: Parameters = {}
         for name, shape in self.parameter_shapes(*counts, n_steps).items():
             own = rows if name in tables else slice(None)
-            value = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
-            parameters[name] = value
+            parameters[name] = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
             if name in tables and tables[name].entity in SIDES and tables[name].kind == "embedding":
-                _draw_rows(value, rows, shape[0], rng)
+                _draw_rows(parameters[name], rows, shape[0], rng)
         parameters["intercept"][...] = mean_rating
         for n in range(self.n_layers - 1):
             weight = parameters[f"mlp.{n}.weight"]

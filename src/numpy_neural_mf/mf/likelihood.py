@@ -1,7 +1,7 @@
 """From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,11 @@ from ..nn.parameter import Array
 
 
 class Terms(NamedTuple):
-    """The loss of n ratings, summed, and its derivatives by each score, as of a squared error.
-
-    `pull` is minus half the first derivative, r - r̂ of the squared error; `weight` half the second, 1 of it.
-    """
+    """The loss of n ratings, summed, and its derivatives by each score, shape (n,)."""
 
     total: float
-    pull: NDArray[np.floating[Any]]
-    weight: NDArray[np.floating[Any]]
+    pull: Array  # minus half the first derivative: r - r̂ of the squared error
+    weight: Array  # half the second derivative: 1 of the squared error
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,10 @@ class Normal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ordinal:
-    """A score is a place among ordinal categories; the loss is -log P.
+    """A score is a place among ordinal categories; the loss is -log P."""
 
-    The categories of `model` are counted in units; `cutpoints`, shape (n_categories - 1,), as it learns them.
-    """
-
-    model: CumulativeLogit
-    cutpoints: Array
+    model: CumulativeLogit  # its categories are counted in units
+    cutpoints: Array  # as the model learns them, shape (n_categories - 1,)
     scale: tuple[float, float]
     unit: float
 

@@ -21,14 +21,11 @@ TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A parameter with a row for each user, item, feature or time bin; a batch moves only the rows it uses.
-
-    Tables of users and of items have one row more, the last: it stands for an unknown user or item.
-    """
+    """A parameter with a row for each user, item, feature or time bin; a batch moves only those it uses."""
 
     entity: Entity
     kind: Kind
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # of users and items one row more, the last: it stands for the unknown
 
     @property
     def name(self) -> str:

@@ -23,14 +23,11 @@ def frequency_scaled(
 
 @dataclass(frozen=True, slots=True)
 class RowPenalty:
-    """λ of λ ‖θ - prior‖² of the row of a user or an item, next to the sum of the losses of its n ratings.
+    """λ of λ ‖θ - prior‖² of the row of a user or an item, next to the sum of the losses of its n ratings."""
 
-    `user` and `item` are those of a row with one rating; λ grows with n to the power `exponent`.
-    """
-
-    user: float
+    user: float  # of a row with one rating
     item: float
-    exponent: float = 0.0
+    exponent: float = 0.0  # λ grows with n to this power
 
     def of(self, side: Literal["user", "item"], n_ratings: int) -> float:
         """λ of a row with this number of ratings."""

@@ -1,10 +1,8 @@
 """Side features of users and items, as engines take them: attributes and sets of what was rated."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,24 @@ from .regularization import frequency_scaled
 # How much more than a row of its side is shrunk towards zero: a feature, for each row of the other side that
 # it may meet; a member of a set of what was rated; and a time bin (docs/decisions/side-information.md).
 FEATURE, RATED, TIME_BIN = 1 / 40, 12.0, 32.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeaturesOfBatch:
+    """Features of the m distinct users, or items, of a batch."""
+
+    ids: GroupedIds
+    matrix: csr_array  # their rows of X, shape (m, n_features)
+    columns: IntArray  # the features that any of them has, ascending
+    shrinkage: Array  # times these rows of E: the gradient of the penalty; shape (n_columns, 1)
+
+    def rows(self, own: Array, shared: Array) -> Array:
+        """P + X E of the distinct ones, shape (m, d)."""
+        return np.asarray(own[self.ids.rows] + self.matrix @ shared)
+
+    def gradient(self, dy: Array) -> Array:
+        """Of the rows of E in `columns`, from that of the vector of each rating, shape (n, d)."""
+        return np.asarray((self.matrix.T @ self.ids.sum(dy)).take(self.columns, axis=0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,28 +59,6 @@ class SideFeatures:
         uses = np.bincount(X.indices, X.data * X.data * counts, X.shape[1])[columns]
         shrinkage = (self.penalty[columns] * uses * (2 / len(ids.ids))).astype(self.matrix.dtype)
         return FeaturesOfBatch(ids, X, columns, shrinkage[:, None])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FeaturesOfBatch:
-    """Features of the m distinct users, or items, `ids` of a batch: their rows of X, shape (m, n_features).
-
-    They have the features `columns`, ascending, whose rows of E times `shrinkage`, shape (n_columns, 1), are
-    the gradient of the penalty.
-    """
-
-    ids: GroupedIds
-    matrix: csr_array
-    columns: IntArray
-    shrinkage: Array
-
-    def rows(self, own: Array, shared: Array) -> Array:
-        """P + X E of the distinct ones, shape (m, d)."""
-        return np.asarray(own[self.ids.rows] + self.matrix @ shared)
-
-    def gradient(self, dy: Array) -> Array:
-        """Of the rows of E in `columns`, from that of the vector of each rating, shape (n, d)."""
-        return np.asarray((self.matrix.T @ self.ids.sum(dy)).take(self.columns, axis=0))
 
 
 def as_dtype(side_features: Mapping[Side, SideFeatures], dtype: np.dtype[Any]) -> dict[Side, SideFeatures]:
@@ -102,7 +96,7 @@ class OneSide(NamedTuple):
     n_others: int
 
     @classmethod
-    def both(cls, ratings: Ratings) -> tuple[OneSide, OneSide]:
+    def both(cls, ratings: Ratings) -> tuple[Self, Self]:
         """Users, then items."""
         r = ratings
         return (
@@ -126,10 +120,8 @@ def side_features_of(
     """
     found: dict[Side, SideFeatures] = {}
     if architecture.features and ratings.user_features is None and ratings.item_features is None:
-        raise ValueError(
-            "expected ratings with features, since the architecture has such, found none: "
-            "ratings.with_features(items=read_features(...))"
-        )
+        expected = "expected ratings with features, since the architecture has such, found none"
+        raise ValueError(f"{expected}: ratings.with_features(items=read_features(...))")
     for side in OneSide.both(ratings):
         n_rows = len(side.ids)
         parts = [(0.0, csr_array((n_rows, 0), dtype=np.float32))]
@@ -141,10 +133,8 @@ def side_features_of(
         if X.shape[1]:
             X.resize(n_rows + 1, X.shape[1])  # the unknown has no features
             counts = count(side.rows, n_rows)
-            penalties = [
-                _penalty(times * regularization, (part * part).T @ counts.astype(np.float64), counts)
-                for times, part in parts
-            ]
+            uses = [(part * part).T @ counts.astype(np.float64) for _, part in parts]
+            penalties = [_penalty(p[0] * regularization, n, counts) for p, n in zip(parts, uses, strict=True)]
             found[side.name] = SideFeatures(X, np.concatenate(penalties))
     return found
 

@@ -148,9 +148,8 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _train(self, X: Array, y: Array, X_out: Array, y_out: Array, rng: np.random.Generator) -> None:
         step, network = self._step_function(), self.network_
         values = {name: p.value for name, p in network.parameters.items()}
-        self.history_: dict[str, list[float]] = {"loss": []}
-        if self.early_stopping:
-            self.history_["validation_loss"] = []
+        names = ["loss", "validation_loss"] if self.early_stopping else ["loss"]
+        self.history_: dict[str, list[float]] = {name: [] for name in names}
         best_epoch, best_loss, best_values = 0, np.inf, values
         for epoch in range(self.epochs):
             order = rng.permutation(len(X))
@@ -224,6 +223,5 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
 def _require_finite(loss: float, epoch: int) -> None:
     if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"training diverged in epoch {epoch + 1}, loss {loss}: scale X and y or lower learning_rate"
-        )
+        where = f"epoch {epoch + 1}, loss {loss}"
+        raise FloatingPointError(f"training diverged in {where}: scale X and y or lower learning_rate")

@@ -23,11 +23,8 @@ State = dict[str, Array]
 class Optimizer(ABC):
     """Base of all optimisers: the learning rate, the state, and steps on whole arrays or on rows.
 
-    Attributes
-    ----------
-    learning_rate : float of at least 0, default 0.01; set between steps to follow a schedule
-    state : dict of str to dict of str to array
-        By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
+    The learning rate, at least 0, is set between steps to follow a schedule. The state has, by parameter
+    name, "step", the number of steps taken, and arrays of the parameter's shape.
     """
 
     learning_rate: float = 0.01

@@ -29,17 +29,10 @@ class CumulativeLogit:
     OrdRec uses it for ratings (Koren and Sill, 2011, eq. 4 to 6). The cutpoints θ are learned through an
     unbounded vector ``raw``: θ_1 and log(θ_{s+1} - θ_s). The scale τ is fixed, because a model that overfits
     would learn a small τ, which weakens its regularisation and makes it overfit more.
-
-    Attributes
-    ----------
-    steps : array of shape (S,)
-        v, the categories, ascending; at least 2.
-    deviation : float
-        Standard deviation of a rating around y, above 0: that of the logistic distribution with scale τ.
     """
 
-    steps: Array
-    deviation: float
+    steps: Array  # v, shape (S,): the categories, ascending, at least 2
+    deviation: float  # standard deviation of a rating around y, above 0: of the logistic distribution with τ
 
     def __post_init__(self) -> None:
         if len(self.steps) < 2 or not (np.diff(self.steps) > 0).all():

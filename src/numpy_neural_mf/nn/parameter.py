@@ -1,7 +1,5 @@
 """Parameters: the arrays that a layer learns, each with its gradient, of the whole array or of some rows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,7 +102,7 @@ class RowGradient:
     rows: IntArray  # distinct and ascending, shape (m,)
     values: Array  # shape (m, d)
 
-    def __add__(self, other: RowGradient) -> RowGradient:
+    def __add__(self, other: "RowGradient") -> "RowGradient":
         if np.array_equal(self.rows, other.rows):
             return RowGradient(self.rows, self.values + other.values)
         both = GroupedIds(np.concatenate([self.rows, other.rows]))
@@ -122,12 +120,9 @@ Gradient = Array | RowGradient
 
 @dataclass(eq=False)
 class Parameter:
-    """An array that a layer learns, and the sum of the gradients since the last optimisation step.
+    """An array that a layer learns, and the sum of the gradients since the last optimisation step."""
 
-    The optimiser changes `value` in place, so every layer that shares it is updated.
-    """
-
-    value: Array
+    value: Array  # the optimiser changes it in place, so every layer that shares it is updated
     grad: Gradient | None = field(default=None, init=False)
 
     def accumulate(self, gradient: Gradient) -> None:

@@ -26,11 +26,8 @@ AT_ONCE = 2**14  # rows of a process that are read at a time
 class Checkpoint:
     """The state of one training in a folder: arrays, random state and what the loop needs besides.
 
-    Parameters
-    ----------
-    folder : path, made when needed; a kill at any moment leaves the last file in it, which is replaced whole
-    belongs_to : str, what identifies the training, see `fingerprint`
-    generators : mapping of str to numpy.random.Generator, all that it draws from; they are restored
+    The file is replaced whole, so a kill at any moment leaves the last one. It `belongs_to` a training, see
+    `fingerprint`, that draws from `generators`, whose states it restores.
     """
 
     def __init__(

@@ -83,8 +83,7 @@ def own_part(
     """
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)
-    if not with_times:
-        own = replace(own, timestamps=None)
+    own = own if with_times else replace(own, timestamps=None)
     if validation is not None:
         return own, validation.part(communicator.part(len(validation)))
     if round(fraction * len(ratings)) == 0:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -87,23 +88,15 @@ def train(
 ) -> History:
     """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
 
-    Parameters
-    ----------
-    ratings : Ratings, whose indices are rows of the engine's tables; each process has its part
-    validation_loss : callable or None
-        Called before the first epoch and after each. With it, the parameters with the lowest loss are kept,
-        the first ones if no epoch improves on them; without it, those of the last epoch.
-    batch_size : int
-        1 is per-sample gradient descent in stretches (`data.batches.Stretches`), each of which has one
-        learning rate and is one batch to `on_progress`.
-    schedule : callable, step, from 0, to learning rate
-    patience : int or None
-        Stop after this number of epochs in a row without a lower validation loss; None never stops early.
-    rng : numpy.random.Generator, draws the order of the ratings, so that every engine sees the same batches
-    unit_of_loss : float, default 1.0, factor from the engine's losses to those of the history
-    time_bins : int32 array of shape (n_ratings,), for an architecture with such
-    on_progress : callable, called after each batch
-    checkpoint : Checkpoint, saved to after each epoch; a state in it is where the training goes on
+    Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`,
+    shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample gradient descent, in
+    stretches that share a learning rate and are one batch to `on_progress` (`data.batches.Stretches`).
+
+    `validation_loss` is called before the first epoch and after each. With it, the parameters with the
+    lowest are kept, the first ones if no epoch improves on them, and training stops after `patience` epochs
+    in a row without a lower one; without it, those of the last epoch are. Losses of the history are those of
+    the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each epoch, is where
+    training goes on.
     """
     n = int(engine.all_reduce(len(ratings)))
     batches: Stretches | Batches = (
@@ -130,7 +123,8 @@ def train(
             history.validation_loss.append(validation_loss())
             _require_finite("the validation loss", history.validation_loss[-1], epoch)
             if history.validation_loss[-1] < lowest:
-                best, lowest, history.best_epoch = _copy(engine), history.validation_loss[-1], epoch
+                lowest, history.best_epoch = history.validation_loss[-1], epoch
+                best = deepcopy(engine.parameters)
         if checkpoint is not None:
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
@@ -148,7 +142,7 @@ def _start(
     if saved is not None:
         return saved[0], saved[1]["lowest"], History(**saved[1]["history"])
     lowest = math.inf if validation_loss is None else validation_loss()
-    return {} if validation_loss is None else _copy(engine), lowest, History()
+    return {} if validation_loss is None else deepcopy(engine.parameters), lowest, History()
 
 
 def _running_sums(
@@ -167,10 +161,6 @@ def _running_sums(
         n_trained += n
         step += n if is_per_sample else 1
         yield total, n_trained
-
-
-def _copy(engine: Engine) -> Parameters:
-    return {name: value.copy() for name, value in engine.parameters.items()}
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

@@ -15,21 +15,16 @@ class Objective:
 
     With λ_u and λ_i all equal these are the penalties of Koren, Bell and Volinsky (2009, eq. 5).
 
-    Attributes
-    ----------
-    user_penalty, item_penalty : arrays of shape (n_users + 1,), (n_items + 1,)
-        λ_u and λ_i in the loss of a rating, (r - r̂)² + λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²).
-    weight_decay : float, decoupled (Loshchilov and Hutter, 2019), of the MLP's weights, not of biases or rows
-    side_features : mapping of sides that have any to SideFeatures, with their penalties
-    time_penalty : mapping of sides to arrays of shape (n_time_bins,), λ_t of the row of the rating's time bin
-    ordinal : CumulativeLogit or None, with which -log P is minimised, and r̂ is a place among the categories
+    The loss of a rating is (r - r̂)² + λ_u (‖p_u‖² + b_u²) + λ_i (‖q_i‖² + b_i²), and for a model with time
+    bins λ_t of their rows. The weights of the MLP, not its biases, decay (decoupled; Loshchilov and Hutter,
+    2019). With `ordinal`, r̂ is a place among the categories.
     """
 
-    user_penalty: Array
-    item_penalty: Array
+    user_penalty: Array  # λ_u, shape (n_users + 1,)
+    item_penalty: Array  # λ_i, shape (n_items + 1,)
     weight_decay: float = 0.0
     side_features: Mapping[Side, SideFeatures] = field(default_factory=dict)
-    time_penalty: Mapping[Side, Array] = field(default_factory=dict)
+    time_penalty: Mapping[Side, Array] = field(default_factory=dict)  # λ_t, shape (n_time_bins,)
     ordinal: CumulativeLogit | None = None
 
     @property

@@ -19,24 +19,15 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatingStatistics:
-    """What all processes know of the training ratings.
-
-    Attributes
-    ----------
-    n, mean, deviation : number of ratings, their mean and standard deviation, 0 if no more than rounding
-    counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,), ratings of each row of a table
-    levels : float32 array, the distinct ratings, ascending; empty unless asked for
-    time_bins : TimeBins or None
-    time_counts : int64 array of shape (n_time_bins,), ratings in each; empty without time bins
-    """
+    """What all processes know of the training ratings; levels and time bins are empty unless asked for."""
 
     n: int
     mean: float
-    deviation: float
-    counts: dict[Side, NDArray[np.int64]]
-    levels: NDArray[np.float32]
+    deviation: float  # 0 where it is no more than rounding
+    counts: dict[Side, NDArray[np.int64]]  # ratings of each row of a table, the last for the unknown
+    levels: NDArray[np.float32]  # the distinct ratings, ascending
     time_bins: TimeBins | None
-    time_counts: NDArray[np.int64]
+    time_counts: NDArray[np.int64]  # ratings in each time bin
 
     @classmethod
     def of(

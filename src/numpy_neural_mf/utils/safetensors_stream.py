@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 # What safetensors calls the types.
 DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32"}
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+RowsOf = Callable[[str], Iterator[NDArray[Any]]]
 
 
-def write_safetensors(
-    file: BinaryIO,
-    forms: Forms,
-    rows_of: Callable[[str], Iterator[NDArray[Any]]],
-    metadata: Mapping[str, str],
-) -> None:
+def write_safetensors(file: BinaryIO, forms: Forms, rows_of: RowsOf, metadata: Mapping[str, str]) -> None:
     """Write arrays of these dtypes and shapes, each as its rows come, in order.
 
     A file is the length of the header, the header in JSON, padded to align what follows, and the arrays.

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -54,11 +54,9 @@ def check_sizes(name: str, values: Any) -> None:
         raise error(f"{name} must be a sequence of integers of at least 1, not {values!r}")
 
 
-def _check(
-    kind: str, type_: type, name: str, value: Any, optional: bool, bounds: dict[str, int] | dict[str, float]
-) -> None:
+def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: Mapping[str, float]) -> None:
     given = [(*BOUNDS[keyword], bound) for keyword, bound in bounds.items()]
-    is_typed = _is_a(type_, value)
+    is_typed = _is_a(of, value)
     in_range = is_typed and -math.inf < value < math.inf and all(holds(value, b) for _, holds, b in given)
     if in_range or (optional and value is None):
         return

@@ -131,10 +131,7 @@ class Architecture:
     def parameter_shapes(
         self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0, n_steps: int = 0
     ) -> dict[str, tuple[int, ...]]:
-        """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
-
-        `n_steps` is the number of ordinal categories; without any there are no cutpoints.
-        """
+        """Name to shape, as in PyTorch: weights are (out, in); with cutpoints for `n_steps` categories."""
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
@@ -163,8 +160,8 @@ class Architecture:
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
         the average one. Features, time bins and the output layer of f start at zero, so that the first
-        prediction is nearly the mean. Cutpoints are left to the caller. Only `rows` of the tables are kept,
-        those of one of many processes: the numbers are those of one process.
+        prediction is nearly the mean. Cutpoints are left to the caller. Of many processes, one keeps only its
+        `rows` of the tables.
         """
         draw = default_initializer(self.activation)
         counts = n_users, n_items, n_user_features, n_item_features
@@ -183,13 +180,10 @@ class Architecture:
 
 
 def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
-    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes.
-
-    All are drawn, block by block: a normal takes no fixed number of draws, so none can be skipped.
-    """
+    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes."""
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
-    for first in range(0, n_rows, at_once):
+    for first in range(0, n_rows, at_once):  # a normal takes no fixed number of draws: none can be skipped
         drawn = normal(rng, (min(at_once, n_rows - first), own.shape[1]), std=0.1)[start::step]
         own[first // step : first // step + len(drawn)] = drawn
 

@@ -60,6 +60,9 @@ def gradient_errors(
 ) -> dict[str, float]:
     """Largest relative error of the gradients of a scalar function, compared with central differences.
 
+    TypeError for an array that is not float64 (in float32 such small differences are noise), and ValueError
+    for a gradient of another shape than its array.
+
     Parameters
     ----------
     loss : callable that reads the arrays and returns a float; it is called twice for each element
@@ -71,11 +74,6 @@ def gradient_errors(
     Returns
     -------
     dict of str to float, max |gradient - difference| / the largest derivative; infinite where not finite
-
-    Raises
-    ------
-    TypeError, ValueError
-        An array is not float64: in float32 such small differences are noise. Or a gradient has another shape.
     """
     check_number("epsilon", epsilon, above=0)
     return {

@@ -1,7 +1,6 @@
 """Layers: forward(x) returns (y, backward), and backward(dy) adds parameter gradients and returns dx.
 
-The closure of backward keeps the arrays that it needs, so a layer stores nothing between calls and may be
-used twice in one step.
+The closure keeps what backward needs: a layer stores nothing, and may be used twice in one step.
 """
 
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from .activations import ActivationFunction, Backward
 from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
-RowsBackward = Callable[[Array], None]  # ids and weights of a bag have no derivative
+RowsOutput = tuple[Array, Callable[[Array], None]]  # ids and weights of a bag have no derivative
 
 
 class Layer(Protocol):
@@ -119,7 +118,7 @@ class Embedding(_Table):
     Its shape is (n_rows, dim), and the initialiser by default normal with standard deviation 0.01.
     """
 
-    def forward(self, ids: IntArray | GroupedIds, training: bool = False) -> tuple[Array, RowsBackward]:
+    def forward(self, ids: IntArray | GroupedIds, training: bool = False) -> RowsOutput:
         """ids: integers (n,) from 0 to n_rows - 1 -> y: (n, dim); those in one `GroupedIds` are sorted once.
 
         IndexError for an id that is not a row of the table: NumPy would count a negative one from the end.
@@ -143,9 +142,7 @@ class EmbeddingBag(_Table):
     only rows of W that are in a bag. The parameters are those of `Embedding`.
     """
 
-    def forward(
-        self, X: Any, training: bool = False, rows: IntArray | None = None
-    ) -> tuple[Array, RowsBackward]:
+    def forward(self, X: Any, training: bool = False, rows: IntArray | None = None) -> RowsOutput:
         """X: scipy.sparse.csr_array (n, n_rows) -> y: (n, dim); tables with one X can share rows_in(X)."""
         W = self.weight
 

@@ -62,7 +62,6 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         number the layers, activations included, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
         For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
-    n_features_in_, feature_names_in_ : as in every scikit-learn estimator
 
     Examples
     --------
@@ -150,7 +149,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         values = {name: p.value for name, p in network.parameters.items()}
         names = ["loss", "validation_loss"] if self.early_stopping else ["loss"]
         self.history_: dict[str, list[float]] = {name: [] for name in names}
-        best_epoch, best_loss, best_values = 0, np.inf, values
+        best_epoch, best_loss, best = 0, np.inf, values
         for epoch in range(self.epochs):
             order = rng.permutation(len(X))
             batches = [order[i : i + self.batch_size] for i in range(0, len(X), self.batch_size)]
@@ -161,12 +160,11 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 validation_loss, _ = mse(network.forward(X_out)[0], y_out)
                 self.history_["validation_loss"].append(validation_loss)
                 if validation_loss < best_loss:
-                    best_epoch, best_loss = epoch, validation_loss
-                    best_values = {name: value.copy() for name, value in values.items()}
+                    best_epoch, best_loss, best = epoch, validation_loss, copy.deepcopy(values)
                 elif epoch - best_epoch >= self.patience:
                     break
         for name, value in values.items():
-            value[...] = best_values[name]
+            value[...] = best[name]
         _require_finite(mse(network.forward(X[batches[-1]])[0], y[batches[-1]])[0], epoch)
 
     def _step_function(self) -> Callable[[Array, Array], float]:

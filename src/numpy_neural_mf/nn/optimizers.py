@@ -2,7 +2,7 @@
 
 A RowGradient changes only its rows and their state, so the cost depends on the batch and not on the table.
 With momentum or adaptive rates this differs from the dense update, which also moves rows that the batch does
-not use; PyTorch's SparseAdam does the same. The rows of a RowGradient are distinct: duplicates are summed.
+not use; PyTorch's SparseAdam does the same.
 """
 
 import math
@@ -38,12 +38,11 @@ class Optimizer(ABC):
                 check_number(name, value, at_least=0)
             elif name in ("momentum", "decay", "beta1", "beta2"):
                 check_number(name, value, at_least=0, below=1)
+            elif name == "nesterov":
+                check_boolean(name, value)
 
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
-        """Change `parameters` in place by their gradients; those without one do not change.
-
-        ValueError if the shape of a gradient is not that of its parameter.
-        """
+        """Change `parameters` that have gradients, in place; ValueError for a gradient of another shape."""
         for name, gradient in gradients.items():
             value = parameters[name]
             rows = gradient.rows if isinstance(gradient, RowGradient) else None
@@ -84,10 +83,6 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_boolean("nesterov", self.nesterov)
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -170,8 +165,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) before each step.
 
-    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. With a RowGradient only its rows
-    decay.
+    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. Of a table only used rows decay.
     """
 
     weight_decay: float = 0.01

@@ -46,10 +46,7 @@ class Checkpoint:
         self.write(arrays, progress, engine.communicator)
 
     def write(self, arrays: Arrays, progress: Mapping[str, Any], communicator: Communicator = SINGLE) -> None:
-        """Write arrays, the state of the generators, and `progress`.
-
-        All processes must call it, each with its rows of the tables: the first writes what they send.
-        """
+        """Write arrays, generator states and `progress`; all processes must call it, with their rows of tables."""
         generators = {name: g.bit_generator.state for name, g in self.generators.items()}
         state = {"belongs_to": self.belongs_to, "progress": progress, "generators": generators}
         shards = {name for name, array in arrays.items() if _is_shard(name, array.ndim)}
@@ -99,10 +96,8 @@ class Checkpoint:
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
         if state["belongs_to"] != self.belongs_to:
-            raise ValueError(
-                f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
-                "settings; name another folder, or delete it to start again"
-            )
+            found = "expected the checkpoint of this training, found one of other ratings or settings"
+            raise ValueError(f"{self.path}: {found}; name another folder, or delete it to start again")
         for name, of_generator in state["generators"].items():
             self.generators[name].bit_generator.state = of_generator
         return arrays, state["progress"]

@@ -53,10 +53,7 @@ class Communicator:
         return compute()
 
     def whole(self, shard: Array) -> Iterator[Array]:
-        """In the first process, the rows of a table in order, block by block; in others nothing.
-
-        Every process must exhaust the iterator: it sends its rows.
-        """
+        """A table's rows in order, in the first process; all must exhaust the iterator: they send theirs."""
         yield shard
 
     def whole_shape(self, shard: Array) -> tuple[int, ...]:

@@ -33,10 +33,7 @@ class RatingStatistics:
     def of(
         cls, ratings: Ratings, communicator: Communicator, n_time_bins: int = 0, with_levels: bool = False
     ) -> Self:
-        """The statistics of the ratings of all processes, each of which has a part.
-
-        ValueError if there are to be time bins, and the ratings have no timestamps.
-        """
+        """Of the ratings of all processes, each with a part; ValueError for time bins without timestamps."""
         n, mean, deviation = _moments(ratings, communicator)
         time_bins, time_counts = None, np.zeros(0, np.int64)
         if n_time_bins:

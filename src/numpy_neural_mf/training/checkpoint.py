@@ -46,7 +46,7 @@ class Checkpoint:
         self.write(arrays, progress, engine.communicator)
 
     def write(self, arrays: Arrays, progress: Mapping[str, Any], communicator: Communicator = SINGLE) -> None:
-        """Write arrays, generator states and `progress`; all processes must call it, with their rows of tables."""
+        """Write arrays, generator states and `progress`; every process must call it, with its table rows."""
         generators = {name: g.bit_generator.state for name, g in self.generators.items()}
         state = {"belongs_to": self.belongs_to, "progress": progress, "generators": generators}
         shards = {name for name, array in arrays.items() if _is_shard(name, array.ndim)}

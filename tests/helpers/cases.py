@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_array
 
 from numpy_neural_mf.mf import architecture
-from numpy_neural_mf.mf.side_features import SideFeatures
+from numpy_neural_mf.mf.side_information import SideFeatures
 from numpy_neural_mf.nn import ACTIVATIONS, CumulativeLogit
 from numpy_neural_mf.training.objective import Objective
 

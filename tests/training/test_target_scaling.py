@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
 from numpy_neural_mf.models import model_file
 from numpy_neural_mf.training.distributed import Communicator
-from numpy_neural_mf.training.statistics import RatingStatistics
-from numpy_neural_mf.training.target_scaling import in_units, unit_for
+from numpy_neural_mf.training.statistics import RatingStatistics, in_units, unit_for
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_500, drift=0.3, side_information=1.0)
 FORMS = {

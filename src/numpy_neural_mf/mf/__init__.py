@@ -6,13 +6,6 @@ from .likelihood import Normal, Ordinal
 from .regularization import RowPenalty
 
 __all__ = [
-    "ARCHITECTURES",
-    "A_SMALL",
-    "B_MEDIUM",
-    "C_WIDE",
-    "Architecture",
-    "Factorization",
-    "Normal",
-    "Ordinal",
+    "ARCHITECTURES", "A_SMALL", "B_MEDIUM", "C_WIDE", "Architecture", "Factorization", "Normal", "Ordinal",
     "RowPenalty",
-]
+]  # fmt: skip

@@ -1,9 +1,8 @@
 """The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +10,9 @@ import numpy as np
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
 from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
-from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Parameters, Table
+from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Kind, Parameters, Table
+
+LIKELIHOODS = ("normal", "ordinal")
 
 # Rows of each process that are drawn at a time.
 DRAWN_AT_ONCE = 2**12
@@ -19,12 +20,10 @@ DRAWN_AT_ONCE = 2**12
 # Fields of older files, and the only values that still have a meaning: next-item models are their own now.
 FORMER_FIELDS = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
 
-LIKELIHOODS = ("normal", "ordinal")
-
 
 @dataclass(frozen=True)
 class Architecture:
-    """The form of a model, checked when made.
+    """The form of a model; TypeError or ValueError for a field of the wrong type or out of range.
 
     With user factors p_u, item factors q_i and an MLP f on their concatenation, the predicted rating is ::
 
@@ -36,47 +35,29 @@ class Architecture:
 
     Parameters
     ----------
-    embedding_dim : int, default 16
-        Length of p_u and q_i.
-    hidden_layer_sizes : tuple of int, default ()
-        Widths of the hidden layers of f; empty for no MLP.
-    activation : str, default "relu"
-        Of the hidden layers: "relu", "sigmoid", "tanh", "identity", "leaky_relu" or "gelu".
-    biases : bool, default True
-        Whether there are b_u and b_i.
-    product : bool, default True
-        Whether there is p_u · q_i, the element-wise product summed (GMF with unit weights).
-    features : bool, default False
-        Whether features of users and of items, where the ratings have any, have vectors and biases, too:
-        p_u is then P_u + Σ_c x_uc E_c over the features c of the user with their weights, and so are q_i, b_u
-        and b_i (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
-    implicit : bool, default False
-        Whether the items that a user rated, whatever the rating, are among the features of the user, each of
-        n items with weight 1/√n (SVD++; Koren, 2008, eq. 15), and the raters of an item among those of the
-        item.
-    periods : int, default 0
-        Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
-        vectors and biases, too, one for users and one for items: at that time p_u is p_u + y_t, and q_i is
-        q_i + z_t, so that p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a
-        field of a factorization machine; Rendle, 2010).
-    likelihood : {"normal", "ordinal"}, default "normal"
-        What is minimised: "normal" the squared error, as if ratings scattered alike everywhere; "ordinal"
-        -log P of ratings that are ordinal categories, with r̂ above a place among them, not yet the
-        prediction (see `nn.CumulativeLogit`). The latter gives the probability of each category.
-    dropout : float, default 0.3
-        In [0, 1): of the input of f and of each hidden layer, in training.
+    embedding_dim : int, default 16, length of p_u and q_i
+    hidden_layer_sizes : tuple of int, default (), widths of the hidden layers of f; empty for no MLP
+    activation : {"relu", "sigmoid", "tanh", "identity", "leaky_relu", "gelu"}, default "relu"
+    biases : bool, default True, whether there are b_u and b_i
+    product : bool, default True, whether there is p_u · q_i (GMF with unit weights)
+    dropout : float in [0, 1), default 0.3, of the input of f and of each hidden layer, in training
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A field is of the wrong type or out of range.
-
-    Examples
-    --------
-    >>> Architecture(embedding_dim=8, hidden_layer_sizes=(16,)).parameter_shapes(5, 3)["mlp.0.weight"]
-    (16, 16)
+    features : bool, default False
+        Whether features of users and items have vectors and biases, too: p_u is then P_u + Σ_c x_uc E_c over
+        the features c of the user with their weights, and so are q_i, b_u and b_i (Rendle, 2010,
+        "Factorization machines", whose interactions of user with item these are).
+    implicit : bool, default False
+        Whether the n items that a user rated are features of the user, with weight 1/√n each (SVD++; Koren,
+        2008, eq. 15), and the raters of an item those of the item.
+    periods : int, default 0
+        Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
+        vectors and biases for users and for items: p_u is then p_u + y_t, and q_i is q_i + z_t, so that
+        p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a field of a
+        factorization machine; Rendle, 2010).
+    likelihood : {"normal", "ordinal"}, default "normal"
+        "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
+        probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
     """
 
     embedding_dim: int = 16
@@ -106,19 +87,12 @@ class Architecture:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field.
-
-        Raises
-        ------
-        TypeError, ValueError
-            A field is unknown or out of range, or the file is of a model with a sequence, which is another
-            model now.
-        """
+        """One from a file, by field; TypeError or ValueError if one is unknown, out of range or former."""
         for name, default in FORMER_FIELDS.items():
             if settings.get(name, default) != default:
+                found = f"{name}: expected {default!r}, found {settings[name]!r}"
                 raise ValueError(
-                    f"{name}: expected {default!r}, found {settings[name]!r}: a model of ratings has no "
-                    "sequence any more; train a NextItemModel"
+                    f"{found}: a model of ratings has no sequence any more; train a NextItemModel"
                 )
         known = {name: value for name, value in settings.items() if name not in FORMER_FIELDS}
         if known["rating_scale"] is not None:
@@ -144,43 +118,29 @@ class Architecture:
         self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
     ) -> list[Table]:
         """The tables of a model, with a last row for an unknown user or item; features only in training."""
-        n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
-        tables = []
-        if self.has_embeddings:
-            tables += [Table(side, "embedding", (n_rows[side], self.embedding_dim)) for side in SIDES]
+        widths: dict[Kind, int] = {"embedding": self.embedding_dim} if self.has_embeddings else {}
         if self.biases:
-            tables += [Table(side, "bias", (n_rows[side], 1)) for side in SIDES]
+            widths["bias"] = 1
+        n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
+        tables = [Table(side, kind, (n_rows[side], w)) for kind, w in widths.items() for side in SIDES]
         n_rows = dict(zip(FEATURES.values(), (n_user_features, n_item_features), strict=True))
         n_rows |= dict.fromkeys(TIME_BINS.values(), self.periods)
-        for entity, n in n_rows.items():
-            if n and self.has_embeddings:
-                tables.append(Table(entity, "embedding", (n, self.embedding_dim)))
-            if n and self.biases:
-                tables.append(Table(entity, "bias", (n, 1)))
-        return tables
+        others = [(entity, n) for entity, n in n_rows.items() if n]
+        return tables + [Table(entity, kind, (n, w)) for entity, n in others for kind, w in widths.items()]
 
     def parameter_shapes(
-        self,
-        n_users: int,
-        n_items: int,
-        n_user_features: int = 0,
-        n_item_features: int = 0,
-        n_steps: int = 0,
+        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0, n_steps: int = 0
     ) -> dict[str, tuple[int, ...]]:
-        """Name to shape of every parameter, in PyTorch's names and orientation: weights are (out, in).
-
-        `n_steps` is the number of ordinal categories; without any there are no cutpoints.
-        """
-        sizes = self.layer_sizes
+        """Name to shape, as in PyTorch: weights are (out, in); with cutpoints for `n_steps` categories."""
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
         tables = self.tables(n_users, n_items, n_user_features, n_item_features)
         shapes |= {table.name: table.shape for table in tables}
-        for n in range(self.n_layers):
-            shapes[f"mlp.{n}.weight"] = (sizes[n + 1], sizes[n])
+        for n, (n_in, n_out) in enumerate(pairwise(self.layer_sizes)):
+            shapes[f"mlp.{n}.weight"] = (n_out, n_in)
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
-                shapes[f"mlp.{n}.bias"] = (sizes[n + 1],)
+                shapes[f"mlp.{n}.bias"] = (n_out,)
         return shapes
 
     def initial_parameters(
@@ -199,12 +159,9 @@ class Architecture:
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
-        the average one. Features and time bins start at zero, which they keep where training has none of
-        them. The output layer of f starts at zero, so that the first prediction is nearly the mean. Cutpoints
-        are left to the caller.
-
-        Only `rows` of the tables are kept, those of one of many processes; the numbers are the same. All are
-        drawn, block by block: a normal takes no fixed number of draws, so none can be skipped.
+        the average one. Features, time bins and the output layer of f start at zero, so that the first
+        prediction is nearly the mean. Cutpoints are left to the caller. Of many processes, one keeps only its
+        `rows` of the tables.
         """
         draw = default_initializer(self.activation)
         counts = n_users, n_items, n_user_features, n_item_features
@@ -212,10 +169,9 @@ class Architecture:
         parameters: Parameters = {}
         for name, shape in self.parameter_shapes(*counts, n_steps).items():
             own = rows if name in tables else slice(None)
-            value = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
-            parameters[name] = value
+            parameters[name] = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
             if name in tables and tables[name].entity in SIDES and tables[name].kind == "embedding":
-                _draw_rows(value, rows, shape[0], rng)
+                _draw_rows(parameters[name], rows, shape[0], rng)
         parameters["intercept"][...] = mean_rating
         for n in range(self.n_layers - 1):
             weight = parameters[f"mlp.{n}.weight"]
@@ -227,7 +183,7 @@ def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -
     """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes."""
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
-    for first in range(0, n_rows, at_once):
+    for first in range(0, n_rows, at_once):  # a normal takes no fixed number of draws: none can be skipped
         drawn = normal(rng, (min(at_once, n_rows - first), own.shape[1]), std=0.1)[start::step]
         own[first // step : first // step + len(drawn)] = drawn
 

@@ -1,11 +1,9 @@
 """The inference formula r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), for pairs, all items, and a row."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Self
 
 import numpy as np
 
@@ -24,19 +22,53 @@ RowScorer = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
 # Pairs that go through the MLP at a time: their hidden units stay in the processor's cache.
 TILE = 8_192
 
+# The table of time bins that is added to each table of rows.
+TIME_TABLES = {table_name(side, kind): table_name(TIME_BINS[side], kind) for side in SIDES for kind in KINDS}
+
+
+class _MLP:
+    """f of an architecture; units come first, pairs last."""
+
+    def __init__(self, architecture: Architecture, parameters: Parameters) -> None:
+        n_layers = architecture.n_layers
+        first, *self._weights = [parameters[f"mlp.{n}.weight"] for n in range(n_layers)]
+        self._biases = [parameters[f"mlp.{n}.bias"][:, None] for n in range(n_layers - 1)]
+        self._activation = ACTIVATIONS[architecture.activation]
+        self.user_weight, self.item_weight = np.split(first, 2, axis=1)  # (h, k) each
+
+    def of_users(self, p: Array) -> Array:
+        """W_u p, shape (h, n)."""
+        return np.asarray(self.user_weight @ p.T)
+
+    def of_items(self, q: Array) -> Array:
+        """W_i q + c, shape (h, n)."""
+        return np.asarray(self.item_weight @ q.T + self._biases[0])
+
+    def later(self, h: Array) -> tuple[Array, Callable[[], Array]]:
+        """f, shape (n,), of the first layer's output, shape (h, n), and the function that derives by that."""
+        backwards = []
+        for n, weight in enumerate(self._weights, start=1):
+            h, backward = self._activation(h)
+            backwards.append(backward)
+            h = weight @ h
+            if n < len(self._weights):
+                h += self._biases[n]
+
+        def derive() -> Array:
+            dh = np.ones_like(h)
+            for weight, backward in zip(reversed(self._weights), reversed(backwards), strict=True):
+                dh = backward(weight.T @ dh)
+            return dh
+
+        return h[0], derive
+
 
 @dataclass(frozen=True, eq=False)
 class Factorization:
     """An architecture with its parameters; row -1 of each table stands for an unknown user or item.
 
     The first layer of the MLP is linear in [p, q]: W [p, q] + c = W_u p + W_i q + c. So it is computed by
-    user and by item, and only the later layers by pair.
-
-    Attributes
-    ----------
-    architecture : Architecture
-    parameters : dict of str to array
-        As `Architecture.parameter_shapes` names them, without features: these are part of the rows.
+    user and by item, and only the later layers by pair. Features are part of the rows.
     """
 
     architecture: Architecture
@@ -47,16 +79,13 @@ class Factorization:
         form, mlp = self.architecture, self._mlp
         p, b_u = self._rows("user", users, time_bins)
         q, b_i = self._rows("item", items, time_bins)
-        scores = np.repeat(self.parameters["intercept"], len(users))
-        scores += b_u
-        scores += b_i
+        scores: Array = self.parameters["intercept"] + b_u + b_i
         if form.product:
             scores += np.einsum("nk,nk->n", p, q)
-        if mlp is None:
-            return scores
-        for first in range(0, len(users), TILE):
-            tile = slice(first, first + TILE)
-            scores[tile] += mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[0]
+        if mlp:
+            for first in range(0, len(users), TILE):
+                tile = slice(first, first + TILE)
+                scores[tile] += mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[0]
         return scores
 
     def scorer(self, items: IntArray) -> Scorer:
@@ -91,9 +120,12 @@ class Factorization:
 
     def row_scorer(self, items: IntArray) -> RowScorer:
         """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
-        form, wide = self.architecture, self.taken(items).astype(np.float64)
-        mlp, (q, b_i) = wide._mlp, wide._rows("item", np.arange(len(items)))
-        fixed, k = wide.parameters["intercept"] + b_i, q.shape[1]
+        form, of_tables = self.architecture, self._tables("user") + self._tables("item")
+        q, b_i = (rows.astype(np.float64) for rows in self._rows("item", items))
+        others = {name: a for name, a in self.parameters.items() if name not in of_tables}
+        wide: Parameters = {name: a.astype(np.float64) for name, a in others.items()}
+        mlp = _MLP(form, wide) if form.hidden_layer_sizes else None
+        fixed, k = wide["intercept"] + b_i, q.shape[1]
         item_half = mlp.of_items(q) if mlp else q.T
 
         def score(theta: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -114,8 +146,7 @@ class Factorization:
 
     def row(self, user: int) -> Float64Array:
         """θ = (p, b) of a user, shape (d,), without what the model has not."""
-        rows = [self.parameters[name][user] for name in self._tables("user")]
-        return np.concatenate([np.zeros(0), *rows])
+        return np.concatenate([np.zeros(0), *(self.parameters[name][user] for name in self._tables("user"))])
 
     def as_rows(self, theta: Float64Array) -> Parameters:
         """θ of shape (..., d) as rows of the user tables, by name."""
@@ -126,7 +157,7 @@ class Factorization:
             rows[name], start = theta[..., start:end].astype(table.dtype), end
         return rows
 
-    def mirrored(self) -> Factorization:
+    def mirrored(self) -> Self:
         """The same model with users and items exchanged: r̂ is symmetric but for the first layer of f."""
         swapped = mirrored(self.parameters)
         if "mlp.0.weight" in swapped:
@@ -134,46 +165,34 @@ class Factorization:
             swapped["mlp.0.weight"] = np.roll(W, W.shape[1] // 2, axis=1)  # (h, 2 k): halves exchanged
         return replace(self, parameters=swapped)
 
-    def with_user(self, row: Parameters) -> Factorization:
+    def with_user(self, row: Parameters) -> Self:
         """The model of one user, row 0, whose rows of the user tables, by name, have shape (1, d)."""
         return replace(self, parameters=self.parameters | row)
 
-    def with_items(self, rows: Sequence[Parameters]) -> Factorization:
+    def with_items(self, rows: Sequence[Parameters]) -> Self:
         """The model with more items after the others, before the unknown."""
-        tables = {
-            name: np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
-            for name, table in ((name, self.parameters[name]) for name in self._tables("item"))
-        }
+        tables = {}
+        for name in self._tables("item"):
+            table = self.parameters[name]
+            tables[name] = np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
         return replace(self, parameters=self.parameters | tables)
 
-    def taken(self, items: IntArray) -> Factorization:
-        """The model of these items only, in this order."""
-        tables = {name: self.parameters[name][items] for name in self._tables("item")}
-        return replace(self, parameters=self.parameters | tables)
-
-    def astype(self, dtype: type[np.floating[Any]]) -> Factorization:
-        """The model in another precision, without the user tables."""
-        of_users = self._tables("user")
-        tables = {name: a.astype(dtype) for name, a in self.parameters.items() if name not in of_users}
-        return replace(self, parameters=tables)
-
-    def at_last_time_bin(self) -> Factorization:
+    def at_last_time_bin(self) -> Self:
         """The model without time bins that predicts as this one does in the last."""
         parameters = {name: a for name, a in self.parameters.items() if name not in TIME_TABLES.values()}
         for name, of_time in TIME_TABLES.items():
             if of_time in self.parameters:
                 parameters[name] = parameters[name] + self.parameters[of_time][-1]
-        return Factorization(replace(self.architecture, periods=0), parameters)
+        return replace(self, architecture=replace(self.architecture, periods=0), parameters=parameters)
 
-    def with_last_time_bin(self, now: Factorization) -> Factorization:
+    def with_last_time_bin(self, now: Self) -> Self:
         """The model with these time bins whose `at_last_time_bin` is `now`."""
-        of_time = {name: self.parameters[name] for name in TIME_TABLES.values() if name in self.parameters}
-        rows = {
-            name: now.parameters[name] - of_time[table][-1]
-            for name, table in TIME_TABLES.items()
-            if table in of_time
-        }
-        return Factorization(self.architecture, now.parameters | rows | of_time)
+        parameters = dict(now.parameters)
+        for name, of_time in TIME_TABLES.items():
+            if of_time in self.parameters:
+                parameters[of_time] = self.parameters[of_time]
+                parameters[name] = parameters[name] - parameters[of_time][-1]
+        return replace(self, parameters=parameters)
 
     def _rows(self, side: Side, rows: IntArray, time_bins: IntArray | None = None) -> tuple[Array, Array]:
         """Embeddings of shape (n, k), without columns if there are none, and biases of shape (n,)."""
@@ -192,47 +211,6 @@ class Factorization:
     @cached_property
     def _mlp(self) -> _MLP | None:
         return _MLP(self.architecture, self.parameters) if self.architecture.hidden_layer_sizes else None
-
-
-# The table of time bins that is added to each table of rows.
-TIME_TABLES = {table_name(side, kind): table_name(TIME_BINS[side], kind) for side in SIDES for kind in KINDS}
-
-
-class _MLP:
-    """f of an architecture; units come first, pairs last."""
-
-    def __init__(self, architecture: Architecture, parameters: Parameters) -> None:
-        weights = [parameters[f"mlp.{n}.weight"] for n in range(architecture.n_layers)]
-        self._biases = [parameters[f"mlp.{n}.bias"][:, None] for n in range(architecture.n_layers - 1)]
-        self._weights = weights[1:]
-        self._activation = ACTIVATIONS[architecture.activation]
-        self.user_weight, self.item_weight = np.split(weights[0], 2, axis=1)  # (h, k) each
-
-    def of_users(self, p: Array) -> Array:
-        """W_u p, shape (h, n)."""
-        return np.asarray(self.user_weight @ p.T)
-
-    def of_items(self, q: Array) -> Array:
-        """W_i q + c, shape (h, n)."""
-        return np.asarray(self.item_weight @ q.T + self._biases[0])
-
-    def later(self, h: Array) -> tuple[Array, Callable[[], Array]]:
-        """f, shape (n,), of the first layer's output, shape (h, n), and the function that derives by that."""
-        backwards = []
-        for n, weight in enumerate(self._weights, start=1):
-            h, backward = self._activation(h)
-            backwards.append(backward)
-            h = weight @ h
-            if n < len(self._weights):
-                h += self._biases[n]
-
-        def derive() -> Array:
-            dh = np.ones_like(h)
-            for weight, backward in zip(reversed(self._weights), reversed(backwards), strict=True):
-                dh = backward(weight.T @ dh)
-            return dh
-
-        return h[0], derive
 
 
 def mirrored(tables: Parameters) -> Parameters:

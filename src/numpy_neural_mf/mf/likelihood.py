@@ -1,9 +1,7 @@
 """From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,70 +11,36 @@ from ..nn.parameter import Array
 
 
 class Terms(NamedTuple):
-    """The loss of some ratings, summed, and its derivatives by each score, as of a squared error.
-
-    Attributes
-    ----------
-    total : float
-    pull : array of shape (n,)
-        Minus half the first derivative: r - r̂ of the squared error.
-    weight : array of shape (n,)
-        Half the second derivative: 1 of the squared error.
-    """
+    """The loss of n ratings, summed, and its derivatives by each score, shape (n,)."""
 
     total: float
-    pull: NDArray[np.floating[Any]]
-    weight: NDArray[np.floating[Any]]
-
-
-class Likelihood(Protocol):
-    """What scores mean; a score of 1 is worth `unit` of a rating."""
-
-    @property
-    def unit(self) -> float: ...
-
-    def rating(self, scores: Array) -> Array:
-        """The prediction for these scores, of their shape; it may overwrite them."""
-        ...
-
-    def terms(self, scores: Array, ratings: Array) -> Terms:
-        """The loss of ratings of shape (n,) with these scores."""
-        ...
+    pull: Array  # minus half the first derivative: r - r̂ of the squared error
+    weight: Array  # half the second derivative: 1 of the squared error
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A score is the mean rating within the bounds of the scale; the loss is the squared error."""
+    """A score, counted in `unit`, is the mean rating within the scale; the loss is the squared error."""
 
     scale: tuple[float, float]
     unit: float = 1.0
 
     def rating(self, scores: Array) -> Array:
-        """The score in ratings, clipped to the scale."""
+        """The prediction for these scores, of their shape; it may overwrite them."""
         return np.clip(np.multiply(scores, self.unit, out=scores), *self.scale, out=scores)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """(r - r̂)², in units."""
+        """The loss of ratings of shape (n,) with these scores."""
         error = ratings / self.unit - scores
         return Terms(float((error**2).sum()), error, np.ones_like(error))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ordinal:
-    """A score is a place among ordinal categories; the loss is -log P.
+    """A score is a place among ordinal categories; the loss is -log P."""
 
-    Attributes
-    ----------
-    model : CumulativeLogit
-        Its categories are counted in units.
-    cutpoints : array of shape (n_categories - 1,)
-        As the model learns them.
-    scale : (float, float)
-    unit : float
-    """
-
-    model: CumulativeLogit
-    cutpoints: Array
+    model: CumulativeLogit  # its categories are counted in units
+    cutpoints: Array  # as the model learns them, shape (n_categories - 1,)
     scale: tuple[float, float]
     unit: float
 
@@ -86,12 +50,10 @@ class Ordinal:
         return np.asarray(self.model.steps * self.unit, np.float32)
 
     def rating(self, scores: Array) -> Array:
-        """The mean over the categories."""
         mean = self.model.expected(scores, self.cutpoints.astype(scores.dtype))
         return np.clip(np.multiply(mean, self.unit, out=mean), *self.scale, out=mean)
 
     def terms(self, scores: Array, ratings: Array) -> Terms:
-        """-log P."""
         in_units = (ratings / self.unit).astype(self.model.steps.dtype)
         found = self.model.terms(scores, in_units, self.cutpoints)
         return Terms(float(found.value.sum()), -found.dy / 2, found.d2y / 2)
@@ -106,3 +68,6 @@ class Ordinal:
         out = (1 - coverage) / 2
         low, high = ((below < share).sum(axis=-1) for share in (out, 1 - out))
         return self.categories[low], self.categories[high]
+
+
+Likelihood = Normal | Ordinal

@@ -1,7 +1,5 @@
 """The parameters of a model: typed tables of rows, and dense arrays, by PyTorch's names."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,20 +21,11 @@ TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A parameter with a row for each entity; rows that a batch does not use stay as they are.
-
-    Attributes
-    ----------
-    entity : Entity
-        What a row stands for: a user, an item, a feature of either, or a time bin.
-    kind : {"embedding", "bias"}
-    shape : (int, int)
-        Tables of users and of items have one row more, the last: it stands for an unknown user or item.
-    """
+    """A parameter with a row for each user, item, feature or time bin; a batch moves only those it uses."""
 
     entity: Entity
     kind: Kind
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # of users and items one row more, the last: it stands for the unknown
 
     @property
     def name(self) -> str:
@@ -49,8 +38,8 @@ def table_name(entity: Entity, kind: Kind) -> str:
     return f"{entity}_{kind}.weight"
 
 
-ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
-_BY_NAME = {table_name(entity, kind): (entity, kind) for entity in ENTITIES for kind in KINDS}
+_ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
+_BY_NAME = {table_name(entity, kind): (entity, kind) for entity in _ENTITIES for kind in KINDS}
 
 
 def is_table(name: str) -> bool:
@@ -60,11 +49,7 @@ def is_table(name: str) -> bool:
 
 def tables_in(parameters: Mapping[str, Any]) -> list[Table]:
     """The tables among some parameters, arrays or tensors, in their order."""
-    return [
-        Table(*_BY_NAME[name], (value.shape[0], value.shape[1]))
-        for name, value in parameters.items()
-        if name in _BY_NAME
-    ]
+    return [Table(*_BY_NAME[name], value.shape) for name, value in parameters.items() if name in _BY_NAME]
 
 
 def fill_unknown(parameters: Parameters) -> None:

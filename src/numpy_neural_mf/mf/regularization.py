@@ -1,9 +1,7 @@
 """How strongly a row is shrunk towards zero, or its prior, by its number of ratings."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +12,9 @@ def frequency_scaled(
 ) -> NDArray[np.float32]:
     """Penalty λ_r of each row for each of its ratings: λ / √n_r, scaled to a mean of λ over the ratings.
 
-    With n_r ratings a row is penalised by √n_r λ in all: between a Gaussian prior, whose penalty is constant,
-    and Koren's, which grows with n_r (Rendle, Krichene, Zhang and Koren, 2022, "Revisiting the performance of
-    iALS on item recommendation benchmarks", frequency-scaled regularisation with exponent ν = 1/2).
-
-    Parameters
-    ----------
-    regularization : float
-        λ.
-    counts : array of shape (n_rows,)
-        Number of ratings that use each row, possibly fractional.
-
-    Returns
-    -------
-    float32 array of shape (n_rows,)
+    With n_r ratings, possibly fractional, a row is penalised by √n_r λ in all: between a Gaussian prior,
+    whose penalty is constant, and Koren's, which grows with n_r (Rendle, Krichene, Zhang and Koren, 2022,
+    "Revisiting the performance of iALS on item recommendation benchmarks", frequency-scaled with ν = 1/2).
     """
     scaled = 1 / np.sqrt(np.where(counts > 0, counts, 1))
     mean_of_ratings = (scaled @ counts) / max(counts.sum(), np.finfo(np.float64).tiny)
@@ -36,19 +23,11 @@ def frequency_scaled(
 
 @dataclass(frozen=True, slots=True)
 class RowPenalty:
-    """λ of λ ‖θ - prior‖², next to the sum of the losses of its n ratings, of the row of a user or an item.
+    """λ of λ ‖θ - prior‖² of the row of a user or an item, next to the sum of the losses of its n ratings."""
 
-    Attributes
-    ----------
-    user, item : float
-        λ of a row with one rating.
-    exponent : float, default 0
-        λ grows with n to this power.
-    """
-
-    user: float
+    user: float  # of a row with one rating
     item: float
-    exponent: float = 0.0
+    exponent: float = 0.0  # λ grows with n to this power
 
     def of(self, side: Literal["user", "item"], n_ratings: int) -> float:
         """λ of a row with this number of ratings."""
@@ -57,10 +36,7 @@ class RowPenalty:
     @classmethod
     def frequency_scaled(
         cls, regularization: float, user_counts: NDArray[np.int64], item_counts: NDArray[np.int64]
-    ) -> RowPenalty:
+    ) -> Self:
         """As `frequency_scaled` penalises rows next to rows with these counts: λ √n Σ n_r / Σ √n_r."""
-        user, item = (
-            float(regularization * counts.sum() / np.sqrt(counts).sum())
-            for counts in (user_counts, item_counts)
-        )
+        user, item = (float(regularization * n.sum() / np.sqrt(n).sum()) for n in (user_counts, item_counts))
         return cls(user, item, 0.5)

@@ -17,8 +17,14 @@ from ..data.columns import blocks
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters, fill_unknown
 from ..mf.regularization import frequency_scaled
-from ..mf.side_features import collapsed, shared_parts
-from ..mf.side_information import leave_unrated_at_prior, no_prior, side_features_of, time_penalties
+from ..mf.side_information import (
+    collapsed,
+    leave_unrated_at_prior,
+    no_prior,
+    shared_parts,
+    side_features_of,
+    time_penalties,
+)
 from ..nn import CumulativeLogit
 from ..nn.parameter import IntArray
 from ..training import loop
@@ -27,8 +33,7 @@ from ..training.distributed import Communicator, all_ratings, own_part
 from ..training.engines import ENGINES, Engine, choose_engine
 from ..training.loop import History, ProgressCallback
 from ..training.objective import Objective
-from ..training.statistics import RatingStatistics
-from ..training.target_scaling import in_units, unit_for
+from ..training.statistics import RatingStatistics, in_units, unit_for
 from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, block_scores, interactions_of, rows_of_pairs
 from .neural_mf_file import assemble, likelihood_of, row_penalty

@@ -1,7 +1,5 @@
 """Activation functions with their derivatives: f(x) returns (y, backward), and backward(dy) returns dx."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Gradient check: compares the gradients of any layer, loss or model with central differences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,31 +16,18 @@ def check_gradients(
 ) -> dict[str, float]:
     """Largest relative error of the gradients of a layer, compared with central differences.
 
-    Below about 1e-6 a gradient is right, above 1e-4 it is wrong. Parameters and input must be float64.
+    Below about 1e-6 a gradient is right, above 1e-4 it is wrong.
 
     Parameters
     ----------
-    layer : Layer
-        An object with `forward(x) -> (y, backward)` and `parameters`; it runs in prediction mode.
-    x : array
-        Input of the layer, float64; integer ids for an embedding, which have no derivative.
-    epsilon : float, default 1e-5
-        Half the width of the central difference.
-    random_state : int, default 0
-        Seed of the random dL/dy.
+    layer : Layer with float64 parameters, which runs in prediction mode
+    x : float64 array, or integer ids for an embedding, which have no derivative
+    epsilon : float, default 1e-5, half the width of the central difference
+    random_state : int, default 0, seed of the random dL/dy
 
     Returns
     -------
-    dict of str to float
-        For each parameter by name, and for "input" if it is real: max |backward - difference| divided by
-        the largest derivative; infinite where either is not finite.
-
-    Raises
-    ------
-    TypeError
-        A parameter or the input is real and not float64, or epsilon is not a number.
-    ValueError
-        The shape of a gradient is not that of its parameter or input, or epsilon is not above 0.
+    dict of str to float, as of `gradient_errors`, by name of the parameter, and "input" if that is real
 
     Examples
     --------
@@ -75,29 +60,20 @@ def gradient_errors(
 ) -> dict[str, float]:
     """Largest relative error of the gradients of a scalar function, compared with central differences.
 
+    TypeError for an array that is not float64 (in float32 such small differences are noise), and ValueError
+    for a gradient of another shape than its array.
+
     Parameters
     ----------
-    loss : callable
-        Reads the arrays and returns a float; it is called twice for each element.
+    loss : callable that reads the arrays and returns a float; it is called twice for each element
     arrays : mapping of str to float64 array
         Inputs of the loss; each element is varied and then restored, also when the loss raises.
-    gradients : mapping of str to array or RowGradient
-        Gradients to check, by the same names.
-    epsilon : float, default 1e-5
-        Half the width of the central difference.
+    gradients : mapping of str to array or RowGradient, to check, by the same names
+    epsilon : float, default 1e-5, half the width of the central difference
 
     Returns
     -------
-    dict of str to float
-        By name: max |gradient - difference| divided by the largest derivative; infinite where either is
-        not finite.
-
-    Raises
-    ------
-    TypeError
-        An array is not float64 (in float32 such small differences are noise), or epsilon is not a number.
-    ValueError
-        The shape of a gradient is not that of its array, or epsilon is not above 0.
+    dict of str to float, max |gradient - difference| / the largest derivative; infinite where not finite
     """
     check_number("epsilon", epsilon, above=0)
     return {

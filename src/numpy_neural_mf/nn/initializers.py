@@ -1,7 +1,5 @@
 """Initialisers of weights: (rng, shape) -> float64 array of that shape, (n_out, n_in) as in Dense."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -55,15 +53,7 @@ def default_initializer(activation: str) -> Initializer:
 def initial_weight(
     initializer: Initializer, rng: np.random.Generator, shape: tuple[int, int], dtype: type[np.floating[Any]]
 ) -> Array:
-    """The values of an initialiser, in `dtype`.
-
-    Raises
-    ------
-    TypeError
-        `dtype` is not a float type.
-    ValueError
-        The initialiser returns another shape, which could broadcast.
-    """
+    """The values of an initialiser, in a float type; another shape is refused, since it could broadcast."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"dtype must be a float type, not {dtype}")
     value = initializer(rng, shape)

@@ -1,10 +1,7 @@
 """Layers: forward(x) returns (y, backward), and backward(dy) adds parameter gradients and returns dx.
 
-The closure of backward keeps the arrays that it needs, so a layer stores nothing between calls and may be
-used twice in one step.
+The closure keeps what backward needs: a layer stores nothing, and may be used twice in one step.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol, Self
@@ -16,6 +13,8 @@ from .activations import ActivationFunction, Backward
 from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
+RowsOutput = tuple[Array, Callable[[Array], None]]  # ids and weights of a bag have no derivative
+
 
 class Layer(Protocol):
     """A differentiable function with named parameters."""
@@ -23,7 +22,7 @@ class Layer(Protocol):
     @property
     def parameters(self) -> dict[str, Parameter]:
         """Name to parameter; empty for a layer without parameters."""
-        ...
+        return {}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
         """Return y, shape (n, n_out), and the function from dL/dy to dL/dx."""
@@ -35,22 +34,11 @@ class Dense:
 
     Parameters
     ----------
-    n_in, n_out : int
-        Columns of x and of y.
-    rng : numpy.random.Generator
-        Draws the weight.
-    initializer : callable, default xavier_uniform
-        Initial weight; the initial bias is zero.
-    bias : bool, default True
-        Whether to add b.
-    dtype : dtype, default float32
-        Of the parameters, and of y for an x of the same dtype.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
-        another shape.
+    n_in, n_out : int, columns of x and of y
+    rng : numpy.random.Generator, draws the weight
+    initializer : callable, default xavier_uniform, of the weight; the initial bias is zero
+    bias : bool, default True, whether to add b
+    dtype : float type, default float32, of the parameters, and of y for an x of the same dtype
     """
 
     def __init__(
@@ -68,7 +56,7 @@ class Dense:
         self.bias = Parameter(np.zeros(n_out, dtype)) if bias else None
 
     @classmethod
-    def of(cls, weight: Parameter, bias: Parameter | None = None) -> Dense:
+    def of(cls, weight: Parameter, bias: Parameter | None = None) -> Self:
         """A layer with given parameters: weight of shape (n_out, n_in), bias of shape (n_out,)."""
         layer = cls.__new__(cls)
         layer.weight, layer.bias = weight, bias
@@ -127,36 +115,13 @@ class _Table:
 class Embedding(_Table):
     """y = W[ids]: a table of rows, of which a step reads and updates only the rows of its ids.
 
-    Parameters
-    ----------
-    n_rows, dim : int
-        Shape of the table.
-    rng : numpy.random.Generator
-        Draws the table.
-    initializer : callable, default normal with standard deviation 0.01
-        Initial table.
-    dtype : dtype, default float32
-
-    Raises
-    ------
-    TypeError, ValueError
-        A size is not an integer of at least 1, dtype is not a float type, or the initialiser returns
-        another shape.
+    Its shape is (n_rows, dim), and the initialiser by default normal with standard deviation 0.01.
     """
 
-    def forward(
-        self, ids: IntArray | GroupedIds, training: bool = False
-    ) -> tuple[Array, Callable[[Array], None]]:
-        """ids: (n,) from 0 to n_rows - 1 -> y: (n, dim).
+    def forward(self, ids: IntArray | GroupedIds, training: bool = False) -> RowsOutput:
+        """ids: integers (n,) from 0 to n_rows - 1 -> y: (n, dim); those in one `GroupedIds` are sorted once.
 
-        Tables that are given the same `GroupedIds` share its sort.
-
-        Raises
-        ------
-        IndexError
-            An id is not a row of the table. NumPy would count a negative id from the end.
-        TypeError
-            The ids are not integers, or not one-dimensional.
+        IndexError for an id that is not a row of the table: NumPy would count a negative one from the end.
         """
         groups = ids if isinstance(ids, GroupedIds) else GroupedIds(ids)
         (lowest, highest), n_rows = groups.bounds, len(self.weight.value)
@@ -174,18 +139,11 @@ class EmbeddingBag(_Table):
     """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
 
     In a row of X, the columns are the rows of W in the bag and the values are their weights. A step updates
-    only rows of W that are in a bag.
-
-    The parameters are those of `Embedding`.
+    only rows of W that are in a bag. The parameters are those of `Embedding`.
     """
 
-    def forward(
-        self, X: Any, training: bool = False, rows: IntArray | None = None
-    ) -> tuple[Array, Callable[[Array], None]]:
-        """X: scipy.sparse.csr_array of shape (n, n_rows) -> y: (n, dim).
-
-        Tables that are given the same X can share ``rows = rows_in(X)``.
-        """
+    def forward(self, X: Any, training: bool = False, rows: IntArray | None = None) -> RowsOutput:
+        """X: scipy.sparse.csr_array (n, n_rows) -> y: (n, dim); tables with one X can share rows_in(X)."""
         W = self.weight
 
         def backward(dy: Array) -> None:
@@ -202,55 +160,30 @@ def rows_in(X: Any) -> IntArray:
     return np.flatnonzero(is_in)
 
 
-class Activation:
-    """An activation function as a layer.
-
-    Parameters
-    ----------
-    function : callable
-        f(x) -> (y, backward), from `activations` or your own; a name is a TypeError.
-    """
+class Activation(Layer):
+    """An activation function, f(x) -> (y, backward), from `activations` or your own, as a layer."""
 
     def __init__(self, function: ActivationFunction) -> None:
         if not callable(function):
             raise TypeError(f"function must be callable, such as nn.relu, not {function!r}")
         self.function = function
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return {}
-
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
         """Element by element."""
         return self.function(x)
 
 
-class Dropout:
+class Dropout(Layer):
     """Sets each element to zero with probability `rate` in training, and divides the others by 1 - rate.
 
-    In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10).
-
-    Parameters
-    ----------
-    rate : float
-        In [0, 1).
-    rng : numpy.random.Generator
-        Draws the masks.
-
-    Raises
-    ------
-    TypeError, ValueError
-        `rate` is not a number in [0, 1).
+    In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10). `rate` is in
+    [0, 1), and `rng` draws the masks.
     """
 
     def __init__(self, rate: float, rng: np.random.Generator) -> None:
         check_number("dropout rate", rate, at_least=0, below=1)
         self.rate = rate
         self.rng = rng
-
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        return {}
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
         """x: any shape -> y: the same shape."""

@@ -3,8 +3,6 @@
 Targets have the shape of the predictions and are converted to their dtype: integers are subtracted as floats.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

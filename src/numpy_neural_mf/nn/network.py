@@ -1,10 +1,10 @@
 """NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn regressor."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import count
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,9 +20,8 @@ from .optimizers import OPTIMIZERS, Optimizer
 from .parameter import Array
 from .schedules import Schedule
 
-Named = TypeVar("Named")
 
-
+@dataclass(eq=False, repr=False)
 class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Fully connected network for regression: dense layers and activations, trained on squared error.
 
@@ -31,8 +30,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default (100,)
-        Units of each hidden layer; () is linear regression.
+    hidden_layer_sizes : sequence of int, default (100,); () is linear regression
     activation : str or callable, default "relu"
         A name in `ACTIVATIONS`, or f(x) -> (y, backward) with backward(dy) -> dx.
     initializer : str or callable, optional
@@ -41,24 +39,18 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     optimizer : str or Optimizer, default "adam"
         A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
-        A number is the rate of an optimiser given by name; an instance keeps its own. A schedule, step ->
-        rate, sets the rate of either before each step.
-    batch_size : int, default 32
-        Rows of X per step; the last batch of an epoch may be smaller.
-    epochs : int, default 200
-        Passes over the training rows, at most.
+        The rate of an optimiser given by name, or a schedule, step -> rate, of any optimiser.
+    batch_size : int, default 32, rows of X per step; the last batch of an epoch may be smaller
+    epochs : int, default 200, passes over the training rows, at most
     weight_decay : float, default 0.0
         Before each step, weights but not biases are multiplied by 1 - rate · weight_decay, with every
         optimiser (decoupled decay; Loshchilov and Hutter, 2019).
-    dropout : float, default 0.0
-        Probability, in [0, 1), that a hidden unit is left out of a training step.
+    dropout : float in [0, 1), default 0.0, probability that a hidden unit is left out of a training step
     early_stopping : bool, default False
-        Hold out rows, stop when their loss has not improved for `patience` epochs, and keep the weights of
-        the best epoch.
-    validation_fraction : float, default 0.1
-        Fraction of the rows, in (0, 1), that early stopping holds out.
+        Hold out a `validation_fraction` of the rows, stop when their loss has not improved for `patience`
+        epochs, and keep the weights of the best epoch.
+    validation_fraction : float in (0, 1), default 0.1
     patience : int, default 10
-        Epochs without a new best validation loss before training stops.
     random_state : int, numpy.random.Generator or None, default None
         Draws held-out rows, weights, then batches and dropout, in this order. The same int gives the same
         network bit for bit, on the same machine.
@@ -66,12 +58,10 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     network_ : Sequential
-        The trained network. `network_.parameters["0.weight"].value` is the weight of the first layer, shape
-        (n_out, n_in); names number the layers, activations included, as in PyTorch's nn.Sequential.
+        `network_.parameters["0.weight"].value` is the weight of the first layer, shape (n_out, n_in); names
+        number the layers, activations included, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
         For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
-    n_features_in_, feature_names_in_
-        As in every scikit-learn estimator.
 
     Examples
     --------
@@ -81,57 +71,33 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Sequence[int] = (100,),
-        activation: str | ActivationFunction = "relu",
-        *,
-        initializer: str | Initializer | None = None,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float | Schedule = 0.001,
-        batch_size: int = 32,
-        epochs: int = 200,
-        weight_decay: float = 0.0,
-        dropout: float = 0.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        random_state: int | np.random.Generator | None = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.initializer = initializer
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
+    hidden_layer_sizes: Sequence[int] = (100,)
+    activation: str | ActivationFunction = "relu"
+    _: KW_ONLY
+    initializer: str | Initializer | None = None
+    optimizer: str | Optimizer = "adam"
+    learning_rate: float | Schedule = 0.001
+    batch_size: int = 32
+    epochs: int = 200
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    patience: int = 10
+    random_state: int | np.random.Generator | None = None
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train from scratch. A fit that fails or is interrupted leaves the estimator as it was.
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features)
-            Trained on in float32 if it is float32, otherwise in float64.
+        X : array-like of shape (n, n_features), trained on in float32 if it is float32, otherwise in float64
         y : array-like of shape (n,) or (n, n_outputs)
-
-        Returns
-        -------
-        NeuralNetwork
-            The estimator itself.
 
         Raises
         ------
-        TypeError
-            A setting has the wrong type.
-        ValueError
-            A setting is out of range, a name is unknown, or X or y are not finite numbers.
+        TypeError, ValueError
+            A setting has the wrong type or is out of range, or X or y are not finite numbers.
         FloatingPointError
             Training diverged: the loss is no longer finite.
         """
@@ -143,26 +109,15 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: ArrayLike) -> Array:
-        """Predict.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-
-        Returns
-        -------
-        array of shape (n,) or (n, n_outputs)
-            The shape follows y in fit; the dtype is that of training.
-        """
+        """Predictions for X, shape (n, n_features), in the dtype of training; of the shape of y in fit."""
         check_is_fitted(self)
         dtype = next(iter(self.network_.parameters.values())).value.dtype
         y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))
         return y.reshape(len(y), *self._y_shape)
 
     def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
-        inputs, targets = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
-        )
+        dtypes = [np.float64, np.float32]
+        inputs, targets = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
         self._y_shape = targets.shape[1:]
         targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
         rng = np.random.default_rng(self.random_state)
@@ -175,10 +130,9 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._train(inputs[train], targets[train], inputs[held_out], targets[held_out], rng)
 
     def _build(self, n_in: int, y_mean: Array, rng: np.random.Generator) -> Sequential:
-        activation = _named(self.activation, ACTIVATIONS)
-        initializer = default_initializer(getattr(activation, "__name__", ""))
-        if self.initializer is not None:
-            initializer = _named(self.initializer, INITIALIZERS)
+        activation = ACTIVATIONS[self.activation] if isinstance(self.activation, str) else self.activation
+        given = self.initializer or default_initializer(getattr(activation, "__name__", ""))
+        initializer = INITIALIZERS[given] if isinstance(given, str) else given
         dtype = y_mean.dtype.type
         layers: list[Layer] = []
         for n_out in self.hidden_layer_sizes:
@@ -190,15 +144,12 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         last.parameters["bias"].value[:] = y_mean
         return Sequential(*layers, last)
 
-    def _train(
-        self, X: Array, y: Array, X_held_out: Array, y_held_out: Array, rng: np.random.Generator
-    ) -> None:
+    def _train(self, X: Array, y: Array, X_out: Array, y_out: Array, rng: np.random.Generator) -> None:
         step, network = self._step_function(), self.network_
         values = {name: p.value for name, p in network.parameters.items()}
-        self.history_: dict[str, list[float]] = {"loss": []}
-        if self.early_stopping:
-            self.history_["validation_loss"] = []
-        best_epoch, best_loss, best_values = 0, np.inf, values
+        names = ["loss", "validation_loss"] if self.early_stopping else ["loss"]
+        self.history_: dict[str, list[float]] = {name: [] for name in names}
+        best_epoch, best_loss, best = 0, np.inf, values
         for epoch in range(self.epochs):
             order = rng.permutation(len(X))
             batches = [order[i : i + self.batch_size] for i in range(0, len(X), self.batch_size)]
@@ -206,15 +157,14 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             _require_finite(loss, epoch)
             self.history_["loss"].append(loss)
             if self.early_stopping:
-                validation_loss, _ = mse(network.forward(X_held_out)[0], y_held_out)
+                validation_loss, _ = mse(network.forward(X_out)[0], y_out)
                 self.history_["validation_loss"].append(validation_loss)
                 if validation_loss < best_loss:
-                    best_epoch, best_loss = epoch, validation_loss
-                    best_values = {name: value.copy() for name, value in values.items()}
+                    best_epoch, best_loss, best = epoch, validation_loss, copy.deepcopy(values)
                 elif epoch - best_epoch >= self.patience:
                     break
         for name, value in values.items():
-            value[...] = best_values[name]
+            value[...] = best[name]
         _require_finite(mse(network.forward(X[batches[-1]])[0], y[batches[-1]])[0], epoch)
 
     def _step_function(self) -> Callable[[Array, Array], float]:
@@ -222,21 +172,16 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         network, parameters = self.network_, self.network_.parameters
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]
-        schedule = self.learning_rate if callable(self.learning_rate) else None
-        if isinstance(self.optimizer, Optimizer):
-            optimizer = copy.deepcopy(self.optimizer)
-            optimizer.state.clear()
-        else:
-            optimizer = OPTIMIZERS[self.optimizer]()
-            if not callable(self.learning_rate):
-                optimizer.learning_rate = self.learning_rate
-        n_steps = 0
+        optimizer = copy.deepcopy(self.optimizer)
+        if isinstance(optimizer, str):
+            rate = {} if callable(self.learning_rate) else {"learning_rate": self.learning_rate}
+            optimizer = OPTIMIZERS[optimizer](**rate)
+        optimizer.state.clear()
+        n_steps = count()
 
         def step(X: Array, y: Array) -> float:
-            nonlocal n_steps
-            if schedule:
-                optimizer.learning_rate = schedule(n_steps)
-            n_steps += 1
+            if callable(self.learning_rate):
+                optimizer.learning_rate = self.learning_rate(next(n_steps))
             prediction, backward = network.forward(X, training=True)
             loss, gradient = mse(prediction, y)
             backward(gradient)
@@ -274,13 +219,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _named(given: str | Named, names: Mapping[str, Named]) -> Named:
-    """The function of that name, or the one given."""
-    return names[given] if isinstance(given, str) else given
-
-
 def _require_finite(loss: float, epoch: int) -> None:
     if not np.isfinite(loss):
-        raise FloatingPointError(
-            f"training diverged in epoch {epoch + 1}, loss {loss}: scale X and y or lower learning_rate"
-        )
+        where = f"epoch {epoch + 1}, loss {loss}"
+        raise FloatingPointError(f"training diverged in {where}: scale X and y or lower learning_rate")

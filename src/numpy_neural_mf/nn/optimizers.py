@@ -2,10 +2,8 @@
 
 A RowGradient changes only its rows and their state, so the cost depends on the batch and not on the table.
 With momentum or adaptive rates this differs from the dense update, which also moves rows that the batch does
-not use; PyTorch's SparseAdam does the same. The rows of a RowGradient are distinct: duplicates are summed.
+not use; PyTorch's SparseAdam does the same.
 """
-
-from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
@@ -25,20 +23,8 @@ State = dict[str, Array]
 class Optimizer(ABC):
     """Base of all optimisers: the learning rate, the state, and steps on whole arrays or on rows.
 
-    Parameters
-    ----------
-    learning_rate : float, default 0.01
-        At least 0. Set it between steps to follow a schedule.
-
-    Attributes
-    ----------
-    state : dict of str to dict of str to array
-        By parameter name: "step", the number of steps taken, and arrays of the parameter's shape.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A setting is not a number or is out of range.
+    The learning rate, at least 0, is set between steps to follow a schedule. The state has, by parameter
+    name, "step", the number of steps taken, and arrays of the parameter's shape.
     """
 
     learning_rate: float = 0.01
@@ -47,40 +33,36 @@ class Optimizer(ABC):
     slots: ClassVar[tuple[str, ...]] = ()  # names of the arrays in the state of a parameter
 
     def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, at_least=0)
+        for name, value in vars(self).items():
+            if name in ("learning_rate", "epsilon", "weight_decay"):
+                check_number(name, value, at_least=0)
+            elif name in ("momentum", "decay", "beta1", "beta2"):
+                check_number(name, value, at_least=0, below=1)
+            elif name == "nesterov":
+                check_boolean(name, value)
 
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
-        """Take one step.
-
-        Parameters
-        ----------
-        parameters : mapping of str to array
-            Changed in place.
-        gradients : mapping of str to array or RowGradient
-            For all parameters or some; the others do not change.
-
-        Raises
-        ------
-        ValueError
-            The shape of a gradient is not that of its parameter.
-        """
+        """Change `parameters` that have gradients, in place; ValueError for a gradient of another shape."""
         for name, gradient in gradients.items():
             value = parameters[name]
-            _require_shape(name, gradient, value)
+            rows = gradient.rows if isinstance(gradient, RowGradient) else None
+            g = gradient.values if isinstance(gradient, RowGradient) else gradient
+            shape = g.shape if rows is None else (len(value), *g.shape[1:])
+            if shape != value.shape:  # broadcasting would hide the mistake
+                raise ValueError(f"the gradient of {name!r} has shape {shape}, not {value.shape}")
             if name not in self.state:
                 self.state[name] = self.new_state(value)
             state = self.state[name]
             state["step"] += 1
-            if isinstance(gradient, RowGradient):
-                rows = gradient.rows
-                part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
-                touched = value.take(rows, axis=0)
-                self.update(touched, gradient.values, part | {"step": state["step"]})
-                put_rows(value, rows, touched)
-                for slot in self.slots:
-                    put_rows(state[slot], rows, part[slot])
-            else:
-                self.update(value, gradient, state)
+            if rows is None:
+                self.update(value, g, state)
+                continue
+            part = {slot: state[slot].take(rows, axis=0) for slot in self.slots}
+            touched = value.take(rows, axis=0)
+            self.update(touched, g, part | {"step": state["step"]})
+            put_rows(value, rows, touched)
+            for slot in self.slots:
+                put_rows(state[slot], rows, part[slot])
 
     @abstractmethod
     def update(self, value: Array, gradient: Array, state: State) -> None:
@@ -88,10 +70,8 @@ class Optimizer(ABC):
 
     def new_state(self, value: Array) -> State:
         """The state of a parameter before its first step."""
-        return {
-            "step": np.zeros(()),
-            **{slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots},
-        }
+        arrays = {slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots}
+        return {"step": np.zeros(()), **arrays}
 
 
 @dataclass
@@ -103,11 +83,6 @@ class SGD(Optimizer):
 
     momentum: float = 0.0
     nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("momentum", self.momentum, at_least=0, below=1)
-        check_boolean("nesterov", self.nesterov)
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -130,10 +105,6 @@ class AdaGrad(Optimizer):
     epsilon: float = 1e-10
     slots: ClassVar[tuple[str, ...]] = ("squares",)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("epsilon", self.epsilon, at_least=0)
-
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
         s += gradient * gradient
@@ -150,11 +121,6 @@ class RMSProp(Optimizer):
     decay: float = 0.99
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("squares",)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("decay", self.decay, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         s = state["squares"]
@@ -176,12 +142,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     slots: ClassVar[tuple[str, ...]] = ("mean", "squares")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("beta1", self.beta1, at_least=0, below=1)
-        check_number("beta2", self.beta2, at_least=0, below=1)
-        check_number("epsilon", self.epsilon, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         m, v, t = state["mean"], state["squares"], int(state["step"])
@@ -205,15 +165,10 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) before each step.
 
-    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. With a RowGradient only its rows
-    decay.
+    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. Of a table only used rows decay.
     """
 
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("weight_decay", self.weight_decay, at_least=0)
 
     def update(self, value: Array, gradient: Array, state: State) -> None:
         value *= 1 - self.learning_rate * self.weight_decay
@@ -232,12 +187,6 @@ def clip_by_norm(gradients: Mapping[str, Gradient], max_norm: float) -> float:
         for a in arrays:
             a *= max_norm / norm
     return norm
-
-
-def _require_shape(name: str, gradient: Gradient, value: Array) -> None:
-    shape = gradient.shape if isinstance(gradient, np.ndarray) else (len(value), *gradient.values.shape[1:])
-    if shape != value.shape:  # broadcasting would hide the mistake
-        raise ValueError(f"the gradient of {name!r} has shape {shape}, not {value.shape}")
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

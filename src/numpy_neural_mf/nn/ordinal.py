@@ -1,7 +1,5 @@
 """The cumulative logit model: the probability of each ordinal category of a rating, given a score y."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +11,15 @@ from .activations import sigmoid
 from .parameter import Array, IntArray
 
 
+class StepTerms(NamedTuple):
+    """-log P of each rating, its first and second derivative by y, and the gradient of the sum by θ."""
+
+    value: Array
+    dy: Array
+    d2y: Array
+    d_theta: Array
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CumulativeLogit:
     """The cumulative logit model of ratings in categories v_1 < ... < v_S (McCullagh, 1980, section 2.3)::
@@ -22,23 +29,10 @@ class CumulativeLogit:
     OrdRec uses it for ratings (Koren and Sill, 2011, eq. 4 to 6). The cutpoints θ are learned through an
     unbounded vector ``raw``: θ_1 and log(θ_{s+1} - θ_s). The scale τ is fixed, because a model that overfits
     would learn a small τ, which weakens its regularisation and makes it overfit more.
-
-    Attributes
-    ----------
-    steps : array of shape (S,)
-        v, the categories, ascending; at least 2.
-    deviation : float
-        Standard deviation of a rating around y, above 0. The logistic distribution with scale τ has it, so τ
-        is √3 / π times the deviation.
-
-    Raises
-    ------
-    TypeError, ValueError
-        There are fewer than 2 categories, they do not ascend, or the deviation is not a number above 0.
     """
 
-    steps: Array
-    deviation: float
+    steps: Array  # v, shape (S,): the categories, ascending, at least 2
+    deviation: float  # standard deviation of a rating around y, above 0: of the logistic distribution with τ
 
     def __post_init__(self) -> None:
         if len(self.steps) < 2 or not (np.diff(self.steps) > 0).all():
@@ -47,7 +41,7 @@ class CumulativeLogit:
 
     @property
     def tau(self) -> float:
-        """τ."""
+        """τ, √3 / π times the deviation."""
         return self.deviation * math.sqrt(3) / math.pi
 
     def first(self) -> Array:
@@ -79,8 +73,26 @@ class CumulativeLogit:
         return float(terms.value.sum()) / n, terms.dy / n, self.backward(raw, terms.d_theta / n)
 
     def terms(self, y: Array, ratings: Array, raw: Array) -> StepTerms:
-        """`step_terms` of ratings, given y and ``raw``."""
-        return step_terms(y, self.number(ratings), self.cutpoints(raw), self.tau)
+        """-log P of each rating, of a category between the cutpoints a' below and b' above.
+
+        With a = (a' - y) / τ and b = (b' - y) / τ, P = σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a-b)). So -log P is
+        log(1 + e^-b) + log(1 + e^a) - log(1 - e^(a-b)), in which no terms cancel far from the cutpoints. The
+        last term does not depend on y, so the derivative by y is (σ(-b) - σ(a)) / τ.
+        """
+        step, theta, tau = self.number(ratings), self.cutpoints(raw), self.tau
+        last = len(theta)
+        has_a, has_b = step > 0, step < last
+        a = np.where(has_a, (theta[step - 1] - y) / tau, -np.inf)
+        b = np.where(has_b, (theta[np.minimum(step, last - 1)] - y) / tau, np.inf)
+        is_inner = has_a & has_b
+        gap = np.where(is_inner, np.where(is_inner, b, 0) - np.where(is_inner, a, 0), np.inf)
+        value = np.logaddexp(0, -b) + np.logaddexp(0, a) - np.log(-np.expm1(-gap))
+        below, above = sigmoid(a)[0], sigmoid(-b)[0]
+        crowding = np.where(is_inner, 1 / np.expm1(gap), 0)
+        da, db = below + crowding, -above - crowding
+        d_theta = np.bincount(step[has_a] - 1, da[has_a], last) + np.bincount(step[has_b], db[has_b], last)
+        d2y = (below * (1 - below) + above * (1 - above)) / tau**2
+        return StepTerms(value, (above - below) / tau, d2y, d_theta / tau)
 
     def probabilities(self, y: Array, raw: Array) -> Array:
         """P(r = v_s | y), shape (..., S)."""
@@ -94,34 +106,3 @@ class CumulativeLogit:
         for theta, step in zip(self.cutpoints(raw), np.diff(self.steps), strict=True):
             mean -= step.astype(y.dtype) * sigmoid((theta - y) / tau)[0]
         return mean
-
-
-class StepTerms(NamedTuple):
-    """-log P of each rating, its first and second derivative by y, and the gradient of the sum by θ."""
-
-    value: Array
-    dy: Array
-    d2y: Array
-    d_theta: Array
-
-
-def step_terms(y: Array, step: IntArray, theta: Array, tau: float) -> StepTerms:
-    """-log P of the category numbered `step`, between the cutpoints a' below and b' above.
-
-    With a = (a' - y) / τ and b = (b' - y) / τ, P = σ(b) - σ(a) = σ(b) σ(-a) (1 - e^(a-b)). So -log P is
-    log(1 + e^-b) + log(1 + e^a) - log(1 - e^(a-b)), in which no terms cancel far from the cutpoints. The last
-    term does not depend on y, so the derivative by y is (σ(-b) - σ(a)) / τ.
-    """
-    last = len(theta)
-    has_a, has_b = step > 0, step < last
-    a = np.where(has_a, (theta[step - 1] - y) / tau, -np.inf)
-    b = np.where(has_b, (theta[np.minimum(step, last - 1)] - y) / tau, np.inf)
-    is_inner = has_a & has_b
-    gap = np.where(is_inner, np.where(is_inner, b, 0) - np.where(is_inner, a, 0), np.inf)
-    value = np.logaddexp(0, -b) + np.logaddexp(0, a) - np.log(-np.expm1(-gap))
-    below, above = sigmoid(a)[0], sigmoid(-b)[0]
-    crowding = np.where(is_inner, 1 / np.expm1(gap), 0)
-    da, db = below + crowding, -above - crowding
-    d_theta = np.bincount(step[has_a] - 1, da[has_a], last) + np.bincount(step[has_b], db[has_b], last)
-    d2y = (below * (1 - below) + above * (1 - above)) / tau**2
-    return StepTerms(value, (above - below) / tau, d2y, d_theta / tau)

@@ -1,8 +1,7 @@
 """Parameters: the arrays that a layer learns, each with its gradient, of the whole array or of some rows."""
 
-from __future__ import annotations
-
 import math
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -30,19 +29,9 @@ def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 class GroupedIds:
-    """Row ids of a batch, and sums over equal ids: sorted once, summed as often as needed.
+    """Integer row ids of a batch, shape (n,), which may repeat, and sums over equal ids.
 
-    The ids are sorted when the first sum is asked for, so prediction does not sort.
-
-    Parameters
-    ----------
-    ids : integer array of shape (n,)
-        Row numbers, which may repeat.
-
-    Raises
-    ------
-    TypeError
-        The ids are not integers, or not one-dimensional.
+    They are sorted once, when the first sum is asked for, so prediction does not sort.
     """
 
     def __init__(self, ids: IntArray) -> None:
@@ -106,22 +95,14 @@ def put_rows(table: Array, rows: IntArray, values: Array) -> None:
         table[rows] = values
 
 
+@dataclass(eq=False)
 class RowGradient:
-    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows.
+    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows."""
 
-    Parameters
-    ----------
-    rows : integer array of shape (m,)
-        Distinct row numbers, ascending.
-    values : array of shape (m, d)
-        The gradient of each row.
-    """
+    rows: IntArray  # distinct and ascending, shape (m,)
+    values: Array  # shape (m, d)
 
-    def __init__(self, rows: IntArray, values: Array) -> None:
-        self.rows = rows
-        self.values = values
-
-    def __add__(self, other: RowGradient) -> RowGradient:
+    def __add__(self, other: "RowGradient") -> "RowGradient":
         if np.array_equal(self.rows, other.rows):
             return RowGradient(self.rows, self.values + other.values)
         both = GroupedIds(np.concatenate([self.rows, other.rows]))
@@ -137,31 +118,19 @@ class RowGradient:
 Gradient = Array | RowGradient
 
 
+@dataclass(eq=False)
 class Parameter:
-    """An array that a layer learns, and the sum of the gradients since the last optimisation step.
+    """An array that a layer learns, and the sum of the gradients since the last optimisation step."""
 
-    Parameters
-    ----------
-    value : array
-        The optimiser changes it in place, so every layer that shares it is updated.
-    """
-
-    def __init__(self, value: Array) -> None:
-        self.value = value
-        self.grad: Gradient | None = None
+    value: Array  # the optimiser changes it in place, so every layer that shares it is updated
+    grad: Gradient | None = field(default=None, init=False)
 
     def accumulate(self, gradient: Gradient) -> None:
         """Add a gradient to the sum: a layer may be used more than once in a step."""
         self.grad = gradient if self.grad is None else self.grad + gradient  # type: ignore[operator]
 
     def pop_grad(self) -> Gradient:
-        """Return the gradient and clear it.
-
-        Raises
-        ------
-        RuntimeError
-            No backward pass has added a gradient since the last call.
-        """
+        """Return the gradient and clear it; RuntimeError if no backward pass has added any since."""
         if self.grad is None:
             raise RuntimeError("the parameter has no gradient: call backward first")
         gradient, self.grad = self.grad, None

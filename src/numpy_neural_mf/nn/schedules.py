@@ -1,7 +1,5 @@
 """Learning-rate schedules: step (0, 1, 2, ...) -> learning rate."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The state of a training on disk after each epoch: an interrupted one resumes, to the bit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -19,31 +17,21 @@ from ..utils.safetensors_stream import in_order, write_safetensors
 from .distributed import Communicator
 from .engines.base import Engine
 
+Arrays = dict[str, NDArray[Any]]
 FILE = "checkpoint.safetensors"
 SINGLE = Communicator()
-
-# Rows of a process that are read at a time.
-AT_ONCE = 2**14
+AT_ONCE = 2**14  # rows of a process that are read at a time
 
 
 class Checkpoint:
     """The state of one training in a folder: arrays, random state and what the loop needs besides.
 
-    Parameters
-    ----------
-    folder : path
-        Made when needed; the file in it is replaced whole, so a kill at any moment leaves the last one.
-    belongs_to : str
-        What identifies the training, see `fingerprint`.
-    generators : mapping of str to numpy.random.Generator
-        Everything that training draws from; their states are saved and restored.
+    The file is replaced whole, so a kill at any moment leaves the last one. It `belongs_to` a training, see
+    `fingerprint`, that draws from `generators`, whose states it restores.
     """
 
     def __init__(
-        self,
-        folder: str | os.PathLike[str],
-        belongs_to: str,
-        generators: Mapping[str, np.random.Generator],
+        self, folder: str | os.PathLike[str], belongs_to: str, generators: Mapping[str, np.random.Generator]
     ) -> None:
         self.path = Path(folder) / FILE
         self.belongs_to = belongs_to
@@ -51,38 +39,24 @@ class Checkpoint:
 
     def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
         """Write the state of an engine; `progress` is the state of the loop, as JSON holds it."""
-        arrays: dict[str, NDArray[Any]] = {f"parameters/{name}": a for name, a in engine.parameters.items()}
+        arrays: Arrays = {f"parameters/{name}": a for name, a in engine.parameters.items()}
         arrays |= {f"best/{name}": a for name, a in best.items()}
         for name, state in engine.optimizer.state.items():
             arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
         self.write(arrays, progress, engine.communicator)
 
-    def write(
-        self,
-        arrays: Mapping[str, NDArray[Any]],
-        progress: Mapping[str, Any],
-        communicator: Communicator = SINGLE,
-    ) -> None:
-        """Write arrays, the state of the generators, and `progress`.
-
-        All processes must call it, each with its rows of the tables: the first writes what they send.
-        """
-        state = {
-            "belongs_to": self.belongs_to,
-            "progress": progress,
-            "generators": {name: g.bit_generator.state for name, g in self.generators.items()},
-        }
+    def write(self, arrays: Arrays, progress: Mapping[str, Any], communicator: Communicator = SINGLE) -> None:
+        """Write arrays, generator states and `progress`; every process must call it, with its table rows."""
+        generators = {name: g.bit_generator.state for name, g in self.generators.items()}
+        state = {"belongs_to": self.belongs_to, "progress": progress, "generators": generators}
+        shards = {name for name, array in arrays.items() if _is_shard(name, array.ndim)}
         forms = {
-            name: (
-                array.dtype,
-                communicator.whole_shape(array) if _is_shard(name, array.ndim) else array.shape,
-            )
+            name: (array.dtype, communicator.whole_shape(array) if name in shards else array.shape)
             for name, array in arrays.items()
         }
 
         def rows_of(name: str) -> Iterator[NDArray[Any]]:
-            array = arrays[name]
-            return communicator.whole(array) if _is_shard(name, array.ndim) else iter([array])
+            return communicator.whole(arrays[name]) if name in shards else iter([arrays[name]])
 
         if is_first_process():
             with replacing(self.path) as temporary, temporary.open("wb") as file:
@@ -92,15 +66,7 @@ class Checkpoint:
                 list(rows_of(name))
 
     def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
-        """Put the saved state back into engine and generators; the best parameters and `progress`, if any.
-
-        Each of many processes reads its own rows.
-
-        Raises
-        ------
-        ValueError
-            The file is no checkpoint, or of another training.
-        """
+        """Put the saved state back, see `read`; the best parameters and `progress`, if there is a file."""
         saved = self.read(engine.communicator)
         if saved is None:
             return None
@@ -116,17 +82,10 @@ class Checkpoint:
                 engine.optimizer.state.setdefault(name, {})[slot] = array
         return best, saved[1]
 
-    def read(
-        self, communicator: Communicator = SINGLE
-    ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+    def read(self, communicator: Communicator = SINGLE) -> tuple[Arrays, dict[str, Any]] | None:
         """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
 
-        None if there is no checkpoint yet.
-
-        Raises
-        ------
-        ValueError
-            The file is no checkpoint, or of another training.
+        None if there is no checkpoint yet; ValueError if the file is none, or is of another training.
         """
         if not self.path.exists():
             return None
@@ -137,10 +96,8 @@ class Checkpoint:
         except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
         if state["belongs_to"] != self.belongs_to:
-            raise ValueError(
-                f"{self.path}: expected the checkpoint of this training, found one of other ratings or "
-                "settings; name another folder, or delete it to start again"
-            )
+            found = "expected the checkpoint of this training, found one of other ratings or settings"
+            raise ValueError(f"{self.path}: {found}; name another folder, or delete it to start again")
         for name, of_generator in state["generators"].items():
             self.generators[name].bit_generator.state = of_generator
         return arrays, state["progress"]

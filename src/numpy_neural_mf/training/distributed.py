@@ -1,7 +1,5 @@
 """The processes that train one model together: which part each has, and what they exchange."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -55,10 +53,7 @@ class Communicator:
         return compute()
 
     def whole(self, shard: Array) -> Iterator[Array]:
-        """In the first process, the rows of a table in order, block by block; in others nothing.
-
-        Every process must exhaust the iterator: it sends its rows.
-        """
+        """A table's rows in order, in the first process; all must exhaust the iterator: they send theirs."""
         yield shard
 
     def whole_shape(self, shard: Array) -> tuple[int, ...]:
@@ -80,18 +75,8 @@ def own_part(
 ) -> tuple[Ratings, Ratings | None]:
     """The ratings that this process learns from, and those that it validates on.
 
-    Only its own rows are read. Held-out rows are drawn for all ratings, alike in all processes.
-
-    Parameters
-    ----------
-    ratings : Ratings
-    validation : Ratings or None
-    fraction : float
-        Share of `ratings` to hold out if there is no `validation`.
-    rng : numpy.random.Generator
-    communicator : Communicator
-    with_times : bool, default False
-        Whether to keep timestamps, which would be copied with the ratings.
+    Only its own rows are read. Without `validation`, a `fraction` of the ratings is held out, drawn for all
+    alike in all processes. Timestamps, which would be copied with the ratings, are kept on request.
     """
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)

@@ -1,10 +1,9 @@
 """The training loop: epochs of shuffled mini-batches, a history, and the best weights kept."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -26,12 +25,10 @@ class History:
     Attributes
     ----------
     train_loss : list of float
-        Mean squared error of the batches as they were trained on, or mean -log P of an ordinal likelihood,
+        Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on,
         dropout included, penalty left out.
-    validation_loss : list of float
-        Mean squared error on the validation ratings after the epoch; empty without any.
-    seconds : list of float
-        Wall time of the epoch's training, validation left out.
+    validation_loss : list of float, mean squared error of the validation ratings after it; empty without any
+    seconds : list of float, wall time of training, validation left out
     best_epoch : int
         The epoch whose weights were kept, counted from 1; 0 if no epoch was better than the first weights.
     """
@@ -43,13 +40,7 @@ class History:
 
     @classmethod
     def checked(cls, found: Mapping[str, Any]) -> Self:
-        """One from a file.
-
-        Raises
-        ------
-        TypeError, ValueError
-            It has other fields, or anything but numbers in them.
-        """
+        """One from a file; TypeError for other fields, ValueError for anything but numbers in them."""
         history = cls(**found)
         for name, value in found.items():
             if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
@@ -63,14 +54,10 @@ class Progress:
 
     Attributes
     ----------
-    epoch, epochs : int
-        The current epoch, from 1, and the largest possible number of epochs.
-    n_trained, n_total : int
-        Ratings trained on so far, repeated ones counted again, and the largest possible number of them.
-    train_loss : float
-        Mean squared error of the epoch so far.
-    validation_loss : float
-        Of the previous epoch; NaN where there is none.
+    epoch, epochs : int, the current epoch, from 1, and the largest possible number of epochs
+    n_trained, n_total : int, ratings trained on so far, in all epochs, and the largest possible number
+    train_loss : float, mean squared error of the epoch so far
+    validation_loss : float, of the previous epoch; NaN where there is none
     """
 
     epoch: int
@@ -99,74 +86,36 @@ def train(
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train an engine's parameters in place.
+    """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
 
-    Parameters
-    ----------
-    engine : Engine
-    ratings : Ratings
-        Their indices are the rows of the engine's tables. With many processes, each has its part.
-    validation_loss : callable or None
-        Called before the first epoch and after each. With it, the parameters with the lowest loss are kept,
-        the first ones if no epoch improves on them. Without it, those of the last epoch.
-    epochs : int
-    batch_size : int
-        1 is per-sample gradient descent in stretches of some thousand ratings (`data.batches.Stretches`),
-        which share a learning rate and are one batch to `on_progress`.
-    schedule : callable
-        Step, from 0, to learning rate.
-    patience : int or None
-        Stop after this number of epochs in a row without a lower validation loss; None never stops early.
-    rng : numpy.random.Generator
-        Draws the order of the ratings, outside the engine, so that every engine sees the same batches.
-    unit_of_loss : float, default 1.0
-        Factor from the engine's losses to those of the history.
-    time_bins : int32 array of shape (n_ratings,), optional
-        The time bin of each rating, for an architecture with such.
-    on_progress : callable, optional
-        Called after each batch.
-    checkpoint : Checkpoint, optional
-        Saved to after each epoch. If it holds a state of this training, that is where the training goes on.
+    Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`,
+    shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample gradient descent, in
+    stretches that share a learning rate and are one batch to `on_progress` (`data.batches.Stretches`).
 
-    Returns
-    -------
-    History
-
-    Raises
-    ------
-    FloatingPointError
-        The loss is no longer finite: the learning rate is too high.
+    `validation_loss` is called before the first epoch and after each. With it, the parameters with the
+    lowest are kept, the first ones if no epoch improves on them, and training stops after `patience` epochs
+    in a row without a lower one; without it, those of the last epoch are. Losses of the history are those of
+    the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each epoch, is where
+    training goes on.
     """
-    history, lowest = History(), math.inf
-    n, is_per_sample = int(engine.all_reduce(len(ratings))), batch_size == 1
+    n = int(engine.all_reduce(len(ratings)))
     batches: Stretches | Batches = (
         Stretches(ratings, rng, time_bins)
-        if is_per_sample
+        if batch_size == 1
         else Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
     )
-    best: Parameters = {}
-    saved = checkpoint.restore(engine) if checkpoint is not None else None
-    if saved is not None:
-        best, lowest, history = saved[0], saved[1]["lowest"], History(**saved[1]["history"])
-    elif validation_loss is not None:
-        lowest, best = validation_loss(), _copy(engine.parameters)
-    step = len(history.train_loss) * -(-n // batch_size)
+    best, lowest, history = _start(engine, validation_loss, checkpoint)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
             break
-        start, total, n_trained = time.perf_counter(), 0.0, 0
-        for loss, n_of_batch in _losses(engine, batches, is_per_sample, schedule, step):
-            total += loss * n_of_batch * unit_of_loss
-            n_trained += n_of_batch
-            step += n_of_batch if is_per_sample else 1
+        start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
+        for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):
             if on_progress is not None:
-                latest = history.validation_loss[-1] if history.validation_loss else math.nan
-                done = (epoch - 1) * n + n_trained
+                done, latest = (epoch - 1) * n + n_trained, (history.validation_loss or [math.nan])[-1]
                 on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
         engine.fetch()
-        total = float(total)  # perhaps on a device: read once an epoch
-        _require_finite("the loss", total, epoch)
-        history.train_loss.append(total / n)
+        history.train_loss.append(float(total) / n)  # perhaps on a device: read once an epoch
+        _require_finite("the loss", history.train_loss[-1], epoch)
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
@@ -174,8 +123,8 @@ def train(
             history.validation_loss.append(validation_loss())
             _require_finite("the validation loss", history.validation_loss[-1], epoch)
             if history.validation_loss[-1] < lowest:
-                lowest, best = history.validation_loss[-1], _copy(engine.parameters)
-                history.best_epoch = epoch
+                lowest, history.best_epoch = history.validation_loss[-1], epoch
+                best = deepcopy(engine.parameters)
         if checkpoint is not None:
             checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
     for name, value in best.items():
@@ -185,22 +134,33 @@ def train(
     return history
 
 
-def _losses(
-    engine: Engine, batches: Stretches | Batches, is_per_sample: bool, schedule: Schedule, step: int
+def _start(
+    engine: Engine, validation_loss: Callable[[], float] | None, checkpoint: Checkpoint | None
+) -> tuple[Parameters, float, History]:
+    """The best parameters so far, their validation loss and the history: those of a checkpoint, if any."""
+    saved = checkpoint.restore(engine) if checkpoint is not None else None
+    if saved is not None:
+        return saved[0], saved[1]["lowest"], History(**saved[1]["history"])
+    lowest = math.inf if validation_loss is None else validation_loss()
+    return {} if validation_loss is None else deepcopy(engine.parameters), lowest, History()
+
+
+def _running_sums(
+    engine: Engine, batches: Stretches | Batches, schedule: Schedule, step: int, unit_of_loss: float
 ) -> Iterator[tuple[float, int]]:
-    """Learn from the batches of one epoch; the loss of each, and its number of ratings."""
+    """Learn from the batches of one epoch; after each, the sum of the losses and the number of ratings."""
+    is_per_sample = isinstance(batches, Stretches)
     learn = engine.step_per_sample if is_per_sample else engine.step
+    total, n_trained = 0.0, 0
     for batch in batches.epoch():
         engine.optimizer.learning_rate = schedule(step)
         with np.errstate(over="ignore", invalid="ignore"):  # `train` reports divergence, once an epoch
             loss = learn(*batch)
         n = len(batch[-1])  # with many processes, the last column is as long as the whole batch
-        yield loss, n
+        total += loss * n * unit_of_loss
+        n_trained += n
         step += n if is_per_sample else 1
-
-
-def _copy(parameters: Parameters) -> Parameters:
-    return {name: value.copy() for name, value in parameters.items()}
+        yield total, n_trained
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

@@ -1,16 +1,14 @@
-"""Statistics of the ratings of all processes: every reduction over training data is here."""
-
-from __future__ import annotations
+"""Statistics of the ratings of all processes, and the unit in which a model counts them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..data.columns import blocks, count
+from ..data.columns import blocks, count, room_like
 from ..data.time_bins import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
@@ -21,71 +19,39 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatingStatistics:
-    """What all processes know of the training ratings.
-
-    Attributes
-    ----------
-    n : int
-        Number of ratings.
-    mean, deviation : float
-        Of the ratings; a deviation of 0 where it is no more than rounding.
-    counts : dict of "user" and "item" to int64 array of shape (n_rows + 1,)
-        Number of ratings of each row of the tables; the last row stands for the unknown.
-    levels : float32 array
-        The distinct ratings, ascending; empty unless asked for.
-    time_bins : TimeBins or None
-    time_counts : int64 array of shape (n_time_bins,)
-        Number of ratings in each time bin; empty without time bins.
-    """
+    """What all processes know of the training ratings; levels and time bins are empty unless asked for."""
 
     n: int
     mean: float
-    deviation: float
-    counts: dict[Side, NDArray[np.int64]]
-    levels: NDArray[np.float32]
+    deviation: float  # 0 where it is no more than rounding
+    counts: dict[Side, NDArray[np.int64]]  # ratings of each row of a table, the last for the unknown
+    levels: NDArray[np.float32]  # the distinct ratings, ascending
     time_bins: TimeBins | None
-    time_counts: NDArray[np.int64]
+    time_counts: NDArray[np.int64]  # ratings in each time bin
 
     @classmethod
     def of(
-        cls,
-        ratings: Ratings,
-        communicator: Communicator,
-        n_time_bins: int = 0,
-        with_levels: bool = False,
+        cls, ratings: Ratings, communicator: Communicator, n_time_bins: int = 0, with_levels: bool = False
     ) -> Self:
-        """The statistics of the ratings of all processes, each of which has a part.
-
-        Raises
-        ------
-        ValueError
-            There are to be time bins, and the ratings have no timestamps.
-        """
+        """Of the ratings of all processes, each with a part; ValueError for time bins without timestamps."""
         n, mean, deviation = _moments(ratings, communicator)
         time_bins, time_counts = None, np.zeros(0, np.int64)
         if n_time_bins:
-            if ratings.timestamps is None:
+            times = ratings.timestamps
+            if times is None:
                 raise ValueError(
                     "ratings: expected timestamps, since the architecture has periods, found none"
                 )
-            times = communicator.all_gather(np.array([ratings.timestamps.min(), ratings.timestamps.max()]))
-            time_bins = TimeBins(int(times.min()), int(times.max()), n_time_bins)
-            time_counts = communicator.all_reduce(count(time_bins.of(ratings.timestamps), n_time_bins))
-        levels = np.zeros(0, np.float32)
-        if with_levels:
-            levels = np.unique(communicator.all_gather(np.unique(ratings.values)))
-        return cls(
-            n=n,
-            mean=mean,
-            deviation=deviation,
-            counts={
-                "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
-                "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),
-            },
-            levels=levels,
-            time_bins=time_bins,
-            time_counts=time_counts,
-        )
+            ends = communicator.all_gather(np.array([times.min(), times.max()]))
+            time_bins = TimeBins(int(ends.min()), int(ends.max()), n_time_bins)
+            time_counts = communicator.all_reduce(count(time_bins.of(times), n_time_bins))
+        own_levels = np.unique(ratings.values) if with_levels else np.zeros(0, np.float32)
+        levels = np.unique(communicator.all_gather(own_levels)) if with_levels else own_levels
+        counts: dict[Side, NDArray[np.int64]] = {
+            "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
+            "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),
+        }
+        return cls(n, mean, deviation, counts, levels, time_bins, time_counts)
 
 
 def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, float]:
@@ -97,3 +63,24 @@ def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, 
     n, total, squares = communicator.all_reduce(sums)
     variance = squares / n - (total / n) ** 2
     return int(n), total / n, math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0
+
+
+def unit_for(deviation: float) -> float:
+    """The power of √2 nearest to a standard deviation, 1 for 0: settings then mean the same on every scale.
+
+    Stars from 1 to 5, and half stars, have unit 1. Twice the ratings have twice the unit: the learned
+    parameters are the same to the bit.
+    """
+    return 2.0 ** (round(2 * math.log2(deviation)) / 2) if deviation else 1.0
+
+
+def in_units(ratings: Ratings, unit: float) -> Ratings:
+    """The same ratings, counted in units."""
+    if unit == 1:
+        return ratings
+    values = room_like(ratings.values, len(ratings), np.float32)
+    for block in blocks(len(ratings)):
+        np.divide(ratings.values[block], np.float32(unit), out=values[block])
+    # The bounds are divided as the values are, in float32: otherwise a rating could be outside.
+    lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
+    return replace(ratings, values=values, scale=(lowest, highest))

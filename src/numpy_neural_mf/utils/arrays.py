@@ -1,7 +1,5 @@
 """Names of the types of arrays that annotations use."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files are written whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -11,21 +9,15 @@ from pathlib import Path
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:
-    """Say at once, before the work whose results go there, that a folder cannot be written to or made.
-
-    Raises
-    ------
-    OSError
-        There is a file in its place or on the way to it, or writing is not allowed.
-    """
+    """Raise OSError before the work whose results go there, if a folder cannot be written to or made."""
     existing = Path(path).absolute()
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "expected a folder, found a file", str(existing))
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "expected a folder to write to, found one without permission",
-                              str(existing))  # fmt: skip
+        message = "expected a folder to write to, found one without permission"
+        raise PermissionError(errno.EACCES, message, str(existing))
 
 
 def is_first_process() -> bool:
@@ -52,7 +44,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         if temporary.is_file():
             if path.is_file():
-                _copy_owner_and_mode(path, temporary)
+                status = path.stat()
+                with suppress(OSError, AttributeError):  # not the superuser, or a system without owners
+                    os.chown(temporary, status.st_uid, status.st_gid)
+                temporary.chmod(stat.S_IMODE(status.st_mode))
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # else a failing machine could keep the new name of an empty file
         temporary.replace(path)
@@ -65,10 +60,3 @@ def _is_stream(path: Path) -> bool:
     if path.absolute().parts[1:2] in (("dev",), ("proc",)):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
-
-
-def _copy_owner_and_mode(old: Path, new: Path) -> None:
-    status = old.stat()
-    with suppress(OSError, AttributeError):  # not the superuser, or a system without owners
-        os.chown(new, status.st_uid, status.st_gid)
-    new.chmod(stat.S_IMODE(status.st_mode))

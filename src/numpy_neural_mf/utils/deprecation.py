@@ -1,7 +1,5 @@
 """Former names of parameters, which still work with a DeprecationWarning."""
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable
@@ -12,17 +10,9 @@ R = TypeVar("R")
 
 
 def renamed_parameters(**new_names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator of a function that accepts former names of its keyword parameters.
+    """A decorator: the function accepts former names of keyword parameters, too, given with their new names.
 
-    Parameters
-    ----------
-    **new_names : str
-        The new name of each former one.
-
-    Raises
-    ------
-    TypeError
-        The decorated function: both names of a parameter are given.
+    Both names of a parameter in one call are a TypeError.
     """
 
     def decorated(function: Callable[P, R]) -> Callable[P, R]:

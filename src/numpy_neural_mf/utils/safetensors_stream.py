@@ -1,7 +1,5 @@
 """Named arrays in a safetensors file, written some rows at a time: no array need be whole in memory."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -11,33 +9,29 @@ from numpy.typing import NDArray
 
 # What safetensors calls the types.
 DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32"}
+Forms = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+RowsOf = Callable[[str], Iterator[NDArray[Any]]]
 
 
-def write_safetensors(
-    file: BinaryIO,
-    forms: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
-    rows_of: Callable[[str], Iterator[NDArray[Any]]],
-    metadata: Mapping[str, str],
-) -> None:
+def write_safetensors(file: BinaryIO, forms: Forms, rows_of: RowsOf, metadata: Mapping[str, str]) -> None:
     """Write arrays of these dtypes and shapes, each as its rows come, in order.
 
-    The length of the header, the header in JSON, padded so that what follows is aligned, and the arrays.
+    A file is the length of the header, the header in JSON, padded to align what follows, and the arrays.
     """
-    names = in_order(forms)
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
-    for name in names:
+    for name in in_order(forms):
         dtype, shape = forms[name]
         start, end = end, end + dtype.itemsize * int(np.prod(shape))
         header[name] = {"dtype": DTYPES[dtype.name], "shape": shape, "data_offsets": (start, end)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
-    for name in names:
+    for name in in_order(forms):
         for rows in rows_of(name):
             rows.astype(rows.dtype.newbyteorder("<"), copy=False).tofile(file)
 
 
-def in_order(forms: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> list[str]:
+def in_order(forms: Forms) -> list[str]:
     """Names in the order of the file: larger numbers first, so that all are aligned."""
     return sorted(forms, key=lambda name: (-forms[name][0].itemsize, name))

@@ -1,13 +1,8 @@
-"""Checks of settings: first the type, then the range; the error names the setting and shows the value.
-
-A value of the wrong type is a TypeError, a value out of range is a ValueError. No value is converted.
-"""
-
-from __future__ import annotations
+"""Checks of settings: TypeError for the wrong type, ValueError out of range, with the name and the value."""
 
 import math
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,89 +17,36 @@ BOUNDS = {
 }
 
 
-def check_integer(
-    name: str, value: Any, *, at_least: int | None = None, at_most: int | None = None, optional: bool = False
-) -> None:
-    """Require an integer, of Python or NumPy; True and False are not integers.
-
-    Parameters
-    ----------
-    name : str
-        The setting.
-    value : object
-        Its value.
-    at_least, at_most : int, optional
-        Bounds, both included.
-    optional : bool, default False
-        Whether None is allowed.
-
-    Raises
-    ------
-    TypeError
-        The value is not an integer.
-    ValueError
-        The value is out of range.
-
-    Examples
-    --------
-    >>> check_integer("epochs", "auto", at_least=1)
-    Traceback (most recent call last):
-    TypeError: epochs must be an integer of at least 1, not 'auto'
-    """
-    _check("an integer", Integral, name, value, optional, at_least=at_least, at_most=at_most)
+def check_integer(name: str, value: Any, *, optional: bool = False, **bounds: int) -> None:
+    """Require an integer, of Python or NumPy and not a boolean, within bounds by the keywords of BOUNDS."""
+    _check("an integer", Integral, name, value, optional, bounds)
 
 
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    optional: bool = False,
-) -> None:
-    """Require a finite real number: see `check_integer`; `above` and `below` exclude the bound.
+def check_number(name: str, value: Any, *, optional: bool = False, **bounds: float) -> None:
+    """Require a finite real number, or None where it is optional, within bounds.
 
-    Examples
-    --------
     >>> check_number("dropout", 1.5, at_least=0, below=1)
     Traceback (most recent call last):
     ValueError: dropout must be a finite number of at least 0 and below 1, not 1.5
     """
-    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
-    _check("a finite number", Real, name, value, optional, **bounds)
+    _check("a finite number", Real, name, value, optional, bounds)
 
 
 def check_boolean(name: str, value: Any) -> None:
-    """Require True or False, of Python or NumPy; raises TypeError."""
+    """Require True or False, of Python or NumPy."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, not {value!r}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Require one of some names: TypeError for a value that is not text, ValueError for another text.
-
-    Examples
-    --------
-    >>> check_choice("likelihood", "poisson", ("normal", "ordinal"))
-    Traceback (most recent call last):
-    ValueError: likelihood must be one of normal, ordinal, not 'poisson'
-    """
+    """Require one of some names."""
     if not (isinstance(value, str) and value in choices):
         error = ValueError if isinstance(value, str) else TypeError
         raise error(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def check_sizes(name: str, values: Any) -> None:
-    """Require a sequence of integers of at least 1, perhaps empty: a list, a tuple or a 1-D array.
-
-    Examples
-    --------
-    >>> check_sizes("hidden_layer_sizes", 10)
-    Traceback (most recent call last):
-    TypeError: hidden_layer_sizes must be a sequence of integers of at least 1, not 10
-    """
+    """Require a sequence of integers of at least 1, perhaps empty: a list, a tuple or a 1-D array."""
     is_sequence = isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.ndim == 1)
     is_typed = is_sequence and all(_is_a(Integral, value) for value in values)
     if not (is_typed and all(value >= 1 for value in values)):
@@ -112,9 +54,9 @@ def check_sizes(name: str, values: Any) -> None:
         raise error(f"{name} must be a sequence of integers of at least 1, not {values!r}")
 
 
-def _check(kind: str, type_: type, name: str, value: Any, optional: bool, **bounds: float | None) -> None:
-    given = [(*BOUNDS[keyword], bound) for keyword, bound in bounds.items() if bound is not None]
-    is_typed = _is_a(type_, value)
+def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: Mapping[str, float]) -> None:
+    given = [(*BOUNDS[keyword], bound) for keyword, bound in bounds.items()]
+    is_typed = _is_a(of, value)
     in_range = is_typed and -math.inf < value < math.inf and all(holds(value, b) for _, holds, b in given)
     if in_range or (optional and value is None):
         return

@@ -1,7 +1,5 @@
 """Threads: BLAS on one thread for a while, asked for by any number of threads at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +11,7 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 _lock = Lock()
 _inside = 0
 _limit: Any = None
+_thread_pools = cache(ThreadpoolController)  # the search for them takes longer than to recommend to one user
 
 
 @contextmanager
@@ -36,12 +35,6 @@ def one_blas_thread() -> Iterator[None]:
                 _let_any_thread_set_limits()
                 _limit.restore_original_limits()
                 _let_any_thread_set_limits()
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    """Found once: the search takes longer than to recommend to one user."""
-    return ThreadpoolController()
 
 
 def _let_any_thread_set_limits() -> None:

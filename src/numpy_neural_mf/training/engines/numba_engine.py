@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...mf.architecture import Architecture
 from ...mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Entity, Kind, Parameters, Side, table_name
-from ...mf.side_features import FeaturesOfBatch, as_dtype
+from ...mf.side_information import FeaturesOfBatch, as_dtype
 from ...nn import GroupedIds, Optimizer
 from ...nn.parameter import Array, IntArray, zeros_aligned
 from ..objective import Objective

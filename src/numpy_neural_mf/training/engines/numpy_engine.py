@@ -9,7 +9,7 @@ import numpy as np
 
 from ...mf.architecture import Architecture
 from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Parameters, Side, table_name
-from ...mf.side_features import FeaturesOfBatch, as_dtype
+from ...mf.side_information import FeaturesOfBatch, as_dtype
 from ...nn import (
     ACTIVATIONS,
     Activation,

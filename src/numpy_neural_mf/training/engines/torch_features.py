@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ...mf.side_features import SideFeatures
+from ...mf.side_information import SideFeatures
 
 # Rows with at most this number of features have a fixed shape: each is padded to the longest.
 LONGEST = 64

@@ -38,7 +38,7 @@ def deviation_of(ratings):
 def test_the_unit_goes_with_the_scale_and_is_near_the_deviation(deviation, doublings):
     unit = unit_for(deviation)
     assert unit_for(deviation * 2.0**doublings) == unit * 2.0**doublings
-    assert 2**-0.25 <= deviation / unit <= 2**0.25
+    assert 2**-0.5 <= deviation / unit <= 2**0.5
 
 
 def test_the_deviation_is_that_of_all_and_nothing_where_all_are_equal():
@@ -46,6 +46,30 @@ def test_the_deviation_is_that_of_all_and_nothing_where_all_are_equal():
     equal = Ratings.from_columns([1, 2, 3], [1, 1, 2], [3.1, 3.1, 3.1], scale=(1, 5))
     assert deviation_of(equal) == 0
     assert unit_for(0.0) == 1
+
+
+def test_the_deviation_of_ratings_far_from_zero_is_not_lost():
+    ratings = Ratings.from_columns([1, 2, 3], [1, 1, 2], [100_001, 100_002, 100_005])
+    assert deviation_of(ratings) == pytest.approx(np.std([1, 2, 5]))
+
+
+@pytest.mark.parametrize("lowest", [1, 100_001])
+def test_ordinal_categories_and_intervals_are_the_ratings_themselves(lowest):
+    users, items = np.divmod(np.arange(200), 20)
+    ratings = Ratings.from_columns(users, items, lowest + np.arange(200) % 5)
+    model = NeuralMF(likelihood="ordinal", epochs=1).fit(ratings)
+    np.testing.assert_array_equal(model.rating_steps_, lowest + np.arange(5))
+    low, high = model.predict_interval(users, items, coverage=0.9)
+    assert set(np.concatenate([low, high])) <= set(model.rating_steps_)
+
+
+@given(st.integers(-20, 20), st.integers(1, 30))
+def test_ratings_in_units_are_within_the_scale_and_come_back_exactly(lowest, width):
+    ratings = Ratings.from_columns([1, 2], [1, 2], np.array([lowest, lowest + width]) / 10)
+    unit = unit_for(deviation_of(ratings))
+    counted = in_units(ratings, unit)
+    assert counted.scale[0] <= counted.values[0] and counted.values[1] <= counted.scale[1]
+    np.testing.assert_array_equal(counted.values * np.float32(unit), ratings.values)
 
 
 def test_stars_are_counted_as_they_are():

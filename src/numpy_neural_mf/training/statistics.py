@@ -13,7 +13,7 @@ from ..data.time_bins import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
 
-# Of a mean square: a variance that is less may be no more than rounding.
+# Of the mean square above the lowest rating: a variance that is less may be no more than rounding.
 ROUNDING = 1e-9
 
 
@@ -55,23 +55,23 @@ class RatingStatistics:
 
 
 def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, float]:
-    """Number, mean and standard deviation."""
-    sums = np.zeros(3)
+    """Number, mean and standard deviation, of ratings above the lowest: 100,001 to 100,005 differ, too."""
+    lowest, sums = ratings.scale[0], np.zeros(3)
     for block in blocks(len(ratings)):
-        values = ratings.values[block].astype(np.float64)
+        values = ratings.values[block].astype(np.float64) - lowest
         sums += np.array([len(values), values.sum(), values @ values])
     n, total, squares = communicator.all_reduce(sums)
     variance = squares / n - (total / n) ** 2
-    return int(n), total / n, math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0
+    return int(n), lowest + total / n, math.sqrt(variance) if variance > ROUNDING * squares / n else 0.0
 
 
 def unit_for(deviation: float) -> float:
-    """The power of √2 nearest to a standard deviation, 1 for 0: settings then mean the same on every scale.
+    """The power of 2 nearest to a standard deviation, 1 for 0: settings then mean much the same on every scale.
 
-    Stars from 1 to 5, and half stars, have unit 1. Twice the ratings have twice the unit: the learned
-    parameters are the same to the bit.
+    Dividing by it is exact, and so is the way back. Stars, and half stars, have unit 1. Twice the ratings
+    have twice the unit: the learned parameters are the same to the bit.
     """
-    return 2.0 ** (round(2 * math.log2(deviation)) / 2) if deviation else 1.0
+    return 2.0 ** round(math.log2(deviation)) if deviation else 1.0
 
 
 def in_units(ratings: Ratings, unit: float) -> Ratings:
@@ -81,6 +81,6 @@ def in_units(ratings: Ratings, unit: float) -> Ratings:
     values = room_like(ratings.values, len(ratings), np.float32)
     for block in blocks(len(ratings)):
         np.divide(ratings.values[block], np.float32(unit), out=values[block])
-    # The bounds are divided as the values are, in float32: otherwise a rating could be outside.
+    # The bounds are divided as the values are, in float32: a file of an earlier version may have another unit.
     lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
     return replace(ratings, values=values, scale=(lowest, highest))

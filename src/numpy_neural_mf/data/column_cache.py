@@ -23,6 +23,7 @@ from .ratings import Ratings
 VERSION = 2
 # In this order in the file, after the ids.
 COLUMNS = ("users", "items", "values", "timestamps")
+SETTINGS = ("scale", "scale_is_guessed", "n_dropped")
 # Bytes of which arrays begin at a multiple: a page, so that a piece of a column lies in as few as can be.
 ALIGNED = 4096
 
@@ -33,13 +34,7 @@ def store_path(source: Path, folder: Path | None = None) -> Path:
 
 
 def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for kept columns to be those of the source: to take note of before it is read.
-
-    Raises
-    ------
-    OSError
-        There is no such file.
-    """
+    """What must be the same for kept columns to be those of the source: to take note of before it is read."""
     status = source.stat()
     identity = {
         "version": VERSION,
@@ -55,21 +50,11 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
     """Write ratings whole or not at all, with the identity of their source.
 
     The file is a line of JSON, then for each array, ids and columns, the header of `numpy.save` and its data.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
     """
     arrays = {name: getattr(ratings, name) for name in ("user_ids", "item_ids", *COLUMNS)}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    metadata = {
-        **identity,
-        "arrays": list(arrays),
-        "scale": ratings.scale,
-        "scale_is_guessed": ratings.scale_is_guessed,
-        "n_dropped": ratings.n_dropped,
-    }
+    settings = {name: getattr(ratings, name) for name in SETTINGS}
+    metadata: dict[str, Any] = {**identity, "arrays": list(arrays), **settings}
     metadata["checksum"] = _checksum(metadata, arrays.values())
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(metadata).encode() + b"\n")
@@ -95,8 +80,8 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
         if metadata.pop("checksum") != _checksum(metadata, arrays.values()):
             return None
         ids: dict[str, Any] = {name: np.array(arrays.pop(name)) for name in ("user_ids", "item_ids")}
-        settings = {name: metadata[name] for name in ("scale_is_guessed", "n_dropped")}
-        return Ratings(**arrays, **ids, scale=tuple(metadata["scale"]), **settings)
+        settings = {name: metadata[name] for name in SETTINGS}
+        return Ratings(**arrays, **ids, **settings | {"scale": tuple(metadata["scale"])})
     except (OSError, ValueError, KeyError, TypeError):  # not there, cut off, or something else altogether
         return None
 

@@ -11,10 +11,8 @@ from .tables import Columns
 
 # Strings of which more than this share are distinct tell rows apart, and say no more.
 NEARLY_ALL = 0.9
-
 # Strings that say that there is nothing to say.
 MISSING = ("", "(no genres listed)")
-
 # What a column says of each row, shape (n, n_columns), and the names of its columns.
 Part = tuple[csr_array, list[str]]
 
@@ -68,9 +66,8 @@ def _standardised(series: pl.Series, name: str, table: Columns) -> Part:
     """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
     numbers, faults = series.to_physical().cast(pl.Float64, strict=False), Faults()
     is_wrong = numbers.is_null() & series.is_not_null() | numbers.is_infinite()
-    if faults.add(is_wrong, series, f"a finite number as {name}"):
-        row, message = faults.first()
-        raise RatingsError(f"{table.place(row)}: {message}")
+    faults.add(is_wrong, series, f"a finite number as {name}")
+    faults.refuse(table.place)
     x = numbers.fill_null(np.nan).to_numpy()
     is_known = ~np.isnan(x)
     deviation = x[is_known].std() if is_known.any() else 0.0
@@ -84,9 +81,8 @@ def _as_text(series: pl.Series, name: str, table: Columns) -> pl.Series:
     try:
         return series.cast(pl.String)
     except pl.exceptions.PolarsError:
-        raise RatingsError(
-            f"{table.source}: expected text in column {name!r}, found {series.dtype}"
-        ) from None
+        found = f"expected text in column {name!r}, found {series.dtype}"
+        raise RatingsError(f"{table.source}: {found}") from None
 
 
 MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}

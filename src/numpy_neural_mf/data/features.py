@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, hstack
 from .delimited import Text
 from .faults import Faults, RatingsError, listed, shortened
 from .feature_columns import MAKERS, kind_of, typed
-from .ids import Ids, index_of
+from .ids import Ids, check_ids, index_of
 from .raw_values import as_id_series, as_series, as_text, coded_ids, whole_or_text
 from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 
@@ -39,10 +39,9 @@ class Features:
     ids : int64 or str array of shape (n,), sorted and unique
         Raw ids, as in `Ratings`.
     matrix : scipy.sparse.csr_array of float32, shape (n, n_columns)
-    columns : tuple of str, of length n_columns
-        Such as "genres=Drama" and "age".
-    fields : tuple of str, of length n_columns
-        The column of the data frame that each comes from: "genres", "age".
+    columns, fields : tuples of str, of length n_columns
+        Such as "genres=Drama" and "age", and the column of the data frame that each comes from: "genres",
+        "age".
     left_out : tuple of str
         Columns of the data frame of which nothing was made: each row has another value there.
 
@@ -59,20 +58,16 @@ class Features:
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.ids.ndim != 1 or (self.ids.dtype != np.int64 and self.ids.dtype.kind != "U"):
-            raise ValueError(f"ids: expected int64 or str of shape (n,), found {self.ids.dtype}")
-        if not np.all(self.ids[:-1] < self.ids[1:]):
-            raise ValueError("ids: expected sorted unique ids")
-        expected = (len(self.ids), len(self.columns))
+        check_ids("ids", self.ids)
+        n_columns = len(self.columns)
+        expected = (len(self.ids), n_columns)
         if (self.matrix.shape, self.matrix.dtype) != (expected, np.dtype(np.float32)):
             found = f"{self.matrix.dtype} of shape {self.matrix.shape}"
             raise ValueError(f"matrix: expected float32 of shape {expected}, found {found}")
         if not np.isfinite(self.matrix.data).all():
             raise ValueError("matrix: expected finite weights")
-        if len(self.fields) != len(self.columns):
-            raise ValueError(
-                f"fields: expected {len(self.columns)}, one for a column, found {len(self.fields)}"
-            )
+        if len(self.fields) != n_columns:
+            raise ValueError(f"fields: expected {n_columns}, one for a column, found {len(self.fields)}")
 
     @classmethod
     def from_frame(
@@ -141,13 +136,9 @@ class Features:
 
     def rows_for(self, ids: Ids) -> csr_array:
         """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
-        n, matrix = len(self.ids), self.matrix
-        row = index_of(self.ids, ids)
-        with_nobody = csr_array(
-            (matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])),
-            shape=(n + 1, len(self.columns)),
-        )
-        return with_nobody[np.where(row < 0, n, row)]
+        n, matrix, row = len(self.ids), self.matrix, index_of(self.ids, ids)
+        with_empty = matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])
+        return csr_array(with_empty, shape=(n + 1, len(self.columns)))[np.where(row < 0, n, row)]
 
 
 def read_features(
@@ -169,10 +160,8 @@ def read_features(
     ----------
     source : path
         Of the file, or of the folder of a MovieLens set with ``movies.csv``.
-    id : str, optional
-        The column of ids; by default the first with a usual name, otherwise the first.
-    many_valued, categories, numbers, ignored : sequences of str
-        Columns that are to be taken as such.
+    id, many_valued, categories, numbers, ignored
+        As in `Features.from_frame`.
     text_ids : bool, default False
         Whether the ids are strings, as those of the ratings, even if all are integers.
 
@@ -192,14 +181,11 @@ def read_features(
     table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
     columns = read_columns(table, {}, whole=True)
     id = id_column(columns.frame) if id is None else id
-    frame = {}
-    for name, column in columns.frame.items():
-        if name == id and text_ids:
-            frame[name] = as_text(column).str.strip_chars()
-        elif isinstance(table, Text):
-            frame[name] = whole_or_text(column) if name == id else typed(column)
-        else:
-            frame[name] = column
+    frame = dict(columns.frame)
+    if isinstance(table, Text):
+        frame = {name: whole_or_text(one) if name == id else typed(one) for name, one in frame.items()}
+    if text_ids and id in frame:
+        frame[id] = as_text(columns.frame[id]).str.strip_chars()
     title = frame.get("title")
     if title is not None and title.dtype == pl.String and "year" not in frame:
         year = title.str.extract(YEAR)
@@ -216,16 +202,15 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
     kinds = {name: kind for kind, names in roles.items() for name in names}
     for name in (id, *kinds):
         if name not in frame:
-            raise RatingsError(
-                f"{table.source}: expected a column {shortened(name)!r}, found {listed(frame)}"
-            )
+            asked = f"expected a column {shortened(name)!r}"
+            raise RatingsError(f"{table.source}: {asked}, found {listed(frame)}")
     if len({len(column) for column in frame.values()}) > 1:
         lengths = ", ".join(str(len(column)) for column in frame.values())
         raise RatingsError(f"{table.source}: expected columns of one length, found {lengths}")
     ids, rows = _ids(frame.pop(id), id, table)
-    frame = {name: as_series(column) for name, column in frame.items()}
     parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
-    for name, series in frame.items():
+    for name, column in frame.items():
+        series = as_series(column)
         kind = kinds.get(name) or ("ignored" if name.lower() in INDEX_NAMES else kind_of(series))
         if kind == "left out":
             left_out.append(name)
@@ -254,7 +239,5 @@ def _ids(raw: Any, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.
     ids, rows = coded_ids(series, expected, faults)
     if not faults.found:
         faults.add(~series.is_first_distinct(), series, "each id once")
-    if faults.found:
-        row, message = faults.first()
-        raise RatingsError(f"{table.place(row)}: {message}")
+    faults.refuse(table.place)
     return ids, rows

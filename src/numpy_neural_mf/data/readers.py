@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,27 +80,31 @@ def read_ratings(
     ValueError
         A setting is impossible.
     """
-    wanted = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     if isinstance(source, str | os.PathLike):
-        source = _file_of(Path(source))
+        source = Path(source)
+        if source.is_dir():
+            expected = f"{source}: expected a file of ratings"
+            source = ratings_file(source)
+            if source is None:
+                raise RatingsError(f"{expected}, found a folder without any of {', '.join(RATINGS_FILES)}")
 
-    def read(wanted: dict[str, str | None]) -> Ratings:
+    def read(**wanted: str | None) -> Ratings:
+        settings = wanted, scale, text_ids
         if cache is False or not isinstance(source, Path):
-            return _parsed(source, wanted, scale, text_ids)
-        return _cached(source, None if cache is True else Path(cache), wanted, scale, text_ids)
+            return _parsed(source, *settings)
+        return _cached(source, None if cache is True else Path(cache), *settings)
 
-    if timestamps:
-        return read(wanted)
     try:
-        ratings = read(wanted)  # which of two ratings is the last is known from the times
+        # Even without timestamps, since which of two ratings is the last is known from the times.
+        ratings = read(user=user, item=item, rating=rating, timestamp=timestamp)
     except RatingsError:
-        if timestamp is not None:
+        if timestamps or timestamp is not None:
             raise
-        ratings = read({role: name for role, name in wanted.items() if role != "timestamp"})
-    return replace(ratings, timestamps=None)
+        ratings = read(user=user, item=item, rating=rating)
+    return ratings if timestamps else replace(ratings, timestamps=None)
 
 
 def ratings_file(folder: Path) -> Path | None:
@@ -108,21 +112,10 @@ def ratings_file(folder: Path) -> Path | None:
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
-def _file_of(path: Path) -> Path:
-    """The path itself, or the file of ratings in the folder that it is."""
-    if path.is_dir():
-        found = ratings_file(path)
-        if found is None:
-            raise RatingsError(f"{path}: expected a file of ratings, found a folder without any of "
-                               f"{', '.join(RATINGS_FILES)}")  # fmt: skip
-        return found
-    return path
-
-
 def _cached(
     path: Path,
     folder: Path | None,
-    wanted: Mapping[str, str | None],
+    wanted: dict[str, str | None],
     scale: tuple[float, float] | None,
     text_ids: bool | list[str],
 ) -> Ratings:
@@ -143,7 +136,7 @@ def _cached(
 
 def _parsed(
     source: Any,
-    wanted: Mapping[str, str | None],
+    wanted: dict[str, str | None],
     scale: tuple[float, float] | None,
     text_ids: bool | Collection[str],
 ) -> Ratings:
@@ -157,7 +150,5 @@ def _parsed(
         if ratings is not None:
             return ratings
     columns = read_columns(table, wanted, text_ids=text_ids)
-    role = columns.roles
-    return ratings_from(
-        role["user"], role["item"], role["rating"], role.get("timestamp"), scale, table.name, columns.place
-    )
+    users, items, values, times = map(columns.roles.get, ("user", "item", "rating", "timestamp"))
+    return ratings_from(users, items, values, times, scale, table.name, columns.place)

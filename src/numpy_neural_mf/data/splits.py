@@ -36,12 +36,12 @@ def random_split(
     Returns
     -------
     train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
+        Rows in the order of `ratings`.
 
     Raises
     ------
     ValueError
-        If `test_size` is out of range or leaves a part without ratings.
+        `test_size` is out of range or leaves a part without ratings.
     """
     return parts(ratings, drawn_rows(ratings, test_size, random_state))
 
@@ -52,7 +52,8 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
     is_test = room_like(ratings.values, n, np.bool_)
-    for block in _drawn_blocks(n):
+    # All rows at once, unless they are so many that their order would take as much memory as they.
+    for block in [slice(0, n)] if n <= AT_ONCE else blocks(n):
         size = block.stop - block.start
         # How many of the test part lie in the block, when all orders are as likely.
         n_here = n_test if size == n else int(rng.hypergeometric(size, n - block.stop, n_test))
@@ -60,11 +61,6 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
         is_test[block.start + rng.permutation(size)[:n_here]] = True
         n_test -= n_here
     return is_test
-
-
-def _drawn_blocks(n: int) -> Iterator[slice]:
-    """All rows at once, but where they are so many that their order would take as much memory as they."""
-    return iter([slice(0, n)]) if n <= AT_ONCE else blocks(n)
 
 
 def k_fold(
@@ -86,12 +82,12 @@ def k_fold(
 
     Returns
     -------
-    iterator over (train, test), both with the ids and scale of `ratings`
+    iterator over (train, test)
 
     Raises
     ------
     ValueError
-        If `n_folds` is out of range; at once, not at the first fold.
+        `n_folds` is out of range; at once, not at the first fold.
     """
     n = len(ratings)
     if not 2 <= n_folds <= n:
@@ -124,13 +120,11 @@ def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> ND
 
 
 def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
-    """Hold out the last ratings of each user.
+    """Hold out the last ratings of each user; of equal timestamps the row further down is the later one.
 
     A user with n ratings or fewer stays wholly in training, so every user of the test part has a past. Within
     a user no test rating is earlier than a training rating. Across users that is not so: training may know
     what others rated later, which a model in use could not; see `time_split` where that matters.
-
-    Of equal timestamps the row further down is the later one.
 
     Parameters
     ----------
@@ -142,12 +136,12 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     Returns
     -------
     train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
+        Rows in the order of `ratings`.
 
     Raises
     ------
     ValueError
-        If there are no timestamps, `n` is below 1, or no user has more than `n` ratings.
+        There are no timestamps, `n` is below 1, or no user has more than `n` ratings.
     """
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
@@ -175,17 +169,17 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
     ratings : Ratings
         With timestamps.
     test_size : float, default 0.2
-        Share of the ratings in the test part, above 0 and below 1; rounded to whole ratings.
+        As in `random_split`.
 
     Returns
     -------
     train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
+        Rows in the order of `ratings`.
 
     Raises
     ------
     ValueError
-        If there are no timestamps, or `test_size` is out of range or leaves a part without ratings.
+        There are no timestamps, or `test_size` is out of range or leaves a part without ratings.
     """
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
@@ -216,10 +210,10 @@ def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
 def user_split(
     ratings: Ratings, test_size: float = 0.1, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Hold out whole users, drawn at random: training sees nothing of them.
+    """Hold out whole users, drawn at random: no user has ratings in both parts.
 
-    No user has ratings in both parts. Who is held out depends on which users have ratings and on the seed,
-    not on the ratings or on the order of the rows.
+    Which users are held out depends on which have ratings and on the seed, not on the ratings or on the order
+    of the rows.
 
     Parameters
     ----------
@@ -231,12 +225,12 @@ def user_split(
     Returns
     -------
     train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
+        Rows in the order of `ratings`.
 
     Raises
     ------
     ValueError
-        If `test_size` is out of range or leaves a part without users.
+        `test_size` is out of range or leaves a part without users.
     """
     users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")

@@ -20,13 +20,9 @@ class RatingsSummary:
     Attributes
     ----------
     n_ratings, n_users, n_items : int
-        Users and items that have a rating.
-    density : float
-        n_ratings / (n_users · n_items).
+        Users and items that have a rating; `density` is n_ratings / (n_users · n_items).
     scale : (float, float)
         Lowest and highest rating possible.
-    mean : float
-        Of the ratings.
     histogram : list of (float, float, int)
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
         than 20, bins of equal width, which hold their lower end and the last its upper end too.
@@ -51,21 +47,7 @@ class RatingsSummary:
 
 
 def summarize(ratings: Ratings) -> RatingsSummary:
-    """Ratings in a few numbers.
-
-    Parameters
-    ----------
-    ratings : Ratings
-
-    Returns
-    -------
-    RatingsSummary
-
-    Raises
-    ------
-    ValueError
-        There are no ratings.
-    """
+    """Ratings in a few numbers; without any rating a ValueError."""
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")
     n_users = int(np.count_nonzero(count(ratings.users, ratings.n_users)))

@@ -17,23 +17,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_timestamps(raw: Any) -> NDArray[np.int64]:
-    """Times as int64, in the same way wherever a time is given.
+    """Times as an int64 array of the shape of `raw`, a scalar or array-like.
 
-    Parameters
-    ----------
-    raw : scalar or array-like
-        Numbers, which are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and
-        ISO 8601 text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", which become seconds
-        since 1970, rounded down; a time without a zone is taken as UTC.
-
-    Returns
-    -------
-    int64 array of the shape of `raw` (shape () for a scalar)
-
-    Raises
-    ------
-    ValueError
-        A value is missing or no time; the message has its position, from 1.
+    Numbers are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and ISO 8601
+    text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded
+    down; a time without a zone is taken as UTC. A value that is missing or no time is a ValueError with its
+    position, from 1.
 
     Examples
     --------

@@ -72,8 +72,8 @@ def download_movielens(
 ) -> Path:
     """Bring a MovieLens data set from GroupLens, under GroupLens' licence (see its README and `MOVIELENS`).
 
-    The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all.
-    A transfer that broke off goes on at the next call; a folder that is there already is not fetched again.
+    The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all. A
+    transfer that broke off goes on at the next call; a folder that is there already is not fetched again.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def download_movielens(
         raise ValueError(f"expected one of {', '.join(MOVIELENS)}, found {name!r}")
     destination = Path(folder, name)
     if destination.exists():
-        if not destination.is_dir() or ratings_file(destination) is None:
+        if ratings_file(destination) is None:
             raise FileExistsError(errno.EEXIST, "is in the way, and holds no ratings", str(destination))
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)

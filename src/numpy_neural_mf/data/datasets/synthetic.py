@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..features import Features
 from ..ratings import Ratings
 from ..splits import RandomState
-from .world import N_DAYS, World, described, latent_world, unstructured_world
+from .world import N_DAYS, Indices, World, described, latent_world, unstructured_world
 
 DAY = 86_400
 START = 1_704_067_200  # 2024-01-01, seconds since 1970
@@ -65,10 +65,15 @@ def simulate_ratings(
     Raises
     ------
     ValueError
-        If a size or a strength is impossible, the structure unknown, or something is planted where there is
-        none.
+        A size or a strength is impossible, the structure unknown, or something planted where there is none.
     """
-    _check(n_users, n_items, n_ratings, structure, drift, side_information, sequence)
+    _check_sizes(n_users, n_items, n_ratings)
+    strengths = {
+        "drift": (drift, 5.0),
+        "side_information": (side_information, 1.0),
+        "sequence": (sequence, 5.0),
+    }
+    _check_strengths(structure, strengths)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"
     world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
@@ -80,43 +85,27 @@ def simulate_ratings(
     users, items, times, previous = _log(world, n_ratings, rng)
     days = None if times is None else (times - START) // DAY
     values = world.rate(users, items, rng, days, previous)
-    expected, variance = world.moments(users, items, days, previous)
+    expected, variance = (moment.astype(np.float32) for moment in world.moments(users, items, days, previous))
+    ids = np.arange(1, n_users + 1), np.arange(1, n_items + 1)
     ratings = Ratings(
-        users,
-        items,
-        values,
-        np.arange(1, n_users + 1),
-        np.arange(1, n_items + 1),
-        (1.0, 5.0),
-        times,
-        noise_variance=variance.astype(np.float32),
-        expected=expected.astype(np.float32),
-        item_features=features,
+        users, items, values, *ids, (1.0, 5.0), times, variance, expected, item_features=features
     )
     return ratings.compact()
 
 
-def _check(
-    n_users: int,
-    n_items: int,
-    n_ratings: int,
-    structure: str,
-    drift: float,
-    side_information: float,
-    sequence: float,
-) -> None:
+def _check_sizes(n_users: int, n_items: int, n_ratings: int) -> None:
     if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
+        found = f"n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
         raise ValueError(
-            "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, "
-            f"found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
+            f"expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, found {found}"
         )
+
+
+def _check_strengths(structure: str, strengths: dict[str, tuple[float, float]]) -> None:
+    """Strengths by name, each with the highest possible."""
     if structure not in ("latent", "none"):
         raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
-    for name, strength, highest in (
-        ("drift", drift, 5.0),
-        ("side_information", side_information, 1.0),
-        ("sequence", sequence, 5.0),
-    ):
+    for name, (strength, highest) in strengths.items():
         if not 0 <= strength <= highest:
             raise ValueError(f"{name}: expected a strength from 0 to {highest:g}, found {strength}")
         if strength and structure == "none":
@@ -125,15 +114,10 @@ def _check(
 
 def _log(
     world: World, n_ratings: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None, NDArray[np.int32] | None]:
-    """Who rates what, when, and after which other item (-1: the first); in order of time, where there is any.
+) -> tuple[Indices, Indices, NDArray[np.int64] | None, Indices | None]:
+    """Users, items, times (in the year from START on) and each previous item, -1 for none: (n_ratings,).
 
-    Returns
-    -------
-    users, items : int32 arrays of shape (n_ratings,)
-    times : int64 array of shape (n_ratings,), or None
-        Seconds since 1970, in the year from START on.
-    previous : int32 array of shape (n_ratings,), or None
+    Rows are in the order of time, where there is any.
     """
     n_users, n_items = len(world.user_bias), len(world.item_bias)
     if not (world.drift or world.sequence):
@@ -141,15 +125,12 @@ def _log(
     if world.sequence:
         # Twice as many as wanted, so that the last of a user's items are chosen as well, and no leftovers.
         users, items = _distinct_pairs(n_users, n_items, min(2 * n_ratings, n_users * n_items), rng)
-        users, items = _sequences(users, items, world, rng)
-        place = _place(users)
-        early = np.argsort(place / np.bincount(users)[users], kind="stable")[:n_ratings]
+        users, items = _sequences(*_by_user(users, items), world, rng)
+        early = np.argsort(_place(users) / np.bincount(users)[users], kind="stable")[:n_ratings]
         early.sort()
         users, items = users[early], items[early]
     else:
-        users, items = _distinct_pairs(n_users, n_items, n_ratings, rng)
-        order = np.argsort(users, kind="stable")
-        users, items = users[order], items[order]
+        users, items = _by_user(*_distinct_pairs(n_users, n_items, n_ratings, rng))
     previous = np.where(_place(users) > 0, np.roll(items, 1), np.int32(-1))
     times = START + rng.integers(N_DAYS * DAY, size=n_ratings)
     times = times[np.lexsort((times, users))]  # each user's ascending; equal ones keep their order below
@@ -157,26 +138,27 @@ def _log(
     return users[order], items[order], times[order], previous[order]
 
 
-def _place(users: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Of each of the sorted users: the how manieth of its user it is, from 0."""
-    counts = np.bincount(users)
-    return np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+def _by_user(users: Indices, items: Indices) -> tuple[Indices, Indices]:
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _place(users: Indices) -> NDArray[np.int64]:
+    """The number of each row among those of its user, from 0; users are sorted."""
+    return np.arange(len(users)) - np.searchsorted(users, users)
 
 
 def _sequences(
-    users: NDArray[np.int32], items: NDArray[np.int32], world: World, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The pairs by user, each user's items in an order in which the next one depends on the one before.
+    users: Indices, items: Indices, world: World, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
+    """Pairs, which are by user, each user's items in an order in which the next depends on the one before.
 
     Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
     quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
     """
-    order = np.argsort(users, kind="stable")
-    users, items = users[order], items[order]
     q = world.item_factors
-    counts = np.bincount(users)
     left = np.arange(len(users))
-    wish = np.zeros((len(counts), 2))  # Rq_j of each user, at first none
+    wish = np.zeros((users[-1] + 1, 2))  # Rq_j of each user, at first none
     placed: list[NDArray[np.intp]] = []
     while len(left):
         who = users[left]
@@ -190,13 +172,12 @@ def _sequences(
         placed.append(chosen)
         left = left[~taken]
     drawn = np.concatenate(placed)
-    by_user = drawn[np.argsort(users[drawn], kind="stable")]
-    return users[by_user], items[by_user]
+    return _by_user(users[drawn], items[drawn])
 
 
 def _distinct_pairs(
     n_users: int, n_items: int, n_ratings: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Indices, Indices]:
     """Distinct (user, item) pairs in random order; likelier the more active the user and popular the item."""
     activity = rng.lognormal(0.0, 0.7, n_users)
     popularity = rng.permutation((np.arange(n_items) + 10.0) ** -0.8)

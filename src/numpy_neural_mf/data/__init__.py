@@ -1,7 +1,6 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
-from .datasets.movielens import MOVIELENS, MovieLensSet, download_movielens
-from .datasets.synthetic import simulate_ratings
+from .datasets import MOVIELENS, MovieLensSet, download_movielens, simulate_ratings
 from .faults import RatingsError
 from .features import Features, read_features
 from .ratings import Ratings

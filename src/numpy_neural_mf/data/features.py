@@ -22,33 +22,26 @@ from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
-
 # What pandas, and Parquet files of pandas, call the numbers of the rows, which describe no user or item.
 INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Features:
-    """Features of users or of items, one row for each id, checked when made.
+    """Features of users or of items, one row for each id; what does not fit together is a ValueError.
 
-    A row is a bag of columns with weights: a model that learns a vector for each column describes whoever has
-    the row by the weighted sum of these.
+    A model that learns a vector for each column describes a user, or an item, by the sum of these vectors,
+    weighted by its row.
 
     Attributes
     ----------
     ids : int64 or str array of shape (n,), sorted and unique
         Raw ids, as in `Ratings`.
-    matrix : scipy.sparse.csr_array of float32, shape (n, n_columns)
+    matrix : scipy.sparse.csr_array of float32, shape (n, n_columns), finite
     columns, fields : tuples of str, of length n_columns
-        Such as "genres=Drama" and "age", and the column of the data frame that each comes from: "genres",
-        "age".
+        Such as "genres=Drama", and the column of the data frame that it comes from, "genres".
     left_out : tuple of str
         Columns of the data frame of which nothing was made: each row has another value there.
-
-    Raises
-    ------
-    ValueError
-        Ids are not sorted and unique, a shape does not fit, or a weight is not finite.
     """
 
     ids: NDArray[Any]
@@ -59,12 +52,12 @@ class Features:
 
     def __post_init__(self) -> None:
         check_ids("ids", self.ids)
-        n_columns = len(self.columns)
+        matrix, n_columns = self.matrix, len(self.columns)
         expected = (len(self.ids), n_columns)
-        if (self.matrix.shape, self.matrix.dtype) != (expected, np.dtype(np.float32)):
-            found = f"{self.matrix.dtype} of shape {self.matrix.shape}"
+        if matrix.shape != expected or matrix.dtype != np.float32:
+            found = f"{matrix.dtype} of shape {matrix.shape}"
             raise ValueError(f"matrix: expected float32 of shape {expected}, found {found}")
-        if not np.isfinite(self.matrix.data).all():
+        if not np.isfinite(matrix.data).all():
             raise ValueError("matrix: expected finite weights")
         if len(self.fields) != n_columns:
             raise ValueError(f"fields: expected {n_columns}, one for a column, found {len(self.fields)}")
@@ -85,9 +78,8 @@ class Features:
 
         What a column becomes, where it is not named:
 
-        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. The n
-          values of a row share the weight 1/√n: the sum of n independent vectors is then as long as one is,
-          so that to have many genres is not to be far from everybody (Koren, 2008, section 4.1).
+        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. Each of
+          n values of a row has the weight 1/√n, so that their sum is as long as one (Koren, 2008, sec. 4.1).
         - *Categories*, other strings and truth values: each value is a column, of weight 1.
         - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
         - Strings of which nearly every row has one of its own, such as titles, are left out.
@@ -153,8 +145,7 @@ def read_features(
 ) -> Features:
     """Read features from a file, text with a header or Parquet: `Features.from_frame` explains the columns.
 
-    Where titles end in a year, as in MovieLens' ``movies.csv``, "Toy Story (1995)", that is a category, too,
-    "year": one vector for each year says more than a line through all of them.
+    Where titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category, too.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ COLUMNS: dict[str, type] = {
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ratings:
-    """Ratings of items by users, one row each, checked when made.
+    """Ratings of items by users, one row each; a column of another length, dtype or range is a ValueError.
 
     Attributes
     ----------
@@ -54,11 +54,6 @@ class Ratings:
         See `with_features`. Parts have those of the whole.
     scale_is_guessed : bool, default False
         Whether the scale was guessed: a scale in common use that holds every rating.
-
-    Raises
-    ------
-    ValueError
-        If a column has another length, dtype or range than the above.
     """
 
     users: NDArray[np.int32]
@@ -112,8 +107,7 @@ class Ratings:
         Parameters
         ----------
         users, items : array-likes of shape (n,)
-            Raw ids, all integers or all strings of at most 256 characters. Integers beyond 64 bits become
-            strings.
+            Raw ids, all integers (beyond 64 bits: strings) or all strings of at most 256 characters.
         values : array-like of shape (n,)
             Ratings, finite numbers.
         timestamps : array-like of shape (n,), optional
@@ -140,10 +134,10 @@ class Ratings:
     def __repr__(self) -> str:
         text = f"Ratings: {len(self):,} ratings of {self.n_items:,} items by {self.n_users:,} users"
         text += f", {self.scale[0]:g} to {self.scale[1]:g}"
-        if len(self):
-            density = len(self) / (self.n_users * self.n_items)
-            text += f", mean {self.mean:.2f}, density {100 * density:.3g} %"
-        return text
+        if not len(self):
+            return text
+        density = len(self) / (self.n_users * self.n_items)
+        return f"{text}, mean {self.mean:.2f}, density {100 * density:.3g} %"
 
     @property
     def n_users(self) -> int:
@@ -199,16 +193,9 @@ class Ratings:
     def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
         """The same ratings, with what is known of their users and items, for models that make use of it.
 
-        Parameters
-        ----------
-        users, items : Features, optional
-            See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe only
-            some of the ids, and ids without ratings: a model then knows these as well.
-
-        Raises
-        ------
-        ValueError
-            Their ids are integers where those of the ratings are strings, or the other way round.
+        See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe some of
+        the ids, and ids without ratings: a model then knows these as well. Ids that are integers where
+        those of the ratings are strings, or the other way round, are a ValueError.
 
         Examples
         --------
@@ -225,13 +212,8 @@ class Ratings:
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
         """The same ratings, with only those users and items that have one, indexed again.
 
-        Parameters
-        ----------
-        described : bool, default False
-            Keep, or take in, those that have features, too.
-        anywhere : callable, optional
-            Which ids have a rating here, a bool array, to which have one anywhere: where these ratings are a
-            part, and the ids of the whole are to be kept.
+        If `described`, those that have features are kept, or taken in, too. Where these ratings are a part,
+        `anywhere` makes of a bool array of the ids that have a rating here that of the whole.
         """
         users, user_ids = occurring(self.users, self.user_ids, anywhere)
         items, item_ids = occurring(self.items, self.item_ids, anywhere)

@@ -37,10 +37,9 @@ def read_ratings(
     """Read ratings from a file or a data frame.
 
     A file may be Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
-    "::" between the fields: MovieLens' ``ratings.csv``, ``ratings.dat``, ``u.data`` and their like. The
-    content decides, not the name. A first line whose third field is a number is no header: the columns are
-    then user, item, rating and, if there is a fourth, timestamp. Other columns are not looked at, and blank
-    lines are skipped.
+    "::" between the fields. The content decides, not the name. A first line whose third field is a number is
+    no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
+    not looked at, and blank lines are skipped.
 
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
@@ -60,23 +59,17 @@ def read_ratings(
         Whether to keep them, where there are any: they are 8 of the 20 bytes of a rating. If False, a column
         that is found by its usual name, such as "date", need not be one of times.
     text_ids : bool or collection of {"user", "item"}, default False
-        Whether all ids, or those of users or of items, are strings even where all are integers. To read new
-        ratings for a model whose ids are strings.
+        Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
     cache : bool or path, default False
         Keep the columns of a file in another one next to it, ``ratings.csv.columns``, or in this folder. The
         next time they are mapped from there at once, read-only, unless the file has changed since or the
         copy is not whole; then it is written again. Where it cannot be written, that is logged.
 
-    Returns
-    -------
-    Ratings
-
     Raises
     ------
     RatingsError
-        If the file cannot be read, lacks a column or has a bad value. The message names the file, the
-        line (the row for Parquet and data frames), what was expected and what was found, in at most 300
-        characters.
+        The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
+        row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
     ValueError
         A setting is impossible.
     """
@@ -112,21 +105,16 @@ def ratings_file(folder: Path) -> Path | None:
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
-def _cached(
-    path: Path,
-    folder: Path | None,
-    wanted: dict[str, str | None],
-    scale: tuple[float, float] | None,
-    text_ids: bool | list[str],
-) -> Ratings:
+def _cached(path: Path, folder: Path | None, *settings: Any) -> Ratings:
+    wanted, scale, text_ids = settings
     try:
         identity = identity_of(path, {**wanted, "scale": scale, "text_ids": text_ids})
     except OSError:
-        return _parsed(path, wanted, scale, text_ids)  # which says what is wrong
+        return _parsed(path, *settings)  # which says what is wrong
     copy = store_path(path, folder)
     ratings = load_columns(copy, identity)
     if ratings is None:
-        ratings = _parsed(path, wanted, scale, text_ids)
+        ratings = _parsed(path, *settings)
         try:
             save_columns(copy, ratings, identity)
         except OSError as error:

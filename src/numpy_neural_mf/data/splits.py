@@ -23,7 +23,7 @@ RandomState = int | np.random.Generator | None
 def random_split(
     ratings: Ratings, test_size: float = 0.2, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Split the ratings at random.
+    """Training and test part at random, rows in the order of `ratings`.
 
     Parameters
     ----------
@@ -32,11 +32,6 @@ def random_split(
         Share of the ratings in the test part, above 0 and below 1; rounded to whole ratings.
     random_state : int, numpy.random.Generator or None, default 0
         Seed or source of the order; None draws another split at every call.
-
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`.
 
     Raises
     ------
@@ -66,7 +61,7 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
 def k_fold(
     ratings: Ratings, n_folds: int = 5, random_state: RandomState = 2026
 ) -> Iterator[tuple[Ratings, Ratings]]:
-    """Cross-validation: every rating is in the test part of exactly one fold.
+    """(train, test) for each fold of cross-validation: every rating is in exactly one test part.
 
     The test rows of fold f are the f-th part of
     ``numpy.array_split(numpy.random.default_rng(random_state).permutation(n), n_folds)``, in that order;
@@ -79,10 +74,6 @@ def k_fold(
     n_folds : int, default 5
         From 2 to the number of ratings.
     random_state : int, numpy.random.Generator or None, default 2026
-
-    Returns
-    -------
-    iterator over (train, test)
 
     Raises
     ------
@@ -120,11 +111,10 @@ def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> ND
 
 
 def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
-    """Hold out the last ratings of each user; of equal timestamps the row further down is the later one.
+    """Training part, and test part of the last ratings of each user, rows in the order of `ratings`.
 
-    A user with n ratings or fewer stays wholly in training, so every user of the test part has a past. Within
-    a user no test rating is earlier than a training rating. Across users that is not so: training may know
-    what others rated later, which a model in use could not; see `time_split` where that matters.
+    Of equal timestamps the row further down is the later one. A user with n ratings or fewer stays wholly in
+    training. Training may know what others rated later, which a model in use could not: see `time_split`.
 
     Parameters
     ----------
@@ -132,11 +122,6 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
         With timestamps.
     n : int, default 1
         Ratings of each user in the test part.
-
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`.
 
     Raises
     ------
@@ -158,11 +143,10 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
 
 
 def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
-    """Hold out the latest ratings of all: a model learns from the past and is judged on what came after.
+    """Training part, and test part of the latest ratings of all, rows in the order of `ratings`.
 
-    No test rating is earlier than any training rating, of any user. Of equal timestamps the row further
-    down is the later one, so ratings of one moment may lie on both sides of the cut. Users and items that
-    first appear after it are in the test part alone.
+    No test rating is earlier than any training rating, of any user; of equal timestamps the row further down
+    is the later one. Users and items that first appear after the cut are in the test part alone.
 
     Parameters
     ----------
@@ -170,11 +154,6 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
         With timestamps.
     test_size : float, default 0.2
         As in `random_split`.
-
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`.
 
     Raises
     ------
@@ -210,10 +189,9 @@ def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
 def user_split(
     ratings: Ratings, test_size: float = 0.1, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Hold out whole users, drawn at random: no user has ratings in both parts.
+    """Training part, and test part of whole users, drawn at random, rows in the order of `ratings`.
 
-    Which users are held out depends on which have ratings and on the seed, not on the ratings or on the order
-    of the rows.
+    Which users are held out depends on which have ratings and on the seed, not on the order of the rows.
 
     Parameters
     ----------
@@ -221,11 +199,6 @@ def user_split(
     test_size : float, default 0.1
         Share of the users with ratings in the test part, above 0 and below 1; rounded to whole users.
     random_state : int, numpy.random.Generator or None, default 0
-
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class RatingsSummary:
         Lowest and highest rating possible.
     histogram : list of (float, float, int)
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
-        than 20, bins of equal width, which hold their lower end and the last its upper end too.
+        than 20, bins of equal width.
     time_range : (int, int) or None
         First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
     noise_floor : float or None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,38 +52,27 @@ class Columns:
 
 @dataclass(frozen=True)
 class Frame:
-    """A data frame, or a Parquet file of which only the columns that are asked for are read."""
+    """The columns of a data frame, or a Parquet file of which only the columns that are asked for are read."""
 
     name: str
-    source: Any
+    source: dict[str, Any] | Path
     has_header: bool = True
 
     def names(self) -> list[str]:
-        if not isinstance(self.source, Path):
-            return list(self._named())
-        try:
-            return list(pl.read_parquet_schema(self.source))
-        except pl.exceptions.PolarsError as error:
-            raise self._not_whole(error) from error
+        return list(self.source if isinstance(self.source, dict) else self._parquet(pl.read_parquet_schema))
 
     def read(self, names: list[str], whole: bool = False) -> tuple[dict[str, Any], Place]:
-        if isinstance(self.source, Path):
-            try:
-                columns = pl.read_parquet(self.source, columns=names, glob=False).to_dict()
-            except pl.exceptions.PolarsError as error:
-                raise self._not_whole(error) from error
-        else:
-            named = self._named()
-            columns = {name: self.source[named[name]] for name in names}
-        return columns, lambda row: f"{self.name}, row {row + 1}"
+        columns = self.source
+        if isinstance(columns, Path):
+            columns = self._parquet(pl.read_parquet, columns=names, glob=False).to_dict()
+        return {name: columns[name] for name in names}, lambda row: f"{self.name}, row {row + 1}"
 
-    def _named(self) -> dict[str, Any]:
-        """The columns' own names, which may be numbers, by these as text."""
-        return {str(name): name for name in getattr(self.source, "columns", self.source)}
-
-    def _not_whole(self, error: Exception) -> RatingsError:
-        reason = str(error).partition("\n")[0]
-        return RatingsError(f"{self.name}: expected a whole Parquet file, found: {reason}")
+    def _parquet(self, reader: Callable[..., Any], **settings: Any) -> Any:
+        try:
+            return reader(self.source, **settings)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).partition("\n")[0]
+            raise RatingsError(f"{self.name}: expected a whole Parquet file, found: {reason}") from error
 
 
 def open_table(source: Any, header: bool | None = None) -> Text | Frame:
@@ -104,23 +93,18 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
     """A data frame of any library, or a dict of columns, as a table."""
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
-    if isinstance(source, dict):
-        return Frame("data frame", _with_lengths(source))
     # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
-    if not isinstance(source, pl.DataFrame) and type(source).__module__.partition(".")[0] != "pandas":
+    if not isinstance(source, dict) and type(source).__module__.partition(".")[0] != "pandas":
         try:
-            source = pl.DataFrame(source)
+            source = pl.DataFrame(source).to_dict()
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise RatingsError(f"expected {expected}, found {type(source).__name__}") from error
-    return Frame("data frame", source)
-
-
-def _with_lengths(columns: dict[Any, Any]) -> dict[Any, Any]:
-    """The same columns, with what is iterated over once as a list, and one value for all rows repeated."""
+    columns = {str(name): source[name] for name in source}
+    # What is iterated over once becomes a list, and one value is repeated for all rows.
     columns = {name: list(one) if isinstance(one, Iterator) else one for name, one in columns.items()}
     is_one = {name: isinstance(one, str) or not hasattr(one, "__len__") for name, one in columns.items()}
     n = max((len(one) for name, one in columns.items() if not is_one[name]), default=1)
-    return {name: [one] * n if is_one[name] else one for name, one in columns.items()}
+    return Frame("data frame", {name: [one] * n if is_one[name] else one for name, one in columns.items()})
 
 
 def read_columns(

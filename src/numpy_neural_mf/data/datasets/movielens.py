@@ -27,16 +27,8 @@ MAX_UNPACKED = 1 << 32  # bytes; the largest set has about 1 GB
 class MovieLensSet:
     """One data set of the catalogue.
 
-    Attributes
-    ----------
-    n_ratings, megabytes : int
-        Ratings in it, and what is to transfer.
-    md5 : str
-        Of the archive.
-    may_be_shared : bool
-        Whether it may be redistributed, under the same conditions.
-    is_fixed : bool
-        Whether it never changes; otherwise another `md5` is another state of it.
+    `megabytes` are to transfer, `md5` is that of the archive. It may be redistributed, under the same
+    conditions, if `may_be_shared`. Unless it `is_fixed`, another `md5` is another state of it.
     """
 
     n_ratings: int
@@ -78,23 +70,16 @@ def download_movielens(
     Parameters
     ----------
     name : str
-        One of `MOVIELENS`, such as "ml-latest-small".
+        One of `MOVIELENS`, such as "ml-latest-small"; another is a ValueError.
     folder : path, default the working directory
-        Gets the folder `name`.
+        Gets the folder `name`, which is returned for `read_ratings` to read.
     base_url : str, default GroupLens' server
         Where ``name.zip`` is.
     on_progress : callable, optional
         Told (bytes here, bytes in all or None).
 
-    Returns
-    -------
-    Path
-        ``folder/name``, which `read_ratings` reads.
-
     Raises
     ------
-    ValueError
-        The name is not in the catalogue.
     OSError
         The transfer failed, what came is not what was expected, or the folder cannot be written to.
 

@@ -112,12 +112,10 @@ class Text:
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None
-        names = self.names()
-        for id_type in (np.int32, np.int64):
-            types = {"user": id_type, "item": id_type, "rating": np.float32, "timestamp": np.int64}
-            columns = {role: np.empty(0, types[role]) for role in roles}
+        for ids in (pl.Int32(), pl.Int64()):
+            types = {"user": ids, "item": ids, "rating": pl.Float32(), "timestamp": pl.Int64()}
             try:
-                return columns if self._fill(columns, names, roles) else None
+                return self._numbers(roles, {name: types[role] for role, name in roles.items()})
             except pl.exceptions.PolarsError:
                 continue
         return None
@@ -132,39 +130,41 @@ class Text:
             while piece := file.read(PIECE):
                 yield self.with_units(piece if piece.endswith(b"\n") else piece + file.readline())
 
-    def _fill(self, columns: dict[str, NDArray[Any]], names: list[str], roles: dict[str, str]) -> bool:
-        """Put the numbers of the file into arrays, which grow; False where there is something else."""
-        polars_types = {np.int32: pl.Int32, np.int64: pl.Int64, np.float32: pl.Float32}
-        types = {name: polars_types[columns[role].dtype.type] for role, name in roles.items()}
-        schema = dict.fromkeys(names, pl.String) | types
-        indices = sorted({names.index(name) for name in roles.values()})
-
-        def parsed() -> Iterator[tuple[bytes, pl.DataFrame | None]]:
-            for lines in self._pieces():
-                if b'"' in lines:
-                    yield lines, None
-                    return
-                yield lines, pl.read_csv(lines, separator=self.delimiter, has_header=False, schema=schema,
-                                         columns=indices, truncate_ragged_lines=True)  # fmt: skip
-
+    def _numbers(
+        self, roles: dict[str, str], types: dict[str, pl.DataType]
+    ) -> dict[str, NDArray[Any]] | None:
+        """`numbers`, of columns of these types."""
+        names = self.names()
+        schema = dict.fromkeys(names, pl.String()) | types
+        settings: dict[str, Any] = {"columns": sorted(map(names.index, types)), "separator": self.delimiter}
+        parsed = (
+            (
+                lines,
+                pl.read_csv(lines, has_header=False, schema=schema, truncate_ragged_lines=True, **settings),
+            )
+            for lines in self._pieces()
+        )
+        columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size
-        for lines, frame in one_ahead(parsed()):
+        for lines, frame in one_ahead(parsed):
             # Looked for here, while the other thread parses the next lines.
-            if frame is None or has_unusual_integers(lines, self.delimiter):
-                return False
+            if b'"' in lines or has_unusual_integers(lines, self.delimiter):
+                return None
             n_bytes += len(lines)
             for role, name in roles.items():
-                series, column = frame[name], columns[role]
+                series = frame[name]
                 if series.has_nulls() or series.dtype != types[name]:
-                    return False
-                if n + len(frame) > len(column):  # as many lines to a byte as so far, and some more
-                    expected = int(1.01 * (n + len(frame)) * size / n_bytes)
-                    column.resize(max(n + len(frame), expected), refcheck=False)
-                column[n : n + len(frame)] = series.to_numpy()
+                    return None
+                numbers = series.to_numpy()
+                column = columns.setdefault(role, np.empty(0, numbers.dtype))
+                if n + len(numbers) > len(column):  # as many lines to a byte as so far, and some more
+                    expected = int(1.01 * (n + len(numbers)) * size / n_bytes)
+                    column.resize(max(n + len(numbers), expected), refcheck=False)
+                column[n : n + len(numbers)] = numbers
             n += len(frame)
         for column in columns.values():
             column.resize(n, refcheck=False)
-        return n > 0
+        return columns if n else None
 
     def _line_of(self, row: int) -> int | None:
         """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,36 +18,26 @@ from .timestamps import timestamp_seconds
 
 
 def ratings_from(
-    users: Any,
-    items: Any,
-    values: Any,
-    timestamps: Any,
-    scale: tuple[float, float] | None,
-    source: str,
-    place: Callable[[int], str],
+    columns: Mapping[str, Any], scale: tuple[float, float] | None, source: str, place: Callable[[int], str]
 ) -> Ratings:
-    """`Ratings.from_columns` for readers whose rows have another name: `place(row)` says where a row is."""
+    """`Ratings.from_columns` by role ("user", "item", "rating", perhaps "timestamp"); `place` names a row."""
     given = None if scale is None else check_scale(scale)
     faults = Faults()
+    ids = {"user": "a user id", "item": "an item id"}
     raw = {
-        "users": as_id_series(users, "a user id", faults),
-        "items": as_id_series(items, "an item id", faults),
-        "values": as_series(values),
+        role: as_id_series(column, ids[role], faults) if role in ids else as_series(column)
+        for role, column in columns.items()
     }
-    if timestamps is not None:
-        raw["timestamps"] = as_series(timestamps)
-    lengths = {name: len(column) for name, column in raw.items()}
+    lengths = {f"{role}s": len(column) for role, column in raw.items()}
     if len(set(lengths.values())) > 1:
         raise RatingsError(f"{source}: expected columns of one length, found {lengths}")
     if not lengths["users"]:
         raise RatingsError(f"{source}: expected at least one rating, found none")
-    user_ids, user_codes = coded_ids(raw["users"], "a user id", faults)
-    item_ids, item_codes = coded_ids(raw["items"], "an item id", faults)
-    numbers = rating_values(raw["values"], given, faults)
-    times = timestamp_seconds(raw["timestamps"], faults) if timestamps is not None else None
+    (user_ids, users), (item_ids, items) = (coded_ids(raw[role], ids[role], faults) for role in ids)
+    values = rating_values(raw["rating"], given, faults)
+    times = timestamp_seconds(raw["timestamp"], faults) if "timestamp" in raw else None
     faults.refuse(place)
-    known = given or scale_of(numbers)
-    return _without_older(Ratings(user_codes, item_codes, numbers, user_ids, item_ids, known, times,
+    return _without_older(Ratings(users, items, values, user_ids, item_ids, given or scale_of(values), times,
                                   scale_is_guessed=given is None))  # fmt: skip
 
 

@@ -125,8 +125,10 @@ class Ratings:
         """
         from .from_columns import ratings_from  # which makes Ratings
 
-        return ratings_from(users, items, values, timestamps, scale, source,
-                            lambda row: f"{source}, row {row + 1}")  # fmt: skip
+        columns = {"user": users, "item": items, "rating": values}
+        if timestamps is not None:
+            columns["timestamp"] = timestamps
+        return ratings_from(columns, scale, source, lambda row: f"{source}, row {row + 1}")
 
     def __len__(self) -> int:
         return len(self.values)

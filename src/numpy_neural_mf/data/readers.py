@@ -138,5 +138,4 @@ def _parsed(
         if ratings is not None:
             return ratings
     columns = read_columns(table, wanted, text_ids=text_ids)
-    users, items, values, times = map(columns.roles.get, ("user", "item", "rating", "timestamp"))
-    return ratings_from(users, items, values, times, scale, table.name, columns.place)
+    return ratings_from(columns.roles, scale, table.name, columns.place)

@@ -52,7 +52,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Frame:
-    """The columns of a data frame, or a Parquet file of which only the columns that are asked for are read."""
+    """The columns of a data frame, or a Parquet file of which only those that are asked for are read."""
 
     name: str
     source: dict[str, Any] | Path

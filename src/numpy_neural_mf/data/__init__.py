@@ -9,20 +9,7 @@ from .splits import k_fold, leave_last_out, random_split, time_split, user_split
 from .summary import RatingsSummary, summarize
 
 __all__ = [
-    "MOVIELENS",
-    "Features",
-    "MovieLensSet",
-    "Ratings",
-    "RatingsError",
-    "RatingsSummary",
-    "download_movielens",
-    "k_fold",
-    "leave_last_out",
-    "random_split",
-    "read_features",
-    "read_ratings",
-    "simulate_ratings",
-    "summarize",
-    "time_split",
-    "user_split",
-]
+    "MOVIELENS", "Features", "MovieLensSet", "Ratings", "RatingsError", "RatingsSummary",
+    "download_movielens", "k_fold", "leave_last_out", "random_split", "read_features", "read_ratings",
+    "simulate_ratings", "summarize", "time_split", "user_split",
+]  # fmt: skip

@@ -35,13 +35,8 @@ def store_path(source: Path, folder: Path | None = None) -> Path:
 def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for kept columns to be those of the source: to take note of before it is read."""
     status = source.stat()
-    identity = {
-        "version": VERSION,
-        "source": str(source.absolute()),
-        "size": status.st_size,
-        "changed": status.st_mtime_ns,
-        "settings": dict(settings),
-    }
+    state = str(source.absolute()), status.st_size, status.st_mtime_ns
+    identity = {"version": VERSION, "source": state, "settings": dict(settings)}
     return dict(json.loads(json.dumps(identity)))  # as it comes back from a file: tuples are lists
 
 

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -112,10 +113,9 @@ class Text:
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None
-        for ids in (pl.Int32(), pl.Int64()):
-            types = {"user": ids, "item": ids, "rating": pl.Float32(), "timestamp": pl.Int64()}
+        for id_type in (pl.Int32(), pl.Int64()):
             try:
-                return self._numbers(roles, {name: types[role] for role, name in roles.items()})
+                return self._numbers(roles, id_type)
             except pl.exceptions.PolarsError:
                 continue
         return None
@@ -130,20 +130,18 @@ class Text:
             while piece := file.read(PIECE):
                 yield self.with_units(piece if piece.endswith(b"\n") else piece + file.readline())
 
-    def _numbers(
-        self, roles: dict[str, str], types: dict[str, pl.DataType]
-    ) -> dict[str, NDArray[Any]] | None:
-        """`numbers`, of columns of these types."""
-        names = self.names()
-        schema = dict.fromkeys(names, pl.String()) | types
-        settings: dict[str, Any] = {"columns": sorted(map(names.index, types)), "separator": self.delimiter}
-        parsed = (
-            (
-                lines,
-                pl.read_csv(lines, has_header=False, schema=schema, truncate_ragged_lines=True, **settings),
-            )
-            for lines in self._pieces()
-        )
+    def _numbers(self, roles: dict[str, str], id_type: pl.DataType) -> dict[str, NDArray[Any]] | None:
+        of_role: dict[str, Any] = {
+            "user": id_type,
+            "item": id_type,
+            "rating": pl.Float32(),
+            "timestamp": pl.Int64(),
+        }
+        names, types = self.names(), {name: of_role[role] for role, name in roles.items()}
+        read = partial(pl.read_csv, schema=dict.fromkeys(names, pl.String) | types, has_header=False,
+                       columns=sorted(map(names.index, types)), separator=self.delimiter,
+                       truncate_ragged_lines=True)  # fmt: skip
+        parsed = ((lines, read(lines)) for lines in self._pieces())
         columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size
         for lines, frame in one_ahead(parsed):

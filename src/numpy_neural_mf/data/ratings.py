@@ -11,22 +11,15 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from .columns import among, occurring, taken
-from .faults import RatingsError
 from .features import Features
-from .ids import check_ids, index_of
-
-__all__ = ["Ratings", "RatingsError", "index_of"]
+from .ids import check_ids
 
 Anywhere = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 
 COLUMNS: dict[str, type] = {
-    "users": np.int32,
-    "items": np.int32,
-    "values": np.float32,
-    "timestamps": np.int64,
-    "noise_variance": np.float32,
-    "expected": np.float32,
-}
+    "users": np.int32, "items": np.int32, "values": np.float32,
+    "timestamps": np.int64, "noise_variance": np.float32, "expected": np.float32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

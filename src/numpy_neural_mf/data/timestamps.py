@@ -29,14 +29,10 @@ def as_timestamps(raw: Any) -> NDArray[np.int64]:
     >>> as_timestamps(["1970-01-02", "1970-01-01T00:00:01Z"]).tolist()
     [86400, 1]
     """
-    series = isinstance(raw, pl.Series)
-    array = raw if series or hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
-    shape = (len(array),) if series else np.shape(array)
-    faults = Faults()
-    found = timestamp_seconds(as_series(array if series else np.asarray(array).ravel()), faults)
-    if faults.found:
-        row, fault = faults.first()
-        raise ValueError(f"timestamps: {fault}" if shape == () else f"timestamps, row {row + 1}: {fault}")
+    array = raw if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
+    shape, faults = np.shape(array), Faults()
+    found = timestamp_seconds(as_series(array if len(shape) == 1 else np.asarray(array).ravel()), faults)
+    faults.refuse(lambda row: f"timestamps, row {row + 1}" if shape else "timestamps")
     return found.reshape(shape)
 
 

@@ -41,8 +41,8 @@ def simulate_ratings(
     n_ratings : int, default 200,000
         At most ``n_users * n_items``.
     structure : {"latent", "none"}, default "latent"
-        "latent": biases, an inner product and a non-linear term (see `World`, `latent_world`), which a model
-        linear in users and items cannot follow. "none": independent ratings, nothing to learn but the mean.
+        "latent": biases, an inner product and a non-linear term (see `World`), which a model linear in users
+        and items cannot follow. "none": independent ratings, nothing to learn but the mean.
     drift : float, default 0
         How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
     side_information : float, default 0
@@ -51,8 +51,7 @@ def simulate_ratings(
     sequence : float, default 0
         How far, in steps of the rating, an item is rated lower when the user's previous item had the same
         character, and higher after one of the opposite; at least 0. The next item, too, depends on the
-        previous one: its character is likely a quarter turn on. What the previous item was, a model can only
-        know where that rating is not held out: `leave_last_out` guarantees it, a random split does not.
+        previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same ratings.
 

@@ -91,7 +91,7 @@ class Features:
         frame : data frame (polars, pandas, or what polars makes one of)
         id : str, optional
             The column of ids; by default the first with a usual name (``movieId``, ``user_id``, ``id``, …),
-            otherwise the first. A column of row numbers that pandas wrote, without a name, is ignored.
+            otherwise the first. Row numbers that pandas wrote are ignored.
         many_valued, categories, numbers, ignored : sequences of str
             Columns that are to be taken as such.
         source : str, default "data frame"

@@ -21,17 +21,13 @@ class RatingsSummary:
     ----------
     n_ratings, n_users, n_items : int
         Users and items that have a rating; `density` is n_ratings / (n_users · n_items).
-    scale : (float, float)
-        Lowest and highest rating possible.
     histogram : list of (float, float, int)
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
         than 20, bins of equal width.
     time_range : (int, int) or None
         First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
-    noise_floor : float or None
-        RMSE of the best possible predictor, where it is known.
-    n_dropped : int
-        Ratings left out because the same user rated the same item again later.
+    scale, noise_floor, n_dropped
+        As in `Ratings`.
     """
 
     n_ratings: int

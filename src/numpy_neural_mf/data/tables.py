@@ -30,18 +30,10 @@ OPTIONAL = "timestamp"
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table, read.
+    """Columns of a table: of the roles that were asked for, and, if asked for, all by name.
 
-    Attributes
-    ----------
-    source : str
-        What to call the table in errors.
-    roles : dict of str to column
-        The columns of the roles that were asked for. Those of text files are text, ids apart.
-    frame : dict of str to column
-        All columns by name, if they were asked for; those of text files as they are written.
-    place : callable
-        Where a row, counted from 0, is: "ratings.csv, line 3".
+    Those of text files are text, but for the ids of `roles`. `source` is what errors call the table, and
+    `place` says where a row, counted from 0, is: "ratings.csv, line 3".
     """
 
     source: str

@@ -104,7 +104,6 @@ def _write_tag(tag_file: Path, response: HTTPResponse) -> None:
     """Keep what names this state of the file; without a name no transfer is ever resumed."""
     tag = response.headers.get("ETag", "")
     tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    tag_file.unlink(missing_ok=True)
     if tag:
         tag_file.write_text(tag, "latin-1")
-    else:
-        tag_file.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ DAY = 86_400
 START = 1_704_067_200  # 2024-01-01, seconds since 1970
 # How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
 PULL = 3.0
+HIGHEST = {"drift": 5.0, "side_information": 1.0, "sequence": 5.0}
 
 
 def simulate_ratings(
@@ -66,13 +67,10 @@ def simulate_ratings(
     ValueError
         A size or a strength is impossible, the structure unknown, or something planted where there is none.
     """
-    _check_sizes(n_users, n_items, n_ratings)
-    strengths = {
-        "drift": (drift, 5.0),
-        "side_information": (side_information, 1.0),
-        "sequence": (sequence, 5.0),
-    }
-    _check_strengths(structure, strengths)
+    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
+        expected = "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
+        raise ValueError(f"{expected}, found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}")
+    _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"
     world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
@@ -92,21 +90,12 @@ def simulate_ratings(
     return ratings.compact()
 
 
-def _check_sizes(n_users: int, n_items: int, n_ratings: int) -> None:
-    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
-        found = f"n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
-        raise ValueError(
-            f"expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, found {found}"
-        )
-
-
-def _check_strengths(structure: str, strengths: dict[str, tuple[float, float]]) -> None:
-    """Strengths by name, each with the highest possible."""
+def _check_strengths(structure: str, **strengths: float) -> None:
     if structure not in ("latent", "none"):
         raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
-    for name, (strength, highest) in strengths.items():
-        if not 0 <= strength <= highest:
-            raise ValueError(f"{name}: expected a strength from 0 to {highest:g}, found {strength}")
+    for name, strength in strengths.items():
+        if not 0 <= strength <= HIGHEST[name]:
+            raise ValueError(f"{name}: expected a strength from 0 to {HIGHEST[name]:g}, found {strength}")
         if strength and structure == "none":
             raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
 

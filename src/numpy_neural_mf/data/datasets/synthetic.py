@@ -68,8 +68,8 @@ def simulate_ratings(
         A size or a strength is impossible, the structure unknown, or something planted where there is none.
     """
     if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
-        expected = "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
-        raise ValueError(f"{expected}, found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}")
+        limits = "n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
+        raise ValueError(f"expected {limits}, found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}")
     _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"

@@ -69,7 +69,8 @@ def simulate_ratings(
     """
     if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
         limits = "n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
-        raise ValueError(f"expected {limits}, found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}")
+        found = f"n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
+        raise ValueError(f"expected {limits}, found {found}")
     _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf.data import Ratings, RatingsError, columns
-from numpy_neural_mf.data.ratings import index_of
+from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.data.raw_values import MISSING
 
 int_ids = st.integers(-(2**63), 2**63 - 1)

@@ -218,7 +218,7 @@ class TestIdsStayApart:
         assert read(HEADER + "1,0114508,3,4\n").item_ids.tolist() == ["0114508"]
 
     @pytest.mark.parametrize("delimiter", [",", ";", "\t", "::"])
-    @pytest.mark.parametrize("other", ["007", "+7", "00", " 007"])
+    @pytest.mark.parametrize("other", ["007", "+7", "00", " 007", "-07"])
     @pytest.mark.parametrize("padding", ["", "8,8,3,4\n", "81,8,3,4\n"])  # at even and at odd bytes
     def test_in_any_place_of_a_file_of_numbers(self, read, delimiter, other, padding):
         for line in (f"{other},9,3,4\n", f"9,{other},3,4\n"):

@@ -1,7 +1,6 @@
 """Ratings in: read, simulated, split; this part knows nothing of models."""
 
-from .datasets.movielens import MOVIELENS, MovieLensSet, download_movielens
-from .datasets.synthetic import simulate_ratings
+from .datasets import MOVIELENS, MovieLensSet, download_movielens, simulate_ratings
 from .faults import RatingsError
 from .features import Features, read_features
 from .ratings import Ratings
@@ -10,20 +9,7 @@ from .splits import k_fold, leave_last_out, random_split, time_split, user_split
 from .summary import RatingsSummary, summarize
 
 __all__ = [
-    "MOVIELENS",
-    "Features",
-    "MovieLensSet",
-    "Ratings",
-    "RatingsError",
-    "RatingsSummary",
-    "download_movielens",
-    "k_fold",
-    "leave_last_out",
-    "random_split",
-    "read_features",
-    "read_ratings",
-    "simulate_ratings",
-    "summarize",
-    "time_split",
-    "user_split",
-]
+    "MOVIELENS", "Features", "MovieLensSet", "Ratings", "RatingsError", "RatingsSummary",
+    "download_movielens", "k_fold", "leave_last_out", "random_split", "read_features", "read_ratings",
+    "simulate_ratings", "summarize", "time_split", "user_split",
+]  # fmt: skip

@@ -48,22 +48,12 @@ class Batches:
     """Batches of ratings in random order, epoch after epoch.
 
     Up to `WINDOW` ratings, an epoch is one permutation. With more, an epoch takes pieces of `PIECE`
-    neighbours in random order, as many at a time as fill the window, and permutes the window. Every rating
-    comes once in an epoch. Neighbours in the source, such as one user's ratings, share a window, and a batch
-    as seldom as any two ratings of a window; training reaches the same error as with a permutation of all
-    (docs/decisions/scale.md).
+    neighbours in random order, as many at a time as fill the window, and permutes the window: training
+    reaches the same error as with a permutation of all (docs/decisions/scale.md).
 
-    Parameters
-    ----------
-    ratings : Ratings
-    batch_size : int
-    rng : numpy.random.Generator
-    cut : callable, default `cut`
-        Makes batches of an order: that of an engine may hold the columns elsewhere.
-    n_ratings : int, optional
-        Number of ratings of all processes, where `ratings` are those of one of many; by default these.
-    time_bins : int32 array of shape (n_ratings,), optional
-        The last column of a batch, if there are any.
+    `cut` makes batches of an order; that of an engine may hold the columns elsewhere. `n_ratings` is the
+    number of ratings of all processes, where `ratings` are those of one of many. `time_bins`, of shape
+    (n_ratings,), are the last column of a batch, if there are any.
     """
 
     def __init__(
@@ -77,9 +67,7 @@ class Batches:
     ) -> None:
         self._n = len(ratings) if n_ratings is None else n_ratings
         self._columns = _columns(ratings, time_bins)
-        self.batch_size = batch_size
-        self._rng = rng
-        self._cut = cut
+        self.batch_size, self._rng, self._cut = batch_size, rng, cut
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch; the last may be shorter."""
@@ -116,20 +104,12 @@ class Stretches:
     `Batches`, into a copy, and every epoch takes its stretches in another order: stochastic gradient descent
     on what was shuffled once converges about as fast as on what is shuffled each time (Mishchenko, Khaled and
     Richtárik, 2020, "Random reshuffling: simple analysis with vast improvements").
-
-    Parameters
-    ----------
-    ratings : Ratings
-    rng : numpy.random.Generator
-    time_bins : int32 array of shape (n_ratings,), optional
     """
 
     def __init__(
         self, ratings: Ratings, rng: np.random.Generator, time_bins: NDArray[np.int32] | None = None
     ) -> None:
-        self._ratings = ratings
-        self._time_bins = time_bins
-        self._rng = rng
+        self._ratings, self._time_bins, self._rng = ratings, time_bins, rng
         # Not `rng` itself, whose state a checkpoint restores: the copy must be the same again.
         self._rng_of_copy = rng.spawn(1)[0]
 
@@ -142,13 +122,10 @@ class Stretches:
     @cached_property
     def _shuffled(self) -> Batch:
         """Made in the first epoch, and part of its time."""
-        columns = tuple(
-            room_like(column, len(column), column.dtype.type)
-            for column in _columns(self._ratings, self._time_bins)
-        )
+        source = _columns(self._ratings, self._time_bins)
+        columns = tuple(room_like(column, len(column), column.dtype.type) for column in source)
         first = 0
-        source = Batches(self._ratings, STRETCH, self._rng_of_copy, time_bins=self._time_bins)
-        for batch in source.epoch():
+        for batch in Batches(self._ratings, STRETCH, self._rng_of_copy, time_bins=self._time_bins).epoch():
             last = first + len(batch[0])
             for column, part in zip(columns, batch, strict=True):
                 column[first:last] = part

@@ -54,9 +54,7 @@ def room_like(column: NDArray[Any], n: int, dtype: type) -> NDArray[Any]:
 
 def is_mapped(column: Any) -> bool:
     """Whether an array lies in a file."""
-    return isinstance(column, np.memmap) or (
-        isinstance(column, np.ndarray) and column.base is not None and is_mapped(column.base)
-    )
+    return isinstance(column, np.memmap) or (isinstance(column, np.ndarray) and is_mapped(column.base))
 
 
 def taken(column: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
@@ -87,10 +85,7 @@ def occurring(
     indices: NDArray[np.int32], ids: NDArray[Any], anywhere: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.int32], NDArray[Any]]:
     """Indices among only those ids that occur, and these ids; without a sort, for there may be millions."""
-    occurs = np.zeros(len(ids), bool)
-    for block in blocks(len(indices)):
-        occurs[indices[block]] = True
-    occurs = anywhere(occurs)
+    occurs = anywhere(count(indices, len(ids)) > 0)
     return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
 
 
@@ -113,21 +108,10 @@ def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
 def rows_by_code(
     codes: NDArray[np.int32], counts: NDArray[np.int64], at_once: int
 ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """All rows of some codes at a time, so that what is done by code needs no order of all rows.
+    """All rows, ascending, of the codes from `first` up to `end`: (first, end, rows), for all codes in turn.
 
-    Parameters
-    ----------
-    codes : int32 array of shape (n,)
-        Rows with a negative code are left out.
-    counts : int64 array
-        How many rows each code has.
-    at_once : int
-        Rows at a time, unless one code has more.
-
-    Yields
-    ------
-    first, end, rows
-        All rows of the codes from `first` up to `end`, ascending.
+    Code c has `counts[c]` rows; those of negative codes are left out. There are at most `at_once` rows at a
+    time, unless one code has more: what is done by code then needs no order of all rows.
     """
     ends = np.append(0, np.cumsum(counts))
     # Where the rows are in order of codes, most blocks have none of those asked for.

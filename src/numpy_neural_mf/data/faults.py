@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -24,7 +24,7 @@ class RatingsError(ValueError):
 
 @dataclass
 class Faults:
-    """The faults of several columns; the first by row is the one to report."""
+    """The faults of several columns, as (row, sentence); the first by row is the one to report."""
 
     found: list[tuple[int, str]] = field(default_factory=list)
 
@@ -38,6 +38,12 @@ class Faults:
 
     def first(self) -> tuple[int, str]:
         return min(self.found, key=lambda fault: fault[0])
+
+    def refuse(self, place: Callable[[int], str]) -> None:
+        """Raise the first fault, if there is one; `place` says where a row is."""
+        if self.found:
+            row, fault = self.first()
+            raise RatingsError(f"{place(row)}: {fault}")
 
 
 def in_words(value: object) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
@@ -11,10 +14,8 @@ from .tables import Columns
 
 # Strings of which more than this share are distinct tell rows apart, and say no more.
 NEARLY_ALL = 0.9
-
 # Strings that say that there is nothing to say.
 MISSING = ("", "(no genres listed)")
-
 # What a column says of each row, shape (n, n_columns), and the names of its columns.
 Part = tuple[csr_array, list[str]]
 
@@ -43,17 +44,13 @@ def typed(text: pl.Series) -> pl.Series:
     return text
 
 
-def _one_of_each(series: pl.Series, name: str, table: Columns) -> Part:
-    """A column for each distinct value."""
-    values = [[value] for value in _as_text(series, name, table)]
-    return _many_of_each(pl.Series(values, dtype=pl.List(pl.String)), name, table)
-
-
-def _many_of_each(series: pl.Series, name: str, table: Columns) -> Part:
-    """A column for each distinct value of lists, or of strings with "|" between; of n in a row 1/√n each."""
-    if not isinstance(series.dtype, pl.List | pl.Array):
-        series = _as_text(series, name, table).str.split("|")
-    cells = pl.DataFrame({"row": np.arange(len(series)), "value": series}).explode("value")
+def _indicators(series: pl.Series, name: str, table: Columns, of_many: bool) -> Part:
+    """A column for each distinct value; of n in a row, in a list or with "|" between, each has 1/√n."""
+    is_list = of_many and isinstance(series.dtype, pl.List | pl.Array)
+    values = series if is_list else _as_text(series, name, table)
+    cells = pl.DataFrame({"row": np.arange(len(series)), "value": values})
+    if of_many:
+        cells = (cells if is_list else cells.with_columns(pl.col("value").str.split("|"))).explode("value")
     cells = cells.with_columns(_as_text(cells["value"], name, table).str.strip_chars().alias("value"))
     cells = cells.filter(~pl.col("value").is_in(MISSING)).unique(maintain_order=True)  # null is left out, too
     values = cells["value"].unique().sort()
@@ -68,9 +65,8 @@ def _standardised(series: pl.Series, name: str, table: Columns) -> Part:
     """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
     numbers, faults = series.to_physical().cast(pl.Float64, strict=False), Faults()
     is_wrong = numbers.is_null() & series.is_not_null() | numbers.is_infinite()
-    if faults.add(is_wrong, series, f"a finite number as {name}"):
-        row, message = faults.first()
-        raise RatingsError(f"{table.place(row)}: {message}")
+    faults.add(is_wrong, series, f"a finite number as {name}")
+    faults.refuse(table.place)
     x = numbers.fill_null(np.nan).to_numpy()
     is_known = ~np.isnan(x)
     deviation = x[is_known].std() if is_known.any() else 0.0
@@ -84,9 +80,12 @@ def _as_text(series: pl.Series, name: str, table: Columns) -> pl.Series:
     try:
         return series.cast(pl.String)
     except pl.exceptions.PolarsError:
-        raise RatingsError(
-            f"{table.source}: expected text in column {name!r}, found {series.dtype}"
-        ) from None
+        found = f"expected text in column {name!r}, found {series.dtype}"
+        raise RatingsError(f"{table.source}: {found}") from None
 
 
-MAKERS = {"many_valued": _many_of_each, "categories": _one_of_each, "numbers": _standardised}
+MAKERS: dict[str, Callable[[pl.Series, str, Columns], Part]] = {
+    "many_valued": partial(_indicators, of_many=True),
+    "categories": partial(_indicators, of_many=False),
+    "numbers": _standardised,
+}

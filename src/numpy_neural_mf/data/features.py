@@ -16,40 +16,32 @@ from scipy.sparse import csr_array, hstack
 from .delimited import Text
 from .faults import Faults, RatingsError, listed, shortened
 from .feature_columns import MAKERS, kind_of, typed
-from .ids import Ids, index_of
+from .ids import Ids, check_ids, index_of
 from .raw_values import as_id_series, as_series, as_text, coded_ids, whole_or_text
 from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
-
 # What pandas, and Parquet files of pandas, call the numbers of the rows, which describe no user or item.
 INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Features:
-    """Features of users or of items, one row for each id, checked when made.
+    """Features of users or of items, one row for each id; what does not fit together is a ValueError.
 
-    A row is a bag of columns with weights: a model that learns a vector for each column describes whoever has
-    the row by the weighted sum of these.
+    A model that learns a vector for each column describes a user, or an item, by the sum of these vectors,
+    weighted by its row.
 
     Attributes
     ----------
     ids : int64 or str array of shape (n,), sorted and unique
         Raw ids, as in `Ratings`.
-    matrix : scipy.sparse.csr_array of float32, shape (n, n_columns)
-    columns : tuple of str, of length n_columns
-        Such as "genres=Drama" and "age".
-    fields : tuple of str, of length n_columns
-        The column of the data frame that each comes from: "genres", "age".
+    matrix : scipy.sparse.csr_array of float32, shape (n, n_columns), finite
+    columns, fields : tuples of str, of length n_columns
+        Such as "genres=Drama", and the column of the data frame that it comes from, "genres".
     left_out : tuple of str
         Columns of the data frame of which nothing was made: each row has another value there.
-
-    Raises
-    ------
-    ValueError
-        Ids are not sorted and unique, a shape does not fit, or a weight is not finite.
     """
 
     ids: NDArray[Any]
@@ -59,20 +51,16 @@ class Features:
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.ids.ndim != 1 or (self.ids.dtype != np.int64 and self.ids.dtype.kind != "U"):
-            raise ValueError(f"ids: expected int64 or str of shape (n,), found {self.ids.dtype}")
-        if not np.all(self.ids[:-1] < self.ids[1:]):
-            raise ValueError("ids: expected sorted unique ids")
-        expected = (len(self.ids), len(self.columns))
-        if (self.matrix.shape, self.matrix.dtype) != (expected, np.dtype(np.float32)):
-            found = f"{self.matrix.dtype} of shape {self.matrix.shape}"
+        check_ids("ids", self.ids)
+        matrix, n_columns = self.matrix, len(self.columns)
+        expected = (len(self.ids), n_columns)
+        if matrix.shape != expected or matrix.dtype != np.float32:
+            found = f"{matrix.dtype} of shape {matrix.shape}"
             raise ValueError(f"matrix: expected float32 of shape {expected}, found {found}")
-        if not np.isfinite(self.matrix.data).all():
+        if not np.isfinite(matrix.data).all():
             raise ValueError("matrix: expected finite weights")
-        if len(self.fields) != len(self.columns):
-            raise ValueError(
-                f"fields: expected {len(self.columns)}, one for a column, found {len(self.fields)}"
-            )
+        if len(self.fields) != n_columns:
+            raise ValueError(f"fields: expected {n_columns}, one for a column, found {len(self.fields)}")
 
     @classmethod
     def from_frame(
@@ -90,9 +78,8 @@ class Features:
 
         What a column becomes, where it is not named:
 
-        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. The n
-          values of a row share the weight 1/√n: the sum of n independent vectors is then as long as one is,
-          so that to have many genres is not to be far from everybody (Koren, 2008, section 4.1).
+        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. Each of
+          n values of a row has the weight 1/√n, so that their sum is as long as one (Koren, 2008, sec. 4.1).
         - *Categories*, other strings and truth values: each value is a column, of weight 1.
         - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
         - Strings of which nearly every row has one of its own, such as titles, are left out.
@@ -104,7 +91,7 @@ class Features:
         frame : data frame (polars, pandas, or what polars makes one of)
         id : str, optional
             The column of ids; by default the first with a usual name (``movieId``, ``user_id``, ``id``, …),
-            otherwise the first. A column of row numbers that pandas wrote, without a name, is ignored.
+            otherwise the first. Row numbers that pandas wrote are ignored.
         many_valued, categories, numbers, ignored : sequences of str
             Columns that are to be taken as such.
         source : str, default "data frame"
@@ -141,13 +128,9 @@ class Features:
 
     def rows_for(self, ids: Ids) -> csr_array:
         """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
-        n, matrix = len(self.ids), self.matrix
-        row = index_of(self.ids, ids)
-        with_nobody = csr_array(
-            (matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])),
-            shape=(n + 1, len(self.columns)),
-        )
-        return with_nobody[np.where(row < 0, n, row)]
+        n, matrix, row = len(self.ids), self.matrix, index_of(self.ids, ids)
+        with_empty = matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])
+        return csr_array(with_empty, shape=(n + 1, len(self.columns)))[np.where(row < 0, n, row)]
 
 
 def read_features(
@@ -162,17 +145,14 @@ def read_features(
 ) -> Features:
     """Read features from a file, text with a header or Parquet: `Features.from_frame` explains the columns.
 
-    Where titles end in a year, as in MovieLens' ``movies.csv``, "Toy Story (1995)", that is a category, too,
-    "year": one vector for each year says more than a line through all of them.
+    Where titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category, too.
 
     Parameters
     ----------
     source : path
         Of the file, or of the folder of a MovieLens set with ``movies.csv``.
-    id : str, optional
-        The column of ids; by default the first with a usual name, otherwise the first.
-    many_valued, categories, numbers, ignored : sequences of str
-        Columns that are to be taken as such.
+    id, many_valued, categories, numbers, ignored
+        As in `Features.from_frame`.
     text_ids : bool, default False
         Whether the ids are strings, as those of the ratings, even if all are integers.
 
@@ -192,14 +172,11 @@ def read_features(
     table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
     columns = read_columns(table, {}, whole=True)
     id = id_column(columns.frame) if id is None else id
-    frame = {}
-    for name, column in columns.frame.items():
-        if name == id and text_ids:
-            frame[name] = as_text(column).str.strip_chars()
-        elif isinstance(table, Text):
-            frame[name] = whole_or_text(column) if name == id else typed(column)
-        else:
-            frame[name] = column
+    frame = dict(columns.frame)
+    if isinstance(table, Text):
+        frame = {name: whole_or_text(one) if name == id else typed(one) for name, one in frame.items()}
+    if text_ids and id in frame:
+        frame[id] = as_text(columns.frame[id]).str.strip_chars()
     title = frame.get("title")
     if title is not None and title.dtype == pl.String and "year" not in frame:
         year = title.str.extract(YEAR)
@@ -216,16 +193,15 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
     kinds = {name: kind for kind, names in roles.items() for name in names}
     for name in (id, *kinds):
         if name not in frame:
-            raise RatingsError(
-                f"{table.source}: expected a column {shortened(name)!r}, found {listed(frame)}"
-            )
+            asked = f"expected a column {shortened(name)!r}"
+            raise RatingsError(f"{table.source}: {asked}, found {listed(frame)}")
     if len({len(column) for column in frame.values()}) > 1:
         lengths = ", ".join(str(len(column)) for column in frame.values())
         raise RatingsError(f"{table.source}: expected columns of one length, found {lengths}")
     ids, rows = _ids(frame.pop(id), id, table)
-    frame = {name: as_series(column) for name, column in frame.items()}
     parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
-    for name, series in frame.items():
+    for name, column in frame.items():
+        series = as_series(column)
         kind = kinds.get(name) or ("ignored" if name.lower() in INDEX_NAMES else kind_of(series))
         if kind == "left out":
             left_out.append(name)
@@ -254,7 +230,5 @@ def _ids(raw: Any, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.
     ids, rows = coded_ids(series, expected, faults)
     if not faults.found:
         faults.add(~series.is_first_distinct(), series, "each id once")
-    if faults.found:
-        row, message = faults.first()
-        raise RatingsError(f"{table.place(row)}: {message}")
+    faults.refuse(table.place)
     return ids, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,77 +18,46 @@ from .timestamps import timestamp_seconds
 
 
 def ratings_from(
-    users: Any,
-    items: Any,
-    values: Any,
-    timestamps: Any,
-    scale: tuple[float, float] | None,
-    source: str,
-    place: Callable[[int], str],
+    columns: Mapping[str, Any], scale: tuple[float, float] | None, source: str, place: Callable[[int], str]
 ) -> Ratings:
-    """`Ratings.from_columns` for readers whose rows have another name: `place(row)` says where a row is."""
-    if scale is not None:
-        check_scale(scale)
+    """`Ratings.from_columns` by role ("user", "item", "rating", perhaps "timestamp"); `place` names a row."""
+    given = None if scale is None else check_scale(scale)
     faults = Faults()
+    ids = {"user": "a user id", "item": "an item id"}
     raw = {
-        "users": as_id_series(users, "a user id", faults),
-        "items": as_id_series(items, "an item id", faults),
-        "values": as_series(values),
+        role: as_id_series(column, ids[role], faults) if role in ids else as_series(column)
+        for role, column in columns.items()
     }
-    if timestamps is not None:
-        raw["timestamps"] = as_series(timestamps)
-    lengths = {name: len(column) for name, column in raw.items()}
+    lengths = {f"{role}s": len(column) for role, column in raw.items()}
     if len(set(lengths.values())) > 1:
         raise RatingsError(f"{source}: expected columns of one length, found {lengths}")
     if not lengths["users"]:
         raise RatingsError(f"{source}: expected at least one rating, found none")
-
-    user_ids, user_codes = coded_ids(raw["users"], "a user id", faults)
-    item_ids, item_codes = coded_ids(raw["items"], "an item id", faults)
-    numbers = rating_values(raw["values"], scale, faults)
-    times = timestamp_seconds(raw["timestamps"], faults) if timestamps is not None else None
-    if faults.found:
-        row, message = faults.first()
-        raise RatingsError(f"{place(row)}: {message}")
-
-    known = scale_of(numbers) if scale is None else (float(scale[0]), float(scale[1]))
-    whole = Ratings(user_codes, item_codes, numbers, user_ids, item_ids, known, times,
-                    scale_is_guessed=scale is None)  # fmt: skip
-    return _without_older(whole)
+    (user_ids, users), (item_ids, items) = (coded_ids(raw[role], ids[role], faults) for role in ids)
+    values = rating_values(raw["rating"], given, faults)
+    times = timestamp_seconds(raw["timestamp"], faults) if "timestamp" in raw else None
+    faults.refuse(place)
+    return _without_older(Ratings(users, items, values, user_ids, item_ids, given or scale_of(values), times,
+                                  scale_is_guessed=given is None))  # fmt: skip
 
 
 def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, float] | None) -> Ratings | None:
-    """Ratings from arrays by role, which they take over; None where a rating is not what is expected.
+    """Ratings from arrays by role, as `Text.numbers` makes them; None where a rating is not what is expected.
 
-    Parameters
-    ----------
-    columns : dict of str to array of shape (n,)
-        "user" and "item": int32 or int64; "rating": float32; "timestamp", if known: int64.
-    scale : (float, float), optional
-        Lowest and highest rating possible.
-
-    Raises
-    ------
-    ValueError
-        The scale is impossible.
+    The arrays are taken over. An impossible scale is a ValueError.
     """
-    if scale is not None:
-        check_scale(scale)
+    given = None if scale is None else check_scale(scale)
     values = columns["rating"]
-    lowest, highest = (-np.inf, np.inf) if scale is None else scale
-    if not (np.float32(lowest) <= values.min() and values.max() <= np.float32(highest)):
-        return None  # NaN fails the comparison, too
-    if not np.isfinite([values.min(), values.max()]).all():
+    lowest, highest = values.min(), values.max()
+    fits = given is None or (np.float32(given[0]) <= lowest and highest <= np.float32(given[1]))
+    if not (fits and np.isfinite([lowest, highest]).all()):
         return None
     with ThreadPoolExecutor(3) as threads:  # of what these take, next to nothing is Python
-        known = None if scale is None else (float(scale[0]), float(scale[1]))
-        found = threads.submit(lambda: known or scale_of(values))
+        known = threads.submit(lambda: given or scale_of(values))
         coded = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
         (user_ids, users), (item_ids, items) = coded
-    return _without_older(
-        Ratings(users, items, values, user_ids, item_ids, found.result(), columns.get("timestamp"),
-                scale_is_guessed=scale is None)
-    )  # fmt: skip
+    return _without_older(Ratings(users, items, values, user_ids, item_ids, known.result(),
+                                  columns.get("timestamp"), scale_is_guessed=given is None))  # fmt: skip
 
 
 def _without_older(ratings: Ratings) -> Ratings:
@@ -96,12 +65,9 @@ def _without_older(ratings: Ratings) -> Ratings:
     repeated = _repeated_pairs(ratings)
     if not len(repeated):
         return ratings
-    found = [
-        block.start + np.flatnonzero(np.isin(_pairs(ratings, block), repeated))
-        for block in blocks(len(ratings))
-    ]
-    rows = np.concatenate(found)
-    pairs = ratings.users[rows].astype(np.int64) * ratings.n_items + ratings.items[rows]
+    is_one = [np.isin(_pairs(ratings, block), repeated) for block in blocks(len(ratings))]
+    rows = np.flatnonzero(np.concatenate(is_one))
+    pairs = _pairs(ratings, rows)
     # lexsort is stable, so equal timestamps keep the order of the rows.
     keys = (pairs,) if ratings.timestamps is None else (ratings.timestamps[rows], pairs)
     order = np.lexsort(keys)
@@ -128,6 +94,6 @@ def _repeated_pairs(ratings: Ratings) -> NDArray[np.int64]:
     return np.unique(everything[1:][everything[1:] == everything[:-1]])
 
 
-def _pairs(ratings: Ratings, rows: slice) -> NDArray[np.int64]:
+def _pairs(ratings: Ratings, rows: slice | NDArray[np.intp]) -> NDArray[np.int64]:
     """One number for each pair of user and item."""
     return ratings.users[rows].astype(np.int64) * ratings.n_items + ratings.items[rows]

@@ -12,22 +12,10 @@ Ids = Any  # an id, an array-like of ids of any shape, or an iterable of ids
 
 
 def as_ids(raw: Ids) -> NDArray[Any]:
-    """One id or a collection of ids as an array, without a change of any id.
+    """One id (shape ()) or a collection of ids as an array of integers, strings or objects, none changed.
 
-    Parameters
-    ----------
-    raw : int, str, array-like or iterable of these
-        Arrays, Series, lists and tuples of any shape; views and keys of a dict, generators and other
-        iterables, which become one dimension in their order. A set is sorted, numbers first.
-
-    Returns
-    -------
-    array of integers, of strings or of objects; of shape () for one id
-
-    Raises
-    ------
-    TypeError
-        None, bytes, or an object that is neither an id nor a collection.
+    Arrays, Series, lists and tuples keep their shape; other iterables become one dimension in their order. A
+    set is sorted, numbers first. None, bytes and what is neither an id nor a collection raise TypeError.
 
     Examples
     --------
@@ -46,23 +34,9 @@ def as_ids(raw: Ids) -> NDArray[Any]:
 
 
 def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
-    """Index of raw ids among known ones.
+    """Index of raw ids, of the shape that `as_ids` gives them, among known ones; -1 where one is unknown.
 
-    Parameters
-    ----------
-    ids : array of shape (n_ids,), int64 or str, sorted and unique
-        `Ratings.user_ids` or `Ratings.item_ids`.
-    raw : id or collection of ids, see `as_ids`
-        Ids to look up. A string never equals an integer: 7 and "7" are two ids.
-
-    Returns
-    -------
-    int32 array of the shape of `raw` (shape () for a scalar), -1 where the id is unknown.
-
-    Raises
-    ------
-    TypeError
-        `raw` is neither an id nor a collection of ids.
+    The known ids are int64 or str, sorted and unique. A string never equals an integer: 7 and "7" are two.
     """
     wanted = as_ids(raw)
     strings = ids.dtype.kind == "U"
@@ -76,22 +50,26 @@ def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
     return found.reshape(wanted.shape)
 
 
+def check_ids(name: str, ids: NDArray[Any]) -> None:
+    """Known ids are int64 or str, sorted and unique, or it is a ValueError."""
+    if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
+        raise ValueError(f"{name}: expected int64 or str of shape (n,), found {ids.dtype} {ids.shape}")
+    if not np.all(ids[:-1] < ids[1:]):
+        raise ValueError(f"{name}: expected sorted unique ids")
+
+
 def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
-    """Index in the sorted `ids` of each of `wanted`, of the same type; -1 where it is not among them."""
+    """`index_of` ids of the same type."""
     if not len(ids):
         return np.full(wanted.shape, -1, np.int32)
     if ids.dtype.kind == "i" and int(ids[-1]) - int(ids[0]) < wanted.size:
-        return _looked_up(ids, wanted)
+        # A table of all numbers between the lowest and the highest id: no search for each.
+        table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, np.int32)
+        table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
+        inside = (wanted >= ids[0]) & (wanted <= ids[-1])
+        return np.where(inside, table[np.where(inside, wanted, ids[0]) - ids[0]], np.int32(-1))
     position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.where(ids[position] == wanted, position, -1).astype(np.int32)
-
-
-def _looked_up(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
-    """The same by a table of all numbers between the lowest and the highest id: no search for each."""
-    table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, np.int32)
-    table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
-    inside = (wanted >= ids[0]) & (wanted <= ids[-1])
-    return np.where(inside, table[np.where(inside, wanted, ids[0]) - ids[0]], np.int32(-1))
 
 
 def _is_str(value: object) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import repeat
 from typing import TypeVar
 
 Given = TypeVar("Given")
@@ -25,8 +27,4 @@ def made_ahead(make: Callable[[Given], Made], given: Iterable[Given], n: int) ->
 
 def one_ahead(iterator: Iterator[Made]) -> Iterator[Made]:
     """The same, each made by another thread while the one before is at use."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, iterator, None)
-        while (made := coming.result()) is not None:
-            coming = thread.submit(next, iterator, None)
-            yield made
+    return iter(partial(next, made_ahead(lambda _: next(iterator, None), repeat(None), 1)), None)

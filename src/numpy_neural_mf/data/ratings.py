@@ -11,27 +11,20 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from .columns import among, occurring, taken
-from .faults import RatingsError
 from .features import Features
-from .ids import index_of
-
-__all__ = ["Ratings", "RatingsError", "index_of"]
+from .ids import check_ids
 
 Anywhere = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 
 COLUMNS: dict[str, type] = {
-    "users": np.int32,
-    "items": np.int32,
-    "values": np.float32,
-    "timestamps": np.int64,
-    "noise_variance": np.float32,
-    "expected": np.float32,
-}
+    "users": np.int32, "items": np.int32, "values": np.float32,
+    "timestamps": np.int64, "noise_variance": np.float32, "expected": np.float32,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ratings:
-    """Ratings of items by users, one row each, checked when made.
+    """Ratings of items by users, one row each; a column of another length, dtype or range is a ValueError.
 
     Attributes
     ----------
@@ -45,22 +38,15 @@ class Ratings:
         The lowest and the highest rating possible.
     timestamps : int64 array of shape (n,), optional
         When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
-    noise_variance : float32 array of shape (n,), optional
-        Variance of each rating given its user and its item; known only for simulated ratings.
-    expected : float32 array of shape (n,), optional
-        Their mean, the best possible prediction, of the same ratings.
+    noise_variance, expected : float32 arrays of shape (n,), optional
+        Variance and mean (the best possible prediction) of each rating given its user and its item; known
+        only for simulated ratings.
     n_dropped : int, default 0
         Ratings left out because the same user rated the same item again later.
     user_features, item_features : Features, optional
-        What is known of users and of items besides, by raw id: see `with_features`. Parts have those of the
-        whole.
+        See `with_features`. Parts have those of the whole.
     scale_is_guessed : bool, default False
         Whether the scale was guessed: a scale in common use that holds every rating.
-
-    Raises
-    ------
-    ValueError
-        If a column has another length, dtype or range than the above.
     """
 
     users: NDArray[np.int32]
@@ -83,15 +69,18 @@ class Ratings:
             column = getattr(self, name)
             if column is not None or name in ("users", "items", "values"):
                 _check_column(name, column, dtype, n)
-        _check_indices("users", self.users, "user_ids", self.user_ids)
-        _check_indices("items", self.items, "item_ids", self.item_ids)
-        check_scale(self.scale)
-        lowest, highest = np.float32(self.scale[0]), np.float32(self.scale[1])
+        for side in ("user", "item"):
+            ids, features = getattr(self, f"{side}_ids"), getattr(self, f"{side}_features")
+            check_ids(f"{side}_ids", ids)
+            _check_indices(f"{side}s", getattr(self, f"{side}s"), ids)
+            if features is not None and features.ids.dtype.kind != ids.dtype.kind:
+                kinds = {"i": "integers", "U": "strings"}
+                expected = f"expected ids that are {kinds[ids.dtype.kind]}, as those rated"
+                raise ValueError(f"{side}_features: {expected}, found {kinds[features.ids.dtype.kind]}")
+        lowest, highest = map(np.float32, check_scale(self.scale))
         # A NaN fails the comparison, so this one check covers finite values too.
         if n and not (lowest <= self.values.min() and self.values.max() <= highest):
             raise ValueError(f"values: expected finite ratings within the scale {self.scale}")
-        _check_features("user", self.user_features, self.user_ids)
-        _check_features("item", self.item_features, self.item_ids)
 
     @classmethod
     def from_columns(
@@ -111,8 +100,7 @@ class Ratings:
         Parameters
         ----------
         users, items : array-likes of shape (n,)
-            Raw ids, all integers or all strings of at most 256 characters. Integers beyond 64 bits become
-            strings.
+            Raw ids, all integers (beyond 64 bits: strings) or all strings of at most 256 characters.
         values : array-like of shape (n,)
             Ratings, finite numbers.
         timestamps : array-like of shape (n,), optional
@@ -128,13 +116,12 @@ class Ratings:
         RatingsError
             If there are no ratings, or a value is missing or not what is expected, with its row from 1.
         """
-
-        def row_name(row: int) -> str:
-            return f"{source}, row {row + 1}"
-
         from .from_columns import ratings_from  # which makes Ratings
 
-        return ratings_from(users, items, values, timestamps, scale, source, row_name)
+        columns = {"user": users, "item": items, "rating": values}
+        if timestamps is not None:
+            columns["timestamp"] = timestamps
+        return ratings_from(columns, scale, source, lambda row: f"{source}, row {row + 1}")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -142,10 +129,10 @@ class Ratings:
     def __repr__(self) -> str:
         text = f"Ratings: {len(self):,} ratings of {self.n_items:,} items by {self.n_users:,} users"
         text += f", {self.scale[0]:g} to {self.scale[1]:g}"
-        if len(self):
-            density = len(self) / (self.n_users * self.n_items)
-            text += f", mean {self.mean:.2f}, density {100 * density:.3g} %"
-        return text
+        if not len(self):
+            return text
+        density = len(self) / (self.n_users * self.n_items)
+        return f"{text}, mean {self.mean:.2f}, density {100 * density:.3g} %"
 
     @property
     def n_users(self) -> int:
@@ -201,16 +188,9 @@ class Ratings:
     def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
         """The same ratings, with what is known of their users and items, for models that make use of it.
 
-        Parameters
-        ----------
-        users, items : Features, optional
-            See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe only
-            some of the ids, and ids without ratings: a model then knows these as well.
-
-        Raises
-        ------
-        ValueError
-            Their ids are integers where those of the ratings are strings, or the other way round.
+        See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe some of
+        the ids, and ids without ratings: a model then knows these as well. Ids that are integers where
+        those of the ratings are strings, or the other way round, are a ValueError.
 
         Examples
         --------
@@ -220,22 +200,15 @@ class Ratings:
         >>> ratings.with_features(items=films).item_features
         Features: 3 rows, 3 columns of genres
         """
-        return replace(
-            self,
-            user_features=self.user_features if users is None else users,
-            item_features=self.item_features if items is None else items,
-        )
+        user_features = self.user_features if users is None else users
+        item_features = self.item_features if items is None else items
+        return replace(self, user_features=user_features, item_features=item_features)
 
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
         """The same ratings, with only those users and items that have one, indexed again.
 
-        Parameters
-        ----------
-        described : bool, default False
-            Keep, or take in, those that have features, too.
-        anywhere : callable, optional
-            Which ids have a rating here, a bool array, to which have one anywhere: where these ratings are a
-            part, and the ids of the whole are to be kept.
+        If `described`, those that have features are kept, or taken in, too. Where these ratings are a part,
+        `anywhere` makes of a bool array of the ids that have a rating here that of the whole.
         """
         users, user_ids = occurring(self.users, self.user_ids, anywhere)
         items, item_ids = occurring(self.items, self.item_ids, anywhere)
@@ -259,24 +232,14 @@ def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:
         raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
 
 
-def _check_indices(name: str, indices: NDArray[np.int32], ids_name: str, ids: NDArray[Any]) -> None:
-    if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
-        raise ValueError(f"{ids_name}: expected int64 or str of shape (n,), found {ids.dtype} {ids.shape}")
-    if not np.all(ids[:-1] < ids[1:]):
-        raise ValueError(f"{ids_name}: expected sorted unique ids")
+def _check_indices(name: str, indices: NDArray[np.int32], ids: NDArray[Any]) -> None:
     if len(indices) and (indices.min() < 0 or indices.max() >= len(ids)):
-        raise ValueError(
-            f"{name}: expected indices from 0 to {len(ids) - 1}, found {indices.min()} to {indices.max()}"
-        )
+        found = f"{indices.min()} to {indices.max()}"
+        raise ValueError(f"{name}: expected indices from 0 to {len(ids) - 1}, found {found}")
 
 
-def _check_features(side: str, features: Features | None, ids: NDArray[Any]) -> None:
-    if features is not None and features.ids.dtype.kind != ids.dtype.kind:
-        kinds = {"i": "integers", "U": "strings"}
-        expected, found = kinds[ids.dtype.kind], kinds[features.ids.dtype.kind]
-        raise ValueError(f"{side}_features: expected ids that are {expected}, as those rated, found {found}")
-
-
-def check_scale(scale: tuple[float, float]) -> None:
+def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
+    """The scale as floats, once it is found possible."""
     if len(scale) != 2 or not (np.isfinite(scale).all() and scale[0] < scale[1]):
         raise ValueError(f"scale: expected (lowest, highest) with lowest < highest, found {scale}")
+    return float(scale[0]), float(scale[1])

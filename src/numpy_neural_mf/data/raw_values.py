@@ -14,17 +14,9 @@ from .faults import Faults, in_words
 
 # Lowest, highest and step of the scales in common use; the first that holds every rating is taken.
 KNOWN_SCALES = (
-    (0.0, 1.0, 1.0),
-    (1.0, 5.0, 1.0),
-    (0.5, 5.0, 0.5),
-    (0.0, 5.0, 0.5),
-    (1.0, 7.0, 1.0),
-    (1.0, 10.0, 0.5),
-    (0.0, 10.0, 0.5),
-    (1.0, 100.0, 1.0),
-    (0.0, 100.0, 1.0),
-)
-
+    (0.0, 1.0, 1.0), (1.0, 5.0, 1.0), (0.5, 5.0, 0.5), (0.0, 5.0, 0.5), (1.0, 7.0, 1.0),
+    (1.0, 10.0, 0.5), (0.0, 10.0, 0.5), (1.0, 100.0, 1.0), (0.0, 100.0, 1.0),
+)  # fmt: skip
 # Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
 MAX_ID = 256
 
@@ -46,17 +38,16 @@ def as_series(raw: Any) -> pl.Series:
 
 def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
     """Raw ids as `as_series` has them; a string among integers is a fault, as 7 and "7" are two ids."""
-    if isinstance(raw, list | tuple) or (not isinstance(raw, pl.Series) and np.asarray(raw).dtype == object):
-        first = None
-        for row, value in enumerate(raw if isinstance(raw, list | tuple) else np.asarray(raw)):
-            if is_missing(value):
-                continue
-            first = value if first is None else first
+    if not isinstance(raw, pl.Series | list | tuple):
+        raw = np.asarray(raw)
+    if isinstance(raw, list | tuple) or raw.dtype == object:
+        known = ((row, value) for row, value in enumerate(raw) if not is_missing(value))
+        _, first = next(known, (0, None))
+        for row, value in known:
             if isinstance(value, str) != isinstance(first, str):
                 kind = "a string" if isinstance(first, str) else "an integer"
-                faults.found.append(
-                    (row, f"expected {expected}, {kind} as the first, found {in_words(value)}")
-                )
+                fault = f"expected {expected}, {kind} as the first, found {in_words(value)}"
+                faults.found.append((row, fault))
                 break
     return as_series(raw)
 
@@ -96,9 +87,7 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
         faults.add(is_wrong, raw, f"{expected}, an integer or a string")
         return nothing
     if ids.dtype != pl.String:
-        if faults.add(ids.is_null(), raw, expected):
-            return nothing
-        return coded_integers(ids.to_numpy())
+        return nothing if faults.add(ids.is_null(), raw, expected) else coded_integers(ids.to_numpy())
     if faults.add(ids.is_null() | ids.str.strip_chars().is_in(MISSING), raw, expected):
         return nothing
     if faults.add(ids.str.len_chars() > MAX_ID, raw, f"{expected} of at most {MAX_ID} characters"):
@@ -115,18 +104,18 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
 
 def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Faults) -> NDArray[np.float32]:
     """Ratings as float32: finite numbers, within `scale` if one is given."""
+    expected = "a finite number as rating"
     numbers = raw.str.strip_chars() if raw.dtype == pl.String else raw
     if not (numbers.dtype.is_numeric() or numbers.dtype in (pl.String, pl.Boolean, pl.Null)):
         faults.add(raw.is_not_null(), raw, "a number as rating")
         return np.empty(0, np.float32)
     numbers = numbers if numbers.dtype == pl.Float32 else numbers.cast(pl.Float64, strict=False)
     values = numbers.cast(pl.Float32)
-    is_wrong = faults.add(numbers.is_null(), raw, "a finite number as rating")
-    if faults.add(~values.is_finite(), numbers, "a finite number as rating") or is_wrong:
+    is_wrong = faults.add(numbers.is_null(), raw, expected)
+    if faults.add(~values.is_finite(), numbers, expected) or is_wrong:
         return np.empty(0, np.float32)
     if scale is not None:
-        lowest, highest = np.float32(scale[0]), np.float32(scale[1])
-        outside = (values < lowest) | (values > highest)
+        outside = (values < np.float32(scale[0])) | (values > np.float32(scale[1]))
         faults.add(outside, numbers, f"a rating from {scale[0]:g} to {scale[1]:g}")
     return values.to_numpy(writable=True)
 
@@ -137,21 +126,17 @@ def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
     A single value that fits no known scale makes a scale from it to 0.
     """
     distinct = np.unique(np.concatenate([np.unique(values[block]) for block in blocks(len(values))]))
-    for lowest, highest, step in KNOWN_SCALES:
-        on_grid = bool(np.all(distinct % step == 0))
-        if on_grid and lowest <= distinct[0] and distinct[-1] <= highest:
-            return lowest, highest
     lowest, highest = float(distinct[0]), float(distinct[-1])
+    for low, high, step in KNOWN_SCALES:
+        if low <= lowest and highest <= high and np.all(distinct % step == 0):
+            return low, high
     return (lowest, highest) if lowest < highest else (min(lowest, 0.0), max(highest, 0.0))
 
 
 def is_missing(value: Any) -> bool:
     """Whether an object stands for no value: None, NaN, pandas' NA and NaT."""
-    return (
-        value is None
-        or (isinstance(value, float) and math.isnan(value))
-        or type(value).__name__ in ("NAType", "NaTType")
-    )
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _integers(raw: pl.Series) -> pl.Series:

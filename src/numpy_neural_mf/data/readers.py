@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,9 @@ def read_ratings(
     """Read ratings from a file or a data frame.
 
     A file may be Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
-    "::" between the fields: MovieLens' ``ratings.csv``, ``ratings.dat``, ``u.data`` and their like. The
-    content decides, not the name. A first line whose third field is a number is no header: the columns are
-    then user, item, rating and, if there is a fourth, timestamp. Other columns are not looked at, and blank
-    lines are skipped.
+    "::" between the fields. The content decides, not the name. A first line whose third field is a number is
+    no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
+    not looked at, and blank lines are skipped.
 
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
@@ -60,47 +59,45 @@ def read_ratings(
         Whether to keep them, where there are any: they are 8 of the 20 bytes of a rating. If False, a column
         that is found by its usual name, such as "date", need not be one of times.
     text_ids : bool or collection of {"user", "item"}, default False
-        Whether all ids, or those of users or of items, are strings even where all are integers. To read new
-        ratings for a model whose ids are strings.
+        Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
     cache : bool or path, default False
         Keep the columns of a file in another one next to it, ``ratings.csv.columns``, or in this folder. The
         next time they are mapped from there at once, read-only, unless the file has changed since or the
         copy is not whole; then it is written again. Where it cannot be written, that is logged.
 
-    Returns
-    -------
-    Ratings
-
     Raises
     ------
     RatingsError
-        If the file cannot be read, lacks a column or has a bad value. The message names the file, the
-        line (the row for Parquet and data frames), what was expected and what was found, in at most 300
-        characters.
+        The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
+        row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
     ValueError
         A setting is impossible.
     """
-    wanted = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     if isinstance(source, str | os.PathLike):
-        source = _file_of(Path(source))
+        source = Path(source)
+        if source.is_dir():
+            expected = f"{source}: expected a file of ratings"
+            source = ratings_file(source)
+            if source is None:
+                raise RatingsError(f"{expected}, found a folder without any of {', '.join(RATINGS_FILES)}")
 
-    def read(wanted: dict[str, str | None]) -> Ratings:
+    def read(**wanted: str | None) -> Ratings:
+        settings = wanted, scale, text_ids
         if cache is False or not isinstance(source, Path):
-            return _parsed(source, wanted, scale, text_ids)
-        return _cached(source, None if cache is True else Path(cache), wanted, scale, text_ids)
+            return _parsed(source, *settings)
+        return _cached(source, None if cache is True else Path(cache), *settings)
 
-    if timestamps:
-        return read(wanted)
     try:
-        ratings = read(wanted)  # which of two ratings is the last is known from the times
+        # Even without timestamps, since which of two ratings is the last is known from the times.
+        ratings = read(user=user, item=item, rating=rating, timestamp=timestamp)
     except RatingsError:
-        if timestamp is not None:
+        if timestamps or timestamp is not None:
             raise
-        ratings = read({role: name for role, name in wanted.items() if role != "timestamp"})
-    return replace(ratings, timestamps=None)
+        ratings = read(user=user, item=item, rating=rating)
+    return ratings if timestamps else replace(ratings, timestamps=None)
 
 
 def ratings_file(folder: Path) -> Path | None:
@@ -108,32 +105,16 @@ def ratings_file(folder: Path) -> Path | None:
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
-def _file_of(path: Path) -> Path:
-    """The path itself, or the file of ratings in the folder that it is."""
-    if path.is_dir():
-        found = ratings_file(path)
-        if found is None:
-            raise RatingsError(f"{path}: expected a file of ratings, found a folder without any of "
-                               f"{', '.join(RATINGS_FILES)}")  # fmt: skip
-        return found
-    return path
-
-
-def _cached(
-    path: Path,
-    folder: Path | None,
-    wanted: Mapping[str, str | None],
-    scale: tuple[float, float] | None,
-    text_ids: bool | list[str],
-) -> Ratings:
+def _cached(path: Path, folder: Path | None, *settings: Any) -> Ratings:
+    wanted, scale, text_ids = settings
     try:
         identity = identity_of(path, {**wanted, "scale": scale, "text_ids": text_ids})
     except OSError:
-        return _parsed(path, wanted, scale, text_ids)  # which says what is wrong
+        return _parsed(path, *settings)  # which says what is wrong
     copy = store_path(path, folder)
     ratings = load_columns(copy, identity)
     if ratings is None:
-        ratings = _parsed(path, wanted, scale, text_ids)
+        ratings = _parsed(path, *settings)
         try:
             save_columns(copy, ratings, identity)
         except OSError as error:
@@ -143,7 +124,7 @@ def _cached(
 
 def _parsed(
     source: Any,
-    wanted: Mapping[str, str | None],
+    wanted: dict[str, str | None],
     scale: tuple[float, float] | None,
     text_ids: bool | Collection[str],
 ) -> Ratings:
@@ -157,7 +138,4 @@ def _parsed(
         if ratings is not None:
             return ratings
     columns = read_columns(table, wanted, text_ids=text_ids)
-    role = columns.roles
-    return ratings_from(
-        role["user"], role["item"], role["rating"], role.get("timestamp"), scale, table.name, columns.place
-    )
+    return ratings_from(columns.roles, scale, table.name, columns.place)

@@ -23,7 +23,7 @@ RandomState = int | np.random.Generator | None
 def random_split(
     ratings: Ratings, test_size: float = 0.2, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Split the ratings at random.
+    """Training and test part at random, rows in the order of `ratings`.
 
     Parameters
     ----------
@@ -33,15 +33,10 @@ def random_split(
     random_state : int, numpy.random.Generator or None, default 0
         Seed or source of the order; None draws another split at every call.
 
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
-
     Raises
     ------
     ValueError
-        If `test_size` is out of range or leaves a part without ratings.
+        `test_size` is out of range or leaves a part without ratings.
     """
     return parts(ratings, drawn_rows(ratings, test_size, random_state))
 
@@ -52,7 +47,8 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
     is_test = room_like(ratings.values, n, np.bool_)
-    for block in _drawn_blocks(n):
+    # All rows at once, unless they are so many that their order would take as much memory as they.
+    for block in [slice(0, n)] if n <= AT_ONCE else blocks(n):
         size = block.stop - block.start
         # How many of the test part lie in the block, when all orders are as likely.
         n_here = n_test if size == n else int(rng.hypergeometric(size, n - block.stop, n_test))
@@ -62,15 +58,10 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
     return is_test
 
 
-def _drawn_blocks(n: int) -> Iterator[slice]:
-    """All rows at once, but where they are so many that their order would take as much memory as they."""
-    return iter([slice(0, n)]) if n <= AT_ONCE else blocks(n)
-
-
 def k_fold(
     ratings: Ratings, n_folds: int = 5, random_state: RandomState = 2026
 ) -> Iterator[tuple[Ratings, Ratings]]:
-    """Cross-validation: every rating is in the test part of exactly one fold.
+    """(train, test) for each fold of cross-validation: every rating is in exactly one test part.
 
     The test rows of fold f are the f-th part of
     ``numpy.array_split(numpy.random.default_rng(random_state).permutation(n), n_folds)``, in that order;
@@ -84,14 +75,10 @@ def k_fold(
         From 2 to the number of ratings.
     random_state : int, numpy.random.Generator or None, default 2026
 
-    Returns
-    -------
-    iterator over (train, test), both with the ids and scale of `ratings`
-
     Raises
     ------
     ValueError
-        If `n_folds` is out of range; at once, not at the first fold.
+        `n_folds` is out of range; at once, not at the first fold.
     """
     n = len(ratings)
     if not 2 <= n_folds <= n:
@@ -124,13 +111,10 @@ def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> ND
 
 
 def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
-    """Hold out the last ratings of each user.
+    """Training part, and test part of the last ratings of each user, rows in the order of `ratings`.
 
-    A user with n ratings or fewer stays wholly in training, so every user of the test part has a past. Within
-    a user no test rating is earlier than a training rating. Across users that is not so: training may know
-    what others rated later, which a model in use could not; see `time_split` where that matters.
-
-    Of equal timestamps the row further down is the later one.
+    Of equal timestamps the row further down is the later one. A user with n ratings or fewer stays wholly in
+    training. Training may know what others rated later, which a model in use could not: see `time_split`.
 
     Parameters
     ----------
@@ -139,15 +123,10 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     n : int, default 1
         Ratings of each user in the test part.
 
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
-
     Raises
     ------
     ValueError
-        If there are no timestamps, `n` is below 1, or no user has more than `n` ratings.
+        There are no timestamps, `n` is below 1, or no user has more than `n` ratings.
     """
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
@@ -164,28 +143,22 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
 
 
 def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
-    """Hold out the latest ratings of all: a model learns from the past and is judged on what came after.
+    """Training part, and test part of the latest ratings of all, rows in the order of `ratings`.
 
-    No test rating is earlier than any training rating, of any user. Of equal timestamps the row further
-    down is the later one, so ratings of one moment may lie on both sides of the cut. Users and items that
-    first appear after it are in the test part alone.
+    No test rating is earlier than any training rating, of any user; of equal timestamps the row further down
+    is the later one. Users and items that first appear after the cut are in the test part alone.
 
     Parameters
     ----------
     ratings : Ratings
         With timestamps.
     test_size : float, default 0.2
-        Share of the ratings in the test part, above 0 and below 1; rounded to whole ratings.
-
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
+        As in `random_split`.
 
     Raises
     ------
     ValueError
-        If there are no timestamps, or `test_size` is out of range or leaves a part without ratings.
+        There are no timestamps, or `test_size` is out of range or leaves a part without ratings.
     """
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
@@ -216,10 +189,9 @@ def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
 def user_split(
     ratings: Ratings, test_size: float = 0.1, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Hold out whole users, drawn at random: training sees nothing of them.
+    """Training part, and test part of whole users, drawn at random, rows in the order of `ratings`.
 
-    No user has ratings in both parts. Who is held out depends on which users have ratings and on the seed,
-    not on the ratings or on the order of the rows.
+    Which users are held out depends on which have ratings and on the seed, not on the order of the rows.
 
     Parameters
     ----------
@@ -228,15 +200,10 @@ def user_split(
         Share of the users with ratings in the test part, above 0 and below 1; rounded to whole users.
     random_state : int, numpy.random.Generator or None, default 0
 
-    Returns
-    -------
-    train, test : Ratings
-        Rows in the order of `ratings`, with its ids and scale.
-
     Raises
     ------
     ValueError
-        If `test_size` is out of range or leaves a part without users.
+        `test_size` is out of range or leaves a part without users.
     """
     users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")

@@ -20,22 +20,14 @@ class RatingsSummary:
     Attributes
     ----------
     n_ratings, n_users, n_items : int
-        Users and items that have a rating.
-    density : float
-        n_ratings / (n_users · n_items).
-    scale : (float, float)
-        Lowest and highest rating possible.
-    mean : float
-        Of the ratings.
+        Users and items that have a rating; `density` is n_ratings / (n_users · n_items).
     histogram : list of (float, float, int)
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
-        than 20, bins of equal width, which hold their lower end and the last its upper end too.
+        than 20, bins of equal width.
     time_range : (int, int) or None
         First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
-    noise_floor : float or None
-        RMSE of the best possible predictor, where it is known.
-    n_dropped : int
-        Ratings left out because the same user rated the same item again later.
+    scale, noise_floor, n_dropped
+        As in `Ratings`.
     """
 
     n_ratings: int
@@ -51,21 +43,7 @@ class RatingsSummary:
 
 
 def summarize(ratings: Ratings) -> RatingsSummary:
-    """Ratings in a few numbers.
-
-    Parameters
-    ----------
-    ratings : Ratings
-
-    Returns
-    -------
-    RatingsSummary
-
-    Raises
-    ------
-    ValueError
-        There are no ratings.
-    """
+    """Ratings in a few numbers; without any rating a ValueError."""
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")
     n_users = int(np.count_nonzero(count(ratings.users, ratings.n_users)))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from .delimited import Place, Text
-from .delimiter import HEAD, open_text
+from .delimited import HEAD, Place, Text, open_text
 from .faults import RatingsError, listed, shortened
 from .raw_values import as_series, as_text, whole_or_text
 
@@ -24,7 +23,6 @@ NAMES = {
     "title": ("title", "name", "movietitle", "itemtitle", "itemname", "booktitle"),
 }
 USUAL = {"user": "user_id", "item": "item_id", "rating": "rating", "title": "title"}
-IDS = ("user", "item")
 # What the columns of a file without a header are, unless there are as many as are asked for.
 POSITIONS = ("user", "item", "rating", "timestamp")
 OPTIONAL = "timestamp"
@@ -32,18 +30,10 @@ OPTIONAL = "timestamp"
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table, read.
+    """Columns of a table: of the roles that were asked for, and, if asked for, all by name.
 
-    Attributes
-    ----------
-    source : str
-        What to call the table in errors.
-    roles : dict of str to column
-        The columns of the roles that were asked for. Those of text files are text, ids apart.
-    frame : dict of str to column
-        All columns by name, if they were asked for; those of text files as they are written.
-    place : callable
-        Where a row, counted from 0, is: "ratings.csv, line 3".
+    Those of text files are text, but for the ids of `roles`. `source` is what errors call the table, and
+    `place` says where a row, counted from 0, is: "ratings.csv, line 3".
     """
 
     source: str
@@ -54,56 +44,34 @@ class Columns:
 
 @dataclass(frozen=True)
 class Frame:
-    """A data frame, or a Parquet file of which only the columns that are asked for are read."""
+    """The columns of a data frame, or a Parquet file of which only those that are asked for are read."""
 
     name: str
-    source: Any
+    source: dict[str, Any] | Path
     has_header: bool = True
 
     def names(self) -> list[str]:
-        if not isinstance(self.source, Path):
-            return [str(name) for name in self._columns()]
-        try:
-            return list(pl.read_parquet_schema(self.source))
-        except pl.exceptions.PolarsError as error:
-            raise self._not_whole(error) from error
+        return list(self.source if isinstance(self.source, dict) else self._parquet(pl.read_parquet_schema))
 
     def read(self, names: list[str], whole: bool = False) -> tuple[dict[str, Any], Place]:
-        if isinstance(self.source, Path):
-            try:
-                columns = pl.read_parquet(self.source, columns=names, glob=False).to_dict()
-            except pl.exceptions.PolarsError as error:
-                raise self._not_whole(error) from error
-        else:
-            by_name = {str(name): name for name in self._columns()}
-            columns = {name: self.source[by_name[name]] for name in names}
-        return columns, lambda row: f"{self.name}, row {row + 1}"
+        columns = self.source
+        if isinstance(columns, Path):
+            columns = self._parquet(pl.read_parquet, columns=names, glob=False).to_dict()
+        return {name: columns[name] for name in names}, lambda row: f"{self.name}, row {row + 1}"
 
-    def _columns(self) -> list[Any]:
-        return list(self.source if isinstance(self.source, dict) else self.source.columns)
-
-    def _not_whole(self, error: Exception) -> RatingsError:
-        reason = str(error).partition("\n")[0]
-        return RatingsError(f"{self.name}: expected a whole Parquet file, found: {reason}")
+    def _parquet(self, reader: Callable[..., Any], **settings: Any) -> Any:
+        try:
+            return reader(self.source, **settings)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).partition("\n")[0]
+            raise RatingsError(f"{self.name}: expected a whole Parquet file, found: {reason}") from error
 
 
 def open_table(source: Any, header: bool | None = None) -> Text | Frame:
-    """A table by its content, not by its name.
+    """A path (see `read_ratings`) or a data frame as a table; what a file is, its content decides.
 
-    Parameters
-    ----------
-    source : path, or data frame (polars, pandas, Arrow, or a dict of columns)
-        A file is Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
-        "::" between the fields.
-    header : bool, optional
-        Whether a text file has one; by default found.
-
-    Raises
-    ------
-    RatingsError
-        It is neither a path nor a data frame, or the file is empty or not text.
-    OSError
-        The file cannot be read.
+    `header` says whether a text file has one; by default that is found. Raises `RatingsError` where there is
+    neither a path nor a data frame, or the file is empty or not text, and `OSError` where it cannot be read.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -118,21 +86,17 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
-    is_known = isinstance(source, dict | pl.DataFrame)
-    if not is_known and type(source).__module__.partition(".")[0] != "pandas":
+    if not isinstance(source, dict) and type(source).__module__.partition(".")[0] != "pandas":
         try:
-            source = pl.DataFrame(source)
+            source = pl.DataFrame(source).to_dict()
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
             raise RatingsError(f"expected {expected}, found {type(source).__name__}") from error
-    return Frame("data frame", _with_lengths(source) if isinstance(source, dict) else source)
-
-
-def _with_lengths(columns: dict[Any, Any]) -> dict[Any, Any]:
-    """The same columns, with what is iterated over once as a list, and one value for all rows repeated."""
+    columns = {str(name): source[name] for name in source}
+    # What is iterated over once becomes a list, and one value is repeated for all rows.
     columns = {name: list(one) if isinstance(one, Iterator) else one for name, one in columns.items()}
     is_one = {name: isinstance(one, str) or not hasattr(one, "__len__") for name, one in columns.items()}
     n = max((len(one) for name, one in columns.items() if not is_one[name]), default=1)
-    return {name: [one] * n if is_one[name] else one for name, one in columns.items()}
+    return Frame("data frame", {name: [one] * n if is_one[name] else one for name, one in columns.items()})
 
 
 def read_columns(
@@ -142,33 +106,20 @@ def read_columns(
     text_ids: bool | Collection[str] = False,
     whole: bool = False,
 ) -> Columns:
-    """The columns of some roles of a table.
+    """The columns of some roles of a table, or if `whole` all columns, too.
 
-    Parameters
-    ----------
-    table : Text or Frame
-        See `open_table`.
-    wanted : dict of str to str or None
-        Role ("user", "item", "rating", "timestamp", "title") to the name of its column, or None for the usual
-        ones. Only a timestamp may be absent.
-    text_ids : bool or collection of str, default False
-        Keep ids as text, all or those of these roles. Otherwise those of a text file are integers if all are
-        (see `whole_or_text`), and those of a data frame what they are.
-    whole : bool, default False
-        Read all columns, too.
-
-    Raises
-    ------
-    RatingsError
-        A column is not there, or the file is malformed.
+    `wanted` maps a role ("user", "item", "rating", "timestamp", "title") to the name of its column, or to
+    None for the usual ones; only a timestamp may be absent. `text_ids` keeps all ids, or those of some roles,
+    as text. Otherwise those of a text file are integers if all are (see `whole_or_text`), and those of a data
+    frame what they are.
     """
     roles = roles_of(table, wanted)
     # A column of no role is not looked at, so that nothing in it stops the read.
     names = table.names() if whole else list(dict.fromkeys(roles.values()))
     frame, place = table.read(names, whole)
     by_role = {role: frame[name] for role, name in roles.items()}
-    for role in set(by_role).intersection(IDS):
-        is_text = text_ids is True or (text_ids is not False and role in text_ids)
+    for role in {"user", "item"}.intersection(by_role):
+        is_text = text_ids if isinstance(text_ids, bool) else role in text_ids
         if is_text:
             by_role[role] = as_text(as_series(by_role[role]))
         if isinstance(table, Text):
@@ -180,29 +131,22 @@ def read_columns(
 def roles_of(table: Text | Frame, wanted: Mapping[str, str | None]) -> dict[str, str]:
     """Role to the name of its column; columns without a header have the order of `POSITIONS`."""
     names = table.names()
-    if table.has_header:
-        return chosen_columns(names, wanted, table.name)
-    required = [role for role in wanted if role != OPTIONAL]
-    named = dict(zip(required if len(names) == len(required) else POSITIONS, names, strict=False))
-    return {role: named[name] for role, name in chosen_columns(list(named), wanted, table.name).items()}
-
-
-def chosen_columns(names: list[str], wanted: Mapping[str, str | None], source: str) -> dict[str, str]:
-    """Role to the column of that role; only a timestamp may be absent."""
+    named = {name: name for name in names}
+    if not table.has_header:
+        required = [role for role in wanted if role != OPTIONAL]
+        named = dict(zip(required if len(names) == len(required) else POSITIONS, names, strict=False))
     chosen = {}
     for role, name in wanted.items():
         if name is not None:
-            if name not in names:
+            if name not in named:
                 asked = f"expected a column {shortened(name)!r} as {role}"
-                raise RatingsError(f"{source}: {asked}, found {listed(names)}")
-            chosen[role] = name
-            continue
-        found = named_as(names, NAMES[role])
-        if found:
-            chosen[role] = found[0]
+                raise RatingsError(f"{table.name}: {asked}, found {listed(named)}")
+            chosen[role] = named[name]
+        elif found := named_as(named, NAMES[role]):
+            chosen[role] = named[found[0]]
         elif role != OPTIONAL:
             raise RatingsError(
-                f"{source}: expected a column of {role}s, such as {USUAL[role]!r}, found {listed(names)}"
+                f"{table.name}: expected a column of {role}s, such as {USUAL[role]!r}, found {listed(named)}"
                 f"; the name of another can be given as {role}"
             )
     return chosen
@@ -210,8 +154,5 @@ def chosen_columns(names: list[str], wanted: Mapping[str, str | None], source: s
 
 def named_as(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Those of the names that are known, the best known first."""
-    return [name for one in known for name in names if _plain(name) == one]
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character not in " _-.")
+    plain = {name: "".join(one for one in name.lower() if one not in " _-.") for name in names}
+    return [name for one in known for name in plain if plain[name] == one]

@@ -10,15 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class TimeBins:
-    """Times before the first rating are in the first bin, times after the last in the last.
-
-    Attributes
-    ----------
-    first, last : int
-        The earliest timestamp and the latest.
-    n : int
-        Number of bins.
-    """
+    """n bins from the earliest timestamp to the latest; earlier times are in the first, later in the last."""
 
     first: int
     last: int

@@ -14,45 +14,23 @@ from .ratings import Ratings
 
 
 class NextItems(NamedTuple):
-    """Sequences of items and the item that follows each.
-
-    Attributes
-    ----------
-    sequences : int32 array of shape (n, length)
-        Filled up with -1 at the right.
-    items : int32 array of shape (n,)
-    """
+    """Sequences of items, (n, length), filled up with -1 at the right, and the item after each, (n,)."""
 
     sequences: NDArray[np.int32]
     items: NDArray[np.int32]
 
 
 def in_time_order(ratings: Ratings) -> Ratings:
-    """The same ratings, user by user, each user's by time; of equal times the row further down is later.
-
-    Raises
-    ------
-    ValueError
-        There are no timestamps.
-    """
+    """The same ratings, user by user, each user's by time; of equal times the row further down is later."""
     if ratings.timestamps is None:
         raise ValueError("ratings: expected timestamps to put them in the order of time, found none")
     return ratings.take(np.lexsort((ratings.timestamps, ratings.users)))
 
 
 def last_items(ratings: Ratings, n: int) -> NDArray[np.int32]:
-    """The last n items of each user, shape (n_users, n), in the order of time.
+    """The last n items of each user, (n_users, n), by time, filled up with -1 at the right.
 
-    Parameters
-    ----------
-    ratings : Ratings
-        As `in_time_order` leaves them.
-    n : int
-
-    Returns
-    -------
-    int32 array of shape (n_users, n)
-        From the left, filled up with -1 at the right.
+    The ratings are as `in_time_order` leaves them.
     """
     n_ratings = count(ratings.users, ratings.n_users)
     first = np.cumsum(n_ratings) - np.minimum(n_ratings, n)
@@ -66,20 +44,8 @@ def last_items(ratings: Ratings, n: int) -> NDArray[np.int32]:
 def next_items(train: Ratings, validation: Ratings, n: int) -> NextItems:
     """The last n training items of each user and the user's first item of validation, in rows of training.
 
-    Users and items that training does not know are left out.
-
-    Parameters
-    ----------
-    train : Ratings
-        As `in_time_order` leaves them.
-    validation : Ratings
-        With timestamps, in any order.
-    n : int
-
-    Raises
-    ------
-    ValueError
-        There are no timestamps, or nothing is left.
+    Training is as `in_time_order` leaves it; validation has timestamps, in any order. Users and items that
+    training does not know are left out; if nothing is left, that is a ValueError.
     """
     ordered = in_time_order(validation)
     users = renumbered(ordered.users, index_of(train.user_ids, ordered.user_ids))
@@ -96,24 +62,10 @@ def windows(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Batches of pieces of the users' sequences, in random order.
 
-    Each sequence longer than `length` is cut into pieces of that length, where the first cut falls is drawn;
-    every row is in one piece, and every piece, whole, in one batch.
-
-    Parameters
-    ----------
-    users : int32 array of shape (n_ratings,)
-        As `in_time_order` leaves them.
-    rows : int64 array of shape (n,)
-        Rows to take, in any order.
-    length : int
-    size : int
-        Of a batch, nearly: the end of a piece is in the batch that its rows would end in.
-    rng : numpy.random.Generator
-
-    Yields
-    ------
-    rows, piece : int64 arrays of shape (m,)
-        By piece, in the order of time, and the number of the piece within the batch.
+    Of the `rows` to take of `users` (as `in_time_order` leaves them), each sequence longer than `length` is
+    cut into pieces of that length; where the first cut falls is drawn. A piece, whole, is in the batch of
+    `size` rows that it would end in. A batch is its rows, shape (m,), by piece in the order of time, and the
+    number of each row's piece within the batch, shape (m,).
     """
     rows = np.sort(rows)
     of_user = users[rows]

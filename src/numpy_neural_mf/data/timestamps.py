@@ -17,37 +17,22 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_timestamps(raw: Any) -> NDArray[np.int64]:
-    """Times as int64, in the same way wherever a time is given.
+    """Times as an int64 array of the shape of `raw`, a scalar or array-like.
 
-    Parameters
-    ----------
-    raw : scalar or array-like
-        Numbers, which are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and
-        ISO 8601 text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", which become seconds
-        since 1970, rounded down; a time without a zone is taken as UTC.
-
-    Returns
-    -------
-    int64 array of the shape of `raw` (shape () for a scalar)
-
-    Raises
-    ------
-    ValueError
-        A value is missing or no time; the message has its position, from 1.
+    Numbers are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and ISO 8601
+    text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded
+    down; a time without a zone is taken as UTC. A value that is missing or no time is a ValueError with its
+    position, from 1.
 
     Examples
     --------
     >>> as_timestamps(["1970-01-02", "1970-01-01T00:00:01Z"]).tolist()
     [86400, 1]
     """
-    series = isinstance(raw, pl.Series)
-    array = raw if series or hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
-    shape = (len(array),) if series else np.shape(array)
-    faults = Faults()
-    found = timestamp_seconds(as_series(array if series else np.asarray(array).ravel()), faults)
-    if faults.found:
-        row, fault = faults.first()
-        raise ValueError(f"timestamps: {fault}" if shape == () else f"timestamps, row {row + 1}: {fault}")
+    array = raw if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
+    shape, faults = np.shape(array), Faults()
+    found = timestamp_seconds(as_series(array if len(shape) == 1 else np.asarray(array).ravel()), faults)
+    faults.refuse(lambda row: f"timestamps, row {row + 1}" if shape else "timestamps")
     return found.reshape(shape)
 
 

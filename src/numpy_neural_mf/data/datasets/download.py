@@ -22,29 +22,18 @@ BLOCK = 1 << 16
 def fetch(url: str, part: Path, on_progress: BytesCallback | None = None) -> None:
     """Bring the file at `url` to `part`; what is there already from a broken transfer is not sent again.
 
-    Beside `part` lies `part`.tag, the entity tag of the file that it is the beginning of: only while the
-    server still has that very file does a transfer go on (RFC 9110, sections 13.1.5 and 14).
-
-    Parameters
-    ----------
-    url : str
-    part : path
-    on_progress : callable, optional
-        Told (bytes here, bytes in all or None) after each block.
-
-    Raises
-    ------
-    OSError
-        The server has no such file, or the connection failed at every attempt: what came is kept.
+    Next to `part` lies `part`.tag, the entity tag of the file that it is the beginning of: only while the
+    server still has that very file does a transfer go on (RFC 9110, sections 13.1.5 and 14). OSError is
+    raised where there is no such file, or the connection failed at every attempt: what came is kept.
     """
     for pause in (*PAUSES, None):
         try:
             return _attempt(url, part, on_progress)
         except HTTPError as error:
             error.close()
+            problem = f"the server answered {error.code} {error.reason}"
             if error.code < 500:
-                raise OSError(f"{url}: expected a file, the server answered {_words(error)}") from None
-            problem = f"the server answered {_words(error)}"
+                raise OSError(f"{url}: expected a file, {problem}") from None
         except (_BrokenOffError, URLError, HTTPException, ConnectionError, TimeoutError, SSLError) as error:
             problem = str(getattr(error, "reason", error)) or type(error).__name__
         if pause is not None:
@@ -115,11 +104,6 @@ def _write_tag(tag_file: Path, response: HTTPResponse) -> None:
     """Keep what names this state of the file; without a name no transfer is ever resumed."""
     tag = response.headers.get("ETag", "")
     tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
+    tag_file.unlink(missing_ok=True)
     if tag:
         tag_file.write_text(tag, "latin-1")
-    else:
-        tag_file.unlink(missing_ok=True)
-
-
-def _words(error: HTTPError) -> str:
-    return f"{error.code} {error.reason}"

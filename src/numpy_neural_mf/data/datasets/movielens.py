@@ -27,17 +27,8 @@ MAX_UNPACKED = 1 << 32  # bytes; the largest set has about 1 GB
 class MovieLensSet:
     """One data set of the catalogue.
 
-    Attributes
-    ----------
-    n_ratings : int
-    megabytes : int
-        To transfer.
-    md5 : str
-        Of the archive.
-    may_be_shared : bool
-        Whether it may be redistributed, under the same conditions.
-    is_fixed : bool
-        Whether it never changes; otherwise another `md5` is another state of it.
+    `megabytes` are to transfer, `md5` is that of the archive. It may be redistributed, under the same
+    conditions, if `may_be_shared`. Unless it `is_fixed`, another `md5` is another state of it.
     """
 
     n_ratings: int
@@ -60,9 +51,7 @@ MOVIELENS = {
     "ml-20m": MovieLensSet(20_000_263, 190, "cd245b17a1ae2cc31bb14903e1204af3"),
     "ml-25m": MovieLensSet(25_000_095, 250, "6b51fb2759a8657d3bfcbfc42b592ada"),
     "ml-32m": MovieLensSet(32_000_204, 239, "d472be332d4daa821edc399621853b57", may_be_shared=True),
-    "ml-latest-small": MovieLensSet(
-        100_836, 1, "31a303aabbc519bd33d025e44d6c2570", may_be_shared=True, is_fixed=False
-    ),
+    "ml-latest-small": MovieLensSet(100_836, 1, "31a303aabbc519bd33d025e44d6c2570", True, is_fixed=False),
 }
 
 
@@ -75,29 +64,22 @@ def download_movielens(
 ) -> Path:
     """Bring a MovieLens data set from GroupLens, under GroupLens' licence (see its README and `MOVIELENS`).
 
-    The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all.
-    A transfer that broke off goes on at the next call; a folder that is there already is not fetched again.
+    The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all. A
+    transfer that broke off goes on at the next call; a folder that is there already is not fetched again.
 
     Parameters
     ----------
     name : str
-        One of `MOVIELENS`, such as "ml-latest-small".
+        One of `MOVIELENS`, such as "ml-latest-small"; another is a ValueError.
     folder : path, default the working directory
-        Gets the folder `name`.
+        Gets the folder `name`, which is returned for `read_ratings` to read.
     base_url : str, default GroupLens' server
         Where ``name.zip`` is.
     on_progress : callable, optional
         Told (bytes here, bytes in all or None).
 
-    Returns
-    -------
-    Path
-        ``folder/name``, which `read_ratings` reads.
-
     Raises
     ------
-    ValueError
-        The name is not in the catalogue.
     OSError
         The transfer failed, what came is not what was expected, or the folder cannot be written to.
 
@@ -114,7 +96,7 @@ def download_movielens(
         raise ValueError(f"expected one of {', '.join(MOVIELENS)}, found {name!r}")
     destination = Path(folder, name)
     if destination.exists():
-        if not destination.is_dir() or ratings_file(destination) is None:
+        if ratings_file(destination) is None:
             raise FileExistsError(errno.EEXIST, "is in the way, and holds no ratings", str(destination))
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -138,12 +120,11 @@ def _check(name: str, archive: Path) -> None:
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     expected = MOVIELENS[name]
-    if found == expected.md5:
-        return
     said = f"{name}.zip: expected MD5 {expected.md5}, found {found}"
-    if expected.is_fixed:
+    if found != expected.md5 and expected.is_fixed:
         raise _ArchiveError(f"{said}; what came was removed")
-    warnings.warn(f"{said}: the set has changed, which it may", stacklevel=3)
+    if found != expected.md5:
+        warnings.warn(f"{said}: the set has changed, which it may", stacklevel=3)
 
 
 def _unpack(name: str, archive: Path, destination: Path) -> None:
@@ -171,6 +152,5 @@ def _refuse_what_is_unsafe(name: str, members: list[zipfile.ZipInfo]) -> None:
     # No more than it declares is ever unpacked of a member.
     n_bytes = sum(member.file_size for member in members)
     if n_bytes > MAX_UNPACKED:
-        raise _ArchiveError(
-            f"{name}.zip: refused, it would unpack to {n_bytes:,} bytes, over {MAX_UNPACKED:,}"
-        )
+        found = f"it would unpack to {n_bytes:,} bytes, over {MAX_UNPACKED:,}"
+        raise _ArchiveError(f"{name}.zip: refused, {found}")

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from ..features import Features
 from ..ratings import Ratings
 from ..splits import RandomState
-from .world import N_DAYS, World, described, latent_world, unstructured_world
+from .world import N_DAYS, Indices, World, described, latent_world, unstructured_world
 
 DAY = 86_400
 START = 1_704_067_200  # 2024-01-01, seconds since 1970
 # How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
 PULL = 3.0
+HIGHEST = {"drift": 5.0, "side_information": 1.0, "sequence": 5.0}
 
 
 def simulate_ratings(
@@ -41,8 +42,8 @@ def simulate_ratings(
     n_ratings : int, default 200,000
         At most ``n_users * n_items``.
     structure : {"latent", "none"}, default "latent"
-        "latent": biases, an inner product and a non-linear term (see `World`, `latent_world`), which a model
-        linear in users and items cannot follow. "none": independent ratings, nothing to learn but the mean.
+        "latent": biases, an inner product and a non-linear term (see `World`), which a model linear in users
+        and items cannot follow. "none": independent ratings, nothing to learn but the mean.
     drift : float, default 0
         How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
     side_information : float, default 0
@@ -51,8 +52,7 @@ def simulate_ratings(
     sequence : float, default 0
         How far, in steps of the rating, an item is rated lower when the user's previous item had the same
         character, and higher after one of the opposite; at least 0. The next item, too, depends on the
-        previous one: its character is likely a quarter turn on. What the previous item was, a model can only
-        know where that rating is not held out: `leave_last_out` guarantees it, a random split does not.
+        previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same ratings.
 
@@ -65,10 +65,13 @@ def simulate_ratings(
     Raises
     ------
     ValueError
-        If a size or a strength is impossible, the structure unknown, or something is planted where there is
-        none.
+        A size or a strength is impossible, the structure unknown, or something planted where there is none.
     """
-    _check(n_users, n_items, n_ratings, structure, drift, side_information, sequence)
+    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
+        limits = "n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
+        found = f"n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
+        raise ValueError(f"expected {limits}, found {found}")
+    _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"
     world = latent_world(n_users, n_items, rng) if latent else unstructured_world(n_users, n_items)
@@ -80,60 +83,30 @@ def simulate_ratings(
     users, items, times, previous = _log(world, n_ratings, rng)
     days = None if times is None else (times - START) // DAY
     values = world.rate(users, items, rng, days, previous)
-    expected, variance = world.moments(users, items, days, previous)
+    expected, variance = (moment.astype(np.float32) for moment in world.moments(users, items, days, previous))
+    ids = np.arange(1, n_users + 1), np.arange(1, n_items + 1)
     ratings = Ratings(
-        users,
-        items,
-        values,
-        np.arange(1, n_users + 1),
-        np.arange(1, n_items + 1),
-        (1.0, 5.0),
-        times,
-        noise_variance=variance.astype(np.float32),
-        expected=expected.astype(np.float32),
-        item_features=features,
+        users, items, values, *ids, (1.0, 5.0), times, variance, expected, item_features=features
     )
     return ratings.compact()
 
 
-def _check(
-    n_users: int,
-    n_items: int,
-    n_ratings: int,
-    structure: str,
-    drift: float,
-    side_information: float,
-    sequence: float,
-) -> None:
-    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
-        raise ValueError(
-            "expected n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items, "
-            f"found n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
-        )
+def _check_strengths(structure: str, **strengths: float) -> None:
     if structure not in ("latent", "none"):
         raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
-    for name, strength, highest in (
-        ("drift", drift, 5.0),
-        ("side_information", side_information, 1.0),
-        ("sequence", sequence, 5.0),
-    ):
-        if not 0 <= strength <= highest:
-            raise ValueError(f"{name}: expected a strength from 0 to {highest:g}, found {strength}")
+    for name, strength in strengths.items():
+        if not 0 <= strength <= HIGHEST[name]:
+            raise ValueError(f"{name}: expected a strength from 0 to {HIGHEST[name]:g}, found {strength}")
         if strength and structure == "none":
             raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
 
 
 def _log(
     world: World, n_ratings: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64] | None, NDArray[np.int32] | None]:
-    """Who rates what, when, and after which other item (-1: the first); in order of time, where there is any.
+) -> tuple[Indices, Indices, NDArray[np.int64] | None, Indices | None]:
+    """Users, items, times (in the year from START on) and each previous item, -1 for none: (n_ratings,).
 
-    Returns
-    -------
-    users, items : int32 arrays of shape (n_ratings,)
-    times : int64 array of shape (n_ratings,), or None
-        Seconds since 1970, in the year from START on.
-    previous : int32 array of shape (n_ratings,), or None
+    Rows are in the order of time, where there is any.
     """
     n_users, n_items = len(world.user_bias), len(world.item_bias)
     if not (world.drift or world.sequence):
@@ -141,15 +114,12 @@ def _log(
     if world.sequence:
         # Twice as many as wanted, so that the last of a user's items are chosen as well, and no leftovers.
         users, items = _distinct_pairs(n_users, n_items, min(2 * n_ratings, n_users * n_items), rng)
-        users, items = _sequences(users, items, world, rng)
-        place = _place(users)
-        early = np.argsort(place / np.bincount(users)[users], kind="stable")[:n_ratings]
+        users, items = _sequences(*_by_user(users, items), world, rng)
+        early = np.argsort(_place(users) / np.bincount(users)[users], kind="stable")[:n_ratings]
         early.sort()
         users, items = users[early], items[early]
     else:
-        users, items = _distinct_pairs(n_users, n_items, n_ratings, rng)
-        order = np.argsort(users, kind="stable")
-        users, items = users[order], items[order]
+        users, items = _by_user(*_distinct_pairs(n_users, n_items, n_ratings, rng))
     previous = np.where(_place(users) > 0, np.roll(items, 1), np.int32(-1))
     times = START + rng.integers(N_DAYS * DAY, size=n_ratings)
     times = times[np.lexsort((times, users))]  # each user's ascending; equal ones keep their order below
@@ -157,26 +127,27 @@ def _log(
     return users[order], items[order], times[order], previous[order]
 
 
-def _place(users: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Of each of the sorted users: the how manieth of its user it is, from 0."""
-    counts = np.bincount(users)
-    return np.arange(len(users)) - (np.cumsum(counts) - counts)[users]
+def _by_user(users: Indices, items: Indices) -> tuple[Indices, Indices]:
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _place(users: Indices) -> NDArray[np.int64]:
+    """The number of each row among those of its user, from 0; users are sorted."""
+    return np.arange(len(users)) - np.searchsorted(users, users)
 
 
 def _sequences(
-    users: NDArray[np.int32], items: NDArray[np.int32], world: World, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The pairs by user, each user's items in an order in which the next one depends on the one before.
+    users: Indices, items: Indices, world: World, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
+    """Pairs, which are by user, each user's items in an order in which the next depends on the one before.
 
     Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
     quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
     """
-    order = np.argsort(users, kind="stable")
-    users, items = users[order], items[order]
     q = world.item_factors
-    counts = np.bincount(users)
     left = np.arange(len(users))
-    wish = np.zeros((len(counts), 2))  # Rq_j of each user, at first none
+    wish = np.zeros((users[-1] + 1, 2))  # Rq_j of each user, at first none
     placed: list[NDArray[np.intp]] = []
     while len(left):
         who = users[left]
@@ -190,13 +161,12 @@ def _sequences(
         placed.append(chosen)
         left = left[~taken]
     drawn = np.concatenate(placed)
-    by_user = drawn[np.argsort(users[drawn], kind="stable")]
-    return users[by_user], items[by_user]
+    return _by_user(users[drawn], items[drawn])
 
 
 def _distinct_pairs(
     n_users: int, n_items: int, n_ratings: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[Indices, Indices]:
     """Distinct (user, item) pairs in random order; likelier the more active the user and popular the item."""
     activity = rng.lognormal(0.0, 0.7, n_users)
     popularity = rng.permutation((np.arange(n_items) + 10.0) ** -0.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,24 +26,17 @@ GENRES = np.array(
 # No straight line: a decade is a category.
 DECADES = {"1970s": 0.4, "1980s": -0.2, "1990s": 0.0, "2000s": 0.2, "2010s": -0.4}
 
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int32]
+Rows = NDArray[np.integer[Any]]
 
-def conditional_moments(
-    scores: NDArray[np.float64], sigma: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+
+def conditional_moments(scores: Floats, sigma: float) -> tuple[Floats, Floats]:
     """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly.
 
     P(rating = k) is the probability that the normal falls between the edges k ± 1/2, open at 1 and 5: a
     difference of normal distribution functions. The mean is the best possible prediction in squared error,
     and the mean of the variances its mean squared error.
-
-    Parameters
-    ----------
-    scores : float64 array of any shape
-    sigma : float, above 0
-
-    Returns
-    -------
-    mean, variance : float64 arrays of the shape of `scores`
     """
     below = ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
     probabilities = np.diff(below, axis=-1)  # (..., 5)
@@ -57,28 +51,17 @@ class World:
 
     score = MEAN + user_bias[u] + item_bias[i] + linear · p_u·q_i + bump · exp(−|p_u − q_i|² / 2w²)
             + drift · (p_u + q_i)·h(day) − sequence · q_i·q_j
-    and rating = clip(round(score + sigma · z), 1, 5) with z standard normal; h(day) goes once round the unit
-    circle in a year, and j is the item that the user rated just before.
-
-    Attributes
-    ----------
-    user_bias, item_bias : float64 arrays of shape (n_users,), (n_items,)
-    user_factors, item_factors : float64 arrays of shape (n_users, 2), (n_items, 2)
-        p and q: tastes of users and characters of items, points on the unit circle.
-    linear, bump : float
-        Weights of the inner product and of the term that no inner product of p and q expresses.
-    sigma : float
-        Standard deviation of the noise before rounding.
-    drift : float, default 0
-        How far biases move with the days: each taste has its mild time, each character its fashion.
-    sequence : float, default 0
-        How sated a user is of the character that he has just had, and eager for its opposite.
+    and rating = clip(round(score + sigma · z), 1, 5) with z standard normal. p and q, the rows of
+    `user_factors` and `item_factors`, of shape (n, 2), are tastes of users and characters of items, points on
+    the unit circle. h(day) goes once round that circle in a year, so each taste has its
+    mild time and each character its fashion, and j is the item that the user rated just before, of whose
+    character he is sated.
     """
 
-    user_bias: NDArray[np.float64]
-    item_bias: NDArray[np.float64]
-    user_factors: NDArray[np.float64]
-    item_factors: NDArray[np.float64]
+    user_bias: Floats
+    item_bias: Floats
+    user_factors: Floats
+    item_factors: Floats
     linear: float
     bump: float
     sigma: float
@@ -86,25 +69,11 @@ class World:
     sequence: float = 0.0
 
     def scores(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        days: NDArray[np.int64] | None = None,
-        previous: NDArray[np.int32] | None = None,
-    ) -> NDArray[np.float64]:
-        """Expected ratings before rounding and clipping.
+        self, users: Indices, items: Indices, days: Rows | None = None, previous: Rows | None = None
+    ) -> Floats:
+        """Expected ratings before rounding and clipping; all arrays have shape (n,).
 
-        Parameters
-        ----------
-        users, items : int32 arrays of shape (n,)
-        days : int64 array of shape (n,), from 0
-            Needed where there is drift.
-        previous : int32 array of shape (n,)
-            The item that the user rated just before, -1 for none; needed where there is a sequence.
-
-        Returns
-        -------
-        float64 array of shape (n,)
+        Drift needs days, from 0; a sequence needs the item that the user rated just before, -1 for none.
         """
         p, q = self.user_factors[users], self.item_factors[items]
         nearness = np.exp(-((p - q) ** 2).sum(axis=1) / (2 * BUMP_WIDTH**2))
@@ -118,26 +87,15 @@ class World:
             scores -= self.sequence * (q * before).sum(axis=1)
         return np.asarray(scores)
 
-    def moments(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        days: NDArray[np.int64] | None = None,
-        previous: NDArray[np.int32] | None = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and variance of each rating, shape (n,); the mean is the best prediction. See `scores`."""
-        return conditional_moments(self.scores(users, items, days, previous), self.sigma)
+    def moments(self, users: Indices, items: Indices, *context: Rows | None) -> tuple[Floats, Floats]:
+        """Mean and variance of each rating; the mean is the best prediction. Context: days, previous."""
+        return conditional_moments(self.scores(users, items, *context), self.sigma)
 
     def rate(
-        self,
-        users: NDArray[np.int32],
-        items: NDArray[np.int32],
-        rng: np.random.Generator,
-        days: NDArray[np.int64] | None = None,
-        previous: NDArray[np.int32] | None = None,
+        self, users: Indices, items: Indices, rng: np.random.Generator, *context: Rows | None
     ) -> NDArray[np.float32]:
-        """Ratings drawn, whole numbers from 1 to 5, shape (n,). See `scores`."""
-        noisy = self.scores(users, items, days, previous) + self.sigma * rng.standard_normal(len(users))
+        """Ratings drawn, whole numbers from 1 to 5, shape (n,)."""
+        noisy = self.scores(users, items, *context) + self.sigma * rng.standard_normal(len(users))
         return np.clip(np.rint(noisy), 1, 5).astype(np.float32)
 
 
@@ -157,23 +115,11 @@ def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
 
 
 def described(world: World, strength: float, rng: np.random.Generator) -> tuple[World, pl.DataFrame]:
-    """Items that are described: their genres reveal their character, and their decade a part of their bias.
+    """A `latent_world` with described items: genres reveal their character, and decades a part of their bias.
 
-    Parameters
-    ----------
-    world : World
-        From `latent_world`.
-    strength : float, 0 to 1
-        Probability that an item's genres are those of its character and not of one drawn at random, and the
-        factor of what `DECADES` adds to biases.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    world : World
-        With other item biases.
-    frame : polars.DataFrame
-        item_id (1..n_items), genres (one or two, as "Action|Thriller") and decade of each item.
+    `strength`, from 0 to 1, is the probability that an item's genres are those of its character and not of
+    one drawn at random, and the factor of what `DECADES` adds to biases. The frame has item_id (1..n_items),
+    genres (one or two, as "Action|Thriller") and decade of each item.
     """
     q = world.item_factors
     n = len(q)
@@ -198,7 +144,7 @@ def unstructured_world(n_users: int, n_items: int) -> World:
     return World(np.zeros(n_users), np.zeros(n_items), *no_factors, linear=0.0, bump=0.0, sigma=sigma)
 
 
-def _near_points(n: int, n_points: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _near_points(n: int, n_points: int, rng: np.random.Generator) -> Floats:
     """Places on the unit circle, shape (n, 2), each near one of `n_points` evenly spaced."""
     angle = 2 * np.pi / n_points * rng.integers(n_points, size=n) + 0.05 * rng.standard_normal(n)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -43,45 +43,12 @@ def train_encoder(
     rng: np.random.Generator,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[Parameters, History]:
-    """Learn from the sequences of ratings which item comes next.
+    """Learn from ratings, as `in_time_order` leaves them, which item comes next: see `NextItemModel`.
 
     The loss of a batch is the mean of -log softmax(h · e + c)_i over its items i with an item before them in
-    their window, where h is the state before item i. The bias c starts at the logarithm of popularity.
-
-    Parameters
-    ----------
-    kind : {"attention", "gru"}
-    ratings : Ratings
-        As `in_time_order` leaves them.
-    held_out : NextItems or None
-        Rows of items. With it, the parameters of the epoch with the lowest loss on these are kept.
-    negatives : int
-        Items that a batch draws for its softmax (`SequenceEncoder.sampled_loss`); 0, or more than there are,
-        takes all items.
-    epochs, batch_size : int
-        Passes, and ratings of a step, in whole windows.
-    learning_rate : float
-        Of Adam, at first; it falls to zero by a cosine.
-    patience : int or None
-        Stop after this number of epochs without a lower loss on `held_out`; None never stops early.
-    device : str
-        See `find_device`.
-    rng : numpy.random.Generator
-    embedding_dim, sequence_length, dropout, on_progress
-        See `SequenceEncoder` and `NextItemModel`.
-
-    Returns
-    -------
-    parameters : dict of str to float32 array
-        Those of `SequenceEncoder`; the rows of the unknown item are the means of the others.
-    history : History
-
-    Raises
-    ------
-    FloatingPointError
-        A loss or a parameter is not finite: the learning rate is too high.
-    ValueError
-        The device is not available.
+    their window, where h is the state before item i. The bias c starts at the logarithm of popularity. With
+    `held_out`, the parameters of the epoch with the lowest loss on it are kept. Returns the parameters of
+    `SequenceEncoder`; those of the unknown item are the means of the others.
     """
     require_same_process("torch")
     found, n_items = find_device(device), ratings.n_items

@@ -24,7 +24,7 @@ from .incremental_update import Update, updated
 from .located import Located
 from .neural_mf_file import FittedNeuralMF, TimeBinScores, fitted_of, row_penalty, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
-from .neural_mf_training import build_engine, build_objective, finish, prepare, train
+from .neural_mf_training import build_engine, finish, prepare, train
 from .uncertainty import DistributionRecommender
 
 
@@ -205,15 +205,14 @@ class NeuralMF(DistributionRecommender):
             require_ratings(validation)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, rng, communicator)
-        objective = build_objective(self, data)
-        engine = build_engine(self, data, objective, rng, dropout_rng)
+        engine = build_engine(self, data, rng, dropout_rng)
         checkpoint = None
         if checkpoint_dir is not None:
             belongs_to = communicator.broadcast(lambda: self._fingerprint(ratings, validation, order_rng))
             generators = {"order": order_rng, "dropout": dropout_rng}
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
-        history = train(self, engine, data, objective, order_rng, on_progress, checkpoint)
-        self._state = finish(self, engine, data, objective, history, ratings)
+        history = train(self, engine, data, order_rng, on_progress, checkpoint)
+        self._state = finish(self, engine, data, history, ratings)
         return self
 
     def _fingerprint(self, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator) -> str:

@@ -1,4 +1,4 @@
-"""The steps of `NeuralMF.fit`: data, objective, parameters, engine, training, and the fitted model."""
+"""The steps of `NeuralMF.fit`: data and objective, engine, training, and the fitted model."""
 
 from __future__ import annotations
 
@@ -56,8 +56,7 @@ class TrainingData:
     scale: tuple[float, float]  # predictions are clipped to it
     unit: float
     statistics: RatingStatistics  # of the ratings of all processes, not in units
-    ordinal: CumulativeLogit | None  # of the categories in units, before calibration
-    described: Ratings  # of all processes, where features are of use; otherwise those of this one
+    objective: Objective
     communicator: Communicator
 
 
@@ -68,7 +67,7 @@ def prepare(
     rng: np.random.Generator,
     communicator: Communicator,
 ) -> TrainingData:
-    """The share of this process, scaled, with the statistics of all ratings."""
+    """The share of this process, scaled, the statistics of all ratings, and what is to be minimised."""
     form, fraction = model.architecture, model.validation_fraction
     own, held_out = own_part(ratings, validation, fraction, rng, communicator, bool(form.periods))
     own = own.compact(form.features, communicator.any)
@@ -80,34 +79,28 @@ def prepare(
         if not len(categories):
             raise ValueError(TOO_MANY)
         ordinal = CumulativeLogit(categories, DEVIATION * statistics.deviation / unit)
+    # Where features are of use, those of the ratings of all processes.
     described = all_ratings(own, communicator) if form.features or form.implicit else own
-    scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)
-    return TrainingData(in_unit, held_out, scale, unit, statistics, ordinal, described, communicator)
-
-
-def build_objective(model: NeuralMF, data: TrainingData) -> Objective:
-    """What is minimised: the likelihood, the penalties of rows, and the side features with theirs."""
-    regularization = scaled_regularization(model.regularization, data.ordinal)
-    counts, time_counts = data.statistics.counts, data.statistics.time_counts
-    return Objective(
+    regularization = scaled_regularization(model.regularization, ordinal)
+    counts, time_counts = statistics.counts, statistics.time_counts
+    objective = Objective(
         user_penalty=frequency_scaled(regularization, counts["user"]),
         item_penalty=frequency_scaled(regularization, counts["item"]),
         weight_decay=model.weight_decay,
-        side_features=side_features_of(model.architecture, data.described, regularization),
+        side_features=side_features_of(form, described, regularization),
         time_penalty=time_penalties(regularization, counts, time_counts) if len(time_counts) else {},
-        ordinal=data.ordinal,
+        ordinal=ordinal,
     )
+    scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)
+    return TrainingData(in_unit, held_out, scale, unit, statistics, objective, communicator)
 
 
 def build_engine(
-    model: NeuralMF,
-    data: TrainingData,
-    objective: Objective,
-    rng: np.random.Generator,
-    dropout_rng: np.random.Generator,
+    model: NeuralMF, data: TrainingData, rng: np.random.Generator, dropout_rng: np.random.Generator
 ) -> Engine:
     """The engine with the first parameters: drawn, except where more is known before training."""
-    statistics, ordinal, rows = data.statistics, data.ordinal, data.communicator.rows
+    statistics, objective, rows = data.statistics, data.objective, data.communicator.rows
+    ordinal = objective.ordinal
     n_features = {f"n_{side}_features": f.matrix.shape[1] for side, f in objective.side_features.items()}
     n_steps = 0 if ordinal is None else len(ordinal.steps)
     size, mean = (data.ratings.n_users, data.ratings.n_items), statistics.mean / data.unit
@@ -131,7 +124,6 @@ def train(
     model: NeuralMF,
     engine: Engine,
     data: TrainingData,
-    objective: Objective,
     rng: np.random.Generator,
     on_progress: ProgressCallback | None,
     checkpoint: Checkpoint | None,
@@ -144,20 +136,20 @@ def train(
         return loop.train(
             engine,
             data.ratings,
-            validation_loss(engine, data, objective),
+            validation_loss(engine, data),
             epochs=model.epochs,
             batch_size=model.batch_size,
             schedule=SCHEDULES[model.schedule](engine.optimizer.learning_rate, n_steps),
             patience=model.patience,
             rng=rng,
-            unit_of_loss=1.0 if data.ordinal is not None else data.unit**2,
+            unit_of_loss=1.0 if data.objective.ordinal is not None else data.unit**2,
             time_bins=None if bins is None or times is None else bins.of(times),
             on_progress=on_progress,
             checkpoint=checkpoint,
         )
 
 
-def validation_loss(engine: Engine, data: TrainingData, objective: Objective) -> Callable[[], float] | None:
+def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] | None:
     """Mean squared error of the validation ratings; with many processes, each has its part of them."""
     ratings, validation, bins = data.ratings, data.validation, data.statistics.time_bins
     if validation is None:
@@ -172,8 +164,8 @@ def validation_loss(engine: Engine, data: TrainingData, objective: Objective) ->
 
     def loss() -> float:
         if data.communicator.size == 1:
-            fill_unknown_rows(engine.parameters, objective)
-        likelihood = likelihood_of(engine.parameters, data.ordinal, data.scale, data.unit)
+            fill_unknown_rows(engine.parameters, data.objective)
+        likelihood = likelihood_of(engine.parameters, data.objective.ordinal, data.scale, data.unit)
         squares = 0.0
         for block in blocks(len(validation), BLOCK):
             scores = engine.predict(*(column[block] for column in columns))
@@ -185,12 +177,7 @@ def validation_loss(engine: Engine, data: TrainingData, objective: Objective) ->
 
 
 def finish(
-    model: NeuralMF,
-    engine: Engine,
-    data: TrainingData,
-    objective: Objective,
-    history: History,
-    ratings: Ratings,
+    model: NeuralMF, engine: Engine, data: TrainingData, history: History, ratings: Ratings
 ) -> Fitted | None:
     """The fitted model, in the first process; None in the others."""
     parameters = data.communicator.gathered(engine.parameters)
@@ -198,14 +185,15 @@ def finish(
         return None
     ids = data.ratings.user_ids, data.ratings.item_ids
     interactions = interactions_of(ratings, *ids)
-    prior = no_prior(model.architecture, *map(len, ids)) | shared_parts(parameters, objective.side_features)
+    form, features = model.architecture, data.objective.side_features
+    prior = no_prior(form, *map(len, ids)) | shared_parts(parameters, features)
     fill_unknown(prior)
-    parameters = collapsed(parameters, objective.side_features)
+    parameters = collapsed(parameters, features)
     fill_unknown(parameters)
-    likelihood = likelihood_of(parameters, data.ordinal, data.scale, data.unit)
+    likelihood = likelihood_of(parameters, data.objective.ordinal, data.scale, data.unit)
     penalty = row_penalty(model.regularization, likelihood, interactions)
     parts = prior, data.statistics.time_bins, history, engine.name
-    fitted = assemble(model.architecture, parameters, likelihood, penalty, *parts)
+    fitted = assemble(form, parameters, likelihood, penalty, *parts)
     validation = data.validation
     if isinstance(likelihood, Ordinal) and validation is not None and len(validation):
         scores = block_scores(fitted, *rows_of_pairs(validation, *ids), validation.timestamps)

@@ -241,17 +241,8 @@ class NextItemModel:
     ) -> MaskedArray:
         """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
 
-        Parameters
-        ----------
-        items : array-like of raw ids, shape (length,)
-            In time order, the latest last; unknown ones are left out.
-        n, exclude_seen, candidates, min_ratings
-            See `recommend`.
-
-        Raises
-        ------
-        ValueError
-            `items` is not one-dimensional, or n is not a positive integer.
+        `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
+        parameters and errors are those of `recommend`. The model does not change.
         """
         fitted = self.fitted_
         rows = index_of(fitted.item_ids, items)

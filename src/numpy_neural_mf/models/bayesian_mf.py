@@ -18,6 +18,7 @@ from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_boolean, check_integer
 from ..utils.threads import one_blas_thread
 from .base import require_ratings
@@ -57,16 +58,10 @@ class BayesianMF(DistributionRecommender):
         Samples to average: more take longer and are a little better.
     burn_in : int, default 20
         Samples to discard before. Formerly `warm_up`.
-    features : bool, default True
-        Use the features of the ratings, if they have any: see `Ratings.with_features`.
-    implicit : bool, default True
-        Use implicit feedback: the items that a user rated, and the users who rated an item.
-    drift : bool, default True
-        Use time-varying biases and time bins, if the ratings have timestamps.
-    previous_item : bool, default True
-        Use the item that the user rated before, if the ratings have timestamps.
-    user_noise : bool, default True
-        Sample a noise variance for each user; otherwise all users have the same.
+    features, implicit, drift, previous_item, user_noise : bool, default True
+        What to use, as far as the ratings have it: their features (`Ratings.with_features`); implicit
+        feedback, which items a user rated and which users rated an item; time-varying biases and time bins;
+        the item that the user rated before; and a noise variance for each user, in place of one for all.
     rank : int, default 32
         Number of columns of the posterior mean of the products p_u · q_i: see `bayesian.LowRankMean`.
     random_state : int, numpy.random.Generator or None, default 0
@@ -84,10 +79,8 @@ class BayesianMF(DistributionRecommender):
 
     Raises
     ------
-    ValueError
-        A parameter is out of range.
-    ModuleNotFoundError
-        `fit`: Numba is not installed.
+    ValueError, ModuleNotFoundError
+        A parameter is out of range; in `fit`: Numba is not installed.
 
     Examples
     --------
@@ -96,6 +89,12 @@ class BayesianMF(DistributionRecommender):
     >>> model = BayesianMF(n_samples=20).fit(ratings)  # doctest: +SKIP
     >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
     """
+
+    parameters_ = Forwarded[Parameters]("_learned.mean.factorization.parameters")
+    deviation_ = Forwarded[Float32Array]("_learned.deviation")
+    history_ = Forwarded[History]("_learned.history")
+    # The number of ratings whose time is used: all training ratings, or none.
+    n_timed_ = Forwarded[int]("_learned.mean.n_timed")
 
     kinds = DeprecatedName("latent_clusters")
     warm_up = DeprecatedName("burn_in")
@@ -139,25 +138,8 @@ class BayesianMF(DistributionRecommender):
         return self._learned.mean.size
 
     @property
-    def parameters_(self) -> Parameters:
-        return self._learned.mean.factorization.parameters
-
-    @property
-    def deviation_(self) -> Float32Array:
-        return self._learned.deviation
-
-    @property
     def rating_steps_(self) -> Float32Array:
         return self._learned.rating_steps
-
-    @property
-    def history_(self) -> History:
-        return self._learned.history
-
-    @property
-    def n_timed_(self) -> int:
-        """Number of ratings whose time is used: all training ratings, or none."""
-        return self._learned.mean.n_timed
 
     def fit(
         self,
@@ -181,10 +163,8 @@ class BayesianMF(DistributionRecommender):
 
         Raises
         ------
-        ModuleNotFoundError
-            Numba is not installed.
-        ValueError
-            The checkpoint belongs to other ratings or settings, or is damaged.
+        ModuleNotFoundError, ValueError
+            Numba is not installed; the checkpoint belongs to other ratings or settings, or is damaged.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')

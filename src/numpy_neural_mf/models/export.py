@@ -59,13 +59,9 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     lowest, highest = np.array(model.rating_scale_, np.float32)
     constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
     if isinstance(likelihood := fitted.likelihood, Ordinal):
-        ordinal = likelihood.model
-        constants |= {
-            "theta": ordinal.cutpoints(parameters["cutpoints"]),
-            "tau": np.float32(ordinal.tau),
-            "widths": np.diff(likelihood.categories),
-            "top": likelihood.categories[-1],
-        }
+        theta, steps = likelihood.model.cutpoints(parameters["cutpoints"]), likelihood.categories
+        constants |= {"theta": theta, "tau": np.float32(likelihood.model.tau)}
+        constants |= {"widths": np.diff(steps), "top": steps[-1]}
     else:
         constants["unit"] = np.float32(likelihood.unit)
     tensor, tensors = onnx.numpy_helper.from_array, parameters | constants

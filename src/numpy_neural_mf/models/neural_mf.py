@@ -17,6 +17,7 @@ from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array
+from ..utils.forwarded import Forwarded
 from .base import require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
@@ -88,7 +89,7 @@ class NeuralMF(DistributionRecommender):
     history_ : History
         Losses and seconds of each epoch.
     engine_ : str
-        The engine that trained; a file does not keep it.
+        What trained; a file does not keep it.
 
     Raises
     ------
@@ -103,6 +104,12 @@ class NeuralMF(DistributionRecommender):
     >>> model.predict(users=[1, 2], items=[10, "never seen"]).shape
     (2,)
     """
+
+    parameters_ = Forwarded[Parameters]("_learned.parameters")
+    prior_ = Forwarded[Parameters]("_learned.prior")
+    unit_ = Forwarded[float]("_learned.likelihood.unit")
+    history_ = Forwarded[History]("_learned.history")
+    engine_ = Forwarded[str]("_learned.engine")
 
     def __init__(
         self,
@@ -144,29 +151,9 @@ class NeuralMF(DistributionRecommender):
         return sum(value.size for value in self.parameters_.values())
 
     @property
-    def parameters_(self) -> Parameters:
-        return self._learned.parameters
-
-    @property
-    def prior_(self) -> Parameters:
-        return self._learned.prior
-
-    @property
     def rating_steps_(self) -> Float32Array:
         likelihood = self._learned.likelihood
         return likelihood.categories if isinstance(likelihood, Ordinal) else np.zeros(0, np.float32)
-
-    @property
-    def unit_(self) -> float:
-        return self._learned.likelihood.unit
-
-    @property
-    def history_(self) -> History:
-        return self._learned.history
-
-    @property
-    def engine_(self) -> str:
-        return self._learned.engine
 
     def fit(
         self,
@@ -196,8 +183,8 @@ class NeuralMF(DistributionRecommender):
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
         ValueError
-            The checkpoint is of other ratings or settings, or damaged; the architecture has periods, and the
-            ratings have no timestamps; or it is ordinal, and they have more than 20 distinct values.
+            The checkpoint is of other ratings or settings, or damaged; the ratings have no timestamps, for an
+            architecture with periods, or more than 20 distinct values, for an ordinal likelihood.
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         require_ratings(ratings)

@@ -14,6 +14,7 @@ from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array, Int32Array
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_choice, check_integer, check_number
 from .base import NotFittedError, require_ratings
 from .files import Contents, save
@@ -65,8 +66,7 @@ class NextItemModel:
     Attributes
     ----------
     user_ids_, item_ids_ : arrays of raw ids, sorted and unique
-    ratings_ : Ratings
-        The ratings that it learned from, by user, without times.
+    ratings_ : Ratings, those that it learned from, by user, without times
     parameters_ : dict of str to float32 array
         Of the encoder, by PyTorch's names; `n_parameters_` numbers.
     history_ : History
@@ -89,6 +89,11 @@ class NextItemModel:
     """
 
     _state: FittedSequences | None = None
+    user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
+    item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
+    ratings_ = Forwarded[Ratings]("fitted_.ratings")
+    parameters_ = Forwarded[Parameters]("fitted_.parameters")
+    history_ = Forwarded[History]("fitted_.history")
 
     def __init__(
         self,
@@ -133,28 +138,8 @@ class NextItemModel:
         return self._state
 
     @property
-    def user_ids_(self) -> NDArray[Any]:
-        return self.fitted_.user_ids
-
-    @property
-    def item_ids_(self) -> NDArray[Any]:
-        return self.fitted_.item_ids
-
-    @property
-    def ratings_(self) -> Ratings:
-        return self.fitted_.ratings
-
-    @property
-    def parameters_(self) -> Parameters:
-        return self.fitted_.parameters
-
-    @property
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
-
-    @property
-    def history_(self) -> History:
-        return self.fitted_.history
 
     def fit(
         self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None

@@ -22,22 +22,11 @@ from .incremental_update import Update
 
 @dataclass(frozen=True, eq=False)
 class FittedSequences(FittedData):
-    """An encoder of sequences with the users' sequences that it learned from.
+    """An encoder of sequences, by its parameters, with the users' sequences that it learned from."""
 
-    Attributes
-    ----------
-    parameters : dict of str to float32 array
-        Those of `SequenceEncoder`; the last row of each item table stands for the unknown item.
-    last_items : int32 array of shape (n_users, length)
-        Rows of the users' last items in time order, filled up with -1 at the right.
-    states : float32 array of shape (n_users + 1, k)
-        h after these items; the last row, of the unknown user, is the mean.
-    history : History
-    """
-
-    parameters: Parameters
-    last_items: Int32Array
-    states: Float32Array
+    parameters: Parameters  # the last row of each item table stands for the unknown item
+    last_items: Int32Array  # shape (n_users, length), in time order, filled up with -1 at the right
+    states: Float32Array  # h after these, shape (n_users + 1, k); the last, of the unknown user, is the mean
     history: History
 
     @classmethod

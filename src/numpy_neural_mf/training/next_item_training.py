@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,9 @@ def train_encoder(
     sparse = negatives > 0 and found.type != "mps"
     n = count(ratings.items, n_items)
     chances = torch.from_numpy((UNIFORM / n_items + (1 - UNIFORM) * n / n.sum()).astype(np.float32))
-    with _seeded(found, rng), one_thread():
+    # PyTorch draws from a seed of `rng` for a while; its own random state is put back.
+    with torch.random.fork_rng([found] if found.type == "cuda" else []), one_thread():
+        torch.manual_seed(int(rng.integers(2**63)))
         encoder = SequenceEncoder(kind, n_items, embedding_dim, sequence_length, dropout, sparse)
         with torch.no_grad():
             encoder.bias.weight[:-1, 0] = torch.from_numpy(np.log((n + 1.0) / (n + 1.0).sum()))
@@ -98,7 +100,7 @@ class _Trainer:
         optimizers = self._optimizers(learning_rate)
         schedule, n_trained, latest = cosine(learning_rate, epochs * n), 0, math.nan
         lowest = self.validation_loss(held_out) if held_out else math.nan
-        best = _copy(encoder) if held_out else {}
+        best = deepcopy(encoder.state_dict()) if held_out else {}
         for epoch in range(1, epochs + 1):
             if held_out and patience is not None and epoch - 1 - history.best_epoch >= patience:
                 break
@@ -127,7 +129,7 @@ class _Trainer:
             _require_finite("the validation loss", latest, epoch)
             history.validation_loss.append(latest)
             if latest < lowest:
-                lowest, best, history.best_epoch = latest, _copy(encoder), epoch
+                lowest, best, history.best_epoch = latest, deepcopy(encoder.state_dict()), epoch
         if held_out:
             encoder.load_state_dict(best)
         return history
@@ -174,18 +176,6 @@ class _Trainer:
             on_device = [torch.from_numpy(a).to(self.chances.device) for a in (sequences, piece, place)]
             follows = on_device[2] > 0
             yield on_device[0], (on_device[1][follows], on_device[2][follows]), len(rows)
-
-
-@contextmanager
-def _seeded(device: torch.device, rng: np.random.Generator) -> Iterator[None]:
-    """Let PyTorch draw from a seed of `rng` for a while; its own random state is put back."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**63)))
-        yield
-
-
-def _copy(encoder: SequenceEncoder) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in encoder.state_dict().items()}
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

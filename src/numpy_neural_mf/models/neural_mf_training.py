@@ -79,7 +79,7 @@ def prepare(
         if not len(categories):
             raise ValueError(TOO_MANY)
         ordinal = CumulativeLogit(categories, DEVIATION * statistics.deviation / unit)
-    # Where features are of use, those of the ratings of all processes.
+    # Side features describe the ratings of all processes.
     described = all_ratings(own, communicator) if form.features or form.implicit else own
     regularization = scaled_regularization(model.regularization, ordinal)
     counts, time_counts = statistics.counts, statistics.time_counts
@@ -100,13 +100,11 @@ def build_engine(
 ) -> Engine:
     """The engine with the first parameters: drawn, except where more is known before training."""
     statistics, objective, rows = data.statistics, data.objective, data.communicator.rows
-    ordinal = objective.ordinal
-    n_features = {f"n_{side}_features": f.matrix.shape[1] for side, f in objective.side_features.items()}
-    n_steps = 0 if ordinal is None else len(ordinal.steps)
-    size, mean = (data.ratings.n_users, data.ratings.n_items), statistics.mean / data.unit
-    parameters = model.architecture.initial_parameters(
-        *size, mean, rng, rows=rows, n_steps=n_steps, **n_features
-    )
+    ordinal, mean = objective.ordinal, statistics.mean / data.unit
+    sizes = {f"n_{side}_features": f.matrix.shape[1] for side, f in objective.side_features.items()}
+    sizes |= {"n_users": data.ratings.n_users, "n_items": data.ratings.n_items}
+    sizes |= {"n_steps": 0 if ordinal is None else len(ordinal.steps)}
+    parameters = model.architecture.initial_parameters(mean_rating=mean, rng=rng, rows=rows, **sizes)
     if ordinal is not None:
         parameters["cutpoints"][...] = ordinal.first()
     if model.architecture.features:

@@ -165,9 +165,8 @@ class _Trainer:
     def _batches(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], int]]:
         """Sequences, int64 of shape (n, length), places of items with one before them, number of ratings."""
         users, items = self.ratings.users, self.ratings.items
-        for rows, piece in windows(
-            users, np.arange(len(users)), self.sequence_length, self.batch_size, self.rng
-        ):
+        cut = self.sequence_length, self.batch_size, self.rng
+        for rows, piece in windows(users, np.arange(len(users)), *cut):
             is_first = np.diff(piece, prepend=-1) != 0
             each = np.arange(len(rows))
             place = each - np.maximum.accumulate(np.where(is_first, each, 0))

@@ -19,7 +19,7 @@ from numpy_neural_mf import (
     simulate_ratings,
 )
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.training.checkpoint import FILE
 
 pytest.importorskip("numba")

@@ -278,9 +278,7 @@ def test_many_processes_share_what_is_validated_on():
         data = prepare(model, RATINGS, part, np.random.default_rng(0), Communicator())
         objective = Objective(np.zeros(0), np.zeros(0))
         engine = OneOfMany(model.architecture, model.parameters_, Adam(), objective)
-        assert validation_loss(model, engine, replace(data, validation=part), objective)() == judged[
-            -1
-        ] / len(part)
+        assert validation_loss(engine, replace(data, validation=part))() == judged[-1] / len(part)
         judged.pop(-2)  # how many these are
     error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values
     assert sum(judged) == pytest.approx(np.vdot(error, error), rel=1e-5)

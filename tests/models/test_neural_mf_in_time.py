@@ -13,8 +13,8 @@ from numpy_neural_mf import (
     simulate_ratings,
 )
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models import model_file
-from numpy_neural_mf.models.model_file import ModelFileError
+from numpy_neural_mf.models import files as model_file
+from numpy_neural_mf.models.files import ModelFileError
 
 DRIFTING = simulate_ratings(n_users=200, n_items=100, n_ratings=6_000, drift=0.4, random_state=1)
 FORM = Architecture(8, periods=8)

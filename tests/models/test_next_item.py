@@ -12,7 +12,7 @@ from numpy_neural_mf import ModelFileError, NeuralMF, Ratings, leave_last_out, l
 from numpy_neural_mf.data.time_order import in_time_order, last_items
 from numpy_neural_mf.evaluation import hit_rate_at_k
 from numpy_neural_mf.evaluation.held_out import evaluate_ranking
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.models.next_item import NextItemModel
 from numpy_neural_mf.training.sequence_encoder import SequenceEncoder
 
@@ -274,7 +274,10 @@ def changed(**values):
     [
         (lambda description, arrays: description.update(model="NeuralMF"), "NeuralMF"),
         (lambda description, arrays: description["settings"].pop("dropout"), "NextItemModel: expected"),
-        (lambda description, arrays: description["summary"].update(train_loss=["x"]), "summary: train_loss"),
+        (
+            lambda description, arrays: description["summary"].update(train_loss=["x"]),
+            "train_loss: expected",
+        ),
         (lambda description, arrays: arrays.pop("states"), "missing states"),
         (lambda description, arrays: arrays.update(more=np.zeros(2)), "not expected"),
         (changed(encoder="lstm"), "encoder must be one of"),

@@ -16,8 +16,8 @@ from numpy_neural_mf import (
     simulate_ratings,
 )
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models import model_file
-from numpy_neural_mf.models.model_file import ModelFileError
+from numpy_neural_mf.models import files as model_file
+from numpy_neural_mf.models.files import ModelFileError
 from numpy_neural_mf.models.neural_mf_training import calibrated
 from numpy_neural_mf.nn import CumulativeLogit
 

@@ -19,7 +19,7 @@ from numpy_neural_mf import (
     load_model,
     simulate_ratings,
 )
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.nn import Adam
 
 RATINGS = simulate_ratings(n_users=30, n_items=20, n_ratings=300, random_state=1)
@@ -287,7 +287,7 @@ def test_an_error_while_saving_leaves_the_old_file(path, monkeypatch):
 KILLED_WHILE_SAVING = """
 import os, signal, sys
 from numpy_neural_mf import LinearRegression, simulate_ratings
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import files as model_file
 
 def write_half(file, arrays, metadata):
     write_whole(file, dict(list(arrays.items())[:2]), metadata)

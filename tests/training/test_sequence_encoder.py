@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from numpy_neural_mf.models.next_item_file import encoder_shapes
+from numpy_neural_mf.models.sequences import encoder_shapes
 from numpy_neural_mf.training.sequence_encoder import CrossEntropy, SequenceEncoder, one_thread, states_of
 
 K, N_ITEMS, LENGTH = 8, 12, 6

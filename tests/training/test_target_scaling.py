@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpy_neural_mf import Architecture, NeuralMF, Ratings, load_model, simulate_ratings
-from numpy_neural_mf.models import model_file
+from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.statistics import RatingStatistics, in_units, unit_for
 

@@ -4,10 +4,10 @@ from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
 from .bayesian_mf import BayesianMF
 from .explain import Explanation, Reason
+from .files import ModelFileError
 from .fold_in import NewItem, NewUser
 from .item_knn import ItemKNN
 from .loading import load_model
-from .model_file import ModelFileError
 from .neural_mf import NeuralMF
 from .next_item import NextItemModel
 

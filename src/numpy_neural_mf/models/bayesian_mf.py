@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
 from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
-from ..mf.parameters import Parameters, Side
+from ..mf.parameters import SIDES, Parameters, Side
 from ..training.checkpoint import Checkpoint, fingerprint
 from ..training.loop import History, ProgressCallback
+from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_boolean, check_integer
 from ..utils.threads import one_blas_thread
 from .base import require_ratings
@@ -27,6 +28,9 @@ from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
 from .fold_in import Located
 from .incremental_update import Update, updated
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
+
+# What a sampler is built with.
+SAMPLER_SETTINGS = ("latent_clusters", "features", "implicit", "drift", "user_noise")
 
 
 class BayesianMF(DistributionRecommender):
@@ -38,12 +42,10 @@ class BayesianMF(DistributionRecommender):
 
     and a variance that differs by user. b_u and p_u are sums over the user's id, features, implicit feedback
     (as in SVD++, Koren, 2008) and latent cluster, which is sampled; b_i and q_i likewise. d are time-varying
-    biases. c is the context of the rating: which of 24 time bins of equal length t is in, and which item u
-    rated before; it interacts with user and item as in a factorisation machine (Rendle, 2012). Predictions
-    are posterior means (see `bayesian.Sampler`). The variance of each part is sampled as well, so there is
-    little to tune.
-
-    Without a time, a prediction is for the last time bin, averaged over the previous item.
+    biases. c is the context: which of 24 time bins of equal length t is in, and which item u rated before;
+    it interacts with user and item as in a factorisation machine (Rendle, 2012). The variance of each part is
+    sampled as well. Predictions are posterior means (see `bayesian.Sampler`); without a time they are for the
+    last time bin, averaged over the previous item.
 
     Parameters
     ----------
@@ -53,19 +55,13 @@ class BayesianMF(DistributionRecommender):
         Largest number of latent clusters of users, and of items. There is at most one cluster for every ten
         ratings that a user, or an item, has on average, and none below twenty. Formerly `kinds`.
     n_samples : int, default 400
-        Samples to average. Twice as many take twice as long and are a little better.
+        Samples to average: more take longer and are a little better.
     burn_in : int, default 20
-        Samples to discard before these. Formerly `warm_up`.
-    features : bool, default True
-        Use the features of the ratings, if they have any: see `Ratings.with_features`.
-    implicit : bool, default True
-        Use implicit feedback: the items that a user rated, and the users who rated an item.
-    drift : bool, default True
-        Use time-varying biases and time bins, if the ratings have timestamps.
-    previous_item : bool, default True
-        Use the item that the user rated before, if the ratings have timestamps.
-    user_noise : bool, default True
-        Sample a noise variance for each user; otherwise all users have the same.
+        Samples to discard before. Formerly `warm_up`.
+    features, implicit, drift, previous_item, user_noise : bool, default True
+        What to use, as far as the ratings have it: their features (`Ratings.with_features`); implicit
+        feedback, which items a user rated and which users rated an item; time-varying biases and time bins;
+        the item that the user rated before; and a noise variance for each user, in place of one for all.
     rank : int, default 32
         Number of columns of the posterior mean of the products p_u · q_i: see `bayesian.LowRankMean`.
     random_state : int, numpy.random.Generator or None, default 0
@@ -83,10 +79,8 @@ class BayesianMF(DistributionRecommender):
 
     Raises
     ------
-    ValueError
-        A parameter is out of range.
-    ModuleNotFoundError
-        `fit`: Numba is not installed.
+    ValueError, ModuleNotFoundError
+        A parameter is out of range; in `fit`: Numba is not installed.
 
     Examples
     --------
@@ -95,6 +89,12 @@ class BayesianMF(DistributionRecommender):
     >>> model = BayesianMF(n_samples=20).fit(ratings)  # doctest: +SKIP
     >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
     """
+
+    parameters_ = Forwarded[Parameters]("_learned.mean.factorization.parameters")
+    deviation_ = Forwarded[Float32Array]("_learned.deviation")
+    history_ = Forwarded[History]("_learned.history")
+    # The number of ratings whose time is used: all training ratings, or none.
+    n_timed_ = Forwarded[int]("_learned.mean.n_timed")
 
     kinds = DeprecatedName("latent_clusters")
     warm_up = DeprecatedName("burn_in")
@@ -138,25 +138,8 @@ class BayesianMF(DistributionRecommender):
         return self._learned.mean.size
 
     @property
-    def parameters_(self) -> Parameters:
-        return self._learned.mean.factorization.parameters
-
-    @property
-    def deviation_(self) -> NDArray[np.float32]:
-        return self._learned.deviation
-
-    @property
-    def rating_steps_(self) -> NDArray[np.float32]:
+    def rating_steps_(self) -> Float32Array:
         return self._learned.rating_steps
-
-    @property
-    def history_(self) -> History:
-        return self._learned.history
-
-    @property
-    def n_timed_(self) -> int:
-        """Number of ratings whose time is used: all training ratings, or none."""
-        return self._learned.n_timed
 
     def fit(
         self,
@@ -178,16 +161,10 @@ class BayesianMF(DistributionRecommender):
             Folder of the state of the training, written after every tenth sample. The same call with the same
             ratings and settings continues from there and gives the same model, bit for bit.
 
-        Returns
-        -------
-        self
-
         Raises
         ------
-        ModuleNotFoundError
-            Numba is not installed.
-        ValueError
-            The checkpoint belongs to other ratings or settings, or is damaged.
+        ModuleNotFoundError, ValueError
+            Numba is not installed; the checkpoint belongs to other ratings or settings, or is damaged.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
@@ -196,20 +173,18 @@ class BayesianMF(DistributionRecommender):
         if validation is not None:
             require_ratings(validation)
         ratings = ratings.compact(self.features)
+        ids = ratings.user_ids, ratings.item_ids
         context_variables = context_variables_of(ratings, variable_names(self.drift, self.previous_item))
-        monitor = None if validation is None else monitor_of(validation, ratings)
-        checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, rng)
-        sampler = build_sampler(
-            ratings,
-            rng,
-            n_factors=self.embedding_dim,
-            latent_clusters=self.latent_clusters,
-            features=self.features,
-            implicit=self.implicit,
-            drift=self.drift,
-            user_noise=self.user_noise,
-            context_variables=context_variables,
-        )
+        monitor = checkpoint = None
+        if validation is not None:
+            rows = rows_of_pairs(validation, *ids)
+            monitor = ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)
+        if checkpoint_dir is not None:
+            belongs_to = self._fingerprint(ratings, validation, rng)
+            checkpoint = Checkpoint(checkpoint_dir, belongs_to, {"rng": rng})
+        settings = {name: getattr(self, name) for name in SAMPLER_SETTINGS}
+        settings |= {"n_factors": self.embedding_dim, "context_variables": context_variables}
+        sampler = build_sampler(ratings, rng, **settings)
         posterior = Posterior(sampler, self.rank, context_variables)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
             history = draw_samples(
@@ -223,28 +198,20 @@ class BayesianMF(DistributionRecommender):
             )
             mean = posterior.mean()
         model = assemble(mean, ratings.scale, posterior.deviations(), few_steps(ratings.values), history)
-        ids = ratings.user_ids, ratings.item_ids
         self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
         return self
+
+    def _fingerprint(self, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator) -> str:
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_"}
+        settings |= {"random_state": rng.bit_generator.state}  # not as given
+        given = [part for part in (ratings, validation) if part is not None]
+        columns = [array for part in given for array in part.arrays]
+        columns += [part.timestamps for part in given if part.timestamps is not None]
+        return fingerprint(f"BayesianMF {settings}", columns)
 
     @property
     def _learned(self) -> FittedBayesianMF:
         return cast("FittedBayesianMF", self.fitted_.model)
-
-    def _checkpoint(
-        self,
-        folder: str | os.PathLike[str] | None,
-        ratings: Ratings,
-        validation: Ratings | None,
-        rng: np.random.Generator,
-    ) -> Checkpoint | None:
-        if folder is None:
-            return None
-        settings = {name: value for name, value in vars(self).items() if name[0] != "_"}
-        settings |= {"random_state": rng.bit_generator.state}  # not as given
-        columns = [array for part in (ratings, validation) if part is not None for array in part.arrays]
-        columns += [part.timestamps for part in (ratings, validation) if part and part.timestamps is not None]
-        return Checkpoint(folder, fingerprint(f"BayesianMF {settings}", columns), {"rng": rng})
 
     def _updated(self, update: Update) -> FittedBayesianMF:
         """Fit the rows of the new ratings; time-varying biases and context effects do not change."""
@@ -256,20 +223,19 @@ class BayesianMF(DistributionRecommender):
         mean = old.mean.inserted(form, update.old_users, update.old_items)
         return assemble(mean, self.rating_scale_, deviation, old.rating_steps, old.history)
 
-    def _embeddings(self, side: Side) -> NDArray[np.floating[Any]] | None:
+    def _embeddings(self, side: Side) -> FloatArray | None:
         """Item factors as they are, and user factors scaled by the norms of the columns of Q."""
-        P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in ("user", "item"))
+        P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in SIDES)
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
-    def _interval(self, coverage: float, located: Located) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        deviation, mean = self._deviation_of(located), located.ratings()
-        return normal_interval(mean, deviation, coverage, self.rating_scale_)
+    def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]:
+        deviation = self._deviation_of(located)
+        return normal_interval(located.ratings(), deviation, coverage, self.rating_scale_)
 
-    def _probabilities(self, located: Located) -> NDArray[np.float32]:
-        deviation, mean = self._deviation_of(located), located.ratings()
-        return normal_probabilities(mean, deviation, self.rating_steps_)
+    def _probabilities(self, located: Located) -> Float32Array:
+        return normal_probabilities(located.ratings(), self._deviation_of(located), self.rating_steps_)
 
-    def _deviation_of(self, located: Located) -> NDArray[np.float32]:
+    def _deviation_of(self, located: Located) -> Float32Array:
         """Standard deviations of ratings; users and items without ratings add the prior variance."""
         fitted, model = self.fitted_, self._learned
         u, i = located.users, located.items
@@ -279,12 +245,10 @@ class BayesianMF(DistributionRecommender):
             u, u_is_new = np.full(u.shape, -1), np.zeros(u.shape, bool)
         if located.folded_in_item:
             i_is_new = np.zeros(i.shape, bool)
-        parameters = model.mean.factorization.parameters
-        of_user, of_item = (float(parameters[f"{s}_bias.weight"][:-1].var()) for s in ("user", "item"))
-        p, q = (parameters[f"{side}_embedding.weight"][:-1] for side in ("user", "item"))
-        of_product = float(np.square(p).mean(axis=0) @ np.square(q).mean(axis=0))
+        of_user, of_item = (float(self.parameters_[f"{s}_bias.weight"][:-1].var()) for s in SIDES)
+        p, q = (np.square(self.parameters_[f"{s}_embedding.weight"][:-1]).mean(axis=0) for s in SIDES)
         variance = np.square(model.deviation[u]) + of_user * u_is_new + of_item * i_is_new
-        return np.asarray(np.sqrt(variance + of_product * (u_is_new | i_is_new)), np.float32)
+        return np.asarray(np.sqrt(variance + float(p @ q) * (u_is_new | i_is_new)), np.float32)
 
     def _saved(self) -> Saved:
         return saved(self, self._learned)
@@ -293,9 +257,3 @@ class BayesianMF(DistributionRecommender):
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
         settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
         return cls(**{name: settings[name] for name in settings if name != "n_timed"}), fitted_of(contents)
-
-
-def monitor_of(validation: Ratings, ratings: Ratings) -> ValidationMonitor:
-    """The validation ratings in the rows of the training ratings."""
-    rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
-    return ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)

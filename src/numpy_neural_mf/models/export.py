@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..utils.atomic_io import replacing
 from .fitted import FittedModel
 from .neural_mf import NeuralMF
 
-# Operators since version 20 of ONNX have them all: name, attributes.
+# Name and attributes of the operators; version 20 of ONNX has them all.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}),
     "relu": ("Relu", {}),
@@ -32,29 +33,19 @@ MAX_BYTES = 2**31 - 1
 
 
 def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
-    """Write `predict`, without timestamps, as an ONNX graph; needs the extra "onnx".
+    """Write `predict` of a fitted model, without timestamps, as an ONNX graph; needs the extra "onnx".
 
     Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
     for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
-    metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale".
-
-    Parameters
-    ----------
-    model : NeuralMF
-        Fitted.
-    path : str or path-like
-        Replaced when the new file is whole.
+    metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale". `path` is
+    replaced when the new file is whole.
 
     Raises
     ------
-    ModuleNotFoundError
-        The package onnx is not installed.
-    TypeError
-        The model is none of neural matrix factorisation.
-    RuntimeError
-        It is not fitted.
+    ModuleNotFoundError, TypeError, RuntimeError
+        The package onnx is not installed; the model is no NeuralMF; it is not fitted.
     ValueError
-        It is larger than the 2 GB that a file of ONNX can hold.
+        The model is larger than the 2 GB that a file of ONNX can hold.
     """
     onnx = _imported("onnx")
     fitted = _fitted(model)
@@ -68,32 +59,20 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     lowest, highest = np.array(model.rating_scale_, np.float32)
     constants: dict[str, Any] = {"lowest": lowest, "highest": highest, "1": np.array([1])}
     if isinstance(likelihood := fitted.likelihood, Ordinal):
-        ordinal = likelihood.model
-        constants |= {
-            "theta": ordinal.cutpoints(parameters["cutpoints"]),
-            "tau": np.float32(ordinal.tau),
-            "widths": np.diff(likelihood.categories),
-            "top": likelihood.categories[-1],
-        }
+        theta, steps = likelihood.model.cutpoints(parameters["cutpoints"]), likelihood.categories
+        constants |= {"theta": theta, "tau": np.float32(likelihood.model.tau)}
+        constants |= {"widths": np.diff(steps), "top": steps[-1]}
     else:
         constants["unit"] = np.float32(likelihood.unit)
-    arrays = [
-        onnx.numpy_helper.from_array(np.asarray(value), name)
-        for name, value in (parameters | constants).items()
-    ]
-    graph = helper.make_graph(
-        list(_nodes(form, parameters, helper.make_node)), "predict", inputs, outputs, arrays
-    )
+    tensor, tensors = onnx.numpy_helper.from_array, parameters | constants
+    arrays = [tensor(np.asarray(value), name) for name, value in tensors.items()]
+    nodes = list(_nodes(form, parameters, helper.make_node))
+    graph = helper.make_graph(nodes, "predict", inputs, outputs, arrays)
     opset = [helper.make_opsetid("", OPSET)]
     proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name=__package__)
-    helper.set_model_props(
-        proto,
-        {
-            "user_ids": json.dumps(model.user_ids_.tolist()),
-            "item_ids": json.dumps(model.item_ids_.tolist()),
-            "rating_scale": json.dumps([float(lowest), float(highest)]),
-        },
-    )
+    ids = {"user_ids": model.user_ids_.tolist(), "item_ids": model.item_ids_.tolist()}
+    properties = ids | {"rating_scale": [float(lowest), float(highest)]}
+    helper.set_model_props(proto, {name: json.dumps(value) for name, value in properties.items()})
     with replacing(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
 
@@ -145,10 +124,8 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ModuleNotFoundError
-        PyTorch is not installed.
-    TypeError, RuntimeError
-        See `to_onnx`.
+    ModuleNotFoundError, TypeError, RuntimeError
+        PyTorch is not installed; and as `to_onnx`.
     """
     torch = _imported("torch")
     fitted = _fitted(model)
@@ -172,8 +149,6 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
 
 
 def _imported(package: str) -> Any:
-    from importlib import import_module
-
     try:
         return import_module(package)
     except ModuleNotFoundError as error:

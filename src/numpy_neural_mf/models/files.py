@@ -1,33 +1,40 @@
-"""Fitted models in files: what a model saves, and contents that are checked as they are taken."""
+"""Fitted models in files: safetensors with a description in JSON in the header, checked as it is read."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 import os
-from typing import Any, NamedTuple, NoReturn
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from safetensors import SafetensorError, safe_open
 
+from ..utils.atomic_io import replacing
+from ..utils.safetensors_stream import write_safetensors
 from .fitted import FittedData
 from .interactions import Interactions
-from .model_file import Tensors, decoded_ids, encoded_ids, read, refuse, write
 
+VERSION = "2"
+
+# The header holds names, shapes and the description: kilobytes. Whatever claims more is no model of ours.
+MAX_HEADER = 2**22
+
+FLOAT_MAX = sys.float_info.max
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
+
+Tensors = dict[str, NDArray[Any]]
+
+
+class ModelFileError(ValueError):
+    """A file that is not a model, or not a whole and sound one; the message names the file and the fault."""
 
 
 class Saved(NamedTuple):
-    """What a model saves besides ids, scale and interactions.
-
-    Attributes
-    ----------
-    settings : dict
-        What the model is made with, as JSON has it.
-    summary : dict
-        What else is known of the training, as JSON has it.
-    arrays : dict of str to array
-        What was learned.
-    """
+    """What a model saves: its settings and a summary of the training, as JSON has them, and its arrays."""
 
     settings: dict[str, Any]
     summary: dict[str, Any]
@@ -43,8 +50,8 @@ def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Sav
         "summary": saved.summary,
     }
     arrays = {
-        "user_ids": encoded_ids(fitted.user_ids),
-        "item_ids": encoded_ids(fitted.item_ids),
+        "user_ids": _encoded_ids(fitted.user_ids),
+        "item_ids": _encoded_ids(fitted.item_ids),
         "seen.items": fitted.interactions.items,
         "seen.ratings": fitted.interactions.ratings,
         "seen.offsets": fitted.interactions.offsets,
@@ -52,17 +59,84 @@ def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Sav
     write(path, description, arrays | saved.arrays)
 
 
+def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Tensors) -> None:
+    """Write a file; whatever happens meanwhile, `path` is the old file or the whole new one."""
+    text = json.dumps(description, allow_nan=False, default=_plain)
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    metadata = {"numpy-neural-mf": VERSION, "description": text, "sha256": digest(text, arrays)}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _write_safetensors(file, arrays, metadata)
+
+
+def _write_safetensors(file: BinaryIO, arrays: Tensors, metadata: dict[str, str]) -> None:
+    """Array by array: the package's own `save` makes the whole file in memory, mapped ratings and all."""
+    forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as JSON has it; a generator, as `random_state`, is not kept."""
+    if isinstance(value, np.random.Generator):
+        return None
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"expected what JSON has, found {type(value).__name__}")
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
+    """The description and the arrays of a file whose digest is right; what they mean is not checked."""
+    path = Path(path)
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if not 2 <= size <= min(MAX_HEADER, path.stat().st_size - 8):
+        refuse(path, f"truncated, or no safetensors file: it claims a header of {size:,} bytes")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            version = metadata.get("numpy-neural-mf")
+            if version is None:
+                refuse(path, "not a model of numpy-neural-mf")
+            if version != VERSION:
+                refuse(path, f"expected version {VERSION} of the format, found {version[:20]!r}")
+            tensors = file.get_tensors()
+    except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # or a dtype unknown to NumPy
+        refuse(path, f"truncated, or no safetensors file ({error})")
+    text = metadata.get("description", "")
+    if digest(text, tensors) != metadata.get("sha256"):
+        refuse(path, "damaged or changed: its content does not have the digest that it was written with")
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError):
+        refuse(path, "the description is no JSON")
+    if not isinstance(description, dict):
+        refuse(path, "the description is no JSON object")
+    return description, tensors
+
+
+def refuse(path: str | os.PathLike[str], fault: str) -> NoReturn:
+    """Raise the error that names a file and its fault."""
+    raise ModelFileError(f"{os.fspath(path)}: {fault}")
+
+
+def digest(text: str, tensors: Tensors) -> str:
+    """SHA-256 of the description and of every array with its name, dtype and shape."""
+    hashed = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        hashed.update(f"\0{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return hashed.hexdigest()
+
+
+def _encoded_ids(ids: NDArray[Any]) -> NDArray[Any]:
+    """Ids as numbers: int64 as they are, strings as uint32 code points of shape (n_ids, longest)."""
+    return ids if ids.dtype.kind == "i" else ids.view(np.uint32).reshape(len(ids), -1)
+
+
 class Contents:
     """The contents of a model file: each array is checked as it is taken, and none may be left.
 
-    Attributes
-    ----------
-    name : str
-        The class of the model.
-    settings, summary : dict
-    rating_scale : (float, float)
-    user_ids, item_ids : arrays, sorted and unique
-    interactions : Interactions
+    It has the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -75,16 +149,12 @@ class Contents:
         self.summary: dict[str, Any] = description["summary"]
         if not (isinstance(self.settings, dict) and isinstance(self.summary, dict)):
             self.refuse("settings and summary: expected objects")
-        scale = description["rating_scale"]
-        is_pair = (
-            isinstance(scale, list) and len(scale) == 2 and all(isinstance(x, int | float) for x in scale)
-        )
-        if not (is_pair and all(map(math.isfinite, scale)) and scale[0] < scale[1]):
-            self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
-        self.rating_scale: tuple[float, float] = (scale[0], scale[1])
-        self.user_ids, self.item_ids = (
-            decoded_ids(path, ids, self._arrays.pop(ids, np.empty(0))) for ids in ("user_ids", "item_ids")
-        )
+        match description["rating_scale"]:
+            case [int() | float() as low, int() | float() as high] if -FLOAT_MAX <= low < high <= FLOAT_MAX:
+                self.rating_scale: tuple[float, float] = (low, high)
+            case scale:
+                self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
+        self.user_ids, self.item_ids = self._ids("user_ids"), self._ids("item_ids")
         self.interactions = self._interactions()
 
     def refuse(self, fault: str) -> NoReturn:
@@ -112,14 +182,25 @@ class Contents:
         if self._arrays:
             self.refuse(f"arrays: not expected {sorted(self._arrays)}")
 
+    def _ids(self, name: str) -> NDArray[Any]:
+        """What `_encoded_ids` made numbers of, sorted and unique."""
+        ids = self._arrays.pop(name, np.empty(0))
+        if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
+            if ids.max() > 0x10FFFF:
+                self.refuse(f"{name}: expected characters, found the number {ids.max()}")
+            ids = ids.view(f"U{ids.shape[1]}").reshape(-1)
+        elif not (ids.dtype == np.int64 and ids.ndim == 1 and len(ids)):
+            self.refuse(f"{name}: expected ids, found {ids.dtype} of shape {ids.shape}")
+        if not (ids[:-1] < ids[1:]).all():
+            self.refuse(f"{name}: expected sorted unique ids")
+        return ids
+
     def _interactions(self) -> Interactions:
         items, ratings, offsets = (
             self._arrays.pop(f"seen.{name}", np.empty(0)) for name in ("items", "ratings", "offsets")
         )
         if not (
-            items.dtype == np.int32
-            and ratings.dtype == np.float32
-            and offsets.dtype == np.int64
+            [array.dtype for array in (items, ratings, offsets)] == [np.int32, np.float32, np.int64]
             and items.ndim == 1
             and ratings.shape == items.shape
             and np.isfinite(ratings).all()
@@ -127,8 +208,7 @@ class Contents:
             and offsets[0] == 0
             and offsets[-1] == len(items)
             and (offsets[:-1] <= offsets[1:]).all()
-            and (items >= 0).all()
-            and (items < len(self.item_ids)).all()
+            and ((items >= 0) & (items < len(self.item_ids))).all()
         ):
             self.refuse("seen.items, seen.ratings, seen.offsets: expected what each user has rated")
         return Interactions(items, ratings, offsets, len(self.item_ids))

@@ -5,34 +5,26 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .base import Recommender
 from .baselines import GlobalMean, LinearRegression
 from .bayesian_mf import BayesianMF
-from .files import Contents
-from .fitted import Fitted
+from .files import Contents, ModelFileError
+from .fitted import Fitted, FittedModel
 from .item_knn import ItemKNN
-from .model_file import ModelFileError
 from .neural_mf import NeuralMF
 from .next_item import NextItemModel
 
-MODELS: dict[str, type[Recommender]] = {
-    m.__name__: m for m in (GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF)
-}
+CLASSES: tuple[Any, ...] = (GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF, NextItemModel)
+MODELS = {model.__name__: model for model in CLASSES}
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """The model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
+    """The fitted model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
 
     Nothing in the file is executed, and nothing of it is used before it is checked.
-
-    Parameters
-    ----------
-    path : str or path-like
 
     Returns
     -------
     GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel
-        Fitted.
 
     Raises
     ------
@@ -42,19 +34,17 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         The file cannot be read.
     """
     contents = Contents(path)
-    names = [*MODELS, NextItemModel.__name__]
-    if not (isinstance(contents.name, str) and contents.name in names):
-        contents.refuse(f"model: expected one of {', '.join(names)}, found {contents.name!r}")
+    if not (isinstance(contents.name, str) and contents.name in MODELS):
+        contents.refuse(f"model: expected one of {', '.join(MODELS)}, found {contents.name!r}")
     try:
-        if contents.name == NextItemModel.__name__:
-            return NextItemModel._loaded(contents)
         model, learned = MODELS[contents.name]._loaded(contents)
     except ModelFileError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         contents.refuse(f"{contents.name}: {error}")
     contents.require_empty()
-    model._state = Fitted(
-        contents.user_ids, contents.item_ids, contents.rating_scale, contents.interactions, learned
-    )
+    if isinstance(learned, FittedModel):
+        ids = contents.user_ids, contents.item_ids
+        learned = Fitted(*ids, contents.rating_scale, contents.interactions, learned)
+    model._state = learned
     return model

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..mf.architecture import C_WIDE, Architecture
@@ -15,8 +14,10 @@ from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters
 from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint, fingerprint
-from ..training.engines import Communicator, communicator_of
+from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
+from ..utils.arrays import Float32Array
+from ..utils.forwarded import Forwarded
 from .base import require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
@@ -24,7 +25,7 @@ from .fold_in import Located
 from .incremental_update import Update, updated
 from .neural_mf_file import FittedNeuralMF, TimeBinScores, fitted_of, row_penalty, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
-from .neural_mf_training import build_engine, build_objective, build_parameters, finish, prepare, train
+from .neural_mf_training import build_engine, finish, prepare, train
 from .uncertainty import DistributionRecommender
 
 
@@ -37,7 +38,6 @@ class NeuralMF(DistributionRecommender):
     Parameters
     ----------
     architecture : Architecture, default C_WIDE
-        The form of the model.
     epochs : int, default 30
         Passes over the ratings.
     batch_size : int, default 1024
@@ -57,14 +57,13 @@ class NeuralMF(DistributionRecommender):
     weight_decay : float, default 0.3
         Decoupled decay of the MLP's weights.
     validation_fraction : float, default 0.05
-        Share of the ratings held out of `fit` to find the best epoch, whose weights are kept, and to
-        calibrate an ordinal likelihood; 0 trains on all and keeps the last. Not used where `fit` is given
-        validation ratings.
+        Share of the ratings held out of `fit`, unless it is given validation ratings, to find the best epoch,
+        whose weights are kept, and to calibrate an ordinal likelihood; 0 trains on all and keeps the last.
     patience : int or None, default 10
-        Stop after this number of epochs without a better validation loss; None never stops early.
+        Epochs without a better validation loss before training stops; None never stops early.
     engine : {"auto", "numpy", "numba", "torch"}, default "auto"
-        The engine that computes the steps of training: see `choose_engine`. They differ by rounding, and in
-        the masks of dropout. Prediction always uses NumPy.
+        What computes the steps of training: see `choose_engine`. Engines differ by rounding and in the masks
+        of dropout. Prediction always uses NumPy.
     device : {"auto", "cpu", "cuda", "mps"}, default "auto"
         For the engine "torch": "auto" is the first available of CUDA, MPS and the CPU.
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
@@ -77,8 +76,8 @@ class NeuralMF(DistributionRecommender):
     Attributes
     ----------
     parameters_ : dict of str to float32 array
-        By PyTorch's names; the last row of each table stands for an unknown user or item. Features are
-        included in the rows.
+        By PyTorch's names, `n_parameters_` numbers; the last row of each table stands for an unknown user or
+        item. Features are included in the rows.
     prior_ : dict of str to float32 array
         For models with features, the rows predicted from features only, by the name of the table:
         `partial_fit`, `fold_in` and `fold_in_item` shrink a row with few ratings towards them, not to zero.
@@ -90,7 +89,7 @@ class NeuralMF(DistributionRecommender):
     history_ : History
         Losses and seconds of each epoch.
     engine_ : str
-        The engine that trained; a file does not keep it.
+        What trained; a file does not keep it.
 
     Raises
     ------
@@ -105,6 +104,12 @@ class NeuralMF(DistributionRecommender):
     >>> model.predict(users=[1, 2], items=[10, "never seen"]).shape
     (2,)
     """
+
+    parameters_ = Forwarded[Parameters]("_learned.parameters")
+    prior_ = Forwarded[Parameters]("_learned.prior")
+    unit_ = Forwarded[float]("_learned.likelihood.unit")
+    history_ = Forwarded[History]("_learned.history")
+    engine_ = Forwarded[str]("_learned.engine")
 
     def __init__(
         self,
@@ -146,29 +151,9 @@ class NeuralMF(DistributionRecommender):
         return sum(value.size for value in self.parameters_.values())
 
     @property
-    def parameters_(self) -> Parameters:
-        return self._learned.parameters
-
-    @property
-    def prior_(self) -> Parameters:
-        return self._learned.prior
-
-    @property
-    def rating_steps_(self) -> NDArray[np.float32]:
+    def rating_steps_(self) -> Float32Array:
         likelihood = self._learned.likelihood
         return likelihood.categories if isinstance(likelihood, Ordinal) else np.zeros(0, np.float32)
-
-    @property
-    def unit_(self) -> float:
-        return self._learned.likelihood.unit
-
-    @property
-    def history_(self) -> History:
-        return self._learned.history
-
-    @property
-    def engine_(self) -> str:
-        return self._learned.engine
 
     def fit(
         self,
@@ -178,6 +163,8 @@ class NeuralMF(DistributionRecommender):
         checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Learn from ratings, from scratch or from where the same training was interrupted.
+
+        With many processes, only the first has a fitted model.
 
         Parameters
         ----------
@@ -191,18 +178,13 @@ class NeuralMF(DistributionRecommender):
             settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
             Another engine may resume as well: the same training to rounding and the masks of dropout.
 
-        Returns
-        -------
-        self
-            With many processes, only the first has a fitted model.
-
         Raises
         ------
         FloatingPointError
             The loss is no longer finite: the learning rate is too high.
         ValueError
-            The checkpoint is of other ratings or settings, or damaged; the architecture has periods, and the
-            ratings have no timestamps; or it is ordinal, and they have more than 20 distinct values.
+            The checkpoint is of other ratings or settings, or damaged; the ratings have no timestamps, for an
+            architecture with periods, or more than 20 distinct values, for an ordinal likelihood.
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
         require_ratings(ratings)
@@ -210,33 +192,24 @@ class NeuralMF(DistributionRecommender):
             require_ratings(validation)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, rng, communicator)
-        objective = build_objective(self, data)
-        parameters = build_parameters(self, data, objective, rng)
-        engine = build_engine(self, data, objective, parameters, dropout_rng)
-        generators = {"order": order_rng, "dropout": dropout_rng}
-        checkpoint = self._checkpoint(checkpoint_dir, ratings, validation, generators, communicator)
-        history = train(self, engine, data, objective, order_rng, on_progress, checkpoint)
-        self._state = finish(self, engine, data, objective, history, ratings)
+        engine = build_engine(self, data, rng, dropout_rng)
+        checkpoint = None
+        if checkpoint_dir is not None:
+            belongs_to = communicator.broadcast(lambda: self._fingerprint(ratings, validation, order_rng))
+            generators = {"order": order_rng, "dropout": dropout_rng}
+            checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
+        history = train(self, engine, data, order_rng, on_progress, checkpoint)
+        self._state = finish(self, engine, data, history, ratings)
         return self
 
-    def _checkpoint(
-        self,
-        folder: str | os.PathLike[str] | None,
-        ratings: Ratings,
-        validation: Ratings | None,
-        generators: dict[str, np.random.Generator],
-        communicator: Communicator,
-    ) -> Checkpoint | None:
-        if folder is None:
-            return None
+    def _fingerprint(self, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator) -> str:
         settings = {n: v for n, v in vars(self).items() if n[0] != "_" and n not in ENGINE_SETTINGS}
-        settings |= {"random_state": generators["order"].bit_generator.state}  # not as given
+        settings |= {"random_state": rng.bit_generator.state}  # not as given
         given = [part for part in (ratings, validation) if part is not None]
         columns = [array for part in given for array in part.arrays]
         if self.architecture.periods:
             columns += [part.timestamps for part in given if part.timestamps is not None]
-        belongs_to = communicator.broadcast(lambda: fingerprint(f"{settings}", columns))
-        return Checkpoint(folder, belongs_to, generators)
+        return fingerprint(f"{settings}", columns)
 
     @property
     def _learned(self) -> FittedNeuralMF:
@@ -244,19 +217,18 @@ class NeuralMF(DistributionRecommender):
 
     def _updated(self, update: Update) -> FittedNeuralMF:
         """Fit the rows that new ratings touch, as `fold_in` does; time bins stay as they are."""
-        model = self._learned
+        model, timed = self._learned, self._learned.timed
         penalty = row_penalty(self.regularization, model.likelihood, update.interactions)
         form, prior = updated(model, update, penalty)
-        timed = model.timed
         if isinstance(timed, TimeBinScores):
             timed = replace(timed, factorization=timed.factorization.with_last_time_bin(form))
             form = timed.factorization.at_last_time_bin()  # as from a file: to the bit
         return replace(model, factorization=form, prior=prior, penalty=penalty, timed=timed)
 
-    def _interval(self, coverage: float, located: Located) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]:
         return self._ordinal.interval(located.scores(), coverage)
 
-    def _probabilities(self, located: Located) -> NDArray[np.float32]:
+    def _probabilities(self, located: Located) -> Float32Array:
         return self._ordinal.probabilities(located.scores())
 
     @property

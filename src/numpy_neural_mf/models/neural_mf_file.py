@@ -16,9 +16,9 @@ from ..mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Parameters, table
 from ..mf.regularization import RowPenalty
 from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
-from ..nn.parameter import IntArray
 from ..training.loop import History
-from .files import Contents, Saved
+from ..utils.arrays import FloatArray, IntArray
+from .files import Contents, Saved, Tensors
 from .fitted import FittedModel
 from .interactions import Interactions
 from .neural_mf_settings import PLAIN_SETTINGS, scaled_regularization
@@ -26,7 +26,7 @@ from .neural_mf_settings import PLAIN_SETTINGS, scaled_regularization
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-# Times of the first and the last rating, for a model with time bins.
+# The array of the times of the first and the last rating, for a model with time bins.
 TIME_RANGE = "periods"
 
 # Names of the tables of time bins in files of older versions.
@@ -37,14 +37,7 @@ FORMER_NAMES = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedNeuralMF(FittedModel):
-    """A fitted `NeuralMF`.
-
-    Attributes
-    ----------
-    history : History
-    engine : str
-        The engine that trained; empty for a model from a file.
-    """
+    """A fitted `NeuralMF`, with the name of the engine that trained; a file does not keep that."""
 
     history: History = field(default_factory=History)
     engine: str = ""
@@ -63,26 +56,26 @@ class TimeBinScores:
     factorization: Factorization
     time_bins: TimeBins
 
-    def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
+    def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
         """See `TimedScores`."""
         return self.factorization.scores(users, items, self.time_bins.of(timestamps))
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     """The settings of a model and what it learned."""
-    settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
-    if isinstance(model.random_state, np.random.Generator):
-        settings["random_state"] = None
+    optimizer: Any = model.optimizer
+    if isinstance(optimizer, Optimizer):
+        name = type(optimizer).__name__.lower()
+        if OPTIMIZERS.get(name) is not type(optimizer):
+            raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
+        optimizer = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init} | {"name": name}
     likelihood = fitted.likelihood
-    settings |= {
-        "architecture": asdict(model.architecture),
-        "optimizer": _optimizer_settings(model.optimizer),
-        "unit": likelihood.unit,
-    }
+    settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
+    settings |= {"architecture": asdict(model.architecture), "optimizer": optimizer, "unit": likelihood.unit}
     if isinstance(likelihood, Ordinal):
         ordinal = likelihood.model
         settings["ordinal"] = {"steps": ordinal.steps.tolist(), "deviation": ordinal.deviation}
-    arrays: dict[str, NDArray[Any]] = {**fitted.parameters}
+    arrays: Tensors = {**fitted.parameters}
     arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
     if isinstance(fitted.timed, TimeBinScores):
         bins = fitted.timed.time_bins
@@ -91,18 +84,10 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
 
 
 def settings_of(contents: Contents) -> dict[str, Any]:
-    """The way back to the settings, as `NeuralMF` takes them.
-
-    Raises
-    ------
-    TypeError, ValueError, KeyError, AttributeError
-        A setting is missing, unknown or out of range.
-    """
+    """The way back to the settings, as `NeuralMF` takes and checks them."""
     settings = {name: value for name, value in contents.settings.items() if name not in ("ordinal", "unit")}
-    architecture, optimizer = (
-        Architecture.from_settings(settings.pop("architecture")),
-        settings.pop("optimizer"),
-    )
+    architecture = Architecture.from_settings(settings.pop("architecture"))
+    optimizer = settings.pop("optimizer")
     if set(settings) != set(PLAIN_SETTINGS):
         raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
     if isinstance(optimizer, dict):
@@ -111,13 +96,7 @@ def settings_of(contents: Contents) -> dict[str, Any]:
 
 
 def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
-    """The way back to what a model with these settings learned.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A part is not as the settings ask for.
-    """
+    """The way back to what a model with these settings learned."""
     form, n_rows = model.architecture, (len(contents.user_ids), len(contents.item_ids))
     ordinal, unit = contents.settings.get("ordinal"), contents.settings.get("unit", 1.0)
     if (ordinal is not None) != (form.likelihood == "ordinal"):
@@ -134,26 +113,15 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
         name: contents.take(f"prior.{name}", np.float32, table.shape)
         for name, table in no_prior(form, *n_rows).items()
     }
-    bins = _time_bins(contents, form.periods) if form.periods else None
+    bins = None
+    if form.periods:
+        first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
+        if first > last:
+            raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
+        bins = TimeBins(first, last, form.periods)
     likelihood = likelihood_of(parameters, categories, contents.rating_scale, float(unit))
     penalty = row_penalty(model.regularization, likelihood, contents.interactions)
     return assemble(form, parameters, likelihood, penalty, prior, bins, History.checked(contents.summary))
-
-
-def _optimizer_settings(optimizer: str | Optimizer) -> Any:
-    if isinstance(optimizer, str):
-        return optimizer
-    name = type(optimizer).__name__.lower()
-    if OPTIMIZERS.get(name) is not type(optimizer):
-        raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
-    return {"name": name} | {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init}
-
-
-def _time_bins(contents: Contents, n: int) -> TimeBins:
-    first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
-    if first > last:
-        raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
-    return TimeBins(first, last, n)
 
 
 def _categories(steps: list[float], deviation: float) -> CumulativeLogit:

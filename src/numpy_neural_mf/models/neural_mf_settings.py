@@ -20,14 +20,13 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
 
-# Settings that a file holds as they are; a generator as random_state is not kept.
+ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
+
+# Settings that a file holds as they are.
 PLAIN_SETTINGS = (
     "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
-    "validation_fraction", "patience", "engine", "device", "precision", "random_state",
+    "validation_fraction", "patience", *ENGINE_SETTINGS, "random_state",
 )  # fmt: skip
-
-# Settings that do not change what is computed.
-ENGINE_SETTINGS = ("engine", "device", "precision")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -38,10 +37,10 @@ def check_settings(model: NeuralMF) -> None:
     if not (model.architecture.has_embeddings or model.architecture.biases):
         raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
     check_choice("engine", model.engine, ENGINE_NAMES)
-    for name, choices, default in (("device", DEVICES, "auto"), ("precision", PRECISIONS, "float32")):
+    for name, choices in (("device", DEVICES), ("precision", PRECISIONS)):
         value = getattr(model, name)
         check_choice(name, value, choices)
-        if model.engine != "torch" and value != default:
+        if model.engine != "torch" and value != choices[0]:
             raise ValueError(f'{name} {value!r} is for engine "torch", not for {model.engine!r}')
     check_choice("schedule", model.schedule, SCHEDULES)
     if not isinstance(model.optimizer, Optimizer):
@@ -61,14 +60,6 @@ def new_optimizer(model: NeuralMF) -> Optimizer:
     optimizer = deepcopy(model.optimizer)
     optimizer.state.clear()
     return optimizer
-
-
-def new_schedule(model: NeuralMF, n_ratings: int) -> Schedule:
-    """Step to learning rate, over all epochs."""
-    n_steps = model.epochs * -(-n_ratings // model.batch_size)
-    optimizer = model.optimizer
-    highest = optimizer.learning_rate if isinstance(optimizer, Optimizer) else model.learning_rate
-    return SCHEDULES[model.schedule](highest, n_steps)
 
 
 def scaled_regularization(regularization: float, ordinal: CumulativeLogit | None) -> float:

@@ -13,17 +13,22 @@ from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters
 from ..training.loop import History, ProgressCallback
+from ..utils.arrays import Float32Array, Int32Array
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_choice, check_integer, check_number
 from .base import NotFittedError, require_ratings
 from .files import Contents, save
 from .incremental_update import Update
 from .interactions import Interactions
-from .next_item_file import SETTINGS, loaded, saved
+from .neural_mf_settings import DEVICES
 from .recommend import MaskedArray, best_items, candidate_rows, similar
 from .sequences import FittedSequences, naming_the_extra
 
 ENCODERS = ("attention", "gru")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+SETTINGS = (
+    "encoder", "embedding_dim", "sequence_length", "negatives", "dropout", "epochs", "batch_size",
+    "learning_rate", "patience", "device", "random_state",
+)  # fmt: skip
 
 
 class NextItemModel:
@@ -51,8 +56,7 @@ class NextItemModel:
     learning_rate : float, default 0.003
         Of Adam, at first; it falls to zero by a cosine over all epochs.
     patience : int or None, default 10
-        With validation ratings, stop after this number of epochs without a lower validation loss; None never
-        stops early.
+        With validation ratings, epochs without a lower validation loss before training stops; None: never.
     device : {"auto", "cpu", "cuda", "mps"}, default "auto"
         Of the training: "auto" is the first available of CUDA, MPS and the CPU.
     random_state : int, numpy.random.Generator or None, default 0
@@ -60,13 +64,10 @@ class NextItemModel:
 
     Attributes
     ----------
-    user_ids_, item_ids_ : arrays, sorted and unique
-        Raw ids.
-    ratings_ : Ratings
-        The ratings that it learned from, by user, without times.
+    user_ids_, item_ids_ : arrays of raw ids, sorted and unique
+    ratings_ : Ratings, those that it learned from, by user, without times
     parameters_ : dict of str to float32 array
-        Of the encoder, by PyTorch's names.
-    n_parameters_ : int
+        Of the encoder, by PyTorch's names; `n_parameters_` numbers.
     history_ : History
         Mean of -log P(next item), and seconds, of each epoch.
 
@@ -87,6 +88,11 @@ class NextItemModel:
     """
 
     _state: FittedSequences | None = None
+    user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
+    item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
+    ratings_ = Forwarded[Ratings]("fitted_.ratings")
+    parameters_ = Forwarded[Parameters]("fitted_.parameters")
+    history_ = Forwarded[History]("fitted_.history")
 
     def __init__(
         self,
@@ -103,17 +109,6 @@ class NextItemModel:
         device: str = "auto",
         random_state: int | np.random.Generator | None = 0,
     ) -> None:
-        check_choice("encoder", encoder, ENCODERS)
-        check_choice("device", device, DEVICES)
-        for name, size in (
-            ("embedding_dim", embedding_dim), ("sequence_length", sequence_length), ("epochs", epochs),
-            ("batch_size", batch_size),
-        ):  # fmt: skip
-            check_integer(name, size, at_least=1)
-        check_integer("negatives", negatives, at_least=0)
-        check_integer("patience", patience, at_least=1, optional=True)
-        check_number("dropout", dropout, at_least=0, below=1)
-        check_number("learning_rate", learning_rate, at_least=0)
         self.encoder = encoder
         self.embedding_dim = embedding_dim
         self.sequence_length = sequence_length
@@ -125,6 +120,14 @@ class NextItemModel:
         self.patience = patience
         self.device = device
         self.random_state = random_state
+        check_choice("encoder", encoder, ENCODERS)
+        check_choice("device", device, DEVICES)
+        for name in ("embedding_dim", "sequence_length", "epochs", "batch_size"):
+            check_integer(name, getattr(self, name), at_least=1)
+        check_integer("negatives", negatives, at_least=0)
+        check_integer("patience", patience, at_least=1, optional=True)
+        check_number("dropout", dropout, at_least=0, below=1)
+        check_number("learning_rate", learning_rate, at_least=0)
 
     @property
     def fitted_(self) -> FittedSequences:
@@ -134,38 +137,13 @@ class NextItemModel:
         return self._state
 
     @property
-    def user_ids_(self) -> NDArray[Any]:
-        return self.fitted_.user_ids
-
-    @property
-    def item_ids_(self) -> NDArray[Any]:
-        return self.fitted_.item_ids
-
-    @property
-    def ratings_(self) -> Ratings:
-        return self.fitted_.ratings
-
-    @property
-    def parameters_(self) -> Parameters:
-        return self.fitted_.parameters
-
-    @property
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
 
-    @property
-    def history_(self) -> History:
-        return self.fitted_.history
-
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
     ) -> Self:
-        """Learn from ratings with timestamps, from scratch.
-
-        After an error, or an exception of `on_progress`, the model is as it was.
+        """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
 
         Parameters
         ----------
@@ -177,45 +155,33 @@ class NextItemModel:
         on_progress : callable, optional
             Called after each batch with a `Progress`.
 
-        Returns
-        -------
-        self
-
         Raises
         ------
-        ValueError
-            There are no ratings or no timestamps, or the device is not available.
-        FloatingPointError
-            The training diverged.
-        ModuleNotFoundError
-            PyTorch is not installed.
+        ValueError, FloatingPointError, ModuleNotFoundError
+            There are no ratings, no timestamps, or no such device; the training diverged; PyTorch is not
+            installed.
         """
         require_ratings(ratings)
         train = in_time_order(ratings.compact())
         held_out = None if validation is None else next_items(train, validation, self.sequence_length)
         settings = {name: getattr(self, name) for name in SETTINGS if name not in ("encoder", "random_state")}
-        settings["rng"] = np.random.default_rng(self.random_state)
+        settings |= {"rng": np.random.default_rng(self.random_state), "on_progress": on_progress}
         with naming_the_extra():
             from ..training.next_item_training import train_encoder
-        parameters, history = train_encoder(
-            self.encoder, train, held_out, on_progress=on_progress, **settings
-        )
+        parameters, history = train_encoder(self.encoder, train, held_out, **settings)
         self._state = FittedSequences.of(train, parameters, self.sequence_length, history)
         return self
 
     def partial_fit(self, ratings: Ratings) -> Self:
-        """Continue the sequences of old and new users, without training.
+        """Continue the sequences of old and new users, without training; `fit`, if the model is not fitted.
+
+        After an error, the model is as it was.
 
         Parameters
         ----------
         ratings : Ratings
             With timestamps, later than those that the model knows. A new item is recommended as an average
             one, until the next `fit`.
-
-        Returns
-        -------
-        self
-            As after `fit`, if the model was not fitted. After an error, as it was.
 
         Raises
         ------
@@ -240,30 +206,11 @@ class NextItemModel:
     ) -> Any:
         """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
 
-        Parameters
-        ----------
-        users : scalar or array-like of raw ids
-            An unknown user gets the items of the mean state.
-        n, exclude_seen, candidates, min_ratings, with_scores
-            See `Recommender.recommend`.
-
-        Returns
-        -------
-        items : masked array of raw ids, of shape (*users.shape, n)
-            Masked where fewer than n items are left; ``.tolist()`` has None there.
-        scores : masked float32 array of that shape
-            Logits h · e_i + c_i. Only with `with_scores`.
-
-        Raises
-        ------
-        RuntimeError
-            The model is not fitted.
-        ValueError
-            n is not a positive integer.
+        An unknown user gets the items of the mean state. Parameters, results and errors are those of
+        `Recommender.recommend`, but that the scores are the logits h · e_i + c_i.
         """
         fitted = self.fitted_
-        rows = index_of(fitted.user_ids, users)
-        seen = [fitted.interactions] if exclude_seen else []
+        rows, seen = index_of(fitted.user_ids, users), fitted.interactions if exclude_seen else None
         items, scores = self._best(fitted.states, rows, n, seen, candidates, min_ratings)
         return (items, scores) if with_scores else items
 
@@ -276,73 +223,47 @@ class NextItemModel:
         candidates: ArrayLike | None = None,
         min_ratings: int = 0,
     ) -> MaskedArray:
-        """The items most likely to come next after those of somebody new; the model does not change.
+        """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
 
-        Parameters
-        ----------
-        items : array-like of raw ids, shape (length,)
-            In time order, the latest last; unknown ones are left out.
-        n, exclude_seen, candidates, min_ratings
-            See `recommend`.
-
-        Returns
-        -------
-        masked array of raw ids, of shape (n,)
-
-        Raises
-        ------
-        ValueError
-            `items` is not one-dimensional, or n is not a positive integer.
+        `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
+        parameters and errors are those of `recommend`. The model does not change.
         """
         fitted = self.fitted_
         rows = index_of(fitted.item_ids, items)
         if rows.ndim != 1:
             raise ValueError(f"items: expected the ids of one user, found an array of shape {rows.shape}")
         rows = rows[rows >= 0]
-        own, row = np.unique(rows), np.zeros((), np.int32)
-        seen = Interactions.of(
-            np.zeros_like(own), own, np.ones(len(own), np.float32), 1, len(fitted.item_ids)
-        )
+        own, user = np.unique(rows), np.zeros((), np.int32)
+        ratings = np.ones(len(own), np.float32)
+        seen = Interactions.of(np.zeros_like(own), own, ratings, 1, len(fitted.item_ids))
         states = fitted.state_after(rows)
-        return self._best(states, row, n, [seen] if exclude_seen else [], candidates, min_ratings)[0]
+        return self._best(states, user, n, seen if exclude_seen else None, candidates, min_ratings)[0]
 
     def similar_items(
         self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """The items whose embeddings have the highest cosine with that of `item`.
-
-        See `Recommender.similar_items`.
-        """
+    ) -> tuple[NDArray[Any], Float32Array]:
+        """See `Recommender.similar_items`."""
         fitted = self.fitted_
         return similar(fitted, "item", fitted.parameters["embedding.weight"][:-1], item, n, min_ratings)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
-
-        The file is replaced when the new one is complete; a generator as `random_state` is not kept.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Usually ending in ``.safetensors``.
-        """
-        save(path, type(self).__name__, self.fitted_, saved(self, self.fitted_))
+        """See `Recommender.save`."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        save(path, type(self).__name__, self.fitted_, self.fitted_.saved(settings))
 
     @classmethod
-    def _loaded(cls, contents: Contents) -> Self:
+    def _loaded(cls, contents: Contents) -> tuple[Self, FittedSequences]:
         """The way back, for `load_model`."""
         if set(contents.settings) != set(SETTINGS):
             raise ValueError(f"expected {sorted(SETTINGS)}, found {sorted(contents.settings)}")
-        model = cls(**contents.settings)
-        model._state = loaded(contents, contents.settings)
-        return model
+        return cls(**contents.settings), FittedSequences.loaded(contents)
 
     def _best(
         self,
-        states: NDArray[np.float32],
-        rows: NDArray[np.int32],
+        states: Float32Array,
+        rows: Int32Array,
         n: int,
-        seen: list[Interactions],
+        seen: Interactions | None,
         candidates: ArrayLike | None,
         min_ratings: int,
     ) -> tuple[MaskedArray, MaskedArray]:
@@ -350,7 +271,8 @@ class NextItemModel:
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))
         items = candidate_rows(fitted, candidates, min_ratings)
-        best, logits = best_items(fitted.scorer(items, states), rows.ravel(), items, int(n), seen)
+        scorer = fitted.scorer(items, states)
+        best, logits = best_items(scorer, rows.ravel(), items, int(n), [] if seen is None else [seen])
         return tuple(  # type: ignore[return-value]
             np.ma.MaskedArray(a, best < 0).reshape(shape) for a in (fitted.item_ids[best], logits)
         )

@@ -4,39 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.time_order import in_time_order, last_items
 from ..mf.forward import Scorer
 from ..mf.parameters import Parameters
 from ..training.loop import History
+from ..utils.arrays import Float32Array, FloatArray, Int32Array
+from .files import Contents, Saved, Tensors
 from .fitted import FittedData, interactions_of
 from .incremental_update import Update
 
 
 @dataclass(frozen=True, eq=False)
 class FittedSequences(FittedData):
-    """An encoder of sequences with the users' sequences that it learned from.
+    """An encoder of sequences, by its parameters, with the users' sequences that it learned from."""
 
-    Attributes
-    ----------
-    parameters : dict of str to float32 array
-        Those of `SequenceEncoder`; the last row of each item table stands for the unknown item.
-    last_items : int32 array of shape (n_users, length)
-        Rows of the users' last items in time order, filled up with -1 at the right.
-    states : float32 array of shape (n_users + 1, k)
-        h after these items; the last row, of the unknown user, is the mean.
-    history : History
-    """
-
-    parameters: Parameters
-    last_items: NDArray[np.int32]
-    states: NDArray[np.float32]
+    parameters: Parameters  # the last row of each item table stands for the unknown item
+    last_items: Int32Array  # shape (n_users, length), in time order, filled up with -1 at the right
+    states: Float32Array  # h after these, shape (n_users + 1, k); the last, of the unknown user, is the mean
     history: History
 
     @classmethod
@@ -48,14 +38,35 @@ class FittedSequences(FittedData):
         interactions = interactions_of(ratings, *ids)
         return cls(*ids, ratings.scale, interactions, parameters, items, states, history)
 
-    def state_after(self, items: NDArray[np.int32]) -> NDArray[np.float32]:
+    @classmethod
+    def loaded(cls, contents: Contents) -> Self:
+        """The way back from `saved`, for contents whose settings have been checked."""
+        length, k = contents.settings["sequence_length"], contents.settings["embedding_dim"]
+        ids = contents.user_ids, contents.item_ids
+        n_users, n_items = map(len, ids)
+        shapes = encoder_shapes(contents.settings["encoder"], n_items, k, length)
+        parameters = {name: contents.take(f"encoder.{name}", np.float32, s) for name, s in shapes.items()}
+        items = contents.take("last_items", np.int32, (n_users, length))
+        is_filled_up = (items[:, 1:] < 0) | (items[:, :-1] >= 0)
+        if not (((items >= -1) & (items < n_items)).all() and is_filled_up.all()):
+            contents.refuse("last_items: expected rows of items, filled up with -1 at the right")
+        states = contents.take("states", np.float32, (n_users + 1, k))
+        history = History.checked(contents.summary)
+        return cls(*ids, contents.rating_scale, contents.interactions, parameters, items, states, history)
+
+    def saved(self, settings: dict[str, Any]) -> Saved:
+        """Settings of the model, history and arrays."""
+        arrays: Tensors = {f"encoder.{name}": value for name, value in self.parameters.items()}
+        arrays |= {"last_items": self.last_items, "states": self.states}
+        return Saved(settings, asdict(self.history), arrays)
+
+    def state_after(self, items: Int32Array) -> Float32Array:
         """h after the last of these rows of items in time order, shape (1, k); the mean if there is none."""
         if not len(items):
             return self.states[-1:]
-        recent = items[None, -self.last_items.shape[1] :]
-        return _states_of(self.parameters, recent)
+        return _states_of(self.parameters, items[None, -self.last_items.shape[1] :])
 
-    def scorer(self, items: NDArray[np.int32], states: NDArray[np.float32]) -> Scorer:
+    def scorer(self, items: Int32Array, states: Float32Array) -> Scorer:
         """Rows of states to the logits of these items as the next, h · e_i + c_i, shape (m, n)."""
         by_item = np.ascontiguousarray(self.parameters["embedding.weight"][items].T)
         bias = self.parameters["bias.weight"][items, 0]
@@ -90,6 +101,23 @@ class FittedSequences(FittedData):
         )
 
 
+def encoder_shapes(kind: str, n_items: int, k: int, length: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the parameters of a `SequenceEncoder`, by name, without PyTorch."""
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (n_items + 1, k)}
+    shapes |= {"bias.weight": (n_items + 1, 1), "norm.weight": (k,), "norm.bias": (k,)}
+    if kind == "gru":
+        for part in ("ih_l0", "hh_l0"):
+            shapes |= {f"gru.weight_{part}": (3 * k, k), f"gru.bias_{part}": (3 * k,)}
+        return shapes
+    shapes |= {"distance": (length,), "attention.self_attn.in_proj_weight": (3 * k, k)}
+    shapes |= {"attention.self_attn.in_proj_bias": (3 * k,)}
+    for layer in ("self_attn.out_proj", "linear1", "linear2"):
+        shapes |= {f"attention.{layer}.weight": (k, k), f"attention.{layer}.bias": (k,)}
+    for layer in ("norm1", "norm2"):
+        shapes |= {f"attention.{layer}.weight": (k,), f"attention.{layer}.bias": (k,)}
+    return shapes
+
+
 @contextmanager
 def naming_the_extra() -> Iterator[None]:
     """A context whose imports, where PyTorch is not installed, raise an error that says how to install it."""
@@ -101,11 +129,11 @@ def naming_the_extra() -> Iterator[None]:
         ) from error
 
 
-def _states_of(parameters: Parameters, items: NDArray[np.int32]) -> NDArray[np.float32]:
+def _states_of(parameters: Parameters, items: Int32Array) -> Float32Array:
     with naming_the_extra():
         from ..training.sequence_encoder import states_of
     return states_of(parameters, items)
 
 
-def _with_mean(states: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+def _with_mean(states: FloatArray) -> Float32Array:
     return np.concatenate([states, states.mean(axis=0, keepdims=True)]).astype(np.float32)

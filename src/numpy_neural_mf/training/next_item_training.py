@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data import Ratings
-from ..data.columns import count
+from ..data.columns import blocks, count
 from ..data.time_order import NextItems, windows
 from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
@@ -43,57 +44,28 @@ def train_encoder(
     rng: np.random.Generator,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[Parameters, History]:
-    """Learn from the sequences of ratings which item comes next.
+    """Learn from ratings, as `in_time_order` leaves them, which item comes next: see `NextItemModel`.
 
     The loss of a batch is the mean of -log softmax(h · e + c)_i over its items i with an item before them in
-    their window, where h is the state before item i. The bias c starts at the logarithm of popularity.
-
-    Parameters
-    ----------
-    kind : {"attention", "gru"}
-    ratings : Ratings
-        As `in_time_order` leaves them.
-    held_out : NextItems or None
-        Rows of items. With it, the parameters of the epoch with the lowest loss on these are kept.
-    negatives : int
-        Items that a batch draws for its softmax (`SequenceEncoder.sampled_loss`); 0, or more than there are,
-        takes all items.
-    epochs, batch_size : int
-        Passes, and ratings of a step, in whole windows.
-    learning_rate : float
-        Of Adam, at first; it falls to zero by a cosine.
-    patience : int or None
-        Stop after this number of epochs without a lower loss on `held_out`; None never stops early.
-    device : str
-        See `find_device`.
-    rng : numpy.random.Generator
-    embedding_dim, sequence_length, dropout, on_progress
-        See `SequenceEncoder` and `NextItemModel`.
-
-    Returns
-    -------
-    parameters : dict of str to float32 array
-        Those of `SequenceEncoder`; the rows of the unknown item are the means of the others.
-    history : History
-
-    Raises
-    ------
-    FloatingPointError
-        A loss or a parameter is not finite: the learning rate is too high.
-    ValueError
-        The device is not available.
+    their window, where h is the state before item i. The bias c starts at the logarithm of popularity. With
+    `held_out`, the parameters of the epoch with the lowest loss on it are kept. Returns the parameters of
+    `SequenceEncoder`; those of the unknown item are the means of the others.
     """
     require_same_process("torch")
     found, n_items = find_device(device), ratings.n_items
     negatives = negatives if negatives < n_items else 0
     # PyTorch has no sparse gradients on MPS.
     sparse = negatives > 0 and found.type != "mps"
-    with _seeded(found, rng), one_thread():
+    n = count(ratings.items, n_items)
+    chances = torch.from_numpy((UNIFORM / n_items + (1 - UNIFORM) * n / n.sum()).astype(np.float32))
+    # PyTorch draws from a seed of `rng` for a while; its own random state is put back.
+    with torch.random.fork_rng([found] if found.type == "cuda" else []), one_thread():
+        torch.manual_seed(int(rng.integers(2**63)))
         encoder = SequenceEncoder(kind, n_items, embedding_dim, sequence_length, dropout, sparse)
-        popularity = count(ratings.items, n_items) + 1.0
         with torch.no_grad():
-            encoder.bias.weight[:-1, 0] = torch.from_numpy(np.log(popularity / popularity.sum()))
-        trainer = _Trainer(encoder.to(found), ratings, sequence_length, negatives, batch_size, rng)
+            encoder.bias.weight[:-1, 0] = torch.from_numpy(np.log((n + 1.0) / (n + 1.0).sum()))
+        form = chances.to(found), negatives, sequence_length, batch_size, rng
+        trainer = _Trainer(encoder.to(found), ratings, *form)
         history = trainer.train(epochs, learning_rate, patience, held_out, on_progress)
     parameters = {name: value.detach().cpu().numpy() for name, value in encoder.named_parameters()}
     for name, value in parameters.items():
@@ -103,26 +75,17 @@ def train_encoder(
     return parameters, history
 
 
+@dataclass
 class _Trainer:
-    """An encoder and the sequences that it learns from."""
+    """An encoder, the sequences that it learns from, and the chance of each item to be a negative."""
 
-    def __init__(
-        self,
-        encoder: SequenceEncoder,
-        ratings: Ratings,
-        sequence_length: int,
-        negatives: int,
-        batch_size: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self._encoder = encoder
-        self._device = encoder.bias.weight.device
-        self._ratings = ratings
-        self._cut = sequence_length, batch_size, rng
-        self._negatives = negatives
-        n = count(ratings.items, ratings.n_items)
-        chances = UNIFORM / len(n) + (1 - UNIFORM) * n / n.sum()
-        self._chances = torch.from_numpy(chances.astype(np.float32)).to(self._device)
+    encoder: SequenceEncoder
+    ratings: Ratings
+    chances: Tensor
+    negatives: int
+    sequence_length: int
+    batch_size: int
+    rng: np.random.Generator
 
     def train(
         self,
@@ -133,11 +96,11 @@ class _Trainer:
         on_progress: ProgressCallback | None,
     ) -> History:
         """Train the encoder in place."""
-        encoder, history, n = self._encoder, History(), len(self._ratings)
+        encoder, history, n = self.encoder, History(), len(self.ratings)
         optimizers = self._optimizers(learning_rate)
         schedule, n_trained, latest = cosine(learning_rate, epochs * n), 0, math.nan
         lowest = self.validation_loss(held_out) if held_out else math.nan
-        best = _copy(encoder) if held_out else {}
+        best = deepcopy(encoder.state_dict()) if held_out else {}
         for epoch in range(1, epochs + 1):
             if held_out and patience is not None and epoch - 1 - history.best_epoch >= patience:
                 break
@@ -166,69 +129,52 @@ class _Trainer:
             _require_finite("the validation loss", latest, epoch)
             history.validation_loss.append(latest)
             if latest < lowest:
-                lowest, history.best_epoch = latest, epoch
-                best = _copy(encoder)
+                lowest, best, history.best_epoch = latest, deepcopy(encoder.state_dict()), epoch
         if held_out:
             encoder.load_state_dict(best)
         return history
 
     def _optimizers(self, learning_rate: float) -> list[torch.optim.Optimizer]:
         """Adam; with sampled negatives, of the item tables only the rows of a batch and their moments."""
-        encoder = self._encoder
-        tables = [encoder.embedding.weight, encoder.bias.weight]
+        encoder, tables = self.encoder, ("embedding.weight", "bias.weight")
         if not encoder.embedding.sparse:
             return [torch.optim.Adam(encoder.parameters(), learning_rate, fused=True)]
-        others = [value for value in encoder.parameters() if all(value is not table for table in tables)]
-        sparse = torch.optim.SparseAdam(tables, learning_rate)
+        others = [value for name, value in encoder.named_parameters() if name not in tables]
+        sparse = torch.optim.SparseAdam([encoder.embedding.weight, encoder.bias.weight], learning_rate)
         return [sparse, torch.optim.Adam(others, learning_rate, fused=True)]
 
     def loss(self, sequences: Tensor, follows: tuple[Tensor, Tensor]) -> Tensor:
         """Sum over items of -log softmax, given sequences and the places of items with one before them."""
         piece, place = follows
-        before, following = self._encoder(sequences)[piece, place - 1], sequences[piece, place]
-        if not self._negatives:
-            return self._encoder.next_item_loss(before, following)
-        drawn = torch.multinomial(self._chances, self._negatives, replacement=True)
-        return self._encoder.sampled_loss(before, following, drawn, self._negatives * self._chances[drawn])
+        before, following = self.encoder(sequences)[piece, place - 1], sequences[piece, place]
+        if not self.negatives:
+            return self.encoder.next_item_loss(before, following)
+        drawn = torch.multinomial(self.chances, self.negatives, replacement=True)
+        return self.encoder.sampled_loss(before, following, drawn, self.negatives * self.chances[drawn])
 
     def validation_loss(self, held_out: NextItems) -> float:
         """Mean over held-out items of -log softmax over all items."""
-        encoder, total = self._encoder, 0.0
-        items = torch.from_numpy(held_out.items.astype(np.int64)).to(self._device)
-        states = encoder.last_states(held_out.sequences)
-        with torch.no_grad():
-            for first in range(0, len(items), POSITIONS):
-                some = slice(first, first + POSITIONS)
-                logits = torch.addmm(
-                    encoder.bias.weight[:-1, 0], states[some], encoder.embedding.weight[:-1].T
-                )
-                total += float(functional.cross_entropy(logits, items[some], reduction="sum"))
+        W, c = self.encoder.embedding.weight[:-1].detach(), self.encoder.bias.weight[:-1, 0].detach()
+        items = torch.from_numpy(held_out.items.astype(np.int64)).to(self.chances.device)
+        states, total = self.encoder.last_states(held_out.sequences), 0.0
+        for some in blocks(len(items), POSITIONS):
+            logits = torch.addmm(c, states[some], W.T)
+            total += float(functional.cross_entropy(logits, items[some], reduction="sum"))
         return total / len(items)
 
     def _batches(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], int]]:
         """Sequences, int64 of shape (n, length), places of items with one before them, number of ratings."""
-        users, items = self._ratings.users, self._ratings.items
-        for rows, piece in windows(users, np.arange(len(users)), *self._cut):
+        users, items = self.ratings.users, self.ratings.items
+        cut = self.sequence_length, self.batch_size, self.rng
+        for rows, piece in windows(users, np.arange(len(users)), *cut):
             is_first = np.diff(piece, prepend=-1) != 0
             each = np.arange(len(rows))
             place = each - np.maximum.accumulate(np.where(is_first, each, 0))
-            sequences = np.full((piece[-1] + 1, place.max() + 1), self._ratings.n_items, np.int64)
+            sequences = np.full((piece[-1] + 1, place.max() + 1), self.ratings.n_items, np.int64)
             sequences[piece, place] = items[rows]
-            on_device = [torch.from_numpy(a).to(self._device) for a in (sequences, piece, place)]
+            on_device = [torch.from_numpy(a).to(self.chances.device) for a in (sequences, piece, place)]
             follows = on_device[2] > 0
             yield on_device[0], (on_device[1][follows], on_device[2][follows]), len(rows)
-
-
-@contextmanager
-def _seeded(device: torch.device, rng: np.random.Generator) -> Iterator[None]:
-    """Let PyTorch draw from a seed of `rng` for a while; its own random state is put back."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(rng.integers(2**63)))
-        yield
-
-
-def _copy(encoder: SequenceEncoder) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in encoder.state_dict().items()}
 
 
 def _require_finite(what: str, number: float, epoch: int) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..data.columns import blocks
 from ..mf.parameters import Parameters
 
 # Positions whose logits over the whole catalogue are held at a time: they stay in the processor's cache.
@@ -29,45 +30,27 @@ class SequenceEncoder(nn.Module):
     softmax (Raffel et al., 2020, section 2.1), so that a state does not depend on where its sequence was cut.
     "gru": that of Cho et al. (2014), as in GRU4Rec (Hidasi et al., ICLR 2016).
 
-    Parameters
-    ----------
-    kind : {"attention", "gru"}
-    n_items : int
-    embedding_dim : int
-        k.
-    sequence_length : int
-        Items that attention sees at most.
-    dropout : float, default 0
-        In training, of the embeddings and within the attention block.
-    sparse : bool, default False
-        Gradients of the item tables have only the rows of a batch; not for `next_item_loss`.
-
-    Attributes
-    ----------
-    embedding : nn.Embedding of shape (n_items + 1, k)
-        e: of items, both as input and as what a state is compared with (section 3.3 of SASRec). The last row
-        stands for the unknown item and fills up sequences.
-    bias : nn.Embedding of shape (n_items + 1, 1)
-        c: the logit of item i as the next one is h · e_i + c_i.
+    The logit of item i as the next one is h · e_i + c_i, with the tables `embedding` e, of shape
+    (n_items + 1, k), which is the input as well (section 3.3 of SASRec), and `bias` c. The last row stands
+    for the unknown item and fills up sequences. Dropout is of the embeddings and within the attention block.
+    With `sparse`, gradients of the tables have only the rows of a batch; not for `next_item_loss`.
     """
 
     def __init__(
         self,
         kind: str,
         n_items: int,
-        embedding_dim: int,
+        k: int,
         sequence_length: int,
         dropout: float = 0.0,
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        k = embedding_dim
         self.embedding = nn.Embedding(n_items + 1, k, sparse=sparse)
         self.bias = nn.Embedding(n_items + 1, 1, sparse=sparse)
         if kind == "attention":
-            self.attention = nn.TransformerEncoderLayer(
-                k, 1, k, dropout, "gelu", batch_first=True, norm_first=True
-            )
+            form: Any = {"activation": "gelu", "batch_first": True, "norm_first": True}
+            self.attention = nn.TransformerEncoderLayer(k, 1, k, dropout, **form)
             # Distant items weigh less at first, as in ALiBi (Press et al., 2022).
             self.distance = nn.Parameter(-0.1 * torch.arange(sequence_length))
         else:
@@ -90,18 +73,15 @@ class SequenceEncoder(nn.Module):
     def last_states(self, items: NDArray[np.int32]) -> Tensor:
         """States after the last item of each sequence, shape (n, k), without dropout; 0 for an empty one.
 
-        Parameters
-        ----------
-        items : int32 array of shape (n, length)
-            Filled up with -1 at the right.
+        The items, of shape (n, length), are filled up with -1 at the right.
         """
         self.eval()
         device, unknown = self.bias.weight.device, len(self.bias.weight) - 1
         last = (items >= 0).sum(axis=1) - 1
         states = torch.zeros(len(items), self.embedding.embedding_dim, device=device)
         with torch.no_grad():
-            for first in range(0, len(items), SEQUENCES):
-                rows = first + np.flatnonzero(last[first : first + SEQUENCES] >= 0)
+            for some in blocks(len(items), SEQUENCES):
+                rows = some.start + np.flatnonzero(last[some] >= 0)
                 if len(rows):
                     found = np.where(items[rows] < 0, unknown, items[rows]).astype(np.int64)
                     of_rows = self(torch.from_numpy(found).to(device))
@@ -110,9 +90,8 @@ class SequenceEncoder(nn.Module):
 
     def next_item_loss(self, states: Tensor, items: Tensor) -> Tensor:
         """Sum of -log softmax(logits)_item over n states, shape (n, k), and items, shape (n,)."""
-        total: Tensor = CrossEntropy.apply(  # type: ignore[no-untyped-call]
-            states, self.embedding.weight[:-1], self.bias.weight[:-1, 0], items
-        )
+        W, c = self.embedding.weight[:-1], self.bias.weight[:-1, 0]
+        total: Tensor = CrossEntropy.apply(states, W, c, items)  # type: ignore[no-untyped-call]
         return total
 
     def sampled_loss(self, states: Tensor, items: Tensor, negatives: Tensor, counts: Tensor) -> Tensor:
@@ -120,15 +99,8 @@ class SequenceEncoder(nn.Module):
 
         The logit of a negative is lowered by the logarithm of its expected count, which makes the estimate of
         the sum unbiased (Bengio and Senécal, "Quick training of probabilistic neural nets by importance
-        sampling", 2003; Jean et al., 2015, section 3). The item itself is never its own negative.
-
-        Parameters
-        ----------
-        states : tensor of shape (n, k)
-        items : int64 tensor of shape (n,)
-        negatives : int64 tensor of shape (m,)
-        counts : tensor of shape (m,)
-            Expected number of times that each negative is drawn.
+        sampling", 2003; Jean et al., 2015, section 3). The item itself is never its own negative. Shapes:
+        states (n, k), items (n,), negatives (m,), and how often to expect each negative, `counts`, (m,).
         """
         of_items = (states * self.embedding(items)).sum(dim=1) + self.bias(items)[:, 0]
         others = states @ self.embedding(negatives).T + self.bias(negatives)[:, 0] - counts.log()
@@ -155,8 +127,7 @@ class CrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, W: Tensor, c: Tensor, y: Tensor) -> Tensor:
         dh, dW, dc = torch.empty_like(h), torch.zeros_like(W), torch.zeros_like(c)
         total = h.new_zeros(())
-        for first in range(0, len(h), POSITIONS):
-            some = slice(first, first + POSITIONS)
+        for some in blocks(len(h), POSITIONS):
             logits = torch.addmm(c, h[some], W.T)
             total += functional.cross_entropy(logits, y[some], reduction="sum")
             slope = logits.softmax(dim=1)
@@ -179,9 +150,8 @@ def states_of(parameters: Parameters, items: NDArray[np.int32]) -> NDArray[np.fl
     n_rows, k = parameters["embedding.weight"].shape
     with torch.device("meta"):
         encoder = SequenceEncoder(kind, n_rows - 1, k, len(parameters.get("distance", ())))
-    encoder.load_state_dict(
-        {name: torch.from_numpy(value) for name, value in parameters.items()}, assign=True
-    )
+    state = {name: torch.from_numpy(value) for name, value in parameters.items()}
+    encoder.load_state_dict(state, assign=True)
     with one_thread():
         return np.asarray(encoder.last_states(items).numpy(), np.float32)
 

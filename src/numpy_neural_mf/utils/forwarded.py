@@ -1,0 +1,21 @@
+"""An attribute of a model that is read from what the model learned."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Forwarded(Generic[T]):
+    """A read-only attribute of type T that stands for another one, named by its dotted path."""
+
+    def __init__(self, path: str) -> None:
+        self._read = attrgetter(path)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        return cast("T", self if instance is None else self._read(instance))
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError("this attribute is read from what the model learned and cannot be set")

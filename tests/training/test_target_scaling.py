@@ -68,7 +68,8 @@ def test_ratings_in_units_are_within_the_scale_and_come_back_exactly(lowest, wid
     ratings = Ratings.from_columns([1, 2], [1, 2], np.array([lowest, lowest + width]) / 10)
     unit = unit_for(deviation_of(ratings))
     counted = in_units(ratings, unit)
-    assert counted.scale[0] <= counted.values[0] and counted.values[1] <= counted.scale[1]
+    assert counted.scale[0] <= counted.values[0]
+    assert counted.values[1] <= counted.scale[1]
     np.testing.assert_array_equal(counted.values * np.float32(unit), ratings.values)
 
 

@@ -66,7 +66,7 @@ def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, 
 
 
 def unit_for(deviation: float) -> float:
-    """The power of 2 nearest to a standard deviation, 1 for 0: settings then mean much the same on every scale.
+    """The power of 2 nearest to a standard deviation, 1 for 0: settings mean much the same on every scale.
 
     Dividing by it is exact, and so is the way back. Stars, and half stars, have unit 1. Twice the ratings
     have twice the unit: the learned parameters are the same to the bit.
@@ -81,6 +81,6 @@ def in_units(ratings: Ratings, unit: float) -> Ratings:
     values = room_like(ratings.values, len(ratings), np.float32)
     for block in blocks(len(ratings)):
         np.divide(ratings.values[block], np.float32(unit), out=values[block])
-    # The bounds are divided as the values are, in float32: a file of an earlier version may have another unit.
+    # The bounds are divided as the values are: units in files of earlier versions are no powers of 2.
     lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
     return replace(ratings, values=values, scale=(lowest, highest))

@@ -1,7 +1,5 @@
 """Mini-batches of ratings, in another random order each epoch, drawn outside the engines."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from functools import cached_property

@@ -4,8 +4,6 @@ The file is a line of JSON, then the ids and columns that it lists. It is no saf
 checkpoints are: here each array begins at a page, and text ids are as they are in memory.
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Work on columns of millions of rows, block by block, so that no other array as long is made."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Delimited text: numbers in one fast pass where there is nothing else, otherwise text with its lines."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import io

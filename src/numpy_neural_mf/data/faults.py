@@ -1,7 +1,5 @@
 """What is wrong with a table, in one sentence of bounded length: where, what was expected, what was found."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A column of a data frame becomes sparse columns of numbers, by what it holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

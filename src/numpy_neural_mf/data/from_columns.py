@@ -1,7 +1,5 @@
 """Columns of raw ids, numbers and times become ratings, of which the last of each pair is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

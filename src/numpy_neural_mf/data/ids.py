@@ -1,7 +1,5 @@
 """Raw ids, as users know them, and their indices, as arrays need them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

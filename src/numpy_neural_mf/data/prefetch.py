@@ -1,7 +1,5 @@
 """Work done in threads ahead of its turn, in order, and no further ahead than there is room for."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Raw ids and ratings become arrays; here only it is decided what is wrong with a value."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ratings from a file or a data frame; the content decides what it is, and a fault is named by its line."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Collection

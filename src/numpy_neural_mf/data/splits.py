@@ -4,8 +4,6 @@ Every split puts each row into one part and looks at no rating to do so. Both pa
 of the whole; ``train.compact()`` has only the users and items that training knows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

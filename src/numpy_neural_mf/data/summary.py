@@ -1,7 +1,5 @@
 """Ratings in a few numbers, small enough to keep with results and to print in a report."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One reader for every table: ratings, pairs, features and titles, from a file or a data frame, by name."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass

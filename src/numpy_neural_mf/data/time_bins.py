@@ -1,7 +1,5 @@
 """Time bins of equal length, from the first rating to the last."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

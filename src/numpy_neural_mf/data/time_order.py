@@ -1,7 +1,5 @@
 """Ratings as sequences: each user's in the order of time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

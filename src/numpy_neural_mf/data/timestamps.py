@@ -1,7 +1,5 @@
 """Times, however they are given, become whole seconds since 1970 in UTC."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

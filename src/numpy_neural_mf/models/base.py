@@ -1,7 +1,5 @@
 """The contract of every recommender: fit on ratings; predict, recommend, fold in and explain by raw ids."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a neural model has to beat: the mean, and a linear regression on user and item."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Self
 

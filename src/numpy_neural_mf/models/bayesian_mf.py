@@ -1,7 +1,5 @@
 """Bayesian matrix factorisation by Gibbs sampling, with side information, time and context."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from importlib.util import find_spec

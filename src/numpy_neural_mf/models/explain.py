@@ -1,7 +1,5 @@
 """Explanation of a prediction: mean, biases, interaction, and the ratings that moved it most."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Export of a NeuralMF to programs without this package: an ONNX graph, or a `torch.export` program."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

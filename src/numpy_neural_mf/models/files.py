@@ -1,7 +1,5 @@
 """Fitted models in files: safetensors with a description in JSON in the header, checked as it is read."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """New users and items, folded in: their rows, fitted to ratings, and pairs with them as rows of a model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """ItemKNN: predicts a rating from the ratings that the user gave to the most similar items."""
 
-from __future__ import annotations
-
 from typing import Any, Self, cast
 
 import numpy as np

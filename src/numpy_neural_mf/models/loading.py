@@ -1,7 +1,5 @@
 """A saved model in use again: everything in the file is checked before there is a model."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The mathematics of the neighbourhood model: biases, item similarities and neighbour weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Neural matrix factorisation as users hold it: settings, `fit`, and what a fit learned."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from typing import Any, Self, cast

@@ -1,7 +1,5 @@
 """The model of the next item: what a user takes next, from the user's last items in time order."""
 
-from __future__ import annotations
-
 import os
 from typing import Any, Self
 

@@ -1,7 +1,5 @@
 """Lists of a fitted model: the best items for users, and the most similar items or users. Ties go by row."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What a NextItemModel learned, frozen: the encoder, and each user's state after the last items."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace

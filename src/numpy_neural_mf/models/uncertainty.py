@@ -1,7 +1,5 @@
 """Recommenders that predict the distribution of a rating: intervals and probabilities."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 
 import numpy as np

@@ -1,7 +1,5 @@
 """An attribute of a model that is read from what the model learned."""
 
-from __future__ import annotations
-
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 

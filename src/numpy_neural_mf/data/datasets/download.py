@@ -1,7 +1,5 @@
 """One file over HTTP, whole or resumed where the last attempt broke off."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The MovieLens data sets by name: brought, checked, unpacked, and under which terms they may be used."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

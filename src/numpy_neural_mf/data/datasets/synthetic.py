@@ -1,7 +1,5 @@
 """Simulated ratings with a noise floor known exactly, to hold a model against the best possible one."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The world that simulated ratings come from: what decides a rating, and so the best possible prediction."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -16,18 +16,10 @@ Rows = Sequence[dict[str, Any]]
 
 
 def conclusions(differences: pl.DataFrame) -> list[str]:
-    """Sentences on the models of one data set, the best model first.
+    """Sentences on the models of one data set, the best model first; none for fewer than two models.
 
-    Parameters
-    ----------
-    differences : polars.DataFrame
-        A row for each pair of models, as made by `Comparison.differences`.
-
-    Returns
-    -------
-    list of str
-        Empty for fewer than two models. Models share a sentence if they do not differ significantly and are
-        significantly better than the same other models.
+    `differences` has a row for each pair of models, as made by `Comparison.differences`. Models share a
+    sentence if they do not differ significantly and are significantly better than the same other models.
     """
     rows = differences.to_dicts()
     if not rows:

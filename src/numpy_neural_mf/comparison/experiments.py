@@ -63,10 +63,9 @@ def run_experiments(
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
         Name to ``(seed) -> Recommender``; by default `default_models`.
-    console : rich.console.Console, optional
-        Where the table is printed; by default standard output.
-    log : rich.console.Console, optional
-        Where the ratings, remarks and progress are shown; by default `console`.
+    console, log : rich.console.Console, optional
+        Where the table is printed, by default standard output; and where the ratings, remarks and progress
+        are shown, by default `console`.
 
     Returns
     -------
@@ -98,8 +97,7 @@ def run_experiments(
     if n_folds == 1:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
     lacks_numba = models is None and find_spec("numba") is None
-    if models is None:
-        models = default_models(epochs, engine, device, precision)
+    models = default_models(epochs, engine, device, precision) if models is None else models
     require_folder(output_dir)
     data = find_data(ratings)
     if not models or not data:
@@ -118,13 +116,10 @@ def run_experiments(
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
-    except Exception:  # the finished runs, perhaps hours of work, are kept
-        if comparison.runs:
+    finally:
+        if comparison.runs:  # after an error too: they are perhaps hours of work
             comparison.save(output_dir)
             console.print(comparison)
-        raise
-    comparison.save(output_dir)
-    console.print(comparison)
     return comparison
 
 
@@ -133,10 +128,8 @@ def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> N
     for name, part in data.items():
         log.print(Text(f"{name}: {part}"), soft_wrap=True)
         if part.n_dropped:
-            log.print(
-                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
-                soft_wrap=True,
-            )
+            dropped = f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later"
+            log.print(dropped, soft_wrap=True)
     if lacks_numba:
         left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
         log.print(Text(left_out), soft_wrap=True)
@@ -147,8 +140,7 @@ def default_models(
 ) -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
 
-    Bayesian MF draws few samples, so that the comparison takes minutes; it is left out if Numba is not
-    installed.
+    The last draws few samples, so that the comparison takes minutes, and is left out without Numba.
     """
     settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     settings |= {} if epochs is None else {"epochs": epochs}

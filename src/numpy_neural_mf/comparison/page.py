@@ -15,26 +15,13 @@ from .results import Comparison
 def comparison_report(
     comparison: Comparison, *, command: str | None = None, made_at: datetime | None = None
 ) -> str:
-    """A comparison as one page of HTML.
+    """A comparison as one page of HTML, the same for the same comparison, command, date and versions.
 
     Parameters
     ----------
-    comparison : Comparison
-        With at least one run.
-    command : str, optional
-        The command that reproduces the numbers.
-    made_at : datetime, optional
-        By default now.
-
-    Returns
-    -------
-    str
-        The same for the same comparison, command, date and versions.
-
-    Raises
-    ------
-    ValueError
-        The comparison has no runs.
+    comparison : Comparison with at least one run, otherwise a ValueError
+    command : str, optional, that reproduces the numbers
+    made_at : datetime, by default now
 
     Examples
     --------
@@ -110,10 +97,8 @@ def _losses_chart(models: Mapping[str, Sequence[Run]]) -> Chart | None:
     caption = (
         "Losses per epoch on the training ratings, and on a validation part that decides the best epoch."
     )
-    return Chart(
-        inline_svg(loss_figure(models), f"mean squared error by epoch; last training loss: {numbers}"),
-        caption,
-    )
+    label = f"mean squared error by epoch; last training loss: {numbers}"
+    return Chart(inline_svg(loss_figure(models), label), caption)
 
 
 def _counted(n: int, noun: str) -> str:

@@ -49,14 +49,12 @@ class Comparison:
     Attributes
     ----------
     runs : list of Run
-    data : dict of str to RatingsSummary
-        The data sets, by name.
+    data : dict of str to RatingsSummary, the data sets by name
     settings : dict of str to dict of str to str
         Settings of each model in its first run, by name.
     n_planned : int
         Number of planned runs; more than `runs` has if the comparison was interrupted.
-    files : list of Path
-        The files that were written.
+    files : list of Path, those that were written
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -95,16 +93,9 @@ class Comparison:
         return pl.DataFrame(rows, schema=DIFFERENCES, orient="row")
 
     def conclusions(self, data: str | None = None) -> list[str]:
-        """Which differences are significant, in a few sentences.
+        """Which differences are significant, in a few sentences, on one data set or, by default, on all.
 
-        Parameters
-        ----------
-        data : str, optional
-            One data set; by default all, each sentence after the name of its data set if there are several.
-
-        Returns
-        -------
-        list of str
+        Of several data sets, each sentence comes after the name of its data set.
         """
         by_data = {table["data"][0]: conclusions(table)
                    for table in self.differences().partition_by("data", maintain_order=True)}  # fmt: skip

@@ -18,15 +18,9 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over splits and its confidence interval.
+    """A mean over splits, NaN without any, and its confidence interval from `low` to `high`.
 
-    Attributes
-    ----------
-    n_splits : int
-    mean : float
-        NaN without a split.
-    low, high : float
-        Ends of the interval; NaN with fewer than two splits, which have no variance.
+    The ends of the interval are NaN with fewer than two splits, which have no variance.
     """
 
     n_splits: int
@@ -41,8 +35,7 @@ class PairedDifference(Estimate):
 
     Attributes
     ----------
-    n_splits, mean, low, high : see `Estimate`
-        In the unit of the error.
+    n_splits, mean, low, high : see `Estimate`, in the unit of the error
     p_value : float
         Two-sided; 1 if the models do not differ on any split, NaN with fewer than two splits.
     effect_size : float
@@ -70,10 +63,6 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
         ratings.
     confidence : float, default 0.95
 
-    Returns
-    -------
-    Estimate
-
     Raises
     ------
     ValueError
@@ -95,26 +84,11 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
 def paired_difference(
     errors: ArrayLike, others: ArrayLike, test_to_train: float, confidence: float = 0.95
 ) -> PairedDifference:
-    """Corrected resampled t-test of Nadeau and Bengio (2003) of two models on the same splits.
+    """Corrected resampled t-test of Nadeau and Bengio (2003) of ``errors - others``, split by split.
 
     t = mean(d) / √((1/n + n_test/n_train) s²), where d are the n differences and s² is their variance, with
-    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test.
-
-    Parameters
-    ----------
-    errors, others : array-likes of shape (n_splits,)
-        Errors of the two models, split by split; the difference is ``errors - others``.
-    test_to_train, confidence
-        As those of `mean_over_splits`.
-
-    Returns
-    -------
-    PairedDifference
-
-    Raises
-    ------
-    ValueError
-        As `mean_over_splits`, or if the shapes differ.
+    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test. Parameters and errors are those
+    of `mean_over_splits`; both models have errors on the same splits.
     """
     a, b = _errors(errors), _errors(others)
     if a.shape != b.shape:
@@ -135,7 +109,7 @@ def paired_difference(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values of several tests after Holm's correction, which controls the family-wise error rate.
+    """p-values of several tests after Holm's correction, which controls the family-wise error rate; float64.
 
     For p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
     rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979).
@@ -143,16 +117,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     p_values : array-like of shape (m,)
-        From 0 to 1; NaN is a test that was not possible, which does not count.
-
-    Returns
-    -------
-    float64 array of shape (m,)
-
-    Raises
-    ------
-    ValueError
-        If a p-value is out of range.
+        From 0 to 1, otherwise a ValueError; NaN is a test that was not possible, which does not count.
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():

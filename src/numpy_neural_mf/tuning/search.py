@@ -42,8 +42,7 @@ class TuningProgress:
         Number of finished trials, including those of a resumed study.
     best_rmse : float
         Their lowest validation RMSE; infinite before the first.
-    training : Progress
-        Progress of the current trial.
+    training : Progress of the current trial
     """
 
     n_finished: int
@@ -85,15 +84,7 @@ class Tuning:
         return math.nan if value is None else float(value)
 
     def save(self, path: str | os.PathLike[str], data: str) -> None:
-        """Write the settings as TOML, with comments on their origin.
-
-        Parameters
-        ----------
-        path : path
-            The file to write, whole or not at all.
-        data : str
-            The name of the ratings, for the comment.
-        """
+        """Write the settings as TOML, whole or not at all; comments name their origin, the ratings `data`."""
         lines = [
             f"# Made by numpy-neural-mf {version('numpy-neural-mf')} from {data!r}: the best of "
             f"{self.trials.height} trials.",
@@ -137,16 +128,15 @@ def tune(
     timeout : float, optional
         Seconds after which no other trial is started; the current trial is finished.
     study : path, optional
-        File of the trials, Optuna's journal. The same call resumes an interrupted search and makes the same
-        trials as an uninterrupted one: a trial depends only on its seed and the finished trials, and an
-        interrupted trial is started again. `n_trials` may differ. The file is for one process at a time.
+        File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
+        search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
+        only on its seed and the finished trials, and an interrupted trial is started again.
     epochs : int, default 30
-        Epochs of each trial, as in `NeuralMF`.
     n_splits : int, default 1
-        Number of times that a random tenth of `ratings` is held out. A trial is evaluated by its mean RMSE
-        over the splits and pruned by the first. Each split needs a training.
+        Number of times that a random tenth of `ratings` is held out, each for another training. A trial is
+        evaluated by its mean RMSE over the splits and pruned by the first.
     random_state : int, default 0
-        Seed of the splits, the models and the search. The same seed gives the same trials.
+        Seed of the splits, the models and the search: the same seed gives the same trials.
     on_progress : callable, optional
         Called after each batch with a `TuningProgress`.
 

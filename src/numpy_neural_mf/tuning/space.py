@@ -52,21 +52,12 @@ def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution]) -> di
 
 def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the search space, as settings of `NeuralMF`."""
-    settings = dict(values)
-    if "hidden_layer_sizes" in settings:
-        settings["hidden_layer_sizes"] = json.loads(settings["hidden_layer_sizes"])
-    return settings
+    return {name: json.loads(v) if name == "hidden_layer_sizes" else v for name, v in values.items()}
 
 
 def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
-    """The fields of a given architecture as plain values, without dropout, which is searched.
-
-    `features` and `implicit` are left out if they are not used.
-    """
+    """The fields of a given architecture that are set, as plain values; dropout is left out, as it is searched."""
     given = asdict(architecture) if architecture else {}
     left_out = {"dropout"} | {name for name in ("features", "implicit") if not given.get(name)}
-    return {
-        name: np.asarray(value).tolist()
-        for name, value in given.items()
-        if name not in left_out and value is not None
-    }
+    set_ = {name: value for name, value in given.items() if name not in left_out and value is not None}
+    return {name: np.asarray(value).tolist() for name, value in set_.items()}

@@ -18,27 +18,11 @@ if TYPE_CHECKING:
 
 
 def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
-    """A study in memory or in a file; a trial that a killed process left unfinished is marked as failed.
+    """A study in memory or in a file, which is created if needed; unfinished trials are marked as failed.
 
-    Parameters
-    ----------
-    path : path or None
-        Created if needed, with its folder.
-    belongs_to : str
-        Identity of the search (see `checkpoint.fingerprint`).
-    n_warmup_steps : int
-        Number of reports of a trial before it may be pruned by the median of at least five complete trials.
-
-    Returns
-    -------
-    optuna.Study
-
-    Raises
-    ------
-    ValueError
-        The file is not a study, or is that of another search.
-    OSError
-        The file cannot be read or written to.
+    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`). A trial may be pruned after
+    `n_warmup_steps` reports, by the median of at least five complete trials. Raises ValueError if the file is
+    not a study, or is that of another search, and OSError if it cannot be read or written to.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -86,8 +70,7 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
 def next_trial(
     study: Study, space: dict[str, BaseDistribution], defaults: dict[str, Any], random_state: int
 ) -> Trial:
-    """The first trial has the defaults; the sampler, seeded by the number of finished trials, draws the
-    others.
+    """The first trial has the defaults; a sampler, seeded by the number of finished trials, draws the others.
 
     An interruption thus does not change the trials.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -38,9 +38,9 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
             is_best_of_all = len(group) == 1 and not sentences and not tied
             sentences.append(_better(group, beaten, _between(rows, group, beaten), is_best_of_all))
         if len(group) > 1:
-            sentences.append(_tied(_joined(group, "and"), _between(rows, group, group)))
+            sentences.append(_tied(joined(group, "and"), _between(rows, group, group)))
         if tied:
-            names = f"{_joined(group, 'or')} and {_joined(tied, 'or')}"
+            names = f"{joined(group, 'or')} and {joined(tied, 'or')}"
             sentences.append(_tied(names, _between(rows, group, tied)))
     n_splits = min(row["splits"] for row in rows)
     if n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
@@ -74,12 +74,12 @@ def _between(rows: Rows, some: Sequence[str], others: Sequence[str]) -> Rows:
 def _better(group: Sequence[str], beaten: Sequence[str], rows: Rows, is_best_of_all: bool) -> str:
     verb = "is" if len(group) == 1 else "are"
     all_others = is_best_of_all and len(beaten) > 1
-    others = "every other model" if all_others else _joined(beaten, "and")
+    others = "every other model" if all_others else joined(beaten, "and")
     lowest, highest = (_size(pick(row["difference"] for row in rows)) for pick in (min, max))
     by = lowest if lowest == highest else f"{lowest} to {highest}"
     p_value = max(row["p_value"] for row in rows)
     limit = next(limit for limit in (0.001, 0.01, SIGNIFICANCE_LEVEL) if p_value < limit)
-    better = f"{_joined(group, 'and')} {verb} significantly better than {others}"
+    better = f"{joined(group, 'and')} {verb} significantly better than {others}"
     return f"{better} (RMSE lower by {by}; p < {limit})."
 
 
@@ -93,6 +93,7 @@ def _size(difference: float) -> str:
     return f"{difference:.4f}" if difference >= 0.00005 else "less than 0.0001"
 
 
-def _joined(names: Sequence[str], word: str) -> str:
+def joined(names: Iterable[str], word: str, comma: str = ", ") -> str:
+    """The names in words: a, b and c."""
     *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
+    return f"{comma.join(first)} {word} {last}" if first else last

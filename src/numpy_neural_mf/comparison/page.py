@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
 
 from ..evaluation.runs import Run, mean_rmse
 from ..reporting.page import PAGES, Chart, Table, data_facts, footer, settings_tables
+from .conclusions import joined
 from .results import Comparison
 
 
@@ -50,7 +51,7 @@ def comparison_report(
         for name, title, frame, sentences in comparison.sections()
     ]
     return PAGES.get_template("comparison.html").render(
-        title=f"{_counted(len(models), 'model')} compared on {_listed(names)}",
+        title=f"{_counted(len(models), 'model')} compared on {joined(names, 'and', '; ')}",
         models=models,
         sections=sections,
         has_intervals=comparison.table()["rmse_low"].count() > 0,
@@ -65,9 +66,7 @@ def comparison_report(
 def _splits(runs: Sequence[Run]) -> str:
     """The splits and the runs in words."""
     n_splits, seeds = len({run.split for run in runs}), sorted({run.seed for run in runs})
-    n_train, n_test = (
-        round(float(np.mean([getattr(run, n) for run in runs]))) for n in ("n_train", "n_test")
-    )
+    n_train, n_test = (round(np.mean([getattr(run, n) for run in runs])) for n in ("n_train", "n_test"))
     return (
         f"{_counted(n_splits, 'split')} of the ratings: {n_train:,} for training, {n_test:,} for testing. "
         f"{_counted(len(runs), 'run')}, with the seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
@@ -103,8 +102,3 @@ def _losses_chart(models: Mapping[str, Sequence[Run]]) -> Chart | None:
 
 def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}" + "s" * (n != 1)
-
-
-def _listed(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{'; '.join(most)} and {last}" if most else last

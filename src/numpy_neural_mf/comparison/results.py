@@ -177,23 +177,12 @@ class Comparison:
 
 def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
     rmse = mean_rmse(runs)
-    rankings = [run.ranking for run in runs if run.ranking]
-    return (
-        data,
-        model,
-        len(runs),
-        rmse.n_splits,
-        rmse.mean,
-        _known(rmse.low),
-        _known(rmse.high),
-        np.std([run.rmse for run in runs], ddof=1) if len(runs) > 1 else None,
-        np.mean([run.mae for run in runs]),
-        np.mean([run.n_parameters for run in runs]),
-        np.mean([run.seconds for run in runs]),
-        _mean([run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]),
-        _mean([ranking["ndcg"] for ranking in rankings]),
-        _mean([ranking["recall"] for ranking in rankings]),
-    )
+    std = np.std([run.rmse for run in runs], ddof=1) if len(runs) > 1 else None
+    means = [_mean([getattr(run, name) for run in runs]) for name in ("mae", "n_parameters", "seconds")]
+    excess = _mean([run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor])
+    ranking = [_mean([run.ranking[name] for run in runs if run.ranking]) for name in ("ndcg", "recall")]
+    interval = _known(rmse.low), _known(rmse.high)
+    return (data, model, len(runs), rmse.n_splits, rmse.mean, *interval, std, *means, excess, *ranking)
 
 
 def _differences(data: str, models: dict[str, list[Run]]) -> list[tuple[Any, ...]]:

@@ -19,18 +19,16 @@ from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2
 
 
 class SupportsPredict(Protocol):
-    """A model that predicts ratings."""
+    """A model that predicts ratings of pairs of raw ids, shape (n,), at times where they are known."""
 
-    def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any:
-        """Ratings of pairs of raw ids, shape (n,), at these times where times are known."""
+    def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any: ...
 
 
 @runtime_checkable
 class SupportsRecommend(Protocol):
-    """A model that recommends items."""
+    """A model that recommends raw ids of items, best first, shape (len(users), n), masked where empty."""
 
-    def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any:
-        """Raw ids of items, best first, shape (len(users), n); places without an item are masked."""
+    def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -48,17 +46,10 @@ class Errors:
 class RatingErrors:
     """Errors of the predictions of held-out ratings.
 
-    Attributes
-    ----------
-    overall, warm, cold : Errors
-        All ratings; those of a known user and a known item; the others.
-    n_cold_users, n_cold_items : int
-        Number of users and of items of the test part without a rating in training.
-    user_ids : array of shape (n_users,), raw ids of the users of the test part, sorted
-    user_rmse, user_mae : float64 arrays of shape (n_users,)
-    mean_user_rmse, mean_user_mae : float
-        Their means, in which each user has the same weight.
-    calibration : Calibration
+    `overall` is over all ratings, `warm` over those of a known user and a known item, `cold` over the others.
+    `n_cold_users` and `n_cold_items` count those of the test part without a rating in training. `user_ids`
+    are the raw ids of the users of the test part, sorted; `user_rmse` and `user_mae`, float64, are of each,
+    and in `mean_user_rmse` and `mean_user_mae` each has the same weight.
     """
 
     overall: Errors
@@ -86,12 +77,10 @@ class RankingQuality:
 
     Attributes
     ----------
-    k : int
     relevant : float, the lowest rating of a relevant item
     user_ids : array of shape (n_users,)
         Raw ids of these users, sorted; empty if no test rating is high enough.
-    is_warm : bool array of shape (n_users,)
-        Whether the user has a rating in training.
+    is_warm : bool array of shape (n_users,), whether the user has a rating in training
     per_user : dict of str to float64 array of shape (n_users,)
         By name of the metric: those of `RANKING_METRICS` and "novelty".
     coverage, gini : float
@@ -154,8 +143,9 @@ def evaluate(
         If the test part is empty, no test rating reaches the given `relevant`, the test part shares a pair of
         user and item with training or with ratings that the model has learned since, or a prediction is NaN.
     """
-    recommends = isinstance(model, SupportsRecommend)
-    ranking = evaluate_ranking(model, train, test, k, relevant) if recommends else None
+    ranking = None
+    if isinstance(model, SupportsRecommend):
+        ranking = evaluate_ranking(model, train, test, k, relevant)
     return Evaluation(evaluate_ratings(model, train, test), ranking)
 
 

@@ -47,8 +47,7 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
     Raises
     ------
     TypeError
-        If `k` is not an integer, `relevant` is a mapping or a set, or one of its elements is not a collection
-        of ids.
+        If `k` is not an integer, or `relevant` is not a sequence of collections of ids.
     ValueError
         If the numbers of users differ, k is below 1, a list names an item twice, or some ids are integers and
         others are strings.
@@ -129,18 +128,10 @@ RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Score
 def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:
     """Share of the catalogue that is recommended to at least one user: |∪_u L_u| / n_items.
 
+    `recommended` is as in `precision_at_k`; a ValueError is raised if it has more than `n_items` items.
+
     Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy: evaluating recommender systems by coverage and
     serendipity", RecSys 2010.
-
-    Parameters
-    ----------
-    recommended : lists of ids of items, as those of `precision_at_k`
-    n_items : int, the number of items that could have been recommended
-
-    Raises
-    ------
-    ValueError
-        If more than `n_items` items are recommended.
     """
     return float(np.mean(_times_recommended(recommended, n_items) > 0))
 
@@ -165,15 +156,11 @@ def novelty(recommended: ArrayLike, train: Ratings) -> NDArray[np.float64]:
     """Mean self-information of each list, in bits: the mean over its items of log₂(n_users / n_i), float64.
 
     n_i of the n_users with ratings in training, in which each user rates an item at most once, rated item i;
-    an item without ratings counts as rated by one user. NaN for an empty list; see `mean_over_users`.
+    an item without ratings counts as rated by one user. NaN for an empty list; see `mean_over_users`. If
+    training has no ratings, a ValueError is raised.
 
     Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, "Solving the apparent diversity-accuracy dilemma of
     recommender systems", PNAS 2010.
-
-    Raises
-    ------
-    ValueError
-        If training has no ratings.
     """
     if not len(train):
         raise ValueError("train: expected ratings, found none")

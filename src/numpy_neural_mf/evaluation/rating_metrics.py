@@ -19,16 +19,10 @@ AT_ONCE = 2**20
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
-    """Root of the mean squared error, in rating steps; the mean of `rmse_per_user` is another number.
+    """Root of the mean squared error, in rating steps, of predictions and ratings of shape (n,).
 
-    Parameters
-    ----------
-    prediction, rating : array-likes of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        The shapes differ, there is nothing to compare, or a value is NaN.
+    A ValueError is raised if the shapes differ, there is nothing to compare, or a value is NaN. The mean of
+    `rmse_per_user`, in which each user has the same weight, is another number.
     """
     return float(np.sqrt(_mean(np.square, prediction, rating)))
 
@@ -62,20 +56,11 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
     Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant, as in Surprise:
     the paper does not define this case. NaN where the predictions order no pair: no user has unequal ratings,
     or the predictions of each user are equal. The time grows with the number of ratings times the number of
-    distinct ratings.
+    distinct ratings. `users` has the id or index of the user of each rating, shape (n,); the other parameters
+    and errors are those of `rmse`.
 
     Koren and Sill, "OrdRec: an ordinal model for predicting personalized item rating distributions",
     RecSys 2011.
-
-    Parameters
-    ----------
-    prediction, rating, users : array-likes of shape (n,)
-        Users are ids or indices.
-
-    Raises
-    ------
-    ValueError
-        As `rmse`, or if `users` has another length.
     """
     predicted, actual = _comparable(prediction, rating)
     user = _user_codes(users, len(actual))

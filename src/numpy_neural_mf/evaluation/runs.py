@@ -15,24 +15,12 @@ from .significance import Estimate, PairedDifference, mean_over_splits, paired_d
 class Run:
     """One model trained and tested once.
 
-    Attributes
-    ----------
-    data, model : str, names
-    seed : int, random state of the model
-    split : int
-        Runs of the same split have the same training part and the same test part.
-    n_train, n_test : int, number of ratings in these parts
-    rmse, mae : float
-        Over all test ratings, those of unknown users and items included.
-    noise_floor : float or None
-        RMSE of the Bayes-optimal predictor on the same test ratings, where it is known.
-    n_parameters : int
-    seconds : float, wall time of `fit`
-    history : History or None
-        Losses per epoch, of models that are trained in epochs.
-    ranking : dict of str to float, or None
-        Means over users of the ranking metrics at 10, by name (see `RankingQuality`), if they were requested
-        and a test rating is high enough to be relevant.
+    Runs of the same `split` have the same training part and the same test part. `seed` is the model's random
+    state, `seconds` the wall time of `fit`. `rmse` and `mae` are over all test ratings, also those of unknown
+    users and items; `noise_floor` is the RMSE of the Bayes-optimal predictor on the same ratings, if it is
+    known. `history` has the losses per epoch, of models that are trained in epochs; `ranking` the means over
+    users of the ranking metrics at 10, by name (see `RankingQuality`), if they were requested and a test
+    rating is high enough to be relevant.
     """
 
     data: str

@@ -33,14 +33,9 @@ class Estimate:
 class PairedDifference(Estimate):
     """The mean difference between two models on the same splits, tested against no difference.
 
-    Attributes
-    ----------
-    n_splits, mean, low, high : see `Estimate`, in the unit of the error
-    p_value : float
-        Two-sided; 1 if the models do not differ on any split, NaN with fewer than two splits.
-    effect_size : float
-        Cohen's d_z, the mean of the differences divided by their standard deviation; infinite if all are
-        equal and not 0, NaN with fewer than two splits.
+    `p_value` is two-sided, and 1 if the models do not differ on any split. `effect_size` is Cohen's d_z, the
+    mean of the differences divided by their standard deviation; infinite if all are equal and not 0. Both are
+    NaN with fewer than two splits. The rest is as in `Estimate`, in the unit of the error.
     """
 
     p_value: float
@@ -66,8 +61,7 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
     Raises
     ------
     ValueError
-        If `errors` is not one-dimensional and finite, `test_to_train` is negative, or `confidence` is not
-        between 0 and 1.
+        If `errors` is not one-dimensional and finite, or a ratio or share is out of range.
     """
     x = _errors(errors)
     if not 0 <= test_to_train < math.inf:
@@ -112,12 +106,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values of several tests after Holm's correction, which controls the family-wise error rate; float64.
 
     For p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
-    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979).
-
-    Parameters
-    ----------
-    p_values : array-like of shape (m,)
-        From 0 to 1, otherwise a ValueError; NaN is a test that was not possible, which does not count.
+    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979). NaN is a test that was
+    not possible, which does not count. A p-value out of range, or more than one dimension, is a ValueError.
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():

@@ -22,8 +22,16 @@ from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
 from ..utils.settings import check_integer
-from .space import architecture_settings, as_settings, default_values, search_space
-from .study import finished_trials, next_trial, open_study, validation_rmse
+from .study import (
+    architecture_settings,
+    as_settings,
+    default_values,
+    finished_trials,
+    next_trial,
+    open_study,
+    search_space,
+    validation_rmse,
+)
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -34,15 +42,10 @@ VALIDATION_SIZE = 0.1
 
 @dataclass(frozen=True)
 class TuningProgress:
-    """Progress of a search.
+    """Progress of a search and of its current trial, `training`.
 
-    Attributes
-    ----------
-    n_finished : int
-        Number of finished trials, including those of a resumed study.
-    best_rmse : float
-        Their lowest validation RMSE; infinite before the first.
-    training : Progress of the current trial
+    `n_finished` counts the trials of a resumed study too; `best_rmse`, their lowest validation RMSE, is
+    infinite before the first.
     """
 
     n_finished: int
@@ -65,10 +68,8 @@ class Tuning:
         A row for each finished trial, in order, the defaults first: `trial` from 0, `state` ("complete",
         "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs` trained (over all splits),
         `seconds`, and the searched settings.
-    n_resumed : int
-        Number of trials that were finished before this call.
-    is_interrupted : bool
-        Whether Ctrl-C ended the search.
+    n_resumed : int, number of trials that were finished before this call
+    is_interrupted : bool, whether Ctrl-C ended the search
     """
 
     settings: dict[str, Any]
@@ -85,16 +86,16 @@ class Tuning:
 
     def save(self, path: str | os.PathLike[str], data: str) -> None:
         """Write the settings as TOML, whole or not at all; comments name their origin, the ratings `data`."""
-        lines = [
+        text = (
             f"# Made by numpy-neural-mf {version('numpy-neural-mf')} from {data!r}: the best of "
-            f"{self.trials.height} trials.",
+            f"{self.trials.height} trials.\n"
             f"# Validation RMSE {self.validation_rmse:.4f} (defaults {self.default_rmse:.4f}): optimistic, "
-            "since it is the lowest of many on the same ratings.",
-            # Numbers, strings and arrays are written alike in JSON and TOML.
-            *(f"{name} = {json.dumps(value)}" for name, value in self.settings.items()),
-        ]
+            "since it is the lowest of many on the same ratings.\n"
+        )
+        # Numbers, strings and arrays are written alike in JSON and TOML.
+        text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items())
         with replacing(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
 
 def tune(
@@ -143,22 +144,19 @@ def tune(
     Returns
     -------
     Tuning
-        If interrupted (Ctrl-C), of the finished trials.
+        If interrupted (Ctrl-C), of the finished trials; before any was complete, KeyboardInterrupt is raised.
 
     Raises
     ------
     ImportError
         Optuna is not installed.
-    TypeError
-        `n_trials` or `n_splits` is not an integer.
-    ValueError
-        A setting is out of range, or `study` has other ratings or settings, or is not a study.
+    TypeError, ValueError
+        A setting has the wrong type or is out of range, or `study` has other ratings or settings, or is not a
+        study.
     OSError
         `study` cannot be written to.
     FloatingPointError
         Every trial diverged.
-    KeyboardInterrupt
-        Interrupted before any trial was complete.
 
     Examples
     --------
@@ -201,8 +199,7 @@ def tune(
     best = min(finished, key=validation_rmse, default=None)
     if best is None or validation_rmse(best) == math.inf:
         raise KeyboardInterrupt if is_interrupted else FloatingPointError("every trial diverged")
-    rows = [_row(number, trial) for number, trial in enumerate(finished)]
-    trials = pl.DataFrame(rows, infer_schema_length=None)
+    trials = pl.DataFrame([_row(*numbered) for numbered in enumerate(finished)], infer_schema_length=None)
     settings = fixed | as_settings(best.params)
     return Tuning(settings, validation_rmse(best), trials, n_resumed, is_interrupted)
 

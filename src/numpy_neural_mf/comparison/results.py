@@ -46,15 +46,8 @@ DIFFERENCES: dict[str, type[pl.DataType]] = {
 class Comparison:
     """The results of a comparison, which are shown as tables in a terminal and in a notebook.
 
-    Attributes
-    ----------
-    runs : list of Run
-    data : dict of str to RatingsSummary, the data sets by name
-    settings : dict of str to dict of str to str
-        Settings of each model in its first run, by name.
-    n_planned : int
-        Number of planned runs; more than `runs` has if the comparison was interrupted.
-    files : list of Path, those that were written
+    `data` has the summaries of the data sets, `settings` those of each model in its first run, both by name.
+    `n_planned` is more than the number of `runs` if the comparison was interrupted; `files` were written.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -97,8 +90,8 @@ class Comparison:
 
         Of several data sets, each sentence comes after the name of its data set.
         """
-        by_data = {table["data"][0]: conclusions(table)
-                   for table in self.differences().partition_by("data", maintain_order=True)}  # fmt: skip
+        tables = self.differences().partition_by("data", maintain_order=True)
+        by_data = {table["data"][0]: conclusions(table) for table in tables}
         if data is not None:
             return by_data.get(data, [])
         prefix = "{}: " if len(by_data) > 1 else ""

@@ -113,10 +113,10 @@ def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The mean prediction for each value of the rating; arrays of shape (n_values,), ratings ascending.
+    """The mean prediction for each value of the rating, ascending, and the number of ratings of that value.
 
-    `n` is the number of ratings of each value. Predictions of a conditional mean are closer to the middle of
-    the scale than the ratings.
+    All have shape (n_values,). Predictions of a conditional mean are closer to the middle of the scale than
+    the ratings.
     """
 
     rating: Numbers

@@ -34,10 +34,11 @@ from .study import (
 )
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    from optuna import Trial
     from optuna.trial import FrozenTrial
 
 VALIDATION_SIZE = 0.1
+Splits = list[tuple[Ratings, Ratings]]
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ def tune(
                 break
             trial = next_trial(search, space, default_values(model, space), random_state)
             candidate = NeuralMF(**fixed | as_settings(trial.params), random_state=random_state)
-            _run(search, trial, candidate, splits, report)
+            _run(trial, candidate, splits, report)
             finished = finished_trials(search)
     except KeyboardInterrupt:
         is_interrupted = True
@@ -204,13 +205,7 @@ def tune(
     return Tuning(settings, validation_rmse(best), trials, n_resumed, is_interrupted)
 
 
-def _run(
-    study: Study,
-    trial: Trial,
-    model: NeuralMF,
-    splits: list[tuple[Ratings, Ratings]],
-    report: ProgressCallback,
-) -> None:
+def _run(trial: Trial, model: NeuralMF, splits: Splits, report: ProgressCallback) -> None:
     """Train and evaluate a model on each split, and add the result to the study."""
     from optuna import TrialPruned
     from optuna.trial import TrialState
@@ -234,12 +229,12 @@ def _run(
             errors.append(rmse(prediction, validation.values))
             n_epochs += len(model.history_.train_loss)
     except TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
+        trial.study.tell(trial, state=TrialState.PRUNED)
     except FloatingPointError:
-        study.tell(trial, math.inf)
+        trial.study.tell(trial, math.inf)
     else:
         trial.set_user_attr("epochs", n_epochs)
-        study.tell(trial, float(np.mean(errors)))
+        trial.study.tell(trial, float(np.mean(errors)))
 
 
 def _row(number: int, trial: FrozenTrial) -> dict[str, Any]:

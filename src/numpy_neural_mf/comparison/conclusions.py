@@ -27,9 +27,13 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
     if all(row["is_significant"] is None for row in rows):
         return ["With one split of the ratings, significance cannot be tested: use more seeds or folds."]
     sentences: list[str] = []
-    ranked = _ranked(rows)
-    worse = {name: {row["other"] for row in rows if row["model"] == name and row["is_significant"]}
-             for name in ranked}  # fmt: skip
+    # By their errors, the lowest first, since each row names the better model first.
+    names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
+    ranked = sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
+    worse: dict[str, set[str]] = {name: set() for name in ranked}
+    for row in rows:
+        if row["is_significant"]:
+            worse[row["model"]].add(row["other"])
     while ranked:
         group, ranked = _leading_group(ranked, worse)
         beaten = [name for name in ranked if name in worse[group[0]]]
@@ -40,20 +44,13 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
         if len(group) > 1:
             sentences.append(_tied(joined(group, "and"), _between(rows, group, group)))
         if tied:
-            names = f"{joined(group, 'or')} and {joined(tied, 'or')}"
-            sentences.append(_tied(names, _between(rows, group, tied)))
+            both = f"{joined(group, 'or')} and {joined(tied, 'or')}"
+            sentences.append(_tied(both, _between(rows, group, tied)))
     n_splits = min(row["splits"] for row in rows)
     if n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
-        sentences.append(
-            f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
-        )
+        few = f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
+        sentences.append(few)
     return sentences
-
-
-def _ranked(rows: Rows) -> list[str]:
-    """Models by their errors, the lowest first: each row names the better one first."""
-    names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
-    return sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
 
 
 def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[str], list[str]]:

@@ -20,7 +20,7 @@ from numpy_neural_mf import B_MEDIUM, NeuralMF, Ratings
 
 RATINGS_OF_A_USER, N_ITEMS, DIMENSION = 150, 59_047, 16
 DIMENSIONS, CATALOGUES = [8, 16, 32, 64, 128], [10**3, 10**4, 10**5, 10**6]
-FIGURE = Path(__file__).parents[1] / "docs" / "scaling.png"
+FIGURE = Path(__file__).parents[2] / "docs" / "scaling.png"
 
 
 def drawn_ratings(n_ratings: int, n_users: int, n_items: int) -> Ratings:

@@ -26,8 +26,7 @@ from benchmarks.scale.large_file import write_large_file
 from numpy_neural_mf import B_MEDIUM, NeuralMF, Ratings, random_split, read_ratings
 from numpy_neural_mf.data import k_fold, leave_last_out, time_split, user_split
 from numpy_neural_mf.data.columns import blocks, room_like
-from numpy_neural_mf.evaluation import evaluate_ratings
-from numpy_neural_mf.evaluation.held_out import seen_rows
+from numpy_neural_mf.evaluation import evaluate_ratings, seen_rows
 
 SPLITS: dict[str, Callable[[Ratings], Any]] = {
     "time": time_split,

@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 import numpy_neural_mf.comparison.experiments as experiments
-from numpy_neural_mf import Comparison, GlobalMean, NeuralMF, Ratings, RatingsError, run_experiments
+from numpy_neural_mf import (
+    Comparison,
+    GlobalMean,
+    NeuralMF,
+    Ratings,
+    RatingsError,
+    random_split,
+    run_experiments,
+)
 from numpy_neural_mf import simulate_ratings as simulate
 
 SIMULATED = simulate(n_users=200, n_items=80, n_ratings=3_000)
@@ -224,7 +232,7 @@ def test_every_model_is_tested_on_the_same_ratings(compare):
 
 def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
     [run] = compare(SIMULATED, models={"mean": MODELS["mean"]}).runs
-    train, test = experiments.random_split(SIMULATED, random_state=0)
+    train, test = random_split(SIMULATED, random_state=0)
     error = test.values.astype(float) - train.mean
     assert run.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-6)
     assert run.mae == pytest.approx(np.mean(np.abs(error)), rel=1e-6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -16,18 +16,10 @@ Rows = Sequence[dict[str, Any]]
 
 
 def conclusions(differences: pl.DataFrame) -> list[str]:
-    """Sentences on the models of one data set, the best model first.
+    """Sentences on the models of one data set, the best model first; none for fewer than two models.
 
-    Parameters
-    ----------
-    differences : polars.DataFrame
-        A row for each pair of models, as made by `Comparison.differences`.
-
-    Returns
-    -------
-    list of str
-        Empty for fewer than two models. Models share a sentence if they do not differ significantly and are
-        significantly better than the same other models.
+    `differences` has a row for each pair of models, as made by `Comparison.differences`. Models share a
+    sentence if they do not differ significantly and are significantly better than the same other models.
     """
     rows = differences.to_dicts()
     if not rows:
@@ -35,9 +27,13 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
     if all(row["is_significant"] is None for row in rows):
         return ["With one split of the ratings, significance cannot be tested: use more seeds or folds."]
     sentences: list[str] = []
-    ranked = _ranked(rows)
-    worse = {name: {row["other"] for row in rows if row["model"] == name and row["is_significant"]}
-             for name in ranked}  # fmt: skip
+    # By their errors, the lowest first, since each row names the better model first.
+    names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
+    ranked = sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
+    worse: dict[str, set[str]] = {name: set() for name in ranked}
+    for row in rows:
+        if row["is_significant"]:
+            worse[row["model"]].add(row["other"])
     while ranked:
         group, ranked = _leading_group(ranked, worse)
         beaten = [name for name in ranked if name in worse[group[0]]]
@@ -46,22 +42,15 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
             is_best_of_all = len(group) == 1 and not sentences and not tied
             sentences.append(_better(group, beaten, _between(rows, group, beaten), is_best_of_all))
         if len(group) > 1:
-            sentences.append(_tied(_joined(group, "and"), _between(rows, group, group)))
+            sentences.append(_tied(joined(group, "and"), _between(rows, group, group)))
         if tied:
-            names = f"{_joined(group, 'or')} and {_joined(tied, 'or')}"
-            sentences.append(_tied(names, _between(rows, group, tied)))
+            both = f"{joined(group, 'or')} and {joined(tied, 'or')}"
+            sentences.append(_tied(both, _between(rows, group, tied)))
     n_splits = min(row["splits"] for row in rows)
     if n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
-        sentences.append(
-            f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
-        )
+        few = f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
+        sentences.append(few)
     return sentences
-
-
-def _ranked(rows: Rows) -> list[str]:
-    """Models by their errors, the lowest first: each row names the better one first."""
-    names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
-    return sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
 
 
 def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[str], list[str]]:
@@ -82,12 +71,12 @@ def _between(rows: Rows, some: Sequence[str], others: Sequence[str]) -> Rows:
 def _better(group: Sequence[str], beaten: Sequence[str], rows: Rows, is_best_of_all: bool) -> str:
     verb = "is" if len(group) == 1 else "are"
     all_others = is_best_of_all and len(beaten) > 1
-    others = "every other model" if all_others else _joined(beaten, "and")
+    others = "every other model" if all_others else joined(beaten, "and")
     lowest, highest = (_size(pick(row["difference"] for row in rows)) for pick in (min, max))
     by = lowest if lowest == highest else f"{lowest} to {highest}"
     p_value = max(row["p_value"] for row in rows)
     limit = next(limit for limit in (0.001, 0.01, SIGNIFICANCE_LEVEL) if p_value < limit)
-    better = f"{_joined(group, 'and')} {verb} significantly better than {others}"
+    better = f"{joined(group, 'and')} {verb} significantly better than {others}"
     return f"{better} (RMSE lower by {by}; p < {limit})."
 
 
@@ -101,6 +90,7 @@ def _size(difference: float) -> str:
     return f"{difference:.4f}" if difference >= 0.00005 else "less than 0.0001"
 
 
-def _joined(names: Sequence[str], word: str) -> str:
+def joined(names: Iterable[str], word: str, comma: str = ", ") -> str:
+    """The names in words: a, b and c."""
     *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
+    return f"{comma.join(first)} {word} {last}" if first else last

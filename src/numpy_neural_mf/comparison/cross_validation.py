@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..data import Ratings, k_fold, read_ratings, summarize
+from ..data import Ratings, k_fold, random_split, read_ratings, summarize
 from ..evaluation import evaluate_ranking, mae, require_held_out, rmse
 from ..evaluation.runs import Run
 from ..models import BayesianMF, Recommender
@@ -57,10 +57,8 @@ def cross_validate(
     ranking : bool, default False
         Whether to evaluate lists of ten recommended items too (see `evaluate_ranking`). The time grows with
         the number of users times the number of items.
-    on_run : callable, optional
-        Called with each `Run` when it is finished.
-    on_progress : callable, optional
-        Passed to each model's `fit`.
+    on_run, on_progress : callable, optional
+        Called with each `Run` when it is finished; and passed to each model's `fit`.
 
     Returns
     -------
@@ -71,11 +69,9 @@ def cross_validate(
     ------
     RatingsError
         The ratings cannot be read.
-    TypeError
-        `seeds` or `n_folds` is not an integer.
-    ValueError
-        A setting is out of range, `ratings` and `splits` are both given or both missing, there is no split,
-        or a split has an empty part or a pair of user and item in both parts.
+    TypeError, ValueError
+        A setting has the wrong type or is out of range, `ratings` and `splits` are both given or both
+        missing, there is no split, or a split has an empty part or a pair of user and item in both parts.
 
     Examples
     --------
@@ -119,6 +115,11 @@ def fold_splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Split]:
             yield Split(f"seed {seed}, fold {fold}", seed, fold, train, test)
 
 
+def random_splits(ratings: Ratings, seeds: int) -> Iterator[Split]:
+    """Another split for each seed."""
+    return (Split(f"seed {s}", s, s, *random_split(ratings, random_state=s)) for s in range(seeds))
+
+
 def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterator[Split]:
     """The caller's splits, each with every seed, since the iterable may be consumed only once."""
     for number, (train, test) in enumerate(splits):
@@ -137,45 +138,24 @@ def add_runs(
     ranking: bool = False,
 ) -> Iterator[Run]:
     """Train and test every model on each split; each finished run is added to the comparison and yielded."""
-    for split in splits:
+    for label, seed, number, train, test in splits:
         for name, new_model in models.items():
             if on_start:
-                on_start(f"{data}, {name}, {split.label}")
-            model = new_model(split.seed)
+                on_start(f"{data}, {name}, {label}")
+            model = new_model(seed)
             comparison.settings.setdefault(name, settings_of(model))
-            run = _train_and_test(model, data, name, split, on_progress, ranking)
+            start = time.perf_counter()
+            model.fit(train, on_progress=on_progress)
+            seconds = time.perf_counter() - start
+            prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
+            quality = evaluate_ranking(model, train, test) if ranking else None
+            # On these very ratings, whose noise may be favourable, where the expected ratings are known.
+            floor = test.noise_floor if test.expected is None else rmse(test.expected, test.values)
+            # The error of one posterior sample is not that of the posterior mean: there is no curve to show.
+            history = None if isinstance(model, BayesianMF) else getattr(model, "history_", None)
+            means = quality.overall if quality is not None and len(quality.user_ids) else None
+            errors = rmse(prediction, test.values), mae(prediction, test.values)
+            run = Run(data, name, seed, number, len(train), len(test), *errors, floor, model.n_parameters_,
+                      seconds, history, means)  # fmt: skip
             comparison.runs.append(run)
             yield run
-
-
-def _train_and_test(
-    model: Recommender,
-    data: str,
-    name: str,
-    split: Split,
-    on_progress: ProgressCallback | None,
-    ranking: bool,
-) -> Run:
-    train, test = split.train, split.test
-    start = time.perf_counter()
-    model.fit(train, on_progress=on_progress)
-    seconds = time.perf_counter() - start
-    prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
-    quality = evaluate_ranking(model, train, test) if ranking else None
-    return Run(
-        data,
-        name,
-        split.seed,
-        split.number,
-        n_train=len(train),
-        n_test=len(test),
-        rmse=rmse(prediction, test.values),
-        mae=mae(prediction, test.values),
-        # On these very ratings, whose noise may be favourable, where the expected ratings are known.
-        noise_floor=test.noise_floor if test.expected is None else rmse(test.expected, test.values),
-        n_parameters=model.n_parameters_,
-        seconds=seconds,
-        # The error of one posterior sample is not that of the posterior mean: there is no curve to show.
-        history=None if isinstance(model, BayesianMF) else getattr(model, "history_", None),
-        ranking=quality.overall if quality is not None and len(quality.user_ids) else None,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..data import Ratings, random_split, read_ratings, simulate_ratings, summarize
+from ..data import Ratings, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
 from ..reporting.console import ProgressBar, terminal
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_integer
-from .cross_validation import ModelFactory, Split, add_runs, as_ratings, fold_splits
+from .cross_validation import ModelFactory, add_runs, as_ratings, fold_splits, random_splits
 from .results import Comparison
 
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
@@ -51,38 +51,32 @@ def run_experiments(
         By default ``ratings.csv`` in the working directory or in the folder that the environment variable
         NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
         structure and one without, whose irreducible error is known.
-    epochs : int, optional
-        For the neural models; by default that of `NeuralMF`.
-    seeds : int, default 5
-        Number of seeds: 0, 1, 2, ...
-    n_folds : int, default 0
-        At least 2, or 0 for random splits.
+    epochs : int, optional, for the neural models; by default that of `NeuralMF`
+    seeds : int, default 5, the number of seeds: 0, 1, 2, ...
+    n_folds : int, at least 2, or 0, the default, for random splits
     engine, device, precision : str, default "auto", "auto", "float32"
         For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.
     output_dir : path, default the working directory
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
         Name to ``(seed) -> Recommender``; by default `default_models`.
-    console : rich.console.Console, optional
-        Where the table is printed; by default standard output.
-    log : rich.console.Console, optional
-        Where the ratings, remarks and progress are shown; by default `console`.
+    console, log : rich.console.Console, optional
+        Where the table is printed, by default standard output; and where the ratings, remarks and progress
+        are shown, by default `console`.
 
     Returns
     -------
     Comparison
-        If interrupted (Ctrl-C), with the finished runs, which are written as well.
+        If interrupted (Ctrl-C), with the finished runs, which are written as well; before the first was
+        finished, KeyboardInterrupt is raised and nothing is written.
 
     Raises
     ------
     RatingsError
         The ratings cannot be read.
-    TypeError, ValueError
-        A setting has the wrong type or is out of range; raised before anything is trained.
-    OSError
-        `output_dir` cannot be written to; raised before anything is trained.
-    KeyboardInterrupt
-        Interrupted before the first run was finished; nothing is written.
+    TypeError, ValueError, OSError
+        A setting has the wrong type or is out of range, or `output_dir` cannot be written to; raised before
+        anything is trained.
     FloatingPointError
         A training diverged; the runs that were finished before are written.
 
@@ -98,8 +92,7 @@ def run_experiments(
     if n_folds == 1:
         raise ValueError(f"n_folds must be at least 2, or 0 for random splits, not {n_folds}")
     lacks_numba = models is None and find_spec("numba") is None
-    if models is None:
-        models = default_models(epochs, engine, device, precision)
+    models = default_models(epochs, engine, device, precision) if models is None else models
     require_folder(output_dir)
     data = find_data(ratings)
     if not models or not data:
@@ -112,19 +105,16 @@ def run_experiments(
     try:
         with ProgressBar(comparison.n_planned, log) as bar:
             for name, part in data.items():
-                splits = fold_splits(part, seeds, n_folds) if n_folds else _random_splits(part, seeds)
+                splits = fold_splits(part, seeds, n_folds) if n_folds else random_splits(part, seeds)
                 for _ in add_runs(comparison, name, splits, models, bar.start_run, bar.on_progress):
                     bar.end_run()
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
-    except Exception:  # the finished runs, perhaps hours of work, are kept
-        if comparison.runs:
+    finally:
+        if comparison.runs:  # after an error too: they are perhaps hours of work
             comparison.save(output_dir)
             console.print(comparison)
-        raise
-    comparison.save(output_dir)
-    console.print(comparison)
     return comparison
 
 
@@ -133,10 +123,8 @@ def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> N
     for name, part in data.items():
         log.print(Text(f"{name}: {part}"), soft_wrap=True)
         if part.n_dropped:
-            log.print(
-                f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later",
-                soft_wrap=True,
-            )
+            dropped = f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later"
+            log.print(dropped, soft_wrap=True)
     if lacks_numba:
         left_out = 'Bayesian MF is left out, since it needs numba: pip install "numpy-neural-mf[fast]"'
         log.print(Text(left_out), soft_wrap=True)
@@ -147,21 +135,21 @@ def default_models(
 ) -> dict[str, ModelFactory]:
     """The models of the comparison, by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
 
-    Bayesian MF draws few samples, so that the comparison takes minutes; it is left out if Numba is not
-    installed.
+    The last draws few samples, so that the comparison takes minutes, and is left out without Numba.
     """
     settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     settings |= {} if epochs is None else {"epochs": epochs}
     NeuralMF(**settings)  # checks the settings before the baselines are trained
-    baselines: dict[str, ModelFactory] = {
+    models: dict[str, ModelFactory] = {
         "global mean": lambda seed: GlobalMean(),
         "linear regression": lambda seed: LinearRegression(),
         "item kNN": lambda seed: ItemKNN(),
     }
-    neural: dict[str, ModelFactory] = {
-        name: partial(_neural_mf, architecture, settings) for name, architecture in ARCHITECTURES.items()
-    }
-    return baselines | neural | ({"Bayesian MF": _bayesian_mf} if find_spec("numba") else {})
+    for name, architecture in ARCHITECTURES.items():
+        models[name] = partial(_neural_mf, architecture, settings)
+    if find_spec("numba"):
+        models["Bayesian MF"] = lambda seed: BayesianMF(n_samples=30, burn_in=10, random_state=seed)
+    return models
 
 
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
@@ -182,13 +170,3 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
 
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:
     return NeuralMF(architecture, random_state=seed, **settings)
-
-
-def _bayesian_mf(seed: int) -> Recommender:
-    return BayesianMF(n_samples=30, burn_in=10, random_state=seed)
-
-
-def _random_splits(ratings: Ratings, seeds: int) -> Iterator[Split]:
-    """Another split for each seed."""
-    for seed in range(seeds):
-        yield Split(f"seed {seed}", seed, seed, *random_split(ratings, random_state=seed))

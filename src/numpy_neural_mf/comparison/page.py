@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
 
 from ..evaluation.runs import Run, mean_rmse
 from ..reporting.page import PAGES, Chart, Table, data_facts, footer, settings_tables
+from .conclusions import joined
 from .results import Comparison
 
 
 def comparison_report(
     comparison: Comparison, *, command: str | None = None, made_at: datetime | None = None
 ) -> str:
-    """A comparison as one page of HTML.
+    """A comparison as one page of HTML, the same for the same comparison, command, date and versions.
 
     Parameters
     ----------
-    comparison : Comparison
-        With at least one run.
-    command : str, optional
-        The command that reproduces the numbers.
-    made_at : datetime, optional
-        By default now.
-
-    Returns
-    -------
-    str
-        The same for the same comparison, command, date and versions.
-
-    Raises
-    ------
-    ValueError
-        The comparison has no runs.
+    comparison : Comparison with at least one run, otherwise a ValueError
+    command : str, optional, that reproduces the numbers
+    made_at : datetime, by default now
 
     Examples
     --------
@@ -63,7 +51,7 @@ def comparison_report(
         for name, title, frame, sentences in comparison.sections()
     ]
     return PAGES.get_template("comparison.html").render(
-        title=f"{_counted(len(models), 'model')} compared on {_listed(names)}",
+        title=f"{_counted(len(models), 'model')} compared on {joined(names, 'and', '; ')}",
         models=models,
         sections=sections,
         has_intervals=comparison.table()["rmse_low"].count() > 0,
@@ -78,9 +66,7 @@ def comparison_report(
 def _splits(runs: Sequence[Run]) -> str:
     """The splits and the runs in words."""
     n_splits, seeds = len({run.split for run in runs}), sorted({run.seed for run in runs})
-    n_train, n_test = (
-        round(float(np.mean([getattr(run, n) for run in runs]))) for n in ("n_train", "n_test")
-    )
+    n_train, n_test = (round(np.mean([getattr(run, n) for run in runs])) for n in ("n_train", "n_test"))
     return (
         f"{_counted(n_splits, 'split')} of the ratings: {n_train:,} for training, {n_test:,} for testing. "
         f"{_counted(len(runs), 'run')}, with the seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}."
@@ -110,16 +96,9 @@ def _losses_chart(models: Mapping[str, Sequence[Run]]) -> Chart | None:
     caption = (
         "Losses per epoch on the training ratings, and on a validation part that decides the best epoch."
     )
-    return Chart(
-        inline_svg(loss_figure(models), f"mean squared error by epoch; last training loss: {numbers}"),
-        caption,
-    )
+    label = f"mean squared error by epoch; last training loss: {numbers}"
+    return Chart(inline_svg(loss_figure(models), label), caption)
 
 
 def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}" + "s" * (n != 1)
-
-
-def _listed(names: Iterable[str]) -> str:
-    *most, last = names
-    return f"{'; '.join(most)} and {last}" if most else last

@@ -46,17 +46,8 @@ DIFFERENCES: dict[str, type[pl.DataType]] = {
 class Comparison:
     """The results of a comparison, which are shown as tables in a terminal and in a notebook.
 
-    Attributes
-    ----------
-    runs : list of Run
-    data : dict of str to RatingsSummary
-        The data sets, by name.
-    settings : dict of str to dict of str to str
-        Settings of each model in its first run, by name.
-    n_planned : int
-        Number of planned runs; more than `runs` has if the comparison was interrupted.
-    files : list of Path
-        The files that were written.
+    `data` has the summaries of the data sets, `settings` those of each model in its first run, both by name.
+    `n_planned` is more than the number of `runs` if the comparison was interrupted; `files` were written.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -95,19 +86,12 @@ class Comparison:
         return pl.DataFrame(rows, schema=DIFFERENCES, orient="row")
 
     def conclusions(self, data: str | None = None) -> list[str]:
-        """Which differences are significant, in a few sentences.
+        """Which differences are significant, in a few sentences, on one data set or, by default, on all.
 
-        Parameters
-        ----------
-        data : str, optional
-            One data set; by default all, each sentence after the name of its data set if there are several.
-
-        Returns
-        -------
-        list of str
+        Of several data sets, each sentence comes after the name of its data set.
         """
-        by_data = {table["data"][0]: conclusions(table)
-                   for table in self.differences().partition_by("data", maintain_order=True)}  # fmt: skip
+        tables = self.differences().partition_by("data", maintain_order=True)
+        by_data = {table["data"][0]: conclusions(table) for table in tables}
         if data is not None:
             return by_data.get(data, [])
         prefix = "{}: " if len(by_data) > 1 else ""
@@ -186,23 +170,12 @@ class Comparison:
 
 def _row(data: str, model: str, runs: list[Run]) -> tuple[Any, ...]:
     rmse = mean_rmse(runs)
-    rankings = [run.ranking for run in runs if run.ranking]
-    return (
-        data,
-        model,
-        len(runs),
-        rmse.n_splits,
-        rmse.mean,
-        _known(rmse.low),
-        _known(rmse.high),
-        np.std([run.rmse for run in runs], ddof=1) if len(runs) > 1 else None,
-        np.mean([run.mae for run in runs]),
-        np.mean([run.n_parameters for run in runs]),
-        np.mean([run.seconds for run in runs]),
-        _mean([run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor]),
-        _mean([ranking["ndcg"] for ranking in rankings]),
-        _mean([ranking["recall"] for ranking in rankings]),
-    )
+    std = np.std([run.rmse for run in runs], ddof=1) if len(runs) > 1 else None
+    means = [_mean([getattr(run, name) for run in runs]) for name in ("mae", "n_parameters", "seconds")]
+    excess = _mean([run.rmse / run.noise_floor - 1 for run in runs if run.noise_floor])
+    ranking = [_mean([run.ranking[name] for run in runs if run.ranking]) for name in ("ndcg", "recall")]
+    interval = _known(rmse.low), _known(rmse.high)
+    return (data, model, len(runs), rmse.n_splits, rmse.mean, *interval, std, *means, excess, *ranking)
 
 
 def _differences(data: str, models: dict[str, list[Run]]) -> list[tuple[Any, ...]]:

@@ -13,38 +13,27 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.columns import blocks, count
-from .beyond_accuracy import catalogue_coverage, gini, novelty
-from .overlap import require_held_out, seen_rows, warm_ids, warm_rows
-from .ranking_metrics import RANKING_METRICS, mean_over_users
+from ..data.ids import index_of
+from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, mean_over_users, novelty
 from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
 
 
 class SupportsPredict(Protocol):
-    """A model that predicts ratings."""
+    """A model that predicts ratings of pairs of raw ids, shape (n,), at times where they are known."""
 
-    def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any:
-        """Ratings of pairs of raw ids, shape (n,), at these times where times are known."""
+    def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any: ...
 
 
 @runtime_checkable
 class SupportsRecommend(Protocol):
-    """A model that recommends items."""
+    """A model that recommends raw ids of items, best first, shape (len(users), n), masked where empty."""
 
-    def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any:
-        """Raw ids of items, best first, shape (len(users), n); places without an item are masked."""
+    def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors over some ratings; all but `n` are NaN where there are no ratings.
-
-    Attributes
-    ----------
-    n : int
-        Number of ratings.
-    rmse, mae, r2, fcp : float
-        See the functions of these names.
-    """
+    """RMSE, MAE, R² and FCP over n ratings; NaN where there are none (see the functions of these names)."""
 
     n: int
     rmse: float
@@ -57,20 +46,10 @@ class Errors:
 class RatingErrors:
     """Errors of the predictions of held-out ratings.
 
-    Attributes
-    ----------
-    overall, warm, cold : Errors
-        All ratings; those of a known user and a known item; the others.
-    n_cold_users, n_cold_items : int
-        Number of users and of items of the test part without a rating in training.
-    user_ids : array of shape (n_users,)
-        Raw ids of the users of the test part, sorted.
-    user_rmse, user_mae : float64 arrays of shape (n_users,)
-        Errors of each user.
-    mean_user_rmse, mean_user_mae : float
-        Their means, in which each user has the same weight.
-    calibration : Calibration
-        Mean prediction by rating.
+    `overall` is over all ratings, `warm` over those of a known user and a known item, `cold` over the others.
+    `n_cold_users` and `n_cold_items` count those of the test part without a rating in training. `user_ids`
+    are the raw ids of the users of the test part, sorted; `user_rmse` and `user_mae`, float64, are of each,
+    and in `mean_user_rmse` and `mean_user_mae` each has the same weight.
     """
 
     overall: Errors
@@ -98,18 +77,16 @@ class RankingQuality:
 
     Attributes
     ----------
-    k : int
-        Length of the lists.
-    relevant : float
-        The lowest rating of a relevant item.
+    relevant : float, the lowest rating of a relevant item
     user_ids : array of shape (n_users,)
         Raw ids of these users, sorted; empty if no test rating is high enough.
-    is_warm : bool array of shape (n_users,)
-        Whether the user has a rating in training.
+    is_warm : bool array of shape (n_users,), whether the user has a rating in training
     per_user : dict of str to float64 array of shape (n_users,)
         By name of the metric: those of `RANKING_METRICS` and "novelty".
     coverage, gini : float
         Of all lists together, over the items with a rating in training; NaN without users.
+    overall, warm, cold : dict of str to float
+        Means over all users, and over those with and without a rating in training; NaN where there are none.
     """
 
     k: int
@@ -122,17 +99,14 @@ class RankingQuality:
 
     @property
     def overall(self) -> dict[str, float]:
-        """Means over all users, by name of the metric; NaN where there are none."""
         return self._means(np.ones(len(self.is_warm), bool))
 
     @property
     def warm(self) -> dict[str, float]:
-        """Means over the users with a rating in training; NaN where there are none."""
         return self._means(self.is_warm)
 
     @property
     def cold(self) -> dict[str, float]:
-        """Means over the users without a rating in training; NaN where there are none."""
         return self._means(~self.is_warm)
 
     def _means(self, chosen: NDArray[np.bool_]) -> dict[str, float]:
@@ -158,15 +132,10 @@ def evaluate(
         Fitted on `train`. Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
     train, test : Ratings
         Two parts of a split. `train` decides what is warm and which items can be recommended.
-    k : int, default 10
-        Length of the lists.
+    k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
         guess (see `Ratings`). If no test rating reaches the default, the metrics of the lists are NaN.
-
-    Returns
-    -------
-    Evaluation
 
     Raises
     ------
@@ -174,25 +143,21 @@ def evaluate(
         If the test part is empty, no test rating reaches the given `relevant`, the test part shares a pair of
         user and item with training or with ratings that the model has learned since, or a prediction is NaN.
     """
-    ranking = (
-        evaluate_ranking(model, train, test, k, relevant) if isinstance(model, SupportsRecommend) else None
-    )
+    ranking = None
+    if isinstance(model, SupportsRecommend):
+        ranking = evaluate_ranking(model, train, test, k, relevant)
     return Evaluation(evaluate_ratings(model, train, test), ranking)
 
 
 def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
     _require_unknown_to(model, train, test)
-    prediction = np.concatenate(
-        [
-            model.predict(
-                test.user_ids[test.users[block]],
-                test.item_ids[test.items[block]],
-                None if test.timestamps is None else test.timestamps[block],
-            )
-            for block in blocks(len(test))
-        ]
-    )
+
+    def predicted(block: slice) -> Any:
+        times = None if test.timestamps is None else test.timestamps[block]
+        return model.predict(test.user_ids[test.users[block]], test.item_ids[test.items[block]], times)
+
+    prediction = np.concatenate([predicted(block) for block in blocks(len(test))])
 
     def errors_where(chosen: NDArray[np.bool_]) -> Errors:
         n = int(chosen.sum())
@@ -224,9 +189,8 @@ def evaluate_ranking(
     """Quality of lists drawn from the full catalogue; parameters and errors as those of `evaluate`.
 
     The relevant items of a user are those that the user rated highly in the test part. Every other item
-    counts as not relevant, also one that the user never rated and would have liked: the metrics compare
-    models, they do not measure satisfaction. A relevant item without a rating in training cannot be
-    recommended: a miss.
+    counts as not relevant, also one that the user would have liked: the metrics compare models, they do not
+    measure satisfaction. A relevant item without a rating in training cannot be recommended: a miss.
     """
     _require_unknown_to(model, train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
@@ -237,12 +201,8 @@ def evaluate_ranking(
     by_user = np.argsort(liked.users, kind="stable")
     relevant_items = np.split(liked.raw_items[by_user], np.cumsum(n_liked)[:-1]) if len(users) else []
 
-    user_ids = test.user_ids[users]
-    lists = (
-        model.recommend(user_ids, k, exclude_seen=True)
-        if len(users)
-        else np.empty((0, k), train.item_ids.dtype)
-    )
+    user_ids, no_lists = test.user_ids[users], np.empty((0, k), train.item_ids.dtype)
+    lists = model.recommend(user_ids, k, exclude_seen=True) if len(users) else no_lists
     n_items = int(np.count_nonzero(count(train.items, train.n_items)))
     per_user = {name: metric(lists, relevant_items, k) for name, metric in RANKING_METRICS.items()}
     return RankingQuality(
@@ -260,6 +220,46 @@ def relevance_threshold(scale: tuple[float, float]) -> float:
     """Where the upper quarter of a rating scale begins: 4 on a scale from 1 to 5, 7.75 from 1 to 10."""
     lowest, highest = scale
     return lowest + 0.75 * (highest - lowest)
+
+
+def warm_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
+    """Which test ratings have a user and an item that both occur in training, shape (len(test),)."""
+    user_is_warm, item_is_warm = warm_ids(train, test)
+    return user_is_warm[test.users] & item_is_warm[test.items]
+
+
+def warm_ids(train: Ratings, test: Ratings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of ``test.user_ids`` and which of ``test.item_ids`` have a rating in training."""
+    users = train.user_ids[count(train.users, train.n_users) > 0]
+    items = train.item_ids[count(train.items, train.n_items) > 0]
+    return index_of(users, test.user_ids) >= 0, index_of(items, test.item_ids) >= 0
+
+
+def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
+    """Which test ratings are of a pair of user and item that has a rating in training, shape (len(test),)."""
+    user_in_test = index_of(test.user_ids, train.user_ids)
+    item_in_test = index_of(test.item_ids, train.item_ids)
+    tested = test.users.astype(np.int64) * test.n_items + test.items
+    pairs = np.sort(tested)  # index_of finds the first of equal pairs, and so does searchsorted below
+    is_seen = np.zeros(len(pairs), bool)
+    for block in blocks(len(train)):
+        users, items = user_in_test[train.users[block]], item_in_test[train.items[block]]
+        shared = (users >= 0) & (items >= 0)
+        # Sorting first makes millions of look-ups several times faster.
+        found = index_of(pairs, np.sort(users[shared].astype(np.int64) * test.n_items + items[shared]))
+        is_seen[found[found >= 0]] = True
+    seen = np.empty(len(tested), bool)
+    for block in blocks(len(tested)):
+        seen[block] = is_seen[np.searchsorted(pairs, tested[block])]
+    return seen
+
+
+def require_held_out(train: Ratings, test: Ratings) -> None:
+    """Raise ValueError if the test part is empty or shares a pair of user and item with training."""
+    if not len(test):
+        raise ValueError("test: expected ratings to evaluate on, found none")
+    if n_seen := int(seen_rows(train, test).sum()):
+        raise ValueError(f"test: {n_seen} of its {len(test)} ratings are of a user and an item in train too")
 
 
 def _require_unknown_to(model: object, train: Ratings, test: Ratings) -> None:

@@ -1,7 +1,6 @@
-"""Ranking metrics: pure functions of recommended lists and relevant items.
+"""Metrics of recommended lists: their relevance, and their coverage, Gini coefficient and novelty.
 
-Every function takes the lists of many users and returns one score for each user; `mean_over_users` averages
-them. All share these conventions:
+The metrics of relevance return one score for each user; `mean_over_users` averages them. Their conventions:
 
 - Relevance is binary. Lists are ordered, so there are no ties to break.
 - A place that is masked, or beyond the end of a shorter list, is empty: it is not a hit, but it counts as one
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data import Ratings
+from ..data.columns import count
 from ..data.ids import index_of
 from ..utils.settings import check_integer
 
@@ -37,7 +38,6 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
     relevant : sequence of n_users array-likes or sets
         Ids of the relevant items of each user, in any order.
     k : int, default 10
-        Number of places that are evaluated.
 
     Returns
     -------
@@ -47,8 +47,7 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
     Raises
     ------
     TypeError
-        If `k` is not an integer, `relevant` is a mapping or a set, or one of its elements is not a collection
-        of ids.
+        If `k` is not an integer, or `relevant` is not a sequence of collections of ids.
     ValueError
         If the numbers of users differ, k is below 1, a list names an item twice, or some ids are integers and
         others are strings.
@@ -58,9 +57,9 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 
 
 def recall_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Share of the relevant items within the k places: Σ_{i≤k} rel_i / R; otherwise as `precision_at_k`.
+    """Share of the relevant items within the k places: Σ_{i≤k} rel_i / R, below 1 where R > k.
 
-    Where R > k it cannot reach 1.
+    Otherwise as `precision_at_k`.
     """
     hit, n_relevant = _hits(recommended, relevant, k)
     return _share(hit.sum(axis=1), n_relevant)
@@ -126,6 +125,55 @@ RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Score
 }
 
 
+def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:
+    """Share of the catalogue that is recommended to at least one user: |∪_u L_u| / n_items.
+
+    `recommended` is as in `precision_at_k`; a ValueError is raised if it has more than `n_items` items.
+
+    Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy: evaluating recommender systems by coverage and
+    serendipity", RecSys 2010.
+    """
+    return float(np.mean(_times_recommended(recommended, n_items) > 0))
+
+
+def gini(recommended: ArrayLike, n_items: int) -> float:
+    """Gini coefficient of how often items are recommended: 0 if equally often, 1 if always the same item.
+
+    G = Σ_{j=1}^{n} (2j - n - 1) p_j / (n - 1), where p_j is the share in all recommendations of the j-th
+    least recommended of n items, those that are never recommended included. NaN if nothing is recommended,
+    0 for a catalogue of one item. Parameters and errors as those of `catalogue_coverage`.
+
+    Shani and Gunawardana, "Evaluating recommendation systems", *Recommender Systems Handbook*, 2011.
+    """
+    x = np.sort(_times_recommended(recommended, n_items))
+    if not x.sum():
+        return float("nan")
+    j = np.arange(1, n_items + 1)
+    return float((2 * j - n_items - 1) @ (x / x.sum()) / max(n_items - 1, 1))
+
+
+def novelty(recommended: ArrayLike, train: Ratings) -> NDArray[np.float64]:
+    """Mean self-information of each list, in bits: the mean over its items of log₂(n_users / n_i), float64.
+
+    n_i of the n_users with ratings in training, in which each user rates an item at most once, rated item i;
+    an item without ratings counts as rated by one user. NaN for an empty list; see `mean_over_users`. If
+    training has no ratings, a ValueError is raised.
+
+    Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, "Solving the apparent diversity-accuracy dilemma of
+    recommender systems", PNAS 2010.
+    """
+    if not len(train):
+        raise ValueError("train: expected ratings, found none")
+    lists = masked_lists(recommended)
+    filled = ~np.ma.getmaskarray(lists)
+    # The last entry is for unknown items, whose index is -1.
+    n_raters = count(train.items, train.n_items + 1)
+    n_users = np.count_nonzero(count(train.users, train.n_users))
+    bits = np.log2(n_users / np.maximum(n_raters, 1))[index_of(train.item_ids, lists.data)]
+    n = filled.sum(axis=1)
+    return np.asarray(np.divide((bits * filled).sum(axis=1), n, out=np.full(len(n), np.nan), where=n > 0))
+
+
 def masked_lists(recommended: Any) -> np.ma.MaskedArray[Any, Any]:
     """Lists as an array of shape (n_users, width), masked beyond the ends of shorter lists."""
     rows = [np.ma.asarray(row) for row in recommended] if isinstance(recommended, list | tuple) else []
@@ -148,15 +196,11 @@ def _hits(
     check_integer("k", k, at_least=1)
     lists = masked_lists(recommended)
     if isinstance(relevant, Mapping | Set):
-        raise TypeError(
-            "relevant: expected a sequence with the relevant items of each user in the order of the lists, "
-            f"found a {type(relevant).__name__}"
-        )
+        found = type(relevant).__name__
+        raise TypeError(f"relevant: expected a sequence, in the order of the lists, found a {found}")
     if lists.ndim != 2 or len(lists) != len(relevant):
-        raise ValueError(
-            f"expected lists of shape (n_users, width) and n_users sets of relevant items, "
-            f"found lists of shape {lists.shape} and {len(relevant)} sets"
-        )
+        found = f"found lists of shape {lists.shape} and {len(relevant)} sets"
+        raise ValueError(f"expected lists of shape (n_users, width) and n_users sets, {found}")
     lists = lists[:, :k]
     place_filled = ~np.ma.getmaskarray(lists)
     row_listed, place = np.nonzero(place_filled)
@@ -186,9 +230,8 @@ def _keys(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """An integer for each pair of user and item, equal for equal pairs."""
     if listed.size and wanted.size and (listed.dtype.kind == "U") != (wanted.dtype.kind == "U"):
-        raise ValueError(
-            f"expected ids of one kind, found {listed.dtype} recommended, {wanted.dtype} relevant"
-        )
+        found = f"{listed.dtype} recommended, {wanted.dtype} relevant"
+        raise ValueError(f"expected ids of one kind, found {found}")
     items = np.concatenate([part for part in (listed, wanted) if part.size] or [wanted])
     known, code = np.unique(items, return_inverse=True)
     keys = np.concatenate([row_listed, row_wanted]).astype(np.int64) * len(known) + code
@@ -202,3 +245,11 @@ def _where_relevant(scores: ArrayLike, n_relevant: NDArray[np.int64]) -> Scores:
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
     """part / whole; NaN where whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
+
+
+def _times_recommended(recommended: ArrayLike, n_items: int) -> NDArray[np.int64]:
+    """How often each item is recommended, shape (n_items,), in no order of items, zeros first."""
+    n_times = np.unique(masked_lists(recommended).compressed(), return_counts=True)[1]
+    if len(n_times) > n_items or n_items < 1:
+        raise ValueError(f"n_items: {len(n_times)} items are recommended, of a catalogue of {n_items}")
+    return np.append(np.zeros(n_items - len(n_times), np.int64), n_times)

@@ -1,8 +1,4 @@
-"""Rating metrics: pure functions of predicted and true ratings.
-
-Each is taken over all ratings together. The mean of `rmse_per_user` answers another question, how large the
-error of the average user is: it is not the RMSE.
-"""
+"""Rating metrics: pure functions of predicted and true ratings, taken over all ratings together."""
 
 from __future__ import annotations
 
@@ -23,20 +19,10 @@ AT_ONCE = 2**20
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
-    """Root of the mean squared error, in rating steps.
+    """Root of the mean squared error, in rating steps, of predictions and ratings of shape (n,).
 
-    Parameters
-    ----------
-    prediction, rating : array-likes of shape (n,)
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        The shapes differ, there is nothing to compare, or a value is NaN.
+    A ValueError is raised if the shapes differ, there is nothing to compare, or a value is NaN. The mean of
+    `rmse_per_user`, in which each user has the same weight, is another number.
     """
     return float(np.sqrt(_mean(np.square, prediction, rating)))
 
@@ -55,9 +41,8 @@ def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
     unexplained, actual = _mean(np.square, prediction, rating), np.asarray(rating)
     if actual.min() == actual.max():
         return float("nan")
-    return 1 - unexplained / _mean(
-        np.square, np.broadcast_to(actual.mean(dtype=np.float64), actual.shape), actual
-    )
+    mean = np.broadcast_to(actual.mean(dtype=np.float64), actual.shape)
+    return 1 - unexplained / _mean(np.square, mean, actual)
 
 
 def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
@@ -68,29 +53,14 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
         FCP = n_c / (n_c + n_d),   n_c = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui > r̂_uj}|,
                                    n_d = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui ≤ r̂_uj}|.
 
-    Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant: the paper does
-    not define this case, and Surprise counts it in the same way. NaN where the predictions order no pair: no
-    user has unequal ratings, or the predictions of each user are equal, such as those of a constant. The time
-    grows with the number of ratings times the number of distinct ratings.
+    Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant, as in Surprise:
+    the paper does not define this case. NaN where the predictions order no pair: no user has unequal ratings,
+    or the predictions of each user are equal. The time grows with the number of ratings times the number of
+    distinct ratings. `users` has the id or index of the user of each rating, shape (n,); the other parameters
+    and errors are those of `rmse`.
 
     Koren and Sill, "OrdRec: an ordinal model for predicting personalized item rating distributions",
     RecSys 2011.
-
-    Parameters
-    ----------
-    prediction, rating : array-likes of shape (n,)
-    users : array-like of shape (n,)
-        The user of each rating: ids or indices.
-
-    Returns
-    -------
-    float
-        From 0 to 1, or NaN.
-
-    Raises
-    ------
-    ValueError
-        As `rmse`, or if `users` has another length.
     """
     predicted, actual = _comparable(prediction, rating)
     user = _user_codes(users, len(actual))
@@ -143,16 +113,10 @@ def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The mean prediction for each value of the rating.
+    """The mean prediction for each value of the rating, ascending, and the number of ratings of that value.
 
-    Attributes
-    ----------
-    rating : float64 array of shape (n_values,)
-        The distinct ratings, ascending.
-    n : int64 array of shape (n_values,)
-        Number of ratings of each value.
-    mean_prediction : float64 array of shape (n_values,)
-        Predictions of a conditional mean are closer to the middle of the scale than the ratings.
+    All have shape (n_values,). Predictions of a conditional mean are closer to the middle of the scale than
+    the ratings.
     """
 
     rating: Numbers

@@ -15,28 +15,12 @@ from .significance import Estimate, PairedDifference, mean_over_splits, paired_d
 class Run:
     """One model trained and tested once.
 
-    Attributes
-    ----------
-    data, model : str
-        Names.
-    seed : int
-        Random state of the model.
-    split : int
-        Runs of the same split have the same training part and the same test part.
-    n_train, n_test : int
-        Number of ratings in these parts.
-    rmse, mae : float
-        Over all test ratings, those of unknown users and items included.
-    noise_floor : float or None
-        RMSE of the Bayes-optimal predictor on the same test ratings, where it is known.
-    n_parameters : int
-    seconds : float
-        Wall time of `fit`.
-    history : History or None
-        Losses per epoch, of models that are trained in epochs.
-    ranking : dict of str to float, or None
-        Means over users of the ranking metrics at 10, by name (see `RankingQuality`), if they were requested
-        and a test rating is high enough to be relevant.
+    Runs of the same `split` have the same training part and the same test part. `seed` is the model's random
+    state, `seconds` the wall time of `fit`. `rmse` and `mae` are over all test ratings, also those of unknown
+    users and items; `noise_floor` is the RMSE of the Bayes-optimal predictor on the same ratings, if it is
+    known. `history` has the losses per epoch, of models that are trained in epochs; `ranking` the means over
+    users of the ranking metrics at 10, by name (see `RankingQuality`), if they were requested and a test
+    rating is high enough to be relevant.
     """
 
     data: str
@@ -55,27 +39,20 @@ class Run:
 
 
 def mean_rmse(runs: Sequence[Run]) -> Estimate:
-    """Mean RMSE of one model on one data set, with its 95 % confidence interval (see `mean_over_splits`).
-
-    Runs with several seeds on one split are averaged first.
-    """
+    """Mean RMSE of one model on one data set, runs on one split averaged first (see `mean_over_splits`)."""
     return mean_over_splits(_rmse_by_split(runs), _test_to_train(runs))
 
 
 def rmse_difference(runs: Sequence[Run], others: Sequence[Run]) -> PairedDifference:
-    """RMSE of one model minus that of another on the same data set (see `paired_difference`).
+    """RMSE of one model minus that of another on one data set, runs on one split averaged first.
 
-    Both have runs on the same splits with the same seeds (see `common_runs`); those on one split are averaged
-    first.
+    Both have runs on the same splits with the same seeds (see `common_runs` and `paired_difference`).
     """
     return paired_difference(_rmse_by_split(runs), _rmse_by_split(others), _test_to_train(runs))
 
 
 def common_runs(models: Sequence[Sequence[Run]]) -> list[list[Run]]:
-    """Runs of several models on one data set, restricted to the splits and seeds that every model has.
-
-    Only an interrupted comparison has others.
-    """
+    """Runs of several models on one data set, restricted to the splits and seeds that every model has."""
     by_key = [{(run.split, run.seed): run for run in runs} for runs in models]
     common = sorted(set[tuple[int, int]].intersection(*map(set, by_key)))
     return [[runs[key] for key in common] for runs in by_key]

@@ -18,15 +18,9 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over splits and its confidence interval.
+    """A mean over splits, NaN without any, and its confidence interval from `low` to `high`.
 
-    Attributes
-    ----------
-    n_splits : int
-    mean : float
-        NaN without a split.
-    low, high : float
-        Ends of the interval; NaN with fewer than two splits, which have no variance.
+    The ends of the interval are NaN with fewer than two splits, which have no variance.
     """
 
     n_splits: int
@@ -39,15 +33,9 @@ class Estimate:
 class PairedDifference(Estimate):
     """The mean difference between two models on the same splits, tested against no difference.
 
-    Attributes
-    ----------
-    n_splits, mean, low, high : see `Estimate`
-        In the unit of the error.
-    p_value : float
-        Two-sided; 1 if the models do not differ on any split, NaN with fewer than two splits.
-    effect_size : float
-        Cohen's d_z, the mean of the differences divided by their standard deviation; infinite if all are
-        equal and not 0, NaN with fewer than two splits.
+    `p_value` is two-sided, and 1 if the models do not differ on any split. `effect_size` is Cohen's d_z, the
+    mean of the differences divided by their standard deviation; infinite if all are equal and not 0. Both are
+    NaN with fewer than two splits. The rest is as in `Estimate`, in the unit of the error.
     """
 
     p_value: float
@@ -70,15 +58,10 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
         ratings.
     confidence : float, default 0.95
 
-    Returns
-    -------
-    Estimate
-
     Raises
     ------
     ValueError
-        If `errors` is not one-dimensional and finite, `test_to_train` is negative, or `confidence` is not
-        between 0 and 1.
+        If `errors` is not one-dimensional and finite, or a ratio or share is out of range.
     """
     x = _errors(errors)
     if not 0 <= test_to_train < math.inf:
@@ -95,26 +78,11 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
 def paired_difference(
     errors: ArrayLike, others: ArrayLike, test_to_train: float, confidence: float = 0.95
 ) -> PairedDifference:
-    """Corrected resampled t-test of Nadeau and Bengio (2003) of two models on the same splits.
+    """Corrected resampled t-test of Nadeau and Bengio (2003) of ``errors - others``, split by split.
 
     t = mean(d) / √((1/n + n_test/n_train) s²), where d are the n differences and s² is their variance, with
-    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test.
-
-    Parameters
-    ----------
-    errors, others : array-likes of shape (n_splits,)
-        Errors of the two models, split by split; the difference is ``errors - others``.
-    test_to_train, confidence
-        As those of `mean_over_splits`.
-
-    Returns
-    -------
-    PairedDifference
-
-    Raises
-    ------
-    ValueError
-        As `mean_over_splits`, or if the shapes differ.
+    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test. Parameters and errors are those
+    of `mean_over_splits`; both models have errors on the same splits.
     """
     a, b = _errors(errors), _errors(others)
     if a.shape != b.shape:
@@ -135,24 +103,11 @@ def paired_difference(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values of several tests after Holm's correction, which controls the family-wise error rate.
+    """p-values of several tests after Holm's correction, which controls the family-wise error rate; float64.
 
     For p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
-    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979).
-
-    Parameters
-    ----------
-    p_values : array-like of shape (m,)
-        From 0 to 1; NaN is a test that was not possible, which does not count.
-
-    Returns
-    -------
-    float64 array of shape (m,)
-
-    Raises
-    ------
-    ValueError
-        If a p-value is out of range.
+    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979). NaN is a test that was
+    not possible, which does not count. A p-value out of range, or more than one dimension, is a ValueError.
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():

@@ -22,28 +22,31 @@ from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
 from ..utils.settings import check_integer
-from .space import architecture_settings, as_settings, default_values, search_space
-from .study import finished_trials, next_trial, open_study, validation_rmse
+from .study import (
+    architecture_settings,
+    as_settings,
+    default_values,
+    finished_trials,
+    next_trial,
+    open_study,
+    search_space,
+    validation_rmse,
+)
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    from optuna import Trial
     from optuna.trial import FrozenTrial
 
 VALIDATION_SIZE = 0.1
+Splits = list[tuple[Ratings, Ratings]]
 
 
 @dataclass(frozen=True)
 class TuningProgress:
-    """Progress of a search.
+    """Progress of a search and of its current trial, `training`.
 
-    Attributes
-    ----------
-    n_finished : int
-        Number of finished trials, including those of a resumed study.
-    best_rmse : float
-        Their lowest validation RMSE; infinite before the first.
-    training : Progress
-        Progress of the current trial.
+    `n_finished` counts the trials of a resumed study too; `best_rmse`, their lowest validation RMSE, is
+    infinite before the first.
     """
 
     n_finished: int
@@ -66,10 +69,8 @@ class Tuning:
         A row for each finished trial, in order, the defaults first: `trial` from 0, `state` ("complete",
         "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs` trained (over all splits),
         `seconds`, and the searched settings.
-    n_resumed : int
-        Number of trials that were finished before this call.
-    is_interrupted : bool
-        Whether Ctrl-C ended the search.
+    n_resumed : int, number of trials that were finished before this call
+    is_interrupted : bool, whether Ctrl-C ended the search
     """
 
     settings: dict[str, Any]
@@ -85,25 +86,17 @@ class Tuning:
         return math.nan if value is None else float(value)
 
     def save(self, path: str | os.PathLike[str], data: str) -> None:
-        """Write the settings as TOML, with comments on their origin.
-
-        Parameters
-        ----------
-        path : path
-            The file to write, whole or not at all.
-        data : str
-            The name of the ratings, for the comment.
-        """
-        lines = [
+        """Write the settings as TOML, whole or not at all; comments name their origin, the ratings `data`."""
+        text = (
             f"# Made by numpy-neural-mf {version('numpy-neural-mf')} from {data!r}: the best of "
-            f"{self.trials.height} trials.",
+            f"{self.trials.height} trials.\n"
             f"# Validation RMSE {self.validation_rmse:.4f} (defaults {self.default_rmse:.4f}): optimistic, "
-            "since it is the lowest of many on the same ratings.",
-            # Numbers, strings and arrays are written alike in JSON and TOML.
-            *(f"{name} = {json.dumps(value)}" for name, value in self.settings.items()),
-        ]
+            "since it is the lowest of many on the same ratings.\n"
+        )
+        # Numbers, strings and arrays are written alike in JSON and TOML.
+        text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items())
         with replacing(path) as temporary:
-            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
 
 def tune(
@@ -137,38 +130,34 @@ def tune(
     timeout : float, optional
         Seconds after which no other trial is started; the current trial is finished.
     study : path, optional
-        File of the trials, Optuna's journal. The same call resumes an interrupted search and makes the same
-        trials as an uninterrupted one: a trial depends only on its seed and the finished trials, and an
-        interrupted trial is started again. `n_trials` may differ. The file is for one process at a time.
+        File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
+        search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
+        only on its seed and the finished trials, and an interrupted trial is started again.
     epochs : int, default 30
-        Epochs of each trial, as in `NeuralMF`.
     n_splits : int, default 1
-        Number of times that a random tenth of `ratings` is held out. A trial is evaluated by its mean RMSE
-        over the splits and pruned by the first. Each split needs a training.
+        Number of times that a random tenth of `ratings` is held out, each for another training. A trial is
+        evaluated by its mean RMSE over the splits and pruned by the first.
     random_state : int, default 0
-        Seed of the splits, the models and the search. The same seed gives the same trials.
+        Seed of the splits, the models and the search: the same seed gives the same trials.
     on_progress : callable, optional
         Called after each batch with a `TuningProgress`.
 
     Returns
     -------
     Tuning
-        If interrupted (Ctrl-C), of the finished trials.
+        If interrupted (Ctrl-C), of the finished trials; before any was complete, KeyboardInterrupt is raised.
 
     Raises
     ------
     ImportError
         Optuna is not installed.
-    TypeError
-        `n_trials` or `n_splits` is not an integer.
-    ValueError
-        A setting is out of range, or `study` has other ratings or settings, or is not a study.
+    TypeError, ValueError
+        A setting has the wrong type or is out of range, or `study` has other ratings or settings, or is not a
+        study.
     OSError
         `study` cannot be written to.
     FloatingPointError
         Every trial diverged.
-    KeyboardInterrupt
-        Interrupted before any trial was complete.
 
     Examples
     --------
@@ -204,26 +193,19 @@ def tune(
                 break
             trial = next_trial(search, space, default_values(model, space), random_state)
             candidate = NeuralMF(**fixed | as_settings(trial.params), random_state=random_state)
-            _run(search, trial, candidate, splits, report)
+            _run(trial, candidate, splits, report)
             finished = finished_trials(search)
     except KeyboardInterrupt:
         is_interrupted = True
     best = min(finished, key=validation_rmse, default=None)
     if best is None or validation_rmse(best) == math.inf:
         raise KeyboardInterrupt if is_interrupted else FloatingPointError("every trial diverged")
-    rows = [_row(number, trial) for number, trial in enumerate(finished)]
-    trials = pl.DataFrame(rows, infer_schema_length=None)
+    trials = pl.DataFrame([_row(*numbered) for numbered in enumerate(finished)], infer_schema_length=None)
     settings = fixed | as_settings(best.params)
     return Tuning(settings, validation_rmse(best), trials, n_resumed, is_interrupted)
 
 
-def _run(
-    study: Study,
-    trial: Trial,
-    model: NeuralMF,
-    splits: list[tuple[Ratings, Ratings]],
-    report: ProgressCallback,
-) -> None:
+def _run(trial: Trial, model: NeuralMF, splits: Splits, report: ProgressCallback) -> None:
     """Train and evaluate a model on each split, and add the result to the study."""
     from optuna import TrialPruned
     from optuna.trial import TrialState
@@ -247,12 +229,12 @@ def _run(
             errors.append(rmse(prediction, validation.values))
             n_epochs += len(model.history_.train_loss)
     except TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
+        trial.study.tell(trial, state=TrialState.PRUNED)
     except FloatingPointError:
-        study.tell(trial, math.inf)
+        trial.study.tell(trial, math.inf)
     else:
         trial.set_user_attr("epochs", n_epochs)
-        study.tell(trial, float(np.mean(errors)))
+        trial.study.tell(trial, float(np.mean(errors)))
 
 
 def _row(number: int, trial: FrozenTrial) -> dict[str, Any]:

@@ -1,14 +1,19 @@
-"""The trials of a hyper-parameter search, in memory or in a file from which an interrupted search resumes."""
+"""Optuna's side of a search: its space, and its trials in memory or in a file from which it resumes."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..mf.architecture import Architecture
+from ..models import NeuralMF
 from ..utils.atomic_io import replacing
 
 if TYPE_CHECKING:
@@ -16,29 +21,60 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+# As text, since a study stores plain values.
+HIDDEN_LAYER_SIZES = ("[]", "[16]", "[32, 16]", "[64]", "[64, 32]", "[128, 64]")
+
+
+def search_space(architecture: Architecture | None) -> dict[str, BaseDistribution]:
+    """Distributions of the settings of `NeuralMF`, by name; a given architecture is not searched."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    space: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(0.003, 0.1, log=True),
+        "batch_size": IntDistribution(256, 4096, log=True),
+        "regularization": FloatDistribution(0.05, 0.8, log=True),
+    }
+    if architecture is None:
+        space |= {
+            "embedding_dim": IntDistribution(8, 64, log=True),
+            "hidden_layer_sizes": CategoricalDistribution(HIDDEN_LAYER_SIZES),
+            "activation": CategoricalDistribution(("relu", "tanh", "gelu")),
+        }
+    if architecture is None or architecture.hidden_layer_sizes:
+        highest = 0.6 if architecture is None else max(0.6, architecture.dropout)
+        space |= {
+            "dropout": FloatDistribution(0.0, highest),
+            "weight_decay": FloatDistribution(0.03, 3.0, log=True),
+        }
+    return space
+
+
+def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """The settings of a model, as values of the search space."""
+    values = vars(model) | asdict(model.architecture)
+    values["hidden_layer_sizes"] = str(list(values["hidden_layer_sizes"]))
+    return {name: values[name] for name in space}
+
+
+def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the search space, as settings of `NeuralMF`."""
+    return {name: json.loads(v) if name == "hidden_layer_sizes" else v for name, v in values.items()}
+
+
+def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
+    """The fields of a given architecture that are set, as plain values, except dropout, which is searched."""
+    given = asdict(architecture) if architecture else {}
+    left_out = {"dropout"} | {name for name in ("features", "implicit") if not given.get(name)}
+    set_ = {name: value for name, value in given.items() if name not in left_out and value is not None}
+    return {name: np.asarray(value).tolist() for name, value in set_.items()}
+
 
 def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
-    """A study in memory or in a file; a trial that a killed process left unfinished is marked as failed.
+    """A study in memory or in a file, which is created if needed; unfinished trials are marked as failed.
 
-    Parameters
-    ----------
-    path : path or None
-        Created if needed, with its folder.
-    belongs_to : str
-        Identity of the search (see `checkpoint.fingerprint`).
-    n_warmup_steps : int
-        Number of reports of a trial before it may be pruned by the median of at least five complete trials.
-
-    Returns
-    -------
-    optuna.Study
-
-    Raises
-    ------
-    ValueError
-        The file is not a study, or is that of another search.
-    OSError
-        The file cannot be read or written to.
+    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`). A trial may be pruned after
+    `n_warmup_steps` reports, by the median of at least five complete trials. Raises ValueError if the file is
+    not a study, or is that of another search, and OSError if it cannot be read or written to.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -86,8 +122,7 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
 def next_trial(
     study: Study, space: dict[str, BaseDistribution], defaults: dict[str, Any], random_state: int
 ) -> Trial:
-    """The first trial has the defaults; the sampler, seeded by the number of finished trials, draws the
-    others.
+    """The first trial has the defaults; a sampler, seeded by the number of finished trials, draws the others.
 
     An interruption thus does not change the trials.
     """

@@ -18,9 +18,6 @@ from ...data.batches import Batch, cut
 from ...data.prefetch import one_ahead
 from ..distributed import Communicator
 
-# Columns; with many processes users, items, ratings, time bins or None, and `is_own`: see `cut_share`.
-TensorBatch = tuple[Any, ...]
-
 # Steps of a length taken kernel by kernel before one is captured. In the first ones libraries set themselves
 # up, and a length that comes once in an epoch is hardly worth a capture, which takes as long as hundreds.
 WARM_UP = 20
@@ -28,9 +25,7 @@ WARM_UP = 20
 
 def find_device(name: str) -> torch.device:
     """The device of that name, or a ValueError; for "auto" the first there is of "cuda", "mps" and "cpu"."""
-    is_there = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
-    }  # fmt: skip
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     there = [device for device in is_there if is_there[device]]
     if name != "auto" and name not in there:
         raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
@@ -53,25 +48,19 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
         products.fp32_precision = before
 
 
-def take_rows(column: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows of a column, none of which is out of range."""
-    return column.take(rows, mode="clip")
-
-
-def cut_share(
-    columns: Sequence[Any], rows: Any, size: int, share: slice, take: Callable[[Any, Any], Any] = take_rows
-) -> Iterator[TensorBatch]:
+def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Iterator[tuple[Any, ...]]:
     """The share of one process of each batch that `data.batches.cut` makes, of arrays, or of tensors.
 
     The columns have only the ratings of the process, a range of rows; `rows` count those of all. A share has
     users, items, ratings, time bins or None, and `is_own`, which marks the share in the whole batch.
     """
-    no_bins = (None,) * (4 - len(columns))
+    no_bins, is_tensor = (None,) * (4 - len(columns)), isinstance(rows, Tensor)
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
         is_own = (batch >= share.start) & (batch < share.stop)
         own = batch[is_own] - share.start
-        yield *(take(column, own) for column in columns), *no_bins, is_own
+        taken = (column[own] if is_tensor else column.take(own, mode="clip") for column in columns)
+        yield *taken, *no_bins, is_own
 
 
 class DeviceBatches:
@@ -81,9 +70,9 @@ class DeviceBatches:
         self.device = device
         self._communicator = Communicator() if communicator is None else communicator
         self._columns: Batch | None = None
-        self._resident: TensorBatch | None = None
+        self._resident: tuple[Any, ...] | None = None
 
-    def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[TensorBatch]:
+    def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[tuple[Any, ...]]:
         """Batches of `size` ratings in the order of `rows`, as tensors on the device."""
         share, is_alone = self._communicator.place(len(columns[0])), self._communicator.size == 1
         if self._columns is not columns:
@@ -94,11 +83,11 @@ class DeviceBatches:
             (there,) = self._sent([rows])
             if is_alone:
                 return (tuple(column[batch] for column in resident) for batch in torch.split(there, size))
-            return cut_share(resident, there, size, share, Tensor.__getitem__)
+            return cut_share(resident, there, size, share)
         batches = cut(columns, rows, size) if is_alone else cut_share(columns, rows, size, share)
         return one_ahead(self._sent(batch) for batch in batches)
 
-    def _sent(self, columns: Sequence[NDArray[Any] | None]) -> TensorBatch:
+    def _sent(self, columns: Sequence[NDArray[Any] | None]) -> tuple[Any, ...]:
         """Columns on their way to the device; from pinned memory the host does not wait for them."""
         return tuple(None if column is None else self._send(column) for column in columns)
 

@@ -172,11 +172,10 @@ class TorchEngine(Engine):
 
     def all_reduce(self, number: float) -> float:
         """See `Engine.all_reduce`."""
-        nothing = [torch.zeros(0, dtype=torch.int32, device=self.device)] * (
-            3 if self.architecture.periods else 2
-        )
+        nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
+        columns = [nothing] * (3 if self.architecture.periods else 2)
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
-            self._predict_by_row(*nothing)
+            self._predict_by_row(*columns)
         return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
@@ -186,10 +185,8 @@ class TorchEngine(Engine):
             self._fill_unknown()
         self._held.fetch()
         if self._scaler.is_enabled():
-            state = self._scaler.state_dict()
-            self.optimizer.state[LOSS_SCALE] = {
-                name: np.array(float(state[name])) for name in ("scale", "_growth_tracker")
-            }
+            state, names = self._scaler.state_dict(), ("scale", "_growth_tracker")
+            self.optimizer.state[LOSS_SCALE] = {name: np.array(float(state[name])) for name in names}
 
     def _load(self) -> None:
         """Make tensors of the arrays, at the first use: until then, a checkpoint may replace their values."""

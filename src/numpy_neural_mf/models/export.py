@@ -127,8 +127,7 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """
     torch = _imported("torch")
     fitted = _fitted(model)
-    from ..training.engines.torch_module import InUnits, NeuralMFModule
-    from ..training.engines.torch_ordinal import ExpectedRating
+    from ..training.engines.torch_module import ExpectedRating, InUnits, NeuralMFModule
 
     form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}

@@ -18,7 +18,7 @@ from ..data.columns import blocks, count
 from ..data.time_order import NextItems, windows
 from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
-from .engines.forks import require_same_process
+from .engines.base import require_same_process
 from .engines.torch_device import find_device
 from .loop import History, Progress, ProgressCallback
 from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread

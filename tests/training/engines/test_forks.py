@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from numpy_neural_mf.training.engines.forks import require_same_process
+from numpy_neural_mf.training.engines.base import require_same_process
 
 
 def test_only_the_process_in_which_an_engine_started_may_use_it(monkeypatch):

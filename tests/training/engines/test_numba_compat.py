@@ -115,7 +115,7 @@ def test_numba_still_refuses_to_cache_what_has_no_file_by_a_runtime_error():
 def test_cached_code_is_valid_for_all_files_of_kernels_together():
     """Numba's own stamp is of one file: a change of what a kernel calls would go unnoticed."""
     stamps = {name for name, *_ in prefetch._cache._cache_file._source_stamp}
-    assert {"numba_kernels.py", "numba_layers.py", "numba_losses.py", "numba_rows.py"} <= stamps
+    assert {"numba_kernels.py", "numba_layers.py", "numba_rows.py"} <= stamps
 
 
 def test_a_row_that_is_asked_for_ahead_stays_as_it_is():

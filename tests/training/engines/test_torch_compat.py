@@ -12,7 +12,6 @@ import torch.distributed as dist
 from numpy_neural_mf.training.engines.torch_compat import (
     CommonGradScaler,
     all_to_all,
-    all_to_all_autograd,
     allow_uncaptured_steps,
 )
 
@@ -28,7 +27,7 @@ def one_process():
 def test_rows_go_to_all_and_gradients_come_back():
     rows = torch.tensor([[1.0], [2.0]], requires_grad=True)
     assert all_to_all(torch.tensor([3, 4])).tolist() == [3, 4]
-    received = all_to_all_autograd(rows, [2], [2])
+    received = all_to_all(rows, [2], [2], autograd=True)
     (received * torch.tensor([[5.0], [7.0]])).sum().backward()
     assert rows.grad.tolist() == [[5], [7]]
 

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
-from numpy_neural_mf.training.engines import new_torch_engine, torch_batches, torch_graph
-from numpy_neural_mf.training.engines.torch_graph import distinct_of_fixed_shape
+from numpy_neural_mf.training.engines import new_torch_engine, torch_device
+from numpy_neural_mf.training.engines.torch_lookup import distinct_of_fixed_shape
 
 NO_CUDA = not torch.cuda.is_available()
 on_cuda = pytest.mark.skipif(NO_CUDA, reason="no CUDA device here: not run")
@@ -127,7 +127,7 @@ def test_features_that_nobody_has_add_nothing():
 @pytest.fixture
 def soon(monkeypatch):
     """Steps are captured soon."""
-    monkeypatch.setattr(torch_graph, "WARM_UP", 3)
+    monkeypatch.setattr(torch_device, "WARM_UP", 3)
 
 
 def cuda_and_cpu(architecture, make, **settings):
@@ -256,7 +256,7 @@ def test_ratings_that_do_not_fit_are_sent_one_batch_ahead(monkeypatch):
     ratings = simulate_ratings(300, 200, 20_000, random_state=0)
     settings = {"engine": "torch", "device": "cuda", "epochs": 3, "batch_size": 1024}
     resident = NeuralMF(**settings).fit(ratings)
-    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: False)
+    monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: False)
     sent = NeuralMF(**settings).fit(ratings)
     assert sent.history_.train_loss == resident.history_.train_loss
     assert sent.parameters_["intercept"].tobytes() == resident.parameters_["intercept"].tobytes()

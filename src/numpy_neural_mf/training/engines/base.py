@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,52 +16,53 @@ from ...mf.parameters import Parameters
 from ...nn import Optimizer
 from ...nn.parameter import Array, IntArray
 from ..distributed import Communicator
+from ..objective import Objective
+
+# The time bins of ratings, for an architecture with periods.
+Bins = IntArray | None
 
 
 class Engine(Protocol):
     """One architecture, its parameters, an optimiser and an objective: it learns from batches and predicts.
 
-    Every engine is made by ``Engine(architecture, parameters, optimizer, objective, rng)``. With many
-    processes, each has its shard of every table (see `Communicator`), and of the optimiser's state.
+    It changes `parameters`, as `Architecture.initial_parameters` makes them, in place; `rng` draws the masks
+    of dropout. With many processes, each has its shard of every table, and of the optimiser's state.
     """
 
+    architecture: Architecture
     parameters: Parameters
     optimizer: Optimizer
+    objective: Objective
     communicator: Communicator = Communicator()
     name: str = ""
+    _rng: np.random.Generator
 
-    def step(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
-    ) -> float:
-        """Learn from one batch.
+    def __init__(
+        self, architecture: Architecture, parameters: Parameters, optimizer: Optimizer, objective: Objective,
+        rng: np.random.Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.architecture, self.parameters = architecture, parameters
+        self.optimizer, self.objective = optimizer, objective
+        self._rng = np.random.default_rng() if rng is None else rng
+        self._prepare()
 
-        Parameters
-        ----------
-        users, items : integer arrays of shape (n,)
-            Rows of the tables, repeated at will.
-        ratings : array of shape (n,)
-        time_bins : integer array of shape (n,), optional
-            For an architecture with periods.
+    def _prepare(self) -> None:
+        """Make what an engine needs of its own."""
 
-        Returns
-        -------
-        float
-            Mean squared error of the batch before the step, or mean -log P, without the penalty.
+    def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
+        """Learn from one batch of n ratings, where `time_bins` are for an architecture with periods.
+
+        Returned is its mean squared error before the step, or mean -log P, without the penalty.
         """
         ...
 
-    def step_per_sample(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
-    ) -> float:
-        """Per-sample gradient descent: n times `step` with a batch of one, in order.
-
-        Returns the mean of the n losses, each before its step.
-        """
-        columns: list[Any] = [column for column in (users, items, ratings, time_bins) if column is not None]
-        losses = [self.step(*(column[r : r + 1] for column in columns)) for r in range(len(ratings))]
+    def step_per_sample(self, *batch: Any) -> float:
+        """Per-sample gradient descent: `step` with each rating of a batch, in order; the mean loss."""
+        columns = [column for column in batch if column is not None]
+        losses = [self.step(*(column[r : r + 1] for column in columns)) for r in range(len(columns[0]))]
         return sum(losses) / len(losses)
 
-    def predict(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
+    def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
         """r̂ of pairs, shape (n,), not clipped."""
         ...
 
@@ -82,5 +85,25 @@ def require_time_bins(architecture: Architecture, time_bins: Any) -> None:
         raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
 
 
-# Architecture, parameters, optimizer, objective, rng: see `NumpyEngine`.
-NewEngine = Callable[..., Engine]
+@contextmanager
+def naming_the_extra(engine: str, extra: str) -> Iterator[None]:
+    """Let the error of a library that is not installed name what installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        message = f'engine "{engine}" needs {error.name}: pip install "numpy-neural-mf[{extra}]"'
+        raise ModuleNotFoundError(message, name=error.name) from error
+
+
+# The process in which each engine first started threads; a forked process inherits the entry.
+_started_in: dict[str, int] = {}
+
+
+def require_same_process(engine: str) -> None:
+    """Note that an engine has threads here; a RuntimeError in a process forked from one where it had."""
+    if _started_in.setdefault(engine, os.getpid()) != os.getpid():
+        raise RuntimeError(
+            f'engine "{engine}" has trained in the process from which this one was forked, and its threads '
+            'do not survive a fork: start processes with multiprocessing.get_context("spawn"), or use '
+            'engine="numpy"'
+        )

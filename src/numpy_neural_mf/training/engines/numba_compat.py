@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from .forks import require_same_process
+from .base import require_same_process
 
 CACHE_LINE = 64
 
@@ -40,20 +39,13 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         dispatcher = njit(cache=True, **options)(function)
     except RuntimeError:  # no HOME, or another user's files: each process compiles
         return njit(**options)(function)
-    _stamp(dispatcher, function)
-    return dispatcher
-
-
-def _stamp(dispatcher: Any, function: Callable[..., Any]) -> None:
-    """Let cached code be valid as long as no file of kernels in this folder has changed.
-
-    Numba asks only of the function's own file whether it has, and would keep old code of what it calls.
-    """
+    # Numba asks only whether the function's own file has changed, and would keep old code of what it calls:
+    # cached code is to be valid as long as no file of kernels in this folder has changed.
     folder = Path(function.__code__.co_filename).parent
-    files = sorted([*folder.glob("numba_*.py"), *folder.glob("kernels.py")])
-    dispatcher._cache._cache_file._source_stamp = [
-        (file.name, file.stat().st_mtime, file.stat().st_size) for file in files
-    ]
+    files = [(file, file.stat()) for file in sorted([*folder.glob("numba_*.py"), *folder.glob("kernels.py")])]
+    stamp = [(file.name, found.st_mtime, found.st_size) for file, found in files]
+    dispatcher._cache._cache_file._source_stamp = stamp
+    return dispatcher
 
 
 def is_cached(dispatcher: Any) -> bool:
@@ -66,19 +58,18 @@ def is_cached(dispatcher: Any) -> bool:
 def start_threads() -> int:
     """Start Numba's threads, if they are not running, and return their number.
 
-    Raises
-    ------
-    RuntimeError
-        This process was forked from one in which they were running.
+    A RuntimeError says that this process was forked from one in which they were running.
     """
-    if "OMP_WAIT_POLICY" in os.environ:
-        n_threads = numba.get_num_threads()
-    else:
-        with _environment(WAITING):  # read when the threads start
-            n_threads = numba.get_num_threads()
+    added = set() if "OMP_WAIT_POLICY" in os.environ else WAITING.keys() - os.environ.keys()
+    os.environ.update({name: WAITING[name] for name in added})
+    try:
+        n_threads = int(numba.get_num_threads())  # which reads the variables when the threads start
+    finally:
+        for name in added:
+            del os.environ[name]
     if numba.threading_layer() == "omp":
         require_same_process("numba")
-    return int(n_threads)
+    return n_threads
 
 
 def launch(kernel: Callable[..., Any], *arguments: Any) -> Any:
@@ -90,18 +81,6 @@ def launch(kernel: Callable[..., Any], *arguments: Any) -> Any:
     if layer == "omp":
         require_same_process("numba")
     return kernel(*arguments)
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables for a while; those that are set already stay."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
 
 
 @intrinsic

@@ -5,55 +5,23 @@ rows to their gradients. Sums over a batch have an order that does not depend on
 that any number gives the same bits.
 """
 
-from __future__ import annotations
+from collections import namedtuple
 
-from typing import NamedTuple
-
-import numpy as np
 from numba import prange
-from numpy.typing import NDArray
 
-from ...nn.parameter import Array, IntArray
 from .numba_compat import AHEAD, compiled, prefetch
-from .numba_layers import TILE, activate, add_outer, add_product, drop
-from .numba_losses import rating_loss
+from .numba_layers import TILE, activate, add_outer, add_product, drop, rating_loss
 
+# Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time.
+Pairs = namedtuple("Pairs", "users items bins")
 
-class Pairs(NamedTuple):
-    """Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time."""
-
-    users: IntArray
-    items: IntArray
-    bins: IntArray
-
-
-class Model(NamedTuple):
-    """The parameters of a model, and its form; absent tables have no columns, absent biases no rows.
-
-    The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and b_i + b_z.
-    """
-
-    P: Array
-    Q: Array
-    b_u: Array
-    b_i: Array
-    Y: Array
-    Z: Array
-    b_y: Array
-    b_z: Array
-    mu: np.floating
-    product: bool
-    sizes: NDArray[np.int64]
-    activation: int
-    weights: Array
-    starts: NDArray[np.int64]
-
-
-class Dropout(NamedTuple):
-    """The probability to keep a unit, and the key of the masks."""
-
-    keep: float
-    key: np.uint32
+# Parameters, form and dropout. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
+# b_i + b_z; absent tables have no columns, absent biases and cutpoints θ no rows. The MLP's weights and
+# biases lie one after another, those of a layer from `starts`; dropout keeps a unit with probability `keep`.
+Model = namedtuple(
+    "Model",
+    "P Q b_u b_i Y Z b_y b_z mu product sizes activation weights transposed starts theta tau keep key",
+)
 
 
 @compiled
@@ -81,14 +49,14 @@ def add_gathered(table, bins, first, n, x):
 
 
 @compiled
-def forward(pairs, first, n, model, x, slope, y, dropout, position):
+def forward(pairs, first, n, model, x, slope, y, position):
     """y = r̂ of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
 
     The first layer's input is p and q; where some of it is dropped, a copy comes between.
     """
     users, items, bins = pairs.users, pairs.items, pairs.bins
     sizes, weights, starts = model.sizes, model.weights, model.starts
-    keep, k = dropout.keep, model.P.shape[1]
+    keep, k = model.keep, model.P.shape[1]
     y[:] = model.mu
     if len(model.b_u):
         for t in range(n):
@@ -119,7 +87,7 @@ def forward(pairs, first, n, model, x, slope, y, dropout, position):
         if layer:
             activate(model.activation, inputs, slopes, n_in)
         if keep < 1:
-            drop(inputs, slopes, n_in, keep, dropout.key, (position * x.shape[0] + top) * TILE)
+            drop(inputs, slopes, n_in, keep, model.key, (position * x.shape[0] + top) * TILE)
         W = weights[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
         if layer == n_layers - 1:
             add_product(W, inputs, y.reshape(1, TILE), 1, n_in)
@@ -133,10 +101,10 @@ def forward(pairs, first, n, model, x, slope, y, dropout, position):
 
 
 @compiled
-def backward(model, transposed, keep, x, slope, dr, dx, g):
+def backward(model, x, slope, dr, dx, g):
     """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch."""
     k, sizes, starts = model.P.shape[1], model.sizes, model.starts
-    n_layers = len(sizes) - 1
+    n_layers, keep = len(sizes) - 1, model.keep
     top = 2 * k if keep < 1 else 0
     for layer in range(n_layers - 1):
         top += sizes[layer]
@@ -144,7 +112,7 @@ def backward(model, transposed, keep, x, slope, dr, dx, g):
     for layer in range(n_layers - 1, -1, -1):
         n_in, n_out = sizes[layer], sizes[layer + 1]
         end = starts[layer] + n_out * n_in
-        dW, WT = g[starts[layer] : end].reshape(n_out, n_in), transposed[starts[layer] : end]
+        dW, WT = g[starts[layer] : end].reshape(n_out, n_in), model.transposed[starts[layer] : end]
         add_outer(dy, x[top : top + n_in], dW, n_out, n_in)
         if layer < n_layers - 1:
             dc = g[end : starts[layer + 1]]
@@ -175,7 +143,7 @@ def backward(model, transposed, keep, x, slope, dr, dx, g):
 
 
 @compiled
-def factor_gradients(pairs, ratings, first, size, model, theta, tau, d_theta, row_gradients, residuals):
+def factor_gradients(pairs, ratings, first, size, model, d_theta, row_gradients, residuals):
     """Without an MLP: the loss of a tile, summed, and gradients, from rows where they lie."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
     P, Q, n, k, loss = model.P, model.Q, len(users), model.P.shape[1], 0.0
@@ -197,7 +165,7 @@ def factor_gradients(pairs, ratings, first, size, model, theta, tau, d_theta, ro
         else:
             for f in range(k):
                 y += p[f] * q[f]
-        value, dr = rating_loss(y, ratings[r], n, theta, tau, d_theta)
+        value, dr = rating_loss(y, ratings[r], n, model.theta, model.tau, d_theta)
         loss += value
         residuals[r] = dr
         if len(bins):
@@ -211,21 +179,18 @@ def factor_gradients(pairs, ratings, first, size, model, theta, tau, d_theta, ro
 
 
 @compiled
-def tile_gradients(
-    pairs, ratings, first, size, tile, model, transposed, theta, tau, d_theta, dropout, scratch, g,
-    row_gradients, residuals,
-):  # fmt: skip
+def tile_gradients(pairs, ratings, first, size, tile, model, d_theta, scratch, g, row_gradients, residuals):
     """With an MLP: the loss of a tile, summed, and gradients."""
     x, slope, dx = scratch[0], scratch[1], scratch[2]
     y, dr = scratch[3, 0], scratch[3, 1]
     n, k, loss = len(ratings), model.P.shape[1], 0.0
-    forward(pairs, first, size, model, x, slope, y, dropout, tile)
+    forward(pairs, first, size, model, x, slope, y, tile)
     dr[:] = 0
     for t in range(size):
-        value, dr[t] = rating_loss(y[t], ratings[first + t], n, theta, tau, d_theta)
+        value, dr[t] = rating_loss(y[t], ratings[first + t], n, model.theta, model.tau, d_theta)
         loss += value
         residuals[first + t] = dr[t]
-    backward(model, transposed, dropout.keep, x, slope, dr, dx, g)
+    backward(model, x, slope, dr, dx, g)
     for t in range(size):
         row = row_gradients[first + t]
         for f in range(2 * k):
@@ -246,8 +211,8 @@ def add_by_bin(bins, first, size, row_gradients, residuals, sums):
 
 @compiled(parallel=True)
 def gradients(
-    n_threads, pairs, ratings, model, transposed, theta, tau, dropout, scratch, chunk_gradients, chunk_theta,
-    chunk_bins, chunk_losses, row_gradients, residuals,
+    n_threads, pairs, ratings, model, scratch, chunk_gradients, chunk_theta, chunk_bins, chunk_losses,
+    row_gradients, residuals,
 ):  # fmt: skip
     """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k).
 
@@ -264,12 +229,12 @@ def gradients(
                 size = min(TILE, n - first)
                 if len(model.sizes):
                     loss += tile_gradients(
-                        pairs, ratings, first, size, tile, model, transposed, theta, tau, d_theta, dropout,
-                        scratch[thread], g, row_gradients, residuals,
+                        pairs, ratings, first, size, tile, model, d_theta, scratch[thread], g, row_gradients,
+                        residuals,
                     )  # fmt: skip
                 else:
                     loss += factor_gradients(
-                        pairs, ratings, first, size, model, theta, tau, d_theta, row_gradients, residuals
+                        pairs, ratings, first, size, model, d_theta, row_gradients, residuals
                     )
                 if len(pairs.bins):
                     add_by_bin(pairs.bins, first, size, row_gradients, residuals, chunk_bins[chunk])
@@ -277,10 +242,10 @@ def gradients(
 
 
 @compiled
-def predict(pairs, model, nothing_dropped, scratch, predictions):
+def predict(pairs, model, scratch, predictions):
     """r̂ of pairs, shape (n,)."""
     n = len(predictions)
     for first in range(0, n, TILE):
         size, y = min(TILE, n - first), scratch[3, 0]
-        forward(pairs, first, size, model, scratch[0], scratch[1], y, nothing_dropped, 0)
+        forward(pairs, first, size, model, scratch[0], scratch[1], y, 0)
         predictions[first : first + size] = y[:size]

@@ -1,13 +1,10 @@
-"""The layers of the MLP on a tile of ratings, compiled by Numba: see `numba_kernels`.
+"""The layers of the MLP on a tile of ratings, and the loss of a rating, compiled by Numba.
 
 Every array of a tile is (features, TILE), so that inner loops run over ratings and fill vector registers,
 whatever the widths of the layers.
 """
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import numpy as np
 from numba import types
@@ -19,22 +16,18 @@ TILE = 128  # ratings
 IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
 
 
-def tanh(x: Any) -> Any:
+def tanh(x):
     """Hyperbolic tangent of a float that a loop can take many of at a time."""
     raise NotImplementedError
 
 
 @overload(tanh)
-def _tanh(x: Any) -> Any:
+def _tanh(x):
     if x is not types.float32:
-
-        def exact(x: Any) -> Any:
-            return math.tanh(x)
-
-        return exact
+        return lambda x: math.tanh(x)
     c = np.float32
 
-    def rational(x: Any) -> Any:
+    def rational(x):
         # Eigen's rational approximation: beyond 9 tanh is 1 to rounding.
         x = min(max(x, c(-9)), c(9))
         x2 = x * x
@@ -55,8 +48,8 @@ def _tanh(x: Any) -> Any:
 @compiled
 def add_product(W, x, y, n_out, n_in):
     """y += W x for a tile: x is (n_in, TILE), y is (n_out, TILE); four by four, to reuse registers."""
-    whole_in = n_in // 4 * 4
-    for o in range(0, n_out - 3, 4):
+    whole_in, whole_out = n_in // 4 * 4, n_out // 4 * 4
+    for o in range(0, whole_out, 4):
         y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
         for i in range(0, whole_in, 4):
             a0, a1, a2, a3 = W[o, i], W[o, i + 1], W[o, i + 2], W[o, i + 3]
@@ -71,16 +64,9 @@ def add_product(W, x, y, n_out, n_in):
                 y1[t] += b0 * p + b1 * q + b2 * r + b3 * s
                 y2[t] += c0 * p + c1 * q + c2 * r + c3 * s
                 y3[t] += d0 * p + d1 * q + d2 * r + d3 * s
-        for i in range(whole_in, n_in):
-            a, b, c, d, xi = W[o, i], W[o + 1, i], W[o + 2, i], W[o + 3, i], x[i]
-            for t in range(TILE):
-                y0[t] += a * xi[t]
-                y1[t] += b * xi[t]
-                y2[t] += c * xi[t]
-                y3[t] += d * xi[t]
-    for o in range(n_out // 4 * 4, n_out):
+    for o in range(n_out):
         yo = y[o]
-        for i in range(n_in):
+        for i in range(whole_in if o < whole_out else 0, n_in):
             a, xi = W[o, i], x[i]
             for t in range(TILE):
                 yo[t] += a * xi[t]
@@ -137,15 +123,11 @@ def activate(kind, z, slope, n):
     for f in range(n):
         y, s = z[f], slope[f]
         if kind == IDENTITY:
+            s[:] = one
+        elif kind in (RELU, LEAKY_RELU):
+            below = c(0) if kind == RELU else c(0.01)
             for t in range(TILE):
-                s[t] = one
-        elif kind == RELU:
-            for t in range(TILE):
-                s[t] = one if y[t] > 0 else c(0)
-                y[t] *= s[t]
-        elif kind == LEAKY_RELU:
-            for t in range(TILE):
-                s[t] = one if y[t] > 0 else c(0.01)
+                s[t] = one if y[t] > 0 else below
                 y[t] *= s[t]
         elif kind == SIGMOID:
             for t in range(TILE):
@@ -184,3 +166,40 @@ def drop(x, slope, n, keep, key, first):
             m = scale if h < limit else x.dtype.type(0)
             y[t] *= m
             s[t] *= m
+
+
+@compiled
+def ordinal_loss(y, step, theta, tau, d_theta):
+    """-log P of an ordinal category, and its derivative by y; adds those by θ. See nn/ordinal.py."""
+    zero, one, last = theta.dtype.type(0), theta.dtype.type(1), len(theta)
+    loss, dy, crowding = zero, zero, zero
+    if 0 < step < last:
+        gap = (theta[step] - theta[step - 1]) / tau
+        loss -= math.log(-math.expm1(-gap))
+        crowding = one / math.expm1(gap)
+    if step < last:
+        b = (theta[step] - y) / tau
+        e = math.exp(-abs(b))
+        s = (e if b > 0 else one) / (one + e)  # σ(-b)
+        loss += math.log1p(e) + max(-b, zero)
+        dy += s
+        d_theta[step] -= (s + crowding) / tau
+    if step > 0:
+        a = (theta[step - 1] - y) / tau
+        e = math.exp(-abs(a))
+        s = (one if a > 0 else e) / (one + e)  # σ(a)
+        loss += math.log1p(e) + max(a, zero)
+        dy -= s
+        d_theta[step - 1] += (s + crowding) / tau
+    return loss, dy / tau
+
+
+@compiled
+def rating_loss(y, rating, n, theta, tau, d_theta):
+    """The loss of a rating, and its derivative by y in the mean over n ratings."""
+    c = type(y)
+    if len(theta):
+        loss, dy = ordinal_loss(y, int(rating), theta, tau, d_theta)
+        return float(loss), dy / c(n)
+    error = y - rating
+    return float(error * error), c(2) / c(n) * error

@@ -3,84 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-from ...mf.architecture import Architecture
-from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Parameters, Side, table_name
+from ... import nn
+from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Side, table_name
 from ...mf.side_information import FeaturesOfBatch, as_dtype
-from ...nn import (
-    ACTIVATIONS,
-    Activation,
-    Dense,
-    Dropout,
-    Embedding,
-    EmbeddingBag,
-    GroupedIds,
-    Layer,
-    Optimizer,
-    Parameter,
-    RowGradient,
-    Sequential,
-    mse,
-)
+from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
-from ..objective import Objective
-from .base import Engine, require_time_bins
+from .base import Bins, Engine, require_time_bins
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
 
-
-class _BatchSide(NamedTuple):
-    """The users, or the items, of a batch."""
-
-    side: Side
-    ids: dict[Entity, GroupedIds]
-    """Rows of each table that a rating looks up: its user, or item, and its time bin."""
-    features: FeaturesOfBatch | None
+# The users, or the items, of a batch: rows of each table that a rating looks up, and features.
+_BatchSide = tuple[Side, dict[Entity, GroupedIds], FeaturesOfBatch | None]
 
 
 class NumpyEngine(Engine):
-    """Computes predictions, gradients and updates of the parameters that it is given.
+    """Computes predictions, gradients and updates of the parameters that it is given: see `Engine`."""
 
-    Parameters
-    ----------
-    architecture : Architecture
-    parameters : dict of str to array
-        As `Architecture.initial_parameters` makes them; changed in place.
-    optimizer : Optimizer
-    objective : Objective
-    rng : numpy.random.Generator or None, default None
-        Draws dropout masks; None takes a fresh one.
-    """
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        parameters: Parameters,
-        optimizer: Optimizer,
-        objective: Objective,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self.architecture = architecture
-        self.parameters = parameters
-        self.optimizer = optimizer
-        self.objective = objective
-        dtype = parameters["intercept"].dtype
+    def _prepare(self) -> None:
+        dtype = self.parameters["intercept"].dtype
         self._penalty = {
             entity: penalty[:, None].astype(dtype, copy=False)
-            for entity, penalty in objective.row_penalty.items()
+            for entity, penalty in self.objective.row_penalty.items()
         }
-        self._features = as_dtype(objective.side_features, dtype)
-        self._learned = {name: Parameter(value) for name, value in parameters.items()}
-        self._mlp = self._build_mlp(np.random.default_rng() if rng is None else rng)
+        self._features = as_dtype(self.objective.side_features, dtype)
+        self._learned = {name: nn.Parameter(value) for name, value in self.parameters.items()}
+        self._mlp = self._build_mlp()
         _keep_freed_memory()
 
-    def step(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: IntArray | None = None
-    ) -> float:
+    def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
         """Learn from one batch: see `Engine.step`."""
         loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins, training=True)
         if decay := self.objective.weight_decay:
@@ -90,17 +44,12 @@ class NumpyEngine(Engine):
         return loss
 
     def loss_and_gradients(
-        self,
-        users: IntArray,
-        items: IntArray,
-        ratings: Array,
-        time_bins: IntArray | None = None,
-        training: bool = False,
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, training: bool = False
     ) -> tuple[float, dict[str, Gradient]]:
         """Loss of a batch, and the gradient of that plus the penalty, by parameter name."""
         prediction, backward = self.forward(users, items, time_bins, training)
         if self.objective.ordinal is None:
-            loss, dr = mse(prediction, ratings)
+            loss, dr = nn.mse(prediction, ratings)
         else:
             cutpoints = self._learned["cutpoints"]
             loss, dr, gradient = self.objective.ordinal.loss(prediction, ratings, cutpoints.value)
@@ -108,86 +57,64 @@ class NumpyEngine(Engine):
         backward(dr)
         return loss, {name: p.pop_grad() for name, p in self._learned.items()}
 
-    def penalty(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> float:
+    def penalty(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> float:
         """What regularisation adds to the loss of a batch."""
         total = 0.0
-        for side in self._sides(users, items, time_bins):
+        for side, ids, features in self._sides(users, items, time_bins):
             for kind in KINDS:
-                if table_name(side.side, kind) not in self.parameters:
+                if table_name(side, kind) not in self.parameters:
                     continue
-                for entity, grouped in side.ids.items():
+                for entity, grouped in ids.items():
                     rows = self.parameters[table_name(entity, kind)][grouped.ids]
                     total += float((self._penalty[entity][grouped.ids] * rows**2).sum()) / len(rows)
-                if side.features is not None:
-                    rows = self.parameters[table_name(FEATURES[side.side], kind)][side.features.columns]
-                    total += float((side.features.shrinkage * rows**2).sum()) / 2
+                if features is not None:
+                    rows = self.parameters[table_name(FEATURES[side], kind)][features.columns]
+                    total += float((features.shrinkage * rows**2).sum()) / 2
         return total
 
-    def predict(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
+    def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
         """r̂, shape (n,), not clipped."""
         return self.forward(users, items, time_bins)[0]
 
     def forward(
-        self, users: IntArray, items: IntArray, time_bins: IntArray | None = None, training: bool = False
+        self, users: IntArray, items: IntArray, time_bins: Bins = None, training: bool = False
     ) -> Term:
         """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
         u, i = self._sides(users, items, time_bins)
-        terms = [self._intercept(len(users))]
+        mu = self._learned["intercept"]
+        of_all: Term = np.repeat(mu.value, len(users)), lambda dr: mu.accumulate(dr.sum(keepdims=True))
+        terms = [of_all]
         if self.architecture.biases:
             terms += [self._bias(u), self._bias(i)]
         if self.architecture.has_embeddings:
             terms += [self._interaction(u, i, training)]
+        return _sum(terms)
 
-        def backward(dr: Array) -> None:
-            for _, backward_term in terms:
-                backward_term(dr)
-
-        prediction = terms[0][0]
-        for term, _ in terms[1:]:
-            prediction += term
-        return prediction, backward
-
-    def _sides(
-        self, users: IntArray, items: IntArray, time_bins: IntArray | None
-    ) -> tuple[_BatchSide, _BatchSide]:
+    def _sides(self, users: IntArray, items: IntArray, time_bins: Bins) -> tuple[_BatchSide, _BatchSide]:
         require_time_bins(self.architecture, time_bins)
         bins = None if time_bins is None else GroupedIds(time_bins)
 
         def of_side(side: Side, ids: IntArray) -> _BatchSide:
             own, features = GroupedIds(ids), self._features.get(side)
-            grouped: dict[Entity, GroupedIds] = {side: own}
-            if bins is not None:
-                grouped[TIME_BINS[side]] = bins
-            return _BatchSide(side, grouped, None if features is None else features.of(own))
+            of_bins: dict[Entity, GroupedIds] = {} if bins is None else {TIME_BINS[side]: bins}
+            return side, {side: own, **of_bins}, None if features is None else features.of(own)
 
         return of_side("user", users), of_side("item", items)
 
-    def _intercept(self, n: int) -> Term:
-        """μ."""
-        mu = self._learned["intercept"]
-        return np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
-
-    def _vectors(self, side: _BatchSide, kind: Kind) -> Term:
+    def _vectors(self, of_side: _BatchSide, kind: Kind) -> Term:
         """P_u + X_u E + Y_t of each rating, shape (n, d); without features, or time, without these terms.
 
         Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
-        terms = [self._rows(entity, ids, kind) for entity, ids in side.ids.items()]
-        if side.features is not None:
-            terms.insert(1, self._feature_rows(side.side, side.features, kind))
-
-        def backward(dy: Array) -> None:
-            for _, backward_term in terms:
-                backward_term(dy)
-
-        vectors = terms[0][0]
-        for term, _ in terms[1:]:
-            vectors = vectors + term
-        return vectors, backward
+        side, ids, features = of_side
+        terms = [self._rows(entity, grouped, kind) for entity, grouped in ids.items()]
+        if features is not None:
+            terms.insert(1, self._feature_rows(side, features, kind))
+        return _sum(terms)
 
     def _rows(self, entity: Entity, ids: GroupedIds, kind: Kind) -> Term:
         """Rows of a table; backward adds the gradient of the penalty: 2 λ / n · row of each rating."""
-        rows, backward_rows = Embedding.of(self._learned[table_name(entity, kind)]).forward(ids)
+        rows, backward_rows = nn.Embedding.of(self._learned[table_name(entity, kind)]).forward(ids)
 
         def backward(dy: Array) -> None:
             gradient = rows * (self._penalty[entity].take(ids.ids, axis=0) * (2 / len(rows)))
@@ -199,11 +126,11 @@ class NumpyEngine(Engine):
     def _feature_rows(self, side: Side, features: FeaturesOfBatch, kind: Kind) -> Term:
         """X E of each rating, computed once for each distinct user, or item."""
         columns, E = features.columns, self._learned[table_name(FEATURES[side], kind)]
-        shared, backward_shared = EmbeddingBag.of(E).forward(features.matrix, rows=columns)
+        shared, backward_shared = nn.EmbeddingBag.of(E).forward(features.matrix, rows=columns)
 
         def backward(dy: Array) -> None:
             backward_shared(features.ids.sum(dy))
-            E.accumulate(RowGradient(columns, features.shrinkage * E.value.take(columns, axis=0)))
+            E.accumulate(nn.RowGradient(columns, features.shrinkage * E.value.take(columns, axis=0)))
 
         return shared.take(features.ids.positions, axis=0), backward
 
@@ -233,23 +160,31 @@ class NumpyEngine(Engine):
 
         return y, backward
 
-    def _build_mlp(self, rng: np.random.Generator) -> Sequential | None:
-        layers: list[Layer] = []
+    def _build_mlp(self) -> nn.Sequential | None:
+        layers: list[nn.Layer] = []
         for n in range(self.architecture.n_layers):
             if n:
-                layers.append(Activation(ACTIVATIONS[self.architecture.activation]))
+                layers.append(nn.Activation(nn.ACTIVATIONS[self.architecture.activation]))
             if self.architecture.dropout:
-                layers.append(Dropout(self.architecture.dropout, rng))
-            layers.append(Dense.of(self._learned[f"mlp.{n}.weight"], self._learned.get(f"mlp.{n}.bias")))
-        return Sequential(*layers) if layers else None
+                layers.append(nn.Dropout(self.architecture.dropout, self._rng))
+            layers.append(nn.Dense.of(self._learned[f"mlp.{n}.weight"], self._learned.get(f"mlp.{n}.bias")))
+        return nn.Sequential(*layers) if layers else None
+
+
+def _sum(terms: list[Term]) -> Term:
+    """The sum of terms, to each of which its gradient goes back."""
+
+    def backward(dy: Array) -> None:
+        for _, backward_term in terms:
+            backward_term(dy)
+
+    return sum((term for term, _ in terms[1:]), terms[0][0]), backward
 
 
 def _keep_freed_memory() -> None:
     """Let arrays that one step frees serve the next: with large batches, half of the time went to new pages.
 
-    The C library of Linux returns large blocks to the system as soon as they are free, and gets them again,
-    page by page, until a large one was freed: from then on it keeps twice that size (mallopt(3),
-    M_MMAP_THRESHOLD). 32 MB is the largest size that counts. This block is never written, so it takes no
-    memory.
+    Linux's C library returns large blocks to the system, until a large one was freed: from then on it keeps
+    twice that size (mallopt(3), M_MMAP_THRESHOLD), of which 32 MB is the largest. This one is never written.
     """
     np.empty(2**25 - 2**13, np.uint8)

@@ -13,22 +13,21 @@ import torch.distributed as dist
 # sometimes aborts.
 import torch.distributed.nn
 from torch import Tensor
-from torch.distributed._functional_collectives import all_to_all_single as _all_to_all
-from torch.distributed._functional_collectives import all_to_all_single_autograd as _all_to_all_autograd
+from torch.distributed._functional_collectives import all_to_all_single, all_to_all_single_autograd
 from torch.distributed.distributed_c10d import PrefixStore as PrefixStore
 
 
-def all_to_all(values: Tensor, received: list[int] | None = None, sent: list[int] | None = None) -> Tensor:
-    """Blocks of rows to and from each process, in sizes received and sent, by default all equal."""
-    group: Any = dist.group.WORLD
-    result: Tensor = _all_to_all(values, received, sent, group)
-    return result
+def all_to_all(
+    values: Tensor, received: list[int] | None = None, sent: list[int] | None = None, autograd: bool = False
+) -> Tensor:
+    """Blocks of rows to and from each process, in sizes received and sent, by default all equal.
 
-
-def all_to_all_autograd(values: Tensor, received: list[int], sent: list[int]) -> Tensor:
-    """The same, through which autograd sends gradients back."""
+    Autograd sends gradients back, if that is wanted.
+    """
     group: Any = dist.group.WORLD
-    result: Tensor = _all_to_all_autograd(values, received, sent, group)
+    result: Tensor = (all_to_all_single_autograd if autograd else all_to_all_single)(
+        values, received, sent, group
+    )
     return result
 
 
@@ -41,12 +40,7 @@ def allow_uncaptured_steps(optimizer: torch.optim.Optimizer) -> None:
 class CommonGradScaler(torch.amp.GradScaler):
     """A scale of the loss that is one for all processes: a step in which any overflows is left out by all.
 
-    Parameters
-    ----------
-    device : str
-    enabled : bool
-    reduce_max : callable
-        Makes a tensor its maximum over the processes, in place.
+    `reduce_max` makes a tensor its maximum over the processes, in place.
     """
 
     def __init__(self, device: str, enabled: bool, reduce_max: Callable[[Tensor], Any]) -> None:

@@ -1,25 +1,31 @@
-"""The device to compute on, and how it multiplies."""
+"""The device to compute on: which one, the batches that are cut there or sent, and CUDA steps as graphs."""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...data.batches import Batch, cut
+from ...data.prefetch import one_ahead
+from ..distributed import Communicator
+
+# Steps of a length taken kernel by kernel before one is captured. In the first ones libraries set themselves
+# up, and a length that comes once in an epoch is hardly worth a capture, which takes as long as hundreds.
+WARM_UP = 20
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; for "auto" the first there is of "cuda", "mps" and "cpu".
-
-    Raises
-    ------
-    ValueError
-        It is not there.
-    """
-    is_there = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
-    }  # fmt: skip
+    """The device of that name, or a ValueError; for "auto" the first there is of "cuda", "mps" and "cpu"."""
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     there = [device for device in is_there if is_there[device]]
     if name != "auto" and name not in there:
         raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
@@ -40,3 +46,95 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
         yield
     finally:
         products.fp32_precision = before
+
+
+def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Iterator[tuple[Any, ...]]:
+    """The share of one process of each batch that `data.batches.cut` makes, of arrays, or of tensors.
+
+    The columns have only the ratings of the process, a range of rows; `rows` count those of all. A share has
+    users, items, ratings, time bins or None, and `is_own`, which marks the share in the whole batch.
+    """
+    no_bins, is_tensor = (None,) * (4 - len(columns)), isinstance(rows, Tensor)
+    for first in range(0, len(rows), size):
+        batch = rows[first : first + size]
+        is_own = (batch >= share.start) & (batch < share.stop)
+        own = batch[is_own] - share.start
+        taken = (column[own] if is_tensor else column.take(own, mode="clip") for column in columns)
+        yield *taken, *no_bins, is_own
+
+
+class DeviceBatches:
+    """Cuts batches, or shares, on a device that has room for the columns, otherwise sends them one ahead."""
+
+    def __init__(self, device: torch.device, communicator: Communicator | None = None) -> None:
+        self.device = device
+        self._communicator = Communicator() if communicator is None else communicator
+        self._columns: Batch | None = None
+        self._resident: tuple[Any, ...] | None = None
+
+    def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[tuple[Any, ...]]:
+        """Batches of `size` ratings in the order of `rows`, as tensors on the device."""
+        share, is_alone = self._communicator.place(len(columns[0])), self._communicator.size == 1
+        if self._columns is not columns:
+            self._columns = columns
+            is_small = fits(sum(column.nbytes for column in columns), self.device)
+            self._resident = self._sent(columns) if is_small else None
+        if (resident := self._resident) is not None:
+            (there,) = self._sent([rows])
+            if is_alone:
+                return (tuple(column[batch] for column in resident) for batch in torch.split(there, size))
+            return cut_share(resident, there, size, share)
+        batches = cut(columns, rows, size) if is_alone else cut_share(columns, rows, size, share)
+        return one_ahead(self._sent(batch) for batch in batches)
+
+    def _sent(self, columns: Sequence[NDArray[Any] | None]) -> tuple[Any, ...]:
+        """Columns on their way to the device; from pinned memory the host does not wait for them."""
+        return tuple(None if column is None else self._send(column) for column in columns)
+
+    def _send(self, column: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(np.require(column, requirements=["C", "W"]))
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether the ratings leave at least half of the device's free memory to the steps."""
+    return device.type != "cuda" or 2 * n_bytes <= torch.cuda.mem_get_info(device)[0]
+
+
+class GraphedSteps:
+    """Steps, which draw from `generator`, captured as a graph for each length of a batch, and replayed.
+
+    Kernels that the host launched one by one are launched together from then on.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._n_taken: Counter[int] = Counter()
+        # Graph, inputs and loss.
+        self._captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
+
+    def take(self, step: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+        """The loss of a step, which the next one of the same length may overwrite.
+
+        `step`, always the same one, learns from tensors on the device, by kernels that the host does not wait
+        for, whose shapes follow from the length of the batch only.
+        """
+        n = len(batch[-1])
+        self._n_taken[n] += 1
+        if self._n_taken[n] <= WARM_UP:
+            return step(*batch)
+        if n not in self._captured:
+            graph, inputs = torch.cuda.CUDAGraph(), tuple(column.clone() for column in batch)
+            graph.register_generator_state(self._generator)
+            gc.collect()  # a graph that is let go of while another is captured ends the capture
+            # Another thread may be sending the next batch meanwhile.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                loss = step(*inputs)
+            self._captured[n] = graph, inputs, loss
+        graph, inputs, loss = self._captured[n]
+        for there, given in zip(inputs, batch, strict=True):
+            there.copy_(given)
+        graph.replay()
+        return loss

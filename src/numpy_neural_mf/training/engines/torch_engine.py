@@ -12,22 +12,15 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from ...data.batches import Batch, cut
-from ...mf.architecture import Architecture
-from ...mf.parameters import FEATURES, SIDES, Entity, Parameters, is_table, table_name, tables_in
-from ...nn import AdaGrad, Optimizer
+from ...mf.parameters import FEATURES, SIDES, Entity, is_table, table_name, tables_in
+from ...nn import AdaGrad
 from ...nn.parameter import Array
-from ..objective import Objective
-from .base import Engine, require_time_bins
-from .forks import require_same_process
-from .torch_batches import DeviceBatches, cut_share
-from .torch_device import find_device, products_in_tf32
-from .torch_graph import GraphedSteps
-from .torch_lookup import Lookup, RowFinder
-from .torch_module import Drop, NeuralMFModule
-from .torch_optimizers import TorchOptimizer
-from .torch_ordinal import OrdinalLoss
+from .base import Engine, require_same_process, require_time_bins
+from .torch_device import DeviceBatches, GraphedSteps, cut_share, find_device, products_in_tf32
+from .torch_lookup import LONGEST, Lookup, RowFinder
+from .torch_module import Drop, NeuralMFModule, OrdinalLoss
 from .torch_processes import TorchCommunicator, communicator_on
-from .torch_state import TorchState
+from .torch_state import TorchOptimizer, TorchState
 
 # The key of the scale of the loss in the optimiser's state, so that a checkpoint has it.
 LOSS_SCALE = "loss_scale"
@@ -36,70 +29,41 @@ SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchEngine(Engine):
-    """Computes the same step as `NumpyEngine`, where the parameters are explained, to rounding.
+    """Computes the same step as `NumpyEngine` to rounding; only the masks of dropout differ.
 
-    Only the masks of dropout differ. On the CPU it learns in the arrays that it is given. On another device,
-    arrays and the optimiser's state are copied there at the first step, and `fetch` brings them back. With
-    many processes, each is given, and holds, its own shard of every table.
+    On the CPU it learns in the arrays that it is given. On another `device`, arrays and the optimiser's state
+    are copied there at the first step, and `fetch` brings them back. Each of many processes has its own shard
+    of every table, and the objective of all rows. The `precision` is that of the MLP's products in training:
+    "tf32" rounds factors to 10 bits, on CUDA, "bfloat16" and "float16" compute in 16 bits where
+    `torch.autocast` finds it safe, "float16" with the loss scaled (Micikevicius et al., 2018).
 
-    Parameters
-    ----------
-    architecture, parameters, optimizer, objective, rng
-        See `NumpyEngine`. The objective is that of all rows, in each of many processes.
-    device : {"auto", "cpu", "cuda", "mps"}, default "cpu"
-        "auto" is the first available of CUDA, MPS and the CPU.
-    precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
-        Of the MLP's products in training: "float32" is that of the parameters, "tf32" rounds factors to 10
-        bits on CUDA, the others compute in 16 bits where `torch.autocast` finds it safe, "float16" with the
-        loss scaled (Micikevicius et al., 2018). Parameters, the optimiser's state, losses and predictions are
-        not rounded.
-
-    Raises
-    ------
-    RuntimeError
-        This process was forked from one in which the engine had trained.
-    TypeError
-        The optimizer is not one of this package.
-    ValueError
-        The device is not available, or has not the precision.
+    A process forked from one in which the engine had trained is a RuntimeError, an optimizer not of this
+    package a TypeError, and a device that is not there, or has not the precision, a ValueError.
     """
 
     communicator: TorchCommunicator
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        parameters: Parameters,
-        optimizer: Optimizer,
-        objective: Objective,
-        rng: np.random.Generator | None = None,
-        device: str = "cpu",
-        precision: str = "float32",
-    ) -> None:
+    def __init__(self, *settings: Any, device: str = "cpu", precision: str = "float32", **more: Any) -> None:
         require_same_process("torch")
-        self.architecture = architecture
-        self.parameters = parameters
-        self.optimizer = optimizer
-        self.objective = objective
-        self.device = find_device(device)
-        self.precision = precision
+        self.device, self.precision = find_device(device), precision
         if precision == "tf32" and self.device.type != "cuda":
             raise ValueError(f'precision "tf32" is for device "cuda", not for {self.device.type!r}')
-        dtype = parameters["intercept"].dtype
+        super().__init__(*settings, **more)
+
+    def _prepare(self) -> None:
+        intercept, ordinal = self.parameters["intercept"], self.objective.ordinal
         self.communicator = communicator_on(self.device)
-        self._finder = RowFinder(objective, dtype, self.device, self.communicator)
+        self._finder = RowFinder(self.objective, intercept.dtype, self.device, self.communicator)
         self._ordinal = None
-        if objective.ordinal is not None:
-            of_torch = torch.from_numpy(parameters["intercept"]).dtype
-            self._ordinal = OrdinalLoss(objective.ordinal, of_torch, self.device)
-        self._rng = np.random.default_rng() if rng is None else rng
+        if ordinal is not None:
+            self._ordinal = OrdinalLoss(ordinal, torch.from_numpy(intercept).dtype, self.device)
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
         self._batches = DeviceBatches(self.device, self.communicator)
-        self._scaler = self.communicator.scaler(self.device, precision == "float16")
-        is_graphed = self._is_graphed(dtype)
+        self._scaler = self.communicator.scaler(self.device, self.precision == "float16")
+        is_graphed = self._is_graphed(intercept.dtype)
         self._graphs = GraphedSteps(self._generator) if is_graphed else None
-        self._optimizer = TorchOptimizer(optimizer, self.device if is_graphed else None)
+        self._optimizer = TorchOptimizer(self.optimizer, self.device if is_graphed else None)
         self._is_loaded = False
 
     def _is_graphed(self, dtype: np.dtype[Any]) -> bool:
@@ -108,7 +72,7 @@ class TorchEngine(Engine):
             self.device.type == "cuda"
             and self.communicator.size == 1
             and not self._scaler.is_enabled()
-            and self._finder.can_have_fixed_shapes
+            and all(features.longest <= LONGEST for features in self._finder.features.values())
             and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
             and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
         )
@@ -116,9 +80,9 @@ class TorchEngine(Engine):
     def step(self, users: Any, items: Any, ratings: Any, time_bins: Any = None, is_own: Any = None) -> Any:
         """Learn from one batch, arrays or tensors: see `Engine.step`.
 
-        Many processes learn from a batch together. Each is given its share, as `cut` makes it, with `is_own`,
-        bool of shape (n,), which marks the share among the n ratings of the whole batch. The loss is that of
-        all: a float, on CUDA a float64 tensor without dimensions, for which the host need not wait.
+        Each of many processes is given its share of a batch, as `cut` makes it, with `is_own`, which marks it
+        among all ratings. The loss is that of all: a float, on CUDA a float64 tensor without dimensions, for
+        which the host need not wait.
         """
         if (is_own is None) != (self.communicator.size == 1):
             raise ValueError("expected what `cut` makes: with many processes, a share of a batch")
@@ -126,29 +90,20 @@ class TorchEngine(Engine):
         if self.architecture.dropout and self.architecture.n_layers:
             self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
-        columns = [self._here(column) for column in self._ids(users, items, time_bins)]
+        columns = [known, *self._ids(users, items, time_bins)]
         if self._graphs is None:
-            loss = self._learn(known, is_own, *columns)
+            loss = self._learn(*columns, is_own=is_own)
         else:
             self._optimizer.read_rate()
-            loss = self._graphs.take(self._learn_from_all, *columns, known)
+            loss = self._graphs.take(self._learn, *columns)
         return loss.double() if self.device.type == "cuda" else loss.item()
 
-    def _learn_from_all(self, *columns: Tensor) -> Tensor:
-        return self._learn(columns[-1], None, *columns[:-1])
-
-    def _learn(
-        self, known: Tensor, is_own: Any, users: Tensor, items: Tensor, time_bins: Tensor | None = None
-    ) -> Tensor:
+    def _learn(self, known: Tensor, *ids: Tensor, is_own: Any = None) -> Tensor:
         n = len(known) if is_own is None else len(is_own)
-        found = self._finder.find(users, items, time_bins, in_fixed_shapes=self._graphs is not None)
-        # Autograd sees the rows of the batch in place of the tables: gradients are summed by row.
-        leaves = {entity: leaf.requires_grad_() for entity, leaf in self._leaves(found).items()}
-        rows = {entity: found.exchange[entity].fetch(leaf) for entity, leaf in leaves.items()}
+        found, leaves, rows = self._look_up(*ids, in_fixed_shapes=self._graphs is not None)
         with products_in_tf32(self.precision == "tf32"):
-            with torch.autocast(
-                self.device.type, SIXTEEN_BITS.get(self.precision), self.precision in SIXTEEN_BITS
-            ):
+            bits = SIXTEEN_BITS.get(self.precision)
+            with torch.autocast(self.device.type, bits, enabled=bits is not None):
                 prediction = self.module.rate(*found.vectors(rows), self._drop(n, is_own))
             if self._ordinal is None:
                 loss = mse_loss(prediction, known, reduction="sum") / n
@@ -159,52 +114,56 @@ class TorchEngine(Engine):
         with torch.no_grad():
             dense = [value.grad for value in self._dense.values()]
             self.communicator.sum([loss, *(gradient for gradient in dense if gradient is not None)])
-            self._update(leaves, found)
+            if decay := self.objective.weight_decay:
+                for layer in range(self.architecture.n_layers):
+                    self._dense[f"mlp.{layer}.weight"].mul_(1 - self._optimizer.rate * decay)
+            owned = {entity: exchange.owned for entity, exchange in found.exchange.items()}
+            slots, by_name = self._held.slots(owned), dict[str, Tensor](leaves.items())
+            self._optimizer.step(self._dense | by_name, slots, self._scaler)
+            self._held.put_back(owned, leaves, slots, found.used)
         return loss.detach()
 
-    def _leaves(self, found: Lookup) -> dict[Entity, Tensor]:
-        """The rows of this process, by entity, that any process has asked for."""
-        return {
-            entity: self._held.rows(entity, exchange.owned) for entity, exchange in found.exchange.items()
+    def _look_up(
+        self, *ids: Tensor, in_fixed_shapes: bool = False
+    ) -> tuple[Lookup, dict[Entity, Tensor], dict[Entity, Tensor]]:
+        """By entity, the rows of this process that any process asks for, and from these the rows of a batch.
+
+        Autograd sees them in place of the tables: gradients are summed by row.
+        """
+        found = self._finder.find(*ids, in_fixed_shapes=in_fixed_shapes)
+        leaves = {
+            entity: self._held.rows(entity, exchange.owned).requires_grad_(torch.is_grad_enabled())
+            for entity, exchange in found.exchange.items()
         }
+        rows = {entity: found.exchange[entity].fetch(leaf) for entity, leaf in leaves.items()}
+        return found, leaves, rows
 
     def predict(self, users: Any, items: Any, time_bins: Any = None) -> Array:
-        """r̂ of pairs, shape (n,), not clipped.
-
-        Many processes may predict their own pairs together, as often as each likes before `all_reduce`.
-        """
+        """See `Engine.predict`; each of many processes predicts as often as it likes before `all_reduce`."""
         columns = self._ids(users, items, time_bins)
         if self.communicator.any(np.array(self.communicator.size > 1)):
             return self._predict_by_row(*columns)
         self._load()
         with torch.inference_mode():
             if self._held.is_elsewhere:  # the caller has written the row of the unknown, which no step does
-                for side in SIDES:
-                    for name in self._held.names_of[side]:
-                        self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
+                for name in (name for side in SIDES for name in self._held.names_of[side]):
+                    self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
             if self.objective.side_features or self.architecture.periods:
                 return self._predict_by_row(*columns)
-            return np.asarray(self.module(self._here(users), self._here(items)).cpu())
+            return np.asarray(self.module(*columns).cpu())
 
-    def _predict_by_row(self, users: Any, items: Any, time_bins: Any = None) -> Array:
+    def _predict_by_row(self, *columns: Tensor) -> Array:
         self._load()
         with torch.inference_mode():
-            bins = None if time_bins is None else self._here(time_bins)
-            found = self._finder.find(self._here(users), self._here(items), bins)
-            rows = {
-                entity: found.exchange[entity].fetch(leaf) for entity, leaf in self._leaves(found).items()
-            }
+            found, _, rows = self._look_up(*columns)
             return self.module.rate(*found.vectors(rows)).cpu().numpy()
 
-    def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Any]:
+    def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Tensor]:
         require_time_bins(self.architecture, time_bins)
-        return [users, items] if time_bins is None else [users, items, time_bins]
+        return [self._here(column) for column in (users, items, time_bins) if column is not None]
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
-        """Batches in the order of `rows`: arrays on the CPU, otherwise tensors on the device.
-
-        With many processes, each reads only its range of the rows, and gets its share of each batch.
-        """
+        """Batches, or the shares of this process, arrays on the CPU, otherwise tensors on the device."""
         if not self._shares_memory:
             return self._batches.cut(columns, rows, size)
         if self.communicator.size == 1:
@@ -213,9 +172,10 @@ class TorchEngine(Engine):
 
     def all_reduce(self, number: float) -> float:
         """See `Engine.all_reduce`."""
-        n_columns = 3 if self.architecture.periods else 2
+        nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
+        columns = [nothing] * (3 if self.architecture.periods else 2)
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
-            self._predict_by_row(*[np.zeros(0, np.int32)] * n_columns)
+            self._predict_by_row(*columns)
         return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
@@ -225,10 +185,8 @@ class TorchEngine(Engine):
             self._fill_unknown()
         self._held.fetch()
         if self._scaler.is_enabled():
-            state = self._scaler.state_dict()
-            self.optimizer.state[LOSS_SCALE] = {
-                name: np.array(float(state[name])) for name in ("scale", "_growth_tracker")
-            }
+            state, names = self._scaler.state_dict(), ("scale", "_growth_tracker")
+            self.optimizer.state[LOSS_SCALE] = {name: np.array(float(state[name])) for name in names}
 
     def _load(self) -> None:
         """Make tensors of the arrays, at the first use: until then, a checkpoint may replace their values."""
@@ -257,7 +215,7 @@ class TorchEngine(Engine):
             if table.entity not in SIDES:
                 continue
             side, rows = table.entity, self._held.values[table.name]
-            n = self._finder.n_rows(side) - 1
+            n = len(self._finder.penalties[side]) - 1
             total = rows[: len(range(n)[own])].sum(dim=0, dtype=torch.float64)
             if side in self._finder.features:
                 shared = self._held.values[table_name(FEATURES[side], table.kind)]
@@ -273,10 +231,9 @@ class TorchEngine(Engine):
         return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)
 
     def _drop(self, n: int, is_own: Any) -> Drop | None:
-        """Inverted dropout (Srivastava et al., 2014): kept units are divided by the probability to be kept.
+        """Inverted dropout (Srivastava et al., 2014), by a key of the host's generator.
 
-        The masks are drawn for the whole batch, so that they are the same in any number of processes, by a
-        key from the host's generator, which a checkpoint keeps.
+        Masks are drawn for the whole batch, so that they are the same in any number of processes.
         """
         dropout = self.architecture.dropout
         if not (dropout and self.architecture.n_layers):
@@ -288,13 +245,3 @@ class TorchEngine(Engine):
             return x * (drawn[part] >= dropout) / (1 - dropout)
 
         return drop
-
-    def _update(self, leaves: dict[Entity, Tensor], found: Lookup) -> None:
-        """Decay, a step of the optimiser, and rows and their state back into the tables."""
-        if decay := self.objective.weight_decay:
-            for n in range(self.architecture.n_layers):
-                self._dense[f"mlp.{n}.weight"].mul_(1 - self._optimizer.rate * decay)
-        owned = {entity: exchange.owned for entity, exchange in found.exchange.items()}
-        slots, by_name = self._held.slots(owned), dict[str, Tensor](leaves.items())
-        self._optimizer.step(self._dense | by_name, slots, self._scaler)
-        self._held.put_back(owned, leaves, slots, found.used)

@@ -1,4 +1,4 @@
-"""The model in PyTorch: r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), differentiated by autograd."""
+"""The model and the ordinal likelihood in PyTorch, which autograd derives."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.functional import embedding, logsigmoid
 
 from ...mf.architecture import Architecture
 from ...mf.parameters import KINDS, Side, table_name, tables_in
+from ...nn import CumulativeLogit
+from ...nn.parameter import Array
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -26,14 +30,7 @@ Drop = Callable[[Tensor], Tensor]
 
 
 class NeuralMFModule(nn.Module):
-    """An architecture with its parameters; the names of its `state_dict` are those of the package.
-
-    Parameters
-    ----------
-    architecture : Architecture
-    parameters : mapping of str to tensor
-        As `Architecture.parameter_shapes` names them; held, not copied.
-    """
+    """r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), of given parameters, by the package's names."""
 
     intercept: nn.Parameter
     user_embedding: nn.Embedding
@@ -60,15 +57,11 @@ class NeuralMFModule(nn.Module):
         return self.rate(self._rows("user", users), self._rows("item", items))
 
     def _rows(self, side: Side, ids: Tensor) -> Tensor:
-        names = (table_name(side, kind).removesuffix(".weight") for kind in KINDS)
-        tables = (self._modules.get(name) for name in names)
+        tables = (self._modules.get(table_name(side, kind).removesuffix(".weight")) for kind in KINDS)
         return torch.cat([table(ids) for table in tables if table is not None], dim=1)
 
     def rate(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
-        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias.
-
-        In training, `drop` is called on the inputs of layers.
-        """
+        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias."""
         form, y = self.architecture, cast("Tensor", self.intercept)
         k = form.embedding_dim if form.has_embeddings else 0
         (p, b_u), (q, b_i) = (torch.split(rows, [k, rows.shape[1] - k], dim=1) for rows in (users, items))
@@ -100,3 +93,44 @@ class InUnits(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         return cast("Tensor", self.scores(users, items) * self.unit)
+
+
+class OrdinalLoss(nn.Module):
+    """Σ -log P of ratings given y: see `nn.CumulativeLogit`."""
+
+    def __init__(self, ordinal: CumulativeLogit, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.tau = ordinal.tau
+        self.middles = torch.tensor(ordinal.middles, dtype=dtype, device=device)
+
+    def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
+        """`raw` of shape (S - 1,) as in `CumulativeLogit`."""
+        step, last = torch.searchsorted(self.middles, ratings), len(raw)
+        gaps = raw[1:].exp()
+        theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])
+        # Where there is no cutpoint above, or below, zero stands in, and does not count.
+        end, crowding = gaps.new_zeros(1), torch.log(-torch.expm1(-gaps / self.tau))
+        of_steps = [torch.cat(parts) for parts in ([theta, end], [end, theta], [end, crowding, end])]
+        # On CUDA, unlike indexing, `embedding` adds up the gradients of a few rows in parallel.
+        highest, lowest, crowding = embedding(step, torch.stack(of_steps, dim=1)).unbind(dim=1)
+        above = logsigmoid((highest - y) / self.tau) * (step < last)
+        below = logsigmoid((y - lowest) / self.tau) * (step > 0)
+        return -(above + below + crowding).sum()
+
+
+class ExpectedRating(nn.Module):
+    """v_S - Σ_s (v_(s+1) - v_s) σ((θ_s - y) / τ): the mean rating of pairs whose place on the scale is y."""
+
+    theta: Tensor
+    widths: Tensor
+
+    def __init__(self, y: nn.Module, ordinal: CumulativeLogit, raw: Array) -> None:
+        super().__init__()
+        self.y = y
+        self.tau, self.highest = ordinal.tau, float(ordinal.steps[-1])
+        self.register_buffer("theta", torch.from_numpy(ordinal.cutpoints(raw)))
+        self.register_buffer("widths", torch.from_numpy(np.diff(ordinal.steps).astype(raw.dtype)))
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        below = torch.sigmoid((self.theta - self.y(users, items)[:, None]) / self.tau)
+        return self.highest - below @ self.widths

@@ -5,8 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,23 +16,17 @@ from torch.nn.functional import embedding
 
 from ...mf.parameters import Parameters, is_table
 from ..distributed import Array, Communicator
-from .torch_compat import CommonGradScaler, PrefixStore, all_to_all, all_to_all_autograd
+from .torch_compat import CommonGradScaler, PrefixStore, all_to_all
 
 # Rows of each process that are sent to the first at a time.
 AT_ONCE = 2**14
 
 
-@dataclass(frozen=True)
-class Exchange:
-    """Which rows of a process's shard a step needs, and how other processes get them.
+class Exchange(NamedTuple):
+    """Which distinct rows of its shard, int64, a process is asked for, and how all get what they ask for.
 
-    Attributes
-    ----------
-    owned : int64 tensor of shape (m,)
-        Distinct rows of the shard that any process asked for.
-    fetch : callable
-        Values of `owned`, shape (m, d), to values of the rows that this process asked for. Autograd takes
-        gradients the way back, and sums those of a row.
+    `fetch` takes values of `owned`, shape (m, d), to values of the rows that this process asked for. Autograd
+    takes gradients the way back, and sums those of a row.
     """
 
     owned: Tensor
@@ -102,29 +95,26 @@ class ProcessGroup(TorchCommunicator):
             sent = np.zeros((-(-n_here // self.size), width), shard.dtype)
             block = shard[first : first + AT_ONCE]
             sent[: len(block)] = block
-            received = np.empty((self.size, *sent.shape), shard.dtype) if self.rank == 0 else None
-            dist.gather(
-                torch.from_numpy(sent), None if received is None else list(torch.from_numpy(received))
-            )
-            if received is not None:
+            received = np.empty((self.size, *sent.shape), shard.dtype)
+            is_first = self.rank == 0
+            dist.gather(torch.from_numpy(sent), list(torch.from_numpy(received)) if is_first else None)
+            if is_first:
                 yield np.ascontiguousarray(received.swapaxes(0, 1)).reshape(-1, width)[:n_here]
 
     def whole_shape(self, shard: Array) -> tuple[int, ...]:
         return int(self.all_reduce(np.array(len(shard)))), *shard.shape[1:]
 
     def gathered(self, parameters: Parameters) -> Parameters:
-        whole: Parameters = {}
-        for name, own in parameters.items():
-            if not is_table(name):
-                whole[name] = own
-                continue
-            shape, first = self.whole_shape(own), 0
-            table = np.empty(shape if self.rank == 0 else 0, own.dtype)
-            for rows in self.whole(own):
-                table[first : first + len(rows)] = rows
-                first += len(rows)
-            whole[name] = table
+        whole = {name: self._gathered(own) if is_table(name) else own for name, own in parameters.items()}
         return whole if self.rank == 0 else {}
+
+    def _gathered(self, shard: Array) -> Array:
+        shape, first = self.whole_shape(shard), 0
+        table = np.empty(shape if self.rank == 0 else 0, shard.dtype)
+        for rows in self.whole(shard):
+            table[first : first + len(rows)] = rows
+            first += len(rows)
+        return table
 
     def exchange(self, rows: Tensor) -> Exchange:
         order = torch.argsort(rows % self.size, stable=True)
@@ -135,7 +125,7 @@ class ProcessGroup(TorchCommunicator):
         place = torch.argsort(order)
 
         def fetch(values: Tensor) -> Tensor:
-            sent = all_to_all_autograd(embedding(position, values), n_asked, n_served)
+            sent = all_to_all(embedding(position, values), n_asked, n_served, autograd=True)
             return embedding(place, sent)
 
         return Exchange(owned, fetch)
@@ -144,9 +134,8 @@ class ProcessGroup(TorchCommunicator):
         tensors = list(tensors)
         together = torch.cat([tensor.flatten() for tensor in tensors])
         dist.all_reduce(together)
-        for tensor, total in zip(
-            tensors, torch.split(together, [tensor.numel() for tensor in tensors]), strict=True
-        ):
+        totals = torch.split(together, [tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, totals, strict=True):
             tensor.copy_(total.view_as(tensor))
 
     def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:

@@ -1,27 +1,36 @@
-"""Parameters and the optimiser's state as tensors, in the arrays' memory or on a device."""
+"""Parameters and the optimiser's state as tensors, and optimisers of the package by PyTorch's kernels."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...mf.parameters import Entity, Parameters, tables_in
-from ...nn import Optimizer
+from ...mf.parameters import Entity, Parameters, is_table, tables_in
+from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ...nn.parameter import Array
+from .torch_compat import allow_uncaptured_steps
 
 # The key of a table next to its slots of the optimiser.
 VALUE = "value"
 
+# PyTorch's names of the slots of an optimiser.
+SLOTS: dict[type[Optimizer], dict[str, str]] = {
+    SGD: {"velocity": "momentum_buffer"},
+    AdaGrad: {"squares": "sum"},
+    RMSProp: {"squares": "square_avg"},
+    Adam: {"mean": "exp_avg", "squares": "exp_avg_sq"},
+    AdamW: {"mean": "exp_avg", "squares": "exp_avg_sq"},
+}
+
 
 class JoinedTables:
-    """Several tables of an entity as one with their columns side by side: each operation on rows is one.
+    """Tables of an entity, of shapes (n, d_1), (n, d_2), ..., as one with their columns side by side.
 
-    Parameters
-    ----------
-    parts : sequence of tensors of shapes (n, d_1), (n, d_2), ...
-        Changed in place.
+    So each operation on rows is one. The parts are changed in place.
     """
 
     def __init__(self, parts: Sequence[Tensor]) -> None:
@@ -39,33 +48,17 @@ class JoinedTables:
 
 
 class TorchState:
-    """The parameters, and the state of the optimiser.
+    """The parameters, and the state of the optimiser, made where there is none.
 
-    Parameters
-    ----------
-    parameters : Parameters
-    optimizer : Optimizer
-        Its state is made where there is none.
-    device : torch.device, optional
-        Where copies go, which `fetch` brings back; by default tensors share the arrays' memory.
-
-    Attributes
-    ----------
-    values : dict of str to tensor
-        The parameters, by name.
-    names_of : dict of entity to list of str
-        The tables of each entity, in the order in which their columns are joined.
-    dense : list of str
-        The other parameters.
+    With a `device`, the tensors are copies there, which `fetch` brings back; without, they share the arrays'
+    memory. `values` are the parameters by name, `names_of` the tables of each entity, in the order in which
+    their columns are joined, and `dense` the other parameters.
     """
 
     def __init__(
-        self,
-        parameters: Parameters,
-        optimizer: Optimizer,
-        device: torch.device | None = None,
+        self, parameters: Parameters, optimizer: Optimizer, device: torch.device | None = None
     ) -> None:
-        self._device = device
+        self._device, self.is_elsewhere = device, device is not None
         self._elsewhere: list[tuple[Array, Tensor]] = []
         self._slots = optimizer.slots
         state = optimizer.state
@@ -76,15 +69,17 @@ class TorchState:
         self.names_of: dict[Entity, list[str]] = {table.entity: [] for table in tables}
         for table in tables:
             self.names_of[table.entity].append(table.name)
-        self.dense = [name for name in parameters if name not in {table.name for table in tables}]
-        # By entity or, for other parameters, by name: slots, and the number of steps.
-        self._slots_of: dict[str, dict[str, Tensor]] = {key: {} for key in [*self.dense, *self.names_of]}
+        self.dense = [name for name in parameters if not is_table(name)]
         self._tables: dict[Entity, dict[str, JoinedTables]] = {entity: {} for entity in self.names_of}
         self.values = self._tensors(VALUE, parameters)
-        for slot in self._slots:
-            tensors = self._tensors(slot, {name: state[name][slot] for name in parameters})
-            for name in self.dense:
-                self._slots_of[name][slot] = tensors[name]
+        of_slots = {
+            slot: self._tensors(slot, {name: state[name][slot] for name in parameters})
+            for slot in self._slots
+        }
+        # By entity or, for other parameters, by name: slots, and the number of steps.
+        self._slots_of: dict[str, dict[str, Tensor]] = {entity: {} for entity in self.names_of}
+        for name in self.dense:
+            self._slots_of[name] = {slot: tensors[name] for slot, tensors in of_slots.items()}
         for key, names in [*((name, [name]) for name in self.dense), *self.names_of.items()]:
             # PyTorch counts the steps of each that it steps on, others may count once.
             step = state[names[0]]["step"].copy()
@@ -98,19 +93,15 @@ class TorchState:
 
     def slots(self, rows: Mapping[Entity, Tensor]) -> dict[str, dict[str, Tensor]]:
         """The state of the optimiser: of dense parameters by name, of copies of rows by entity."""
-        of_rows = {
-            entity: {slot: self._tables[entity][slot][some] for slot in self._slots}
+        return self._slots_of | {
+            entity: self._slots_of[entity] | {slot: self._tables[entity][slot][some] for slot in self._slots}
             for entity, some in rows.items()
         }
-        return self._slots_of | {entity: self._slots_of[entity] | found for entity, found in of_rows.items()}
 
     def put_back(
-        self,
-        rows: Mapping[Entity, Tensor],
-        values: Mapping[Entity, Tensor],
-        slots: Mapping[str, Mapping[str, Tensor]],
-        used: Mapping[Entity, Tensor],
-    ) -> None:
+        self, rows: Mapping[Entity, Tensor], values: Mapping[Entity, Tensor],
+        slots: Mapping[str, Mapping[str, Tensor]], used: Mapping[Entity, Tensor],
+    ) -> None:  # fmt: skip
         """Write rows of tables and their slots, by entity; of entities in `used`, only the rows marked."""
         for entity, some in rows.items():
             for slot, table in self._tables[entity].items():
@@ -123,11 +114,6 @@ class TorchState:
         """Bring the arrays up to date, where the tensors are copies."""
         for array, tensor in self._elsewhere:
             torch.from_numpy(array).copy_(tensor)
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether the tensors are copies."""
-        return self._device is not None
 
     def _tensors(self, slot: str, arrays: Parameters) -> dict[str, Tensor]:
         """Tensors of arrays by the names of parameters, and joined tables of them."""
@@ -152,3 +138,68 @@ class TorchState:
         copy = tensor.to(self._device, torch.float32 if array.ndim == 0 else None, copy=True)
         self._elsewhere.append((array, copy))
         return copy
+
+
+class TorchOptimizer:
+    """An optimiser of the package as one of PyTorch, whose parameters and state are passed in step by step.
+
+    So the tables that PyTorch sees are the rows of a batch, with their state. Steps to be captured as a
+    graph, in which a number would be a constant, read the rate on `device`, where `read_rate` brings it.
+    """
+
+    def __init__(self, optimizer: Optimizer, device: torch.device | None = None) -> None:
+        if type(optimizer) not in SLOTS:
+            raise TypeError(
+                f'engine "torch" has no {type(optimizer).__name__} in PyTorch: use engine "numpy"'
+            )
+        self._ours, self._theirs = optimizer, _as_torch(optimizer)
+        self._counts_steps = not isinstance(optimizer, SGD)
+        self._names = {"step": "step"} if self._counts_steps else {}
+        self._names |= {slot: SLOTS[type(optimizer)][slot] for slot in optimizer.slots}
+        self._rate_there = None if device is None else torch.full((), optimizer.learning_rate, device=device)
+        self._rate_read = optimizer.learning_rate
+        if device is not None and self._counts_steps:
+            allow_uncaptured_steps(self._theirs)
+
+    @property
+    def rate(self) -> float | Tensor:
+        """The learning rate of a step."""
+        return self._ours.learning_rate if self._rate_there is None else self._rate_there
+
+    def read_rate(self) -> None:
+        """Bring the learning rate to the device, where it has changed."""
+        if self._rate_there is not None and self._rate_read != self._ours.learning_rate:
+            self._rate_read = self._ours.learning_rate
+            self._rate_there.fill_(self._rate_read)
+
+    def step(
+        self, values: Mapping[str, Tensor], state: Mapping[str, Mapping[str, Tensor]],
+        scaler: torch.amp.GradScaler,
+    ) -> None:  # fmt: skip
+        """Change values and their state in place, by name, unless a gradient is not finite."""
+        group, names = self._theirs.param_groups[0], self._names
+        group["params"], group["lr"] = list(values.values()), self.rate
+        of_values = {value: {names[s]: state[name][s] for s in names} for name, value in values.items()}
+        self._theirs.state = defaultdict(dict, of_values)
+        scaler.unscale_(self._theirs)
+        scaler.step(self._theirs)
+        scaler.update()
+        self._theirs.zero_grad()
+        if not self._counts_steps:
+            for name in values:
+                state[name]["step"] += 1
+
+
+def _as_torch(o: Optimizer) -> torch.optim.Optimizer:
+    nothing, rate = [torch.zeros(1)], o.learning_rate
+    if isinstance(o, SGD):
+        return torch.optim.SGD(nothing, rate, o.momentum, nesterov=o.nesterov, fused=True)
+    if isinstance(o, AdaGrad):
+        return torch.optim.Adagrad(nothing, rate, eps=o.epsilon)
+    if isinstance(o, RMSProp):
+        return torch.optim.RMSprop(nothing, rate, alpha=o.decay, eps=o.epsilon)
+    assert isinstance(o, Adam)
+    settings: dict[str, Any] = {"betas": (o.beta1, o.beta2), "eps": o.epsilon, "fused": True}
+    if isinstance(o, AdamW):
+        return torch.optim.AdamW(nothing, rate, weight_decay=o.weight_decay, **settings)
+    return torch.optim.Adam(nothing, rate, **settings)

@@ -8,8 +8,8 @@ from numpy_neural_mf import simulate_ratings
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.training.distributed import Communicator
-from numpy_neural_mf.training.engines import torch_batches
-from numpy_neural_mf.training.engines.torch_batches import DeviceBatches, cut_share
+from numpy_neural_mf.training.engines import torch_device
+from numpy_neural_mf.training.engines.torch_device import DeviceBatches, cut_share
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=700, random_state=0)
 FEWER = simulate_ratings(n_users=20, n_items=10, n_ratings=50, random_state=0)
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("window", [256, 1_000])
 @pytest.mark.parametrize("resident", [True, False])
 def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, resident, window):
-    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: resident)
+    monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: resident)
     monkeypatch.setattr(batches, "WINDOW", window)
     there = Batches(RATINGS, 64, np.random.default_rng(0), DeviceBatches(CPU).cut)
     here = Batches(RATINGS, 64, np.random.default_rng(0))
@@ -51,7 +51,7 @@ def epochs_of_process(rank, size, way):
 @pytest.mark.parametrize("way", ["host", "resident", "sent"])
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(monkeypatch, way, size):
-    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: way == "resident")
+    monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: way == "resident")
     monkeypatch.setattr(batches, "WINDOW", 256)
     alone = Batches(RATINGS, 64, np.random.default_rng(0))
     expected = [*alone.epoch(), *alone.epoch()]
@@ -68,7 +68,7 @@ def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(
 
 def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
     sent = []
-    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: sent.append(n_bytes) or True)
+    monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: sent.append(n_bytes) or True)
     device_batches = DeviceBatches(CPU)
     for n, ratings in ((700, RATINGS), (700, RATINGS), (50, FEWER)):
         source = Batches(ratings, 64, np.random.default_rng(0), device_batches.cut)
@@ -79,13 +79,13 @@ def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
 
 
 def test_an_error_in_the_other_thread_is_told(monkeypatch):
-    monkeypatch.setattr(torch_batches, "fits", lambda n_bytes, device: False)
+    monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: False)
 
     def broken(columns, rows, size):
         yield columns
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(torch_batches, "cut", broken)
+    monkeypatch.setattr(torch_device, "cut", broken)
     columns = RATINGS.users, RATINGS.items, RATINGS.values
     with pytest.raises(OSError, match="the disk is gone"):
         list(DeviceBatches(CPU).cut(columns, np.arange(2), 8))

@@ -1,7 +1,5 @@
 """Conclusions: which differences between models are significant, in sentences that need no statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

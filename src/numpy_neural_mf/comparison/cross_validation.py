@@ -1,7 +1,5 @@
 """Cross-validation: every model is trained and tested on the same splits, in one loop for all comparisons."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple

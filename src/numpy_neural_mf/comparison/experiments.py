@@ -1,7 +1,5 @@
 """The comparison of several models on the same ratings with several seeds."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from functools import partial

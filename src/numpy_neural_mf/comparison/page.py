@@ -1,7 +1,5 @@
 """A comparison as a page of HTML: which model is better, by how much, and whether significantly."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """The results of a comparison: its runs in numbers, as readable tables and as files."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -3,8 +3,6 @@
 A pair is warm if its user and its item both have a rating in training, otherwise cold.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 

@@ -12,8 +12,6 @@ Notation: rel_i is 1 if the item at place i (from 1) is relevant, otherwise 0; R
 items.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Rating metrics: pure functions of predicted and true ratings, taken over all ratings together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any

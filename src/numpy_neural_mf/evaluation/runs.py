@@ -1,7 +1,5 @@
 """Runs, each of one model trained and tested once, and their statistics over the splits of the ratings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ independent either, and the plain t-test finds too many differences significant;
 correction increases the variance accordingly.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

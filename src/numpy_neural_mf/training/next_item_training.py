@@ -1,7 +1,5 @@
 """Training of an encoder of sequences to predict the next item: windows of sequences, one loss, Adam."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator

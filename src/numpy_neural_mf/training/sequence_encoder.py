@@ -1,7 +1,5 @@
 """The encoder of a user's items in time order, by self-attention or a GRU, and the loss of the next item."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

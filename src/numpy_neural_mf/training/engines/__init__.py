@@ -1,7 +1,5 @@
 """The engines by name, each of which computes the same optimisation step, and the one that "auto" takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any

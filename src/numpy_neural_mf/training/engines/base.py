@@ -1,7 +1,5 @@
 """What an engine does: it computes the same step as every other engine, to rounding."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

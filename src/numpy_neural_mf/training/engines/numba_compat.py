@@ -1,7 +1,5 @@
 """All that the package needs of Numba's internals: caching, threads, and a prefetch instruction."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What steps do to tables, compiled by Numba: gradients summed by row, optimisers, per-sample descent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The engine to read: one optimisation step of neural matrix factorisation, made of the layers in nn/."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

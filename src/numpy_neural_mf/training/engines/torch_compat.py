@@ -1,7 +1,5 @@
 """All that the package needs of PyTorch's internals."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The device to compute on: which one, the batches that are cut there or sent, and CUDA steps as graphs."""
 
-from __future__ import annotations
-
 import gc
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """The engine of PyTorch: derivatives by autograd, on a CPU or a GPU (extra "torch")."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

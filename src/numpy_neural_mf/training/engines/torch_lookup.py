@@ -1,7 +1,5 @@
 """The rows of the tables that a batch uses, and the vectors that they make, on a device."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The model and the ordinal likelihood in PyTorch, which autograd derives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import cast

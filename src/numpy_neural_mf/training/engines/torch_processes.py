@@ -1,7 +1,5 @@
 """One model in many processes: each has a shard of every table, and rows move by all-to-all."""
 
-from __future__ import annotations
-
 import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """Parameters and the optimiser's state as tensors, and optimisers of the package by PyTorch's kernels."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

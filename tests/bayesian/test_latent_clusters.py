@@ -45,7 +45,7 @@ def test_rows_and_residual_follow_the_clusters(block_size, monkeypatch):
     values, seen = rng.normal(size=200), set()
     residual = values - predicted()
     for _ in range(10):
-        block.draw_clusters(lambda ratings: met[:, ratings], residual, np.ones(200), rng)
+        block.clusters.draw(lambda ratings: met[:, ratings], residual, np.ones(200), rng)
         np.testing.assert_allclose(predicted() + residual, values, atol=1e-12)
         e, of_clusters, of_fields = np.split(block.coefficients, [N_ROWS, N_ROWS + 4], axis=1)
         whole = e + of_clusters[:, block.clusters.of_rows] + of_fields @ given.T
@@ -69,7 +69,7 @@ def test_clusters_are_drawn_from_their_conditional(precision):
         e[:] = block.mean[:, :1] + rng.normal(size=e.shape) / np.sqrt(block.precision[:, :1])
         block.by_row[:] = e + mu[:, block.clusters.of_rows]
         residual = rng.normal(size=6) * precision**-0.5  # of new ratings
-        block.draw_clusters(lambda ratings: met[:, ratings], residual, np.full(6, precision), rng)
+        block.clusters.draw(lambda ratings: met[:, ratings], residual, np.full(6, precision), rng)
         same.append(block.clusters.of_rows[0] == block.clusters.of_rows[1])
         of_own.append(e[:, 0].copy())
         of_first.append(mu[:, 0].copy())
@@ -83,9 +83,7 @@ def test_clusters_are_drawn_from_their_conditional(precision):
         np.testing.assert_allclose(standard.std(axis=0), 1, atol=0.08)
 
 
-def test_without_clusters_nothing_is_drawn():
-    block, rng = a_block([0, 1]), np.random.default_rng(0)
-    block.draw_clusters(lambda ratings: np.ones((1, 2))[:, ratings], np.ones(2), np.ones(2), rng)
-    assert rng.random() == np.random.default_rng(0).random()
+def test_without_clusters_a_block_has_no_state_of_them():
+    block = a_block([0, 1])
     assert block.clusters is None
     assert set(block.state) == {"coefficients", "by_row", "mean", "precision", "scale"}

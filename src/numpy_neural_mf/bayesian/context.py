@@ -18,8 +18,7 @@ TIME_BINS = 24
 
 def variable_names(time_bin: bool, previous_item: bool) -> tuple[str, ...]:
     """Names of the context variables, in the order in which they are stored."""
-    has = {"time_bin": time_bin, "previous_item": previous_item}
-    return tuple(name for name in has if has[name])
+    return ("time_bin",) * time_bin + ("previous_item",) * previous_item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +81,8 @@ class ContextEffects:
         w, the categories of one variable after those of another.
     factors : array of shape (n_categories, r)
         z.
-    user : array of shape (n_users + 1, r)
-        g; the last row stands for unknown users.
-    item : array of shape (n_items + 1, r)
+    user, item : arrays of shape (n_users + 1, r), (n_items + 1, r)
+        g; the last row stands for the unknown.
     """
 
     variables: ContextVariables
@@ -110,12 +108,12 @@ class ContextEffects:
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextEffects:
         """The effects with rows inserted, which are equal to those of the unknown: see `ContextVariables`."""
-        tables, first = [], 0
-        for name, size in zip(self.variables.names, self.variables.sizes, strict=True):
-            table = np.column_stack([self.bias, self.factors])[first : first + size]
-            tables.append(with_rows_inserted(table, items, n_items) if name == "previous_item" else table)
-            first += size
-        bias, factors = np.split(np.concatenate(tables), [1], axis=1)
+        *of_time, of_items = np.split(
+            np.column_stack([self.bias, self.factors]), np.cumsum(self.variables.sizes)[:-1]
+        )
+        if "previous_item" in self.variables.names:  # the last variable
+            of_items = with_rows_inserted(of_items, items, n_items)
+        bias, factors = np.split(np.concatenate([*of_time, of_items]), [1], axis=1)
         user = with_rows_inserted(self.user, users, n_users)
         item = with_rows_inserted(self.item, items, n_items)
         variables = self.variables.inserted(users, n_users, items, n_items)

@@ -19,13 +19,11 @@ DAY = 86_400.0
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
 # Standard deviations of the log-normal priors of timescale and variance.
-TIMESCALE_SPREAD = 1.0
-VARIANCE_SPREAD = 1.5
+TIMESCALE_SPREAD, VARIANCE_SPREAD = 1.0, 1.5
 
 # Metropolis proposals of variance and timescale in a sweep, and the standard deviation of their log: during
 # the burn-in, and after it.
-PROPOSALS = (3, 1)
-STEPS = (0.3, 0.1)
+PROPOSALS, STEPS = (3, 1), (0.3, 0.1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,13 +49,7 @@ class Timeline:
 
     @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
-        """A timeline read from a file.
-
-        Raises
-        ------
-        ValueError
-            The groups are not in order, or the times within a group.
-        """
+        """A timeline read from a file; raises ValueError if groups, or times within one, are not in order."""
         ascends = np.diff(times) >= 0
         ascends[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
         if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not ascends.all():
@@ -73,24 +65,11 @@ class Timeline:
     def interpolated(
         self, values: NDArray[np.floating[Any]], timescale: float, groups: IntArray, times: NDArray[np.int64]
     ) -> Float64Array:
-        """Expected values of a process at other times, given its values at the times of the ratings.
+        """Expected values of a process at other times, shape (m,), for groups (-1: unknown, value 0).
 
-        An Ornstein-Uhlenbeck process is Markov: only the neighbours in time matter. Between two of them, at
-        gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ), its conditional mean is
-        (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
-
-        Parameters
-        ----------
-        values : array of shape (n,)
-        timescale : float
-            τ, in seconds.
-        groups : integer array of shape (m,)
-            -1 for an unknown group, whose expected value is 0.
-        times : int64 array of shape (m,)
-
-        Returns
-        -------
-        float64 array of shape (m,)
+        `values` are those at the times of the ratings. An Ornstein-Uhlenbeck process is Markov: only the
+        neighbours in time matter. Between two of them, at gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ),
+        its conditional mean is (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
         """
         group = np.maximum(groups, 0)
         first, end = self.starts[group], self.starts[group + 1]
@@ -147,15 +126,11 @@ class Drift:
     Parameters
     ----------
     entity : {"user", "item", "all"}
-    groups : integer array of shape (n,)
-        Group of each rating.
-    times : int64 array of shape (n,)
-        Seconds since 1970.
+    groups, times : integer arrays of shape (n,)
+        Group of each rating, and its time in seconds since 1970.
     n_groups : int
-    timescale : float
-        Initial value in seconds, and median of its log-normal prior.
-    variance : float
-        Initial value of the stationary variance, and median of its log-normal prior.
+    timescale, variance : float
+        Initial values, and medians of their log-normal priors: seconds, and the stationary variance.
 
     Attributes
     ----------
@@ -164,14 +139,9 @@ class Drift:
     """
 
     def __init__(
-        self,
-        entity: str,
-        groups: IntArray,
-        times: NDArray[np.int64],
-        n_groups: int,
-        timescale: float,
+        self, entity: str, groups: IntArray, times: NDArray[np.int64], n_groups: int, timescale: float,
         variance: float,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.entity = entity
         self.order, self.timeline = Timeline.of(groups, times, n_groups)
         starts = self.timeline.starts
@@ -194,14 +164,20 @@ class Drift:
 
         residual[self.order] += self.path
         data = self.timeline.starts, self.order, self._gaps, residual, precision
-        old = log_likelihood(*data, self.variance, self.timescale) + self._log_prior(
-            self.variance, self.timescale
-        )
-        for _ in range(PROPOSALS[0 if burn_in else 1]):
-            step = STEPS[0 if burn_in else 1]
-            variance = self.variance * math.exp(step * rng.standard_normal())
-            timescale = self.timescale * math.exp(step * rng.standard_normal())
-            new = log_likelihood(*data, variance, timescale) + self._log_prior(variance, timescale)
+
+        def log_density(variance: float, timescale: float) -> float:
+            of_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
+            of_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
+            log_prior = -0.5 * (of_variance**2 + of_timescale**2)
+            return float(log_likelihood(*data, variance, timescale) + log_prior)
+
+        old = log_density(self.variance, self.timescale)
+        for _ in range(PROPOSALS[not burn_in]):
+            variance, timescale = (
+                was * math.exp(STEPS[not burn_in] * rng.standard_normal())
+                for was in (self.variance, self.timescale)
+            )
+            new = log_density(variance, timescale)
             if math.log(rng.random()) < new - old:
                 self.variance, self.timescale, old = variance, timescale, new
         z = rng.standard_normal(len(self.path))
@@ -212,8 +188,3 @@ class Drift:
     def bias(self) -> TimeVaryingBias:
         """The last sample."""
         return TimeVaryingBias(self.entity, self.timeline, self.path, self.timescale)
-
-    def _log_prior(self, variance: float, timescale: float) -> float:
-        of_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
-        of_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
-        return -0.5 * (of_variance**2 + of_timescale**2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import csr_array, hstack
@@ -46,23 +46,19 @@ class FactorBlock:
     Attributes
     ----------
     by_row : float64 array of shape (1 + n_factors, n_rows)
-        The bias and the factors of each row.
+        The bias and the factors of each row; also as `bias` and `factors`.
     coefficients : float64 array of shape (1 + n_factors, n_columns)
     mean, precision : float64 arrays of shape (1 + n_factors, n_fields)
         Of the prior of the coefficients.
     scale : float64 array of shape (1,)
         Of the half-Cauchy prior of all standard deviations.
+    clusters : LatentClusters or None
     """
 
     def __init__(
-        self,
-        row_of: IntArray,
-        fields: Sequence[csr_array],
-        n_factors: int,
-        rng: np.random.Generator,
-        regressor: FactorBlock | None = None,
-        n_clusters: int = 1,
-    ) -> None:
+        self, row_of: IntArray, fields: Sequence[csr_array], n_factors: int, rng: np.random.Generator,
+        regressor: FactorBlock | None = None, n_clusters: int = 1,
+    ) -> None:  # fmt: skip
         n_rows, fields = fields[0].shape[0], list(fields)
         if n_clusters > 1:
             fields.insert(1, cluster_field(n_rows, n_clusters, rng))
@@ -85,18 +81,9 @@ class FactorBlock:
             self._regressors = self._columns[2][-n_factors * n_rows :].reshape(n_factors, -1)
             self._regressors[:] = 0
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
+        self.bias, self.factors = self.by_row[0], self.by_row[1:]
         self.clusters = LatentClusters(self, self._columns, n_clusters) if n_clusters > 1 else None
         self._sums = np.empty((3, n_rows))
-
-    @property
-    def bias(self) -> Float64Array:
-        """Shape (n_rows,)."""
-        return np.asarray(self.by_row[0])
-
-    @property
-    def factors(self) -> Float64Array:
-        """Shape (n_factors, n_rows)."""
-        return np.asarray(self.by_row[1:])
 
     @property
     def state(self) -> dict[str, Float64Array]:
@@ -111,13 +98,9 @@ class FactorBlock:
         return np.asarray(self.by_row[n][self.row_of])
 
     def draw(
-        self,
-        n: int,
-        h: Float64Array,
-        residual: Float64Array,
-        precision: Float64Array,
+        self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array,
         rng: np.random.Generator,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Draw the coefficients of the bias (n = 0) or of a factor; h is its weight in each rating's mean."""
         from .kernels import draw_columns, remove_term, restore_term, scale_fields
 
@@ -130,17 +113,6 @@ class FactorBlock:
         log_u = -rng.standard_exponential(steps.shape)
         scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
         restore_term(self.row_of, h, Xv, residual)
-
-    def draw_clusters(
-        self,
-        partner_factors: Callable[[slice | IntArray], Float64Array],
-        residual: Float64Array,
-        precision: Float64Array,
-        rng: np.random.Generator,
-    ) -> None:
-        """Draw the latent cluster of each row, if there are any: see `LatentClusters.draw`."""
-        if self.clusters is not None:
-            self.clusters.draw(partner_factors, residual, precision, rng)
 
     def draw_regression(self, burn_in: bool, rng: np.random.Generator) -> None:
         """Draw the coefficients of the regressors, given bias and factors, which do not change.

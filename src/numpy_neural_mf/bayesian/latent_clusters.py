@@ -14,6 +14,8 @@ from ..utils.arrays import Float64Array, IntArray
 if TYPE_CHECKING:
     from .factor_block import FactorBlock
 
+# From some ratings to the factors that multiply those of their rows, shape (n_factors, n).
+PartnerFactors = Callable[[slice | IntArray], Float64Array]
 
 # Ratings in a block of the likelihood, which bounds its memory to some megabytes.
 BLOCK = 1 << 14
@@ -30,23 +32,15 @@ class LatentClusters:
 
     A row has e ~ N(m, 1/Λ) of its own and μ_k of its cluster k. The weights of the clusters are
     Dirichlet(1 / n_clusters), so clusters that are not needed stay empty (Ishwaran and Zarepour, 2002, "Exact
-    and approximate sum representations for the Dirichlet process").
-
-    Parameters
-    ----------
-    block : FactorBlock
-        Its first field is the identity, its second one `cluster_field`.
-    columns : tuple of arrays
-        Starts, row indices and values of the columns of X, which the draws update.
-    n_clusters : int
+    and approximate sum representations for the Dirichlet process"). The first field of the block is the
+    identity, its second one `cluster_field`; the draws update `columns`: starts, row indices and values.
     """
 
     def __init__(
         self, block: FactorBlock, columns: tuple[IntArray, IntArray, Float64Array], n_clusters: int
     ) -> None:
         n_rows = block.by_row.shape[1]
-        self.n_clusters = n_clusters
-        self._block = block
+        self.n_clusters, self._block = n_clusters, block
         self._own = block.coefficients[:, :n_rows]  # e
         self._means = block.coefficients[:, n_rows : n_rows + n_clusters]  # μ
         # In the columns of clusters: the rows of one cluster after another, and where each cluster begins.
@@ -66,24 +60,14 @@ class LatentClusters:
         return {"members": self._members, "bounds": self._bounds}
 
     def draw(
-        self,
-        partner_factors: Callable[[slice | IntArray], Float64Array],
-        residual: Float64Array,
-        precision: Float64Array,
+        self, partner_factors: PartnerFactors, residual: Float64Array, precision: Float64Array,
         rng: np.random.Generator,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Draw the weights, the cluster of each row, and μ and e; updates the residual.
 
         The clusters are drawn twice. Given e + μ_k, as in any mixture, the ratings are not needed, but rows
         of a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
         changes its cluster takes over the mean of the new one.
-
-        Parameters
-        ----------
-        partner_factors : callable
-            From some ratings to the factors that multiply those of their rows: shape (n_factors, n).
-        residual, precision : float64 arrays of shape (n_ratings,)
-        rng : numpy.random.Generator
         """
         clusters, n = self.of_rows, self.n_clusters
         counts = np.bincount(clusters, minlength=n) + 1 / n
@@ -111,14 +95,9 @@ class LatentClusters:
         return clusters
 
     def _draw_given_ratings(
-        self,
-        clusters: NDArray[np.intp],
-        log_weights: Float64Array,
-        partner_factors: Callable[[slice | IntArray], Float64Array],
-        residual: Float64Array,
-        precision: Float64Array,
-        rng: np.random.Generator,
-    ) -> NDArray[np.intp]:
+        self, clusters: NDArray[np.intp], log_weights: Float64Array, partner_factors: PartnerFactors,
+        residual: Float64Array, precision: Float64Array, rng: np.random.Generator,
+    ) -> NDArray[np.intp]:  # fmt: skip
         """Draw the clusters given e, μ and the ratings."""
         from .kernels import add_cluster_log_likelihood
 

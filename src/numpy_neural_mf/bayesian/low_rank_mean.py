@@ -15,17 +15,11 @@ OVERSAMPLING = 2
 
 
 class LowRankMean:
-    """Averages products P Qᵀ of factors of shape (n_users, k) and (n_items, k).
+    """Averages products P Qᵀ of factors of shape (n_users, k) and (n_items, k), as one of `rank` columns.
 
     Posterior samples are determined only up to a rotation, so the mean of their factors has no meaning, but
     the mean of their products has. The factors of all samples, stacked column by column, are factors of the
     sum; a truncated singular value decomposition is its best approximation (Eckart and Young, 1936).
-
-    Parameters
-    ----------
-    n_users, n_items : int
-    rank : int
-        Number of columns to keep.
     """
 
     def __init__(self, n_users: int, n_items: int, rank: int) -> None:
@@ -52,14 +46,10 @@ class LowRankMean:
         self._P, self._Q, self._n = [state["P"]], [state["Q"]], int(state["n"])
 
     def centred(self) -> tuple[Matrix, Matrix, Matrix, Matrix]:
-        """The mean as b_u + b_i + p_u · q_i, where p has mean zero over users and q over items.
+        """The mean as b_u + b_i + p_u · q_i, float32, where p has mean zero over users and q over items.
 
-        Returns
-        -------
-        user_bias, item_bias : float32 arrays of shape (n_users,), (n_items,)
-        P : float32 array of shape (n_users, rank)
-            Columns of mean square 1, in descending order of the singular values, then zeros.
-        Q : float32 array of shape (n_items, rank)
+        Returns the biases of users and items, P with columns of mean square 1 in descending order of the
+        singular values, then zeros, and Q.
         """
         P, values, Q = self._decomposed(OVERSAMPLING * self.rank)
         P *= values / max(self._n, 1)

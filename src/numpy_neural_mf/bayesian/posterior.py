@@ -22,13 +22,7 @@ from .sampler import Sampler
 class Posterior:
     """Sums over the samples of a sampler.
 
-    Parameters
-    ----------
-    sampler : Sampler
-    rank : int
-        Number of columns of the mean of P Qᵀ.
-    context_variables : ContextVariables, optional
-        Those of the sampler's context blocks.
+    `rank` is the number of columns of the mean of P Qᵀ, `context_variables` those of the context blocks.
     """
 
     def __init__(
@@ -37,41 +31,39 @@ class Posterior:
         self._sampler, self._context_variables = sampler, context_variables
         n_users, n_items = len(sampler.users.bias), len(sampler.items.bias)
         n_categories = sum(len(context.bias) for context in sampler.contexts)
-        # The number of samples, and the sums of the intercept and of the logarithms of the timescales.
-        self._numbers = np.zeros(2 + len(sampler.drifts))
-        self._user_bias, self._item_bias = np.zeros(n_users), np.zeros(n_items)
-        self._context_bias = np.zeros(n_categories)
         self._products = {
             "user_item": LowRankMean(n_users, n_items, rank),
             "pair_context": LowRankMean(n_users + n_items, n_categories, rank),
         }
-        self._paths = [np.zeros(len(drift.path)) for drift in sampler.drifts]
-        self._noise = np.zeros(n_users)
-        self._residual, self._residual_squared = np.zeros((2, len(sampler.residual)))
+        # The numbers are that of samples, and the intercept and the logarithms of the timescales.
+        sizes = {"numbers": 2 + len(sampler.drifts), "user_bias": n_users, "item_bias": n_items}
+        sizes |= {"context_bias": n_categories, "noise": n_users}
+        sizes |= dict.fromkeys(("residual", "residual_squared"), len(sampler.residual))
+        sizes |= {f"path.{n}": len(drift.path) for n, drift in enumerate(sampler.drifts)}
+        self._sums = {name: np.zeros(size) for name, size in sizes.items()}
 
     @property
     def n_samples(self) -> int:
         """Number of samples in the sums."""
-        return int(self._numbers[0])
+        return int(self._sums["numbers"][0])
 
     def add(self) -> None:
         """Add the sampler's current sample."""
-        s = self._sampler
-        self._numbers += 1, s.intercept, *np.log([drift.timescale for drift in s.drifts])
-        self._user_bias += s.users.bias
-        self._item_bias += s.items.bias
+        s, sums = self._sampler, self._sums
+        sums["numbers"] += 1, s.intercept, *np.log([drift.timescale for drift in s.drifts])
+        sums["user_bias"] += s.users.bias
+        sums["item_bias"] += s.items.bias
         self._products["user_item"].add(s.users.factors.T, s.items.factors.T)
         if s.contexts:
-            self._context_bias += np.concatenate([context.bias for context in s.contexts])
-            self._products["pair_context"].add(
-                np.hstack([s.users.factors, s.items.factors]).T,
-                np.hstack([context.factors for context in s.contexts]).T,
-            )
-        for total, drift in zip(self._paths, s.drifts, strict=True):
-            total += drift.path
-        self._noise += 1 / s.noise_precision
-        self._residual += s.residual
-        self._residual_squared += s.residual**2
+            sums["context_bias"] += np.concatenate([context.bias for context in s.contexts])
+            pairs = np.hstack([s.users.factors, s.items.factors])
+            of_contexts = np.hstack([context.factors for context in s.contexts])
+            self._products["pair_context"].add(pairs.T, of_contexts.T)
+        for n, drift in enumerate(s.drifts):
+            sums[f"path.{n}"] += drift.path
+        sums["noise"] += 1 / s.noise_precision
+        sums["residual"] += s.residual
+        sums["residual_squared"] += s.residual**2
 
     def predict_sample(
         self, users: IntArray, items: IntArray, times: NDArray[np.int64] | None
@@ -95,9 +87,28 @@ class Posterior:
         return np.asarray(s.rating_std * prediction)
 
     def mean(self) -> PosteriorMean:
-        """The posterior mean as a model."""
+        """The posterior mean as a model: geometric means of the timescales, means of all else."""
+        std, means = self._sampler.rating_std, self._means()
         form = Architecture(embedding_dim=self._products["user_item"].rank)
-        return PosteriorMean(Factorization(form, self._parameters()), self._drifts(), self._context())
+        drifts = tuple(
+            TimeVaryingBias(
+                drift.entity,
+                drift.timeline,
+                (std * self._sums[f"path.{n}"] / self.n_samples).astype(np.float32),
+                float(timescale),
+            )
+            for n, (drift, timescale) in enumerate(
+                zip(self._sampler.drifts, np.exp(means["numbers"][2:]), strict=True)
+            )
+        )
+        context = None
+        if self._context_variables is not None:
+            pairs, factors = self._products["pair_context"].factors()
+            tables = [std * self._sums["context_bias"] / self.n_samples, factors]
+            for rows in np.split(pairs, [len(means["user_bias"])]):
+                tables.append(np.pad(std * rows, ((0, 1), (0, 0)), mode="mean"))
+            context = ContextEffects(self._context_variables, *(table.astype(np.float32) for table in tables))
+        return PosteriorMean(Factorization(form, self._parameters()), drifts, context)
 
     def deviations(self) -> NDArray[np.float32]:
         """Predictive standard deviation of a rating of each user, then of any user: shape (n_users + 1,).
@@ -106,21 +117,19 @@ class Posterior:
         the training ratings; the posterior without the rating itself has v σ² / (σ² - v) in place of v
         (leave-one-out of a normal posterior).
         """
-        users = self._sampler.users.row_of
-        noise = self._noise / self.n_samples
-        sigma2 = noise[users]
-        square, mean = self._residual_squared / self.n_samples, self._residual / self.n_samples
-        v = np.clip(square - mean**2, 0, 0.9 * sigma2)
+        users, means = self._sampler.users.row_of, self._means()
+        sigma2 = means["noise"][users]
+        v = np.clip(means["residual_squared"] - means["residual"] ** 2, 0, 0.9 * sigma2)
         of_rating = sigma2 + v * sigma2 / (sigma2 - v)
-        n_ratings = np.bincount(users, minlength=len(noise))
+        n_ratings = np.bincount(users, minlength=len(means["noise"]))
         of_all = float(of_rating.mean())
-        of_user = np.bincount(users, of_rating, minlength=len(noise)) / np.maximum(n_ratings, 1)
+        of_user = np.bincount(users, of_rating, minlength=len(n_ratings)) / np.maximum(n_ratings, 1)
         variance = np.append(np.where(n_ratings, of_user, of_all), of_all)
         return np.asarray(self._sampler.rating_std * np.sqrt(variance), np.float32)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All sums, by name."""
-        return self._sums() | {
+        return self._sums | {
             f"{which}.{name}": array
             for which, product in self._products.items()
             for name, array in product.state().items()
@@ -128,10 +137,13 @@ class Posterior:
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from what `state` returned."""
-        for name, total in self._sums().items():
+        for name, total in self._sums.items():
             total[...] = state[name]
         for which, product in self._products.items():
             product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")})
+
+    def _means(self) -> dict[str, Float64Array]:
+        return {name: total / self.n_samples for name, total in self._sums.items()}
 
     def _parameters(self) -> Parameters:
         """Float32 tables of an architecture with biases and product.
@@ -140,11 +152,11 @@ class Posterior:
         for the unknown, is zero. Each column of the user factors has the variance of the user biases, so one
         prior serves both.
         """
+        means, std = self._means(), self._sampler.rating_std
         user_part, item_part, P, Q = self._products["user_item"].centred()
-        b_u, b_i = self._user_bias / self.n_samples + user_part, self._item_bias / self.n_samples + item_part
-        mu = self._numbers[1] / self.n_samples + b_u.mean() + b_i.mean()
+        b_u, b_i = means["user_bias"] + user_part, means["item_bias"] + item_part
+        mu = means["numbers"][1] + b_u.mean() + b_i.mean()
         b_u, b_i = b_u - b_u.mean(), b_i - b_i.mean()
-        std = self._sampler.rating_std
         scale = std * max(float(b_u.std()), 1e-3)
         parameters = {
             "intercept": np.array([std * mu]),
@@ -154,38 +166,3 @@ class Posterior:
             "item_bias.weight": std * np.append(b_i, 0.0)[:, None],
         }
         return {name: value.astype(np.float32) for name, value in parameters.items()}
-
-    def _drifts(self) -> tuple[TimeVaryingBias, ...]:
-        """Means of the paths, and geometric means of the timescales."""
-        return tuple(
-            TimeVaryingBias(
-                drift.entity,
-                drift.timeline,
-                (self._sampler.rating_std * total / self.n_samples).astype(np.float32),
-                float(np.exp(log / self.n_samples)),
-            )
-            for drift, total, log in zip(self._sampler.drifts, self._paths, self._numbers[2:], strict=True)
-        )
-
-    def _context(self) -> ContextEffects | None:
-        if self._context_variables is None:
-            return None
-        std, (pairs, factors) = self._sampler.rating_std, self._products["pair_context"].factors()
-        user, item = (
-            np.pad(std * rows, ((0, 1), (0, 0)), mode="mean")
-            for rows in np.split(pairs, [len(self._user_bias)])
-        )
-        tables = std * self._context_bias / self.n_samples, factors, user, item
-        return ContextEffects(self._context_variables, *(table.astype(np.float32) for table in tables))
-
-    def _sums(self) -> dict[str, Float64Array]:
-        paths = {f"path.{n}": total for n, total in enumerate(self._paths)}
-        return paths | {
-            "numbers": self._numbers,
-            "user_bias": self._user_bias,
-            "item_bias": self._item_bias,
-            "context_bias": self._context_bias,
-            "noise": self._noise,
-            "residual": self._residual,
-            "residual_squared": self._residual_squared,
-        }

@@ -113,35 +113,14 @@ class PosteriorMean:
 
     @classmethod
     def from_tensors(
-        cls,
-        take: Take,
-        n_users: int,
-        n_items: int,
-        *,
-        rank: int,
-        n_timed: int,
-        timescales: Any,
-        drift: bool,
+        cls, take: Take, n_users: int, n_items: int, *, rank: int, n_timed: int, timescales: Any, drift: bool,
         previous_item: bool,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """The model whose tensors `take` returns.
 
-        Parameters
-        ----------
-        take : callable
-            See `Take`.
-        n_users, n_items, rank : int
-        n_timed : int
-            Number of ratings whose time is used, at least 0.
-        timescales : list of float
-            In seconds, one for each time-varying bias.
-        drift, previous_item : bool
-            Settings of `BayesianMF`.
-
-        Raises
-        ------
-        ValueError
-            A value is out of range, or the parts do not fit together.
+        `n_timed` is the number of ratings whose time is used, at least 0; `timescales` are in seconds, one
+        for each time-varying bias; `drift` and `previous_item` are settings of `BayesianMF`. Raises
+        ValueError if a value is out of range, or the parts do not fit together.
         """
         form = Architecture(embedding_dim=rank)
         shapes = form.parameter_shapes(n_users, n_items)
@@ -165,22 +144,18 @@ class PosteriorMean:
             TimeVaryingBias(entity, timelines[entity], take(f"level.{n}", np.float32, (n_timed,)), timescale)
             for n, ((entity, *_), timescale) in enumerate(zip(drifts, found.tolist(), strict=True))
         )
-        context = _context(take, names, timelines["user"], n_users, n_items, rank) if n_timed else None
+        context = None
+        if n_timed:
+            rated = take("context.rated", np.int32, (n_timed,))
+            if not (rated.min() >= 0 and rated.max() < n_items):
+                raise ValueError("context.rated: expected rows of items")
+            variables = ContextVariables(names, timelines["user"], rated, n_items)
+            n = sum(variables.sizes)
+            sizes = {
+                "bias": (n,),
+                "factors": (n, rank),
+                "user": (n_users + 1, rank),
+                "item": (n_items + 1, rank),
+            }
+            context = ContextEffects(variables, *(take(f"context.{k}", np.float32, sizes[k]) for k in sizes))
         return cls(Factorization(form, parameters), biases, context)
-
-
-def _context(
-    take: Take, names: tuple[str, ...], timeline: Timeline, n_users: int, n_items: int, rank: int
-) -> ContextEffects:
-    rated = take("context.rated", np.int32, (len(timeline.times),))
-    if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
-        raise ValueError("context.rated: expected rows of items")
-    variables = ContextVariables(names, timeline, rated, n_items)
-    n_categories = sum(variables.sizes)
-    return ContextEffects(
-        variables,
-        take("context.bias", np.float32, (n_categories,)),
-        take("context.factors", np.float32, (n_categories, rank)),
-        take("context.user", np.float32, (n_users + 1, rank)),
-        take("context.item", np.float32, (n_items + 1, rank)),
-    )

@@ -51,26 +51,18 @@ class Sampler:
     ----------
     rating_std : float
         The standard deviation of the ratings, or 1 if all are equal.
-    intercept : float
-        μ.
+    intercept, noise_df : float
+        μ and ν.
     residual : float64 array of shape (n,)
         Ratings minus their mean r̂.
     noise_precision : float64 array of shape (n_users,)
         α γ_u.
-    noise_df : float
-        ν.
     """
 
     def __init__(
-        self,
-        values: NDArray[np.float32],
-        users: FactorBlock,
-        items: FactorBlock,
-        drifts: Sequence[Drift],
-        rng: np.random.Generator,
-        user_noise: bool = True,
-        contexts: Sequence[FactorBlock] = (),
-    ) -> None:
+        self, values: NDArray[np.float32], users: FactorBlock, items: FactorBlock, drifts: Sequence[Drift],
+        rng: np.random.Generator, user_noise: bool = True, contexts: Sequence[FactorBlock] = (),
+    ) -> None:  # fmt: skip
         self.users, self.items, self.drifts, self.contexts = users, items, drifts, contexts
         self.user_noise, self._rng = user_noise, rng
         self.rating_std = float(values.std(dtype=np.float64)) or 1.0
@@ -97,7 +89,8 @@ class Sampler:
         precision = self._draw_noise()
         self._draw_intercept(precision)
         for block, other in ((users, items), (items, users)):
-            block.draw_clusters(partial(self._partner_factors, other), residual, precision, rng)
+            if block.clusters is not None:
+                block.clusters.draw(partial(self._partner_factors, other), residual, precision, rng)
         ones = np.ones(len(residual))
         for block in (users, items, *self.contexts):
             block.draw(0, ones, residual, precision, rng)
@@ -160,10 +153,7 @@ class Sampler:
     def _draw_noise_df(self, squares: Float64Array) -> None:
         """Metropolis steps of log ν on the likelihood with γ integrated out: given γ it would mix slowly.
 
-        Parameters
-        ----------
-        squares : float64 array of shape (n_users,)
-            α Σ e² of each user.
+        `squares` is α Σ e² of each user.
         """
         n, rng = self._n_ratings, self._rng
 

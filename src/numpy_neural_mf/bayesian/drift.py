@@ -30,11 +30,7 @@ PROPOSALS, STEPS = (3, 1), (0.3, 0.1)
 class Timeline:
     """Times of ratings in ascending order by group: those of group g are times[starts[g]:starts[g + 1]].
 
-    Attributes
-    ----------
-    starts : int64 array of shape (n_groups + 1,)
-    times : int64 array of shape (n,)
-        Seconds since 1970.
+    `starts` has shape (n_groups + 1,), `times` shape (n,), in seconds since 1970.
     """
 
     starts: NDArray[np.int64]
@@ -103,10 +99,8 @@ class TimeVaryingBias:
     entity : {"user", "item", "all"}
         What the groups of the timeline are; "all" has one group.
     timeline : Timeline
-    values : array of shape (n_ratings,)
-        In the order of the timeline.
-    timescale : float
-        In seconds.
+    values : array of shape (n_ratings,), in the order of the timeline
+    timescale : float, in seconds
     """
 
     entity: str
@@ -134,8 +128,7 @@ class Drift:
 
     Attributes
     ----------
-    path : float64 array of shape (n,)
-        The last sample of d at the times of the ratings, in the order of the timeline.
+    path : float64 array of shape (n,), the last sample of d, in the order of the timeline
     """
 
     def __init__(

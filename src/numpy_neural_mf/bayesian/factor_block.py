@@ -31,12 +31,10 @@ class FactorBlock:
     Parameters
     ----------
     row_of : int32 array of shape (n_ratings,)
-        Row of each rating.
     fields : sequence of scipy.sparse.csr_array of shape (n_rows, n_columns of the field)
         The first one is the identity if there are clusters or a regressor.
     n_factors : int
-    rng : numpy.random.Generator
-        Draws the initial factors.
+    rng : numpy.random.Generator, for the initial factors
     regressor : FactorBlock, optional
         A block with the same first rows, whose factors at the end of the burn-in are one more field of X: see
         `draw_regression`.
@@ -45,13 +43,10 @@ class FactorBlock:
 
     Attributes
     ----------
-    by_row : float64 array of shape (1 + n_factors, n_rows)
-        The bias and the factors of each row; also as `bias` and `factors`.
+    by_row : float64 array of shape (1 + n_factors, n_rows); also `bias` and `factors`
     coefficients : float64 array of shape (1 + n_factors, n_columns)
-    mean, precision : float64 arrays of shape (1 + n_factors, n_fields)
-        Of the prior of the coefficients.
-    scale : float64 array of shape (1,)
-        Of the half-Cauchy prior of all standard deviations.
+    mean, precision : float64 arrays of shape (1 + n_factors, n_fields), of the prior of the coefficients
+    scale : float64 array of shape (1,), of the half-Cauchy prior of all standard deviations
     clusters : LatentClusters or None
     """
 

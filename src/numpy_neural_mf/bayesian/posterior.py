@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from ..mf.forward import Factorization
 from ..mf.parameters import Parameters
 from ..utils.arrays import Float64Array, IntArray
 from .context import ContextEffects, ContextVariables
-from .drift import TimeVaryingBias
 from .low_rank_mean import LowRankMean
 from .posterior_mean import PosteriorMean
 from .sampler import Sampler
@@ -31,16 +32,9 @@ class Posterior:
         self._sampler, self._context_variables = sampler, context_variables
         n_users, n_items = len(sampler.users.bias), len(sampler.items.bias)
         n_categories = sum(len(context.bias) for context in sampler.contexts)
-        self._products = {
-            "user_item": LowRankMean(n_users, n_items, rank),
-            "pair_context": LowRankMean(n_users + n_items, n_categories, rank),
-        }
-        # The numbers are that of samples, and the intercept and the logarithms of the timescales.
-        sizes = {"numbers": 2 + len(sampler.drifts), "user_bias": n_users, "item_bias": n_items}
-        sizes |= {"context_bias": n_categories, "noise": n_users}
-        sizes |= dict.fromkeys(("residual", "residual_squared"), len(sampler.residual))
-        sizes |= {f"path.{n}": len(drift.path) for n, drift in enumerate(sampler.drifts)}
-        self._sums = {name: np.zeros(size) for name, size in sizes.items()}
+        self._products = {"user_item": LowRankMean(n_users, n_items, rank)}
+        self._products["pair_context"] = LowRankMean(n_users + n_items, n_categories, rank)
+        self._sums = {name: np.zeros(len(array)) for name, array in self._sample().items()}
 
     @property
     def n_samples(self) -> int:
@@ -49,21 +43,13 @@ class Posterior:
 
     def add(self) -> None:
         """Add the sampler's current sample."""
-        s, sums = self._sampler, self._sums
-        sums["numbers"] += 1, s.intercept, *np.log([drift.timescale for drift in s.drifts])
-        sums["user_bias"] += s.users.bias
-        sums["item_bias"] += s.items.bias
+        s = self._sampler
+        for name, array in self._sample().items():
+            self._sums[name] += array
         self._products["user_item"].add(s.users.factors.T, s.items.factors.T)
         if s.contexts:
-            sums["context_bias"] += np.concatenate([context.bias for context in s.contexts])
             pairs = np.hstack([s.users.factors, s.items.factors])
-            of_contexts = np.hstack([context.factors for context in s.contexts])
-            self._products["pair_context"].add(pairs.T, of_contexts.T)
-        for n, drift in enumerate(s.drifts):
-            sums[f"path.{n}"] += drift.path
-        sums["noise"] += 1 / s.noise_precision
-        sums["residual"] += s.residual
-        sums["residual_squared"] += s.residual**2
+            self._products["pair_context"].add(pairs.T, np.hstack([c.factors for c in s.contexts]).T)
 
     def predict_sample(
         self, users: IntArray, items: IntArray, times: NDArray[np.int64] | None
@@ -90,17 +76,10 @@ class Posterior:
         """The posterior mean as a model: geometric means of the timescales, means of all else."""
         std, means = self._sampler.rating_std, self._means()
         form = Architecture(embedding_dim=self._products["user_item"].rank)
-        drifts = tuple(
-            TimeVaryingBias(
-                drift.entity,
-                drift.timeline,
-                (std * self._sums[f"path.{n}"] / self.n_samples).astype(np.float32),
-                float(timescale),
-            )
-            for n, (drift, timescale) in enumerate(
-                zip(self._sampler.drifts, np.exp(means["numbers"][2:]), strict=True)
-            )
-        )
+        drifts = []
+        for n, drift in enumerate(self._sampler.drifts):
+            path, timescale = std * self._sums[f"path.{n}"] / self.n_samples, np.exp(means["numbers"][2 + n])
+            drifts.append(replace(drift.bias, values=path.astype(np.float32), timescale=float(timescale)))
         context = None
         if self._context_variables is not None:
             pairs, factors = self._products["pair_context"].factors()
@@ -108,7 +87,7 @@ class Posterior:
             for rows in np.split(pairs, [len(means["user_bias"])]):
                 tables.append(np.pad(std * rows, ((0, 1), (0, 0)), mode="mean"))
             context = ContextEffects(self._context_variables, *(table.astype(np.float32) for table in tables))
-        return PosteriorMean(Factorization(form, self._parameters()), drifts, context)
+        return PosteriorMean(Factorization(form, self._parameters()), tuple(drifts), context)
 
     def deviations(self) -> NDArray[np.float32]:
         """Predictive standard deviation of a rating of each user, then of any user: shape (n_users + 1,).
@@ -129,10 +108,9 @@ class Posterior:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All sums, by name."""
+        products = {which: product.state() for which, product in self._products.items()}
         return self._sums | {
-            f"{which}.{name}": array
-            for which, product in self._products.items()
-            for name, array in product.state().items()
+            f"{which}.{name}": a for which, part in products.items() for name, a in part.items()
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -141,6 +119,15 @@ class Posterior:
             total[...] = state[name]
         for which, product in self._products.items():
             product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")})
+
+    def _sample(self) -> dict[str, Float64Array]:
+        """The arrays to sum; the numbers are 1, the intercept and the logarithms of the timescales."""
+        s = self._sampler
+        arrays = {"numbers": np.array([1, s.intercept, *(math.log(drift.timescale) for drift in s.drifts)])}
+        arrays |= {"user_bias": s.users.bias, "item_bias": s.items.bias, "noise": 1 / s.noise_precision}
+        arrays |= {"context_bias": np.concatenate([np.zeros(0), *(context.bias for context in s.contexts)])}
+        arrays |= {"residual": s.residual, "residual_squared": s.residual**2}
+        return arrays | {f"path.{n}": drift.path for n, drift in enumerate(s.drifts)}
 
     def _means(self) -> dict[str, Float64Array]:
         return {name: total / self.n_samples for name, total in self._sums.items()}

@@ -28,12 +28,9 @@ class PosteriorMean:
 
     Attributes
     ----------
-    factorization : Factorization
-        μ, b, p and q.
-    drifts : tuple of TimeVaryingBias
-        d.
-    context : ContextEffects or None
-        w, z and g.
+    factorization : Factorization, of μ, b, p and q
+    drifts : tuple of TimeVaryingBias, d
+    context : ContextEffects or None, w, z and g
     """
 
     factorization: Factorization
@@ -43,10 +40,8 @@ class PosteriorMean:
     @property
     def size(self) -> int:
         """Number of parameters that a prediction may use."""
-        arrays = [*self.factorization.parameters.values(), *(drift.values for drift in self.drifts)]
-        if (c := self.context) is not None:
-            arrays += [c.bias, c.factors, c.user, c.item]
-        return sum(array.size for array in arrays)
+        data = ("times.", "starts.", "context.rated")
+        return sum(array.size for name, array in self.tensors().items() if not name.startswith(data))
 
     @property
     def n_timed(self) -> int:
@@ -56,10 +51,9 @@ class PosteriorMean:
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
         """Scores of pairs of rows, -1 for the unknown, at these times: shape (n,)."""
         scores = self.factorization.scores(users, items)
-        for drift in self.drifts:
-            scores += drift.at(users, items, timestamps).astype(scores.dtype)
-        if self.context is not None:
-            scores += self.context.at(users, items, timestamps).astype(scores.dtype)
+        parts = [drift.at for drift in self.drifts] + ([] if self.context is None else [self.context.at])
+        for at in parts:
+            scores += at(users, items, timestamps).astype(scores.dtype)
         return scores
 
     def at_last_time(self) -> Factorization:
@@ -85,30 +79,22 @@ class PosteriorMean:
         Drifts and context do not change, and the new ratings have no effect on them.
         """
         n_users, n_items = (len(form.parameters[TABLES[side]]) - 1 for side in ("user", "item"))
-        old = {"user": (users, n_users), "item": (items, n_items)}
-        drifts = tuple(
-            replace(drift, timeline=drift.timeline.inserted(*old[drift.entity]))
-            if drift.entity in old
-            else drift
-            for drift in self.drifts
-        )
-        context = self.context
-        if context is not None:
-            context = context.inserted(users, n_users, items, n_items)
-        return PosteriorMean(form, drifts, context)
+        rows = {"user": (users, n_users), "item": (items, n_items), "all": (np.zeros(1, np.int64), 1)}
+        drifts = (replace(d, timeline=d.timeline.inserted(*rows[d.entity])) for d in self.drifts)
+        context = self.context and self.context.inserted(users, n_users, items, n_items)
+        return PosteriorMean(form, tuple(drifts), context)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of the model by name; the timescales, which are numbers, are not among them."""
         tensors: dict[str, NDArray[Any]] = dict(self.factorization.parameters)
-        for n, drift in enumerate(self.drifts):
-            tensors[f"times.{drift.entity}"] = drift.timeline.times
-            tensors[f"starts.{drift.entity}"] = drift.timeline.starts
-            tensors[f"level.{n}"] = drift.values
+        timelines = {drift.entity: drift.timeline for drift in self.drifts}
+        tensors |= {f"level.{n}": drift.values for n, drift in enumerate(self.drifts)}
         if (c := self.context) is not None:
-            timeline = c.variables.timeline
-            tensors |= {"times.user": timeline.times, "starts.user": timeline.starts}
-            tensors |= {"context.rated": c.variables.items, "context.bias": c.bias}
-            tensors |= {"context.factors": c.factors, "context.user": c.user, "context.item": c.item}
+            timelines["user"] = c.variables.timeline
+            tensors |= {f"context.{name}": getattr(c, name) for name in ("bias", "factors", "user", "item")}
+            tensors["context.rated"] = c.variables.items
+        for entity, timeline in timelines.items():
+            tensors |= {f"times.{entity}": timeline.times, f"starts.{entity}": timeline.starts}
         return tensors
 
     @classmethod
@@ -138,7 +124,7 @@ class PosteriorMean:
                 take(f"starts.{entity}", np.int64, (n_groups[entity] + 1,)),
                 take(f"times.{entity}", np.int64, (n_timed,)),
             )
-            for entity in dict.fromkeys(("user",) * bool(n_timed) + tuple(entity for entity, *_ in drifts))
+            for entity in (dict.fromkeys(["user", *(entity for entity, *_ in drifts)]) if n_timed else ())
         }
         biases = tuple(
             TimeVaryingBias(entity, timelines[entity], take(f"level.{n}", np.float32, (n_timed,)), timescale)

@@ -44,19 +44,14 @@ class Sampler:
     rng : numpy.random.Generator
     user_noise : bool, default True
         Whether γ_u and ν are drawn; otherwise γ_u is 1.
-    contexts : sequence of FactorBlock, default ()
-        One for each context variable, with a row for each category.
+    contexts : sequence of FactorBlock, one for each context variable, with a row for each category
 
     Attributes
     ----------
-    rating_std : float
-        The standard deviation of the ratings, or 1 if all are equal.
-    intercept, noise_df : float
-        μ and ν.
-    residual : float64 array of shape (n,)
-        Ratings minus their mean r̂.
-    noise_precision : float64 array of shape (n_users,)
-        α γ_u.
+    rating_std : float, 1 if all ratings are equal
+    intercept, noise_df : float, μ and ν
+    residual : float64 array of shape (n,), ratings minus their mean r̂
+    noise_precision : float64 array of shape (n_users,), α γ_u
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.arrays import Float64Array, IntArray
+from .threads import Threads, parts_of
 
 DAY = 86_400.0
 
@@ -18,8 +18,8 @@ DAY = 86_400.0
 # so, within an evening.
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
-# Standard deviations of the log-normal priors of timescale and variance.
-TIMESCALE_SPREAD, VARIANCE_SPREAD = 1.0, 1.5
+# Standard deviations of the log-normal priors of variance and timescale.
+VARIANCE_SPREAD, TIMESCALE_SPREAD = 1.5, 1.0
 
 # Metropolis proposals of variance and timescale in a sweep, and the standard deviation of their log: during
 # the burn-in, and after it.
@@ -143,39 +143,40 @@ class Drift:
         self.path = np.zeros(len(times))
         self._gaps = np.diff(self.timeline.times, prepend=self.timeline.times[:1]).astype(np.float64)
         self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # a group starts in the stationary distribution
-        self._moments = np.empty((2, len(times)))
+        # Parts of about as many ratings, which do not divide a group.
+        self._groups = np.unique(np.searchsorted(starts, parts_of(len(times))))
 
     def draw(
-        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool
-    ) -> None:
+        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool,
+        threads: Threads, scratch: Float64Array,
+    ) -> None:  # fmt: skip
         """Draw variance and timescale, then the path; updates the residual.
 
         Variance and timescale are drawn by Metropolis steps on the likelihood with the path integrated out:
-        given the path they would mix slowly.
+        given the path they would mix slowly. `scratch` is an array of shape (8, n).
         """
-        from .kernels import draw_paths, log_likelihood
+        from .kernels import draw_paths, filter_paths, observe
 
-        residual[self.order] += self.path
-        data = self.timeline.starts, self.order, self._gaps, residual, precision
-
-        def log_density(variance: float, timescale: float) -> float:
-            of_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
-            of_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
-            log_prior = -0.5 * (of_variance**2 + of_timescale**2)
-            return float(log_likelihood(*data, variance, timescale) + log_prior)
-
-        old = log_density(self.variance, self.timescale)
+        n_parts, bounds, starts = len(self._groups) - 1, parts_of(len(residual)), self.timeline.starts
+        observed, filtered = scratch[:2], scratch[2:].reshape(2, 3, -1)
+        threads.run(observe, len(bounds) - 1, bounds, self.order, residual, precision, self.path, *observed)
+        medians = np.array([self.prior_variance, self.prior_timescale])
+        chosen, log_p = 0, np.empty((2, n_parts))
         for _ in range(PROPOSALS[not burn_in]):
-            variance, timescale = (
-                was * math.exp(STEPS[not burn_in] * rng.standard_normal())
-                for was in (self.variance, self.timescale)
+            now = np.array([self.variance, self.timescale])
+            pair = np.stack([now, now * np.exp(STEPS[not burn_in] * rng.standard_normal(2))])
+            threads.run(
+                filter_paths, 2 * n_parts, self._groups, starts, self._gaps, *observed, pair, filtered, log_p
             )
-            new = log_density(variance, timescale)
-            if math.log(rng.random()) < new - old:
-                self.variance, self.timescale, old = variance, timescale, new
-        z = rng.standard_normal(len(self.path))
-        draw_paths(*data, self.variance, self.timescale, z, *self._moments, self.path)
-        residual[self.order] -= self.path
+            log_prior = -0.5 * (np.log(pair / medians) / (VARIANCE_SPREAD, TIMESCALE_SPREAD)) ** 2
+            old, new = log_p.sum(axis=1) + log_prior.sum(axis=1)
+            chosen = int(-rng.standard_exponential() < new - old)
+            self.variance, self.timescale = pair[chosen].tolist()
+        z = threads.normals(len(residual), rng)
+        threads.run(
+            draw_paths, n_parts, self._groups, starts, self.order, self.variance, filtered[chosen], z,
+            observed[0], self.path, residual,
+        )  # fmt: skip
 
     @property
     def bias(self) -> TimeVaryingBias:

@@ -78,7 +78,7 @@ class FactorBlock:
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
         self.bias, self.factors = self.by_row[0], self.by_row[1:]
         self.clusters = LatentClusters(self, self._columns, n_clusters) if n_clusters > 1 else None
-        self._sums = np.empty((3, n_rows))
+        self._sums = np.empty((n_rows, 4))  # the three of a row in one cache line
 
     @property
     def state(self) -> dict[str, Float64Array]:
@@ -88,26 +88,20 @@ class FactorBlock:
         clusters = {} if self.clusters is None else self.clusters.state
         return {name: getattr(self, name) for name in names} | regressors | clusters
 
-    def of_ratings(self, n: int) -> Float64Array:
-        """The bias (n = 0) or a factor of the row of each rating."""
-        return np.asarray(self.by_row[n][self.row_of])
+    def draw(self, n: int, sums: Float64Array, rng: np.random.Generator) -> None:
+        """Draw the coefficients of the bias (n = 0) or of a factor, given sums over the ratings of each row.
 
-    def draw(
-        self, n: int, h: Float64Array, residual: Float64Array, precision: Float64Array,
-        rng: np.random.Generator,
-    ) -> None:  # fmt: skip
-        """Draw the coefficients of the bias (n = 0) or of a factor; h is its weight in each rating's mean."""
-        from .kernels import draw_columns, remove_term, restore_term, scale_fields
+        `sums` are Σ p h² and Σ p h e, with precision p, weight h in the rating's mean and residual e.
+        """
+        from .kernels import draw_fields
 
-        v, Xv, prior = self.coefficients[n], self.by_row[n], (self.mean[n], self.precision[n])
-        A, B, part = self._sums
-        rate = self._draw_prior(n, rng)
-        remove_term(self.row_of, h, precision, Xv, residual, A, B)
-        draw_columns(*self._columns, self.field, *prior, rng.standard_normal(len(v)), v, Xv, A, B)
-        steps = SCALING_STEP * rng.standard_normal((len(self.sizes), SCALINGS))
-        log_u = -rng.standard_exponential(steps.shape)
-        scale_fields(*self._columns, np.cumsum(self.sizes), steps, log_u, rate, *prior, v, Xv, A, B, part)
-        restore_term(self.row_of, h, Xv, residual)
+        rate, v, shape = self._draw_prior(n, rng), self.coefficients[n], (len(self.sizes), SCALINGS)
+        steps, log_u = SCALING_STEP * rng.standard_normal(shape), -rng.standard_exponential(shape)
+        self._sums[:, :2] = sums.T
+        draw_fields(
+            *self._columns, np.cumsum(self.sizes), rng.standard_normal(len(v)), steps, log_u, rate,
+            self.mean[n], self.precision[n], v, self.by_row[n], self._sums,
+        )  # fmt: skip
 
     def draw_regression(self, burn_in: bool, rng: np.random.Generator) -> None:
         """Draw the coefficients of the regressors, given bias and factors, which do not change.
@@ -122,15 +116,13 @@ class FactorBlock:
         F, (n_factors, n_rows) = self._regressors, self._regressors.shape
         if burn_in:
             F[:, : self._regressor.factors.shape[1]] = self._regressor.factors
-        squares, identity = F @ F.T, np.eye(n_factors)
-        for z, v, mean, precision in zip(
-            self.by_row, self.coefficients, self.mean, self.precision, strict=True
-        ):
-            root = np.linalg.cholesky(precision[0] * squares + precision[-1] * identity)
-            information = precision[0] * F @ (z - mean[0]) + precision[-1] * mean[-1]
-            drawn = np.linalg.solve(root, information) + rng.standard_normal(n_factors)
-            v[n_rows:] = np.linalg.solve(root.T, drawn)
-            v[:n_rows] = z - v[n_rows:] @ F
+        (own, of_regressors), (m, m_r) = self.precision[:, [0, -1]].T, self.mean[:, [0, -1]].T[..., None]
+        precision = own[:, None, None] * (F @ F.T) + of_regressors[:, None, None] * np.eye(n_factors)
+        information = own[:, None] * ((self.by_row - m) @ F.T) + of_regressors[:, None] * m_r
+        root, z = np.linalg.cholesky(precision), rng.standard_normal((*information.shape, 1))
+        drawn = np.linalg.solve(root, information[..., None]) + z
+        w = np.linalg.solve(root.transpose(0, 2, 1), drawn)[..., 0]
+        self.coefficients[:, n_rows:], self.coefficients[:, :n_rows] = w, self.by_row - w @ F
 
     def draw_scale(self, rng: np.random.Generator) -> None:
         """Draw the scale of the standard deviations of all fields, which is itself half-Cauchy.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,15 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ..utils.arrays import Float64Array, IntArray
+from .threads import Threads, parts_of
 
 if TYPE_CHECKING:
     from .factor_block import FactorBlock
 
-# From some ratings to the factors that multiply those of their rows, shape (n_factors, n).
-PartnerFactors = Callable[[slice | IntArray], Float64Array]
-
-# Ratings in a block of the likelihood, which bounds its memory to some megabytes.
-BLOCK = 1 << 14
+# The row of each rating in each of some blocks, shape (n_blocks, n), the number of one's own block, and the
+# factors of all rows, shape (n_factors, n_rows).
+Partners = tuple[IntArray, int, Float64Array]
 
 
 def cluster_field(n_rows: int, n_clusters: int, rng: np.random.Generator) -> csr_array:
@@ -60,8 +58,8 @@ class LatentClusters:
         return {"members": self._members, "bounds": self._bounds}
 
     def draw(
-        self, partner_factors: PartnerFactors, residual: Float64Array, precision: Float64Array,
-        rng: np.random.Generator,
+        self, partners: Partners, residual: Float64Array, precision: Float64Array, rng: np.random.Generator,
+        threads: Threads,
     ) -> None:  # fmt: skip
         """Draw the weights, the cluster of each row, and μ and e; updates the residual.
 
@@ -74,7 +72,9 @@ class LatentClusters:
         # Logarithms of the weights up to a constant, from gamma variates; of shape < 1 these can underflow.
         log_weights = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
         clusters = self._draw_given_rows(clusters, log_weights, rng)
-        clusters = self._draw_given_ratings(clusters, log_weights, partner_factors, residual, precision, rng)
+        clusters = self._draw_given_ratings(
+            clusters, log_weights, partners, residual, precision, rng, threads
+        )
         self._members[:] = np.argsort(clusters, kind="stable")
         self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(clusters, minlength=n))
 
@@ -95,28 +95,23 @@ class LatentClusters:
         return clusters
 
     def _draw_given_ratings(
-        self, clusters: NDArray[np.intp], log_weights: Float64Array, partner_factors: PartnerFactors,
-        residual: Float64Array, precision: Float64Array, rng: np.random.Generator,
+        self, clusters: NDArray[np.intp], log_weights: Float64Array, partners: Partners,
+        residual: Float64Array, precision: Float64Array, rng: np.random.Generator, threads: Threads,
     ) -> NDArray[np.intp]:  # fmt: skip
         """Draw the clusters given e, μ and the ratings."""
-        from .kernels import add_cluster_log_likelihood
+        from .kernels import change_clusters, cluster_log_likelihood
 
-        row_of, mu = self._block.row_of, self._means
-        log_p = np.tile(log_weights, (len(clusters), 1))
-        for first in range(0, len(residual), BLOCK):
-            part = slice(first, first + BLOCK)
-            effect = mu[0] + partner_factors(part).T @ mu[1:]
-            add_cluster_log_likelihood(row_of[part], effect, clusters, precision[part], residual[part], log_p)
-        step = -mu[:, clusters]
-        clusters = draw_categories(log_p, rng)
-        step += mu[:, clusters]
-        self._block.by_row += step
-        changed = np.flatnonzero((step != 0).any(axis=0)[row_of])
-        for first in range(0, len(changed), BLOCK):
-            ratings = changed[first : first + BLOCK]
-            of_row = step[:, row_of[ratings]]
-            residual[ratings] -= of_row[0] + (partner_factors(ratings) * of_row[1:]).sum(axis=0)
-        return clusters
+        rows, own, factors = partners
+        mu, row_of, bounds = self._means, self._block.row_of, parts_of(len(residual))
+        n_parts = len(bounds) - 1
+        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # of all partners together, that of μ once
+        log_p = np.empty((n_parts, len(clusters), self.n_clusters))
+        data = bounds, row_of, rows, own, effects, clusters
+        threads.run(cluster_log_likelihood, n_parts, *data, precision, residual, log_p)
+        new = draw_categories(log_weights + log_p.sum(axis=0), rng)
+        threads.run(change_clusters, n_parts, *data, new, residual)
+        self._block.by_row += mu[:, new] - mu[:, clusters]
+        return new
 
 
 def draw_categories(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from ..utils.arrays import Float64Array, IntArray
+from ..utils.arrays import Float64Array
 from .drift import Drift
 from .factor_block import FactorBlock
+from .threads import Threads, parts_of
 
 # Median of the log-normal prior of ν, and the standard deviation of its log.
 DF, DF_SPREAD = 10.0, 0.5
@@ -45,6 +45,8 @@ class Sampler:
     user_noise : bool, default True
         Whether γ_u and ν are drawn; otherwise γ_u is 1.
     contexts : sequence of FactorBlock, one for each context variable, with a row for each category
+    n_threads : int, optional
+        The samples do not depend on it. By default all processors, or NUMBA_NUM_THREADS.
 
     Attributes
     ----------
@@ -57,18 +59,25 @@ class Sampler:
     def __init__(
         self, values: NDArray[np.float32], users: FactorBlock, items: FactorBlock, drifts: Sequence[Drift],
         rng: np.random.Generator, user_noise: bool = True, contexts: Sequence[FactorBlock] = (),
+        n_threads: int | None = None,
     ) -> None:  # fmt: skip
         self.users, self.items, self.drifts, self.contexts = users, items, drifts, contexts
-        self.user_noise, self._rng = user_noise, rng
+        self.user_noise, self._rng, self._threads = user_noise, rng, Threads(n_threads)
         self.rating_std = float(values.std(dtype=np.float64)) or 1.0
         self.residual = values.astype(np.float64) / self.rating_std
         self.intercept = self._mean = float(self.residual.mean())
         self.residual -= self.intercept
-        for p, q in zip(users.factors, items.factors, strict=True):
-            self.residual -= p[users.row_of] * q[items.row_of]
-        for context in contexts:
-            for p, q, z in zip(users.factors, items.factors, context.factors, strict=True):
-                self.residual -= (p[users.row_of] + q[items.row_of]) * z[context.row_of]
+        self._blocks = (users, items, *contexts)
+        ends = np.cumsum([len(block.bias) for block in self._blocks])
+        self._own = [slice(end - len(block.bias), end) for block, end in zip(self._blocks, ends, strict=True)]
+        rows = [block.row_of + own.start for block, own in zip(self._blocks, self._own, strict=True)]
+        self._rows = np.stack(rows, dtype=np.min_scalar_type(ends[-1]), casting="unsafe")
+        for n in range(1, 1 + len(users.factors)):
+            u, i, *contexts_ = (block.by_row[n][block.row_of] for block in self._blocks)
+            self.residual -= u * i + (u + i) * sum(contexts_)
+        self._parts = parts_of(len(values))
+        self._sums = [np.empty((len(self._parts) - 1, 2, len(block.bias))) for block in self._blocks]
+        self._scratch = np.empty((8, len(values) if drifts else 0))
         self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
         self._relative_precision = np.ones(len(users.bias))  # γ
         self.noise_precision = self._relative_precision.copy()
@@ -76,29 +85,21 @@ class Sampler:
 
     def sweep(self, burn_in: bool) -> None:
         """Draw everything once."""
-        rng, residual, users, items = self._rng, self.residual, self.users, self.items
-        for block in (users, items, *self.contexts):
+        rng, residual = self._rng, self.residual
+        for block in self._blocks:
             block.draw_scale(rng)
         for context in self.contexts:
             context.draw_regression(burn_in, rng)
         precision = self._draw_noise()
         self._draw_intercept(precision)
-        for block, other in ((users, items), (items, users)):
+        for own, block in enumerate(self._blocks):
             if block.clusters is not None:
-                block.clusters.draw(partial(self._partner_factors, other), residual, precision, rng)
-        ones = np.ones(len(residual))
-        for block in (users, items, *self.contexts):
-            block.draw(0, ones, residual, precision, rng)
-        for n in range(1, 1 + len(users.factors)):
-            z = sum(context.of_ratings(n) for context in self.contexts)
-            users.draw(n, items.of_ratings(n) + z, residual, precision, rng)
-            items.draw(n, users.of_ratings(n) + z, residual, precision, rng)
-            if self.contexts:
-                of_pair = users.of_ratings(n) + items.of_ratings(n)
-            for context in self.contexts:
-                context.draw(n, of_pair, residual, precision, rng)
+                factors = np.concatenate([block.factors for block in self._blocks], axis=1)
+                block.clusters.draw((self._rows, own, factors), residual, precision, rng, self._threads)
+        for n in range(len(self.users.by_row)):
+            self._draw_coefficients(n)
         for drift in self.drifts:
-            drift.draw(residual, precision, rng, burn_in)
+            drift.draw(residual, precision, rng, burn_in, self._threads, self._scratch)
 
     def state(self) -> dict[str, Float64Array]:
         """All that the next sweep depends on besides ratings and generator, by name."""
@@ -120,10 +121,28 @@ class Sampler:
         arrays |= {f"drift.{n}": drift.path for n, drift in enumerate(self.drifts)}
         return arrays | {"residual": self.residual, "relative_precision": self._relative_precision}
 
-    def _partner_factors(self, other: FactorBlock, ratings: slice | IntArray) -> Float64Array:
-        """The factors that multiply those of a block in some ratings: of the other block and of contexts."""
-        blocks = (other, *self.contexts)
-        return np.asarray(sum(block.factors[:, block.row_of[ratings]] for block in blocks))
+    def _draw_coefficients(self, n: int) -> None:
+        """Draw the bias (n = 0) or a factor of each block; each pass over the ratings serves two blocks."""
+        from .kernels import sum_rows
+
+        now = np.concatenate([block.by_row[n] for block in self._blocks])
+        step = np.zeros_like(now)
+
+        def next_sums(drawn: int) -> Float64Array:
+            """The sums for a draw, or none for -1, after the draw before it."""
+            sums = self._sums[drawn]
+            self._threads.run(
+                sum_rows, len(sums), self._parts, self._rows, before, drawn, self._own[drawn].start, n == 0,
+                now, step, self.noise_precision, self.residual, sums,
+            )  # fmt: skip
+            return np.asarray(sums.sum(axis=0))
+
+        before = -1
+        for drawn, (block, own) in enumerate(zip(self._blocks, self._own, strict=True)):
+            block.draw(n, next_sums(drawn), self._rng)
+            step[own] = block.by_row[n] - now[own]
+            now[own], before = block.by_row[n], drawn
+        next_sums(-1)
 
     def _draw_intercept(self, precision: Float64Array) -> None:
         total = precision.sum() + 1

@@ -41,7 +41,12 @@ def build_sampler(
     ratings: Ratings, rng: np.random.Generator, *, n_factors: int, latent_clusters: int, features: bool,
     implicit: bool, drift: bool, user_noise: bool, context_variables: ContextVariables | None = None,
 ) -> Sampler:  # fmt: skip
-    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`."""
+    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`.
+
+    Its ratings are in the order of users and times, because sums over the ratings of a row are faster so.
+    """
+    times = (ratings.timestamps,) if ratings.timestamps is not None else ()
+    ratings = ratings.take(np.lexsort((*times, ratings.users)))
 
     def block(side: OneSide) -> FactorBlock:
         """A field of ids, one of each feature, and one of implicit feedback."""

@@ -1,5 +1,10 @@
 """The sampler as a whole: it recovers the effects that simulated ratings have, and no others."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -268,6 +273,42 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
         assert len(sampler._parts) == 9
         states.append({name: array.tobytes() for name, array in sampler.state().items()})
     assert states[0] == states[1] == states[2]
+
+
+def test_samplers_in_several_threads_do_not_disturb_each_other(monkeypatch):
+    monkeypatch.setattr(threads, "RATINGS_PER_PART", 100)
+    given = simulated(n=1_000)
+
+    def residual(_):
+        sampler = a_sampler(given, n_threads=2)
+        for _ in range(10):
+            sampler.sweep(False)
+        return sampler.residual.tobytes()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert len(set(pool.map(residual, range(6)))) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_forked_after_sampling_samples_the_same():
+    program = """
+        import multiprocessing, warnings
+        from numpy_neural_mf import BayesianMF, simulate_ratings
+        from numpy_neural_mf.bayesian import threads
+        threads.RATINGS_PER_PART = 100
+        warnings.simplefilter("ignore", DeprecationWarning)
+        ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=400, random_state=0)
+        def losses():
+            return BayesianMF(n_samples=3, burn_in=1).fit(ratings).history_.train_loss
+        expected = losses()
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            assert pool.apply(losses) == expected
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=300,
+        env=os.environ | {"NUMBA_NUM_THREADS": "2"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_error_in_a_thread_is_raised():

@@ -84,9 +84,9 @@ class FactorBlock:
     def state(self) -> dict[str, Float64Array]:
         """The arrays that sampling changes, by name; writing into them restores a state."""
         names = ("coefficients", "by_row", "mean", "precision", "scale")
-        regressors = {} if self._regressor is None else {"regressors": self._regressors}
-        clusters = {} if self.clusters is None else self.clusters.state
-        return {name: getattr(self, name) for name in names} | regressors | clusters
+        state = {name: getattr(self, name) for name in names}
+        state |= {} if self._regressor is None else {"regressors": self._regressors}
+        return state | ({} if self.clusters is None else self.clusters.state)
 
     def draw(self, n: int, sums: Float64Array, rng: np.random.Generator) -> None:
         """Draw the coefficients of the bias (n = 0) or of a factor, given sums over the ratings of each row.
@@ -141,9 +141,9 @@ class FactorBlock:
         deviation half-Cauchy, so that a field without effect can vanish: see `half_cauchy_rate`.
         """
         v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
-        total = np.bincount(self.field, v, minlength=n_fields)
+        total, squares = (np.bincount(self.field, x, minlength=n_fields) for x in (v, v * v))
         m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
-        squares = np.bincount(self.field, (v - m[self.field]) ** 2, minlength=n_fields) + m**2
+        squares = squares + m * ((sizes + 1) * m - 2 * total)  # of v - m and of m
         rate = half_cauchy_rate(self.precision[n], self.scale, rng)
         self.mean[n] = m
         self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)

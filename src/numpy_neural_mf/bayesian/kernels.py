@@ -21,12 +21,10 @@ def weight(block, is_bias, u, i, z):
 def sum_rows(part, bounds, rows, updated, drawn, first, is_bias, now, step, precision, residual, sums):
     """Move residuals by the step of the block drawn last, and sum up those of each row of the next block.
 
-    The sums over the ratings of a row, A = Σ p h² and B = Σ p h e with the user's precision p, weight h and
-    residual e, are sufficient statistics for the conditionals of v, so a draw costs the entries of X and not
-    those of its expansion to ratings (Rendle, 2013, "Scaling factorization machines to relational data").
-
-    `now` and `step` have the rows of all blocks, in which rows[b, n] is that of block b in rating n; those of
-    the next block begin at `first`, and its sums of a part are sums[part] = (A, B). A block -1 is none.
+    The sums A = Σ p h² and B = Σ p h e, with precision p, weight h and residual e, are sufficient statistics,
+    so a draw costs the entries of X and not those of its expansion to ratings (Rendle, 2013, "Scaling
+    factorization machines to relational data"). rows[b, n] is the row of rating n in `now` and `step`, which
+    have those of all blocks; those of the next block begin at `first`. A block -1 is none.
     """
     A, B = sums[part]
     A[:] = 0.0
@@ -89,14 +87,10 @@ def draw_columns(f, first, end, starts, rows, x, z, mean, inverse_variance, v, s
 def scale_field(f, first, end, steps, log_u, rate, mean, inverse_variance, v, sums):
     """Multiply the coefficients of a field, their mean and standard deviation, by one number s > 0.
 
-    Given its coefficients, the precision of a large field mixes slowly, and given the precision, so do
-    coefficients with little data. A Metropolis walk over log s moves both together (Liu and Sabatti, 2000,
-    "Generalised Gibbs sampler and multigrid Monte Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y
-    and the prior Λ ~ Gamma(1/2, r/2), the log density of the target is
-    b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s.
-
-    `steps` are the proposed steps of log s, `log_u` the logarithms of the uniform variates that accept or
-    reject them: shape (n_fields, n_steps). Updates v, B, y and the prior.
+    Precision and coefficients mix slowly given each other; a Metropolis walk over log s, by `steps` accepted
+    by `log_u`, moves both together (Liu and Sabatti, 2000, "Generalised Gibbs sampler and multigrid Monte
+    Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y and the prior Λ ~ Gamma(1/2, r/2), the log
+    density is b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s. Updates v, B, y and the prior.
     """
     a, b, prior = 0.0, 0.0, rate[f] * inverse_variance[f]
     for row in range(len(sums)):

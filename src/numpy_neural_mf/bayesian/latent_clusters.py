@@ -67,51 +67,33 @@ class LatentClusters:
         of a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
         changes its cluster takes over the mean of the new one.
         """
-        clusters, n = self.of_rows, self.n_clusters
-        counts = np.bincount(clusters, minlength=n) + 1 / n
-        # Logarithms of the weights up to a constant, from gamma variates; of shape < 1 these can underflow.
-        log_weights = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
-        clusters = self._draw_given_rows(clusters, log_weights, rng)
-        clusters = self._draw_given_ratings(
-            clusters, log_weights, partners, residual, precision, rng, threads
-        )
-        self._members[:] = np.argsort(clusters, kind="stable")
-        self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(clusters, minlength=n))
-
-    def _draw_given_rows(
-        self, clusters: NDArray[np.intp], log_weights: Float64Array, rng: np.random.Generator
-    ) -> NDArray[np.intp]:
-        """Draw the clusters given e + μ_k, then μ and e given the clusters."""
-        block, e, mu, n = self._block, self._own, self._means, self.n_clusters
-        (m, prior_mean), (inverse_variance, prior) = block.mean[:, :2].T, block.precision[:, :2].T
-        both = e + mu[:, clusters]
-        pull = inverse_variance[:, None] * (both - m[:, None])
-        clusters = draw_categories(log_weights + pull.T @ mu - inverse_variance @ mu**2 / 2, rng)
-        total = np.outer(inverse_variance, np.bincount(clusters, minlength=n)) + prior[:, None]
-        information = np.stack([np.bincount(clusters, row, minlength=n) for row in pull])
-        mean = (information + (prior * prior_mean)[:, None]) / total
-        mu[:] = mean + rng.standard_normal(mean.shape) / np.sqrt(total)
-        e[:] = both - mu[:, clusters]
-        return clusters
-
-    def _draw_given_ratings(
-        self, clusters: NDArray[np.intp], log_weights: Float64Array, partners: Partners,
-        residual: Float64Array, precision: Float64Array, rng: np.random.Generator, threads: Threads,
-    ) -> NDArray[np.intp]:  # fmt: skip
-        """Draw the clusters given e, μ and the ratings."""
         from .kernels import change_clusters, cluster_log_likelihood
 
-        rows, own, factors = partners
-        mu, row_of, bounds = self._means, self._block.row_of, parts_of(len(residual))
-        n_parts = len(bounds) - 1
+        block, e, mu, old, n = self._block, self._own, self._means, self.of_rows, self.n_clusters
+        counts = np.bincount(old, minlength=n) + 1 / n
+        # Logarithms of the weights up to a constant, from gamma variates; of shape < 1 these can underflow.
+        log_weights = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
+
+        (m, prior_mean), (inverse_variance, prior) = block.mean[:, :2].T, block.precision[:, :2].T
+        both = e + mu[:, old]
+        pull = inverse_variance[:, None] * (both - m[:, None])
+        old = draw_categories(log_weights + pull.T @ mu - inverse_variance @ mu**2 / 2, rng)
+        total = np.outer(inverse_variance, np.bincount(old, minlength=n)) + prior[:, None]
+        information = np.stack([np.bincount(old, row, minlength=n) for row in pull])
+        mean = (information + (prior * prior_mean)[:, None]) / total
+        mu[:] = mean + rng.standard_normal(mean.shape) / np.sqrt(total)
+        e[:] = both - mu[:, old]
+
+        (rows, own, factors), bounds = partners, parts_of(len(residual))
         effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # of all partners together, that of μ once
-        log_p = np.empty((n_parts, len(clusters), self.n_clusters))
-        data = bounds, row_of, rows, own, effects, clusters
-        threads.run(cluster_log_likelihood, n_parts, *data, precision, residual, log_p)
+        log_p = np.empty((len(bounds) - 1, len(old), n))
+        data = bounds, block.row_of, rows, own, effects, old
+        threads.run(cluster_log_likelihood, len(log_p), *data, precision, residual, log_p)
         new = draw_categories(log_weights + log_p.sum(axis=0), rng)
-        threads.run(change_clusters, n_parts, *data, new, residual)
-        self._block.by_row += mu[:, new] - mu[:, clusters]
-        return new
+        threads.run(change_clusters, len(log_p), *data, new, residual)
+        block.by_row += mu[:, new] - mu[:, old]
+        self._members[:] = np.argsort(new, kind="stable")
+        self._bounds[1:] = self._bounds[0] + np.cumsum(np.bincount(new, minlength=n))
 
 
 def draw_categories(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:

@@ -34,7 +34,7 @@ class LowRankMean:
         self._Q.append(Q.astype(np.float32))
         self._n += 1
         if sum(part.shape[1] for part in self._P) > 2 * OVERSAMPLING * self.rank + P.shape[1]:
-            P, values, Q = self._decomposed(OVERSAMPLING * self.rank)
+            P, values, Q = _decomposed(self._P, self._Q, OVERSAMPLING * self.rank)
             self._P, self._Q = [P * values], [Q]
 
     def state(self) -> dict[str, Matrix]:
@@ -51,32 +51,29 @@ class LowRankMean:
         Returns the biases of users and items, P with columns of mean square 1 in descending order of the
         singular values, then zeros, and Q.
         """
-        P, values, Q = self._decomposed(OVERSAMPLING * self.rank)
+        P, values, Q = _decomposed(self._P, self._Q, OVERSAMPLING * self.rank)
         P *= values / max(self._n, 1)
         item_bias = Q @ P.mean(axis=0)
         P -= P.mean(axis=0)
         user_bias = P @ Q.mean(axis=0)
         Q -= Q.mean(axis=0)
-        P, values, Q = _decomposed(P, Q, self.rank)
+        P, values, Q = _decomposed([P], [Q], self.rank)
         scale = np.sqrt(np.float32(len(P)))
         return user_bias, item_bias, self._padded(P * scale), self._padded(Q * (values / scale))
 
     def factors(self) -> tuple[Matrix, Matrix]:
         """Factors of the mean, float32 arrays of shape (n_users, rank) and (n_items, rank)."""
-        P, values, Q = self._decomposed(self.rank)
+        P, values, Q = _decomposed(self._P, self._Q, self.rank)
         return self._padded(P * (values / max(self._n, 1))), self._padded(Q)
 
     def _padded(self, factors: Matrix) -> Matrix:
         return np.pad(factors, ((0, 0), (0, self.rank - factors.shape[1])))
 
-    def _decomposed(self, rank: int) -> tuple[Matrix, Matrix, Matrix]:
-        return _decomposed(np.hstack(self._P), np.hstack(self._Q), rank)
 
-
-def _decomposed(P: Matrix, Q: Matrix, rank: int) -> tuple[Matrix, Matrix, Matrix]:
+def _decomposed(columns_P: list[Matrix], columns_Q: list[Matrix], rank: int) -> tuple[Matrix, Matrix, Matrix]:
     """P Qᵀ as U diag(values) Vᵀ with orthonormal U and V and the `rank` largest singular values."""
-    P, R_p = np.linalg.qr(P)
-    Q, R_q = np.linalg.qr(Q)
+    P, R_p = np.linalg.qr(np.hstack(columns_P))
+    Q, R_q = np.linalg.qr(np.hstack(columns_Q))
     U, values, Vt = np.linalg.svd(R_p @ R_q.T)
     keep = min(rank, len(values))
     return P @ U[:, :keep], values[:keep], Q @ Vt[:keep].T

@@ -30,7 +30,7 @@ SAVE_EVERY = 10
 
 def context_variables_of(ratings: Ratings, names: tuple[str, ...]) -> ContextVariables | None:
     """The context variables of these names, or None without names or times or if all ratings are equal."""
-    if not names or not _varies_in_time(ratings):
+    if not names or not _vary_in_time(ratings):
         return None
     assert ratings.timestamps is not None
     order, timeline = Timeline.of(ratings.users, ratings.timestamps, ratings.n_users)
@@ -45,8 +45,8 @@ def build_sampler(
 
     Its ratings are in the order of users and times, because sums over the ratings of a row are faster so.
     """
-    times = (ratings.timestamps,) if ratings.timestamps is not None else ()
-    ratings = ratings.take(np.lexsort((*times, ratings.users)))
+    times = ratings.users if ratings.timestamps is None else ratings.timestamps
+    r = ratings.take(np.lexsort((times, ratings.users)))
 
     def block(side: OneSide) -> FactorBlock:
         """A field of ids, one of each feature, and one of implicit feedback."""
@@ -60,33 +60,24 @@ def build_sampler(
         n_clusters = max(1, min(latent_clusters, len(side.rows) // (RATINGS_PER_CLUSTER * n_rated)))
         return FactorBlock(side.rows, fields, n_factors, rng, n_clusters=n_clusters)
 
-    users, items = map(block, OneSide.both(ratings))
-    drifts, contexts = _drifts_of(ratings) if drift else [], []
+    users, items = map(block, OneSide.both(r))
+    drifts, contexts = [], []
+    if drift and _vary_in_time(r):
+        assert r.timestamps is not None
+        groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}
+        for entity, timescale, variance in DRIFTS:
+            of_ratings, n_groups = groups[entity]
+            drifts.append(Drift(entity, of_ratings, r.timestamps, n_groups, timescale, variance))
     if (variables := context_variables) is not None:
-        assert ratings.timestamps is not None
-        categories = variables.categories(ratings.users, ratings.timestamps)
+        assert r.timestamps is not None
+        categories = variables.categories(r.users, r.timestamps)
         for name, rows, size in zip(variables.names, categories, variables.sizes, strict=True):
             regressor = items if name == "previous_item" else None
             contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
-    return Sampler(ratings.values, users, items, drifts, rng, user_noise, contexts)
+    return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 
-def _drifts_of(ratings: Ratings) -> list[Drift]:
-    if not _varies_in_time(ratings):
-        return []
-    assert ratings.timestamps is not None
-    groups = {
-        "user": (ratings.users, ratings.n_users),
-        "item": (ratings.items, ratings.n_items),
-        "all": (0 * ratings.users, 1),
-    }
-    return [
-        Drift(entity, groups[entity][0], ratings.timestamps, groups[entity][1], timescale, variance)
-        for entity, timescale, variance in DRIFTS
-    ]
-
-
-def _varies_in_time(ratings: Ratings) -> bool:
+def _vary_in_time(ratings: Ratings) -> bool:
     """Whether the ratings have times and are not all equal."""
     return ratings.timestamps is not None and bool(ratings.values.min() < ratings.values.max())
 

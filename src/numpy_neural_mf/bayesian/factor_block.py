@@ -1,14 +1,15 @@
-"""The biases and factors of one entity, as sums over the columns of its fields."""
+"""The biases and factors of one entity, as sums over the columns of its fields, and clusters of its rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
 from ..utils.arrays import Float64Array, IntArray
-from .latent_clusters import LatentClusters, cluster_field
+from .threads import Threads, parts_of
 
 # Scale of the half-Cauchy prior of a block's scale, which in turn is the scale of the half-Cauchy prior of
 # each field's standard deviation; ratings have standard deviation 1.
@@ -19,6 +20,10 @@ SCALINGS, SCALING_STEP = 10, 0.3
 
 # Standard deviation of the initial factors: small in effect, but large enough to leave zero.
 INITIAL_FACTORS = 0.1
+
+# The row of each rating in each of some blocks, shape (n_blocks, n), the number of one's own block, and the
+# factors of all rows, shape (n_factors, n_rows).
+Partners = tuple[IntArray, int, Float64Array]
 
 
 class FactorBlock:
@@ -33,11 +38,10 @@ class FactorBlock:
     row_of : int32 array of shape (n_ratings,)
     fields : sequence of scipy.sparse.csr_array of shape (n_rows, n_columns of the field)
         The first one is the identity if there are clusters or a regressor.
-    n_factors : int
-    rng : numpy.random.Generator, for the initial factors
+    n_factors, rng : int, numpy.random.Generator
+        The generator draws the initial factors.
     regressor : FactorBlock, optional
-        A block with the same first rows, whose factors at the end of the burn-in are one more field of X: see
-        `draw_regression`.
+        A block with the same first rows, whose factors are one more field of X: see `draw_regression`.
     n_clusters : int, default 1
         Number of latent clusters of the rows; with more than one, the cluster is the second field.
 
@@ -56,7 +60,9 @@ class FactorBlock:
     ) -> None:  # fmt: skip
         n_rows, fields = fields[0].shape[0], list(fields)
         if n_clusters > 1:
-            fields.insert(1, cluster_field(n_rows, n_clusters, rng))
+            clusters = rng.permutation(n_rows) % n_clusters  # of equal size
+            indicators = np.ones(n_rows), (np.arange(n_rows), clusters)
+            fields.insert(1, csr_array(indicators, shape=(n_rows, n_clusters)))
         if regressor is not None:
             fields.append(csr_array(np.ones((n_rows, n_factors))))
         X = hstack(fields).tocsc()
@@ -69,15 +75,15 @@ class FactorBlock:
         self.precision = np.ones((1 + n_factors, len(fields)))
         self.precision[1:] = INITIAL_FACTORS**-2
         self.scale = np.array([FIELD_SCALE])
-        self._columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
+        self.columns = X.indptr.astype(np.int64), X.indices, X.data.astype(np.float64)
         self._regressor = regressor
         if regressor is not None:
             self.coefficients[:, -n_factors:] = 0
-            self._regressors = self._columns[2][-n_factors * n_rows :].reshape(n_factors, -1)
+            self._regressors = self.columns[2][-n_factors * n_rows :].reshape(n_factors, -1)
             self._regressors[:] = 0
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
         self.bias, self.factors = self.by_row[0], self.by_row[1:]
-        self.clusters = LatentClusters(self, self._columns, n_clusters) if n_clusters > 1 else None
+        self.clusters = LatentClusters(self, n_clusters) if n_clusters > 1 else None
         self._sums = np.empty((n_rows, 4))  # the three of a row in one cache line
 
     @property
@@ -86,7 +92,7 @@ class FactorBlock:
         names = ("coefficients", "by_row", "mean", "precision", "scale")
         state = {name: getattr(self, name) for name in names}
         state |= {} if self._regressor is None else {"regressors": self._regressors}
-        return state | ({} if self.clusters is None else self.clusters.state)
+        return state if (c := self.clusters) is None else state | {"members": c.members, "bounds": c.bounds}
 
     def draw(self, n: int, sums: Float64Array, rng: np.random.Generator) -> None:
         """Draw the coefficients of the bias (n = 0) or of a factor, given sums over the ratings of each row.
@@ -99,7 +105,7 @@ class FactorBlock:
         steps, log_u = SCALING_STEP * rng.standard_normal(shape), -rng.standard_exponential(shape)
         self._sums[:, :2] = sums.T
         draw_fields(
-            *self._columns, np.cumsum(self.sizes), rng.standard_normal(len(v)), steps, log_u, rate,
+            *self.columns, np.cumsum(self.sizes), rng.standard_normal(len(v)), steps, log_u, rate,
             self.mean[n], self.precision[n], v, self.by_row[n], self._sums,
         )  # fmt: skip
 
@@ -158,3 +164,72 @@ def half_cauchy_rate(
     Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator".
     """
     return np.asarray(2 * rng.standard_exponential(precision.shape) / (scale**-2 + precision))
+
+
+class LatentClusters:
+    """Clusters of rows that differ in the means of their coefficients.
+
+    A row has e ~ N(m, 1/Λ) of its own and μ_k of its cluster k. The weights of the clusters are
+    Dirichlet(1 / n_clusters), so clusters that are not needed stay empty (Ishwaran and Zarepour, 2002, "Exact
+    and approximate sum representations for the Dirichlet process"). They are the second field of the block,
+    whose columns the draws update, after the identity.
+    """
+
+    def __init__(self, block: FactorBlock, n_clusters: int) -> None:
+        n_rows, columns = block.by_row.shape[1], block.columns
+        self.n_clusters, self._block = n_clusters, block
+        self._own = block.coefficients[:, :n_rows]  # e
+        self._means = block.coefficients[:, n_rows : n_rows + n_clusters]  # μ
+        # In the columns of clusters: the rows of one cluster after another, and where each cluster begins.
+        self.members = columns[1][n_rows : 2 * n_rows]
+        self.bounds = columns[0][n_rows : n_rows + n_clusters + 1]
+
+    @property
+    def of_rows(self) -> NDArray[np.intp]:
+        """The cluster of each row, from 0: shape (n_rows,)."""
+        clusters = np.empty(len(self.members), np.intp)
+        clusters[self.members] = np.repeat(np.arange(self.n_clusters), np.diff(self.bounds))
+        return clusters
+
+    def draw(
+        self, partners: Partners, residual: Float64Array, precision: Float64Array, rng: np.random.Generator,
+        threads: Threads,
+    ) -> None:  # fmt: skip
+        """Draw the weights, the cluster of each row, and μ and e; updates the residual.
+
+        The clusters are drawn twice. Given e + μ_k, as in any mixture, the ratings are not needed, but rows
+        of a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
+        changes its cluster takes over the mean of the new one.
+        """
+        from .kernels import change_clusters, cluster_log_likelihood
+
+        block, e, mu, old, n = self._block, self._own, self._means, self.of_rows, self.n_clusters
+        counts = np.bincount(old, minlength=n) + 1 / n
+        # Logarithms of the weights up to a constant, from gamma variates; of shape < 1 these can underflow.
+        log_weights = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
+
+        (m, prior_mean), (inverse_variance, prior) = block.mean[:, :2].T, block.precision[:, :2].T
+        both = e + mu[:, old]
+        pull = inverse_variance[:, None] * (both - m[:, None])
+        old = draw_categories(log_weights + pull.T @ mu - inverse_variance @ mu**2 / 2, rng)
+        total = np.outer(inverse_variance, np.bincount(old, minlength=n)) + prior[:, None]
+        information = np.stack([np.bincount(old, row, minlength=n) for row in pull])
+        mean = (information + (prior * prior_mean)[:, None]) / total
+        mu[:] = mean + rng.standard_normal(mean.shape) / np.sqrt(total)
+        e[:] = both - mu[:, old]
+
+        (rows, own, factors), bounds = partners, parts_of(len(residual))
+        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # of all partners together, that of μ once
+        log_p = np.empty((len(bounds) - 1, len(old), n))
+        data = bounds, block.row_of, rows, own, effects, old
+        threads.run(cluster_log_likelihood, len(log_p), *data, precision, residual, log_p)
+        new = draw_categories(log_weights + log_p.sum(axis=0), rng)
+        threads.run(change_clusters, len(log_p), *data, new, residual)
+        block.by_row += mu[:, new] - mu[:, old]
+        self.members[:] = np.argsort(new, kind="stable")
+        self.bounds[1:] = self.bounds[0] + np.cumsum(np.bincount(new, minlength=n))
+
+
+def draw_categories(log_p: Float64Array, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Draw a column for each row with probability ∝ exp(log_p), by the Gumbel trick (Yellott, 1977)."""
+    return np.asarray((log_p + rng.gumbel(size=log_p.shape)).argmax(axis=1))

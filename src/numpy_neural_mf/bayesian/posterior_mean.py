@@ -137,11 +137,7 @@ class PosteriorMean:
                 raise ValueError("context.rated: expected rows of items")
             variables = ContextVariables(names, timelines["user"], rated, n_items)
             n = sum(variables.sizes)
-            sizes = {
-                "bias": (n,),
-                "factors": (n, rank),
-                "user": (n_users + 1, rank),
-                "item": (n_items + 1, rank),
-            }
+            sizes = {"bias": (n,), "factors": (n, rank)}
+            sizes |= {"user": (n_users + 1, rank), "item": (n_items + 1, rank)}
             context = ContextEffects(variables, *(take(f"context.{k}", np.float32, sizes[k]) for k in sizes))
         return cls(Factorization(form, parameters), biases, context)

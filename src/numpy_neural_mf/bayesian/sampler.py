@@ -39,9 +39,7 @@ class Sampler:
     ----------
     values : float32 array of shape (n,)
         Ratings. They are divided by their standard deviation, so that priors do not depend on the scale.
-    users, items : FactorBlock
-    drifts : sequence of Drift
-    rng : numpy.random.Generator
+    users, items, drifts, rng : FactorBlock, FactorBlock, sequence of Drift, numpy.random.Generator
     user_noise : bool, default True
         Whether γ_u and ν are drawn; otherwise γ_u is 1.
     contexts : sequence of FactorBlock, one for each context variable, with a row for each category
@@ -73,8 +71,8 @@ class Sampler:
         rows = [block.row_of + own.start for block, own in zip(self._blocks, self._own, strict=True)]
         self._rows = np.stack(rows, dtype=np.min_scalar_type(ends[-1]), casting="unsafe")
         for n in range(1, 1 + len(users.factors)):
-            u, i, *contexts_ = (block.by_row[n][block.row_of] for block in self._blocks)
-            self.residual -= u * i + (u + i) * sum(contexts_)
+            u, i, *z = (block.by_row[n][block.row_of] for block in self._blocks)
+            self.residual -= u * i + (u + i) * sum(z)
         self._parts = parts_of(len(values))
         self._sums = [np.empty((len(self._parts) - 1, 2, len(block.bias))) for block in self._blocks]
         self._scratch = np.empty((8, len(values) if drifts else 0))
@@ -152,33 +150,27 @@ class Sampler:
         self.residual -= step
 
     def _draw_noise(self) -> Float64Array:
-        """Draw α, then ν and γ; returns the precision of each rating."""
-        users, rng = self.users.row_of, self._rng
-        squares = np.bincount(users, self.residual**2, minlength=len(self._relative_precision))
-        alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._relative_precision @ squares) / 2)
-        if self.user_noise:
-            self._draw_noise_df(alpha * squares)
-            nu = self.noise_df
-            gamma = rng.gamma((nu + self._n_ratings) / 2) / ((nu + alpha * squares) / 2)
-            self._relative_precision[:] = gamma
-        self.noise_precision = alpha * self._relative_precision
-        return np.asarray(self.noise_precision[users])
+        """Draw α, then ν and γ; returns the precision of each rating.
 
-    def _draw_noise_df(self, squares: Float64Array) -> None:
-        """Metropolis steps of log ν on the likelihood with γ integrated out: given γ it would mix slowly.
-
-        `squares` is α Σ e² of each user.
+        ν is drawn by Metropolis steps of its log with γ integrated out: given γ it would mix slowly.
         """
-        n, rng = self._n_ratings, self._rng
+        users, n, gamma, rng = self.users.row_of, self._n_ratings, self._relative_precision, self._rng
+        of_users = np.bincount(users, self.residual**2, minlength=len(gamma))
+        alpha = rng.gamma((1 + len(users)) / 2) / ((1 + gamma @ of_users) / 2)
+        squares = alpha * of_users
 
         def log_density(nu: float) -> float:
             a, b = (nu + n) / 2, (nu + squares) / 2
-            of_users = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
-            return float(of_users.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
+            logs = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
+            return float(logs.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
 
-        old = log_density(self.noise_df)
-        for _ in range(DF_PROPOSALS):
-            nu = self.noise_df * math.exp(DF_STEP * rng.standard_normal())
-            new = log_density(nu)
-            if -rng.standard_exponential() < new - old:
-                self.noise_df, old = nu, new
+        if self.user_noise:
+            old = log_density(self.noise_df)
+            for _ in range(DF_PROPOSALS):
+                nu = self.noise_df * math.exp(DF_STEP * rng.standard_normal())
+                new = log_density(nu)
+                if -rng.standard_exponential() < new - old:
+                    self.noise_df, old = nu, new
+            gamma[:] = rng.gamma((self.noise_df + n) / 2) / ((self.noise_df + squares) / 2)
+        self.noise_precision = alpha * gamma
+        return np.asarray(self.noise_precision[users])

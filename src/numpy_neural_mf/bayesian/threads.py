@@ -24,8 +24,8 @@ def parts_of(n: int) -> NDArray[np.int64]:
 class Threads:
     """Python's threads, for functions that release the interpreter's lock, as compiled ones do.
 
-    Unlike Numba's they serve any number of callers, also in a forked process. By default there are as many as
-    processors, or as the environment variable NUMBA_NUM_THREADS says.
+    Unlike Numba's they serve any number of callers, also in a forked process. The default is one for each
+    processor, or as many as the environment variable NUMBA_NUM_THREADS says.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:

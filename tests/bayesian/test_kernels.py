@@ -6,7 +6,7 @@ from scipy import stats
 from scipy.sparse import csc_array
 
 pytest.importorskip("numba")
-from numpy_neural_mf.bayesian.kernels import draw_fields, sum_rows
+from numpy_neural_mf.bayesian.kernels import draw_fields, field_sums, sum_rows
 
 N, ROWS, COLUMNS = 30, 6, 4
 RNG = np.random.default_rng(1)
@@ -29,18 +29,20 @@ def passed(residual, step, drawn=1, n_parts=3):
     for part in range(n_parts):
         bounds = np.arange(n_parts + 1) * N // n_parts
         sum_rows(part, bounds, ITEMS_OF, 1, drawn, N, False, now, steps, PRECISION, residual, sums)
-    return residual, sums.sum(axis=0)
+    return residual, sums
 
 
 def drawn(v, mean, precision, y, z, rate=(1.0, 1.0), steps=NO_STEPS, log_u=NO_STEPS):
     """Coefficients, means, precisions, X v, residuals and B after one draw of all fields."""
     sparse = csc_array(X)
     v, mean, precision, Xv = v.copy(), mean.copy(), precision.copy(), X @ v
-    residual, (A, B) = passed(y - H * Xv[ROW_OF], np.zeros(ROWS))
-    sums = np.stack([A, B, A, B], axis=1)
+    residual, parts = passed(y - H * Xv[ROW_OF], np.zeros(ROWS))
+    sums = np.empty((ROWS, 4))
     columns = sparse.indptr.astype(np.int64), sparse.indices.astype(np.int32), sparse.data
     after = Xv.copy()
-    draw_fields(*columns, np.array([2, 4]), z, steps, log_u, np.array(rate), mean, precision, v, after, sums)
+    draw_fields(
+        parts, *columns, np.array([2, 4]), z, steps, log_u, np.array(rate), mean, precision, v, after, sums
+    )
     residual, _ = passed(residual, after - Xv, drawn=-1)
     return v, mean, precision, after, residual, sums[:, 1]
 
@@ -49,6 +51,11 @@ def swept(v, z):
     """Coefficients, X v and residuals after one pass."""
     v, _, _, Xv, residual, _ = drawn(v, MEAN, LAMBDA, Y, z)
     return v, Xv, residual
+
+
+def test_sums_of_a_field_are_those_of_its_columns():
+    v = np.array([1.0, 2.0, -3.0, 0.5])
+    np.testing.assert_allclose(field_sums(np.array([2, 2, 4]), v), [[3, 0, -2.5], [5, 0, 9.25]])
 
 
 def test_each_coefficient_is_drawn_from_its_conditional_given_the_others():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
-from ..utils.arrays import Float64Array, IntArray
+from ..utils.arrays import Float64Array, FloatArray, IntArray
 from .threads import Threads, parts_of
 
 # Scale of the half-Cauchy prior of a block's scale, which in turn is the scale of the half-Cauchy prior of
@@ -68,7 +68,7 @@ class FactorBlock:
         X = hstack(fields).tocsc()
         self.row_of = row_of
         self.sizes = np.array([field.shape[1] for field in fields])
-        self.field = np.repeat(np.arange(len(fields)), self.sizes)
+        self.ends = np.cumsum(self.sizes)
         self.coefficients = np.zeros((1 + n_factors, X.shape[1]))
         self.coefficients[1:] = INITIAL_FACTORS * rng.standard_normal((n_factors, X.shape[1]))
         self.mean = np.zeros((1 + n_factors, len(fields)))
@@ -94,19 +94,19 @@ class FactorBlock:
         state |= {} if self._regressor is None else {"regressors": self._regressors}
         return state if (c := self.clusters) is None else state | {"members": c.members, "bounds": c.bounds}
 
-    def draw(self, n: int, sums: Float64Array, rng: np.random.Generator) -> None:
+    def draw(self, n: int, sums: Float64Array, z: FloatArray, rng: np.random.Generator) -> None:
         """Draw the coefficients of the bias (n = 0) or of a factor, given sums over the ratings of each row.
 
-        `sums` are Σ p h² and Σ p h e, with precision p, weight h in the rating's mean and residual e.
+        `sums` are Σ p h² and Σ p h e, with precision p, weight h in the rating's mean and residual e, of each
+        part of the ratings: shape (n_parts, 2, n_rows). `z` are standard normal, one for each column.
         """
         from .kernels import draw_fields
 
         rate, v, shape = self._draw_prior(n, rng), self.coefficients[n], (len(self.sizes), SCALINGS)
         steps, log_u = SCALING_STEP * rng.standard_normal(shape), -rng.standard_exponential(shape)
-        self._sums[:, :2] = sums.T
         draw_fields(
-            *self.columns, np.cumsum(self.sizes), rng.standard_normal(len(v)), steps, log_u, rate,
-            self.mean[n], self.precision[n], v, self.by_row[n], self._sums,
+            sums, *self.columns, self.ends, z, steps, log_u, rate, self.mean[n], self.precision[n], v,
+            self.by_row[n], self._sums,
         )  # fmt: skip
 
     def draw_regression(self, burn_in: bool, rng: np.random.Generator) -> None:
@@ -146,10 +146,11 @@ class FactorBlock:
         m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. A variable r makes the
         deviation half-Cauchy, so that a field without effect can vanish: see `half_cauchy_rate`.
         """
-        v, sizes, n_fields = self.coefficients[n], self.sizes, len(self.sizes)
-        total, squares = (np.bincount(self.field, x, minlength=n_fields) for x in (v, v * v))
-        m = total / (sizes + 1) + rng.standard_normal(n_fields) / np.sqrt(self.precision[n] * (sizes + 1))
-        squares = squares + m * ((sizes + 1) * m - 2 * total)  # of v - m and of m
+        from .kernels import field_sums
+
+        sizes, (total, squares) = self.sizes, field_sums(self.ends, self.coefficients[n])
+        m = total / (sizes + 1) + rng.standard_normal(len(sizes)) / np.sqrt(self.precision[n] * (sizes + 1))
+        squares += m * ((sizes + 1) * m - 2 * total)  # of v - m and of m
         rate = half_cauchy_rate(self.precision[n], self.scale, rng)
         self.mean[n] = m
         self.precision[n] = rng.gamma((2 + sizes) / 2) / ((rate + squares) / 2)

@@ -43,11 +43,16 @@ def sum_rows(part, bounds, rows, updated, drawn, first, is_bias, now, step, prec
 
 
 @compiled
-def draw_fields(starts, rows, x, ends, z, steps, log_u, rate, mean, inverse_variance, v, Xv, sums):
+def draw_fields(parts, starts, rows, x, ends, z, steps, log_u, rate, mean, inverse_variance, v, Xv, sums):
     """Draw the coefficients of one field of X after another, up to the columns `ends`, and scale each field.
 
-    `sums` has A, B and y of each row next to each other: those of `sum_rows`, and X v of one field.
+    `parts` are the sums of `sum_rows`; `sums` has A, B and y = X v of one field, of each row side by side.
     """
+    sums[:] = 0.0
+    for part in range(len(parts)):
+        for row in range(len(sums)):
+            sums[row, 0] += parts[part, 0, row]
+            sums[row, 1] += parts[part, 1, row]
     first = 0
     Xv[:] = 0.0
     for f in range(len(ends)):
@@ -55,6 +60,18 @@ def draw_fields(starts, rows, x, ends, z, steps, log_u, rate, mean, inverse_vari
         scale_field(f, first, ends[f], steps, log_u, rate, mean, inverse_variance, v, sums)
         Xv += sums[:, 2]
         first = ends[f]
+
+
+@compiled
+def field_sums(ends, v):
+    """Sums of the coefficients of each field and of their squares, shape (2, n_fields)."""
+    sums, first = np.zeros((2, len(ends))), 0
+    for f in range(len(ends)):
+        for c in range(first, ends[f]):
+            sums[0, f] += v[c]
+            sums[1, f] += v[c] * v[c]
+        first = ends[f]
+    return sums
 
 
 @compiled

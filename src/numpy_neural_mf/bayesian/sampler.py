@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from ..utils.arrays import Float64Array
+from ..utils.arrays import Float32Array, Float64Array
 from .drift import Drift
 from .factor_block import FactorBlock
 from .threads import Threads, parts_of
@@ -94,8 +94,10 @@ class Sampler:
             if block.clusters is not None:
                 factors = np.concatenate([block.factors for block in self._blocks], axis=1)
                 block.clusters.draw((self._rows, own, factors), residual, precision, rng, self._threads)
-        for n in range(len(self.users.by_row)):
-            self._draw_coefficients(n)
+        sizes = [block.coefficients.shape[1] for block in self._blocks]
+        z = self._threads.normals(len(self.users.by_row) * sum(sizes), rng).reshape(-1, sum(sizes))
+        for n in range(len(z)):
+            self._draw_coefficients(n, np.split(z[n], np.cumsum(sizes)[:-1]))
         for drift in self.drifts:
             drift.draw(residual, precision, rng, burn_in, self._threads, self._scratch)
 
@@ -117,9 +119,9 @@ class Sampler:
         blocks |= {f"context.{n}": context for n, context in enumerate(self.contexts)}
         arrays = {f"{name}.{key}": a for name, block in blocks.items() for key, a in block.state.items()}
         arrays |= {f"drift.{n}": drift.path for n, drift in enumerate(self.drifts)}
-        return arrays | {"residual": self.residual, "relative_precision": self._relative_precision}
+        return arrays | {"residuals": self.residual, "relative_precision": self._relative_precision}
 
-    def _draw_coefficients(self, n: int) -> None:
+    def _draw_coefficients(self, n: int, z: list[Float32Array]) -> None:
         """Draw the bias (n = 0) or a factor of each block; each pass over the ratings serves two blocks."""
         from .kernels import sum_rows
 
@@ -133,11 +135,11 @@ class Sampler:
                 sum_rows, len(sums), self._parts, self._rows, before, drawn, self._own[drawn].start, n == 0,
                 now, step, self.noise_precision, self.residual, sums,
             )  # fmt: skip
-            return np.asarray(sums.sum(axis=0))
+            return sums
 
         before = -1
         for drawn, (block, own) in enumerate(zip(self._blocks, self._own, strict=True)):
-            block.draw(n, next_sums(drawn), self._rng)
+            block.draw(n, next_sums(drawn), z[drawn], self._rng)
             step[own] = block.by_row[n] - now[own]
             now[own], before = block.by_row[n], drawn
         next_sums(-1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..utils.arrays import Float32Array
 
 # Fewer ratings are not worth a thread, and each part has sums of its own.
-RATINGS_PER_PART, MAX_PARTS = 1 << 14, 8
+RATINGS_PER_PART, MAX_PARTS = 25_000, 8
 
 
 def parts_of(n: int) -> NDArray[np.int64]:

@@ -67,10 +67,11 @@ def field_sums(ends, v):
     """Sums of the coefficients of each field and of their squares, shape (2, n_fields)."""
     sums, first = np.zeros((2, len(ends))), 0
     for f in range(len(ends)):
+        total, squares = 0.0, 0.0
         for c in range(first, ends[f]):
-            sums[0, f] += v[c]
-            sums[1, f] += v[c] * v[c]
-        first = ends[f]
+            total += v[c]
+            squares += v[c] * v[c]
+        sums[:, f], first = (total, squares), ends[f]
     return sums
 
 

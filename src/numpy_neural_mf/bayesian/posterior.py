@@ -21,6 +21,9 @@ from .sampler import Sampler
 # Columns kept while collecting, as a multiple of the rank: the error of truncating twice stays small.
 OVERSAMPLING = 2
 
+# Rows that are converted to float64 at a time.
+BLOCK = 1 << 14
+
 
 class Posterior:
     """Sums over the samples of a sampler.
@@ -217,8 +220,23 @@ def _decomposed(
     columns_P: list[FloatArray], columns_Q: list[FloatArray], rank: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """P Qᵀ as U diag(values) Vᵀ with orthonormal U and V and the `rank` largest singular values."""
-    P, R_p = np.linalg.qr(np.hstack(columns_P))
-    Q, R_q = np.linalg.qr(np.hstack(columns_Q))
-    U, values, Vt = np.linalg.svd(R_p @ R_q.T)
-    keep = min(rank, len(values))
-    return P @ U[:, :keep], values[:keep], Q @ Vt[:keep].T
+    (P, T_p, R_p), (Q, T_q, R_q) = _orthogonalized(columns_P), _orthogonalized(columns_Q)
+    U, values, Vt = np.linalg.svd(R_p @ R_q.T, full_matrices=False)
+    of_P, of_Q = (T_p @ U[:, :rank]).astype(np.float32), (T_q @ Vt[:rank].T).astype(np.float32)
+    return P @ of_P, values[:rank].astype(np.float32), Q @ of_Q
+
+
+def _orthogonalized(columns: list[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """A float32 matrix A, T so that A T is orthonormal, and R so that A = A T R.
+
+    From Aᵀ A in float64, which is as exact as a QR decomposition in float32 and takes a tenth of its time.
+    """
+    A = np.hstack(columns)
+    gram = np.zeros((A.shape[1], A.shape[1]))
+    for first in range(0, len(A), BLOCK):
+        block = A[first : first + BLOCK].astype(np.float64)
+        gram += block.T @ block
+    values, V = np.linalg.eigh(gram)
+    kept = values > 1e-14 * values.max(initial=0)
+    root, V = np.sqrt(values[kept]), V[:, kept]
+    return A, V / root, root[:, None] * V.T

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
 from numpy_neural_mf.bayesian import Drift, Timeline, TimeVaryingBias
+from numpy_neural_mf.bayesian.threads import Threads
 
 pytest.importorskip("numba")
-from numpy_neural_mf.bayesian.kernels import draw_paths, log_likelihood
+from numpy_neural_mf.bayesian.kernels import draw_paths, filter_paths
 
 VARIANCE, TIMESCALE = 0.7, 30.0
 # Unordered ratings of groups 0 and 2, with ties in group 0; group 1 has no ratings.
@@ -31,8 +32,24 @@ def covariance(groups, times, other_groups=None, other_times=None, timescale=TIM
     return VARIANCE * same * np.exp(-np.abs(times[:, None] - other_times) / timescale)
 
 
-def data_of(drift):
-    return drift.timeline.starts, drift.order, drift._gaps, TARGET, PRECISION
+ONE_PART = np.array([0, 3])
+
+
+def filtered(drift, variance, timescale):
+    """Moments of the paths, and the log density of the observations."""
+    moments, log_p, pair = (
+        np.empty((2, 3, 7)),
+        np.empty((2, 1)),
+        np.array([[9.0, 9.0], [variance, timescale]]),
+    )
+    observed = TARGET[drift.order], 1 / PRECISION[drift.order]
+    for part in range(2):
+        filter_paths(part, ONE_PART, drift.timeline.starts, drift._gaps, *observed, pair, moments, log_p)
+    return moments[1], log_p[1, 0]
+
+
+def drawn(drift, residual, seed=0, burn_in=False):
+    drift.draw(residual, PRECISION, np.random.default_rng(seed), burn_in, Threads(1), np.empty((8, 7)))
 
 
 def test_the_likelihood_is_that_of_a_dense_normal_up_to_a_constant():
@@ -40,15 +57,18 @@ def test_the_likelihood_is_that_of_a_dense_normal_up_to_a_constant():
         dense = covariance(GROUPS, TIMES, timescale=timescale) * (variance / VARIANCE)
         dense += np.diag(1 / PRECISION)
         expected = multivariate_normal(cov=dense).logpdf(TARGET) + len(TARGET) / 2 * np.log(2 * np.pi)
-        found = log_likelihood(*data_of(a_drift()), variance, timescale)
+        _, found = filtered(a_drift(), variance, timescale)
         assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_paths_have_the_mean_and_the_covariance_of_the_exact_conditional():
     drift, rng, paths = a_drift(), np.random.default_rng(0), []
+    target, (moments, _) = TARGET[drift.order], filtered(drift, VARIANCE, TIMESCALE)
     for _ in range(20_000):
-        path = np.empty(7)
-        draw_paths(*data_of(drift), VARIANCE, TIMESCALE, rng.standard_normal(7), *np.empty((2, 7)), path)
+        path, residual = np.empty((2, 7))
+        data = drift.timeline.starts, drift.order, VARIANCE, moments, rng.standard_normal(7), target
+        draw_paths(0, ONE_PART, *data, path, residual)
+        np.testing.assert_allclose(residual[drift.order], target - path)
         paths.append(path)
     prior = covariance(GROUPS, TIMES)
     gain = prior @ np.linalg.inv(prior + np.diag(1 / PRECISION))
@@ -58,9 +78,24 @@ def test_paths_have_the_mean_and_the_covariance_of_the_exact_conditional():
     np.testing.assert_allclose(np.cov(np.transpose(paths)), spread[np.ix_(order, order)], atol=0.02)
 
 
+def test_the_density_of_many_ratings_neither_overflows_nor_underflows():
+    """Their variances are multiplied before the logarithm."""
+    rng, n = np.random.default_rng(0), 3_000
+    for scale in (1e-8, 1e8):
+        drift = a_drift(np.zeros(n, int), np.arange(n) * 10**9, 1)
+        observed, noise = scale**0.5 * rng.normal(size=n), np.full(n, scale)
+        pair, log_p = np.array([[0.5 * scale, 1.0], [scale, 1.0]]), np.empty((2, 1))
+        for part in range(2):
+            given = np.array([0, 1]), drift.timeline.starts, drift._gaps, observed, noise, pair
+            filter_paths(part, *given, np.empty((2, 3, n)), log_p)
+        spread = pair[:, 0] + scale  # ratings so far apart are independent
+        expected = -0.5 * (n * np.log(spread) + (observed @ observed) / spread)
+        np.testing.assert_allclose(log_p[:, 0], expected)
+
+
 def test_ratings_of_one_second_share_their_bias():
     drift = a_drift()
-    drift.draw(TARGET.copy(), PRECISION, np.random.default_rng(0), burn_in=True)
+    drawn(drift, TARGET.copy(), burn_in=True)
     tied = np.flatnonzero((GROUPS[drift.order] == 0) & (drift.timeline.times == 10))
     assert len(tied) == 2
     assert drift.path[tied[0]] == pytest.approx(drift.path[tied[1]], abs=1e-7)
@@ -69,7 +104,7 @@ def test_ratings_of_one_second_share_their_bias():
 def test_a_draw_updates_residual_and_path_together():
     drift, residual = a_drift(), TARGET.copy()
     for _ in range(3):
-        drift.draw(residual, PRECISION, np.random.default_rng(0), burn_in=False)
+        drawn(drift, residual)
     np.testing.assert_allclose(residual[drift.order] + drift.path, TARGET[drift.order], atol=1e-12)
 
 

@@ -38,7 +38,7 @@ def test_the_prior_of_a_field_is_drawn_from_its_conditional():
 
 def test_the_prior_of_a_deviation_is_half_cauchy():
     block, rng, found = a_block(), np.random.default_rng(3), []
-    block.field, block.sizes = np.zeros(0, np.int64), np.zeros(1, np.int64)  # a field without columns
+    block.ends, block.sizes = np.zeros(1, np.int64), np.zeros(1, np.int64)  # a field without columns
     block.coefficients = block.coefficients[:, :0]
     for _ in range(20_000):
         block._draw_prior(0, rng)

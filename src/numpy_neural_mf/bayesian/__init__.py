@@ -3,7 +3,7 @@
 from .context import ContextEffects, ContextVariables
 from .drift import Drift, Timeline, TimeVaryingBias
 from .factor_block import FactorBlock
-from .low_rank_mean import LowRankMean
+from .posterior import LowRankMean
 from .posterior_mean import PosteriorMean
 from .sampler import Sampler
 

@@ -18,8 +18,7 @@ TIME_BINS = 24
 
 def variable_names(time_bin: bool, previous_item: bool) -> tuple[str, ...]:
     """Names of the context variables, in the order in which they are stored."""
-    has = {"time_bin": time_bin, "previous_item": previous_item}
-    return tuple(name for name in has if has[name])
+    return ("time_bin",) * time_bin + ("previous_item",) * previous_item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +30,7 @@ class ContextVariables:
     names : tuple of {"time_bin", "previous_item"}
     timeline : Timeline
         The ratings of each user in the order of time.
-    items : int32 array of shape (n_ratings,)
-        The item of each rating, in the order of the timeline.
+    items : int32 array of shape (n_ratings,), in the order of the timeline
     n_items : int
     """
 
@@ -48,43 +46,35 @@ class ContextVariables:
 
     def categories(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
         """The category of each variable, shape (n,), for ratings by users (-1: unknown) at these times."""
-        functions = {"time_bin": self._time_bins, "previous_item": self._previous_items}
-        return [functions[name](users, times).astype(np.int32) for name in self.names]
+        bins = TimeBins(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS)
+        functions = {
+            "time_bin": lambda: bins.of(times),
+            "previous_item": lambda: self._previous_items(users, times),
+        }
+        return [functions[name]() for name in self.names]
 
-    def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextVariables:
-        """The variables after user u has become row users[u] of n_users, and likewise for items."""
-        rated = np.asarray(items)[self.items].astype(np.int32)
-        return ContextVariables(self.names, self.timeline.inserted(users, n_users), rated, n_items)
-
-    def _time_bins(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
-        return TimeBins(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS).of(times)
-
-    def _previous_items(self, users: IntArray, times: NDArray[np.int64]) -> IntArray:
+    def _previous_items(self, users: IntArray, times: NDArray[np.int64]) -> NDArray[np.int32]:
         """The last item of an earlier time; ratings of the same time have no known order."""
         user = np.maximum(users, 0)
         first, end = self.timeline.starts[user], self.timeline.starts[user + 1]
         position = self.timeline.first_after(first, end, times - 1) - 1
         exists = (users >= 0) & (position >= first)
-        return np.where(exists, self.items[np.where(exists, position, 0)], self.n_items)
+        return np.where(exists, self.items[np.where(exists, position, 0)], self.n_items).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ContextEffects:
     """The effect of the context on a rating: Σ_c (w_c + (g_u + g_i) · z_c) over the categories c.
 
-    A context interacts with user and item as in a factorisation machine (Rendle et al., 2011, "Fast
-    context-aware recommendations with factorization machines").
+    As in Rendle et al., 2011, "Fast context-aware recommendations with factorization machines".
 
     Attributes
     ----------
     variables : ContextVariables
-    bias : array of shape (n_categories,)
-        w, the categories of one variable after those of another.
-    factors : array of shape (n_categories, r)
-        z.
-    user : array of shape (n_users + 1, r)
-        g; the last row stands for unknown users.
-    item : array of shape (n_items + 1, r)
+    bias, factors : arrays of shape (n_categories,), (n_categories, r)
+        w and z, the categories of one variable after those of another.
+    user, item : arrays of shape (n_users + 1, r), (n_items + 1, r)
+        g; the last row stands for the unknown.
     """
 
     variables: ContextVariables
@@ -109,26 +99,25 @@ class ContextEffects:
         return float(bias.mean()), factors.mean(axis=0)
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextEffects:
-        """The effects with rows inserted, which are equal to those of the unknown: see `ContextVariables`."""
-        tables, first = [], 0
-        for name, size in zip(self.variables.names, self.variables.sizes, strict=True):
-            table = np.column_stack([self.bias, self.factors])[first : first + size]
-            tables.append(with_rows_inserted(table, items, n_items) if name == "previous_item" else table)
-            first += size
-        bias, factors = np.split(np.concatenate(tables), [1], axis=1)
+        """The effects after user u has become row users[u] of n_users, likewise items; others are unknown."""
+        old = self.variables
+        *of_time, of_items = np.split(np.column_stack([self.bias, self.factors]), np.cumsum(old.sizes)[:-1])
+        if "previous_item" in old.names:  # the last variable
+            of_items = with_rows_inserted(of_items, items, n_items)
+        bias, factors = np.split(np.concatenate([*of_time, of_items]), [1], axis=1)
+        rated = np.asarray(items)[old.items].astype(np.int32)
+        variables = ContextVariables(old.names, old.timeline.inserted(users, n_users), rated, n_items)
         user = with_rows_inserted(self.user, users, n_users)
-        item = with_rows_inserted(self.item, items, n_items)
-        variables = self.variables.inserted(users, n_users, items, n_items)
-        return ContextEffects(variables, bias[:, 0], factors, user, item)
+        return ContextEffects(
+            variables, bias[:, 0], factors, user, with_rows_inserted(self.item, items, n_items)
+        )
 
     def _summed(self, categories: list[NDArray[np.int32]]) -> tuple[Float64Array, Float64Array]:
         """Σ w, shape (n,), and Σ z, shape (n, r), over the variables."""
-        n = len(categories[0])
-        first, bias, factors = 0, np.zeros(n), np.zeros((n, self.factors.shape[1]))
-        for category, size in zip(categories, self.variables.sizes, strict=True):
-            bias += self.bias[first + category]
-            factors += self.factors[first + category]
-            first += size
+        first = np.cumsum([0, *self.variables.sizes[:-1]])
+        rows = [start + category for start, category in zip(first, categories, strict=True)]
+        tables = self.bias.astype(np.float64), self.factors.astype(np.float64)
+        bias, factors = (np.asarray(sum(table[of] for of in rows)) for table in tables)
         return bias, factors
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.arrays import Float64Array, IntArray
+from .threads import Threads, parts_of
 
 DAY = 86_400.0
 
@@ -18,25 +18,19 @@ DAY = 86_400.0
 # so, within an evening.
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
-# Standard deviations of the log-normal priors of timescale and variance.
-TIMESCALE_SPREAD = 1.0
-VARIANCE_SPREAD = 1.5
+# Standard deviations of the log-normal priors of variance and timescale.
+VARIANCE_SPREAD, TIMESCALE_SPREAD = 1.5, 1.0
 
 # Metropolis proposals of variance and timescale in a sweep, and the standard deviation of their log: during
 # the burn-in, and after it.
-PROPOSALS = (3, 1)
-STEPS = (0.3, 0.1)
+PROPOSALS, STEPS = (3, 1), (0.3, 0.1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
     """Times of ratings in ascending order by group: those of group g are times[starts[g]:starts[g + 1]].
 
-    Attributes
-    ----------
-    starts : int64 array of shape (n_groups + 1,)
-    times : int64 array of shape (n,)
-        Seconds since 1970.
+    `starts` has shape (n_groups + 1,), `times` shape (n,), in seconds since 1970.
     """
 
     starts: NDArray[np.int64]
@@ -51,13 +45,7 @@ class Timeline:
 
     @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
-        """A timeline read from a file.
-
-        Raises
-        ------
-        ValueError
-            The groups are not in order, or the times within a group.
-        """
+        """A timeline read from a file; raises ValueError if groups, or times within one, are not in order."""
         ascends = np.diff(times) >= 0
         ascends[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
         if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not ascends.all():
@@ -73,24 +61,11 @@ class Timeline:
     def interpolated(
         self, values: NDArray[np.floating[Any]], timescale: float, groups: IntArray, times: NDArray[np.int64]
     ) -> Float64Array:
-        """Expected values of a process at other times, given its values at the times of the ratings.
+        """Expected values of a process at other times, shape (m,), for groups (-1: unknown, value 0).
 
-        An Ornstein-Uhlenbeck process is Markov: only the neighbours in time matter. Between two of them, at
-        gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ), its conditional mean is
-        (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
-
-        Parameters
-        ----------
-        values : array of shape (n,)
-        timescale : float
-            τ, in seconds.
-        groups : integer array of shape (m,)
-            -1 for an unknown group, whose expected value is 0.
-        times : int64 array of shape (m,)
-
-        Returns
-        -------
-        float64 array of shape (m,)
+        `values` are those at the times of the ratings. An Ornstein-Uhlenbeck process is Markov: only the
+        neighbours in time matter. Between two of them, at gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ),
+        its conditional mean is (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
         """
         group = np.maximum(groups, 0)
         first, end = self.starts[group], self.starts[group + 1]
@@ -124,10 +99,8 @@ class TimeVaryingBias:
     entity : {"user", "item", "all"}
         What the groups of the timeline are; "all" has one group.
     timeline : Timeline
-    values : array of shape (n_ratings,)
-        In the order of the timeline.
-    timescale : float
-        In seconds.
+    values : array of shape (n_ratings,), in the order of the timeline
+    timescale : float, in seconds
     """
 
     entity: str
@@ -147,31 +120,21 @@ class Drift:
     Parameters
     ----------
     entity : {"user", "item", "all"}
-    groups : integer array of shape (n,)
-        Group of each rating.
-    times : int64 array of shape (n,)
-        Seconds since 1970.
+    groups, times : integer arrays of shape (n,)
+        Group of each rating, and its time in seconds since 1970.
     n_groups : int
-    timescale : float
-        Initial value in seconds, and median of its log-normal prior.
-    variance : float
-        Initial value of the stationary variance, and median of its log-normal prior.
+    timescale, variance : float
+        Initial values, and medians of their log-normal priors: seconds, and the stationary variance.
 
     Attributes
     ----------
-    path : float64 array of shape (n,)
-        The last sample of d at the times of the ratings, in the order of the timeline.
+    path : float64 array of shape (n,), the last sample of d, in the order of the timeline
     """
 
     def __init__(
-        self,
-        entity: str,
-        groups: IntArray,
-        times: NDArray[np.int64],
-        n_groups: int,
-        timescale: float,
+        self, entity: str, groups: IntArray, times: NDArray[np.int64], n_groups: int, timescale: float,
         variance: float,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.entity = entity
         self.order, self.timeline = Timeline.of(groups, times, n_groups)
         starts = self.timeline.starts
@@ -180,40 +143,42 @@ class Drift:
         self.path = np.zeros(len(times))
         self._gaps = np.diff(self.timeline.times, prepend=self.timeline.times[:1]).astype(np.float64)
         self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # a group starts in the stationary distribution
-        self._moments = np.empty((2, len(times)))
+        # Parts of about as many ratings, which do not divide a group.
+        self._groups = np.unique(np.searchsorted(starts, parts_of(len(times))))
 
     def draw(
-        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool
-    ) -> None:
+        self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool,
+        threads: Threads, scratch: Float64Array,
+    ) -> None:  # fmt: skip
         """Draw variance and timescale, then the path; updates the residual.
 
         Variance and timescale are drawn by Metropolis steps on the likelihood with the path integrated out:
-        given the path they would mix slowly.
+        given the path they would mix slowly. `scratch` is an array of shape (8, n).
         """
-        from .kernels import draw_paths, log_likelihood
+        from .kernels import draw_paths, filter_paths, observe
 
-        residual[self.order] += self.path
-        data = self.timeline.starts, self.order, self._gaps, residual, precision
-        old = log_likelihood(*data, self.variance, self.timescale) + self._log_prior(
-            self.variance, self.timescale
-        )
-        for _ in range(PROPOSALS[0 if burn_in else 1]):
-            step = STEPS[0 if burn_in else 1]
-            variance = self.variance * math.exp(step * rng.standard_normal())
-            timescale = self.timescale * math.exp(step * rng.standard_normal())
-            new = log_likelihood(*data, variance, timescale) + self._log_prior(variance, timescale)
-            if math.log(rng.random()) < new - old:
-                self.variance, self.timescale, old = variance, timescale, new
-        z = rng.standard_normal(len(self.path))
-        draw_paths(*data, self.variance, self.timescale, z, *self._moments, self.path)
-        residual[self.order] -= self.path
+        n_parts, bounds, starts = len(self._groups) - 1, parts_of(len(residual)), self.timeline.starts
+        observed, filtered = scratch[:2], scratch[2:].reshape(2, 3, -1)
+        threads.run(observe, len(bounds) - 1, bounds, self.order, residual, precision, self.path, *observed)
+        medians = np.array([self.prior_variance, self.prior_timescale])
+        chosen, log_p = 0, np.empty((2, n_parts))
+        for _ in range(PROPOSALS[not burn_in]):
+            now = np.array([self.variance, self.timescale])
+            pair = np.stack([now, now * np.exp(STEPS[not burn_in] * rng.standard_normal(2))])
+            threads.run(
+                filter_paths, 2 * n_parts, self._groups, starts, self._gaps, *observed, pair, filtered, log_p
+            )
+            log_prior = -0.5 * (np.log(pair / medians) / (VARIANCE_SPREAD, TIMESCALE_SPREAD)) ** 2
+            old, new = log_p.sum(axis=1) + log_prior.sum(axis=1)
+            chosen = int(-rng.standard_exponential() < new - old)
+            self.variance, self.timescale = pair[chosen].tolist()
+        z = threads.normals(len(residual), rng)
+        threads.run(
+            draw_paths, n_parts, self._groups, starts, self.order, self.variance, filtered[chosen], z,
+            observed[0], self.path, residual,
+        )  # fmt: skip
 
     @property
     def bias(self) -> TimeVaryingBias:
         """The last sample."""
         return TimeVaryingBias(self.entity, self.timeline, self.path, self.timescale)
-
-    def _log_prior(self, variance: float, timescale: float) -> float:
-        of_variance = math.log(variance / self.prior_variance) / VARIANCE_SPREAD
-        of_timescale = math.log(timescale / self.prior_timescale) / TIMESCALE_SPREAD
-        return -0.5 * (of_variance**2 + of_timescale**2)

@@ -1,155 +1,218 @@
-"""The sequential loops of the Gibbs sampler, compiled by Numba."""
+"""The loops of the Gibbs sampler, compiled by Numba; those of a part of the ratings may run in threads."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..training.engines.numba_compat import compiled
 
 
 @compiled
-def remove_term(row_of, h, precision, Xv, residual, A, B):
-    """Add h_n (X v)_row(n) to the residual e_n of each rating; fill A and B with sums over the rows' ratings.
+def weight(block, is_bias, u, i, z):
+    """What multiplies the bias or factor of a block in the mean of a rating: users 0, items 1, contexts 2."""
+    if is_bias:
+        return 1.0
+    return i + z if block == 0 else u + z if block == 1 else u + i
 
-    A = Σ p h² and B = Σ p h e, with precisions p_n and e before the call, are sufficient statistics for the
-    conditionals of v, so a draw costs the entries of X and not those of its expansion to ratings (Rendle,
-    2013, "Scaling factorization machines to relational data").
+
+@compiled
+def sum_rows(part, bounds, rows, updated, drawn, first, is_bias, now, step, precision, residual, sums):
+    """Move residuals by the step of the block drawn last, and sum up those of each row of the next block.
+
+    The sums A = Σ p h² and B = Σ p h e, with precision p, weight h and residual e, are sufficient statistics,
+    so a draw costs the entries of X and not those of its expansion to ratings (Rendle, 2013, "Scaling
+    factorization machines to relational data"). rows[b, n] is the row of rating n in `now` and `step`, which
+    have those of all blocks; those of the next block begin at `first`. A block -1 is none.
     """
+    A, B = sums[part]
     A[:] = 0.0
     B[:] = 0.0
-    for n in range(len(row_of)):
-        row, weighted = row_of[n], precision[n] * h[n]
-        A[row] += weighted * h[n]
-        B[row] += weighted * residual[n]
-        residual[n] += h[n] * Xv[row]
+    for n in range(bounds[part], bounds[part + 1]):
+        u, i, z = now[rows[0, n]], now[rows[1, n]], 0.0
+        for context in range(2, len(rows)):
+            z += now[rows[context, n]]
+        if updated >= 0:
+            residual[n] -= weight(updated, is_bias, u, i, z) * step[rows[updated, n]]
+        if drawn >= 0:
+            h, row = weight(drawn, is_bias, u, i, z), rows[drawn, n] - first
+            weighted = precision[rows[0, n]] * h
+            A[row] += weighted * h
+            B[row] += weighted * residual[n]
 
 
 @compiled
-def restore_term(row_of, h, Xv, residual):
-    """Subtract h_n (X v)_row(n) from the residual of each rating."""
-    for n in range(len(row_of)):
-        residual[n] -= h[n] * Xv[row_of[n]]
+def draw_fields(parts, starts, rows, x, ends, z, steps, log_u, rate, mean, inverse_variance, v, Xv, sums):
+    """Draw the coefficients of one field of X after another, up to the columns `ends`, and scale each field.
 
-
-@compiled
-def draw_columns(starts, rows, x, field, mean, inverse_variance, z, v, Xv, A, B):
-    """Draw the coefficient v_c of each column c of X given all others.
-
-    The conditional of v_c is normal with precision Λ_c + Σ_n p_n h_n² x² and mean
-    (Λ_c m_c + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012, "Factorization machines with
-    libFM", eq. 25). Updates `v`, `Xv` and `B`; `A` and `B` are those of `remove_term`.
+    `parts` are the sums of `sum_rows`; `sums` has A, B and y = X v of one field, of each row side by side.
     """
-    for c in range(len(v)):
-        linear, square = 0.0, 0.0
-        for entry in range(starts[c], starts[c + 1]):
-            row = rows[entry]
-            linear += x[entry] * B[row]
-            square += x[entry] * x[entry] * A[row]
-        prior = inverse_variance[field[c]]
-        total = prior + square
-        drawn = (prior * mean[field[c]] + linear + square * v[c]) / total + z[c] / math.sqrt(total)
-        step = drawn - v[c]
-        v[c] = drawn
-        for entry in range(starts[c], starts[c + 1]):
-            row = rows[entry]
-            B[row] -= step * x[entry] * A[row]
-            Xv[row] += step * x[entry]
-
-
-@compiled
-def scale_fields(starts, rows, x, ends, steps, log_u, rate, mean, inverse_variance, v, Xv, A, B, y):
-    """Multiply the coefficients of each field, their mean and standard deviation, by one number s > 0.
-
-    Given its coefficients, the precision of a large field mixes slowly, and given the precision, so do
-    coefficients with little data. A Metropolis walk over log s moves both together (Liu and Sabatti, 2000,
-    "Generalised Gibbs sampler and multigrid Monte Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y
-    and the prior Λ ~ Gamma(1/2, r/2), the log density of the target is
-    b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s.
-
-    `steps` are the proposed steps of log s, `log_u` the logarithms of the uniform variates that accept or
-    reject them: shape (n_fields, n_steps).
-    """
+    sums[:] = 0.0
+    for part in range(len(parts)):
+        for row in range(len(sums)):
+            sums[row, 0] += parts[part, 0, row]
+            sums[row, 1] += parts[part, 1, row]
     first = 0
+    Xv[:] = 0.0
     for f in range(len(ends)):
-        y[:] = 0.0
-        for c in range(first, ends[f]):
-            for entry in range(starts[c], starts[c + 1]):
-                y[rows[entry]] += x[entry] * v[c]
-        a, b, prior = 0.0, 0.0, rate[f] * inverse_variance[f]
-        for row in range(len(y)):
-            a += A[row] * y[row] * y[row]
-            b += B[row] * y[row]
-        s, old = 1.0, -0.5 * prior
-        for n in range(steps.shape[1]):
-            t = s * math.exp(steps[f, n])
-            new = b * (t - 1.0) - 0.5 * a * (t - 1.0) ** 2 - 0.5 * prior / (t * t) - math.log(t)
-            if log_u[f, n] < new - old:
-                s, old = t, new
-        mean[f] *= s
-        inverse_variance[f] /= s * s
-        for c in range(first, ends[f]):
-            v[c] *= s
-        for row in range(len(y)):
-            Xv[row] += (s - 1.0) * y[row]
-            B[row] -= (s - 1.0) * y[row] * A[row]
+        draw_columns(f, first, ends[f], starts, rows, x, z, mean, inverse_variance, v, sums)
+        scale_field(f, first, ends[f], steps, log_u, rate, mean, inverse_variance, v, sums)
+        Xv += sums[:, 2]
         first = ends[f]
 
 
 @compiled
-def add_cluster_log_likelihood(row_of, effect, clusters, precision, residual, log_p):
-    """Add to log_p[row, k] the log likelihood of the row's ratings in cluster k, up to a constant.
+def field_sums(ends, v):
+    """Sums of the coefficients of each field and of their squares, shape (2, n_fields)."""
+    sums, first = np.zeros((2, len(ends))), 0
+    for f in range(len(ends)):
+        total, squares = 0.0, 0.0
+        for c in range(first, ends[f]):
+            total += v[c]
+            squares += v[c] * v[c]
+        sums[:, f], first = (total, squares), ends[f]
+    return sums
 
-    `effect[n, k]` is the term that cluster k adds to the mean of rating n; `clusters` are the clusters of the
-    rows in the residual.
+
+@compiled
+def draw_columns(f, first, end, starts, rows, x, z, mean, inverse_variance, v, sums):
+    """Draw the coefficient v_c of each column c of a field given all others; updates v, B and y.
+
+    The conditional of v_c is normal with precision Λ + Σ_n p_n h_n² x² and mean
+    (Λ m + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012, "Factorization machines with libFM",
+    eq. 25).
     """
-    for n in range(len(row_of)):
+    sums[:, 2] = 0.0
+    prior = inverse_variance[f]
+    for c in range(first, end):
+        linear, square = 0.0, 0.0
+        for entry in range(starts[c], starts[c + 1]):
+            row = rows[entry]
+            linear += x[entry] * sums[row, 1]
+            square += x[entry] * x[entry] * sums[row, 0]
+        total = prior + square
+        drawn = (prior * mean[f] + linear + square * v[c]) / total + z[c] / math.sqrt(total)
+        step = drawn - v[c]
+        v[c] = drawn
+        for entry in range(starts[c], starts[c + 1]):
+            row = rows[entry]
+            sums[row, 1] -= step * x[entry] * sums[row, 0]
+            sums[row, 2] += drawn * x[entry]
+
+
+@compiled
+def scale_field(f, first, end, steps, log_u, rate, mean, inverse_variance, v, sums):
+    """Multiply the coefficients of a field, their mean and standard deviation, by one number s > 0.
+
+    Precision and coefficients mix slowly given each other; a Metropolis walk over log s, by `steps` accepted
+    by `log_u`, moves both together (Liu and Sabatti, 2000, "Generalised Gibbs sampler and multigrid Monte
+    Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y and the prior Λ ~ Gamma(1/2, r/2), the log
+    density is b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s. Updates v, B, y and the prior.
+    """
+    a, b, prior = 0.0, 0.0, rate[f] * inverse_variance[f]
+    for row in range(len(sums)):
+        y = sums[row, 2]
+        a += sums[row, 0] * y * y
+        b += sums[row, 1] * y
+    s, old = 1.0, -0.5 * prior
+    for n in range(steps.shape[1]):
+        t = s * math.exp(steps[f, n])
+        new = b * (t - 1.0) - 0.5 * a * (t - 1.0) ** 2 - 0.5 * prior / (t * t) - math.log(t)
+        if log_u[f, n] < new - old:
+            s, old = t, new
+    mean[f] *= s
+    inverse_variance[f] /= s * s
+    v[first:end] *= s
+    for row in range(len(sums)):
+        sums[row, 1] -= (s - 1.0) * sums[row, 0] * sums[row, 2]
+        sums[row, 2] *= s
+
+
+@compiled
+def cluster_log_likelihood(part, bounds, row_of, rows, own, effects, clusters, precision, residual, log_p):
+    """The log likelihood of each row's ratings in each cluster, up to a constant: log_p[part, row, cluster].
+
+    Cluster k adds to the mean of a rating the sum of effects[row, k] over its rows in all blocks but
+    `own`; `clusters` are those in the residual.
+    """
+    log_p[part] = 0.0
+    effect = np.empty(effects.shape[1])
+    for n in range(bounds[part], bounds[part + 1]):
+        effect[:] = 0.0
+        for block in range(len(rows)):
+            if block != own:
+                for k in range(len(effect)):
+                    effect[k] += effects[rows[block, n], k]
         row = row_of[n]
-        without = residual[n] + effect[n, clusters[row]]
-        for k in range(effect.shape[1]):
-            log_p[row, k] += precision[n] * effect[n, k] * (without - 0.5 * effect[n, k])
+        without = residual[n] + effect[clusters[row]]
+        for k in range(len(effect)):
+            log_p[part, row, k] += precision[n] * effect[k] * (without - 0.5 * effect[k])
 
 
 @compiled
-def log_likelihood(starts, order, gaps, target, precision, variance, timescale):
-    """Log density of noisy observations of the paths, up to a constant: see `draw_paths`."""
-    total = 0.0
-    for group in range(len(starts) - 1):
-        m, P = 0.0, variance
-        for i in range(starts[group], starts[group + 1]):
-            a = math.exp(-gaps[i] / timescale)
-            m, P = a * m, a * a * P + variance * (1.0 - a * a)
-            F = P + 1.0 / precision[order[i]]
-            error = target[order[i]] - m
-            total -= 0.5 * (math.log(F) + error * error / F)
-            m, P = m + P / F * error, P - P / F * P
-    return total
+def change_clusters(part, bounds, row_of, rows, own, effects, old, new, residual):
+    """Move the residuals of the rows whose cluster has changed: see `cluster_log_likelihood`."""
+    for n in range(bounds[part], bounds[part + 1]):
+        was, now = old[row_of[n]], new[row_of[n]]
+        if was != now:
+            for block in range(len(rows)):
+                if block != own:
+                    residual[n] -= effects[rows[block, n], now] - effects[rows[block, n], was]
 
 
 @compiled
-def draw_paths(starts, order, gaps, target, precision, variance, timescale, z, m, P, path):
-    """Draw the path of each group's Ornstein-Uhlenbeck process, given noisy observations of it.
+def observe(part, bounds, order, residual, precision, path, target, variance):
+    """Residuals without the path, and the variances of their noise, in the order of the timeline."""
+    for i in range(bounds[part], bounds[part + 1]):
+        target[i] = residual[order[i]] + path[i]
+        variance[i] = 1.0 / precision[order[i]]
+
+
+@compiled
+def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered, log_p):
+    """A Kalman filter of the Ornstein-Uhlenbeck process of each group, given noisy observations of it.
 
     From one rating to the next the process decays by a = exp(-gap/timescale) and gains as much variance as it
-    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). A forward Kalman filter is followed by backward sampling
-    (Carter and Kohn, 1994, "On Gibbs sampling for state space models").
-
-    Fills `path` and the filtered moments `m` and `P`, all in the order of the timeline.
+    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). `parameters` are pairs of s² and timescale; a part is one of a
+    pair, and has the groups from groups[part] on. Fills a, the filtered mean and variance of each rating, and
+    the log density of the observations, up to a constant.
     """
-    for group in range(len(starts) - 1):
-        first, end = starts[group], starts[group + 1]
+    pair, part = divmod(part, len(groups) - 1)
+    variance, timescale = parameters[pair]
+    a, m, P = filtered[pair]
+    total, product = 0.0, 1.0
+    for group in range(groups[part], groups[part + 1]):
         mean, spread = 0.0, variance
-        for i in range(first, end):
-            a = math.exp(-gaps[i] / timescale)
-            mean, spread = a * mean, a * a * spread + variance * (1.0 - a * a)
-            F = spread + 1.0 / precision[order[i]]
-            mean += spread / F * (target[order[i]] - mean)
-            spread -= spread / F * spread
+        for i in range(starts[group], starts[group + 1]):
+            a[i] = math.exp(-gaps[i] / timescale)
+            mean, spread = a[i] * mean, a[i] * a[i] * spread + variance * (1.0 - a[i] * a[i])
+            F, error = spread + noise[i], target[i] - mean
+            gain = spread / F
+            mean, spread = mean + gain * error, spread - gain * spread
             m[i], P[i] = mean, spread
+            total += error * error / F
+            product *= F  # one logarithm of many factors
+            if not 1e-100 < product < 1e100:
+                total, product = total + math.log(product), 1.0
+    log_p[pair, part] = -0.5 * (total + math.log(product))
+
+
+@compiled
+def draw_paths(part, groups, starts, order, variance, filtered, z, target, path, residual):
+    """Draw the path of each group's process backwards from its filtered moments; updates the residual.
+
+    Carter and Kohn, 1994, "On Gibbs sampling for state space models".
+    """
+    a, m, P = filtered
+    for group in range(groups[part], groups[part + 1]):
+        first, end = starts[group], starts[group + 1]
         for i in range(end - 1, first - 1, -1):
             mean, spread = m[i], P[i]
             if i < end - 1:
-                a = math.exp(-gaps[i + 1] / timescale)
-                gain = a * spread / (a * a * spread + variance * (1.0 - a * a))
-                mean += gain * (path[i + 1] - a * mean)
-                spread = max(spread - gain * a * spread, 0.0)
+                decay = a[i + 1]
+                gain = decay * spread / (decay * decay * spread + variance * (1.0 - decay * decay))
+                mean += gain * (path[i + 1] - decay * mean)
+                spread = max(spread - gain * decay * spread, 0.0)
             path[i] = mean + math.sqrt(spread) * z[i]
+            residual[order[i]] = target[i] - path[i]

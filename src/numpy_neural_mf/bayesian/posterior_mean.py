@@ -28,12 +28,9 @@ class PosteriorMean:
 
     Attributes
     ----------
-    factorization : Factorization
-        μ, b, p and q.
-    drifts : tuple of TimeVaryingBias
-        d.
-    context : ContextEffects or None
-        w, z and g.
+    factorization : Factorization, of μ, b, p and q
+    drifts : tuple of TimeVaryingBias, d
+    context : ContextEffects or None, w, z and g
     """
 
     factorization: Factorization
@@ -43,10 +40,8 @@ class PosteriorMean:
     @property
     def size(self) -> int:
         """Number of parameters that a prediction may use."""
-        arrays = [*self.factorization.parameters.values(), *(drift.values for drift in self.drifts)]
-        if (c := self.context) is not None:
-            arrays += [c.bias, c.factors, c.user, c.item]
-        return sum(array.size for array in arrays)
+        data = ("times.", "starts.", "context.rated")
+        return sum(array.size for name, array in self.tensors().items() if not name.startswith(data))
 
     @property
     def n_timed(self) -> int:
@@ -56,10 +51,9 @@ class PosteriorMean:
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
         """Scores of pairs of rows, -1 for the unknown, at these times: shape (n,)."""
         scores = self.factorization.scores(users, items)
-        for drift in self.drifts:
-            scores += drift.at(users, items, timestamps).astype(scores.dtype)
-        if self.context is not None:
-            scores += self.context.at(users, items, timestamps).astype(scores.dtype)
+        parts = [drift.at for drift in self.drifts] + ([] if self.context is None else [self.context.at])
+        for at in parts:
+            scores += at(users, items, timestamps).astype(scores.dtype)
         return scores
 
     def at_last_time(self) -> Factorization:
@@ -85,63 +79,34 @@ class PosteriorMean:
         Drifts and context do not change, and the new ratings have no effect on them.
         """
         n_users, n_items = (len(form.parameters[TABLES[side]]) - 1 for side in ("user", "item"))
-        old = {"user": (users, n_users), "item": (items, n_items)}
-        drifts = tuple(
-            replace(drift, timeline=drift.timeline.inserted(*old[drift.entity]))
-            if drift.entity in old
-            else drift
-            for drift in self.drifts
-        )
-        context = self.context
-        if context is not None:
-            context = context.inserted(users, n_users, items, n_items)
-        return PosteriorMean(form, drifts, context)
+        rows = {"user": (users, n_users), "item": (items, n_items), "all": (np.zeros(1, np.int64), 1)}
+        drifts = (replace(d, timeline=d.timeline.inserted(*rows[d.entity])) for d in self.drifts)
+        context = self.context and self.context.inserted(users, n_users, items, n_items)
+        return PosteriorMean(form, tuple(drifts), context)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """The arrays of the model by name; the timescales, which are numbers, are not among them."""
         tensors: dict[str, NDArray[Any]] = dict(self.factorization.parameters)
-        for n, drift in enumerate(self.drifts):
-            tensors[f"times.{drift.entity}"] = drift.timeline.times
-            tensors[f"starts.{drift.entity}"] = drift.timeline.starts
-            tensors[f"level.{n}"] = drift.values
+        timelines = {drift.entity: drift.timeline for drift in self.drifts}
+        tensors |= {f"level.{n}": drift.values for n, drift in enumerate(self.drifts)}
         if (c := self.context) is not None:
-            timeline = c.variables.timeline
-            tensors |= {"times.user": timeline.times, "starts.user": timeline.starts}
-            tensors |= {"context.rated": c.variables.items, "context.bias": c.bias}
-            tensors |= {"context.factors": c.factors, "context.user": c.user, "context.item": c.item}
+            timelines["user"] = c.variables.timeline
+            tensors |= {f"context.{name}": getattr(c, name) for name in ("bias", "factors", "user", "item")}
+            tensors["context.rated"] = c.variables.items
+        for entity, timeline in timelines.items():
+            tensors |= {f"times.{entity}": timeline.times, f"starts.{entity}": timeline.starts}
         return tensors
 
     @classmethod
     def from_tensors(
-        cls,
-        take: Take,
-        n_users: int,
-        n_items: int,
-        *,
-        rank: int,
-        n_timed: int,
-        timescales: Any,
-        drift: bool,
+        cls, take: Take, n_users: int, n_items: int, *, rank: int, n_timed: int, timescales: Any, drift: bool,
         previous_item: bool,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """The model whose tensors `take` returns.
 
-        Parameters
-        ----------
-        take : callable
-            See `Take`.
-        n_users, n_items, rank : int
-        n_timed : int
-            Number of ratings whose time is used, at least 0.
-        timescales : list of float
-            In seconds, one for each time-varying bias.
-        drift, previous_item : bool
-            Settings of `BayesianMF`.
-
-        Raises
-        ------
-        ValueError
-            A value is out of range, or the parts do not fit together.
+        `n_timed` is the number of ratings whose time is used, at least 0; `timescales` are in seconds, one
+        for each time-varying bias; `drift` and `previous_item` are settings of `BayesianMF`. Raises
+        ValueError if a value is out of range, or the parts do not fit together.
         """
         form = Architecture(embedding_dim=rank)
         shapes = form.parameter_shapes(n_users, n_items)
@@ -159,28 +124,20 @@ class PosteriorMean:
                 take(f"starts.{entity}", np.int64, (n_groups[entity] + 1,)),
                 take(f"times.{entity}", np.int64, (n_timed,)),
             )
-            for entity in dict.fromkeys(("user",) * bool(n_timed) + tuple(entity for entity, *_ in drifts))
+            for entity in (dict.fromkeys(["user", *(entity for entity, *_ in drifts)]) if n_timed else ())
         }
         biases = tuple(
             TimeVaryingBias(entity, timelines[entity], take(f"level.{n}", np.float32, (n_timed,)), timescale)
             for n, ((entity, *_), timescale) in enumerate(zip(drifts, found.tolist(), strict=True))
         )
-        context = _context(take, names, timelines["user"], n_users, n_items, rank) if n_timed else None
+        context = None
+        if n_timed:
+            rated = take("context.rated", np.int32, (n_timed,))
+            if not (rated.min() >= 0 and rated.max() < n_items):
+                raise ValueError("context.rated: expected rows of items")
+            variables = ContextVariables(names, timelines["user"], rated, n_items)
+            n = sum(variables.sizes)
+            sizes = {"bias": (n,), "factors": (n, rank)}
+            sizes |= {"user": (n_users + 1, rank), "item": (n_items + 1, rank)}
+            context = ContextEffects(variables, *(take(f"context.{k}", np.float32, sizes[k]) for k in sizes))
         return cls(Factorization(form, parameters), biases, context)
-
-
-def _context(
-    take: Take, names: tuple[str, ...], timeline: Timeline, n_users: int, n_items: int, rank: int
-) -> ContextEffects:
-    rated = take("context.rated", np.int32, (len(timeline.times),))
-    if len(rated) and not (rated.min() >= 0 and rated.max() < n_items):
-        raise ValueError("context.rated: expected rows of items")
-    variables = ContextVariables(names, timeline, rated, n_items)
-    n_categories = sum(variables.sizes)
-    return ContextEffects(
-        variables,
-        take("context.bias", np.float32, (n_categories,)),
-        take("context.factors", np.float32, (n_categories, rank)),
-        take("context.user", np.float32, (n_users + 1, rank)),
-        take("context.item", np.float32, (n_items + 1, rank)),
-    )

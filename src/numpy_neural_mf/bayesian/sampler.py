@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from ..utils.arrays import Float64Array, IntArray
+from ..utils.arrays import Float32Array, Float64Array
 from .drift import Drift
 from .factor_block import FactorBlock
+from .threads import Threads, parts_of
 
 # Median of the log-normal prior of ν, and the standard deviation of its log.
 DF, DF_SPREAD = 10.0, 0.5
@@ -39,49 +39,43 @@ class Sampler:
     ----------
     values : float32 array of shape (n,)
         Ratings. They are divided by their standard deviation, so that priors do not depend on the scale.
-    users, items : FactorBlock
-    drifts : sequence of Drift
-    rng : numpy.random.Generator
+    users, items, drifts, rng : FactorBlock, FactorBlock, sequence of Drift, numpy.random.Generator
     user_noise : bool, default True
         Whether γ_u and ν are drawn; otherwise γ_u is 1.
-    contexts : sequence of FactorBlock, default ()
-        One for each context variable, with a row for each category.
+    contexts : sequence of FactorBlock, one for each context variable, with a row for each category
+    n_threads : int, optional
+        The samples do not depend on it. By default all processors, or NUMBA_NUM_THREADS.
 
     Attributes
     ----------
-    rating_std : float
-        The standard deviation of the ratings, or 1 if all are equal.
-    intercept : float
-        μ.
-    residual : float64 array of shape (n,)
-        Ratings minus their mean r̂.
-    noise_precision : float64 array of shape (n_users,)
-        α γ_u.
-    noise_df : float
-        ν.
+    rating_std : float, 1 if all ratings are equal
+    intercept, noise_df : float, μ and ν
+    residual : float64 array of shape (n,), ratings minus their mean r̂
+    noise_precision : float64 array of shape (n_users,), α γ_u
     """
 
     def __init__(
-        self,
-        values: NDArray[np.float32],
-        users: FactorBlock,
-        items: FactorBlock,
-        drifts: Sequence[Drift],
-        rng: np.random.Generator,
-        user_noise: bool = True,
-        contexts: Sequence[FactorBlock] = (),
-    ) -> None:
+        self, values: NDArray[np.float32], users: FactorBlock, items: FactorBlock, drifts: Sequence[Drift],
+        rng: np.random.Generator, user_noise: bool = True, contexts: Sequence[FactorBlock] = (),
+        n_threads: int | None = None,
+    ) -> None:  # fmt: skip
         self.users, self.items, self.drifts, self.contexts = users, items, drifts, contexts
-        self.user_noise, self._rng = user_noise, rng
+        self.user_noise, self._rng, self._threads = user_noise, rng, Threads(n_threads)
         self.rating_std = float(values.std(dtype=np.float64)) or 1.0
         self.residual = values.astype(np.float64) / self.rating_std
         self.intercept = self._mean = float(self.residual.mean())
         self.residual -= self.intercept
-        for p, q in zip(users.factors, items.factors, strict=True):
-            self.residual -= p[users.row_of] * q[items.row_of]
-        for context in contexts:
-            for p, q, z in zip(users.factors, items.factors, context.factors, strict=True):
-                self.residual -= (p[users.row_of] + q[items.row_of]) * z[context.row_of]
+        self._blocks = (users, items, *contexts)
+        ends = np.cumsum([len(block.bias) for block in self._blocks])
+        self._own = [slice(end - len(block.bias), end) for block, end in zip(self._blocks, ends, strict=True)]
+        rows = [block.row_of + own.start for block, own in zip(self._blocks, self._own, strict=True)]
+        self._rows = np.stack(rows, dtype=np.min_scalar_type(ends[-1]), casting="unsafe")
+        for n in range(1, 1 + len(users.factors)):
+            u, i, *z = (block.by_row[n][block.row_of] for block in self._blocks)
+            self.residual -= u * i + (u + i) * sum(z)
+        self._parts = parts_of(len(values))
+        self._sums = [np.empty((len(self._parts) - 1, 2, len(block.bias))) for block in self._blocks]
+        self._scratch = np.empty((8, len(values) if drifts else 0))
         self._n_ratings = np.bincount(users.row_of, minlength=len(users.bias))
         self._relative_precision = np.ones(len(users.bias))  # γ
         self.noise_precision = self._relative_precision.copy()
@@ -89,28 +83,23 @@ class Sampler:
 
     def sweep(self, burn_in: bool) -> None:
         """Draw everything once."""
-        rng, residual, users, items = self._rng, self.residual, self.users, self.items
-        for block in (users, items, *self.contexts):
+        rng, residual = self._rng, self.residual
+        for block in self._blocks:
             block.draw_scale(rng)
         for context in self.contexts:
             context.draw_regression(burn_in, rng)
         precision = self._draw_noise()
         self._draw_intercept(precision)
-        for block, other in ((users, items), (items, users)):
-            block.draw_clusters(partial(self._partner_factors, other), residual, precision, rng)
-        ones = np.ones(len(residual))
-        for block in (users, items, *self.contexts):
-            block.draw(0, ones, residual, precision, rng)
-        for n in range(1, 1 + len(users.factors)):
-            z = sum(context.of_ratings(n) for context in self.contexts)
-            users.draw(n, items.of_ratings(n) + z, residual, precision, rng)
-            items.draw(n, users.of_ratings(n) + z, residual, precision, rng)
-            if self.contexts:
-                of_pair = users.of_ratings(n) + items.of_ratings(n)
-            for context in self.contexts:
-                context.draw(n, of_pair, residual, precision, rng)
+        for own, block in enumerate(self._blocks):
+            if block.clusters is not None:
+                factors = np.concatenate([block.factors for block in self._blocks], axis=1)
+                block.clusters.draw((self._rows, own, factors), residual, precision, rng, self._threads)
+        sizes = [block.coefficients.shape[1] for block in self._blocks]
+        z = self._threads.normals(len(self.users.by_row) * sum(sizes), rng).reshape(-1, sum(sizes))
+        for n in range(len(z)):
+            self._draw_coefficients(n, np.split(z[n], np.cumsum(sizes)[:-1]))
         for drift in self.drifts:
-            drift.draw(residual, precision, rng, burn_in)
+            drift.draw(residual, precision, rng, burn_in, self._threads, self._scratch)
 
     def state(self) -> dict[str, Float64Array]:
         """All that the next sweep depends on besides ratings and generator, by name."""
@@ -130,12 +119,30 @@ class Sampler:
         blocks |= {f"context.{n}": context for n, context in enumerate(self.contexts)}
         arrays = {f"{name}.{key}": a for name, block in blocks.items() for key, a in block.state.items()}
         arrays |= {f"drift.{n}": drift.path for n, drift in enumerate(self.drifts)}
-        return arrays | {"residual": self.residual, "relative_precision": self._relative_precision}
+        return arrays | {"residuals": self.residual, "relative_precision": self._relative_precision}
 
-    def _partner_factors(self, other: FactorBlock, ratings: slice | IntArray) -> Float64Array:
-        """The factors that multiply those of a block in some ratings: of the other block and of contexts."""
-        blocks = (other, *self.contexts)
-        return np.asarray(sum(block.factors[:, block.row_of[ratings]] for block in blocks))
+    def _draw_coefficients(self, n: int, z: list[Float32Array]) -> None:
+        """Draw the bias (n = 0) or a factor of each block; each pass over the ratings serves two blocks."""
+        from .kernels import sum_rows
+
+        now = np.concatenate([block.by_row[n] for block in self._blocks])
+        step = np.zeros_like(now)
+
+        def next_sums(drawn: int) -> Float64Array:
+            """The sums for a draw, or none for -1, after the draw before it."""
+            sums = self._sums[drawn]
+            self._threads.run(
+                sum_rows, len(sums), self._parts, self._rows, before, drawn, self._own[drawn].start, n == 0,
+                now, step, self.noise_precision, self.residual, sums,
+            )  # fmt: skip
+            return sums
+
+        before = -1
+        for drawn, (block, own) in enumerate(zip(self._blocks, self._own, strict=True)):
+            block.draw(n, next_sums(drawn), z[drawn], self._rng)
+            step[own] = block.by_row[n] - now[own]
+            now[own], before = block.by_row[n], drawn
+        next_sums(-1)
 
     def _draw_intercept(self, precision: Float64Array) -> None:
         total = precision.sum() + 1
@@ -145,36 +152,27 @@ class Sampler:
         self.residual -= step
 
     def _draw_noise(self) -> Float64Array:
-        """Draw α, then ν and γ; returns the precision of each rating."""
-        users, rng = self.users.row_of, self._rng
-        squares = np.bincount(users, self.residual**2, minlength=len(self._relative_precision))
-        alpha = rng.gamma((1 + len(users)) / 2) / ((1 + self._relative_precision @ squares) / 2)
-        if self.user_noise:
-            self._draw_noise_df(alpha * squares)
-            nu = self.noise_df
-            gamma = rng.gamma((nu + self._n_ratings) / 2) / ((nu + alpha * squares) / 2)
-            self._relative_precision[:] = gamma
-        self.noise_precision = alpha * self._relative_precision
-        return np.asarray(self.noise_precision[users])
+        """Draw α, then ν and γ; returns the precision of each rating.
 
-    def _draw_noise_df(self, squares: Float64Array) -> None:
-        """Metropolis steps of log ν on the likelihood with γ integrated out: given γ it would mix slowly.
-
-        Parameters
-        ----------
-        squares : float64 array of shape (n_users,)
-            α Σ e² of each user.
+        ν is drawn by Metropolis steps of its log with γ integrated out: given γ it would mix slowly.
         """
-        n, rng = self._n_ratings, self._rng
+        users, n, gamma, rng = self.users.row_of, self._n_ratings, self._relative_precision, self._rng
+        of_users = np.bincount(users, self.residual**2, minlength=len(gamma))
+        alpha = rng.gamma((1 + len(users)) / 2) / ((1 + gamma @ of_users) / 2)
+        squares = alpha * of_users
 
         def log_density(nu: float) -> float:
             a, b = (nu + n) / 2, (nu + squares) / 2
-            of_users = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
-            return float(of_users.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
+            logs = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
+            return float(logs.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
 
-        old = log_density(self.noise_df)
-        for _ in range(DF_PROPOSALS):
-            nu = self.noise_df * math.exp(DF_STEP * rng.standard_normal())
-            new = log_density(nu)
-            if -rng.standard_exponential() < new - old:
-                self.noise_df, old = nu, new
+        if self.user_noise:
+            old = log_density(self.noise_df)
+            for _ in range(DF_PROPOSALS):
+                nu = self.noise_df * math.exp(DF_STEP * rng.standard_normal())
+                new = log_density(nu)
+                if -rng.standard_exponential() < new - old:
+                    self.noise_df, old = nu, new
+            gamma[:] = rng.gamma((self.noise_df + n) / 2) / ((self.noise_df + squares) / 2)
+        self.noise_precision = alpha * gamma
+        return np.asarray(self.noise_precision[users])

@@ -14,6 +14,7 @@ from ..data import Ratings
 from ..mf.side_information import OneSide
 from ..training.checkpoint import Checkpoint
 from ..training.loop import History, Progress, ProgressCallback
+from ..utils.arrays import IntArray
 from .context import ContextVariables
 from .drift import DRIFTS, Drift, Timeline
 from .factor_block import FactorBlock
@@ -29,7 +30,7 @@ SAVE_EVERY = 10
 
 def context_variables_of(ratings: Ratings, names: tuple[str, ...]) -> ContextVariables | None:
     """The context variables of these names, or None without names or times or if all ratings are equal."""
-    if not names or not _varies_in_time(ratings):
+    if not names or not _vary_in_time(ratings):
         return None
     assert ratings.timestamps is not None
     order, timeline = Timeline.of(ratings.users, ratings.timestamps, ratings.n_users)
@@ -37,97 +38,61 @@ def context_variables_of(ratings: Ratings, names: tuple[str, ...]) -> ContextVar
 
 
 def build_sampler(
-    ratings: Ratings,
-    rng: np.random.Generator,
-    *,
-    n_factors: int,
-    latent_clusters: int,
-    features: bool,
-    implicit: bool,
-    drift: bool,
-    user_noise: bool,
-    context_variables: ContextVariables | None = None,
-) -> Sampler:
-    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`."""
-    users, items = (
-        _block_of(side, n_factors, latent_clusters, features, implicit, rng) for side in OneSide.both(ratings)
-    )
-    drifts = _drifts_of(ratings) if drift else []
-    contexts = []
-    if context_variables is not None and ratings.timestamps is not None:
-        categories = context_variables.categories(ratings.users, ratings.timestamps)
-        for name, rows, size in zip(
-            context_variables.names, categories, context_variables.sizes, strict=True
-        ):
+    ratings: Ratings, rng: np.random.Generator, *, n_factors: int, latent_clusters: int, features: bool,
+    implicit: bool, drift: bool, user_noise: bool, context_variables: ContextVariables | None = None,
+) -> Sampler:  # fmt: skip
+    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`.
+
+    Its ratings are in the order of users and times, because sums over the ratings of a row are faster so.
+    """
+    times = ratings.users if ratings.timestamps is None else ratings.timestamps
+    r = ratings.take(np.lexsort((times, ratings.users)))
+
+    def block(side: OneSide) -> FactorBlock:
+        """A field of ids, one of each feature, and one of implicit feedback."""
+        fields = [csr_array(eye_array(len(side.ids)))]
+        if features and side.features is not None:
+            X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
+            fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
+        if implicit:
+            fields.append(side.rated_sets())
+        n_rated = len(np.unique(side.rows))
+        n_clusters = max(1, min(latent_clusters, len(side.rows) // (RATINGS_PER_CLUSTER * n_rated)))
+        return FactorBlock(side.rows, fields, n_factors, rng, n_clusters=n_clusters)
+
+    users, items = map(block, OneSide.both(r))
+    drifts, contexts = [], []
+    if drift and _vary_in_time(r):
+        assert r.timestamps is not None
+        groups = {"user": (r.users, r.n_users), "item": (r.items, r.n_items), "all": (0 * r.users, 1)}
+        for entity, timescale, variance in DRIFTS:
+            of_ratings, n_groups = groups[entity]
+            drifts.append(Drift(entity, of_ratings, r.timestamps, n_groups, timescale, variance))
+    if (variables := context_variables) is not None:
+        assert r.timestamps is not None
+        categories = variables.categories(r.users, r.timestamps)
+        for name, rows, size in zip(variables.names, categories, variables.sizes, strict=True):
             regressor = items if name == "previous_item" else None
             contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
-    return Sampler(ratings.values, users, items, drifts, rng, user_noise, contexts)
+    return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 
-def _block_of(
-    side: OneSide,
-    n_factors: int,
-    latent_clusters: int,
-    features: bool,
-    implicit: bool,
-    rng: np.random.Generator,
-) -> FactorBlock:
-    """The users, or the items: a field of ids, one of each feature, and one of implicit feedback."""
-    fields = [csr_array(eye_array(len(side.ids)))]
-    if features and side.features is not None:
-        X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
-        fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
-    if implicit:
-        fields.append(side.rated_sets())
-    n_rated = len(np.unique(side.rows))
-    n_clusters = max(1, min(latent_clusters, len(side.rows) // (RATINGS_PER_CLUSTER * n_rated)))
-    return FactorBlock(side.rows, fields, n_factors, rng, n_clusters=n_clusters)
-
-
-def _drifts_of(ratings: Ratings) -> list[Drift]:
-    if not _varies_in_time(ratings):
-        return []
-    assert ratings.timestamps is not None
-    groups = {
-        "user": (ratings.users, ratings.n_users),
-        "item": (ratings.items, ratings.n_items),
-        "all": (0 * ratings.users, 1),
-    }
-    return [
-        Drift(entity, groups[entity][0], ratings.timestamps, groups[entity][1], timescale, variance)
-        for entity, timescale, variance in DRIFTS
-    ]
-
-
-def _varies_in_time(ratings: Ratings) -> bool:
+def _vary_in_time(ratings: Ratings) -> bool:
     """Whether the ratings have times and are not all equal."""
     return ratings.timestamps is not None and bool(ratings.values.min() < ratings.values.max())
 
 
 class ValidationMonitor:
-    """Validation ratings, and the sum of the samples' predictions of them.
+    """Validation ratings, and the sum of the samples' predictions of them, clipped to the scale.
 
-    Parameters
-    ----------
-    users, items : integer arrays of shape (n,)
-        Rows, -1 for the unknown.
-    timestamps : int64 array of shape (n,) or None
-    values : float32 array of shape (n,)
-    scale : (float, float)
-        Predictions are clipped to it.
+    `users` and `items` are rows, -1 for the unknown.
     """
 
     def __init__(
-        self,
-        users: NDArray[Any],
-        items: NDArray[Any],
-        timestamps: NDArray[np.int64] | None,
-        values: NDArray[np.float32],
-        scale: tuple[float, float],
-    ) -> None:
-        self._pairs = users, items, timestamps
-        self._values = values
-        self._scale = scale
+        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None,
+        values: NDArray[np.float32], scale: tuple[float, float],
+    ) -> None:  # fmt: skip
+        self._pairs, self._values, self._scale = (users, items, timestamps), values, scale
         self.total = np.zeros(len(values))
 
     def loss(self, posterior: Posterior) -> float:
@@ -140,45 +105,28 @@ class ValidationMonitor:
 
 
 def draw_samples(
-    sampler: Sampler,
-    posterior: Posterior,
-    *,
-    n_samples: int,
-    burn_in: int,
-    monitor: ValidationMonitor | None = None,
-    on_progress: ProgressCallback | None = None,
+    sampler: Sampler, posterior: Posterior, *, n_samples: int, burn_in: int,
+    monitor: ValidationMonitor | None = None, on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
-) -> History:
-    """Draw samples, from the first one or from the checkpoint.
+) -> History:  # fmt: skip
+    """Draw samples, from the first one or from the checkpoint; those after the burn-in go to the posterior.
 
-    Parameters
-    ----------
-    sampler : Sampler
-    posterior : Posterior
-        Receives all samples but those of the burn-in.
-    n_samples, burn_in : int
-    monitor : ValidationMonitor, optional
-        Affects the history only.
-    on_progress : callable, optional
-        Called after each sample.
-    checkpoint : Checkpoint, optional
-        Written after every tenth sample and after the last one.
-
-    Returns
-    -------
-    History
-
-    Raises
-    ------
-    ValueError
-        The checkpoint belongs to another training, or is damaged.
+    `monitor` affects the history only. `on_progress` is called after each sample; the checkpoint is written
+    after every tenth sample and after the last one. Raises ValueError if the checkpoint belongs to another
+    training, or is damaged.
     """
     n, n_sweeps = len(sampler.residual), burn_in + n_samples
     history = History(best_epoch=n_sweeps)
+    parts: dict[str, Sampler | Posterior] = {"sampler/": sampler, "posterior/": posterior}
     saved = checkpoint.read() if checkpoint is not None else None
     if saved is not None:
         arrays, progress = saved
-        _restore(arrays, sampler, posterior, monitor)
+        for prefix, part in parts.items():
+            part.restore(
+                {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+            )
+        if monitor is not None:
+            monitor.total[...] = arrays["validation"]
         history = History.checked(progress)
     for sweep in range(len(history.train_loss), n_sweeps):
         start = time.perf_counter()
@@ -190,30 +138,11 @@ def draw_samples(
         if monitor is not None:
             history.validation_loss.append(monitor.loss(posterior))
         if checkpoint is not None and ((sweep + 1) % SAVE_EVERY == 0 or sweep + 1 == n_sweeps):
-            checkpoint.write(_state(sampler, posterior, monitor), asdict(history))
+            state: dict[str, NDArray[Any]] = {} if monitor is None else {"validation": monitor.total}
+            for prefix, part in parts.items():
+                state |= {f"{prefix}{name}": a for name, a in part.state().items()}
+            checkpoint.write(state, asdict(history))
         if on_progress is not None:
             losses = history.train_loss[-1], history.validation_loss[-1] if monitor else float("nan")
             on_progress(Progress(sweep + 1, n_sweeps, (sweep + 1) * n, n_sweeps * n, *losses))
     return history
-
-
-def _state(
-    sampler: Sampler, posterior: Posterior, monitor: ValidationMonitor | None
-) -> dict[str, NDArray[Any]]:
-    """All that the next samples depend on, by name."""
-    arrays = {f"sampler/{name}": a for name, a in sampler.state().items()}
-    arrays |= {f"posterior/{name}": a for name, a in posterior.state().items()}
-    return arrays | ({} if monitor is None else {"validation": monitor.total})
-
-
-def _restore(
-    arrays: dict[str, NDArray[Any]],
-    sampler: Sampler,
-    posterior: Posterior,
-    monitor: ValidationMonitor | None,
-) -> None:
-    """Continue from what `_state` returned."""
-    for prefix, part in (("sampler/", sampler), ("posterior/", posterior)):
-        part.restore({name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)})
-    if monitor is not None:
-        monitor.total[...] = arrays["validation"]

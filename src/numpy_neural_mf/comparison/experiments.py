@@ -23,19 +23,11 @@ DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
 def run_experiments(
-    ratings: Any = None,
-    *,
-    epochs: int | None = None,
-    seeds: int = 5,
-    n_folds: int = 0,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "float32",
-    output_dir: str | os.PathLike[str] = ".",
-    models: Mapping[str, ModelFactory] | None = None,
-    console: Console | None = None,
+    ratings: Any = None, *, epochs: int | None = None, seeds: int = 5, n_folds: int = 0, engine: str = "auto",
+    device: str = "auto", precision: str = "float32", output_dir: str | os.PathLike[str] = ".",
+    models: Mapping[str, ModelFactory] | None = None, console: Console | None = None,
     log: Console | None = None,
-) -> Comparison:
+) -> Comparison:  # fmt: skip
     """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
     Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed
@@ -70,13 +62,11 @@ def run_experiments(
 
     Raises
     ------
-    RatingsError
-        The ratings cannot be read.
+    RatingsError : the ratings cannot be read
     TypeError, ValueError, OSError
         A setting has the wrong type or is out of range, or `output_dir` cannot be written to; raised before
         anything is trained.
-    FloatingPointError
-        A training diverged; the runs that were finished before are written.
+    FloatingPointError : a training diverged; the runs that were finished before are written
 
     Examples
     --------

@@ -35,18 +35,10 @@ class DistributionRecommender(Recommender):
     def predict_interval(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
     ) -> tuple[Float32Array, Float32Array]:
-        """Lowest and highest rating to expect, float32, within the rating scale.
+        """Lowest and highest rating to expect, float32, within the rating scale; pairs are as in `predict`.
 
-        Parameters
-        ----------
-        users, items, timestamps : as `predict` takes them
-        coverage : float, default 0.9
-            Share of the ratings that should be within; at least this for ordinal categories.
-
-        Raises
-        ------
-        ValueError
-            `coverage` is not between 0 and 1, or the model predicts means only (see `NeuralMF`).
+        `coverage` is the share of the ratings that should be within; at least this for ordinal categories.
+        A coverage not between 0 and 1, or a model of means only (see `NeuralMF`), is a ValueError.
         """
         check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
@@ -56,15 +48,8 @@ class DistributionRecommender(Recommender):
     ) -> tuple[Float32Array, Float32Array]:
         """The probability of each category of the rating scale; pairs are as `predict` takes them.
 
-        Returns
-        -------
-        steps : float32 array of shape (n_steps,), ascending
-        probabilities : float32 array of shape (..., n_steps)
-
-        Raises
-        ------
-        ValueError
-            There are more than 20 distinct training ratings, or the model predicts means only.
+        Returned are the steps, ascending, of shape (n_steps,), and probabilities, of shape (..., n_steps),
+        both float32. More than 20 distinct training ratings, or a model of means only, are a ValueError.
         """
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 

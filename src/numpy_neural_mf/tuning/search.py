@@ -60,8 +60,7 @@ class Tuning:
 
     Attributes
     ----------
-    settings : dict
-        Settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``.
+    settings : dict, settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``
     validation_rmse : float
         Of the best trial. It is optimistic, since it is the lowest of many trials, each at its best epoch, on
         the same ratings. Estimate the error on new ratings with a test part that the search did not use.
@@ -100,17 +99,10 @@ class Tuning:
 
 
 def tune(
-    ratings: Ratings,
-    *,
-    architecture: Architecture | None = None,
-    n_trials: int = 50,
-    timeout: float | None = None,
-    study: str | os.PathLike[str] | None = None,
-    epochs: int = 30,
-    n_splits: int = 1,
-    random_state: int = 0,
-    on_progress: Callable[[TuningProgress], None] | None = None,
-) -> Tuning:
+    ratings: Ratings, *, architecture: Architecture | None = None, n_trials: int = 50,
+    timeout: float | None = None, study: str | os.PathLike[str] | None = None, epochs: int = 30,
+    n_splits: int = 1, random_state: int = 0, on_progress: Callable[[TuningProgress], None] | None = None,
+) -> Tuning:  # fmt: skip
     """Search for the settings of `NeuralMF` with the lowest RMSE on a validation part of the ratings.
 
     The first trial has the default settings, so the result is never worse than they are on this validation
@@ -121,14 +113,11 @@ def tune(
 
     Parameters
     ----------
-    ratings : Ratings
-        Training ratings only: leave out the test part on which the result is to be evaluated.
+    ratings : Ratings, of training only: leave out the test part on which the result is to be evaluated
     architecture : Architecture, optional
         If given, only the settings of its training are searched; by default the architecture is searched too.
-    n_trials : int, default 50
-        Total number of trials, including those in `study`.
-    timeout : float, optional
-        Seconds after which no other trial is started; the current trial is finished.
+    n_trials : int, default 50, total number of trials, including those in `study`
+    timeout : float, optional, seconds after which no other trial is started; the current trial is finished
     study : path, optional
         File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
         search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
@@ -137,27 +126,21 @@ def tune(
     n_splits : int, default 1
         Number of times that a random tenth of `ratings` is held out, each for another training. A trial is
         evaluated by its mean RMSE over the splits and pruned by the first.
-    random_state : int, default 0
-        Seed of the splits, the models and the search: the same seed gives the same trials.
-    on_progress : callable, optional
-        Called after each batch with a `TuningProgress`.
+    random_state : int, default 0, seed of splits, models and search: the same seed gives the same trials
+    on_progress : callable, optional, called after each batch with a `TuningProgress`
 
     Returns
     -------
-    Tuning
-        If interrupted (Ctrl-C), of the finished trials; before any was complete, KeyboardInterrupt is raised.
+    Tuning, of the finished trials if interrupted (Ctrl-C); KeyboardInterrupt if none was complete
 
     Raises
     ------
-    ImportError
-        Optuna is not installed.
+    ImportError : Optuna is not installed
     TypeError, ValueError
         A setting has the wrong type or is out of range, or `study` has other ratings or settings, or is not a
         study.
-    OSError
-        `study` cannot be written to.
-    FloatingPointError
-        Every trial diverged.
+    OSError : `study` cannot be written to
+    FloatingPointError : every trial diverged
 
     Examples
     --------

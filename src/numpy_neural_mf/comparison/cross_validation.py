@@ -13,8 +13,7 @@ from ..training.loop import ProgressCallback
 from ..utils.settings import check_integer
 from .results import Comparison
 
-# Takes a seed and returns a model that is not fitted.
-ModelFactory = Callable[[int], Recommender]
+ModelFactory = Callable[[int], Recommender]  # takes a seed and returns a model that is not fitted
 
 
 class Split(NamedTuple):
@@ -43,9 +42,8 @@ def cross_validate(
         Your own splits in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
         one split, significance cannot be tested.
     seeds : int, default 1; each model is trained with the seeds 0, 1, ..., `seeds` - 1 on each split
-    ranking : bool, default False
-        Whether to evaluate lists of ten recommended items too (see `evaluate_ranking`). The time grows with
-        the number of users times the number of items.
+    ranking : bool, default False; whether to evaluate lists of ten recommended items too (see
+        `evaluate_ranking`). The time grows with the number of users times the number of items.
     on_run, on_progress : callable, optional
         Called with each `Run` when it is finished; and passed to each model's `fit`.
 

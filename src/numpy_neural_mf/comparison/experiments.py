@@ -50,22 +50,19 @@ def run_experiments(
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of str to callable, optional
         Name to ``(seed) -> Recommender``; by default `default_models`.
-    console, log : rich.console.Console, optional
-        Where the table is printed, by default standard output; and where the ratings, remarks and progress
-        are shown, by default `console`.
+    console, log : rich.console.Console, optional; where the table is printed, by default standard output; and
+        where the ratings, remarks and progress are shown, by default `console`.
 
     Returns
     -------
-    Comparison
-        If interrupted (Ctrl-C), with the finished runs, which are written as well; before the first was
-        finished, KeyboardInterrupt is raised and nothing is written.
+    Comparison : if interrupted (Ctrl-C), with the finished runs, which are written as well; before the first
+        was finished, KeyboardInterrupt is raised and nothing is written.
 
     Raises
     ------
     RatingsError : the ratings cannot be read
-    TypeError, ValueError, OSError
-        A setting has the wrong type or is out of range, or `output_dir` cannot be written to; raised before
-        anything is trained.
+    TypeError, ValueError, OSError : a setting has the wrong type or is out of range, or `output_dir` cannot
+        be written to; raised before anything is trained.
     FloatingPointError : a training diverged; the runs that were finished before are written
 
     Examples

@@ -108,13 +108,9 @@ def mean_over_users(scores: ArrayLike) -> float:
 
 # Metrics of `RankingQuality`, by the names of their means over users.
 RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Scores]] = {
-    "precision": precision_at_k,
-    "recall": recall_at_k,
-    "ndcg": ndcg_at_k,
-    "map": average_precision_at_k,
-    "mrr": reciprocal_rank_at_k,
-    "hit_rate": hit_rate_at_k,
-}
+    "precision": precision_at_k, "recall": recall_at_k, "ndcg": ndcg_at_k, "map": average_precision_at_k,
+    "mrr": reciprocal_rank_at_k, "hit_rate": hit_rate_at_k,
+}  # fmt: skip
 
 
 def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:

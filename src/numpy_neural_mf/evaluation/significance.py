@@ -51,9 +51,8 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
     Parameters
     ----------
     errors : array-like of shape (n_splits,), one for each split; its mean over the seeds if it has several
-    test_to_train : float
-        n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits without common
-        ratings.
+    test_to_train : float; n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits
+        without common ratings
     confidence : float, default 0.95
     """
     x = _errors(errors)

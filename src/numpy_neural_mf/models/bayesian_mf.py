@@ -90,9 +90,8 @@ class BayesianMF(DistributionRecommender):
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array
-        μ, b, p and q by PyTorch's names, without time-varying biases and context; the last row of each table
-        stands for the unknown.
+    parameters_ : dict of str to float32 array; μ, b, p and q by PyTorch's names, without time-varying biases
+        and context; the last row of each table stands for the unknown.
     deviation_ : float32 array of shape (n_users + 1,), predictive standard deviation by user, then any user
     history_ : History; one epoch is one sample; the validation loss is that of the mean of the samples so far
 

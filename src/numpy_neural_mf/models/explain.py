@@ -35,13 +35,11 @@ class Explanation:
     prediction, mean : float, what `predict` says, and μ
     user_bias, item_bias : float, b_u and b_i, 0 where the model has none
     interaction : float, p_u · q_i + f([p_u, q_i]), as far as the model has them
-    clipped : float
-        What clipping adds, or the mean over the steps of an ordinal likelihood, whose scores have a scale of
-        their own.
+    clipped : float, what clipping adds, or the mean over the steps of an ordinal likelihood, whose scores
+        have a scale of their own
     reasons : tuple of Reason, what the user rated, highest absolute weight first; empty for the unknown
-    rest : float
-        What no rating accounts for: next to nothing without an MLP, if the user's row is at its optimum,
-        which training only comes near to; with an MLP, what this predicts for everybody.
+    rest : float; what no rating accounts for: next to nothing without an MLP, if the user's row is at its
+        optimum, which training only comes near to; with an MLP, what this predicts for everybody.
     """
 
     prediction: float

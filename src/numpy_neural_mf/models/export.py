@@ -17,17 +17,11 @@ from .neural_mf import NeuralMF
 
 # Name and attributes of the operators; version 20 of ONNX has them all.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "identity": ("Identity", {}),
-    "relu": ("Relu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "gelu": ("Gelu", {"approximate": "tanh"}),
-}
+    "identity": ("Identity", {}), "relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "sigmoid": ("Sigmoid", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"}),
+}  # fmt: skip
 OPSET, IR_VERSION = 20, 9
-
-# What a file of protocol buffers can hold.
-MAX_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1  # what a file of protocol buffers can hold
 
 
 def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:

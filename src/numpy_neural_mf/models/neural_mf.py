@@ -38,14 +38,12 @@ class NeuralMF(DistributionRecommender):
     ----------
     architecture : Architecture, default C_WIDE
     epochs : int, default 30, passes over the ratings
-    batch_size : int, default 1024
-        Ratings in a step. 1 is per-sample gradient descent, in an order shuffled once
-        (`data.batches.Stretches`): with ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and
+    batch_size : int, default 1024; ratings in a step. 1 is per-sample gradient descent, in an order shuffled
+        once (`data.batches.Stretches`): with ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and
         ``engine="numba"``, that is the matrix factorisation of Funk and Koren in one compiled loop, the
         fastest training of this package; otherwise it is slow.
-    optimizer : str or Optimizer, default "adam"
-        "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied, not changed, and
-        has its own learning rate.
+    optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw"} or Optimizer, default "adam"
+        One of your own is copied, not changed, and has its own learning rate.
     learning_rate : float, default 0.03, the highest of the schedule, for an optimizer given by name
     schedule : {"cosine", "constant"}, default "cosine"; cosine falls to zero over all epochs
     regularization : float, default 0.2
@@ -55,11 +53,9 @@ class NeuralMF(DistributionRecommender):
         Share of the ratings held out of `fit`, unless it is given validation ratings, to find the best epoch,
         whose weights are kept, and to calibrate an ordinal likelihood; 0 trains on all and keeps the last.
     patience : int or None, default 10, epochs without a better validation loss before the end; None: no limit
-    engine : {"auto", "numpy", "numba", "torch"}, default "auto"
-        What computes the steps of training: see `choose_engine`. Engines differ by rounding and in the masks
-        of dropout. Prediction always uses NumPy.
-    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
-        For the engine "torch": "auto" is the first available of CUDA, MPS and the CPU.
+    engine : {"auto", "numpy", "numba", "torch"}, default "auto"; what computes the steps of training: see
+        `choose_engine`. Engines differ by rounding and in the masks of dropout. Prediction always uses NumPy.
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the engine "torch"; auto: the first available
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
         Of the MLP's products in training by the engine "torch"; parameters are float32.
     random_state : int, numpy.random.Generator or None, default 0
@@ -68,16 +64,14 @@ class NeuralMF(DistributionRecommender):
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array
-        By PyTorch's names, `n_parameters_` numbers; the last row of each table stands for an unknown user or
-        item. Features are included in the rows.
+    parameters_ : dict of str to float32 array; by PyTorch's names, `n_parameters_` numbers; the last row of
+        each table stands for an unknown user or item. Features are included in the rows.
     prior_ : dict of str to float32 array
         For models with features, the rows predicted from features only, by the name of the table:
         `partial_fit`, `fold_in` and `fold_in_item` shrink a row with few ratings towards them, not to zero.
-    rating_steps_ : float32 array, of an ordinal likelihood, the distinct training ratings, ascending
-    unit_ : float
-        Target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where ratings
-        differ more or less, so that the settings mean the same on every scale.
+    rating_steps_ : float32 array, the distinct training ratings, ascending; empty unless ordinal
+    unit_ : float; target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where
+        ratings differ more or less, so that the settings mean the same on every scale.
     history_ : History, losses and seconds of each epoch
     engine_ : str, what trained; a file does not keep it
 

@@ -13,17 +13,10 @@ from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
 from ..data.columns import blocks
+from ..mf import side_information as side_info
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters, fill_unknown
 from ..mf.regularization import frequency_scaled
-from ..mf.side_information import (
-    collapsed,
-    leave_unrated_at_prior,
-    no_prior,
-    shared_parts,
-    side_features_of,
-    time_penalties,
-)
 from ..nn import CumulativeLogit
 from ..training import loop
 from ..training.checkpoint import Checkpoint
@@ -42,14 +35,9 @@ from .uncertainty import TOO_MANY, few_steps
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-# Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
-SMALL_LAYER = 128
-
-# The expected deviation of a rating from its score, in deviations of all ratings.
-DEVIATION = 0.8
-
-# The logarithm of the factor by which calibration may change that.
-MAX_LOG_FACTOR = math.log(4)
+SMALL_LAYER = 128  # width up to which a second BLAS thread does not pay (docs/decisions/one-blas-thread.md)
+DEVIATION = 0.8  # expected, of a rating from its score, in deviations of all ratings
+MAX_LOG_FACTOR = math.log(4)  # the logarithm of the factor by which calibration may change that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,8 +77,10 @@ def prepare(
         user_penalty=frequency_scaled(regularization, counts["user"]),
         item_penalty=frequency_scaled(regularization, counts["item"]),
         weight_decay=model.weight_decay,
-        side_features=side_features_of(form, described, regularization),
-        time_penalty=time_penalties(regularization, counts, time_counts) if len(time_counts) else {},
+        side_features=side_info.side_features_of(form, described, regularization),
+        time_penalty=side_info.time_penalties(regularization, counts, time_counts)
+        if len(time_counts)
+        else {},
         ordinal=ordinal,
     )
     scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)
@@ -111,7 +101,7 @@ def build_engine(
         parameters["cutpoints"][...] = ordinal.first()
     if model.architecture.features:
         for side, counts in statistics.counts.items():
-            leave_unrated_at_prior(parameters, side, counts[rows] == 0)
+            side_info.leave_unrated_at_prior(parameters, side, counts[rows] == 0)
     optimizer = new_optimizer(model)
     name = choose_engine(model.engine, optimizer, model.epochs * statistics.n, model.batch_size)
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
@@ -177,9 +167,9 @@ def finish(
     ids = data.ratings.user_ids, data.ratings.item_ids
     interactions = interactions_of(ratings, *ids)
     form, features = model.architecture, data.objective.side_features
-    prior = no_prior(form, *map(len, ids)) | shared_parts(parameters, features)
+    prior = side_info.no_prior(form, *map(len, ids)) | side_info.shared_parts(parameters, features)
     fill_unknown(prior)
-    parameters = collapsed(parameters, features)
+    parameters = side_info.collapsed(parameters, features)
     fill_unknown(parameters)
     likelihood = likelihood_of(parameters, data.objective.ordinal, data.scale, data.unit)
     penalty = row_penalty(model.regularization, likelihood, interactions)
@@ -198,7 +188,7 @@ def finish(
 
 def fill_unknown_rows(parameters: Parameters, objective: Objective) -> None:
     """Let the last row of each table be the mean of the others, features included."""
-    shared = shared_parts(parameters, objective.side_features)
+    shared = side_info.shared_parts(parameters, objective.side_features)
     for name, table in parameters.items():
         if name in shared:
             table[-1] = (table + shared[name])[:-1].mean(axis=0)

@@ -48,8 +48,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     learning_rate : float, default 0.003, of Adam, at first; it falls to zero by a cosine over all epochs
     patience : int or None, default 10
         With validation ratings, epochs without a lower validation loss before training stops; None: never.
-    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
-        Of the training: "auto" is the first available of CUDA, MPS and the CPU.
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the training; auto: the first available
     random_state : int, numpy.random.Generator or None, default 0
         On a CPU, the same seed gives the same model, bit for bit on one machine.
 

@@ -48,8 +48,7 @@ def run_experiments(
         For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.
     output_dir : path, default the working directory
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
-    models : mapping of str to callable, optional
-        Name to ``(seed) -> Recommender``; by default `default_models`.
+    models : mapping of name to ``(seed) -> Recommender``, by default `default_models`
     console, log : rich.console.Console, optional; where the table is printed, by default standard output; and
         where the ratings, remarks and progress are shown, by default `console`.
 

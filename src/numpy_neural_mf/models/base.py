@@ -22,6 +22,7 @@ from .incremental_update import Update
 from .recommend import MaskedArray, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
+Callback = ProgressCallback | None
 
 
 class NotFittedError(RuntimeError, AttributeError):
@@ -85,9 +86,7 @@ class Recommender(LearnedFromRatings[Fitted]):
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
 
     @abstractmethod
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Learn from ratings, from scratch.
 
         Models that learn in epochs evaluate `validation` and call `on_progress` with a `Progress`.

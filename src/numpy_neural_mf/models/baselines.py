@@ -13,11 +13,10 @@ from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES
 from ..mf.regularization import RowPenalty
-from ..training.loop import ProgressCallback
 from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_number
-from .base import Recommender, require_ratings
+from .base import Callback, Recommender, require_ratings
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .incremental_update import Update
@@ -39,9 +38,7 @@ class GlobalMean(Recommender):
     n_parameters_ = 1
     mean_ = Forwarded[float]("fitted_.model.intercept")
 
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Take the mean; validation is not used."""
         require_ratings(ratings)
         ratings = ratings.compact()
@@ -107,9 +104,7 @@ class LinearRegression(BiasRecommender):
     def n_parameters_(self) -> int:
         return 1 + len(self.user_ids_) + len(self.item_ids_)
 
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Choose alpha, on `validation` if given, and solve the least squares."""
         require_ratings(ratings)
         alpha = self._best_alpha(ratings, validation)

@@ -9,10 +9,9 @@ from scipy.sparse import csr_array
 from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
-from ..training.loop import ProgressCallback
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_integer, check_number
-from .base import require_ratings
+from .base import Callback, require_ratings
 from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, sorted_reasons
 from .files import Contents, Saved
@@ -80,9 +79,7 @@ class ItemKNN(BiasRecommender):
         """The mean, the biases, and one similarity for each pair of items with a similarity above 0."""
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
         require_ratings(ratings)
         ratings = ratings.compact()

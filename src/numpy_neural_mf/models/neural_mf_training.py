@@ -72,15 +72,14 @@ def prepare(
     # Side features describe the ratings of all processes.
     described = all_ratings(own, communicator) if form.features or form.implicit else own
     regularization = scaled_regularization(model.regularization, ordinal)
-    counts, time_counts = statistics.counts, statistics.time_counts
+    counts, in_time = statistics.counts, statistics.time_counts
+    time_penalty = side_info.time_penalties(regularization, counts, in_time) if len(in_time) else {}
     objective = Objective(
         user_penalty=frequency_scaled(regularization, counts["user"]),
         item_penalty=frequency_scaled(regularization, counts["item"]),
         weight_decay=model.weight_decay,
         side_features=side_info.side_features_of(form, described, regularization),
-        time_penalty=side_info.time_penalties(regularization, counts, time_counts)
-        if len(time_counts)
-        else {},
+        time_penalty=time_penalty,
         ordinal=ordinal,
     )
     scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)

@@ -10,12 +10,12 @@ from ..data import Ratings
 from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
-from ..training.loop import History, ProgressCallback
+from ..training.loop import History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_choice, check_integer, check_number
-from .base import LearnedFromRatings, require_ratings
+from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
 from .interactions import Interactions
@@ -99,9 +99,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
 
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
 
         A ValueError says that there are no ratings, no timestamps, or no such device, a FloatingPointError

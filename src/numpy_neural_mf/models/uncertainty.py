@@ -12,6 +12,7 @@ from .base import Recommender
 from .fold_in import Items, Located, Users, locate
 
 MAX_STEPS = 20  # distinct ratings up to which they count as the categories of a scale
+Pair = tuple[Float32Array, Float32Array]
 TOO_MANY = f"expected at most {MAX_STEPS} distinct training ratings, found more"
 
 
@@ -27,14 +28,14 @@ class DistributionRecommender(Recommender):
     def rating_steps_(self) -> Float32Array: ...
 
     @abstractmethod
-    def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]: ...
+    def _interval(self, coverage: float, located: Located) -> Pair: ...
 
     @abstractmethod
     def _probabilities(self, located: Located) -> Float32Array: ...
 
     def predict_interval(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
-    ) -> tuple[Float32Array, Float32Array]:
+    ) -> Pair:
         """Lowest and highest rating to expect, float32, within the rating scale; pairs are as in `predict`.
 
         `coverage` is the share of the ratings that should be within; at least this for ordinal categories.
@@ -43,9 +44,7 @@ class DistributionRecommender(Recommender):
         check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
-    def predict_distribution(
-        self, users: Users, items: Items, timestamps: ArrayLike | None = None
-    ) -> tuple[Float32Array, Float32Array]:
+    def predict_distribution(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Pair:
         """The probability of each category of the rating scale; pairs are as `predict` takes them.
 
         Returned are the steps, ascending, of shape (n_steps,), and probabilities, of shape (..., n_steps),

@@ -26,8 +26,7 @@ SETTINGS = {
 
 PROGRAM = f"""
     import os, signal
-    from numpy_neural_mf import NeuralMF, simulate_ratings
-    from numpy_neural_mf.models import neural_mf
+    from numpy_neural_mf import Architecture, NeuralMF, simulate_ratings
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
 
     def on_progress(progress):
@@ -36,15 +35,15 @@ PROGRAM = f"""
             open("killed", "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    build_parameters = neural_mf.build_parameters
+    initial_parameters = Architecture.initial_parameters
 
-    def build_shards(*given):
-        shards = build_parameters(*given)
+    def initial_shards(*given, **more):
+        shards = initial_parameters(*given, **more)
         for table in ("user_bias.weight", "user_embedding.weight"):
             assert len(shards[table]) in (30, 31)  # of 61
         return shards
 
-    neural_mf.build_parameters = build_shards
+    Architecture.initial_parameters = initial_shards
     model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
     half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
     sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)

@@ -16,8 +16,7 @@ from ..data import Ratings, read_ratings
 from ..models import load_model
 from ..reporting.console import rich_table
 
-# Bytes above which the parsed columns of a file are kept.
-LARGE = 100_000_000
+LARGE = 100_000_000  # bytes above which the parsed columns of a file are kept
 ROLES = ("user", "item", "rating", "timestamp")
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.delimited import Text
-from ..data.faults import Faults, RatingsError
+from ..data.faults import Faults
 from ..data.raw_values import as_series, as_text, rating_values, whole_or_text
 from ..data.tables import NAMES, Columns, named_as, open_table, read_columns
 from ..data.timestamps import timestamp_seconds
@@ -49,9 +49,7 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
         roles["timestamp"] = timestamp_seconds(roles["timestamp"], faults)
     if "rating" in roles:
         roles["rating"] = rating_values(roles["rating"], None, faults)
-    if faults.found:
-        row, fault = faults.first()
-        raise RatingsError(f"{columns.place(row)}: {fault}")
+    faults.refuse(columns.place)
     return replace(columns, roles=roles, frame=frame)
 
 

@@ -5,11 +5,8 @@ from typing import Any
 
 import polars as pl
 
-# A difference is significant if its corrected p-value is below this level.
-SIGNIFICANCE_LEVEL = 0.05
-# With fewer splits, the test has little power.
-FEW_SPLITS = 5
-
+SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its corrected p-value is below
+FEW_SPLITS = 5  # with fewer, the test has little power
 Rows = Sequence[dict[str, Any]]
 
 
@@ -70,7 +67,8 @@ def _better(group: Sequence[str], beaten: Sequence[str], rows: Rows, is_best_of_
     verb = "is" if len(group) == 1 else "are"
     all_others = is_best_of_all and len(beaten) > 1
     others = "every other model" if all_others else joined(beaten, "and")
-    lowest, highest = (_size(pick(row["difference"] for row in rows)) for pick in (min, max))
+    found = sorted(row["difference"] for row in rows)
+    lowest, highest = (f"{d:.4f}" if d >= 0.00005 else "less than 0.0001" for d in (found[0], found[-1]))
     by = lowest if lowest == highest else f"{lowest} to {highest}"
     p_value = max(row["p_value"] for row in rows)
     limit = next(limit for limit in (0.001, 0.01, SIGNIFICANCE_LEVEL) if p_value < limit)
@@ -82,10 +80,6 @@ def _tied(names: str, rows: Rows) -> str:
     p_value = min(row["p_value"] for row in rows)
     sign = "=" if len(rows) == 1 else "≥"
     return f"There is no significant difference between {names} (p {sign} {p_value:.2g})."
-
-
-def _size(difference: float) -> str:
-    return f"{difference:.4f}" if difference >= 0.00005 else "less than 0.0001"
 
 
 def joined(names: Iterable[str], word: str, comma: str = ", ") -> str:

@@ -13,8 +13,7 @@ from ..training.loop import ProgressCallback
 from ..utils.settings import check_integer
 from .results import Comparison
 
-# Takes a seed and returns a model that is not fitted.
-ModelFactory = Callable[[int], Recommender]
+ModelFactory = Callable[[int], Recommender]  # takes a seed and returns a model that is not fitted
 
 
 class Split(NamedTuple):
@@ -28,45 +27,33 @@ class Split(NamedTuple):
 
 
 def cross_validate(
-    models: ModelFactory | Mapping[str, ModelFactory],
-    ratings: Any = None,
-    *,
-    n_folds: int = 5,
-    splits: Iterable[tuple[Ratings, Ratings]] | None = None,
-    seeds: int = 1,
-    ranking: bool = False,
-    on_run: Callable[[Run], None] | None = None,
-    on_progress: ProgressCallback | None = None,
-) -> Comparison:
+    models: ModelFactory | Mapping[str, ModelFactory], ratings: Any = None, *, n_folds: int = 5,
+    splits: Iterable[tuple[Ratings, Ratings]] | None = None, seeds: int = 1, ranking: bool = False,
+    on_run: Callable[[Run], None] | None = None, on_progress: ProgressCallback | None = None,
+) -> Comparison:  # fmt: skip
     """Train and test models on each fold; nothing is printed or written.
 
     Parameters
     ----------
-    models : callable ``(seed) -> Recommender``, or mapping of str to such callables
-        They return models that are not fitted.
-    ratings : Ratings, path or data frame, optional
-        Divided by ``k_fold(ratings, n_folds)``.
+    models : callable ``(seed) -> Recommender``, not fitted, or mapping of str to such callables
+    ratings : Ratings, path or data frame, optional, divided by ``k_fold(ratings, n_folds)``
     n_folds : int, default 5
     splits : iterable of (train, test), optional
         Your own splits in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
         one split, significance cannot be tested.
-    seeds : int, default 1
-        Each model is trained with the seeds 0, 1, ..., `seeds` - 1 on each split.
-    ranking : bool, default False
-        Whether to evaluate lists of ten recommended items too (see `evaluate_ranking`). The time grows with
-        the number of users times the number of items.
+    seeds : int, default 1; each model is trained with the seeds 0, 1, ..., `seeds` - 1 on each split
+    ranking : bool, default False; whether to evaluate lists of ten recommended items too (see
+        `evaluate_ranking`). The time grows with the number of users times the number of items.
     on_run, on_progress : callable, optional
         Called with each `Run` when it is finished; and passed to each model's `fit`.
 
     Returns
     -------
-    Comparison
-        The name of its data set is "ratings", and that of a single model is "model".
+    Comparison, whose data set is named "ratings", and a single model "model"
 
     Raises
     ------
-    RatingsError
-        The ratings cannot be read.
+    RatingsError : the ratings cannot be read
     TypeError, ValueError
         A setting has the wrong type or is out of range, `ratings` and `splits` are both given or both
         missing, there is no split, or a split has an empty part or a pair of user and item in both parts.
@@ -127,14 +114,9 @@ def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterat
 
 
 def add_runs(
-    comparison: Comparison,
-    data: str,
-    splits: Iterable[Split],
-    models: Mapping[str, ModelFactory],
-    on_start: Callable[[str], None] | None,
-    on_progress: ProgressCallback | None,
-    ranking: bool = False,
-) -> Iterator[Run]:
+    comparison: Comparison, data: str, splits: Iterable[Split], models: Mapping[str, ModelFactory],
+    on_start: Callable[[str], None] | None, on_progress: ProgressCallback | None, ranking: bool = False,
+) -> Iterator[Run]:  # fmt: skip
     """Train and test every model on each split; each finished run is added to the comparison and yielded."""
     for label, seed, number, train, test in splits:
         for name, new_model in models.items():

@@ -23,19 +23,11 @@ DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
 def run_experiments(
-    ratings: Any = None,
-    *,
-    epochs: int | None = None,
-    seeds: int = 5,
-    n_folds: int = 0,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "float32",
-    output_dir: str | os.PathLike[str] = ".",
-    models: Mapping[str, ModelFactory] | None = None,
-    console: Console | None = None,
+    ratings: Any = None, *, epochs: int | None = None, seeds: int = 5, n_folds: int = 0, engine: str = "auto",
+    device: str = "auto", precision: str = "float32", output_dir: str | os.PathLike[str] = ".",
+    models: Mapping[str, ModelFactory] | None = None, console: Console | None = None,
     log: Console | None = None,
-) -> Comparison:
+) -> Comparison:  # fmt: skip
     """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
     Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed
@@ -56,27 +48,21 @@ def run_experiments(
         For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.
     output_dir : path, default the working directory
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
-    models : mapping of str to callable, optional
-        Name to ``(seed) -> Recommender``; by default `default_models`.
-    console, log : rich.console.Console, optional
-        Where the table is printed, by default standard output; and where the ratings, remarks and progress
-        are shown, by default `console`.
+    models : mapping of name to ``(seed) -> Recommender``, by default `default_models`
+    console, log : rich.console.Console, optional; where the table is printed, by default standard output; and
+        where the ratings, remarks and progress are shown, by default `console`.
 
     Returns
     -------
-    Comparison
-        If interrupted (Ctrl-C), with the finished runs, which are written as well; before the first was
-        finished, KeyboardInterrupt is raised and nothing is written.
+    Comparison : if interrupted (Ctrl-C), with the finished runs, which are written as well; before the first
+        was finished, KeyboardInterrupt is raised and nothing is written.
 
     Raises
     ------
-    RatingsError
-        The ratings cannot be read.
-    TypeError, ValueError, OSError
-        A setting has the wrong type or is out of range, or `output_dir` cannot be written to; raised before
-        anything is trained.
-    FloatingPointError
-        A training diverged; the runs that were finished before are written.
+    RatingsError : the ratings cannot be read
+    TypeError, ValueError, OSError : a setting has the wrong type or is out of range, or `output_dir` cannot
+        be written to; raised before anything is trained.
+    FloatingPointError : a training diverged; the runs that were finished before are written
 
     Examples
     --------

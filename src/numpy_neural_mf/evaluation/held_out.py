@@ -76,13 +76,10 @@ class RankingQuality:
     Attributes
     ----------
     relevant : float, the lowest rating of a relevant item
-    user_ids : array of shape (n_users,)
-        Raw ids of these users, sorted; empty if no test rating is high enough.
+    user_ids : array of shape (n_users,), raw ids of these users, sorted; empty if no rating is high enough
     is_warm : bool array of shape (n_users,), whether the user has a rating in training
-    per_user : dict of str to float64 array of shape (n_users,)
-        By name of the metric: those of `RANKING_METRICS` and "novelty".
-    coverage, gini : float
-        Of all lists together, over the items with a rating in training; NaN without users.
+    per_user : dict of str to float64 array of shape (n_users,), by `RANKING_METRICS` and "novelty"
+    coverage, gini : float, of all lists together, over the items with a rating in training; NaN without users
     overall, warm, cold : dict of str to float
         Means over all users, and over those with and without a rating in training; NaN where there are none.
     """
@@ -126,10 +123,9 @@ def evaluate(
 
     Parameters
     ----------
-    model : object with ``predict(users, items, timestamps)``
-        Fitted on `train`. Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
-    train, test : Ratings
-        Two parts of a split. `train` decides what is warm and which items can be recommended.
+    model : object with ``predict(users, items, timestamps)``, fitted on `train`
+        Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
+    train, test : Ratings; `train` decides what is warm and which items can be recommended
     k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
@@ -169,16 +165,13 @@ def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> R
     is_warm = warm_rows(train, test)
     users, items = np.unique(test.users), np.unique(test.items)
     return RatingErrors(
-        overall=errors_where(np.ones(len(test), bool)),
-        warm=errors_where(is_warm),
-        cold=errors_where(~is_warm),
-        n_cold_users=int(np.sum(~user_is_warm[users])),
-        n_cold_items=int(np.sum(~item_is_warm[items])),
-        user_ids=test.user_ids[users],
+        overall=errors_where(np.ones(len(test), bool)), warm=errors_where(is_warm),
+        cold=errors_where(~is_warm), n_cold_users=int(np.sum(~user_is_warm[users])),
+        n_cold_items=int(np.sum(~item_is_warm[items])), user_ids=test.user_ids[users],
         user_rmse=rmse_per_user(prediction, test.values, test.users),
         user_mae=mae_per_user(prediction, test.values, test.users),
         calibration=calibration(prediction, test.values),
-    )
+    )  # fmt: skip
 
 
 def evaluate_ranking(
@@ -204,14 +197,11 @@ def evaluate_ranking(
     n_items = int(np.count_nonzero(count(train.items, train.n_items)))
     per_user = {name: metric(lists, relevant_items, k) for name, metric in RANKING_METRICS.items()}
     return RankingQuality(
-        k=k,
-        relevant=threshold,
-        user_ids=user_ids,
-        is_warm=warm_ids(train, test)[0][users],
+        k=k, relevant=threshold, user_ids=user_ids, is_warm=warm_ids(train, test)[0][users],
         per_user=per_user | {"novelty": novelty(lists, train)},
         coverage=catalogue_coverage(lists, n_items) if len(users) else float("nan"),
         gini=gini(lists, n_items),
-    )
+    )  # fmt: skip
 
 
 def relevance_threshold(scale: tuple[float, float]) -> float:

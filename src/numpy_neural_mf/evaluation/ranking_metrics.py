@@ -31,24 +31,18 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 
     Parameters
     ----------
-    recommended : array-like of shape (n_users, width), possibly masked, or n_users lists of any lengths
-        Ids of items, best first.
-    relevant : sequence of n_users array-likes or sets
-        Ids of the relevant items of each user, in any order.
+    recommended : ids, best first: array-like of shape (n_users, width), possibly masked, or n_users lists
+    relevant : sequence of n_users array-likes or sets, ids of the relevant items of each user, in any order
     k : int, default 10
 
     Returns
     -------
-    float64 array of shape (n_users,)
-        From 0 to 1; NaN for a user without relevant items.
+    float64 array of shape (n_users,), from 0 to 1; NaN for a user without relevant items
 
     Raises
     ------
-    TypeError
-        If `k` is not an integer, or `relevant` is not a sequence of collections of ids.
-    ValueError
-        If the numbers of users differ, k is below 1, a list names an item twice, or some ids are integers and
-        others are strings.
+    TypeError : `k` is not an integer, or `relevant` is not a sequence of collections of ids
+    ValueError : numbers of users differ, k < 1, a list names an item twice, or ids are integers and strings
     """
     hit, n_relevant = _hits(recommended, relevant, k)
     return _where_relevant(hit.sum(axis=1) / k, n_relevant)
@@ -114,13 +108,9 @@ def mean_over_users(scores: ArrayLike) -> float:
 
 # Metrics of `RankingQuality`, by the names of their means over users.
 RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Scores]] = {
-    "precision": precision_at_k,
-    "recall": recall_at_k,
-    "ndcg": ndcg_at_k,
-    "map": average_precision_at_k,
-    "mrr": reciprocal_rank_at_k,
-    "hit_rate": hit_rate_at_k,
-}
+    "precision": precision_at_k, "recall": recall_at_k, "ndcg": ndcg_at_k, "map": average_precision_at_k,
+    "mrr": reciprocal_rank_at_k, "hit_rate": hit_rate_at_k,
+}  # fmt: skip
 
 
 def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:

@@ -11,9 +11,7 @@ from ..data.columns import blocks, coded_integers, count, rows_by_code
 
 Numbers = NDArray[np.float64]
 Measure = Callable[[Numbers], Numbers]
-
-# Number of ratings whose pairs are counted together.
-AT_ONCE = 2**20
+AT_ONCE = 2**20  # ratings whose pairs are counted together
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:

@@ -46,20 +46,14 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
     The interval is that of the corrected resampled t-test: if s² is the variance over n splits, the variance
     of the mean is (1/n + n_test/n_train) s², since training parts overlap, with n - 1 degrees of freedom
     (Nadeau and Bengio, "Inference for the generalization error", *Machine Learning* 52, 2003, section 5).
+    Errors that are not one-dimensional and finite, or a number out of range, are a ValueError.
 
     Parameters
     ----------
-    errors : array-like of shape (n_splits,)
-        One for each split; the mean over the seeds if a split was used with several.
-    test_to_train : float
-        n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits without common
-        ratings.
+    errors : array-like of shape (n_splits,), one for each split; its mean over the seeds if it has several
+    test_to_train : float; n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits
+        without common ratings
     confidence : float, default 0.95
-
-    Raises
-    ------
-    ValueError
-        If `errors` is not one-dimensional and finite, or a ratio or share is out of range.
     """
     x = _errors(errors)
     if not 0 <= test_to_train < math.inf:

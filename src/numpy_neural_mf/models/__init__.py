@@ -12,17 +12,6 @@ from .neural_mf import NeuralMF
 from .next_item import NextItemModel
 
 __all__ = [
-    "BayesianMF",
-    "Explanation",
-    "GlobalMean",
-    "ItemKNN",
-    "LinearRegression",
-    "ModelFileError",
-    "NeuralMF",
-    "NewItem",
-    "NewUser",
-    "NextItemModel",
-    "Reason",
-    "Recommender",
-    "load_model",
-]
+    "BayesianMF", "Explanation", "GlobalMean", "ItemKNN", "LinearRegression", "ModelFileError", "NeuralMF",
+    "NewItem", "NewUser", "NextItemModel", "Reason", "Recommender", "load_model",
+]  # fmt: skip

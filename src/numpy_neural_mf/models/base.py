@@ -3,28 +3,74 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
 from ..mf.parameters import Side
+from ..training.checkpoint import fingerprint
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
+from ..utils.forwarded import Forwarded
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
-from .fitted import Fitted, FittedModel
+from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
 from .incremental_update import Update
 from .recommend import MaskedArray, Ranked, recommend, similar
+
+F = TypeVar("F", bound=FittedData)
+Callback = ProgressCallback | None
 
 
 class NotFittedError(RuntimeError, AttributeError):
     """The model is not fitted."""
 
 
-class Recommender(ABC):
+class LearnedFromRatings(ABC, Generic[F]):
+    """What all models share: settings and, once fitted, one frozen F, with the ids and the ratings."""
+
+    _state: F | None = None
+    user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
+    item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
+    ratings_ = Forwarded[Ratings]("fitted_.ratings")
+
+    @abstractmethod
+    def _saved(self) -> Saved:
+        """Settings, summary and arrays for a file."""
+
+    @abstractmethod
+    def _embeddings(self, side: Side) -> FloatArray | None:
+        """One row for each user or item, if the model has such."""
+
+    @property
+    def fitted_(self) -> F:
+        """What was learned, frozen."""
+        if self._state is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+        return self._state
+
+    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+        """The n other items whose embeddings have the highest cosine with that of `item`, best first.
+
+        Items with fewer than `min_ratings` ratings are left out. Returned are ids and cosines, arrays of
+        shape (n,), shorter where there are fewer. An unknown item, or a model without embeddings, is a
+        ValueError.
+        """
+        return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
+
+        The path usually ends in ``.safetensors``. The file is replaced when the new one is complete; folders
+        are made as needed.
+        """
+        save(path, type(self).__name__, self.fitted_, self._saved())
+
+
+class Recommender(LearnedFromRatings[Fitted]):
     """A model of ratings: settings and, once fitted, one frozen `Fitted`, which `fit` assigns last.
 
     So an interrupted, failed or diverged `fit` leaves the model exactly as it was. Before the first `fit`,
@@ -32,20 +78,15 @@ class Recommender(ABC):
 
     Attributes
     ----------
-    user_ids_, item_ids_ : arrays, sorted and unique
-        Raw ids of the users and the items in the training ratings or with features.
-    rating_scale_ : (float, float)
-        Lowest and highest rating; predictions lie within.
-    ratings_ : Ratings
-        The ratings that it learned from, by user, without times.
+    user_ids_, item_ids_ : arrays of raw ids in the training ratings or with features, sorted and unique
+    rating_scale_ : (float, float), lowest and highest rating; predictions lie within
+    ratings_ : Ratings, the ratings that it learned from, by user, without times
     """
 
-    _state: Fitted | None = None
+    rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
 
     @abstractmethod
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Learn from ratings, from scratch.
 
         Models that learn in epochs evaluate `validation` and call `on_progress` with a `Progress`.
@@ -60,40 +101,16 @@ class Recommender(ABC):
     def _updated(self, update: Update) -> FittedModel:
         """The fitted model after an incremental update."""
 
-    @abstractmethod
-    def _saved(self) -> Saved:
-        """Settings, summary and arrays for a file."""
-
     @classmethod
     @abstractmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
         """The way back, from contents that are checked as they are taken."""
 
-    @property
-    def fitted_(self) -> Fitted:
-        """Ids, interactions and the frozen model."""
-        if self._state is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-        return self._state
-
-    @property
-    def user_ids_(self) -> NDArray[Any]:
-        return self.fitted_.user_ids
-
-    @property
-    def item_ids_(self) -> NDArray[Any]:
-        return self.fitted_.item_ids
-
-    @property
-    def rating_scale_(self) -> tuple[float, float]:
-        return self.fitted_.rating_scale
-
-    @property
-    def ratings_(self) -> Ratings:
-        return self.fitted_.ratings
-
     def predict(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Float32Array:
         """Predict the ratings of pairs: float32, of their shape, within the rating scale.
+
+        A ValueError says that the shapes do not match, or that the model has learned more since a user or an
+        item was folded in.
 
         Parameters
         ----------
@@ -102,11 +119,6 @@ class Recommender(ABC):
         timestamps : array-like, optional
             When each rating is given, for models with time: seconds since 1970, or datetimes as
             `read_ratings` takes them. By default, and for what was folded in, the last training rating's.
-
-        Raises
-        ------
-        ValueError
-            The shapes do not match, or the model has learned more since a user or an item was folded in.
         """
         return locate(self.fitted_, users, items, timestamps).ratings()
 
@@ -128,63 +140,32 @@ class Recommender(ABC):
     ) -> tuple[MaskedArray, MaskedArray]: ...  # fmt: skip
 
     def recommend(
-        self,
-        users: Users,
-        n: int = 10,
-        *,
-        exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
-        min_ratings: int = 0,
-        new_items: Sequence[NewItem] = (),
-        with_scores: bool = False,
-    ) -> Any:
+        self, users: Users, n: int = 10, *, exclude_seen: bool = True, candidates: ArrayLike | None = None,
+        min_ratings: int = 0, new_items: Sequence[NewItem] = (), with_scores: bool = False,
+    ) -> Any:  # fmt: skip
         """The items with the highest predicted ratings, best first.
 
         They are ranked before predictions are clipped to the scale; equal ones by the order of `item_ids_`.
+        An n that is not a positive integer or a new item given twice is a ValueError; others as in `predict`.
 
         Parameters
         ----------
         users : scalar or array-like of raw ids, or a user that was folded in
         n : int, default 10
-        exclude_seen : bool, default True
-            Leave out the items that the user rated.
+        exclude_seen : bool, default True, leave out the items that the user rated
         candidates : array-like of raw ids, optional
             Items to choose from, by default all; unknown ones are left out.
-        min_ratings : int, default 0
-            Leave out known items with fewer ratings.
-        new_items : sequence of NewItem, default ()
-            Items that were folded in, to choose from as well.
+        min_ratings : int, default 0, leave out known items with fewer ratings
+        new_items : sequence of NewItem, default (), items that were folded in, to choose from as well
         with_scores : bool, default False
 
         Returns
         -------
-        items : masked array of raw ids, of shape (*users.shape, n)
-            Masked where fewer than n items are left; ``.tolist()`` has None there.
+        items : array of raw ids, of shape (*users.shape, n), masked (``.tolist()``: None) where none is left
         scores : masked float32 array of that shape, the predictions; only with `with_scores`
-
-        Raises
-        ------
-        ValueError
-            n is not a positive integer, or a new item is given twice; and as `predict`.
         """
         items, scores = recommend(self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items)
         return (items, scores) if with_scores else items
-
-    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
-        """The n other items whose embeddings have the highest cosine with that of `item`, best first.
-
-        Items with fewer than `min_ratings` ratings are left out.
-
-        Returns
-        -------
-        ids, cosines : arrays of shape (n,), shorter where there are fewer others
-
-        Raises
-        ------
-        ValueError
-            The item is unknown, or the model has no embeddings.
-        """
-        return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
 
     def similar_users(self, user: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
@@ -204,10 +185,7 @@ class Recommender(ABC):
         It is for `predict`, `known`, `recommend` and `explain` of this model, which does not change, until it
         learns more. Unknown items are left out; without any other, the user is an unknown one.
 
-        Raises
-        ------
-        TypeError, ValueError
-            `ratings` is not a mapping, or a rating is not a number within the rating scale.
+        A TypeError says that `ratings` is not a mapping, a ValueError that a rating is not within the scale.
 
         Examples
         --------
@@ -232,12 +210,8 @@ class Recommender(ABC):
 
         Where a pair is rated again, the new rating replaces the old one. Linear models are solved again with
         all ratings; the others fit the rows that the new ratings touch. A model that is not fitted is fitted;
-        after an error it is as it was.
-
-        Raises
-        ------
-        ValueError
-            There is no rating, one is outside the rating scale, or ids are of another kind than the model's.
+        after an error it is as it was. A ValueError says that there is no rating, that one is outside the
+        rating scale, or that ids are of another kind than the model's.
         """
         require_ratings(ratings)
         if self._state is None:
@@ -249,23 +223,27 @@ class Recommender(ABC):
         self._state = Fitted(update.user_ids, update.item_ids, scale, update.interactions, model)
         return self
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
-
-        The path usually ends in ``.safetensors``. The file is replaced when the new one is complete; folders
-        are made as needed.
-        """
-        save(path, type(self).__name__, self.fitted_, self._saved())
-
     def _embeddings(self, side: Side) -> FloatArray | None:
-        """One row for each user or item, if the model has such."""
         table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
 
 
-def require_ratings(ratings: Ratings) -> None:
-    """Raise an error if these are not ratings, at least one."""
-    if not isinstance(ratings, Ratings):
-        raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
-    if not len(ratings):
-        raise ValueError("expected at least one rating to learn from, found none")
+def require_ratings(*given: Ratings) -> None:
+    """Raise an error if any of these are not ratings, at least one."""
+    for ratings in given:
+        if not isinstance(ratings, Ratings):
+            raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
+        if not len(ratings):
+            raise ValueError("expected at least one rating to learn from, found none")
+
+
+def identity(
+    model: Recommender, given: Sequence[Ratings], rng: np.random.Generator, *, with_times: bool = True,
+    name: str = "", left_out: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Of a training, for its checkpoint: settings, the state of the generator, and all ratings given."""
+    settings = {n: v for n, v in vars(model).items() if n[0] != "_" and n not in left_out}
+    settings |= {"random_state": rng.bit_generator.state}  # not as given
+    columns = [array for part in given for array in part.arrays]
+    columns += [part.timestamps for part in given if with_times and part.timestamps is not None]
+    return fingerprint(f"{name}{settings}", columns)

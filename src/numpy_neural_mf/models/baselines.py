@@ -13,10 +13,10 @@ from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES
 from ..mf.regularization import RowPenalty
-from ..training.loop import ProgressCallback
 from ..utils.arrays import Float64Array
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_number
-from .base import Recommender, require_ratings
+from .base import Callback, Recommender, require_ratings
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .incremental_update import Update
@@ -35,17 +35,10 @@ def biases_only(mean: float, user_bias: Float64Array, item_bias: Float64Array) -
 class GlobalMean(Recommender):
     """The mean of all ratings, `mean_`, for every pair."""
 
-    @property
-    def n_parameters_(self) -> int:
-        return 1
+    n_parameters_ = 1
+    mean_ = Forwarded[float]("fitted_.model.intercept")
 
-    @property
-    def mean_(self) -> float:
-        return self.fitted_.model.intercept
-
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Take the mean; validation is not used."""
         require_ratings(ratings)
         ratings = ratings.compact()
@@ -69,7 +62,19 @@ class GlobalMean(Recommender):
         return model, cls._model(float(contents.take("mean", np.float64, (1,))[0]), contents.rating_scale)
 
 
-class LinearRegression(Recommender):
+class BiasRecommender(Recommender):
+    """A model with biases of users and items, float64 of shape (n + 1,)."""
+
+    @property
+    def user_bias_(self) -> Float64Array:
+        return self.fitted_.model.bias("user")
+
+    @property
+    def item_bias_(self) -> Float64Array:
+        return self.fitted_.model.bias("item")
+
+
+class LinearRegression(BiasRecommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 
     The penalty is alpha times the sum of squares of all b. The alpha of lowest error on a tenth of the
@@ -87,6 +92,9 @@ class LinearRegression(Recommender):
         μ, b_u and b_i; the last is zero and stands for an unknown user or item.
     """
 
+    alpha_ = Forwarded[float]("fitted_.model.penalty.user")
+    intercept_ = Forwarded[float]("fitted_.model.intercept")
+
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
         for alpha in alphas:
             check_number("alphas", alpha, above=0)
@@ -96,25 +104,7 @@ class LinearRegression(Recommender):
     def n_parameters_(self) -> int:
         return 1 + len(self.user_ids_) + len(self.item_ids_)
 
-    @property
-    def alpha_(self) -> float:
-        return self.fitted_.model.penalty.user
-
-    @property
-    def intercept_(self) -> float:
-        return self.fitted_.model.intercept
-
-    @property
-    def user_bias_(self) -> Float64Array:
-        return self.fitted_.model.bias("user")
-
-    @property
-    def item_bias_(self) -> Float64Array:
-        return self.fitted_.model.bias("item")
-
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Choose alpha, on `validation` if given, and solve the least squares."""
         require_ratings(ratings)
         alpha = self._best_alpha(ratings, validation)

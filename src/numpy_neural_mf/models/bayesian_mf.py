@@ -1,36 +1,62 @@
 """Bayesian matrix factorisation by Gibbs sampling, with side information, time and context."""
 
 import os
-from dataclasses import replace
+from dataclasses import KW_ONLY, asdict, dataclass, fields, replace
 from importlib.util import find_spec
-from typing import Self, cast
+from typing import Any, Self
 
 import numpy as np
 
 from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
+from ..bayesian.posterior_mean import PosteriorMean
 from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
+from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES, Parameters, Side
-from ..training.checkpoint import Checkpoint, fingerprint
+from ..mf.regularization import RowPenalty
+from ..training.checkpoint import Checkpoint
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_boolean, check_integer
 from ..utils.threads import one_blas_thread
-from .base import require_ratings
-from .bayesian_mf_file import OLD_NAMES, FittedBayesianMF, assemble, fitted_of, saved
+from .base import identity, require_ratings
 from .files import Contents, Saved
-from .fitted import Fitted, FittedModel, interactions_of, rows_of_pairs
+from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
 from .incremental_update import Update, updated
 from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
 
+# Former names of settings, which older files have.
+OLD_NAMES = {"kinds": "latent_clusters", "warm_up": "burn_in"}
 # What a sampler is built with.
 SAMPLER_SETTINGS = ("latent_clusters", "features", "implicit", "drift", "user_noise")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FittedBayesianMF(FittedModel):
+    """A fitted `BayesianMF`."""
+
+    mean: PosteriorMean
+    deviation: Float32Array  # of a rating of each user from its prediction; the last, of any user
+    rating_steps: Float32Array  # the distinct training ratings, ascending, if they are few
+    history: History
+
+
+def assemble(mean: PosteriorMean, scale: tuple[float, float], **parts: Any) -> FittedBayesianMF:
+    """A fitted model from its parts. The penalty of a row is the ratio σ²/σ_b² of noise and bias variance.
+
+    The factors of users are on the scale of their biases, so one penalty serves both.
+    """
+    noise, tables = float(parts["deviation"][-1] ** 2), mean.factorization.parameters
+    penalty = RowPenalty(*(noise / max(float(tables[f"{s}_bias.weight"][:-1].var()), 1e-6) for s in SIDES))
+    return FittedBayesianMF(mean.at_last_time(), Normal(scale), penalty, timed=mean, mean=mean, **parts)
+
+
+@renamed_parameters(**OLD_NAMES)
+@dataclass(eq=False, repr=False)
 class BayesianMF(DistributionRecommender):
     """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov and Mnih, 2008), with side information.
 
@@ -43,19 +69,16 @@ class BayesianMF(DistributionRecommender):
     biases. c is the context: which of 24 time bins of equal length t is in, and which item u rated before;
     it interacts with user and item as in a factorisation machine (Rendle, 2012). The variance of each part is
     sampled as well. Predictions are posterior means (see `bayesian.Sampler`); without a time they are for the
-    last time bin, averaged over the previous item.
+    last time bin, averaged over the previous item. A parameter out of range is a ValueError.
 
     Parameters
     ----------
-    embedding_dim : int, default 10
-        Length of p_u and q_i in a sample.
+    embedding_dim : int, default 10, length of p_u and q_i in a sample
     latent_clusters : int, default 8
         Largest number of latent clusters of users, and of items. There is at most one cluster for every ten
         ratings that a user, or an item, has on average, and none below twenty. Formerly `kinds`.
-    n_samples : int, default 400
-        Samples to average: more take longer and are a little better.
-    burn_in : int, default 20
-        Samples to discard before. Formerly `warm_up`.
+    n_samples : int, default 400, samples to average: more take longer and are a little better
+    burn_in : int, default 20, samples to discard before; formerly `warm_up`
     features, implicit, drift, previous_item, user_noise : bool, default True
         What to use, as far as the ratings have it: their features (`Ratings.with_features`); implicit
         feedback, which items a user rated and which users rated an item; time-varying biases and time bins;
@@ -67,18 +90,10 @@ class BayesianMF(DistributionRecommender):
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array
-        μ, b, p and q by PyTorch's names, without time-varying biases and context; the last row of each table
-        stands for the unknown.
-    deviation_ : float32 array of shape (n_users + 1,)
-        Predictive standard deviation of a rating of each user; the last, of an unknown user.
-    history_ : History
-        One epoch is one sample; the validation loss is that of the mean of the samples so far.
-
-    Raises
-    ------
-    ValueError, ModuleNotFoundError
-        A parameter is out of range; in `fit`: Numba is not installed.
+    parameters_ : dict of str to float32 array; μ, b, p and q by PyTorch's names, without time-varying biases
+        and context; the last row of each table stands for the unknown.
+    deviation_ : float32 array of shape (n_users + 1,), predictive standard deviation by user, then any user
+    history_ : History; one epoch is one sample; the validation loss is that of the mean of the samples so far
 
     Examples
     --------
@@ -88,97 +103,70 @@ class BayesianMF(DistributionRecommender):
     >>> low, high = model.predict_interval(1, [10, 11])  # doctest: +SKIP
     """
 
+    _learned = Forwarded[FittedBayesianMF]("fitted_.model")
     parameters_ = Forwarded[Parameters]("_learned.mean.factorization.parameters")
     deviation_ = Forwarded[Float32Array]("_learned.deviation")
     history_ = Forwarded[History]("_learned.history")
     # The number of ratings whose time is used: all training ratings, or none.
     n_timed_ = Forwarded[int]("_learned.mean.n_timed")
+    # The number of parameters that a prediction may use.
+    n_parameters_ = Forwarded[int]("_learned.mean.size")
+    rating_steps_ = Forwarded[Float32Array]("_learned.rating_steps")
 
     kinds = DeprecatedName("latent_clusters")
     warm_up = DeprecatedName("burn_in")
 
-    @renamed_parameters(**OLD_NAMES)
-    def __init__(
-        self,
-        embedding_dim: int = 10,
-        *,
-        latent_clusters: int = 8,
-        n_samples: int = 400,
-        burn_in: int = 20,
-        features: bool = True,
-        implicit: bool = True,
-        drift: bool = True,
-        previous_item: bool = True,
-        user_noise: bool = True,
-        rank: int = 32,
-        random_state: int | np.random.Generator | None = 0,
-    ) -> None:
-        self.embedding_dim = embedding_dim
-        self.latent_clusters = latent_clusters
-        self.n_samples = n_samples
-        self.burn_in = burn_in
-        self.features = features
-        self.implicit = implicit
-        self.drift = drift
-        self.previous_item = previous_item
-        self.user_noise = user_noise
-        self.rank = rank
-        self.random_state = random_state
+    embedding_dim: int = 10
+    _: KW_ONLY
+    latent_clusters: int = 8
+    n_samples: int = 400
+    burn_in: int = 20
+    features: bool = True
+    implicit: bool = True
+    drift: bool = True
+    previous_item: bool = True
+    user_noise: bool = True
+    rank: int = 32
+    random_state: int | np.random.Generator | None = 0
+
+    def __post_init__(self) -> None:
         for name in ("embedding_dim", "latent_clusters", "n_samples", "rank"):
             check_integer(name, getattr(self, name), at_least=1)
-        check_integer("burn_in", burn_in, at_least=0)
+        check_integer("burn_in", self.burn_in, at_least=0)
         for name in ("features", "implicit", "drift", "previous_item", "user_noise"):
             check_boolean(name, getattr(self, name))
 
-    @property
-    def n_parameters_(self) -> int:
-        """Number of parameters that a prediction may use."""
-        return self._learned.mean.size
-
-    @property
-    def rating_steps_(self) -> Float32Array:
-        return self._learned.rating_steps
-
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> Self:
+        self, ratings: Ratings, validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None, checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:  # fmt: skip
         """Draw samples, from scratch or from the checkpoint of the same training.
+
+        A ModuleNotFoundError says that Numba is not installed, a ValueError that the checkpoint is damaged or
+        belongs to other ratings or settings.
 
         Parameters
         ----------
         ratings : Ratings
-        validation : Ratings, optional
-            Its loss is in `history_`; it has no other effect.
-        on_progress : callable, optional
-            Called after each sample with a `Progress`.
+        validation : Ratings, optional; its loss is in `history_`; it has no other effect
+        on_progress : callable, optional, called after each sample with a `Progress`
         checkpoint_dir : path, optional
             Folder of the state of the training, written after every tenth sample. The same call with the same
             ratings and settings continues from there and gives the same model, bit for bit.
-
-        Raises
-        ------
-        ModuleNotFoundError, ValueError
-            Numba is not installed; the checkpoint belongs to other ratings or settings, or is damaged.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
         rng = np.random.default_rng(self.random_state)
-        require_ratings(ratings)
-        if validation is not None:
-            require_ratings(validation)
+        given = [ratings] if validation is None else [ratings, validation]
+        require_ratings(*given)
         ratings = ratings.compact(self.features)
-        ids = ratings.user_ids, ratings.item_ids
         context_variables = context_variables_of(ratings, variable_names(self.drift, self.previous_item))
         monitor = checkpoint = None
         if validation is not None:
-            rows = rows_of_pairs(validation, *ids)
+            rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
             monitor = ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)
         if checkpoint_dir is not None:
-            belongs_to = self._fingerprint(ratings, validation, rng)
+            belongs_to = identity(self, [ratings, *given[1:]], rng, name="BayesianMF ")
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, {"rng": rng})
         settings = {name: getattr(self, name) for name in SAMPLER_SETTINGS}
         settings |= {"n_factors": self.embedding_dim, "context_variables": context_variables}
@@ -186,30 +174,14 @@ class BayesianMF(DistributionRecommender):
         posterior = Posterior(sampler, self.rank, context_variables)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
             history = draw_samples(
-                sampler,
-                posterior,
-                n_samples=self.n_samples,
-                burn_in=self.burn_in,
-                monitor=monitor,
-                on_progress=on_progress,
-                checkpoint=checkpoint,
-            )
+                sampler, posterior, n_samples=self.n_samples, burn_in=self.burn_in, monitor=monitor,
+                on_progress=on_progress, checkpoint=checkpoint,
+            )  # fmt: skip
             mean = posterior.mean()
-        model = assemble(mean, ratings.scale, posterior.deviations(), few_steps(ratings.values), history)
-        self._state = Fitted(*ids, ratings.scale, interactions_of(ratings, *ids), model)
+        parts = {"deviation": posterior.deviations(), "rating_steps": few_steps(ratings.values)}
+        model = assemble(mean, ratings.scale, history=history, **parts)
+        self._state = Fitted.of(ratings, model)
         return self
-
-    def _fingerprint(self, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator) -> str:
-        settings = {name: value for name, value in vars(self).items() if name[0] != "_"}
-        settings |= {"random_state": rng.bit_generator.state}  # not as given
-        given = [part for part in (ratings, validation) if part is not None]
-        columns = [array for part in given for array in part.arrays]
-        columns += [part.timestamps for part in given if part.timestamps is not None]
-        return fingerprint(f"BayesianMF {settings}", columns)
-
-    @property
-    def _learned(self) -> FittedBayesianMF:
-        return cast("FittedBayesianMF", self.fitted_.model)
 
     def _updated(self, update: Update) -> FittedBayesianMF:
         """Fit the rows of the new ratings; time-varying biases and context effects do not change."""
@@ -219,7 +191,8 @@ class BayesianMF(DistributionRecommender):
         deviation = np.full(len(update.user_ids) + 1, old.deviation[-1])
         deviation[update.old_users] = old.deviation[:-1]
         mean = old.mean.inserted(form, update.old_users, update.old_items)
-        return assemble(mean, self.rating_scale_, deviation, old.rating_steps, old.history)
+        parts = {"deviation": deviation, "rating_steps": old.rating_steps, "history": old.history}
+        return assemble(mean, self.rating_scale_, **parts)
 
     def _embeddings(self, side: Side) -> FloatArray | None:
         """Item factors as they are, and user factors scaled by the norms of the columns of Q."""
@@ -249,9 +222,35 @@ class BayesianMF(DistributionRecommender):
         return np.asarray(np.sqrt(variance + float(p @ q) * (u_is_new | i_is_new)), np.float32)
 
     def _saved(self) -> Saved:
-        return saved(self, self._learned)
+        fitted = self._learned
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        summary = {
+            "history": asdict(fitted.history),
+            "rating_steps": fitted.rating_steps.tolist(),
+            "timescales": [drift.timescale for drift in fitted.mean.drifts],
+        }
+        arrays = fitted.mean.tensors() | {"deviation": fitted.deviation}
+        return Saved(settings | {"n_timed": fitted.mean.n_timed}, summary, arrays)
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
         settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
-        return cls(**{name: settings[name] for name in settings if name != "n_timed"}), fitted_of(contents)
+        model = cls(**{name: settings[name] for name in settings if name != "n_timed"})
+        summary, n_timed = contents.summary, settings["n_timed"]
+        if not (isinstance(n_timed, int) and not isinstance(n_timed, bool) and n_timed >= 0):
+            raise ValueError(f"n_timed: expected a number of ratings, found {n_timed!r}")
+        if set(summary) != {"history", "rating_steps", "timescales"}:
+            raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
+        n_users, n_items = len(contents.user_ids), len(contents.item_ids)
+        parts = {name: settings[name] for name in ("n_timed", "rank", "drift", "previous_item")}
+        parts |= {"timescales": summary["timescales"]}
+        mean = PosteriorMean.from_tensors(contents.take, n_users, n_items, **parts)
+        steps = np.array(summary["rating_steps"], np.float64)
+        if steps.ndim != 1 or not (np.isfinite(steps).all() and (steps[1:] > steps[:-1]).all()):
+            raise ValueError(f"rating_steps: expected an ascending list, found {summary['rating_steps']}")
+        deviation = contents.take("deviation", np.float32, (n_users + 1,))
+        if not (deviation > 0).all():
+            raise ValueError("deviation: expected numbers above 0")
+        learned = {"deviation": deviation, "rating_steps": steps.astype(np.float32)}
+        history = History.checked(summary["history"])
+        return model, assemble(mean, contents.rating_scale, history=history, **learned)

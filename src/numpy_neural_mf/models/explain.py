@@ -32,20 +32,14 @@ class Explanation:
 
     Attributes
     ----------
-    prediction, mean : float
-        What `predict` says, and μ.
-    user_bias, item_bias : float
-        b_u and b_i, 0 where the model has none.
-    interaction : float
-        p_u · q_i + f([p_u, q_i]), as far as the model has them.
-    clipped : float
-        What clipping adds, or the mean over the steps of an ordinal likelihood, whose scores have a scale of
-        their own.
-    reasons : tuple of Reason
-        What the user rated, highest absolute weight first; empty for the unknown.
-    rest : float
-        What no rating accounts for: next to nothing without an MLP, if the user's row is at its optimum,
-        which training only comes near to; with an MLP, what this predicts for everybody.
+    prediction, mean : float, what `predict` says, and μ
+    user_bias, item_bias : float, b_u and b_i, 0 where the model has none
+    interaction : float, p_u · q_i + f([p_u, q_i]), as far as the model has them
+    clipped : float, what clipping adds, or the mean over the steps of an ordinal likelihood, whose scores
+        have a scale of their own
+    reasons : tuple of Reason, what the user rated, highest absolute weight first; empty for the unknown
+    rest : float; what no rating accounts for: next to nothing without an MLP, if the user's row is at its
+        optimum, which training only comes near to; with an MLP, what this predicts for everybody.
     """
 
     prediction: float
@@ -94,15 +88,10 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
     )
     interaction = total - mean - user_bias - item_bias if form.architecture.has_embeddings else 0.0
     return Explanation(
-        float(located.ratings()),
-        mean,
-        user_bias,
-        item_bias,
-        interaction,
-        float(model.likelihood.rating(np.array([score]))[0]) - total,
-        reasons,
+        float(located.ratings()), mean, user_bias, item_bias, interaction,
+        float(model.likelihood.rating(np.array([score]))[0]) - total, reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
-    )
+    )  # fmt: skip
 
 
 def rating_weights(

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,22 +11,17 @@ from ..mf.architecture import Architecture
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters
 from ..utils.atomic_io import replacing
+from ..utils.extras import naming_the_extra
 from .fitted import FittedModel
 from .neural_mf import NeuralMF
 
 # Name and attributes of the operators; version 20 of ONNX has them all.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "identity": ("Identity", {}),
-    "relu": ("Relu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-    "gelu": ("Gelu", {"approximate": "tanh"}),
-}
+    "identity": ("Identity", {}), "relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "sigmoid": ("Sigmoid", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"}),
+}  # fmt: skip
 OPSET, IR_VERSION = 20, 9
-
-# What a file of protocol buffers can hold.
-MAX_BYTES = 2**31 - 1
+MAX_BYTES = 2**31 - 1  # what a file of protocol buffers can hold
 
 
 def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
@@ -36,16 +30,12 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
     for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
     metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale". `path` is
-    replaced when the new file is whole.
-
-    Raises
-    ------
-    ModuleNotFoundError, TypeError, RuntimeError
-        The package onnx is not installed; the model is no NeuralMF; it is not fitted.
-    ValueError
-        The model is larger than the 2 GB that a file of ONNX can hold.
+    replaced when the new file is whole. Without onnx installed, a ModuleNotFoundError is raised; for another
+    model, a TypeError; for one that is not fitted, a RuntimeError; for one above 2 GB, which is more than a
+    file of ONNX can hold, a ValueError.
     """
-    onnx = _imported("onnx")
+    with naming_the_extra("the export", "onnx"):
+        import onnx
     fitted = _fitted(model)
     form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
     size = sum(value.nbytes for value in parameters.values())
@@ -118,14 +108,10 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
 
     It takes int64 tensors of shape (n,), users and items as in `to_onnx`, but that the unknown is the row
-    after the last, and returns ratings, float32 of shape (n,), not clipped.
-
-    Raises
-    ------
-    ModuleNotFoundError, TypeError, RuntimeError
-        PyTorch is not installed; and as `to_onnx`.
+    after the last, and returns ratings, float32 of shape (n,), not clipped. Errors are as in `to_onnx`.
     """
-    torch = _imported("torch")
+    with naming_the_extra("the export", "torch"):
+        import torch
     fitted = _fitted(model)
     from ..training.engines.torch_module import ExpectedRating, InUnits, NeuralMFModule
 
@@ -143,15 +129,6 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
-
-
-def _imported(package: str) -> Any:
-    try:
-        return import_module(package)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'the export needs {error.name}: pip install "numpy-neural-mf[{package}]"', name=error.name
-        ) from error
 
 
 def _fitted(model: NeuralMF) -> FittedModel:

@@ -17,13 +17,9 @@ from .fitted import FittedData
 from .interactions import Interactions
 
 VERSION = "2"
-
-# The header holds names, shapes and the description: kilobytes. Whatever claims more is no model of ours.
-MAX_HEADER = 2**22
-
+MAX_HEADER = 2**22  # names, shapes and the description take kilobytes: what claims more is no model of ours
 FLOAT_MAX = sys.float_info.max
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
-
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -42,18 +38,14 @@ class Saved(NamedTuple):
 def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Saved) -> None:
     """Write a model of this class name: see `Recommender.save`."""
     description = {
-        "model": name,
-        "rating_scale": [float(bound) for bound in fitted.rating_scale],
-        "settings": saved.settings,
-        "summary": saved.summary,
-    }
+        "model": name, "rating_scale": [float(bound) for bound in fitted.rating_scale],
+        "settings": saved.settings, "summary": saved.summary,
+    }  # fmt: skip
     arrays = {
-        "user_ids": _encoded_ids(fitted.user_ids),
-        "item_ids": _encoded_ids(fitted.item_ids),
-        "seen.items": fitted.interactions.items,
-        "seen.ratings": fitted.interactions.ratings,
+        "user_ids": _encoded_ids(fitted.user_ids), "item_ids": _encoded_ids(fitted.item_ids),
+        "seen.items": fitted.interactions.items, "seen.ratings": fitted.interactions.ratings,
         "seen.offsets": fitted.interactions.offsets,
-    }
+    }  # fmt: skip
     write(path, description, arrays | saved.arrays)
 
 

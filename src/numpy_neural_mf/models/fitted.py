@@ -22,6 +22,9 @@ from .interactions import Interactions
 
 BLOCK = 65_536  # pairs scored at a time, which fill the processor: memory does not follow the request
 
+Times = NDArray[np.int64] | None
+Rows = tuple[Int32Array, Int32Array]
+
 
 class TimedScores(Protocol):
     """A model of ratings at their times."""
@@ -54,9 +57,7 @@ class FittedModel:
         """b_u or b_i of a model with biases, shape (n + 1,)."""
         return np.asarray(self.factorization.parameters[table_name(side, "bias")][:, 0], np.float64)
 
-    def scores(
-        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-    ) -> FloatArray:
+    def scores(self, users: IntArray, items: IntArray, timestamps: Times = None) -> FloatArray:
         """Scores of pairs of rows, -1 for the unknown, shape (n,), not clipped."""
         if timestamps is not None and self.timed is not None:
             return self.timed.scores(users, items, timestamps)
@@ -120,9 +121,7 @@ class Fitted(FittedData):
         return cls(*ids, ratings.scale, interactions_of(ratings, *ids), model)
 
 
-def rows_of_pairs(
-    ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]
-) -> tuple[Int32Array, Int32Array]:
+def rows_of_pairs(ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> Rows:
     """Rows of the users and the items of ratings among these ids, -1 for the unknown."""
     users = renumbered(ratings.users, index_of(user_ids, ratings.user_ids))
     return users, renumbered(ratings.items, index_of(item_ids, ratings.item_ids))
@@ -134,9 +133,7 @@ def interactions_of(ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[
     return Interactions.of(*rows, ratings.values, len(user_ids), len(item_ids))
 
 
-def block_scores(
-    model: FittedModel, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-) -> Float32Array:
+def block_scores(model: FittedModel, users: IntArray, items: IntArray, timestamps: Times) -> Float32Array:
     """Scores of pairs of rows, shape (n,), computed in blocks."""
     scores = np.empty(len(users), np.float32)
     with one_blas_thread():

@@ -1,5 +1,6 @@
 """ItemKNN: predicts a rating from the ratings that the user gave to the most similar items."""
 
+from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
@@ -8,11 +9,10 @@ from scipy.sparse import csr_array
 from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
-from ..training.loop import ProgressCallback
-from ..utils.arrays import Float64Array
+from ..utils.forwarded import Forwarded
 from ..utils.settings import check_integer, check_number
-from .base import Recommender, require_ratings
-from .baselines import biases_only
+from .base import Callback, require_ratings
+from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, sorted_reasons
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of
@@ -23,7 +23,8 @@ from .neighbours import FittedNeighbours, baselines, similarities
 from .recommend import Ranked, known_row
 
 
-class ItemKNN(Recommender):
+@dataclass(eq=False, repr=False)
+class ItemKNN(BiasRecommender):
     """Neighbourhood model of items: r̂_ui = b_ui + Σ_j s_ij (r_uj - b_uj) / (δ + Σ_j s_ij).
 
     The sums run over the k items most similar to i among those that u rated. b_ui = μ + b_u + b_i is the
@@ -47,8 +48,7 @@ class ItemKNN(Recommender):
     ----------
     mean_, user_bias_, item_bias_ : float and float64 arrays of shape (n_users + 1,), (n_items + 1,)
         μ, b_u and b_i; the last element is zero and stands for unknown ids.
-    similarity_ : scipy.sparse.csr_array of shape (n_items, n_items), float32
-        s, where it is above 0.
+    similarity_ : scipy.sparse.csr_array of shape (n_items, n_items), float32: s where it is above 0
 
     Examples
     --------
@@ -58,49 +58,28 @@ class ItemKNN(Recommender):
     (3,)
     """
 
-    def __init__(
-        self,
-        k: int = 40,
-        shrinkage: float = 100.0,
-        damping: float = 0.2,
-        user_penalty: float = 5.0,
-        item_penalty: float = 5.0,
-    ) -> None:
-        check_integer("k", k, at_least=1)
-        check_number("shrinkage", shrinkage, at_least=0)
-        check_number("damping", damping, at_least=0)
-        check_number("user_penalty", user_penalty, above=0)
-        check_number("item_penalty", item_penalty, above=0)
-        self.k = k
-        self.shrinkage = shrinkage
-        self.damping = damping
-        self.user_penalty = user_penalty
-        self.item_penalty = item_penalty
+    k: int = 40
+    shrinkage: float = 100.0
+    damping: float = 0.2
+    user_penalty: float = 5.0
+    item_penalty: float = 5.0
+
+    mean_ = Forwarded[float]("fitted_.model.intercept")
+    similarity_ = Forwarded[csr_array]("fitted_.model.similarity")
+
+    def __post_init__(self) -> None:
+        check_integer("k", self.k, at_least=1)
+        for name in ("shrinkage", "damping"):
+            check_number(name, getattr(self, name), at_least=0)
+        for name in ("user_penalty", "item_penalty"):
+            check_number(name, getattr(self, name), above=0)
 
     @property
     def n_parameters_(self) -> int:
         """The mean, the biases, and one similarity for each pair of items with a similarity above 0."""
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
-    @property
-    def mean_(self) -> float:
-        return self.fitted_.model.intercept
-
-    @property
-    def user_bias_(self) -> Float64Array:
-        return self.fitted_.model.bias("user")
-
-    @property
-    def item_bias_(self) -> Float64Array:
-        return self.fitted_.model.bias("item")
-
-    @property
-    def similarity_(self) -> csr_array:
-        return cast("FittedNeighbours", self.fitted_.model).similarity
-
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
         require_ratings(ratings)
         ratings = ratings.compact()
@@ -128,29 +107,21 @@ class ItemKNN(Recommender):
         mean, user_bias, item_bias = model.intercept, model.bias("user")[u], model.bias("item")[i]
         total = float(mean + user_bias + item_bias + interaction)
         return Explanation(
-            float(located.ratings()),
-            mean,
-            float(user_bias),
-            float(item_bias),
-            float(interaction),
+            float(located.ratings()), mean, float(user_bias), float(item_bias), float(interaction),
             float(np.clip(total, *self.rating_scale_)) - total,
-            sorted_reasons(self.item_ids_[rated], ratings, contributions),
-            float(user_bias),
-        )
+            sorted_reasons(self.item_ids_[rated], ratings, contributions), float(user_bias),
+        )  # fmt: skip
 
     def _model(self, seen: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
         """The biases, and the similarities of the residuals of the baseline."""
         penalties = self.user_penalty, self.item_penalty
         mean, user_bias, item_bias, residuals = baselines(seen, penalties)
         return FittedNeighbours(
-            biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
-            Normal(scale),
-            RowPenalty(*penalties),
-            interactions=seen,
-            residuals=residuals,
+            biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)), Normal(scale),
+            RowPenalty(*penalties), interactions=seen, residuals=residuals,
             similarity=similarities(residuals, self.shrinkage),
             settings=(self.k, self.shrinkage, self.damping),
-        )
+        )  # fmt: skip
 
     def _updated(self, update: Update) -> FittedModel:
         return self._model(update.interactions, self.rating_scale_)

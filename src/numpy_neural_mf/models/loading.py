@@ -18,18 +18,9 @@ MODELS = {model.__name__: model for model in CLASSES}
 def load_model(path: str | os.PathLike[str]) -> Any:
     """The fitted model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
 
-    Nothing in the file is executed, and nothing of it is used before it is checked.
-
-    Returns
-    -------
-    GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel
-
-    Raises
-    ------
-    ModelFileError
-        A ValueError: the file is not a model, not complete, or its parts do not fit each other.
-    OSError
-        The file cannot be read.
+    It is a GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel. Nothing in the file
+    is executed, and nothing of it is used before it is checked: a ModelFileError, which is a ValueError, says
+    that it is not a model, not complete, or that its parts do not fit each other.
     """
     contents = Contents(path)
     if not (isinstance(contents.name, str) and contents.name in MODELS):

@@ -5,14 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from ..data.columns import blocks
 from ..mf.forward import Scorer
 from ..mf.parameters import Parameters
 from ..utils.arrays import Float32Array, Float64Array, FloatArray, IntArray
-from .fitted import FittedModel
+from .fitted import FittedModel, Times
 from .interactions import Interactions
 
 SWEEPS = 10  # of alternating least squares, after which the biases change little
@@ -130,9 +129,7 @@ class FittedNeighbours(FittedModel):
         """b_ui = μ + b_u + b_i of rows that broadcast."""
         return np.asarray(self.intercept + self.bias("user")[users] + self.bias("item")[items])
 
-    def scores(
-        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None = None
-    ) -> FloatArray:
+    def scores(self, users: IntArray, items: IntArray, timestamps: Times = None) -> FloatArray:
         scores = self.baseline(users, items)
         known = np.flatnonzero((users >= 0) & (items >= 0))
         known = known[np.argsort(users[known], kind="stable")]

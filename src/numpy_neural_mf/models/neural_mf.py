@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from ..mf.architecture import C_WIDE, Architecture
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters
 from ..nn import Optimizer
-from ..training.checkpoint import Checkpoint, fingerprint
+from ..training.checkpoint import Checkpoint
 from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
-from .base import require_ratings
+from .base import identity, require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
@@ -31,68 +31,49 @@ class NeuralMF(DistributionRecommender):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
     The defaults were chosen inside the training part of MovieLens and on simulated ratings
-    (docs/decisions/defaults.md).
+    (docs/decisions/defaults.md). A setting that is out of range, an unknown name and, in `fit`, a device that
+    is not available are a ValueError.
 
     Parameters
     ----------
     architecture : Architecture, default C_WIDE
-    epochs : int, default 30
-        Passes over the ratings.
-    batch_size : int, default 1024
-        Ratings in a step. 1 is per-sample gradient descent, in an order shuffled once
-        (`data.batches.Stretches`): with ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and
+    epochs : int, default 30, passes over the ratings
+    batch_size : int, default 1024; ratings in a step. 1 is per-sample gradient descent, in an order shuffled
+        once (`data.batches.Stretches`): with ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and
         ``engine="numba"``, that is the matrix factorisation of Funk and Koren in one compiled loop, the
         fastest training of this package; otherwise it is slow.
-    optimizer : str or Optimizer, default "adam"
-        "sgd", "adagrad", "rmsprop", "adam", "adamw", or one of your own, which is copied, not changed, and
-        has its own learning rate.
-    learning_rate : float, default 0.03
-        The highest of the schedule, for an optimizer given by name.
-    schedule : {"cosine", "constant"}, default "cosine"
-        Cosine falls to zero over all epochs.
+    optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw"} or Optimizer, default "adam"
+        One of your own is copied, not changed, and has its own learning rate.
+    learning_rate : float, default 0.03, the highest of the schedule, for an optimizer given by name
+    schedule : {"cosine", "constant"}, default "cosine"; cosine falls to zero over all epochs
     regularization : float, default 0.2
         λ: the mean penalty of a rating on the squares of the rows that it uses (see `frequency_scaled`).
-    weight_decay : float, default 0.3
-        Decoupled decay of the MLP's weights.
+    weight_decay : float, default 0.3, decoupled decay of the MLP's weights
     validation_fraction : float, default 0.05
         Share of the ratings held out of `fit`, unless it is given validation ratings, to find the best epoch,
         whose weights are kept, and to calibrate an ordinal likelihood; 0 trains on all and keeps the last.
-    patience : int or None, default 10
-        Epochs without a better validation loss before training stops; None never stops early.
-    engine : {"auto", "numpy", "numba", "torch"}, default "auto"
-        What computes the steps of training: see `choose_engine`. Engines differ by rounding and in the masks
-        of dropout. Prediction always uses NumPy.
-    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
-        For the engine "torch": "auto" is the first available of CUDA, MPS and the CPU.
+    patience : int or None, default 10, epochs without a better validation loss before the end; None: no limit
+    engine : {"auto", "numpy", "numba", "torch"}, default "auto"; what computes the steps of training: see
+        `choose_engine`. Engines differ by rounding and in the masks of dropout. Prediction always uses NumPy.
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the engine "torch"; auto: the first available
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
         Of the MLP's products in training by the engine "torch"; parameters are float32.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same model, bit for bit on one machine.
-    **fields
-        Fields of `Architecture` to replace: ``NeuralMF(embedding_dim=8, hidden_layer_sizes=(16,))``.
+    **fields : fields of `Architecture` to replace: ``NeuralMF(embedding_dim=8, hidden_layer_sizes=(16,))``
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array
-        By PyTorch's names, `n_parameters_` numbers; the last row of each table stands for an unknown user or
-        item. Features are included in the rows.
+    parameters_ : dict of str to float32 array; by PyTorch's names, `n_parameters_` numbers; the last row of
+        each table stands for an unknown user or item. Features are included in the rows.
     prior_ : dict of str to float32 array
         For models with features, the rows predicted from features only, by the name of the table:
         `partial_fit`, `fold_in` and `fold_in_item` shrink a row with few ratings towards them, not to zero.
-    rating_steps_ : float32 array
-        For an ordinal likelihood, the distinct training ratings, ascending; otherwise empty.
-    unit_ : float
-        Target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where ratings
-        differ more or less, so that the settings mean the same on every scale.
-    history_ : History
-        Losses and seconds of each epoch.
-    engine_ : str
-        What trained; a file does not keep it.
-
-    Raises
-    ------
-    ValueError
-        A setting is out of range or a name is unknown; in `fit`: the device is not available.
+    rating_steps_ : float32 array, the distinct training ratings, ascending; empty unless ordinal
+    unit_ : float; target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where
+        ratings differ more or less, so that the settings mean the same on every scale.
+    history_ : History, losses and seconds of each epoch
+    engine_ : str, what trained; a file does not keep it
 
     Examples
     --------
@@ -103,6 +84,7 @@ class NeuralMF(DistributionRecommender):
     (2,)
     """
 
+    _learned = Forwarded[FittedNeuralMF]("fitted_.model")
     parameters_ = Forwarded[Parameters]("_learned.parameters")
     prior_ = Forwarded[Parameters]("_learned.prior")
     unit_ = Forwarded[float]("_learned.likelihood.unit")
@@ -110,24 +92,12 @@ class NeuralMF(DistributionRecommender):
     engine_ = Forwarded[str]("_learned.engine")
 
     def __init__(
-        self,
-        architecture: Architecture = C_WIDE,
-        *,
-        epochs: int = 30,
-        batch_size: int = 1024,
-        optimizer: str | Optimizer = "adam",
-        learning_rate: float = 0.03,
-        schedule: str = "cosine",
-        regularization: float = 0.2,
-        weight_decay: float = 0.3,
-        validation_fraction: float = 0.05,
-        patience: int | None = 10,
-        engine: str = "auto",
-        device: str = "auto",
-        precision: str = "float32",
-        random_state: int | np.random.Generator | None = 0,
-        **fields: Any,
-    ) -> None:
+        self, architecture: Architecture = C_WIDE, *, epochs: int = 30, batch_size: int = 1024,
+        optimizer: str | Optimizer = "adam", learning_rate: float = 0.03, schedule: str = "cosine",
+        regularization: float = 0.2, weight_decay: float = 0.3, validation_fraction: float = 0.05,
+        patience: int | None = 10, engine: str = "auto", device: str = "auto", precision: str = "float32",
+        random_state: int | np.random.Generator | None = 0, **fields: Any,
+    ) -> None:  # fmt: skip
         self.architecture = replace(architecture, **fields)
         self.epochs = epochs
         self.batch_size = batch_size
@@ -154,64 +124,42 @@ class NeuralMF(DistributionRecommender):
         return likelihood.categories if isinstance(likelihood, Ordinal) else np.zeros(0, np.float32)
 
     def fit(
-        self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None,
-        checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> Self:
+        self, ratings: Ratings, validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None, checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:  # fmt: skip
         """Learn from ratings, from scratch or from where the same training was interrupted.
 
-        With many processes, only the first has a fitted model.
+        With many processes, only the first has a fitted model. A FloatingPointError says that the loss is no
+        longer finite, for a learning rate that is too high; a ValueError that the checkpoint is damaged or of
+        other ratings or settings, or that the ratings have no timestamps, for an architecture with periods,
+        or more than 20 distinct values, for an ordinal likelihood.
 
         Parameters
         ----------
         ratings : Ratings
         validation : Ratings, optional
             To find the best epoch; by default a random share of `ratings`, held out of training.
-        on_progress : callable, optional
-            Called after each batch with a `Progress`.
+        on_progress : callable, optional, called after each batch with a `Progress`
         checkpoint_dir : path, optional
             Folder for the state of the training after each epoch. The same call with the same ratings and
             settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
             Another engine may resume as well: the same training to rounding and the masks of dropout.
-
-        Raises
-        ------
-        FloatingPointError
-            The loss is no longer finite: the learning rate is too high.
-        ValueError
-            The checkpoint is of other ratings or settings, or damaged; the ratings have no timestamps, for an
-            architecture with periods, or more than 20 distinct values, for an ordinal likelihood.
         """
         rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
-        require_ratings(ratings)
-        if validation is not None:
-            require_ratings(validation)
+        given = [ratings] if validation is None else [ratings, validation]
+        require_ratings(*given)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, rng, communicator)
         engine = build_engine(self, data, rng, dropout_rng)
         checkpoint = None
         if checkpoint_dir is not None:
-            belongs_to = communicator.broadcast(lambda: self._fingerprint(ratings, validation, order_rng))
+            options: Any = {"with_times": bool(self.architecture.periods), "left_out": ENGINE_SETTINGS}
+            belongs_to = communicator.broadcast(lambda: identity(self, given, order_rng, **options))
             generators = {"order": order_rng, "dropout": dropout_rng}
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
         history = train(self, engine, data, order_rng, on_progress, checkpoint)
         self._state = finish(self, engine, data, history, ratings)
         return self
-
-    def _fingerprint(self, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator) -> str:
-        settings = {n: v for n, v in vars(self).items() if n[0] != "_" and n not in ENGINE_SETTINGS}
-        settings |= {"random_state": rng.bit_generator.state}  # not as given
-        given = [part for part in (ratings, validation) if part is not None]
-        columns = [array for part in given for array in part.arrays]
-        if self.architecture.periods:
-            columns += [part.timestamps for part in given if part.timestamps is not None]
-        return fingerprint(f"{settings}", columns)
-
-    @property
-    def _learned(self) -> FittedNeuralMF:
-        return cast("FittedNeuralMF", self.fitted_.model)
 
     def _updated(self, update: Update) -> FittedNeuralMF:
         """Fit the rows that new ratings touch, as `fold_in` does; time bins stay as they are."""

@@ -26,9 +26,7 @@ from .neural_mf_settings import PLAIN_SETTINGS, scaled_regularization
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-# The array of the times of the first and the last rating, for a model with time bins.
-TIME_RANGE = "periods"
-
+TIME_RANGE = "periods"  # array of the times of the first and the last rating, for a model with time bins
 # Names of the tables of time bins in files of older versions.
 FORMER_NAMES = {
     table_name(TIME_BINS[side], kind): table_name(FEATURES[side], kind) for side in SIDES for kind in KINDS
@@ -134,15 +132,9 @@ def _categories(steps: list[float], deviation: float) -> CumulativeLogit:
 
 
 def assemble(
-    architecture: Architecture,
-    parameters: Parameters,
-    likelihood: Likelihood,
-    penalty: RowPenalty,
-    prior: Parameters,
-    time_bins: TimeBins | None,
-    history: History,
-    engine: str = "",
-) -> FittedNeuralMF:
+    architecture: Architecture, parameters: Parameters, likelihood: Likelihood, penalty: RowPenalty,
+    prior: Parameters, time_bins: TimeBins | None, history: History, engine: str = "",
+) -> FittedNeuralMF:  # fmt: skip
     """A fitted model of its parts."""
     form = Factorization(architecture, parameters)
     timed = None if time_bins is None else TimeBinScores(form, time_bins)

@@ -13,17 +13,10 @@ from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
 from ..data.columns import blocks
+from ..mf import side_information as side_info
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters, fill_unknown
 from ..mf.regularization import frequency_scaled
-from ..mf.side_information import (
-    collapsed,
-    leave_unrated_at_prior,
-    no_prior,
-    shared_parts,
-    side_features_of,
-    time_penalties,
-)
 from ..nn import CumulativeLogit
 from ..training import loop
 from ..training.checkpoint import Checkpoint
@@ -42,14 +35,9 @@ from .uncertainty import TOO_MANY, few_steps
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-# Up to this width, a second BLAS thread does not pay (docs/decisions/one-blas-thread.md).
-SMALL_LAYER = 128
-
-# The expected deviation of a rating from its score, in deviations of all ratings.
-DEVIATION = 0.8
-
-# The logarithm of the factor by which calibration may change that.
-MAX_LOG_FACTOR = math.log(4)
+SMALL_LAYER = 128  # width up to which a second BLAS thread does not pay (docs/decisions/one-blas-thread.md)
+DEVIATION = 0.8  # expected, of a rating from its score, in deviations of all ratings
+MAX_LOG_FACTOR = math.log(4)  # the logarithm of the factor by which calibration may change that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +54,9 @@ class TrainingData:
 
 
 def prepare(
-    model: NeuralMF,
-    ratings: Ratings,
-    validation: Ratings | None,
-    rng: np.random.Generator,
+    model: NeuralMF, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator,
     communicator: Communicator,
-) -> TrainingData:
+) -> TrainingData:  # fmt: skip
     """The share of this process, scaled, the statistics of all ratings, and what is to be minimised."""
     form, fraction = model.architecture, model.validation_fraction
     own, held_out = own_part(ratings, validation, fraction, rng, communicator, bool(form.periods))
@@ -87,13 +72,14 @@ def prepare(
     # Side features describe the ratings of all processes.
     described = all_ratings(own, communicator) if form.features or form.implicit else own
     regularization = scaled_regularization(model.regularization, ordinal)
-    counts, time_counts = statistics.counts, statistics.time_counts
+    counts, in_time = statistics.counts, statistics.time_counts
+    time_penalty = side_info.time_penalties(regularization, counts, in_time) if len(in_time) else {}
     objective = Objective(
         user_penalty=frequency_scaled(regularization, counts["user"]),
         item_penalty=frequency_scaled(regularization, counts["item"]),
         weight_decay=model.weight_decay,
-        side_features=side_features_of(form, described, regularization),
-        time_penalty=time_penalties(regularization, counts, time_counts) if len(time_counts) else {},
+        side_features=side_info.side_features_of(form, described, regularization),
+        time_penalty=time_penalty,
         ordinal=ordinal,
     )
     scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)
@@ -114,7 +100,7 @@ def build_engine(
         parameters["cutpoints"][...] = ordinal.first()
     if model.architecture.features:
         for side, counts in statistics.counts.items():
-            leave_unrated_at_prior(parameters, side, counts[rows] == 0)
+            side_info.leave_unrated_at_prior(parameters, side, counts[rows] == 0)
     optimizer = new_optimizer(model)
     name = choose_engine(model.engine, optimizer, model.epochs * statistics.n, model.batch_size)
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
@@ -124,32 +110,23 @@ def build_engine(
 
 
 def train(
-    model: NeuralMF,
-    engine: Engine,
-    data: TrainingData,
-    rng: np.random.Generator,
-    on_progress: ProgressCallback | None,
-    checkpoint: Checkpoint | None,
-) -> History:
+    model: NeuralMF, engine: Engine, data: TrainingData, rng: np.random.Generator,
+    on_progress: ProgressCallback | None, checkpoint: Checkpoint | None,
+) -> History:  # fmt: skip
     """Train the engine's parameters in place."""
     bins, times = data.statistics.time_bins, data.ratings.timestamps
     n_steps = model.epochs * -(-data.statistics.n // model.batch_size)
     is_small = max(model.architecture.layer_sizes, default=0) <= SMALL_LAYER
     with one_blas_thread() if is_small else nullcontext():
         return loop.train(
-            engine,
-            data.ratings,
-            validation_loss(engine, data),
-            epochs=model.epochs,
+            engine, data.ratings, validation_loss(engine, data), epochs=model.epochs,
             batch_size=model.batch_size,
             schedule=SCHEDULES[model.schedule](engine.optimizer.learning_rate, n_steps),
-            patience=model.patience,
-            rng=rng,
+            patience=model.patience, rng=rng,
             unit_of_loss=1.0 if data.objective.ordinal is not None else data.unit**2,
-            time_bins=None if bins is None or times is None else bins.of(times),
-            on_progress=on_progress,
+            time_bins=None if bins is None or times is None else bins.of(times), on_progress=on_progress,
             checkpoint=checkpoint,
-        )
+        )  # fmt: skip
 
 
 def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] | None:
@@ -189,9 +166,9 @@ def finish(
     ids = data.ratings.user_ids, data.ratings.item_ids
     interactions = interactions_of(ratings, *ids)
     form, features = model.architecture, data.objective.side_features
-    prior = no_prior(form, *map(len, ids)) | shared_parts(parameters, features)
+    prior = side_info.no_prior(form, *map(len, ids)) | side_info.shared_parts(parameters, features)
     fill_unknown(prior)
-    parameters = collapsed(parameters, features)
+    parameters = side_info.collapsed(parameters, features)
     fill_unknown(parameters)
     likelihood = likelihood_of(parameters, data.objective.ordinal, data.scale, data.unit)
     penalty = row_penalty(model.regularization, likelihood, interactions)
@@ -210,7 +187,7 @@ def finish(
 
 def fill_unknown_rows(parameters: Parameters, objective: Objective) -> None:
     """Let the last row of each table be the mean of the others, features included."""
-    shared = shared_parts(parameters, objective.side_features)
+    shared = side_info.shared_parts(parameters, objective.side_features)
     for name, table in parameters.items():
         if name in shared:
             table[-1] = (table + shared[name])[:-1].mean(axis=0)

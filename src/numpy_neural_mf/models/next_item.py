@@ -1,78 +1,62 @@
 """The model of the next item: what a user takes next, from the user's last items in time order."""
 
-import os
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..data import Ratings
 from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
-from ..mf.parameters import Parameters
-from ..training.loop import History, ProgressCallback
-from ..utils.arrays import Float32Array, Int32Array
+from ..mf.parameters import Parameters, Side
+from ..training.loop import History
+from ..utils.arrays import Float32Array, FloatArray, Int32Array
+from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_choice, check_integer, check_number
-from .base import NotFittedError, require_ratings
-from .files import Contents, save
+from .base import Callback, LearnedFromRatings, require_ratings
+from .files import Contents, Saved
 from .incremental_update import Update
 from .interactions import Interactions
 from .neural_mf_settings import DEVICES
-from .recommend import MaskedArray, best_items, candidate_rows, similar
-from .sequences import FittedSequences, naming_the_extra
+from .recommend import MaskedArray, best_items, candidate_rows
+from .sequences import FittedSequences
 
 ENCODERS = ("attention", "gru")
-SETTINGS = (
-    "encoder", "embedding_dim", "sequence_length", "negatives", "dropout", "epochs", "batch_size",
-    "learning_rate", "patience", "device", "random_state",
-)  # fmt: skip
 
 
-class NextItemModel:
+@dataclass(eq=False, repr=False)
+class NextItemModel(LearnedFromRatings[FittedSequences]):
     """What a user takes next: P(i) = softmax(h · e + c)_i, where h is the state after the user's last items.
 
     The model uses the order of a user's ratings, not their values, and predicts no ratings. An encoder, a
     block of self-attention or a GRU, computes h (see `training.sequence_encoder`). PyTorch (extra "torch") is
     needed to train, to update, and for `recommend_after`; the other methods use NumPy. See
-    docs/decisions/next-item.md.
+    docs/decisions/next-item.md. A setting of the wrong type or out of range is a TypeError or a ValueError.
 
     Parameters
     ----------
     encoder : {"attention", "gru"}, default "attention"
-    embedding_dim : int, default 64
-        k: of items and states.
-    sequence_length : int, default 50
-        Last items that a state depends on at most.
+    embedding_dim : int, default 64, k, of items and states
+    sequence_length : int, default 50, the most last items that a state depends on
     negatives : int, default 1024
         Items that a training step draws to estimate the softmax; 0, or more than there are, sums over all.
     dropout : float, default 0.2
-    epochs : int, default 30
-        Passes over the ratings.
-    batch_size : int, default 1280
-        Ratings in a step, in whole windows of sequences.
-    learning_rate : float, default 0.003
-        Of Adam, at first; it falls to zero by a cosine over all epochs.
+    epochs : int, default 30, passes over the ratings
+    batch_size : int, default 1280, ratings in a step, in whole windows of sequences
+    learning_rate : float, default 0.003, of Adam, at first; it falls to zero by a cosine over all epochs
     patience : int or None, default 10
         With validation ratings, epochs without a lower validation loss before training stops; None: never.
-    device : {"auto", "cpu", "cuda", "mps"}, default "auto"
-        Of the training: "auto" is the first available of CUDA, MPS and the CPU.
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the training; auto: the first available
     random_state : int, numpy.random.Generator or None, default 0
         On a CPU, the same seed gives the same model, bit for bit on one machine.
 
     Attributes
     ----------
-    user_ids_, item_ids_ : arrays of raw ids, sorted and unique
-    ratings_ : Ratings, those that it learned from, by user, without times
-    parameters_ : dict of str to float32 array
-        Of the encoder, by PyTorch's names; `n_parameters_` numbers.
-    history_ : History
-        Mean of -log P(next item), and seconds, of each epoch.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A setting is of the wrong type or out of range.
+    user_ids_, item_ids_, ratings_ : as those of a `Recommender`
+    parameters_ : dict of str to float32 array, of the encoder, by PyTorch's names; `n_parameters_` numbers
+    history_ : History, mean of -log P(next item), and seconds, of each epoch
 
     Examples
     --------
@@ -85,86 +69,56 @@ class NextItemModel:
     (3,)
     """
 
-    _state: FittedSequences | None = None
-    user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
-    item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
-    ratings_ = Forwarded[Ratings]("fitted_.ratings")
     parameters_ = Forwarded[Parameters]("fitted_.parameters")
     history_ = Forwarded[History]("fitted_.history")
 
-    def __init__(
-        self,
-        encoder: str = "attention",
-        embedding_dim: int = 64,
-        *,
-        sequence_length: int = 50,
-        negatives: int = 1024,
-        dropout: float = 0.2,
-        epochs: int = 30,
-        batch_size: int = 1280,
-        learning_rate: float = 0.003,
-        patience: int | None = 10,
-        device: str = "auto",
-        random_state: int | np.random.Generator | None = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.embedding_dim = embedding_dim
-        self.sequence_length = sequence_length
-        self.negatives = negatives
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.device = device
-        self.random_state = random_state
-        check_choice("encoder", encoder, ENCODERS)
-        check_choice("device", device, DEVICES)
+    encoder: str = "attention"
+    embedding_dim: int = 64
+    _: KW_ONLY
+    sequence_length: int = 50
+    negatives: int = 1024
+    dropout: float = 0.2
+    epochs: int = 30
+    batch_size: int = 1280
+    learning_rate: float = 0.003
+    patience: int | None = 10
+    device: str = "auto"
+    random_state: int | np.random.Generator | None = 0
+
+    def __post_init__(self) -> None:
+        check_choice("encoder", self.encoder, ENCODERS)
+        check_choice("device", self.device, DEVICES)
         for name in ("embedding_dim", "sequence_length", "epochs", "batch_size"):
             check_integer(name, getattr(self, name), at_least=1)
-        check_integer("negatives", negatives, at_least=0)
-        check_integer("patience", patience, at_least=1, optional=True)
-        check_number("dropout", dropout, at_least=0, below=1)
-        check_number("learning_rate", learning_rate, at_least=0)
-
-    @property
-    def fitted_(self) -> FittedSequences:
-        """What was learned, frozen."""
-        if self._state is None:
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-        return self._state
+        check_integer("negatives", self.negatives, at_least=0)
+        check_integer("patience", self.patience, at_least=1, optional=True)
+        check_number("dropout", self.dropout, at_least=0, below=1)
+        check_number("learning_rate", self.learning_rate, at_least=0)
 
     @property
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
 
-    def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: ProgressCallback | None = None
-    ) -> Self:
+    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
+
+        A ValueError says that there are no ratings, no timestamps, or no such device, a FloatingPointError
+        that the training diverged, a ModuleNotFoundError that PyTorch is not installed.
 
         Parameters
         ----------
-        ratings : Ratings
-            Of equal timestamps of a user, the row further down is the later one.
+        ratings : Ratings; of equal timestamps of a user, the row further down is the later one
         validation : Ratings, optional
             Later ratings, as `leave_last_out` holds them out. Each user's first one is predicted after each
             epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
-        on_progress : callable, optional
-            Called after each batch with a `Progress`.
-
-        Raises
-        ------
-        ValueError, FloatingPointError, ModuleNotFoundError
-            There are no ratings, no timestamps, or no such device; the training diverged; PyTorch is not
-            installed.
+        on_progress : callable, optional, called after each batch with a `Progress`
         """
         require_ratings(ratings)
         train = in_time_order(ratings.compact())
         held_out = None if validation is None else next_items(train, validation, self.sequence_length)
-        settings = {name: getattr(self, name) for name in SETTINGS if name not in ("encoder", "random_state")}
+        settings = {n: v for n, v in self._settings().items() if n not in ("encoder", "random_state")}
         settings |= {"rng": np.random.default_rng(self.random_state), "on_progress": on_progress}
-        with naming_the_extra():
+        with naming_the_extra("NextItemModel", "torch"):
             from ..training.next_item_training import train_encoder
         parameters, history = train_encoder(self.encoder, train, held_out, **settings)
         self._state = FittedSequences.of(train, parameters, self.sequence_length, history)
@@ -173,18 +127,9 @@ class NextItemModel:
     def partial_fit(self, ratings: Ratings) -> Self:
         """Continue the sequences of old and new users, without training; `fit`, if the model is not fitted.
 
-        After an error, the model is as it was.
-
-        Parameters
-        ----------
-        ratings : Ratings
-            With timestamps, later than those that the model knows. A new item is recommended as an average
-            one, until the next `fit`.
-
-        Raises
-        ------
-        ValueError
-            There are no ratings or no timestamps, or ids are of another kind than the model's.
+        The ratings have timestamps, later than those that the model knows. A new item is recommended as an
+        average one, until the next `fit`. After an error, the model is as it was. A ValueError says that
+        there are no ratings or no timestamps, or that ids are of another kind than the model's.
         """
         require_ratings(ratings)
         if self._state is None:
@@ -193,15 +138,9 @@ class NextItemModel:
         return self
 
     def recommend(
-        self,
-        users: ArrayLike,
-        n: int = 10,
-        *,
-        exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
-        min_ratings: int = 0,
-        with_scores: bool = False,
-    ) -> Any:
+        self, users: ArrayLike, n: int = 10, *, exclude_seen: bool = True,
+        candidates: ArrayLike | None = None, min_ratings: int = 0, with_scores: bool = False,
+    ) -> Any:  # fmt: skip
         """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
 
         An unknown user gets the items of the mean state. Parameters, results and errors are those of
@@ -213,14 +152,9 @@ class NextItemModel:
         return (items, scores) if with_scores else items
 
     def recommend_after(
-        self,
-        items: ArrayLike,
-        n: int = 10,
-        *,
-        exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
-        min_ratings: int = 0,
-    ) -> MaskedArray:
+        self, items: ArrayLike, n: int = 10, *, exclude_seen: bool = True,
+        candidates: ArrayLike | None = None, min_ratings: int = 0,
+    ) -> MaskedArray:  # fmt: skip
         """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
 
         `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
@@ -237,34 +171,26 @@ class NextItemModel:
         states = fitted.state_after(rows)
         return self._best(states, user, n, seen if exclude_seen else None, candidates, min_ratings)[0]
 
-    def similar_items(
-        self, item: Any, n: int = 10, min_ratings: int = 0
-    ) -> tuple[NDArray[Any], Float32Array]:
-        """See `Recommender.similar_items`."""
-        fitted = self.fitted_
-        return similar(fitted, "item", fitted.parameters["embedding.weight"][:-1], item, n, min_ratings)
+    def _embeddings(self, side: Side) -> FloatArray | None:
+        return self.parameters_["embedding.weight"][:-1] if side == "item" else None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """See `Recommender.save`."""
-        settings = {name: getattr(self, name) for name in SETTINGS}
-        save(path, type(self).__name__, self.fitted_, self.fitted_.saved(settings))
+    def _saved(self) -> Saved:
+        return self.fitted_.saved(self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedSequences]:
         """The way back, for `load_model`."""
-        if set(contents.settings) != set(SETTINGS):
-            raise ValueError(f"expected {sorted(SETTINGS)}, found {sorted(contents.settings)}")
+        if set(contents.settings) != (known := {field.name for field in fields(cls)}):
+            raise ValueError(f"expected {sorted(known)}, found {sorted(contents.settings)}")
         return cls(**contents.settings), FittedSequences.loaded(contents)
 
     def _best(
-        self,
-        states: Float32Array,
-        rows: Int32Array,
-        n: int,
-        seen: Interactions | None,
-        candidates: ArrayLike | None,
-        min_ratings: int,
-    ) -> tuple[MaskedArray, MaskedArray]:
+        self, states: Float32Array, rows: Int32Array, n: int, seen: Interactions | None,
+        candidates: ArrayLike | None, min_ratings: int,
+    ) -> tuple[MaskedArray, MaskedArray]:  # fmt: skip
         """Items and logits for rows of states, of shape (*rows.shape, n)."""
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))

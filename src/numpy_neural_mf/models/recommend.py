@@ -20,20 +20,15 @@ from .fold_in import NewItem, NewUser, Users, model_with, rows_of
 from .interactions import Interactions
 
 MaskedArray = np.ma.MaskedArray[Any, Any]
-Ranked = tuple[NDArray[Any], Float32Array]  # raw ids, best first, and their scores
+Ranked = tuple[NDArray[Any], Float32Array]  # raw ids or rows, best first, and their scores
 BLOCK = 2**20  # scores held at a time by each thread: 4 MB and what it takes to rank them, at least a row
 GROUP = 64  # items whose highest score stands for them all where a bound on the best is sought
 
 
 def recommend(
-    fitted: Fitted,
-    users: Users,
-    n: int,
-    exclude_seen: bool,
-    candidates: ArrayLike | None,
-    min_ratings: int,
+    fitted: Fitted, users: Users, n: int, exclude_seen: bool, candidates: ArrayLike | None, min_ratings: int,
     new_items: Sequence[NewItem],
-) -> tuple[MaskedArray, MaskedArray]:
+) -> tuple[MaskedArray, MaskedArray]:  # fmt: skip
     """Items and predictions of `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
     model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)
@@ -145,9 +140,7 @@ def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
     return top
 
 
-def most_similar(
-    table: FloatArray, row: int, n: int, allowed: NDArray[np.bool_]
-) -> tuple[NDArray[np.intp], Float32Array]:
+def most_similar(table: FloatArray, row: int, n: int, allowed: NDArray[np.bool_]) -> Ranked:
     """The n other allowed rows of highest cosine p · q / (‖p‖ ‖q‖), 0 where a norm is, and the cosines."""
     norms = np.linalg.norm(table, axis=1)
     cosines = table @ table[row] / np.maximum(norms * norms[row], np.finfo(table.dtype).tiny)

@@ -1,7 +1,5 @@
 """What a NextItemModel learned, frozen: the encoder, and each user's state after the last items."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -13,6 +11,7 @@ from ..mf.forward import Scorer
 from ..mf.parameters import Parameters
 from ..training.loop import History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
+from ..utils.extras import naming_the_extra
 from .files import Contents, Saved, Tensors
 from .fitted import FittedData, interactions_of
 from .incremental_update import Update
@@ -89,14 +88,9 @@ class FittedSequences(FittedData):
         states = update.inserted("user", self.states)[:-1]
         states[touched] = _states_of(parameters, items[touched])
         return replace(
-            self,
-            user_ids=update.user_ids,
-            item_ids=update.item_ids,
-            interactions=update.interactions,
-            parameters=parameters,
-            last_items=items,
-            states=_with_mean(states),
-        )
+            self, user_ids=update.user_ids, item_ids=update.item_ids, interactions=update.interactions,
+            parameters=parameters, last_items=items, states=_with_mean(states),
+        )  # fmt: skip
 
 
 def encoder_shapes(kind: str, n_items: int, k: int, length: int) -> dict[str, tuple[int, ...]]:
@@ -116,19 +110,8 @@ def encoder_shapes(kind: str, n_items: int, k: int, length: int) -> dict[str, tu
     return shapes
 
 
-@contextmanager
-def naming_the_extra() -> Iterator[None]:
-    """A context whose imports, where PyTorch is not installed, raise an error that says how to install it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f'NextItemModel needs {error.name}: pip install "numpy-neural-mf[torch]"', name=error.name
-        ) from error
-
-
 def _states_of(parameters: Parameters, items: Int32Array) -> Float32Array:
-    with naming_the_extra():
+    with naming_the_extra("NextItemModel", "torch"):
         from ..training.sequence_encoder import states_of
     return states_of(parameters, items)
 

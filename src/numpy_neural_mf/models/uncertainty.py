@@ -12,6 +12,7 @@ from .base import Recommender
 from .fold_in import Items, Located, Users, locate
 
 MAX_STEPS = 20  # distinct ratings up to which they count as the categories of a scale
+Pair = tuple[Float32Array, Float32Array]
 TOO_MANY = f"expected at most {MAX_STEPS} distinct training ratings, found more"
 
 
@@ -27,44 +28,27 @@ class DistributionRecommender(Recommender):
     def rating_steps_(self) -> Float32Array: ...
 
     @abstractmethod
-    def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]: ...
+    def _interval(self, coverage: float, located: Located) -> Pair: ...
 
     @abstractmethod
     def _probabilities(self, located: Located) -> Float32Array: ...
 
     def predict_interval(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
-    ) -> tuple[Float32Array, Float32Array]:
-        """Lowest and highest rating to expect, float32, within the rating scale.
+    ) -> Pair:
+        """Lowest and highest rating to expect, float32, within the rating scale; pairs are as in `predict`.
 
-        Parameters
-        ----------
-        users, items, timestamps : as `predict` takes them
-        coverage : float, default 0.9
-            Share of the ratings that should be within; at least this for ordinal categories.
-
-        Raises
-        ------
-        ValueError
-            `coverage` is not between 0 and 1, or the model predicts means only (see `NeuralMF`).
+        `coverage` is the share of the ratings that should be within; at least this for ordinal categories.
+        A coverage not between 0 and 1, or a model of means only (see `NeuralMF`), is a ValueError.
         """
         check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
-    def predict_distribution(
-        self, users: Users, items: Items, timestamps: ArrayLike | None = None
-    ) -> tuple[Float32Array, Float32Array]:
+    def predict_distribution(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Pair:
         """The probability of each category of the rating scale; pairs are as `predict` takes them.
 
-        Returns
-        -------
-        steps : float32 array of shape (n_steps,), ascending
-        probabilities : float32 array of shape (..., n_steps)
-
-        Raises
-        ------
-        ValueError
-            There are more than 20 distinct training ratings, or the model predicts means only.
+        Returned are the steps, ascending, of shape (n_steps,), and probabilities, of shape (..., n_steps),
+        both float32. More than 20 distinct training ratings, or a model of means only, are a ValueError.
         """
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 

@@ -38,13 +38,11 @@ BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 # Numbers stay legible on top of lines.
 NUMBER: dict[str, Any] = {"fontsize": 8, "path_effects": [withStroke(linewidth=3, foreground="white")]}
-# A model is far behind if its RMSE is above the lowest by this factor.
-FAR_BEHIND = 1.1
+FAR_BEHIND = 1.1  # a model is, if its RMSE is above the lowest by this factor
 GRID = "#dddddd"
 # Colours that follow the page's light or dark theme.
 THEME = {"#000000": "currentColor", GRID: "var(--rule)", GREY: "var(--muted)"}
-# Widest histogram, in bars, that has its percentages written above the bars.
-MAX_LABELLED = 11
+MAX_LABELLED = 11  # bars of the widest histogram that has its percentages written above them
 
 
 def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure:

@@ -22,16 +22,7 @@ from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
 from ..utils.settings import check_integer
-from .study import (
-    architecture_settings,
-    as_settings,
-    default_values,
-    finished_trials,
-    next_trial,
-    open_study,
-    search_space,
-    validation_rmse,
-)
+from . import study as studies
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -60,15 +51,13 @@ class Tuning:
 
     Attributes
     ----------
-    settings : dict
-        Settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``.
+    settings : dict, settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``
     validation_rmse : float
         Of the best trial. It is optimistic, since it is the lowest of many trials, each at its best epoch, on
         the same ratings. Estimate the error on new ratings with a test part that the search did not use.
-    trials : polars.DataFrame
-        A row for each finished trial, in order, the defaults first: `trial` from 0, `state` ("complete",
-        "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs` trained (over all splits),
-        `seconds`, and the searched settings.
+    trials : polars.DataFrame; a row for each finished trial, in order, the defaults first: `trial` from 0,
+        `state` ("complete", "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs`
+        trained (over all splits), `seconds`, and the searched settings
     n_resumed : int, number of trials that were finished before this call
     is_interrupted : bool, whether Ctrl-C ended the search
     """
@@ -100,17 +89,10 @@ class Tuning:
 
 
 def tune(
-    ratings: Ratings,
-    *,
-    architecture: Architecture | None = None,
-    n_trials: int = 50,
-    timeout: float | None = None,
-    study: str | os.PathLike[str] | None = None,
-    epochs: int = 30,
-    n_splits: int = 1,
-    random_state: int = 0,
-    on_progress: Callable[[TuningProgress], None] | None = None,
-) -> Tuning:
+    ratings: Ratings, *, architecture: Architecture | None = None, n_trials: int = 50,
+    timeout: float | None = None, study: str | os.PathLike[str] | None = None, epochs: int = 30,
+    n_splits: int = 1, random_state: int = 0, on_progress: Callable[[TuningProgress], None] | None = None,
+) -> Tuning:  # fmt: skip
     """Search for the settings of `NeuralMF` with the lowest RMSE on a validation part of the ratings.
 
     The first trial has the default settings, so the result is never worse than they are on this validation
@@ -121,43 +103,32 @@ def tune(
 
     Parameters
     ----------
-    ratings : Ratings
-        Training ratings only: leave out the test part on which the result is to be evaluated.
+    ratings : Ratings, of training only: leave out the test part on which the result is to be evaluated
     architecture : Architecture, optional
         If given, only the settings of its training are searched; by default the architecture is searched too.
-    n_trials : int, default 50
-        Total number of trials, including those in `study`.
-    timeout : float, optional
-        Seconds after which no other trial is started; the current trial is finished.
+    n_trials : int, default 50, total number of trials, including those in `study`
+    timeout : float, optional, seconds after which no other trial is started; the current trial is finished
     study : path, optional
         File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
         search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
         only on its seed and the finished trials, and an interrupted trial is started again.
     epochs : int, default 30
-    n_splits : int, default 1
-        Number of times that a random tenth of `ratings` is held out, each for another training. A trial is
-        evaluated by its mean RMSE over the splits and pruned by the first.
-    random_state : int, default 0
-        Seed of the splits, the models and the search: the same seed gives the same trials.
-    on_progress : callable, optional
-        Called after each batch with a `TuningProgress`.
+    n_splits : int, default 1; number of times that a random tenth of `ratings` is held out, each for another
+        training. A trial is evaluated by its mean RMSE over the splits and pruned by the first.
+    random_state : int, default 0, seed of splits, models and search: the same seed gives the same trials
+    on_progress : callable, optional, called after each batch with a `TuningProgress`
 
     Returns
     -------
-    Tuning
-        If interrupted (Ctrl-C), of the finished trials; before any was complete, KeyboardInterrupt is raised.
+    Tuning, of the finished trials if interrupted (Ctrl-C); KeyboardInterrupt if none was complete
 
     Raises
     ------
-    ImportError
-        Optuna is not installed.
-    TypeError, ValueError
-        A setting has the wrong type or is out of range, or `study` has other ratings or settings, or is not a
-        study.
-    OSError
-        `study` cannot be written to.
-    FloatingPointError
-        Every trial diverged.
+    ImportError : Optuna is not installed
+    TypeError, ValueError : a setting has the wrong type or is out of range, or `study` has other ratings or
+        settings, or is not a study
+    OSError : `study` cannot be written to
+    FloatingPointError : every trial diverged
 
     Examples
     --------
@@ -173,36 +144,36 @@ def tune(
     except ImportError as error:
         raise ImportError('tune needs Optuna: pip install "numpy-neural-mf[tune]"') from error
     start = time.monotonic()
-    space, model = search_space(architecture), NeuralMF(architecture or C_WIDE, epochs=epochs)
-    fixed = {"epochs": epochs} | architecture_settings(architecture)
+    space, model = studies.search_space(architecture), NeuralMF(architecture or C_WIDE, epochs=epochs)
+    fixed = {"epochs": epochs} | studies.architecture_settings(architecture)
     rng = np.random.default_rng(random_state)
     splits = [random_split(ratings, VALIDATION_SIZE, rng) for _ in range(n_splits)]
     identity = fingerprint(f"{space} {vars(model)} {n_splits} {random_state}", ratings.arrays)
-    search = open_study(study, identity, n_warmup_steps=epochs // 6)
-    finished = finished_trials(search)
+    search = studies.open_study(study, identity, n_warmup_steps=epochs // 6)
+    finished = studies.finished_trials(search)
     n_resumed, is_interrupted = len(finished), False
 
     def report(training: Progress) -> None:
         if on_progress is not None:
-            lowest = min(map(validation_rmse, finished), default=math.inf)
+            lowest = min(map(studies.validation_rmse, finished), default=math.inf)
             on_progress(TuningProgress(len(finished), lowest, training))
 
     try:
         while len(finished) < n_trials:
             if timeout is not None and finished and time.monotonic() - start >= timeout:
                 break
-            trial = next_trial(search, space, default_values(model, space), random_state)
-            candidate = NeuralMF(**fixed | as_settings(trial.params), random_state=random_state)
+            trial = studies.next_trial(search, space, studies.default_values(model, space), random_state)
+            candidate = NeuralMF(**fixed | studies.as_settings(trial.params), random_state=random_state)
             _run(trial, candidate, splits, report)
-            finished = finished_trials(search)
+            finished = studies.finished_trials(search)
     except KeyboardInterrupt:
         is_interrupted = True
-    best = min(finished, key=validation_rmse, default=None)
-    if best is None or validation_rmse(best) == math.inf:
+    best = min(finished, key=studies.validation_rmse, default=None)
+    if best is None or studies.validation_rmse(best) == math.inf:
         raise KeyboardInterrupt if is_interrupted else FloatingPointError("every trial diverged")
     trials = pl.DataFrame([_row(*numbered) for numbered in enumerate(finished)], infer_schema_length=None)
-    settings = fixed | as_settings(best.params)
-    return Tuning(settings, validation_rmse(best), trials, n_resumed, is_interrupted)
+    settings = fixed | studies.as_settings(best.params)
+    return Tuning(settings, studies.validation_rmse(best), trials, n_resumed, is_interrupted)
 
 
 def _run(trial: Trial, model: NeuralMF, splits: Splits, report: ProgressCallback) -> None:
@@ -238,7 +209,7 @@ def _run(trial: Trial, model: NeuralMF, splits: Splits, report: ProgressCallback
 
 
 def _row(number: int, trial: FrozenTrial) -> dict[str, Any]:
-    lowest = validation_rmse(trial)
+    lowest = studies.validation_rmse(trial)
     return {
         "trial": number,
         "state": "diverged" if trial.value == math.inf else trial.state.name.lower(),

@@ -3,30 +3,33 @@
 import functools
 import warnings
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def renamed_parameters(**new_names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """A decorator: the function accepts former names of keyword parameters, too, given with their new names.
+def renamed_parameters(**new_names: str) -> Callable[[F], F]:
+    """A decorator: a class or function accepts former names of keyword parameters, given the new ones.
 
     Both names of a parameter in one call are a TypeError.
     """
 
-    def decorated(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def decorated(called: F) -> F:
+        if isinstance(called, type):
+            called.__init__ = decorated(called.__init__)  # type: ignore[misc]
+            return called
+
+        @functools.wraps(called)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
             for old, new in new_names.items():
                 if old in kwargs:
                     if new in kwargs:
                         raise TypeError(f"{new} and its former name {old} are both given")
                     _warn(old, new)
                     kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
+            return called(*args, **kwargs)
 
-        return wrapper
+        return cast("F", wrapper)
 
     return decorated
 

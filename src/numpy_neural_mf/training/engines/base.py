@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,16 +80,6 @@ def require_time_bins(architecture: Architecture, time_bins: Any) -> None:
     """Raise a ValueError unless there are time bins exactly if the architecture has periods."""
     if (time_bins is not None) != bool(architecture.periods):
         raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
-
-
-@contextmanager
-def naming_the_extra(engine: str, extra: str) -> Iterator[None]:
-    """Let the error of a library that is not installed name what installs it."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        message = f'engine "{engine}" needs {error.name}: pip install "numpy-neural-mf[{extra}]"'
-        raise ModuleNotFoundError(message, name=error.name) from error
 
 
 # The process in which each engine first started threads; a forked process inherits the entry.

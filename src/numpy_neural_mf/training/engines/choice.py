@@ -5,8 +5,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...nn import OPTIMIZERS, Optimizer
+from ...utils.extras import naming_the_extra
 from ..distributed import Communicator
-from .base import Engine, naming_the_extra
+from .base import Engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
@@ -36,7 +37,7 @@ def communicator_of(engine: str, device: str) -> Communicator:
     """
     if engine != "torch":
         return Communicator()
-    with naming_the_extra("torch", "torch"):
+    with naming_the_extra('engine "torch"', "torch"):
         from .torch_device import find_device
         from .torch_processes import communicator_on
     return communicator_on(find_device(device))
@@ -44,7 +45,7 @@ def communicator_of(engine: str, device: str) -> Communicator:
 
 def new_torch_engine(*settings: Any, **more: Any) -> Engine:
     """A `TorchEngine`; the first call imports PyTorch, or raises a ModuleNotFoundError."""
-    with naming_the_extra("torch", "torch"):
+    with naming_the_extra('engine "torch"', "torch"):
         from .torch_engine import TorchEngine
     return TorchEngine(*settings, **more)
 

@@ -14,7 +14,8 @@ from ...mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Entity, Paramete
 from ...mf.side_information import FeaturesOfBatch, as_dtype
 from ...nn import GroupedIds
 from ...nn.parameter import Array, IntArray, zeros_aligned
-from .base import Bins, Engine, naming_the_extra, require_time_bins
+from ...utils.extras import naming_the_extra
+from .base import Bins, Engine, require_time_bins
 
 if TYPE_CHECKING:
     from .numba_kernels import Model, Pairs
@@ -38,7 +39,7 @@ class NumbaEngine(Engine):
     """
 
     def _prepare(self) -> None:
-        with naming_the_extra("numba", "fast"):
+        with naming_the_extra('engine "numba"', "fast"):
             import numba  # noqa: F401
 
             from . import numba_compat, numba_kernels, numba_layers, numba_rows

@@ -27,10 +27,16 @@ class Split(NamedTuple):
 
 
 def cross_validate(
-    models: ModelFactory | Mapping[str, ModelFactory], ratings: Any = None, *, n_folds: int = 5,
-    splits: Iterable[tuple[Ratings, Ratings]] | None = None, seeds: int = 1, ranking: bool = False,
-    on_run: Callable[[Run], None] | None = None, on_progress: ProgressCallback | None = None,
-) -> Comparison:  # fmt: skip
+    models: ModelFactory | Mapping[str, ModelFactory],
+    ratings: Any = None,
+    *,
+    n_folds: int = 5,
+    splits: Iterable[tuple[Ratings, Ratings]] | None = None,
+    seeds: int = 1,
+    ranking: bool = False,
+    on_run: Callable[[Run], None] | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Comparison:
     """Train and test models on each fold; nothing is printed or written.
 
     Parameters
@@ -114,9 +120,14 @@ def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterat
 
 
 def add_runs(
-    comparison: Comparison, data: str, splits: Iterable[Split], models: Mapping[str, ModelFactory],
-    on_start: Callable[[str], None] | None, on_progress: ProgressCallback | None, ranking: bool = False,
-) -> Iterator[Run]:  # fmt: skip
+    comparison: Comparison,
+    data: str,
+    splits: Iterable[Split],
+    models: Mapping[str, ModelFactory],
+    on_start: Callable[[str], None] | None,
+    on_progress: ProgressCallback | None,
+    ranking: bool = False,
+) -> Iterator[Run]:
     """Train and test every model on each split; each finished run is added to the comparison and yielded."""
     for label, seed, number, train, test in splits:
         for name, new_model in models.items():
@@ -135,7 +146,19 @@ def add_runs(
             history = None if isinstance(model, BayesianMF) else getattr(model, "history_", None)
             means = quality.overall if quality is not None and len(quality.user_ids) else None
             errors = rmse(prediction, test.values), mae(prediction, test.values)
-            run = Run(data, name, seed, number, len(train), len(test), *errors, floor, model.n_parameters_,
-                      seconds, history, means)  # fmt: skip
+            run = Run(
+                data,
+                name,
+                seed,
+                number,
+                len(train),
+                len(test),
+                *errors,
+                floor,
+                model.n_parameters_,
+                seconds,
+                history,
+                means,
+            )
             comparison.runs.append(run)
             yield run

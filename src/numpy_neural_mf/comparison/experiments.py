@@ -23,11 +23,19 @@ DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
 def run_experiments(
-    ratings: Any = None, *, epochs: int | None = None, seeds: int = 5, n_folds: int = 0, engine: str = "auto",
-    device: str = "auto", precision: str = "float32", output_dir: str | os.PathLike[str] = ".",
-    models: Mapping[str, ModelFactory] | None = None, console: Console | None = None,
+    ratings: Any = None,
+    *,
+    epochs: int | None = None,
+    seeds: int = 5,
+    n_folds: int = 0,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "float32",
+    output_dir: str | os.PathLike[str] = ".",
+    models: Mapping[str, ModelFactory] | None = None,
+    console: Console | None = None,
     log: Console | None = None,
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Compare A_small, B_medium, C_wide, BayesianMF and baselines; print the table, write figure and files.
 
     Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed

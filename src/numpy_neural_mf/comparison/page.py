@@ -49,11 +49,16 @@ def comparison_report(
         for name, title, frame, sentences in comparison.sections()
     ]
     return PAGES.get_template("comparison.html").render(
-        title=f"{_counted(len(models), 'model')} compared on {joined(names, 'and', '; ')}", models=models,
-        sections=sections, has_intervals=comparison.table()["rmse_low"].count() > 0,
-        has_floor=any(run.noise_floor for run in comparison.runs), n_runs=len(comparison.runs),
-        n_planned=comparison.n_planned, settings=list(settings_tables(settings)), **footer(command, made_at),
-    )  # fmt: skip
+        title=f"{_counted(len(models), 'model')} compared on {joined(names, 'and', '; ')}",
+        models=models,
+        sections=sections,
+        has_intervals=comparison.table()["rmse_low"].count() > 0,
+        has_floor=any(run.noise_floor for run in comparison.runs),
+        n_runs=len(comparison.runs),
+        n_planned=comparison.n_planned,
+        settings=list(settings_tables(settings)),
+        **footer(command, made_at),
+    )
 
 
 def _splits(runs: Sequence[Run]) -> str:

@@ -184,10 +184,18 @@ def _differences(data: str, models: dict[str, list[Run]]) -> list[tuple[Any, ...
     found = [rmse_difference(finished[other], finished[model]) for model, other in pairs]
     p_values = [_known(p) for p in holm([difference.p_value for difference in found])]
     return [
-        (data, model, other, d.n_splits, *map(_known, (d.mean, d.low, d.high)), p, _known(d.effect_size),
-         None if p is None else p < SIGNIFICANCE_LEVEL)
+        (
+            data,
+            model,
+            other,
+            d.n_splits,
+            *map(_known, (d.mean, d.low, d.high)),
+            p,
+            _known(d.effect_size),
+            None if p is None else p < SIGNIFICANCE_LEVEL,
+        )
         for (model, other), d, p in zip(pairs, found, p_values, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _mean(values: list[float]) -> float | None:

@@ -72,8 +72,14 @@ class Text:
         if self.is_gzip or self.delimiter == UNIT:
             with self.open() as file:
                 source = self.with_units(file.read())
-        return pl.scan_csv(source, separator=self.delimiter, has_header=self.has_header, infer_schema=False,
-                           truncate_ragged_lines=truncate, glob=False)  # fmt: skip
+        return pl.scan_csv(
+            source,
+            separator=self.delimiter,
+            has_header=self.has_header,
+            infer_schema=False,
+            truncate_ragged_lines=truncate,
+            glob=False,
+        )
 
     def names(self) -> list[str]:
         """The names of the columns; polars' where there is no header."""
@@ -138,9 +144,14 @@ class Text:
             "timestamp": pl.Int64(),
         }
         names, types = self.names(), {name: of_role[role] for role, name in roles.items()}
-        read = partial(pl.read_csv, schema=dict.fromkeys(names, pl.String) | types, has_header=False,
-                       columns=sorted(map(names.index, types)), separator=self.delimiter,
-                       truncate_ragged_lines=True)  # fmt: skip
+        read = partial(
+            pl.read_csv,
+            schema=dict.fromkeys(names, pl.String) | types,
+            has_header=False,
+            columns=sorted(map(names.index, types)),
+            separator=self.delimiter,
+            truncate_ragged_lines=True,
+        )
         parsed = ((lines, read(lines)) for lines in self._pieces())
         columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size

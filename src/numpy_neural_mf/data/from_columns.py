@@ -35,8 +35,18 @@ def ratings_from(
     values = rating_values(raw["rating"], given, faults)
     times = timestamp_seconds(raw["timestamp"], faults) if "timestamp" in raw else None
     faults.refuse(place)
-    return _without_older(Ratings(users, items, values, user_ids, item_ids, given or scale_of(values), times,
-                                  scale_is_guessed=given is None))  # fmt: skip
+    return _without_older(
+        Ratings(
+            users,
+            items,
+            values,
+            user_ids,
+            item_ids,
+            given or scale_of(values),
+            times,
+            scale_is_guessed=given is None,
+        )
+    )
 
 
 def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, float] | None) -> Ratings | None:
@@ -54,8 +64,18 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
         known = threads.submit(lambda: given or scale_of(values))
         coded = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
         (user_ids, users), (item_ids, items) = coded
-    return _without_older(Ratings(users, items, values, user_ids, item_ids, known.result(),
-                                  columns.get("timestamp"), scale_is_guessed=given is None))  # fmt: skip
+    return _without_older(
+        Ratings(
+            users,
+            items,
+            values,
+            user_ids,
+            item_ids,
+            known.result(),
+            columns.get("timestamp"),
+            scale_is_guessed=given is None,
+        )
+    )
 
 
 def _without_older(ratings: Ratings) -> Ratings:

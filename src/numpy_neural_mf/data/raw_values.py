@@ -12,9 +12,16 @@ from .faults import Faults, in_words
 
 # Lowest, highest and step of the scales in common use; the first that holds every rating is taken.
 KNOWN_SCALES = (
-    (0.0, 1.0, 1.0), (1.0, 5.0, 1.0), (0.5, 5.0, 0.5), (0.0, 5.0, 0.5), (1.0, 7.0, 1.0),
-    (1.0, 10.0, 0.5), (0.0, 10.0, 0.5), (1.0, 100.0, 1.0), (0.0, 100.0, 1.0),
-)  # fmt: skip
+    (0.0, 1.0, 1.0),
+    (1.0, 5.0, 1.0),
+    (0.5, 5.0, 0.5),
+    (0.0, 5.0, 0.5),
+    (1.0, 7.0, 1.0),
+    (1.0, 10.0, 0.5),
+    (0.0, 10.0, 0.5),
+    (1.0, 100.0, 1.0),
+    (0.0, 100.0, 1.0),
+)
 # Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
 MAX_ID = 256
 

@@ -165,13 +165,16 @@ def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> R
     is_warm = warm_rows(train, test)
     users, items = np.unique(test.users), np.unique(test.items)
     return RatingErrors(
-        overall=errors_where(np.ones(len(test), bool)), warm=errors_where(is_warm),
-        cold=errors_where(~is_warm), n_cold_users=int(np.sum(~user_is_warm[users])),
-        n_cold_items=int(np.sum(~item_is_warm[items])), user_ids=test.user_ids[users],
+        overall=errors_where(np.ones(len(test), bool)),
+        warm=errors_where(is_warm),
+        cold=errors_where(~is_warm),
+        n_cold_users=int(np.sum(~user_is_warm[users])),
+        n_cold_items=int(np.sum(~item_is_warm[items])),
+        user_ids=test.user_ids[users],
         user_rmse=rmse_per_user(prediction, test.values, test.users),
         user_mae=mae_per_user(prediction, test.values, test.users),
         calibration=calibration(prediction, test.values),
-    )  # fmt: skip
+    )
 
 
 def evaluate_ranking(
@@ -197,11 +200,14 @@ def evaluate_ranking(
     n_items = int(np.count_nonzero(count(train.items, train.n_items)))
     per_user = {name: metric(lists, relevant_items, k) for name, metric in RANKING_METRICS.items()}
     return RankingQuality(
-        k=k, relevant=threshold, user_ids=user_ids, is_warm=warm_ids(train, test)[0][users],
+        k=k,
+        relevant=threshold,
+        user_ids=user_ids,
+        is_warm=warm_ids(train, test)[0][users],
         per_user=per_user | {"novelty": novelty(lists, train)},
         coverage=catalogue_coverage(lists, n_items) if len(users) else float("nan"),
         gini=gini(lists, n_items),
-    )  # fmt: skip
+    )
 
 
 def relevance_threshold(scale: tuple[float, float]) -> float:

@@ -129,20 +129,41 @@ class Recommender(LearnedFromRatings[Fitted]):
 
     @overload
     def recommend(
-        self, users: Users, n: int = ..., *, exclude_seen: bool = ..., candidates: ArrayLike | None = ...,
-        min_ratings: int = ..., new_items: Sequence[NewItem] = ..., with_scores: Literal[False] = ...,
-    ) -> MaskedArray: ...  # fmt: skip
+        self,
+        users: Users,
+        n: int = ...,
+        *,
+        exclude_seen: bool = ...,
+        candidates: ArrayLike | None = ...,
+        min_ratings: int = ...,
+        new_items: Sequence[NewItem] = ...,
+        with_scores: Literal[False] = ...,
+    ) -> MaskedArray: ...
 
     @overload
     def recommend(
-        self, users: Users, n: int = ..., *, exclude_seen: bool = ..., candidates: ArrayLike | None = ...,
-        min_ratings: int = ..., new_items: Sequence[NewItem] = ..., with_scores: Literal[True],
-    ) -> tuple[MaskedArray, MaskedArray]: ...  # fmt: skip
+        self,
+        users: Users,
+        n: int = ...,
+        *,
+        exclude_seen: bool = ...,
+        candidates: ArrayLike | None = ...,
+        min_ratings: int = ...,
+        new_items: Sequence[NewItem] = ...,
+        with_scores: Literal[True],
+    ) -> tuple[MaskedArray, MaskedArray]: ...
 
     def recommend(
-        self, users: Users, n: int = 10, *, exclude_seen: bool = True, candidates: ArrayLike | None = None,
-        min_ratings: int = 0, new_items: Sequence[NewItem] = (), with_scores: bool = False,
-    ) -> Any:  # fmt: skip
+        self,
+        users: Users,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        new_items: Sequence[NewItem] = (),
+        with_scores: bool = False,
+    ) -> Any:
         """The items with the highest predicted ratings, best first.
 
         They are ranked before predictions are clipped to the scale; equal ones by the order of `item_ids_`.
@@ -238,9 +259,14 @@ def require_ratings(*given: Ratings) -> None:
 
 
 def identity(
-    model: Recommender, given: Sequence[Ratings], rng: np.random.Generator, *, with_times: bool = True,
-    name: str = "", left_out: Sequence[str] = (),
-) -> str:  # fmt: skip
+    model: Recommender,
+    given: Sequence[Ratings],
+    rng: np.random.Generator,
+    *,
+    with_times: bool = True,
+    name: str = "",
+    left_out: Sequence[str] = (),
+) -> str:
     """Of a training, for its checkpoint: settings, the state of the generator, and all ratings given."""
     settings = {n: v for n, v in vars(model).items() if n[0] != "_" and n not in left_out}
     settings |= {"random_state": rng.bit_generator.state}  # not as given

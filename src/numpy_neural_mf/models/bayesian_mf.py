@@ -137,9 +137,12 @@ class BayesianMF(DistributionRecommender):
             check_boolean(name, getattr(self, name))
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None, checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> Self:  # fmt: skip
+        self,
+        ratings: Ratings,
+        validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Draw samples, from scratch or from the checkpoint of the same training.
 
         A ModuleNotFoundError says that Numba is not installed, a ValueError that the checkpoint is damaged or
@@ -174,9 +177,14 @@ class BayesianMF(DistributionRecommender):
         posterior = Posterior(sampler, self.rank, context_variables)
         with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
             history = draw_samples(
-                sampler, posterior, n_samples=self.n_samples, burn_in=self.burn_in, monitor=monitor,
-                on_progress=on_progress, checkpoint=checkpoint,
-            )  # fmt: skip
+                sampler,
+                posterior,
+                n_samples=self.n_samples,
+                burn_in=self.burn_in,
+                monitor=monitor,
+                on_progress=on_progress,
+                checkpoint=checkpoint,
+            )
             mean = posterior.mean()
         parts = {"deviation": posterior.deviations(), "rating_steps": few_steps(ratings.values)}
         model = assemble(mean, ratings.scale, history=history, **parts)

@@ -88,10 +88,15 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
     )
     interaction = total - mean - user_bias - item_bias if form.architecture.has_embeddings else 0.0
     return Explanation(
-        float(located.ratings()), mean, user_bias, item_bias, interaction,
-        float(model.likelihood.rating(np.array([score]))[0]) - total, reasons,
+        float(located.ratings()),
+        mean,
+        user_bias,
+        item_bias,
+        interaction,
+        float(model.likelihood.rating(np.array([score]))[0]) - total,
+        reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
-    )  # fmt: skip
+    )
 
 
 def rating_weights(

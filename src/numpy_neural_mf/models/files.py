@@ -38,14 +38,18 @@ class Saved(NamedTuple):
 def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Saved) -> None:
     """Write a model of this class name: see `Recommender.save`."""
     description = {
-        "model": name, "rating_scale": [float(bound) for bound in fitted.rating_scale],
-        "settings": saved.settings, "summary": saved.summary,
-    }  # fmt: skip
+        "model": name,
+        "rating_scale": [float(bound) for bound in fitted.rating_scale],
+        "settings": saved.settings,
+        "summary": saved.summary,
+    }
     arrays = {
-        "user_ids": _encoded_ids(fitted.user_ids), "item_ids": _encoded_ids(fitted.item_ids),
-        "seen.items": fitted.interactions.items, "seen.ratings": fitted.interactions.ratings,
+        "user_ids": _encoded_ids(fitted.user_ids),
+        "item_ids": _encoded_ids(fitted.item_ids),
+        "seen.items": fitted.interactions.items,
+        "seen.ratings": fitted.interactions.ratings,
         "seen.offsets": fitted.interactions.offsets,
-    }  # fmt: skip
+    }
     write(path, description, arrays | saved.arrays)
 
 

@@ -135,16 +135,23 @@ def fitted_user(
     zeros = form.as_rows(0 * form.row(user))
     prior = [model.prior[name][user] if name in model.prior else zero for name, zero in zeros.items()]
     return fitted_row(
-        form.row_scorer(items), partial(model.likelihood.terms, ratings=ratings.astype(np.float64)),
-        model.penalty.of("user", len(items)), form.row(user), max_steps,
+        form.row_scorer(items),
+        partial(model.likelihood.terms, ratings=ratings.astype(np.float64)),
+        model.penalty.of("user", len(items)),
+        form.row(user),
+        max_steps,
         np.concatenate([np.zeros(0), *prior]).astype(np.float64),
-    )  # fmt: skip
+    )
 
 
 def fitted_row(
-    score: RowScorer, loss: Callable[[Float64Array], Terms], penalty: float, start: Float64Array,
-    max_steps: int = MAX_STEPS, prior: Float64Array | float = 0.0,
-) -> Float64Array:  # fmt: skip
+    score: RowScorer,
+    loss: Callable[[Float64Array], Terms],
+    penalty: float,
+    start: Float64Array,
+    max_steps: int = MAX_STEPS,
+    prior: Float64Array | float = 0.0,
+) -> Float64Array:
     """The row θ, shape (d,), that minimises Σ loss(r̂_i(θ)) + penalty ‖θ - prior‖², from `start` on.
 
     Gauss-Newton steps, (Jᵀ W J + penalty I) δ = Jᵀ e - penalty (θ - prior), with J = ∂r̂/∂θ and, of the

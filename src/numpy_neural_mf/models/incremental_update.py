@@ -51,9 +51,12 @@ class Update:
         pairs = known_users.astype(np.int64) * n_items + known_items
         kept = ~np.isin(pairs, users.astype(np.int64) * n_items + items)
         interactions = Interactions.of(
-            np.concatenate([known_users[kept], users]), np.concatenate([known_items[kept], items]),
-            np.concatenate([before.ratings[kept], new.values]), len(user_ids), n_items,
-        )  # fmt: skip
+            np.concatenate([known_users[kept], users]),
+            np.concatenate([known_items[kept], items]),
+            np.concatenate([before.ratings[kept], new.values]),
+            len(user_ids),
+            n_items,
+        )
         new = replace(new, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
         return cls(user_ids, item_ids, interactions, old_users, old_items, new)
 

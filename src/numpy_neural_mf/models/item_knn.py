@@ -107,21 +107,29 @@ class ItemKNN(BiasRecommender):
         mean, user_bias, item_bias = model.intercept, model.bias("user")[u], model.bias("item")[i]
         total = float(mean + user_bias + item_bias + interaction)
         return Explanation(
-            float(located.ratings()), mean, float(user_bias), float(item_bias), float(interaction),
+            float(located.ratings()),
+            mean,
+            float(user_bias),
+            float(item_bias),
+            float(interaction),
             float(np.clip(total, *self.rating_scale_)) - total,
-            sorted_reasons(self.item_ids_[rated], ratings, contributions), float(user_bias),
-        )  # fmt: skip
+            sorted_reasons(self.item_ids_[rated], ratings, contributions),
+            float(user_bias),
+        )
 
     def _model(self, seen: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
         """The biases, and the similarities of the residuals of the baseline."""
         penalties = self.user_penalty, self.item_penalty
         mean, user_bias, item_bias, residuals = baselines(seen, penalties)
         return FittedNeighbours(
-            biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)), Normal(scale),
-            RowPenalty(*penalties), interactions=seen, residuals=residuals,
+            biases_only(mean, np.append(user_bias, 0.0), np.append(item_bias, 0.0)),
+            Normal(scale),
+            RowPenalty(*penalties),
+            interactions=seen,
+            residuals=residuals,
             similarity=similarities(residuals, self.shrinkage),
             settings=(self.k, self.shrinkage, self.damping),
-        )  # fmt: skip
+        )
 
     def _updated(self, update: Update) -> FittedModel:
         return self._model(update.interactions, self.rating_scale_)

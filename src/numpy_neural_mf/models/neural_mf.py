@@ -92,12 +92,24 @@ class NeuralMF(DistributionRecommender):
     engine_ = Forwarded[str]("_learned.engine")
 
     def __init__(
-        self, architecture: Architecture = C_WIDE, *, epochs: int = 30, batch_size: int = 1024,
-        optimizer: str | Optimizer = "adam", learning_rate: float = 0.03, schedule: str = "cosine",
-        regularization: float = 0.2, weight_decay: float = 0.3, validation_fraction: float = 0.05,
-        patience: int | None = 10, engine: str = "auto", device: str = "auto", precision: str = "float32",
-        random_state: int | np.random.Generator | None = 0, **fields: Any,
-    ) -> None:  # fmt: skip
+        self,
+        architecture: Architecture = C_WIDE,
+        *,
+        epochs: int = 30,
+        batch_size: int = 1024,
+        optimizer: str | Optimizer = "adam",
+        learning_rate: float = 0.03,
+        schedule: str = "cosine",
+        regularization: float = 0.2,
+        weight_decay: float = 0.3,
+        validation_fraction: float = 0.05,
+        patience: int | None = 10,
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "float32",
+        random_state: int | np.random.Generator | None = 0,
+        **fields: Any,
+    ) -> None:
         self.architecture = replace(architecture, **fields)
         self.epochs = epochs
         self.batch_size = batch_size
@@ -124,9 +136,12 @@ class NeuralMF(DistributionRecommender):
         return likelihood.categories if isinstance(likelihood, Ordinal) else np.zeros(0, np.float32)
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None,
-        on_progress: ProgressCallback | None = None, checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> Self:  # fmt: skip
+        self,
+        ratings: Ratings,
+        validation: Ratings | None = None,
+        on_progress: ProgressCallback | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Learn from ratings, from scratch or from where the same training was interrupted.
 
         With many processes, only the first has a fitted model. A FloatingPointError says that the loss is no

@@ -132,9 +132,15 @@ def _categories(steps: list[float], deviation: float) -> CumulativeLogit:
 
 
 def assemble(
-    architecture: Architecture, parameters: Parameters, likelihood: Likelihood, penalty: RowPenalty,
-    prior: Parameters, time_bins: TimeBins | None, history: History, engine: str = "",
-) -> FittedNeuralMF:  # fmt: skip
+    architecture: Architecture,
+    parameters: Parameters,
+    likelihood: Likelihood,
+    penalty: RowPenalty,
+    prior: Parameters,
+    time_bins: TimeBins | None,
+    history: History,
+    engine: str = "",
+) -> FittedNeuralMF:
     """A fitted model of its parts."""
     form = Factorization(architecture, parameters)
     timed = None if time_bins is None else TimeBinScores(form, time_bins)

@@ -22,9 +22,17 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
 ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
 # Settings that a file holds as they are.
 PLAIN_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "schedule", "regularization", "weight_decay",
-    "validation_fraction", "patience", *ENGINE_SETTINGS, "random_state",
-)  # fmt: skip
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "schedule",
+    "regularization",
+    "weight_decay",
+    "validation_fraction",
+    "patience",
+    *ENGINE_SETTINGS,
+    "random_state",
+)
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 

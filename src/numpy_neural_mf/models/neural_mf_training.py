@@ -54,9 +54,12 @@ class TrainingData:
 
 
 def prepare(
-    model: NeuralMF, ratings: Ratings, validation: Ratings | None, rng: np.random.Generator,
+    model: NeuralMF,
+    ratings: Ratings,
+    validation: Ratings | None,
+    rng: np.random.Generator,
     communicator: Communicator,
-) -> TrainingData:  # fmt: skip
+) -> TrainingData:
     """The share of this process, scaled, the statistics of all ratings, and what is to be minimised."""
     form, fraction = model.architecture, model.validation_fraction
     own, held_out = own_part(ratings, validation, fraction, rng, communicator, bool(form.periods))
@@ -110,23 +113,32 @@ def build_engine(
 
 
 def train(
-    model: NeuralMF, engine: Engine, data: TrainingData, rng: np.random.Generator,
-    on_progress: ProgressCallback | None, checkpoint: Checkpoint | None,
-) -> History:  # fmt: skip
+    model: NeuralMF,
+    engine: Engine,
+    data: TrainingData,
+    rng: np.random.Generator,
+    on_progress: ProgressCallback | None,
+    checkpoint: Checkpoint | None,
+) -> History:
     """Train the engine's parameters in place."""
     bins, times = data.statistics.time_bins, data.ratings.timestamps
     n_steps = model.epochs * -(-data.statistics.n // model.batch_size)
     is_small = max(model.architecture.layer_sizes, default=0) <= SMALL_LAYER
     with one_blas_thread() if is_small else nullcontext():
         return loop.train(
-            engine, data.ratings, validation_loss(engine, data), epochs=model.epochs,
+            engine,
+            data.ratings,
+            validation_loss(engine, data),
+            epochs=model.epochs,
             batch_size=model.batch_size,
             schedule=SCHEDULES[model.schedule](engine.optimizer.learning_rate, n_steps),
-            patience=model.patience, rng=rng,
+            patience=model.patience,
+            rng=rng,
             unit_of_loss=1.0 if data.objective.ordinal is not None else data.unit**2,
-            time_bins=None if bins is None or times is None else bins.of(times), on_progress=on_progress,
+            time_bins=None if bins is None or times is None else bins.of(times),
+            on_progress=on_progress,
             checkpoint=checkpoint,
-        )  # fmt: skip
+        )
 
 
 def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] | None:

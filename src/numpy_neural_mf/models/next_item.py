@@ -138,9 +138,15 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         return self
 
     def recommend(
-        self, users: ArrayLike, n: int = 10, *, exclude_seen: bool = True,
-        candidates: ArrayLike | None = None, min_ratings: int = 0, with_scores: bool = False,
-    ) -> Any:  # fmt: skip
+        self,
+        users: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+        with_scores: bool = False,
+    ) -> Any:
         """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
 
         An unknown user gets the items of the mean state. Parameters, results and errors are those of
@@ -152,9 +158,14 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         return (items, scores) if with_scores else items
 
     def recommend_after(
-        self, items: ArrayLike, n: int = 10, *, exclude_seen: bool = True,
-        candidates: ArrayLike | None = None, min_ratings: int = 0,
-    ) -> MaskedArray:  # fmt: skip
+        self,
+        items: ArrayLike,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        candidates: ArrayLike | None = None,
+        min_ratings: int = 0,
+    ) -> MaskedArray:
         """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
 
         `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
@@ -188,9 +199,14 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         return cls(**contents.settings), FittedSequences.loaded(contents)
 
     def _best(
-        self, states: Float32Array, rows: Int32Array, n: int, seen: Interactions | None,
-        candidates: ArrayLike | None, min_ratings: int,
-    ) -> tuple[MaskedArray, MaskedArray]:  # fmt: skip
+        self,
+        states: Float32Array,
+        rows: Int32Array,
+        n: int,
+        seen: Interactions | None,
+        candidates: ArrayLike | None,
+        min_ratings: int,
+    ) -> tuple[MaskedArray, MaskedArray]:
         """Items and logits for rows of states, of shape (*rows.shape, n)."""
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))

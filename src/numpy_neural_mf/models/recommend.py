@@ -26,9 +26,14 @@ GROUP = 64  # items whose highest score stands for them all where a bound on the
 
 
 def recommend(
-    fitted: Fitted, users: Users, n: int, exclude_seen: bool, candidates: ArrayLike | None, min_ratings: int,
+    fitted: Fitted,
+    users: Users,
+    n: int,
+    exclude_seen: bool,
+    candidates: ArrayLike | None,
+    min_ratings: int,
     new_items: Sequence[NewItem],
-) -> tuple[MaskedArray, MaskedArray]:  # fmt: skip
+) -> tuple[MaskedArray, MaskedArray]:
     """Items and predictions of `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
     model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)

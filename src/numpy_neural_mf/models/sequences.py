@@ -88,9 +88,14 @@ class FittedSequences(FittedData):
         states = update.inserted("user", self.states)[:-1]
         states[touched] = _states_of(parameters, items[touched])
         return replace(
-            self, user_ids=update.user_ids, item_ids=update.item_ids, interactions=update.interactions,
-            parameters=parameters, last_items=items, states=_with_mean(states),
-        )  # fmt: skip
+            self,
+            user_ids=update.user_ids,
+            item_ids=update.item_ids,
+            interactions=update.interactions,
+            parameters=parameters,
+            last_items=items,
+            states=_with_mean(states),
+        )
 
 
 def encoder_shapes(kind: str, n_items: int, k: int, length: int) -> dict[str, tuple[int, ...]]:

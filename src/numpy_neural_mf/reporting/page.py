@@ -18,8 +18,11 @@ from .provenance import made_with
 
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-)  # fmt: skip
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 RANKING_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "hit rate"}
 
 
@@ -81,9 +84,15 @@ def footer(command: str | None, made_at: datetime | None) -> dict[str, Any]:
 
 
 def evaluation_report(
-    evaluation: Evaluation, *, model: str, test: str, data: RatingsSummary | None = None,
-    settings: Mapping[str, str] | None = None, command: str | None = None, made_at: datetime | None = None,
-) -> str:  # fmt: skip
+    evaluation: Evaluation,
+    *,
+    model: str,
+    test: str,
+    data: RatingsSummary | None = None,
+    settings: Mapping[str, str] | None = None,
+    command: str | None = None,
+    made_at: datetime | None = None,
+) -> str:
     """An evaluation as one page of HTML, the same for the same arguments and versions.
 
     `model` and `test` are names of the model and of the ratings it was evaluated on, `data` is the summary of
@@ -94,12 +103,18 @@ def evaluation_report(
     (_, *overall), *others = error_rows(errors)
     head = ["test ratings", "number", "RMSE", "MAE", "R²", "FCP"]
     shown = {
-        "title": f"{model} evaluated on {test}", "model": model, "test": test, "data": data_facts(data),
+        "title": f"{model} evaluated on {test}",
+        "model": model,
+        "test": test,
+        "data": data_facts(data),
         "settings": list(settings_tables({model: settings or {}})),
-        "errors": errors, "errors_table": Table(head, [["all", *overall], *others]),
-        "calibration": _calibration_chart(errors.calibration), "users": _users_chart(errors),
-        "ranking": lists, "ranking_table": _ranking_table(lists) if lists else None,
-    }  # fmt: skip
+        "errors": errors,
+        "errors_table": Table(head, [["all", *overall], *others]),
+        "calibration": _calibration_chart(errors.calibration),
+        "users": _users_chart(errors),
+        "ranking": lists,
+        "ranking_table": _ranking_table(lists) if lists else None,
+    }
     return PAGES.get_template("evaluation.html").render(shown, **footer(command, made_at))
 
 

@@ -89,10 +89,17 @@ class Tuning:
 
 
 def tune(
-    ratings: Ratings, *, architecture: Architecture | None = None, n_trials: int = 50,
-    timeout: float | None = None, study: str | os.PathLike[str] | None = None, epochs: int = 30,
-    n_splits: int = 1, random_state: int = 0, on_progress: Callable[[TuningProgress], None] | None = None,
-) -> Tuning:  # fmt: skip
+    ratings: Ratings,
+    *,
+    architecture: Architecture | None = None,
+    n_trials: int = 50,
+    timeout: float | None = None,
+    study: str | os.PathLike[str] | None = None,
+    epochs: int = 30,
+    n_splits: int = 1,
+    random_state: int = 0,
+    on_progress: Callable[[TuningProgress], None] | None = None,
+) -> Tuning:
     """Search for the settings of `NeuralMF` with the lowest RMSE on a validation part of the ratings.
 
     The first trial has the default settings, so the result is never worse than they are on this validation

@@ -91,9 +91,11 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
             lock = JournalFileOpenLock(str(path), grace_period=3)
             storage = JournalStorage(JournalFileBackend(str(path), lock))
         study = optuna.create_study(
-            storage=storage, study_name="numpy-neural-mf", load_if_exists=True,
+            storage=storage,
+            study_name="numpy-neural-mf",
+            load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
-        )  # fmt: skip
+        )
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
     finally:

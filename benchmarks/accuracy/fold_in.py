@@ -12,16 +12,15 @@ three batches; the last tenth of it tests the new ids: pairs whose user or item 
 added ratings are the latest where there are timestamps, otherwise random.
 """
 
-from __future__ import annotations
-
 import time
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, new_parser
+from benchmarks.data import add_data, load
+from benchmarks.harness import Parser, Results
 
 from numpy_neural_mf import B_MEDIUM, C_WIDE, Architecture, LinearRegression, NeuralMF, Ratings, random_split
-from numpy_neural_mf.data import read_ratings, time_split, user_split
+from numpy_neural_mf.data import time_split, user_split
 from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.evaluation import rmse
 
@@ -79,7 +78,7 @@ def _together(whole: Ratings, *parts: Ratings) -> Ratings:
 
 
 def _error(model: Any, test: Ratings) -> float:
-    return rmse(model.predict(test.raw_users, test.raw_items), test.values)
+    return rmse(model.predict(test.raw_users, test.raw_items), test.values) if len(test) else np.nan
 
 
 def _item_means(train: Ratings, test: Ratings) -> np.ndarray:
@@ -98,20 +97,19 @@ PROTOCOLS = {
 
 def main() -> None:
     """Mean ± standard deviation over seeds; of times, the median."""
-    parser = new_parser(__doc__)
-    parser.add_argument("ratings", help="for instance MovieLens' ratings.csv")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = Parser(__doc__, n_ratings=20_000, seeds=1, models=["LinearRegression", "B_MEDIUM"])
+    add_data(parser)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
+    parser.add_options(seeds=3)
     given = parser.parse_args()
-    ratings = read_ratings(given.ratings)
-    results = Results("fold_in", given.output, ratings=str(ratings), seeds=given.seeds)
+    ratings = load(given, drift=0.4)
+    results = Results("fold_in", given, data=str(ratings))
     for title, (protocol, columns) in PROTOCOLS.items():
         for name in given.models:
             *errors, times = zip(*(protocol(name, ratings, seed) for seed in range(given.seeds)), strict=True)
             cells = [f"{np.mean(values):.4f} ± {np.std(values):.4f}" for values in errors]
             cells.append(f"{np.median(times):.2f}")
             results.add(title, model=name, **dict(zip(columns, cells, strict=True)))
-    results.write()
 
 
 if __name__ == "__main__":

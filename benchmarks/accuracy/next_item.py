@@ -12,19 +12,18 @@ have their standard errors over users and, for models that draw at random, the r
 `candidates` lists the settings that are tried. implicit is in the extra "bench".
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, new_parser
+from benchmarks.data import add_data, load
+from benchmarks.harness import Parser, Results
 from scipy.sparse import csr_matrix
 
-from numpy_neural_mf import Ratings, leave_last_out, read_ratings
+from numpy_neural_mf import Ratings, leave_last_out
 from numpy_neural_mf.evaluation import hit_rate_at_k, ndcg_at_k
 from numpy_neural_mf.models.next_item import NextItemModel
 
@@ -79,11 +78,20 @@ def matrix_of(ratings: Ratings) -> csr_matrix:
 
 def candidates() -> Iterator[tuple[str, str, Fit]]:
     """Model, settings in words, and what fits it."""
+    yield "popularity", "", popularity
+    if find_spec("implicit"):
+        yield from candidates_of_implicit()
+    else:
+        print("implicit is not installed: pip install -e '.[bench]' to include it")
+    for encoder, dropout in product(("attention", "gru"), (0.2, 0.3)):
+        yield f"NextItemModel, {encoder}", f"dropout={dropout}", ours(encoder=encoder, dropout=dropout)
+
+
+def candidates_of_implicit() -> Iterator[tuple[str, str, Fit]]:
     from implicit.cpu.als import AlternatingLeastSquares
     from implicit.cpu.bpr import BayesianPersonalizedRanking
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 
-    yield "popularity", "", popularity
     for neighbours, k in product(
         (CosineRecommender, TFIDFRecommender, BM25Recommender), (20, 50, 100, 200, 500)
     ):
@@ -103,10 +111,6 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
             yield name, in_words(given), peer(
                 lambda seed, new=new_model, given=given: new(**given, random_state=seed, num_threads=1)
             )  # fmt: skip
-    for encoder in ("attention", "gru"):
-        for dropout in (0.2, 0.3):
-            settings = {"encoder": encoder, "dropout": dropout}
-            yield f"NextItemModel, {encoder}", f"dropout={dropout}", ours(**settings)
 
 
 def in_words(given: dict[str, Any]) -> str:
@@ -122,19 +126,20 @@ def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tupl
 
 
 def main() -> None:
-    parser = new_parser(__doc__)
-    parser.add_argument("ratings", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--skip-ours", action="store_true", help="only the other models: a minute or two")
-    given = parser.parse_args()
-    train, test = leave_last_out(read_ratings(given.ratings))
-    learn, validation = leave_last_out(train)
-    results = Results(
-        "next_item", given.output, users=len(test), items=train.n_items, ratings=len(learn), seeds=given.seeds
+    parser = Parser(
+        __doc__, n_ratings=10_000, seeds=1, only=["popularity", "item-kNN, Cosine", "NextItemModel, gru"]
     )
+    add_data(parser)
+    parser.add_argument("--skip-ours", action="store_true", help="only the other models: a minute or two")
+    parser.add_argument("--only", nargs="+", default=[], help="models, by the names in the table")
+    parser.add_options(seeds=3)
+    given = parser.parse_args()
+    train, test = leave_last_out(load(given, sequence=0.4))
+    learn, validation = leave_last_out(train)
+    results = Results("next_item", given, users=len(test), items=train.n_items, ratings_to_learn=len(learn))
     best: dict[str, tuple[float, str, Fit]] = {}
     for name, settings, fit in candidates():
-        if given.skip_ours and name.startswith("NextItemModel"):
+        if (given.skip_ours and name.startswith("NextItemModel")) or (given.only and name not in given.only):
             continue
         start = time.perf_counter()
         hits, ndcg = quality(fit(learn, 0), validation)
@@ -154,7 +159,6 @@ def main() -> None:
             row[metric] = f"{of_users.mean():.4f} ± {of_users.std() / np.sqrt(len(of_users)):.4f}"
             row[f"{metric}, range"] = f"{of_seeds.min():.4f}-{of_seeds.max():.4f}" if n_seeds > 1 else ""
         results.add("test, mean ± standard error over users", model=name, **row, settings=settings)
-    results.write()
 
 
 if __name__ == "__main__":

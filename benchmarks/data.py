@@ -1,12 +1,16 @@
-"""A ratings.csv in the shape and format of MovieLens 25M, as large as asked for, for benchmarks to read."""
+"""The ratings that benchmarks use: read, simulated, or a large ratings.csv of MovieLens 25M's shape."""
 
-from __future__ import annotations
-
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from numpy_neural_mf import Ratings, read_features, read_ratings, simulate_ratings
 from numpy_neural_mf.data.datasets.synthetic import World, latent_world
 
 # MovieLens 25M.
@@ -16,23 +20,54 @@ FEWEST, MOST = 20, 8_000  # ratings of a user
 USERS_AT_ONCE = 4_096
 
 
-def users_for(n_ratings: int) -> int:
-    """The number of users with as many ratings each as in MovieLens 25M."""
-    return max(1, round(n_ratings * N_USERS / N_RATINGS))
+def add_data(parser: argparse.ArgumentParser, n_ratings: int = 200_000) -> None:
+    """The options of `load`."""
+    parser.add_argument("ratings", nargs="?", help="such as MovieLens' ratings.csv; simulated if missing")
+    parser.add_argument("--item-features", help="such as MovieLens' movies.csv")
+    parser.add_argument("--n-ratings", type=int, default=n_ratings, help="number of simulated ratings")
 
 
-def write_large_file(
-    path: Path, n_ratings: int, n_users: int | None = None, n_items: int = N_ITEMS, seed: int = 0
-) -> None:
-    """Write users in order, each with their items in order; half stars with structure that can be learned."""
+def load(given: argparse.Namespace, **planted: Any) -> Ratings:
+    """The ratings of a file with its features, or simulated with what is planted, 40 for each user."""
+    if not given.ratings:
+        n = given.n_ratings
+        return simulate_ratings(n // 40, n // 100, n, **planted)
+    ratings, features = read_ratings(given.ratings), getattr(given, "item_features", None)
+    return ratings.with_features(items=read_features(features)) if features else ratings
+
+
+def random_ratings(n_users: int, n_items: int, n_ratings: int) -> Ratings:
+    """Ratings in order of users, few items rated often; a pair may come twice, which costs the same."""
+    rng = np.random.default_rng(0)
+    users = np.sort(rng.integers(n_users, size=n_ratings, dtype=np.int32))
+    items = (n_items * rng.random(n_ratings) ** 3).astype(np.int32)
+    values = rng.integers(2, 11, n_ratings, dtype=np.int8).astype(np.float32) / 2
+    return Ratings(users, items, values, np.arange(n_users), np.arange(n_items), (0.5, 5.0))
+
+
+@contextmanager
+def large_file(path: Path | str | None, n_ratings: int) -> Iterator[Path]:
+    """That file, made if it does not exist; without a path a temporary one."""
+    with TemporaryDirectory() as folder:
+        path = Path(path or Path(folder, "ratings.csv"))
+        if not path.exists():
+            write_large_file(path, n_ratings)
+        yield path
+
+
+def write_large_file(path: Path, n_ratings: int, n_items: int = N_ITEMS, seed: int = 0) -> None:
+    """Write users in order, each with their items in order; half stars with structure that can be learned.
+
+    Users have as many ratings each as in MovieLens 25M.
+    """
     rng = np.random.default_rng(seed)
-    n_users = users_for(n_ratings) if n_users is None else n_users
+    n_users = max(1, round(n_ratings * N_USERS / N_RATINGS))
     world = latent_world(n_users, n_items, rng)
     popularity = rng.permutation((np.arange(n_items) + 100.0) ** -1.2)
     reach = np.cumsum(popularity / popularity.sum())
     last_id = max(LAST_ITEM_ID, 4 * n_items)
     item_ids = np.sort(rng.choice(last_id, n_items, replace=False)) + 1
-    counts = _activity(n_users, n_ratings, min(MOST, n_items // 8), rng)
+    counts = _activity(n_users, n_ratings, rng)
     with path.open("wb") as file:
         file.write(b"userId,movieId,rating,timestamp\n")
         for first in range(0, n_users, USERS_AT_ONCE):
@@ -50,24 +85,12 @@ def write_large_file(
             frame.write_csv(file, include_header=False)
 
 
-def _activity(n_users: int, n_ratings: int, most: int, rng: np.random.Generator) -> np.ndarray:
+def _activity(n_users: int, n_ratings: int, rng: np.random.Generator) -> np.ndarray:
     """Ratings of each user, few of whom give many; their sum is `n_ratings`."""
     fewest = min(FEWEST, n_ratings // n_users)
     weights = rng.lognormal(0.0, 1.4, n_users)
-    counts = np.zeros(n_users, np.int64)
-    while (rest := n_ratings - counts.sum()) > 0:  # ratings above the maximum go to the others
-        open_to = counts < most
-        more = fewest * (counts == 0) + weights * open_to * rest / (weights @ open_to)
-        counts = np.minimum(counts + np.ceil(more).astype(np.int64), most)
-    surplus = counts.sum() - n_ratings
-    while surplus > 0:
-        able = np.flatnonzero(counts > fewest)
-        chosen = rng.permutation(able)[:surplus]
-        cut = np.minimum(counts[chosen] - fewest, -(-surplus // len(able)))
-        cut[np.cumsum(cut) > surplus] = 0
-        counts[chosen] -= cut
-        surplus = counts.sum() - n_ratings
-    return counts
+    weights = np.minimum(weights, MOST * n_users / n_ratings * weights.mean())
+    return fewest + rng.multinomial(n_ratings - fewest * n_users, weights / weights.sum())
 
 
 def _distinct_items(

@@ -7,7 +7,7 @@
 
 Epochs as `training.train` runs them, without validation, on random pairs in mapped columns, few items rated
 often. "GB/s" is what the rows of a batch and their moments amount to, read and written once. "kB sent" is
-what a process sends in a step, as Linux counts the traffic of the loopback device: not that between GPUs, and that
+what a process sends in a step, as Linux counts the loopback device: not the traffic between GPUs, and that
 of other programs too. "peak MB" is the resident memory of the largest process; on CUDA the most that its
 tensors took there. "busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler
 measures in some steps; --kernels prints them. --compile applies `torch.compile` to the MLP's two passes.

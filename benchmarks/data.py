@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from numpy_neural_mf import Ratings, read_features, read_ratings, simulate_ratings
-from numpy_neural_mf.data.datasets.synthetic import World, latent_world
+from numpy_neural_mf.data.datasets.synthetic import latent_world
 
 # MovieLens 25M.
 N_RATINGS, N_USERS, N_ITEMS, LAST_ITEM_ID = 25_000_095, 162_541, 59_047, 209_171
@@ -55,18 +55,14 @@ def large_file(path: Path | str | None, n_ratings: int) -> Iterator[Path]:
         yield path
 
 
-def write_large_file(path: Path, n_ratings: int, n_items: int = N_ITEMS, seed: int = 0) -> None:
-    """Write users in order, each with their items in order; half stars with structure that can be learned.
-
-    Users have as many ratings each as in MovieLens 25M.
-    """
-    rng = np.random.default_rng(seed)
+def write_large_file(path: Path, n_ratings: int) -> None:
+    """Write users in order, each with their items in order; half stars with structure that can be learned."""
+    rng = np.random.default_rng(0)
     n_users = max(1, round(n_ratings * N_USERS / N_RATINGS))
-    world = latent_world(n_users, n_items, rng)
-    popularity = rng.permutation((np.arange(n_items) + 100.0) ** -1.2)
+    world = latent_world(n_users, N_ITEMS, rng)
+    popularity = rng.permutation((np.arange(N_ITEMS) + 100.0) ** -1.2)
     reach = np.cumsum(popularity / popularity.sum())
-    last_id = max(LAST_ITEM_ID, 4 * n_items)
-    item_ids = np.sort(rng.choice(last_id, n_items, replace=False)) + 1
+    item_ids = np.sort(rng.choice(LAST_ITEM_ID, N_ITEMS, replace=False)) + 1
     counts = _activity(n_users, n_ratings, rng)
     with path.open("wb") as file:
         file.write(b"userId,movieId,rating,timestamp\n")
@@ -74,15 +70,12 @@ def write_large_file(path: Path, n_ratings: int, n_items: int = N_ITEMS, seed: i
             of_block = counts[first : first + USERS_AT_ONCE]
             users, items = _distinct_items(of_block, reach, rng)
             users += first
-            frame = pl.DataFrame(
-                {
-                    "userId": users + 1,
-                    "movieId": item_ids[items],
-                    "rating": _half_stars(world, users, items, rng),
-                    "timestamp": _times(of_block, rng),
-                }
-            )
-            frame.write_csv(file, include_header=False)
+            noisy = world.scores(users, items) + world.sigma * rng.standard_normal(len(users))
+            days = rng.integers(FIRST_TIME, LAST_TIME - 86_400, len(of_block))  # a user rates within a day
+            times = np.repeat(days, of_block) + rng.integers(0, 86_400, len(users))
+            columns = {"userId": users + 1, "movieId": item_ids[items]}
+            columns |= {"rating": np.clip(np.rint(2 * noisy) / 2, 0.5, 5), "timestamp": times}
+            pl.DataFrame(columns).write_csv(file, include_header=False)
 
 
 def _activity(n_users: int, n_ratings: int, rng: np.random.Generator) -> np.ndarray:
@@ -93,12 +86,9 @@ def _activity(n_users: int, n_ratings: int, rng: np.random.Generator) -> np.ndar
     return fewest + rng.multinomial(n_ratings - fewest * n_users, weights / weights.sum())
 
 
-def _distinct_items(
-    counts: np.ndarray, reach: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _distinct_items(counts: Any, reach: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Distinct items of each user, drawn by popularity, in order of user and item."""
-    n_items, missing, pairs = len(reach), counts, np.empty(0, np.int64)
-    draws = 1
+    n_items, missing, draws, pairs = len(reach), counts, 1, np.empty(0, np.int64)
     while missing.any():
         # Who rates much has most of the popular items, and draws long for the others.
         users, draws = np.repeat(np.arange(len(counts)), missing * draws), 2 * draws
@@ -111,14 +101,3 @@ def _distinct_items(
     starts = np.searchsorted(users, np.arange(len(counts)))
     kept = np.sort(pairs[np.arange(len(pairs)) - starts[users] < counts[users]])
     return kept // n_items, kept % n_items
-
-
-def _half_stars(world: World, users: np.ndarray, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    noisy = world.scores(users, items) + world.sigma * rng.standard_normal(len(users))
-    return np.clip(np.rint(2 * noisy) / 2, 0.5, 5)
-
-
-def _times(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A user comes once and rates within a day."""
-    starts = rng.integers(FIRST_TIME, LAST_TIME - 86_400, len(counts))
-    return np.repeat(starts, counts) + rng.integers(0, 86_400, counts.sum())

@@ -16,10 +16,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,18 +121,12 @@ def provenance() -> dict[str, Any]:
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    return {
-        "command": " ".join([*started, *(f'"{a}"' if " " in a else a for a in sys.argv[1:])]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit or None,
-        "versions": versions,
-        "hardware": {
-            "processor": next(names, platform.processor() or platform.machine()),
-            "CPUs": os.cpu_count(),
-            "platform": platform.platform(),
-            "load": load,
-        },
-    }
+    processor = next(names, platform.processor() or platform.machine())
+    hardware = {"processor": processor, "CPUs": os.cpu_count(), "platform": platform.platform(), "load": load}
+    command = " ".join([*started, *(f'"{a}"' if " " in a else a for a in sys.argv[1:])])
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"command": command, "date": date, "commit": commit or None}
+    return about | {"versions": versions, "hardware": hardware}
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -143,9 +137,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines += [*(markdown_row(map(shown, row.values())) for row in rows), ""]
     facts = content["conditions"] | content["hardware"] | content["versions"]
     about = ", ".join(f"{name} {shown(value)}" for name, value in facts.items())
-    return "\n".join(
-        [*lines, f"`{content['command']}` on {content['date'][:10]}, {content['commit']}; {about}."]
-    )
+    lines.append(f"`{content['command']}` on {content['date'][:10]}, {content['commit']}; {about}.")
+    return "\n".join(lines)
 
 
 def markdown_row(cells: Any) -> str:
@@ -161,9 +154,8 @@ def shown(value: Any) -> str:
             return shown(value[0])
         return f"{shown(float(np.median(value)))} [{shown(min(value))}, {shown(max(value))}]"
     if isinstance(value, float):
-        return (
-            f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
-        )
+        decimals = 4 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+        return f"{value:,.{decimals}f}"
     return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
@@ -200,51 +192,34 @@ class Worker:
         kept = dict(os.environ)
         os.environ.update(environment)  # a spawned process inherits it
         context = multiprocessing.get_context("spawn")
-        self._pipe, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other_end, new_run, settings))
-        self._process.start()
-        other_end.close()
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(new_run, settings))
+        self._pool.submit(int).result()  # ready
         os.environ.clear()
         os.environ.update(kept)
-        self._received()  # ready
 
     def run(self) -> Measurement:
-        self._pipe.send("run")
-        return Measurement(*self._received())
+        return self._pool.submit(measure).result()
 
     def close(self) -> None:
-        self._pipe.close()
-        self._process.join()
-
-    def _received(self) -> Any:
-        try:
-            return self._pipe.recv()
-        except EOFError:
-            self._process.join()
-            raise RuntimeError(f"the worker ended with {self._process.exitcode}") from None
+        self._pool.shutdown()
 
 
-def _serve(pipe: Connection, new_run: Callable[..., Callable[[], Any]], settings: tuple[Any, ...]) -> None:
-    run = new_run(*settings)
-    pipe.send("ready")
-    try:
-        while pipe.recv():
-            pipe.send(tuple(measure(run)))
-    except EOFError:
-        return
+_run: Callable[[], Any]  # of this worker
+
+
+def _start(new_run: Callable[..., Callable[[], Any]], settings: tuple[Any, ...]) -> None:
+    global _run
+    _run = new_run(*settings)
 
 
 def measured(new_run: Callable[..., Callable[[], Any]], *settings: Any, **environment: str) -> Measurement:
     """One run in a process of its own."""
-    worker = Worker(new_run, *settings, **environment)
-    try:
+    with closing(Worker(new_run, *settings, **environment)) as worker:
         return worker.run()
-    finally:
-        worker.close()
 
 
-def measure(run: Callable[[], Any]) -> Measurement:
-    """Run in this process. The peak restarts with the run where Linux allows it."""
+def measure(run: Callable[[], Any] | None = None) -> Measurement:
+    """Run in this process, by default what its worker has; the peak restarts where Linux allows it."""
     before = memory("VmRSS")
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -258,7 +233,7 @@ def measure(run: Callable[[], Any]) -> Measurement:
     watcher.start()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        value = run()
+        value = (run or _run)()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     finally:
         done.set()

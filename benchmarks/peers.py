@@ -4,7 +4,6 @@ import ctypes
 import os
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from functools import partial
 from importlib.util import find_spec
 from io import StringIO
 from typing import Any, Self
@@ -172,11 +171,7 @@ def surprise_models(full: bool) -> dict[str, Callable[[int], Any]]:
     }
     if full:
         algorithms["Surprise SVDpp"] = lambda seed: SVDpp(random_state=seed)
-    return {name: partial(_surprise_model, algorithm) for name, algorithm in algorithms.items()}
-
-
-def _surprise_model(algorithm: Callable[[int], Any], seed: int) -> SurpriseModel:
-    return SurpriseModel(algorithm(seed))
+    return {name: lambda seed, new=new: SurpriseModel(new(seed)) for name, new in algorithms.items()}
 
 
 def myfm_models(full: bool) -> dict[str, Callable[[int], Any]]:

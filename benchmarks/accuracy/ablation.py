@@ -5,16 +5,11 @@
     python -m benchmarks.accuracy.ablation RATINGS --settings --seeds 2 --architecture C_WIDE
     python -m benchmarks.accuracy.ablation RATINGS --tune --trials 50 --folds 5
 
-By default each part of the model is left out, and added to the plain model. The splits are those of
-`benchmarks.accuracy.comparison`, the first N of the five folds. Differences are paired: of squared errors on
-the same ratings, with their 95 % interval over ratings.
-
---settings  Each setting of NeuralMF is varied with the others at their defaults. The training part of the
-            first of five folds is split again, 90 % to 10 %, once for each seed: test folds have no
-            influence. Next to them, simulated ratings with latent structure are split 80 % to 20 %; their
-            error is given relative to the irreducible error.
---tune      `tune` is given the training part of each fold. The settings that it finds and the defaults are
-            then trained on that part with the same seed, and evaluated on the test part.
+By default each part of the model is left out, and added to the plain model, on the first N of the five folds
+of `benchmarks.accuracy.comparison`. Differences of squared errors are paired over ratings, with 95 %
+intervals. --settings varies each setting of NeuralMF on inner splits, 90 % to 10 %, of the first fold's
+training part, and on simulated ratings, whose error is relative to the irreducible one. --tune gives `tune`
+the training part of each fold, and evaluates the settings that it finds and the defaults on the test part.
 """
 
 from collections.abc import Callable

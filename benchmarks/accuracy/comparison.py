@@ -6,18 +6,14 @@
     python -m benchmarks.accuracy.comparison RATINGS --item-features MOVIES --split scales
 
 RMSE over all test rows, unknown users and items included, predictions clipped to the scale, all settings
-defaults. The splits:
+defaults. Without RATINGS they are simulated, with drift. The splits:
 
 folds   `k_fold(ratings, 5, random_state=2026)`, that is
         ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order.
-time    The same share of the ratings is held out twice: at random, and the latest (`time_split`). RMSE over
-        all of them and over the warm ones, whose user and item are in the training part. Without RATINGS
-        they are simulated, with drift.
-scales  The same ratings in stars, points and shares; a random fifth is the test, and the RMSE is divided by
-        the factor between the scales.
+time    The same share is held out twice: at random, and the latest. RMSE over all, and over the warm ones.
+scales  A random fifth of the same ratings in stars, points and shares; RMSE in the unit of the first.
 
-Surprise and myFM (the extra "bench") join where they are installed; `--full` adds the slow ones: Surprise's
-SVD++, and myFM's Gibbs sampler with features, both sets of rated items, and the day of a rating.
+Surprise and myFM (the extra "bench") join where they are installed; `--full` adds SVD++ and myFM's sampler.
 """
 
 from collections.abc import Callable

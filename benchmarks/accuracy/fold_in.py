@@ -3,13 +3,10 @@
     python -m benchmarks.accuracy.fold_in RATINGS --seeds 3
 
 Fold-in: a tenth of the users are taken out, the model is trained on the rest, and they are folded in with a
-random half of their ratings; RMSE on the other half. For comparison: the same model trained on the rest and
-that half ("retrain"), its prediction for an unknown user, and the mean of the item. Times are the median of
-single calls.
-
-partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 % in
-three batches; the last tenth of it tests the new ids: pairs whose user or item training did not know. The
-added ratings are the latest where there are timestamps, otherwise random.
+random half of their ratings; RMSE on the other half. "retrain" is the same model trained on that half, too.
+partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 %,
+the latest where there are timestamps, in three batches; the last tenth tests the pairs with new users or
+items.
 """
 
 import time

@@ -7,15 +7,13 @@
     python -m benchmarks.accuracy.numerics order [RATINGS] --one-by-one --epochs 10
 
 gradients  The largest relative error of each derivative against central differences, in float64.
-precision  Test error on a random fifth by precision of the MLP's products. "difference" is to the first row
-           with the same split and initial weights: mean, standard error, and the largest. Training magnifies
-           rounding: "numpy" is the float32 of the NumPy engine, with other dropout masks, and shows how much.
+precision  Test error on a random fifth by precision of the MLP's products, less that of the first row with
+           the same split and weights: mean, standard error, largest. Training magnifies rounding: "numpy" is
+           the float32 of another engine, with other dropout masks, and shows how much.
 order      Whether a windowed shuffle trains as a full shuffle does: validation RMSE by epoch. The ratings are
-           sorted by user, so neighbours belong together; B_MEDIUM is trained in the order of one permutation,
-           and in pieces of neighbours through windows (`numpy_neural_mf.data.batches`), in the proportion of
-           25 million ratings by default. Long pieces show that the comparison can detect a difference. With
-           --one-by-one: matrix factorisation, one rating at a time, on ratings that are shuffled once and
-           whose stretches change their order, against a full shuffle in each epoch.
+           sorted by user; B_MEDIUM is trained on pieces of neighbours through windows, in the proportion of
+           25 million ratings by default. Long pieces show that the comparison can detect a difference.
+           --one-by-one: matrix factorisation on stretches of one shuffle against a shuffle in each epoch.
 """
 
 from collections.abc import Callable, Iterator

@@ -3,18 +3,11 @@
     python -m benchmarks.accuracy.planted --seeds 3
     python -m benchmarks.accuracy.planted --full --only drift --n-ratings 100000 400000
 
-Each model is given the day of each rating and the genres and decade of each item in every world. Where no
-drift is planted, the days are random; where no side information is planted, the description is: a model that
-uses them all must not be less accurate for it. The irreducible error is that of a predictor that knows the
-world (see `simulate_ratings`). A random fifth of the ratings is the test, and in worlds with a sequence the
-last rating of each user, the only split in which a model knows the previous item. RMSE is the expected one of
-test ratings like these: the noise variance and the distance from the best prediction are known, so the noise
-of these ratings has no influence. `gained` is the reduction of RMSE against the same model without the parts
-named, with its 95 % interval, paired over ratings.
-
-`--full` has the size of `simulate_ratings`, 200,000 ratings; by default there is a fifth of everything, with
-the same number of ratings a user. `--sparse` has 5,000 ratings of 3,000 users and 2,000 items, which no model
-knows more about than the biases. `--n-ratings` keeps users and items, and shows how the gap closes.
+Each model is given the day of each rating and the genres and decade of each item in every world; where they
+are not planted, they are random. The test is a random fifth, and in worlds with a sequence the last rating of
+each user. RMSE is the expected one: the noise of these ratings has no influence. `gained` is the reduction of
+RMSE against the same model without the parts named, with its 95 % interval, paired over ratings. `--full` has
+200,000 ratings, five times the default; `--sparse` has 5,000 ratings of 3,000 users and 2,000 items.
 """
 
 from collections.abc import Callable

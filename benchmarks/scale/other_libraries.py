@@ -3,16 +3,12 @@
     python -m benchmarks.scale.other_libraries reading --n-ratings 25000095
     python -m benchmarks.scale.other_libraries training --n-ratings 25000095 --only ours PyTorch myFM Surprise
 
-The file has MovieLens 25M's shape and format. Each run is a process of its own; the peak
-is that of its resident memory during the run, and `libraries` is the memory before it, with the libraries
-imported. The other libraries are those of the extra "bench". Needs Linux, which reports the peak.
+The file has MovieLens 25M's shape and format. Each run is a process of its own; `libraries` is its memory
+with the libraries (the extra "bench") imported, the peak that during the run, as Linux reports it.
 
-reading   Ours reads, checks every value, encodes the ids, and searches for pairs rated twice; cached is the
-          second time, when it maps the columns that it has cached. The others only parse. They take turns;
-          CPU time is that of all threads.
-training  Each reads the file, holds out a random fifth and trains one epoch on the rest: ours B_MEDIUM in
-          batches of 8,192; PyTorch the same model with sparse gradients, read by polars and in batches cut by
-          index, which is faster than a DataLoader; Surprise its SVD; myFM one Gibbs sample of ten factors.
+reading   Ours reads, checks and encodes; cached maps the columns kept from before. The others only parse.
+training  Each reads the file, holds out a random fifth and trains one epoch on the rest: ours and PyTorch
+          B_MEDIUM in batches of 8,192, Surprise its SVD, myFM one Gibbs sample of ten factors.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,19 +79,16 @@ def coded(path: Path) -> Any:
 Job = Callable[[Any, Path], Any]
 JOBS: dict[str, dict[str, tuple[Job, tuple[str, ...]]]] = {
     "training": {
-        "ours": (lambda nmf, path: ours(path), ("numpy_neural_mf", "numba")),
-        "PyTorch": (lambda torch, path: pytorch(path), ("torch", "polars")),
-        "Surprise": (lambda module, path: surprise(path), ("surprise",)),
-        "myFM": (lambda module, path: myfm(path), ("myfm", "polars")),
+        "ours": (lambda _, path: ours(path), ("numpy_neural_mf", "numba")),
+        "PyTorch": (lambda _, path: pytorch(path), ("torch", "polars")),
+        "Surprise": (lambda _, path: surprise(path), ("surprise",)),
+        "myFM": (lambda _, path: myfm(path), ("myfm", "polars")),
     },
     "reading": {
         "ours": (lambda nmf, path: nmf.read_ratings(path), ("numpy_neural_mf",)),
         "ours, cached": (lambda nmf, path: nmf.read_ratings(path, cache=True), ("numpy_neural_mf",)),
         "polars eager": (lambda pl, path: pl.read_csv(path), ("polars",)),
-        "polars streaming": (
-            lambda pl, path: pl.scan_csv(path).collect(engine="streaming"),
-            ("polars",),
-        ),
+        "polars streaming": (lambda pl, path: pl.scan_csv(path).collect(engine="streaming"), ("polars",)),
         "pandas": (lambda pd, path: pd.read_csv(path), ("pandas",)),
         "pyarrow": (lambda csv, path: csv.read_csv(path), ("pyarrow.csv",)),
     },
@@ -107,7 +100,7 @@ def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
     job, modules = JOBS[question][name]
     module, *_ = [import_module(module) for module in modules]
 
-    def run() -> None:
+    def run() -> None:  # what was read stays in this process
         job(module, path)
 
     return run

@@ -98,16 +98,16 @@ def steps(
     return model
 
 
-def new_caching(path: Path) -> Callable[[], int]:
+def cache(path: Path) -> None:
     """Read the file once, so that its columns are cached."""
-    return lambda: len(read_ratings(path, cache=True))
+    read_ratings(path, cache=True)
 
 
 def pipeline(given: Any, results: Results) -> None:
     """A row for each step, and one for all."""
     with large_file(given.file, given.n_ratings) as path:
         if given.mapped:
-            measured(new_caching, path)
+            measured(partial, cache, path)
         names = ("epochs", "times", "mapped", "timestamps", "engine")
         all_steps = measured(new_run, {"path": path} | {name: getattr(given, name) for name in names})
     found, rmse_by_epoch = all_steps.value
@@ -155,8 +155,8 @@ def growth(given: Any, results: Results) -> None:
             nanoseconds = 1e9 * run.value / setting[0]
             row = {"s an epoch": run.value, "ns a rating": nanoseconds, "peak MB": run.peak_mb}
             results.add("epoch", axis=name, at=at, **row)
-            for curve, value in zip(curves.values(), (nanoseconds, run.peak_mb / 1e3), strict=True):
-                curve.append(value)
+            curves["ns a rating"].append(nanoseconds)
+            curves["peak GB"].append(run.peak_mb / 1e3)
         both = (axes, "tab:blue", "o-"), (axes.twinx(), "tab:orange", "s--")
         for (panel, color, line), (label, values) in zip(both, curves.items(), strict=True):
             panel.plot([at for at, _ in settings][: len(values)], values, line, color=color)
@@ -167,10 +167,9 @@ def growth(given: Any, results: Results) -> None:
 
 def main() -> None:
     parser = Parser(__doc__, n_ratings=20_000, epochs=1)
-    parser.add_argument("--growth", action="store_true", help="cost by ratings, dimension and items")
     parser.add_argument("--file", type=Path, help="read this file; made there if there is none")
     parser.add_options(n_ratings=1_000_000, epochs=5, engine="numba", timestamps=False, mapped=False, times=1)
-    parser.add_options(full=False)
+    parser.add_options(growth=False, full=False)
     given = parser.parse_args()
     name = "growth" if given.growth else "pipeline"
     (growth if given.growth else pipeline)(given, Results(name, given))

@@ -4,24 +4,19 @@
     python -m benchmarks.speed.engines --parts [--engine numba torch] [--device cuda]
     python -m benchmarks.speed.engines --phases --architectures A_SMALL B_MEDIUM C_WIDE MF_16
 
-By default ratings trained on per second, and the ratio of ours and PyTorch's. PyTorch's side is the same
-model as its users write it for a CPU: eager, nn.Embedding(sparse=True) with SparseAdam, fused Adam for
-everything else, batches cut from tensors by index. Both train on the same simulated ratings in the shape of
-MovieLens 1M (6,040 users, 3,706 items, few items rated often; --users and --items change it), in the same
-order, from the same initial weights, with the same penalty, in float32. Each has a process of its own, and
-they take turns, one epoch each; the last training loss of both shows whether they did the same work. With
-`--peer dense` the tables have dense gradients and fused Adam as well: faster while tables are small, but
-another update, which moves every row at every step. `--peer compiled` is that under torch.compile.
+By default ratings trained on per second, and the ratio of ours and PyTorch's: the same model as its users
+write it for a CPU, with sparse gradients and SparseAdam for tables, fused Adam for everything else. Both
+train on the same ratings in the shape of MovieLens 1M, in the same order, from the same weights, with the
+same penalty, in turns, each in a process of its own; the last training losses show whether they did the same
+work. `--peer dense` has dense gradients, which is faster while tables are small, but another update; `--peer
+compiled` is that under torch.compile.
 
---parts   C_wide with one more part each, on simulated ratings with times and a description of each item. An
-          epoch is one as `fit` runs it, without validation; the figure is the fastest of those after the
-          first, and its time relative to the plain model on the same engine.
---phases  Nanoseconds of wall time of the numba engine for each rating, and the share of the whole, over one
-          epoch after a first one; and the speed relative to the processor's matrix products alone, as NumPy's
-          BLAS computes them on large matrices.
+--parts   Epochs of C_wide with one more part each, as `fit` runs them without validation: the fastest after
+          the first, and its time relative to the plain model on the same engine.
+--phases  Nanoseconds of the numba engine for each rating, over one epoch after a first one; and the speed
+          relative to the processor's matrix products alone, as NumPy's BLAS computes them.
 
-The machine must be idle: with one thread for each processor, one busy neighbour slows either side tenfold and
-more, since every small product waits for its slowest thread. Where that is impossible, --threads 1 is fair.
+The machine must be idle: one busy neighbour slows either side tenfold, unless --threads is 1.
 """
 
 import os

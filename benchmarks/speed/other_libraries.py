@@ -3,21 +3,16 @@
     python -m benchmarks.speed.other_libraries training [--factors 16 64] [--libmf libmf.so]
     python -m benchmarks.speed.other_libraries recommend [--full]
 
-training   Test error after a number of seconds of `fit`, on simulated ratings in the shape of MovieLens 1M, a
-           tenth for testing: the numba engine (SGD one rating at a time, Adam in batches of 1,024 and 8,192),
-           Surprise's SVD, and LIBMF if its library, built from its public source, is given. The figure is the
-           fastest of --repeats. Ours in batches has the best settings of nine tried on these ratings, one at
-           a time of six; the peers have their defaults, LIBMF its usual penalty of 0.05.
-recommend  Users per second, ten items for each without the 100 that they rated. Models train for one epoch on
-           random ratings, since the values of the parameters do not change the work. implicit ranks by a
-           product of vectors: with [p_u, b_u, 1] and [q_i, 1, b_i] it does the same work as biased matrix
-           factorisation with k = 16, and its lists are compared with ours. B_MEDIUM has an MLP, which
-           implicit has not: its ratio is the cost of the MLP. The two take turns in processes of their own.
+training   Test error after a number of seconds of `fit`, the fastest of --repeats, in the shape of MovieLens
+           1M: the numba engine, Surprise's SVD, and LIBMF if its library, built from its public source, is
+           given. Ours in batches has the best settings of nine tried on these ratings, one at a time of six.
+recommend  Users per second, ten items for each without the 100 that they rated. implicit ranks by a product
+           of vectors: with [p_u, b_u, 1] and [q_i, 1, b_i] it does the same work as biased matrix
+           factorisation, and its lists are compared with ours. B_MEDIUM's ratio is the cost of its MLP.
 
 The machine must be idle. The peers are those of the extra "bench".
 """
 
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -33,7 +28,7 @@ import numpy_neural_mf as nmf
 ARCHITECTURES = {"biased MF": nmf.Architecture(embedding_dim=16), "B_MEDIUM": nmf.B_MEDIUM}
 RATED = 100  # items of each user
 N = 10
-Run = Callable[[], tuple[float, np.ndarray]]  # -> users per second, items of the first users
+Run = Callable[[], np.ndarray]  # -> raw ids of items, shape (n_asked, N)
 
 
 # Training
@@ -94,7 +89,8 @@ def new_model(name: str, ratings: nmf.Ratings) -> nmf.NeuralMF:
 
 def new_ours(name: str, n_users: int, n_items: int, n_asked: int) -> Run:
     model = new_model(name, new_ratings(n_users, n_items))
-    return timed(lambda users: model.recommend(users, N).data, n_users, n_asked)
+    users = asked_for(n_users, n_asked)
+    return lambda: np.asarray(model.recommend(users, N).data)
 
 
 def new_implicit(n_users: int, n_items: int, n_asked: int) -> Run:
@@ -108,18 +104,12 @@ def new_implicit(n_users: int, n_items: int, n_asked: int) -> Run:
     theirs.user_factors = np.hstack([p["user_embedding"], p["user_bias"], np.ones_like(p["user_bias"])])
     theirs.item_factors = np.hstack([p["item_embedding"], np.ones_like(p["item_bias"]), p["item_bias"]])
     rated = csr_matrix((ratings.values, (ratings.users, ratings.items)), shape=(n_users, n_items))
-    return timed(lambda users: theirs.recommend(users, rated[users], N)[0], n_users, n_asked)
+    users = asked_for(n_users, n_asked)
+    return lambda: theirs.recommend(users, rated[users], N)[0]
 
 
-def timed(recommend: Callable[[np.ndarray], np.ndarray], n_users: int, n_asked: int) -> Run:
-    users = np.random.default_rng(1).permutation(n_users)[:n_asked]
-
-    def run() -> tuple[float, np.ndarray]:
-        start = time.perf_counter()
-        items = recommend(users)
-        return n_asked / (time.perf_counter() - start), np.asarray(items[:500])
-
-    return run
+def asked_for(n_users: int, n_asked: int) -> np.ndarray:
+    return np.random.default_rng(1).permutation(n_users)[:n_asked]
 
 
 def recommend(given: Any, results: Results) -> None:
@@ -131,13 +121,15 @@ def recommend(given: Any, results: Results) -> None:
         workers = {"ours": Worker(new_ours, name, n_users, n_items, n_asked)}
         if has_peer:
             workers["implicit"] = Worker(new_implicit, n_users, n_items, asked[0], OPENBLAS_NUM_THREADS="1")
-        turns = run_in_turns(workers, given.repeats)
-        found = {side: [run.value for run in runs] for side, runs in turns.items()}
-        row: dict[str, Any] = {side: np.array([rate for rate, _ in of]) for side, of in found.items()}
+        found = run_in_turns(workers, given.repeats)
+        n_of = {"ours": n_asked, "implicit": asked[0]}
+        row: dict[str, Any] = {
+            side: np.array([n_of[side] / run.seconds for run in runs]) for side, runs in found.items()
+        }
         if has_peer:
             row["ratio"] = row["ours"] / row["implicit"]
             if not architecture.hidden_layer_sizes:
-                row["same items"] = float(np.mean(found["ours"][0][1] == found["implicit"][0][1]))
+                row["same items"] = float(np.mean(found["ours"][0].value == found["implicit"][0].value))
         results.add(f"users/s, {name}", asked=n_asked, **row)
 
 

@@ -47,24 +47,19 @@ from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.training.objective import Objective
 from numpy_neural_mf.utils.atomic_io import is_first_process
 
-# Steps whose kernels are timed one by one.
-STEPS_PROFILED = 10
+STEPS_PROFILED = 10  # whose kernels are timed one by one
 ROWS = "rows.jsonl"  # of the first process
 COLUMNS = ("users", "items", "values")
 
 
-def options() -> argparse.Namespace:
+def main() -> None:
     parser = Parser(__doc__, n_ratings=20_000, users=600, items=400, repeats=1, batch_sizes=[1024])
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_options(processes=[1], batch_sizes=[8192, 65_536], precisions=["float32"], device="cpu")
     parser.add_options(users=6_040, items=3_706, n_ratings=1_000_000, repeats=5, dropout=0.0)
     parser.add_options(compile=False, eager=False, kernels=False, loader=False, loader_ratings=300_000)
     parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main() -> None:
-    given = options()
+    given = parser.parse_args()
     if given.columns is not None:
         run(given)
         return
@@ -115,15 +110,12 @@ def run(given: argparse.Namespace) -> None:
             float(loss)
             rates.append(len(whole) / (time.perf_counter() - start))
             sent.append((bytes_sent() - sent_before) / n_steps / communicator.size)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if given.device == "cuda":
-            peak = torch.cuda.max_memory_allocated()
+        on_host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else on_host
         peak = highest(peak / 1e6, given.device)
         busy = seconds_of_kernels(engine, batches, given) * n_steps * np.median(rates[1:]) / len(whole)
-        ratio = np.nan
-        if given.loader:
-            theirs = loader_rate(form, whole, size, given.loader_ratings, given.device)
-            ratio = np.median(rates[1:]) / theirs
+        peer = (form, whole, size, given.loader_ratings, given.device)
+        ratio = np.median(rates[1:]) / loader_rate(*peer) if given.loader else np.nan
         distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
         bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
@@ -184,9 +176,9 @@ def copied_per_second() -> float:
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda").random_(256)
     there = torch.empty_like(source)
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    for n in range(13):
-        if n == 3:
-            start.record()
+    there.copy_(source)
+    start.record()
+    for _ in range(10):
         there.copy_(source)
     end.record()
     torch.cuda.synchronize()

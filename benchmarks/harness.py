@@ -33,9 +33,6 @@ PACKAGES = (
 )  # fmt: skip
 
 
-# Arguments and results
-
-
 class Parser(argparse.ArgumentParser):
     """Options of a benchmark, with the module's docstring as their description.
 
@@ -168,9 +165,6 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
-# Workers
-
-
 class Measurement(NamedTuple):
     """What one run returned and took. Memory is resident, in MB; peaks are those during the run."""
 
@@ -262,9 +256,6 @@ def memory(field: str) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:")), np.nan)
 
 
-# Accuracy and statistics
-
-
 def squared_errors(
     new_model: Callable[[int], Any], splits: Sequence[tuple[Any, Any]], seeds: int = 1
 ) -> tuple[np.ndarray, float]:
@@ -274,13 +265,9 @@ def squared_errors(
     """
     from numpy_neural_mf import cross_validate  # not in workers, whose memory is measured
 
-    models: list[Any] = []
-
-    def kept(seed: int) -> Any:
-        models.append(new_model(seed))
-        return models[-1]
-
-    runs = cross_validate(kept, splits=splits, seeds=seeds).runs
+    models = [new_model(seed) for _ in splits for seed in range(seeds)]
+    next_model = iter(models).__next__
+    runs = cross_validate(lambda seed: next_model(), splits=splits, seeds=seeds).runs
     errors = []
     for model, test in zip(models, (test for _, test in splits for _ in range(seeds)), strict=True):
         prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)

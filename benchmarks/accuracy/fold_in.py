@@ -68,10 +68,8 @@ def partial_fit(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
 
 
 def _together(whole: Ratings, *parts: Ratings) -> Ratings:
-    pairs = [part.users.astype(np.int64) * whole.n_items + part.items for part in parts]
-    return whole.take(
-        np.isin(whole.users.astype(np.int64) * whole.n_items + whole.items, np.concatenate(pairs))
-    )
+    every, *pairs = (r.users.astype(np.int64) * whole.n_items + r.items for r in (whole, *parts))
+    return whole.take(np.isin(every, np.concatenate(pairs)))
 
 
 def _error(model: Any, test: Ratings) -> float:

@@ -143,13 +143,9 @@ def order(given: Any, results: Results) -> None:
 
 def rmse_by_epoch(ratings: nmf.Ratings, given: Any, **settings: Any) -> np.ndarray:
     """Validation RMSE of each seed, shape (n_seeds, n_epochs); the same seed holds out the same ratings."""
-    losses = [
-        nmf.NeuralMF(epochs=given.epochs or 3, engine="numba", patience=None, random_state=seed, **settings)
-        .fit(ratings)
-        .history_.validation_loss
-        for seed in range(given.seeds)
-    ]
-    return np.sqrt(losses)
+    settings |= {"epochs": given.epochs or 3, "engine": "numba", "patience": None}
+    models = [nmf.NeuralMF(random_state=seed, **settings) for seed in range(given.seeds)]
+    return np.sqrt([model.fit(ratings).history_.validation_loss for model in models])
 
 
 def show(name: str, found: dict[str, np.ndarray], results: Results) -> None:
@@ -167,15 +163,8 @@ QUESTIONS = {"gradients": gradients, "precision": precision, "order": order}
 
 
 def main() -> None:
-    quick = {
-        "n_ratings": 20_000,
-        "seeds": 1,
-        "epochs": 2,
-        "architectures": ["B_MEDIUM"],
-        "pieces": [1],
-        "batch_size": 4096,
-    }
-    parser = Parser(__doc__, **quick)
+    small = {"architectures": ["B_MEDIUM"], "pieces": [1], "batch_size": 4096}
+    parser = Parser(__doc__, n_ratings=20_000, seeds=1, epochs=2, **small)
     parser.add_argument("question", choices=QUESTIONS)
     parser.add_argument("ratings", nargs="?", help="of precision and order; simulated if missing")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM", "C_WIDE"])

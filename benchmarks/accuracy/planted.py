@@ -36,6 +36,7 @@ PARTS_THAT_FIND = {
     "sequence": ("previous_item",),
     "all": ("features", "drift", "previous_item"),
 }
+Models = dict[str, tuple[Callable[[], Any], str]]  # and the name of the one that it is compared with
 Split = tuple[nmf.Ratings, nmf.Ratings]
 
 
@@ -55,9 +56,8 @@ def main() -> None:
     for n_ratings in given.n_ratings or [default_n_ratings]:
         for name in given.only:
             worlds = [world(WORLDS[name], s, n_ratings=n_ratings, **sizes) for s in range(given.seeds)]
-            splits = [
-                nmf.leave_last_out(r) if "sequence" in WORLDS[name] else nmf.random_split(r) for r in worlds
-            ]
+            split = nmf.leave_last_out if "sequence" in WORLDS[name] else nmf.random_split
+            splits = [split(ratings) for ratings in worlds]
             report(f"{name}, {n_ratings:,} ratings", models(name, given.models), splits, results)
 
 
@@ -70,14 +70,13 @@ def world(planted: dict[str, Any], seed: int, **sizes: int) -> nmf.Ratings:
     return ratings if ratings.item_features else ratings.with_features(items=other.item_features)
 
 
-def models(world_name: str, starts_with: str) -> dict[str, tuple[Callable[[], Any], str]]:
-    """Each model, and the name of the one that it is compared with."""
+def models(world_name: str, starts_with: str) -> Models:
+    """The models whose names start with that."""
     without = PARTS_THAT_FIND.get(world_name, PARTS)
-    plain = (
-        f"BayesianMF without {', '.join(without) if world_name in PARTS_THAT_FIND else 'side information'}"
-    )
+    names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
+    plain = f"BayesianMF without {names}"
     side_information = replace(nmf.C_WIDE, features=True, periods=24)
-    found: dict[str, tuple[Callable[[], Any], str]] = {
+    found: Models = {
         "linear regression": (nmf.LinearRegression, ""),
         "C_wide": (nmf.NeuralMF, ""),
         plain: (lambda: nmf.BayesianMF(**dict.fromkeys(without, False)), ""),
@@ -87,9 +86,7 @@ def models(world_name: str, starts_with: str) -> dict[str, tuple[Callable[[], An
     return {name: model for name, model in found.items() if name.startswith(starts_with)}
 
 
-def report(
-    table: str, models: dict[str, tuple[Callable[[], Any], str]], splits: list[Split], results: Results
-) -> None:
+def report(table: str, models: Models, splits: list[Split], results: Results) -> None:
     """A row for each model, over all test ratings of all worlds of a kind."""
     variances = np.concatenate([test.noise_variance for _, test in splits])
     floor = np.sqrt(variances.mean(dtype=np.float64))

@@ -219,7 +219,7 @@ def by_phase(given: Any, results: Results) -> None:
 
 
 class Timed:
-    """The kernels; their times are summed in a counter."""
+    """Kernels whose times are summed in a counter."""
 
     def __init__(self, kernels: Any, seconds: Counter[str]) -> None:
         self._kernels, self._seconds = kernels, seconds
@@ -254,14 +254,10 @@ def speed_of_products(n: int = 4096) -> float:
 def main() -> None:
     shape = {"users": 600, "items": 400, "n_ratings": 20_000}
     parser = Parser(__doc__, **shape, repeats=1, batch_sizes=[1024], only=["plain", "time"])
-    parser.add_argument("--parts", action="store_true", help="epochs of C_wide with one more part each")
-    parser.add_argument("--phases", action="store_true", help="phases of the numba engine")
-    parser.add_argument("--full", action="store_true", help="A, B and C x 256, 1024 and 8192: minutes")
+    parser.add_options(parts=False, phases=False, full=False)  # full: A, B and C x 256, 1024 and 8192
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_argument("--batch-sizes", nargs="+", type=int, help="by default 1024 and 8192, or only 8192")
-    parser.add_argument(
-        "--engine", nargs="+", choices=ENGINES, help="by default numpy, of --parts all others"
-    )
+    parser.add_argument("--engine", nargs="+", choices=ENGINES, help="by default numpy; of --parts the rest")
     parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
     parser.add_argument("--only", nargs="+", default=[*PARTS], choices=PARTS, metavar="PART")
     parser.add_options(users=0, items=0, n_ratings=0, repeats=0)  # 0: what is usual for the question

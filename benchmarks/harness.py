@@ -1,12 +1,9 @@
 """What every benchmark uses: worker processes that measure time and memory, and result files.
 
-A benchmark is a module that runs from the repository's root, for example
-``python -m benchmarks.speed.engines --help``. Each row of figures is printed as it is measured, and all rows
-are written to ``benchmarks/results/NAME.json`` with the command, the date, the commit, the versions and the
-hardware. ``python -m benchmarks.harness FILE.json ...`` renders result files as Markdown.
+A benchmark is a module that runs from the repository's root: ``python -m benchmarks.speed.engines --help``.
+Each row is printed as it is measured and written to ``benchmarks/results/NAME.json`` with the command, date,
+commit, versions and hardware. ``python -m benchmarks.harness FILE.json ...`` renders it as Markdown.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -15,13 +12,14 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,36 +33,55 @@ PACKAGES = (
 )  # fmt: skip
 
 
-# Arguments and results
+class Parser(argparse.ArgumentParser):
+    """Options of a benchmark, with the module's docstring as their description.
 
+    `quick` has the defaults of ``--quick``, a run of seconds that shows whether the benchmark works.
+    """
 
-def new_parser(doc: str | None) -> argparse.ArgumentParser:
-    """A parser of arguments with the module's docstring as its description, and `--output`."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--output", type=Path, help="result file; by default benchmarks/results/NAME.json")
-    return parser
+    def __init__(self, doc: str | None, **quick: Any) -> None:
+        raw = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=doc, formatter_class=raw, allow_abbrev=False)
+        self.defaults_of_quick = quick
+        self.add_argument("--output", type=Path, help="result file; by default benchmarks/results/NAME.json")
+        self.add_argument("--quick", action="store_true", help="the smallest size, to a temporary file")
+
+    def add_options(self, **defaults: Any) -> None:
+        """An option of each default's type; a list takes several values, False is a flag."""
+        for name, default in defaults.items():
+            option, about = f"--{name.replace('_', '-')}", f"by default {default}" if default else None
+            if default is False:
+                self.add_argument(option, action="store_true")
+            elif isinstance(default, list):
+                self.add_argument(option, nargs="+", type=type(default[0]), default=default, help=about)
+            else:
+                self.add_argument(option, type=type(default), default=default, help=about)
+
+    def parse_args(self, *given: Any) -> Any:
+        if "--quick" in sys.argv[1:]:
+            self.set_defaults(**self.defaults_of_quick)
+        return super().parse_args(*given)
 
 
 class Results:
-    """Tables of figures, printed row by row and written as JSON.
+    """Tables of figures: each row is printed and written to the JSON file as it is measured.
 
-    Parameters
-    ----------
-    name : str
-        Stem of the result file.
-    output : Path, optional
-        Result file, in place of ``benchmarks/results/NAME.json``.
-    **conditions
-        What holds for all rows, such as the shape of the data.
+    `name` is the stem of the file, `given` are the options: all are written as conditions, with the defaults.
     """
 
-    def __init__(self, name: str, output: Path | None = None, **conditions: Any) -> None:
-        self.path = output or RESULTS / f"{name}.json"
+    def __init__(self, name: str, given: argparse.Namespace, **conditions: Any) -> None:
+        folder = Path(tempfile.gettempdir()) if given.quick else RESULTS
+        self.path = given.output or folder / f"{name}.json"
+        options = {key: value for key, value in vars(given).items() if key not in ("output", "quick")}
+        conditions = {
+            key: ", ".join(map(str, value)) if isinstance(value, list) else plain(value)
+            for key, value in (options | conditions).items()
+            if value not in (None, False, [])
+        }
         self.content = provenance() | {"name": name, "conditions": conditions, "tables": {}}
         for part in ("versions", "hardware", "conditions"):
             print(", ".join(f"{key} {value}" for key, value in self.content[part].items()), flush=True)
+        print(f"Results: {self.path}", flush=True)
 
     def add(self, table: str, **figures: Any) -> None:
         """Print a row of a table, below its header if it is the first, and keep it."""
@@ -73,17 +90,18 @@ class Results:
             print(f"\n{table}\n\n{markdown_row(figures)}\n{markdown_row(['---'] * len(figures))}")
         rows.append({name: plain(value) for name, value in figures.items()})
         print(markdown_row(map(shown, rows[-1].values())), flush=True)
+        self.write()
 
     def note(self, name: str, value: Any) -> None:
         """Print a condition that became known only in the run, and keep it."""
         self.content["conditions"][name] = plain(value)
         print(f"{name}: {shown(plain(value))}", flush=True)
+        self.write()
 
     def write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.content, indent=2, ensure_ascii=False)
         self.path.write_text(text + "\n", encoding="utf-8")
-        print(f"\nWrote {self.path}")
 
 
 def provenance() -> dict[str, Any]:
@@ -92,16 +110,20 @@ def provenance() -> dict[str, Any]:
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     module = getattr(sys.modules["__main__"], "__spec__", None)
     started = ["python", "-m", module.name] if module else ["python", *sys.argv[:1]]
-    hardware = {"processor": _processor(), "CPUs": os.cpu_count(), "platform": platform.platform()}
-    if hasattr(os, "getloadavg"):
-        hardware["load"] = round(os.getloadavg()[0], 1)
-    return {
-        "command": " ".join([*started, *(f'"{a}"' if " " in a else a for a in sys.argv[1:])]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit or None,
-        "versions": {"python": platform.python_version()} | _versions(),
-        "hardware": hardware,
-    }
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    processor = next(names, platform.processor() or platform.machine())
+    hardware = {"processor": processor, "CPUs": os.cpu_count(), "platform": platform.platform(), "load": load}
+    command = " ".join([*started, *(f'"{a}"' if " " in a else a for a in sys.argv[1:])])
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    about = {"command": command, "date": date, "commit": commit or None}
+    return about | {"versions": versions, "hardware": hardware}
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -112,9 +134,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines += [*(markdown_row(map(shown, row.values())) for row in rows), ""]
     facts = content["conditions"] | content["hardware"] | content["versions"]
     about = ", ".join(f"{name} {shown(value)}" for name, value in facts.items())
-    return "\n".join(
-        [*lines, f"`{content['command']}` on {content['date'][:10]}, {content['commit']}; {about}."]
-    )
+    lines.append(f"`{content['command']}` on {content['date'][:10]}, {content['commit']}; {about}.")
+    return "\n".join(lines)
 
 
 def markdown_row(cells: Any) -> str:
@@ -130,9 +151,8 @@ def shown(value: Any) -> str:
             return shown(value[0])
         return f"{shown(float(np.median(value)))} [{shown(min(value))}, {shown(max(value))}]"
     if isinstance(value, float):
-        return (
-            f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
-        )
+        decimals = 4 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+        return f"{value:,.{decimals}f}"
     return "" if value is None else f"{value:,}" if type(value) is int else str(value)
 
 
@@ -143,9 +163,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and value != value:
         return None  # JSON has no NaN
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
-
-
-# Workers
 
 
 class Measurement(NamedTuple):
@@ -160,61 +177,43 @@ class Measurement(NamedTuple):
 
 
 class Worker:
-    """A process that makes one function, and measures it each time it is asked; idle, it uses no processor.
+    """A process that calls `new_run(*settings)` once, and measures what it returns each time it is asked.
 
-    `new_run(*settings)` is called in that process and returns a function without arguments; both must be
-    importable. Environment variables are set before the process starts, as thread pools need them.
+    Environment variables are set before the process starts, as thread pools need them.
     """
 
     def __init__(self, new_run: Callable[..., Callable[[], Any]], *settings: Any, **environment: str) -> None:
         kept = dict(os.environ)
         os.environ.update(environment)  # a spawned process inherits it
         context = multiprocessing.get_context("spawn")
-        self._pipe, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other_end, new_run, settings))
-        self._process.start()
-        other_end.close()
+        self._pool = ProcessPoolExecutor(1, context, initializer=_start, initargs=(new_run, settings))
+        self._pool.submit(int).result()  # ready
         os.environ.clear()
         os.environ.update(kept)
-        self._received()  # ready
 
     def run(self) -> Measurement:
-        self._pipe.send("run")
-        return Measurement(*self._received())
+        return self._pool.submit(measure).result()
 
     def close(self) -> None:
-        self._pipe.close()
-        self._process.join()
-
-    def _received(self) -> Any:
-        try:
-            return self._pipe.recv()
-        except EOFError:
-            self._process.join()
-            raise RuntimeError(f"the worker ended with {self._process.exitcode}") from None
+        self._pool.shutdown()
 
 
-def _serve(pipe: Connection, new_run: Callable[..., Callable[[], Any]], settings: tuple[Any, ...]) -> None:
-    run = new_run(*settings)
-    pipe.send("ready")
-    try:
-        while pipe.recv():
-            pipe.send(tuple(measure(run)))
-    except EOFError:
-        return
+_run: Callable[[], Any]  # of this worker
+
+
+def _start(new_run: Callable[..., Callable[[], Any]], settings: tuple[Any, ...]) -> None:
+    global _run
+    _run = new_run(*settings)
 
 
 def measured(new_run: Callable[..., Callable[[], Any]], *settings: Any, **environment: str) -> Measurement:
     """One run in a process of its own."""
-    worker = Worker(new_run, *settings, **environment)
-    try:
+    with closing(Worker(new_run, *settings, **environment)) as worker:
         return worker.run()
-    finally:
-        worker.close()
 
 
-def measure(run: Callable[[], Any]) -> Measurement:
-    """Run in this process. The peak restarts with the run where Linux allows it."""
+def measure(run: Callable[[], Any] | None = None) -> Measurement:
+    """Run in this process, by default what its worker has; the peak restarts where Linux allows it."""
     before = memory("VmRSS")
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -228,7 +227,7 @@ def measure(run: Callable[[], Any]) -> Measurement:
     watcher.start()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        value = run()
+        value = (run or _run)()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     finally:
         done.set()
@@ -257,7 +256,24 @@ def memory(field: str) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:")), np.nan)
 
 
-# Statistics
+def squared_errors(
+    new_model: Callable[[int], Any], splits: Sequence[tuple[Any, Any]], seeds: int = 1
+) -> tuple[np.ndarray, float]:
+    """Squared error of each test rating of `cross_validate`, and the mean seconds of a training.
+
+    Where the expected ratings are known the errors are the expected ones: the noise has no influence.
+    """
+    from numpy_neural_mf import cross_validate  # not in workers, whose memory is measured
+
+    models = [new_model(seed) for _ in splits for seed in range(seeds)]
+    next_model = iter(models).__next__
+    runs = cross_validate(lambda seed: next_model(), splits=splits, seeds=seeds).runs
+    errors = []
+    for model, test in zip(models, (test for _, test in splits for _ in range(seeds)), strict=True):
+        prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
+        truth, noise = (test.values, 0.0) if test.expected is None else (test.expected, test.noise_variance)
+        errors.append((prediction - truth.astype(np.float64)) ** 2 + noise)
+    return np.concatenate(errors), float(np.mean([run.seconds for run in runs]))
 
 
 def paired_gain(squares: np.ndarray, other: np.ndarray) -> str:
@@ -275,23 +291,6 @@ def mean_and_error(sample: Sequence[float] | np.ndarray) -> str:
     values = np.asarray(sample)
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return f"{values.mean():+.4f} ± {error:.4f}"
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 if __name__ == "__main__":

@@ -6,76 +6,58 @@
     python -m benchmarks.accuracy.comparison RATINGS --item-features MOVIES --split scales
 
 RMSE over all test rows, unknown users and items included, predictions clipped to the scale, all settings
-defaults. The splits:
+defaults. Without RATINGS they are simulated, with drift. The splits:
 
 folds   `k_fold(ratings, 5, random_state=2026)`, that is
         ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order.
-time    The same share of the ratings is held out twice: at random, and the latest (`time_split`). RMSE over
-        all of them and over the warm ones, whose user and item are in the training part. Without RATINGS
-        they are simulated, with drift.
-scales  The same ratings in stars, points and shares; a random fifth is the test, and the RMSE is divided by
-        the factor between the scales.
+time    The same share is held out twice: at random, and the latest. RMSE over all, and over the warm ones.
+scales  A random fifth of the same ratings in stars, points and shares; RMSE in the unit of the first.
 
-Surprise and myFM (the extra "bench") join where they are installed; `--full` adds the slow ones: Surprise's
-SVD++, and myFM's Gibbs sampler with features, both sets of rated items, and the day of a rating.
+Surprise and myFM (the extra "bench") join where they are installed; `--full` adds SVD++ and myFM's sampler.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.accuracy.other_libraries import myfm_models, surprise_models
-from benchmarks.harness import Results, new_parser
+from benchmarks.data import add_data, load
+from benchmarks.harness import Parser, Results
+from benchmarks.peers import myfm_models, surprise_models
 
-from numpy_neural_mf import (
-    C_WIDE,
-    BayesianMF,
-    LinearRegression,
-    NeuralMF,
-    Ratings,
-    cross_validate,
-    random_split,
-    read_features,
-    read_ratings,
-    simulate_ratings,
-    time_split,
-)
+import numpy_neural_mf as nmf
 from numpy_neural_mf.comparison.cross_validation import ModelFactory
 from numpy_neural_mf.comparison.experiments import default_models
 from numpy_neural_mf.evaluation import evaluate_ratings, warm_rows
 
 # Lowest and highest rating.
 SCALES = {"as given": None, "1 to 10": (1.0, 10.0), "1 to 100": (1.0, 100.0), "0 to 1": (0.0, 1.0)}
-EVERYTHING = replace(C_WIDE, features=True, implicit=True, periods=24)
+EVERYTHING = replace(nmf.C_WIDE, features=True, implicit=True, periods=24)
 MODELS_OF_SCALES: dict[str, ModelFactory] = {
-    "linear regression": lambda seed: LinearRegression(),
-    "C_wide": lambda seed: NeuralMF(random_state=seed),
-    "C_wide, ordinal": lambda seed: NeuralMF(likelihood="ordinal", random_state=seed),
-    "C_wide, features, sets, time": lambda seed: NeuralMF(EVERYTHING, random_state=seed),
-    "BayesianMF": lambda seed: BayesianMF(n_samples=60, burn_in=40, random_state=seed),
+    "linear regression": lambda seed: nmf.LinearRegression(),
+    "C_wide": lambda seed: nmf.NeuralMF(random_state=seed),
+    "C_wide, ordinal": lambda seed: nmf.NeuralMF(likelihood="ordinal", random_state=seed),
+    "C_wide, features, sets, time": lambda seed: nmf.NeuralMF(EVERYTHING, random_state=seed),
+    "BayesianMF": lambda seed: nmf.BayesianMF(n_samples=60, burn_in=40, random_state=seed),
 }
 
 
-def with_side_information(ratings: Ratings) -> dict[str, ModelFactory]:
+def with_side_information(ratings: nmf.Ratings) -> dict[str, ModelFactory]:
     """C_wide and BayesianMF with all that they can use."""
     has_features = ratings.user_features is not None or ratings.item_features is not None
     sides: dict[str, Any] = {"features": has_features, "implicit": True}
     timed = sides | {"periods": 24 if ratings.timestamps is not None else 0}
     return {
-        "C_wide, ordinal": lambda seed: NeuralMF(likelihood="ordinal", random_state=seed),
-        "C_wide, features, sets": lambda seed: NeuralMF(**sides, random_state=seed),
-        "C_wide, features, sets, time": lambda seed: NeuralMF(**timed, random_state=seed),
-        "Bayesian MF": lambda seed: BayesianMF(random_state=seed),
+        "C_wide, ordinal": lambda seed: nmf.NeuralMF(likelihood="ordinal", random_state=seed),
+        "C_wide, features, sets": lambda seed: nmf.NeuralMF(**sides, random_state=seed),
+        "C_wide, features, sets, time": lambda seed: nmf.NeuralMF(**timed, random_state=seed),
+        "Bayesian MF": lambda seed: nmf.BayesianMF(random_state=seed),
     }
 
 
-def by_folds(ratings: Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
+def by_folds(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
     """The table of `Comparison`, and its conclusions."""
-    comparison = cross_validate(
+    comparison = nmf.cross_validate(
         models, ratings, n_folds=given.folds, seeds=given.seeds,
         on_run=lambda run: print(f"  {run.model}, seed {run.seed}, fold {run.split}: {run.rmse:.4f}"),
     )  # fmt: skip
@@ -84,10 +66,10 @@ def by_folds(ratings: Ratings, models: dict[str, ModelFactory], given: Any, resu
     results.note("conclusions", " ".join(comparison.conclusions()))
 
 
-def by_time(ratings: Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
+def by_time(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
     """How far the error rises when a model predicts the future instead of filling gaps in the past."""
-    at_random = [random_split(ratings, given.test_size, seed) for seed in range(given.seeds)]
-    in_time = [time_split(ratings, given.test_size)] * given.seeds
+    at_random = [nmf.random_split(ratings, given.test_size, seed) for seed in range(given.seeds)]
+    in_time = [nmf.time_split(ratings, given.test_size)] * given.seeds
     for name, splits in (("at random", at_random), ("in time", in_time)):
         results.note(f"warm test ratings, split {name}", np.mean([warm_rows(*s).mean() for s in splits]))
     for name, new_model in models.items():
@@ -101,13 +83,13 @@ def by_time(ratings: Ratings, models: dict[str, ModelFactory], given: Any, resul
         results.add("RMSE by split", model=name, **row)
 
 
-def _errors(model: Any, train: Ratings, test: Ratings) -> tuple[float, float]:
+def _errors(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> tuple[float, float]:
     """RMSE over all test ratings, and over the warm ones."""
     found = evaluate_ratings(model.fit(train), train, test)
     return found.overall.rmse, found.warm.rmse
 
 
-def by_scales(ratings: Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
+def by_scales(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
     """Whether the models are equally accurate on each scale."""
     lowest, highest = ratings.scale
     errors: dict[str, dict[str, float]] = {name: {} for name in models}
@@ -115,8 +97,8 @@ def by_scales(ratings: Ratings, models: dict[str, ModelFactory], given: Any, res
         low, high = scale or ratings.scale
         factor = (high - low) / (highest - lowest)
         values = np.clip(low + factor * (ratings.values - lowest), low, high).astype(np.float32)
-        split = random_split(replace(ratings, values=values, scale=(low, high)))
-        for run in cross_validate(models, splits=[split], seeds=given.seeds).runs:
+        split = nmf.random_split(replace(ratings, values=values, scale=(low, high)))
+        for run in nmf.cross_validate(models, splits=[split], seeds=given.seeds).runs:
             errors[run.model].setdefault(scale_name, 0.0)
             errors[run.model][scale_name] += run.rmse / factor / given.seeds
     for name, row in errors.items():
@@ -127,25 +109,15 @@ SPLITS: dict[str, Callable[..., None]] = {"folds": by_folds, "time": by_time, "s
 
 
 def main() -> None:
-    parser = new_parser(__doc__)
-    parser.add_argument("ratings", nargs="?", help="such as MovieLens' ratings.csv; simulated if missing")
-    parser.add_argument("--item-features", help="for instance MovieLens' movies.csv")
+    parser = Parser(__doc__, n_ratings=20_000, folds=2, only=["linear regression", "A_small", "C_wide"])
+    add_data(parser)
     parser.add_argument("--split", choices=SPLITS, default="folds")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--test-size", type=float, default=0.2, help="of --split time")
-    parser.add_argument("--drift", type=float, default=0.4, help="of simulated ratings")
-    parser.add_argument("--n-ratings", type=int, default=200_000, help="number of simulated ratings")
     parser.add_argument("--full", action="store_true", help="with Surprise's SVD++ and myFM")
     parser.add_argument("--only", nargs="+", default=[], help="models, by the names in the table")
+    parser.add_options(seeds=1, folds=5, test_size=0.2, drift=0.4)
     given = parser.parse_args()
-    if given.ratings:
-        ratings, source = read_ratings(given.ratings), Path(given.ratings).name
-    else:
-        ratings, source = simulate_ratings(n_ratings=given.n_ratings, drift=given.drift), "simulated"
-    if given.item_features:
-        ratings = ratings.with_features(items=read_features(given.item_features))
-    results = Results(f"comparison_{given.split}", given.output, data=source, ratings=str(ratings))
+    ratings = load(given, drift=given.drift)
+    results = Results(f"comparison_{given.split}", given, data=str(ratings))
     if ratings.noise_floor:
         results.note("irreducible error", ratings.noise_floor)
     models = MODELS_OF_SCALES if given.split == "scales" else default_models()
@@ -153,7 +125,6 @@ def main() -> None:
         models |= with_side_information(ratings) | surprise_models(given.full) | myfm_models(given.full)
     models = {name: model for name, model in models.items() if not given.only or name in given.only}
     SPLITS[given.split](ratings, models, given, results)
-    results.write()
 
 
 if __name__ == "__main__":

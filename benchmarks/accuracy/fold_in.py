@@ -3,25 +3,21 @@
     python -m benchmarks.accuracy.fold_in RATINGS --seeds 3
 
 Fold-in: a tenth of the users are taken out, the model is trained on the rest, and they are folded in with a
-random half of their ratings; RMSE on the other half. For comparison: the same model trained on the rest and
-that half ("retrain"), its prediction for an unknown user, and the mean of the item. Times are the median of
-single calls.
-
-partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 % in
-three batches; the last tenth of it tests the new ids: pairs whose user or item training did not know. The
-added ratings are the latest where there are timestamps, otherwise random.
+random half of their ratings; RMSE on the other half. "retrain" is the same model trained on that half, too.
+partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 %,
+the latest where there are timestamps, in three batches; the last tenth tests the pairs with new users or
+items.
 """
-
-from __future__ import annotations
 
 import time
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, new_parser
+from benchmarks.data import add_data, load
+from benchmarks.harness import Parser, Results
 
 from numpy_neural_mf import B_MEDIUM, C_WIDE, Architecture, LinearRegression, NeuralMF, Ratings, random_split
-from numpy_neural_mf.data import read_ratings, time_split, user_split
+from numpy_neural_mf.data import time_split, user_split
 from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.evaluation import rmse
 
@@ -72,14 +68,12 @@ def partial_fit(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
 
 
 def _together(whole: Ratings, *parts: Ratings) -> Ratings:
-    pairs = [part.users.astype(np.int64) * whole.n_items + part.items for part in parts]
-    return whole.take(
-        np.isin(whole.users.astype(np.int64) * whole.n_items + whole.items, np.concatenate(pairs))
-    )
+    every, *pairs = (r.users.astype(np.int64) * whole.n_items + r.items for r in (whole, *parts))
+    return whole.take(np.isin(every, np.concatenate(pairs)))
 
 
 def _error(model: Any, test: Ratings) -> float:
-    return rmse(model.predict(test.raw_users, test.raw_items), test.values)
+    return rmse(model.predict(test.raw_users, test.raw_items), test.values) if len(test) else np.nan
 
 
 def _item_means(train: Ratings, test: Ratings) -> np.ndarray:
@@ -98,20 +92,19 @@ PROTOCOLS = {
 
 def main() -> None:
     """Mean ± standard deviation over seeds; of times, the median."""
-    parser = new_parser(__doc__)
-    parser.add_argument("ratings", help="for instance MovieLens' ratings.csv")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = Parser(__doc__, n_ratings=20_000, seeds=1, models=["LinearRegression", "B_MEDIUM"])
+    add_data(parser)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
+    parser.add_options(seeds=3)
     given = parser.parse_args()
-    ratings = read_ratings(given.ratings)
-    results = Results("fold_in", given.output, ratings=str(ratings), seeds=given.seeds)
+    ratings = load(given, drift=0.4)
+    results = Results("fold_in", given, data=str(ratings))
     for title, (protocol, columns) in PROTOCOLS.items():
         for name in given.models:
             *errors, times = zip(*(protocol(name, ratings, seed) for seed in range(given.seeds)), strict=True)
             cells = [f"{np.mean(values):.4f} ± {np.std(values):.4f}" for values in errors]
             cells.append(f"{np.median(times):.2f}")
             results.add(title, model=name, **dict(zip(columns, cells, strict=True)))
-    results.write()
 
 
 if __name__ == "__main__":

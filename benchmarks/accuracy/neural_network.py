@@ -7,14 +7,12 @@ Both are fitted in turn, in one process, on the same standardised split with the
 default weights (He), and from those of MLPRegressor (Xavier).
 """
 
-from __future__ import annotations
-
 import time
 import warnings
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, mean_and_error, new_parser
+from benchmarks.harness import Parser, Results, mean_and_error
 from sklearn import datasets
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
@@ -71,7 +69,7 @@ def measure(name: str, hidden_layer_sizes: tuple[int, ...], epochs: int, seeds: 
 
 
 def main() -> None:
-    parser = new_parser(__doc__)
+    parser = Parser(__doc__, seeds=1, epochs=2)
     parser.add_argument("--full", action="store_true", help="more seeds, epochs and layers: minutes")
     parser.add_argument("--seeds", type=int, help="by default 5, with --full 10")
     parser.add_argument("--epochs", type=int, help="by default 40, with --full 100")
@@ -79,14 +77,8 @@ def main() -> None:
     layers = [(50,), (100, 50), (100, 100, 100)] if given.full else [(50,), (32, 16)]
     epochs, seeds = given.epochs or (100 if given.full else 40), given.seeds or (10 if given.full else 5)
     warnings.simplefilter("ignore", ConvergenceWarning)  # both train all epochs
-    results = Results(
-        "neural_network",
-        given.output,
-        learning_rate=LEARNING_RATE,
-        batch_size=BATCH_SIZE,
-        epochs=epochs,
-        seeds=seeds,
-    )
+    conditions = {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZE, "epochs": epochs, "seeds": seeds}
+    results = Results("neural_network", given, **conditions)
     measure("wine", (50,), 2, 2)  # warm up
     for sizes in layers:
         for name in ("diabetes", "two outputs", "breast_cancer", "wine", "digits"):
@@ -97,7 +89,6 @@ def main() -> None:
                 difference=mean_and_error(he - theirs), Xavier=xavier.mean(),
                 **{"difference of Xavier": mean_and_error(xavier - theirs), "time": seconds / their_seconds},
             )  # fmt: skip
-    results.write()
 
 
 if __name__ == "__main__":

@@ -2,29 +2,26 @@
 
     python -m benchmarks.accuracy.next_item RATINGS [--seeds 3] [--skip-ours]
 
-The last rating of each user is the test, the one before it the validation, the rest is to learn from. Of
-equal timestamps the row further down is the later one (`leave_last_out`); there are many ties, and another
-rule is another test. Lists leave out what the user has rated before; a test item that nobody else has rated
-counts as missed. Every setting is chosen by NDCG@10 on the validation items, by models that have seen neither
-them nor the test items; then the model learns from both parts, and the test items are used once. HR and NDCG
-have their standard errors over users and, for models that draw at random, the range over seeds.
-
-`candidates` lists the settings that are tried. implicit is in the extra "bench".
+The last rating of each user is the test, the one before it the validation. Of equal timestamps the row
+further down is the later one. Lists leave out what the user has rated; a test item that nobody else has rated
+counts as missed. Every setting (`candidates`) is chosen by NDCG@10 on the validation items; then the model
+learns from both parts, and the test items are used once. Standard errors are over users. implicit is in the
+extra "bench".
 """
-
-from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, new_parser
+from benchmarks.data import add_data, load
+from benchmarks.harness import Parser, Results
 from scipy.sparse import csr_matrix
 
-from numpy_neural_mf import Ratings, leave_last_out, read_ratings
+from numpy_neural_mf import Ratings, leave_last_out
 from numpy_neural_mf.evaluation import hit_rate_at_k, ndcg_at_k
 from numpy_neural_mf.models.next_item import NextItemModel
 
@@ -79,14 +76,22 @@ def matrix_of(ratings: Ratings) -> csr_matrix:
 
 def candidates() -> Iterator[tuple[str, str, Fit]]:
     """Model, settings in words, and what fits it."""
+    yield "popularity", "", popularity
+    if find_spec("implicit"):
+        yield from candidates_of_implicit()
+    else:
+        print("implicit is not installed: pip install -e '.[bench]' to include it")
+    for encoder, dropout in product(("attention", "gru"), (0.2, 0.3)):
+        yield f"NextItemModel, {encoder}", f"dropout={dropout}", ours(encoder=encoder, dropout=dropout)
+
+
+def candidates_of_implicit() -> Iterator[tuple[str, str, Fit]]:
     from implicit.cpu.als import AlternatingLeastSquares
     from implicit.cpu.bpr import BayesianPersonalizedRanking
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender, TFIDFRecommender
 
-    yield "popularity", "", popularity
-    for neighbours, k in product(
-        (CosineRecommender, TFIDFRecommender, BM25Recommender), (20, 50, 100, 200, 500)
-    ):
+    recommenders = CosineRecommender, TFIDFRecommender, BM25Recommender
+    for neighbours, k in product(recommenders, (20, 50, 100, 200, 500)):
         name = f"item-kNN, {neighbours.__name__.removesuffix('Recommender')}"
         yield name, f"K={k}", peer(lambda seed, new=neighbours, k=k: new(K=k, num_threads=1))
     als = {"factors": (16, 32, 64, 128), "regularization": (0.01, 1.0, 10.0), "alpha": (1.0, 5.0)}
@@ -94,23 +99,13 @@ def candidates() -> Iterator[tuple[str, str, Fit]]:
         "factors": (32, 64), "learning_rate": (0.01, 0.05), "regularization": (0.001, 0.01, 0.05),
         "iterations": (100, 300),
     }  # fmt: skip
-    for name, new_model, grid in (
-        ("implicit ALS", AlternatingLeastSquares, als),
-        ("implicit BPR", BayesianPersonalizedRanking, bpr),
-    ):
+    models = ("ALS", AlternatingLeastSquares, als), ("BPR", BayesianPersonalizedRanking, bpr)
+    for name, new_model, grid in models:
         for values in product(*grid.values()):
             given = dict(zip(grid, values, strict=True))
-            yield name, in_words(given), peer(
-                lambda seed, new=new_model, given=given: new(**given, random_state=seed, num_threads=1)
-            )  # fmt: skip
-    for encoder in ("attention", "gru"):
-        for dropout in (0.2, 0.3):
-            settings = {"encoder": encoder, "dropout": dropout}
-            yield f"NextItemModel, {encoder}", f"dropout={dropout}", ours(**settings)
-
-
-def in_words(given: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value:g}" for name, value in given.items())
+            in_words = ", ".join(f"{key}={value:g}" for key, value in given.items())
+            new = partial(new_model, **given, num_threads=1)
+            yield f"implicit {name}", in_words, peer(lambda seed, new=new: new(random_state=seed))
 
 
 def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tuple[np.ndarray, np.ndarray]:
@@ -122,39 +117,34 @@ def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tupl
 
 
 def main() -> None:
-    parser = new_parser(__doc__)
-    parser.add_argument("ratings", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = Parser(__doc__, n_ratings=10_000, seeds=1, only=["popularity", "NextItemModel, gru"])
+    add_data(parser)
     parser.add_argument("--skip-ours", action="store_true", help="only the other models: a minute or two")
+    parser.add_argument("--only", nargs="+", default=[], help="models, by the names in the table")
+    parser.add_options(seeds=3)
     given = parser.parse_args()
-    train, test = leave_last_out(read_ratings(given.ratings))
+    train, test = leave_last_out(load(given, sequence=0.4))
     learn, validation = leave_last_out(train)
-    results = Results(
-        "next_item", given.output, users=len(test), items=train.n_items, ratings=len(learn), seeds=given.seeds
-    )
+    results = Results("next_item", given, users=len(test), items=train.n_items, ratings_to_learn=len(learn))
     best: dict[str, tuple[float, str, Fit]] = {}
     for name, settings, fit in candidates():
-        if given.skip_ours and name.startswith("NextItemModel"):
+        if (given.skip_ours and name.startswith("NextItemModel")) or (given.only and name not in given.only):
             continue
         start = time.perf_counter()
         hits, ndcg = quality(fit(learn, 0), validation)
-        seconds = time.perf_counter() - start
-        results.add(
-            "validation", model=name, settings=settings, HR=hits.mean(), NDCG=ndcg.mean(), seconds=seconds
-        )
+        row = {"HR": hits.mean(), "NDCG": ndcg.mean(), "seconds": time.perf_counter() - start}
+        results.add("validation", model=name, settings=settings, **row)
         if name not in best or ndcg.mean() > best[name][0]:
             best[name] = (float(ndcg.mean()), settings, fit)
     for name, (_, settings, fit) in best.items():
         n_seeds = 1 if name.startswith(("popularity", "item")) else given.seeds
         runs = np.array([quality(fit(train, seed), test) for seed in range(n_seeds)])  # (seeds, 2, users)
         row = {}
-        for metric, of_users, of_seeds in zip(
-            ("HR@10", "NDCG@10"), runs.mean(axis=0), runs.mean(axis=2).T, strict=True
-        ):
+        for n, metric in enumerate(("HR@10", "NDCG@10")):
+            of_users, of_seeds = runs[:, n].mean(axis=0), runs[:, n].mean(axis=1)
             row[metric] = f"{of_users.mean():.4f} ± {of_users.std() / np.sqrt(len(of_users)):.4f}"
             row[f"{metric}, range"] = f"{of_seeds.min():.4f}-{of_seeds.max():.4f}" if n_seeds > 1 else ""
         results.add("test, mean ± standard error over users", model=name, **row, settings=settings)
-    results.write()
 
 
 if __name__ == "__main__":

@@ -3,40 +3,21 @@
     python -m benchmarks.accuracy.planted --seeds 3
     python -m benchmarks.accuracy.planted --full --only drift --n-ratings 100000 400000
 
-Each model is given the day of each rating and the genres and decade of each item in every world. Where no
-drift is planted, the days are random; where no side information is planted, the description is: a model that
-uses them all must not be less accurate for it. The irreducible error is that of a predictor that knows the
-world (see `simulate_ratings`). A random fifth of the ratings is the test, and in worlds with a sequence the
-last rating of each user, the only split in which a model knows the previous item. RMSE is the expected one of
-test ratings like these: the noise variance and the distance from the best prediction are known, so the noise
-of these ratings has no influence. `gained` is the reduction of RMSE against the same model without the parts
-named, with its 95 % interval, paired over ratings.
-
-`--full` has the size of `simulate_ratings`, 200,000 ratings; by default there is a fifth of everything, with
-the same number of ratings a user. `--sparse` has 5,000 ratings of 3,000 users and 2,000 items, which no model
-knows more about than the biases. `--n-ratings` keeps users and items, and shows how the gap closes.
+Each model is given the day of each rating and the genres and decade of each item in every world; where they
+are not planted, they are random. The test is a random fifth, and in worlds with a sequence the last rating of
+each user. RMSE is the expected one: the noise of these ratings has no influence. `gained` is the reduction of
+RMSE against the same model without the parts named, with its 95 % interval, paired over ratings. `--full` has
+200,000 ratings, five times the default; `--sparse` has 5,000 ratings of 3,000 users and 2,000 items.
 """
 
-from __future__ import annotations
-
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, new_parser, paired_gain
+from benchmarks.harness import Parser, Results, paired_gain, squared_errors
 
-from numpy_neural_mf import (
-    C_WIDE,
-    BayesianMF,
-    LinearRegression,
-    NeuralMF,
-    Ratings,
-    leave_last_out,
-    random_split,
-    simulate_ratings,
-)
+import numpy_neural_mf as nmf
 
 DRIFT, SIDE_INFORMATION, SEQUENCE = {"drift": 0.4}, {"side_information": 1.0}, {"sequence": 0.4}
 WORLDS: dict[str, dict[str, Any]] = {
@@ -55,72 +36,64 @@ PARTS_THAT_FIND = {
     "sequence": ("previous_item",),
     "all": ("features", "drift", "previous_item"),
 }
-Split = tuple[Ratings, Ratings]
+Models = dict[str, tuple[Callable[[], Any], str]]  # and the name of the one that it is compared with
+Split = tuple[nmf.Ratings, nmf.Ratings]
 
 
 def main() -> None:
-    parser = new_parser(__doc__)
+    parser = Parser(__doc__, n_ratings=[10_000], only=["drift"])
     parser.add_argument("--full", action="store_true", help="200,000 ratings")
     parser.add_argument("--sparse", action="store_true", help="fewer than two ratings a user")
     parser.add_argument("--only", nargs="+", default=[*WORLDS], choices=WORLDS, metavar="WORLD")
     parser.add_argument("--n-ratings", nargs="+", type=int, help="by default 40 for each user")
-    parser.add_argument("--seeds", type=int, default=1, help="worlds of each kind")
-    parser.add_argument("--models", default="", help="only models whose names start with this")
+    parser.add_options(seeds=1, models="")
     given = parser.parse_args()
     sizes = {"n_users": 5000, "n_items": 2000} if given.full else {"n_users": 1000, "n_items": 400}
     default_n_ratings = 40 * sizes["n_users"]
     if given.sparse:
         sizes, default_n_ratings = {"n_users": 3000, "n_items": 2000}, 5_000
-    results = Results("planted", given.output, seeds=given.seeds, **sizes)
+    results = Results("planted", given, **sizes)
     for n_ratings in given.n_ratings or [default_n_ratings]:
         for name in given.only:
             worlds = [world(WORLDS[name], s, n_ratings=n_ratings, **sizes) for s in range(given.seeds)]
-            splits = [leave_last_out(r) if "sequence" in WORLDS[name] else random_split(r) for r in worlds]
+            split = nmf.leave_last_out if "sequence" in WORLDS[name] else nmf.random_split
+            splits = [split(ratings) for ratings in worlds]
             report(f"{name}, {n_ratings:,} ratings", models(name, given.models), splits, results)
-    results.write()
 
 
-def world(planted: dict[str, Any], seed: int, **sizes: int) -> Ratings:
+def world(planted: dict[str, Any], seed: int, **sizes: int) -> nmf.Ratings:
     """Ratings with times and item features, which are random where nothing is planted."""
-    ratings = simulate_ratings(**sizes, **planted, random_state=seed)
-    other = simulate_ratings(**sizes, **DRIFT, **SIDE_INFORMATION, random_state=seed + 1000)
+    ratings = nmf.simulate_ratings(**sizes, **planted, random_state=seed)
+    other = nmf.simulate_ratings(**sizes, **DRIFT, **SIDE_INFORMATION, random_state=seed + 1000)
     if ratings.timestamps is None:
         ratings = replace(ratings, timestamps=other.timestamps)
     return ratings if ratings.item_features else ratings.with_features(items=other.item_features)
 
 
-def models(world_name: str, starts_with: str) -> dict[str, tuple[Callable[[], Any], str]]:
-    """Each model, and the name of the one that it is compared with."""
+def models(world_name: str, starts_with: str) -> Models:
+    """The models whose names start with that."""
     without = PARTS_THAT_FIND.get(world_name, PARTS)
-    plain = (
-        f"BayesianMF without {', '.join(without) if world_name in PARTS_THAT_FIND else 'side information'}"
-    )
-    side_information = replace(C_WIDE, features=True, periods=24)
-    found: dict[str, tuple[Callable[[], Any], str]] = {
-        "linear regression": (LinearRegression, ""),
-        "C_wide": (NeuralMF, ""),
-        plain: (lambda: BayesianMF(**dict.fromkeys(without, False)), ""),
-        "BayesianMF": (BayesianMF, plain),
-        "C_wide, features, time": (lambda: NeuralMF(side_information), "C_wide"),
+    names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
+    plain = f"BayesianMF without {names}"
+    side_information = replace(nmf.C_WIDE, features=True, periods=24)
+    found: Models = {
+        "linear regression": (nmf.LinearRegression, ""),
+        "C_wide": (nmf.NeuralMF, ""),
+        plain: (lambda: nmf.BayesianMF(**dict.fromkeys(without, False)), ""),
+        "BayesianMF": (nmf.BayesianMF, plain),
+        "C_wide, features, time": (lambda: nmf.NeuralMF(side_information), "C_wide"),
     }
     return {name: model for name, model in found.items() if name.startswith(starts_with)}
 
 
-def report(
-    table: str, models: dict[str, tuple[Callable[[], Any], str]], splits: list[Split], results: Results
-) -> None:
+def report(table: str, models: Models, splits: list[Split], results: Results) -> None:
     """A row for each model, over all test ratings of all worlds of a kind."""
     variances = np.concatenate([test.noise_variance for _, test in splits])
     floor = np.sqrt(variances.mean(dtype=np.float64))
     results.note(f"irreducible error of {table}", floor)
     squares: dict[str, np.ndarray] = {}
     for name, (new_model, other) in models.items():
-        start, errors = time.perf_counter(), []
-        for train, test in splits:
-            prediction = new_model().fit(train).predict(test.raw_users, test.raw_items, test.timestamps)
-            errors.append((prediction - test.expected) ** 2 + test.noise_variance)
-        seconds = (time.perf_counter() - start) / len(splits)
-        squares[name] = np.concatenate(errors)
+        squares[name], seconds = squared_errors(lambda seed, new=new_model: new(), splits)
         rmse = np.sqrt(squares[name].mean())
         results.add(
             table, model=name, RMSE=rmse, **{"above floor": f"{rmse / floor - 1:+.1%}"},

@@ -3,21 +3,14 @@
     python -m benchmarks.scale.other_libraries reading --n-ratings 25000095
     python -m benchmarks.scale.other_libraries training --n-ratings 25000095 --only ours PyTorch myFM Surprise
 
-The file has MovieLens 25M's shape and format (see large_file.py). Each run is a process of its own; the peak
-is that of its resident memory during the run, and `libraries` is the memory before it, with the libraries
-imported. The other libraries are those of the extra "bench". Needs Linux, which reports the peak.
+The file has MovieLens 25M's shape and format. Each run is a process of its own; `libraries` is its memory
+with the libraries (the extra "bench") imported, the peak that during the run, as Linux reports it.
 
-reading   Ours reads, checks every value, encodes the ids, and searches for pairs rated twice; cached is the
-          second time, when it maps the columns that it has cached. The others only parse. They take turns;
-          CPU time is that of all threads.
-training  Each reads the file, holds out a random fifth and trains one epoch on the rest: ours B_MEDIUM in
-          batches of 8,192; PyTorch the same model with sparse gradients, read by polars and in batches cut by
-          index, which is faster than a DataLoader; Surprise its SVD; myFM one Gibbs sample of ten factors.
+reading   Ours reads, checks and encodes; cached maps the columns kept from before. The others only parse.
+training  Each reads the file, holds out a random fifth and trains one epoch on the rest: ours and PyTorch
+          B_MEDIUM in batches of 8,192, Surprise its SVD, myFM one Gibbs sample of ten factors.
 """
 
-from __future__ import annotations
-
-import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Measurement, Results, measured, new_parser
+from benchmarks.harness import Measurement, Parser, Results, measured
 
 # Training
 
@@ -39,26 +32,17 @@ def ours(path: Path) -> None:
 
 def pytorch(path: Path) -> None:
     import torch
-    from benchmarks.speed.plain_model import PlainModel
-    from torch import nn
+    from benchmarks.plain_torch import PlainModel, optimizers_of, train_step
 
     from numpy_neural_mf import B_MEDIUM
 
-    users, items, values = coded(path)
+    columns = coded(path)
+    users, items, _ = columns
     order = np.random.default_rng(0).permutation(len(users))[: 4 * len(users) // 5]
-    columns = [torch.from_numpy(column) for column in (users, items, values)]
     model = PlainModel(B_MEDIUM, int(users.max()) + 1, int(items.max()) + 1, sparse=True)
-    tables = [parameter for name, parameter in model.named_parameters() if name.startswith(("user", "item"))]
-    others = [p for p in model.parameters() if not any(p is table for table in tables)]
-    optimizers = torch.optim.SparseAdam(tables, lr=0.005), torch.optim.Adam(others, lr=0.005)
-    for batch in torch.from_numpy(order).split(8192):
-        u, i, r = (column[batch] for column in columns)
-        loss = nn.functional.mse_loss(model(u, i)[0], r)
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+    tensors, optimizers = [torch.from_numpy(column) for column in columns], optimizers_of(model, 0.005)
+    for rows in torch.from_numpy(order).split(8192):
+        train_step(model, optimizers, *(column[rows] for column in tensors))
 
 
 def surprise(path: Path) -> None:
@@ -95,19 +79,16 @@ def coded(path: Path) -> Any:
 Job = Callable[[Any, Path], Any]
 JOBS: dict[str, dict[str, tuple[Job, tuple[str, ...]]]] = {
     "training": {
-        "ours": (lambda nmf, path: ours(path), ("numpy_neural_mf", "numba")),
-        "PyTorch": (lambda torch, path: pytorch(path), ("torch", "polars")),
-        "Surprise": (lambda module, path: surprise(path), ("surprise",)),
-        "myFM": (lambda module, path: myfm(path), ("myfm", "polars")),
+        "ours": (lambda _, path: ours(path), ("numpy_neural_mf", "numba")),
+        "PyTorch": (lambda _, path: pytorch(path), ("torch", "polars")),
+        "Surprise": (lambda _, path: surprise(path), ("surprise",)),
+        "myFM": (lambda _, path: myfm(path), ("myfm", "polars")),
     },
     "reading": {
         "ours": (lambda nmf, path: nmf.read_ratings(path), ("numpy_neural_mf",)),
         "ours, cached": (lambda nmf, path: nmf.read_ratings(path, cache=True), ("numpy_neural_mf",)),
         "polars eager": (lambda pl, path: pl.read_csv(path), ("polars",)),
-        "polars streaming": (
-            lambda pl, path: pl.scan_csv(path).collect(engine="streaming"),
-            ("polars",),
-        ),
+        "polars streaming": (lambda pl, path: pl.scan_csv(path).collect(engine="streaming"), ("polars",)),
         "pandas": (lambda pd, path: pd.read_csv(path), ("pandas",)),
         "pyarrow": (lambda csv, path: csv.read_csv(path), ("pyarrow.csv",)),
     },
@@ -119,33 +100,28 @@ def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
     job, modules = JOBS[question][name]
     module, *_ = [import_module(module) for module in modules]
 
-    def run() -> None:
+    def run() -> None:  # what was read stays in this process
         job(module, path)
 
     return run
 
 
 def main() -> None:
-    from benchmarks.scale.large_file import write_large_file  # not in workers, whose memory is measured
+    from benchmarks.data import large_file  # not in workers, whose memory is measured
 
-    parser = new_parser(__doc__)
+    parser = Parser(__doc__, n_ratings=20_000, repeats=1)
     parser.add_argument("question", choices=JOBS)
-    parser.add_argument("--n-ratings", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, help="by default 3 of reading, 1 of training")
     parser.add_argument("--only", nargs="+", help="libraries, by name")
     parser.add_argument("--file", type=Path, help="read this file; made there if there is none")
+    parser.add_options(n_ratings=1_000_000)
     given = parser.parse_args()
     jobs = JOBS[given.question]
     names = [n for n in given.only or jobs if all(find_spec(m.split(".")[0]) for m in jobs[n][1])]
     repeats = given.repeats or (3 if given.question == "reading" else 1)
     runs: dict[str, list[Measurement]] = {name: [] for name in names}
-    results = Results(
-        f"other_libraries_{given.question}", given.output, ratings=given.n_ratings, repeats=repeats
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = given.file or Path(folder, "ratings.csv")
-        if not path.exists():
-            write_large_file(path, given.n_ratings)
+    results = Results(f"scale_{given.question}", given, repeats=repeats)
+    with large_file(given.file, given.n_ratings) as path:
         results.note("MB of the file", path.stat().st_size / 1e6)
         path.read_bytes()  # now no library is the first to fetch it from the disk
         if "ours, cached" in names:
@@ -160,7 +136,6 @@ def main() -> None:
         if peers:
             row["speed relative to the fastest peer"] = min(peers) / median(of, "seconds")
         results.add(given.question, library=name, **row)
-    results.write()
 
 
 def median(runs: Sequence[Measurement], field: str) -> float:

@@ -1,38 +1,60 @@
-"""An engine against PyTorch on a CPU: ratings trained on per second, and the ratio of the two.
+"""The engines of NeuralMF: against PyTorch on a CPU, and where the time goes, by part and by phase.
 
     python -m benchmarks.speed.engines [--full] [--engine numba]
+    python -m benchmarks.speed.engines --parts [--engine numba torch] [--device cuda]
+    python -m benchmarks.speed.engines --phases --architectures A_SMALL B_MEDIUM C_WIDE MF_16
 
-PyTorch's side is the same model as its users write it for a CPU: eager, nn.Embedding(sparse=True) with
-SparseAdam, fused Adam for everything else, batches cut from tensors by index. Both train on the same
-simulated ratings in the shape of MovieLens 1M (6,040 users, 3,706 items, few items rated often; --users and
---items change it), in the same order, from the same initial weights, with the same penalty, in float32. Each
-has a process of its own, and they take turns, one epoch each; the last training loss of both shows whether
-they did the same work. With `--peer dense` the tables have dense gradients and fused Adam as well: faster
-while tables are small, but another update, which moves every row at every step. `--peer compiled` is that
-under torch.compile.
+By default ratings trained on per second, and the ratio of ours and PyTorch's: the same model as its users
+write it for a CPU, with sparse gradients and SparseAdam for tables, fused Adam for everything else. Both
+train on the same ratings in the shape of MovieLens 1M, in the same order, from the same weights, with the
+same penalty, in turns, each in a process of its own; the last training losses show whether they did the same
+work. `--peer dense` has dense gradients, which is faster while tables are small, but another update; `--peer
+compiled` is that under torch.compile.
 
-The machine must be idle: with one thread for each processor, one busy neighbour slows either side tenfold and
-more, since every small product waits for its slowest thread. Where that is impossible, --threads 1 is fair.
+--parts   Epochs of C_wide with one more part each, as `fit` runs them without validation: the fastest after
+          the first, and its time relative to the plain model on the same engine.
+--phases  Nanoseconds of the numba engine for each rating, over one epoch after a first one; and the speed
+          relative to the processor's matrix products alone, as NumPy's BLAS computes them.
+
+The machine must be idle: one busy neighbour slows either side tenfold, unless --threads is 1.
 """
-
-from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
-from benchmarks.harness import Results, Worker, new_parser, run_in_turns
+from benchmarks.harness import Parser, Results, Worker, run_in_turns
 
-from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, Ratings, simulate_ratings
+from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, NeuralMF, Ratings, simulate_ratings
+from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import ENGINES
 from numpy_neural_mf.training.objective import Objective
 
-ARCHITECTURES = {"A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE}
+ARCHITECTURES = {
+    "A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE, "MF_16": Architecture(16),
+    "MF_64": Architecture(64),
+}  # fmt: skip
+PARTS = {
+    "plain": C_WIDE,
+    "features": replace(C_WIDE, features=True),
+    "sets": replace(C_WIDE, implicit=True),
+    "time": replace(C_WIDE, periods=24),
+    "ordinal": replace(C_WIDE, likelihood="ordinal"),
+    "features, sets, time": replace(C_WIDE, features=True, implicit=True, periods=24),
+}
+PHASES = {
+    "batches": "shuffle and gather the ratings of a batch",
+    "gradients": "gather rows, forward, backward",
+    "update_rows": "sum gradients by row, update rows and moments",
+    "update": "update the weights of the MLP",
+    "in Python": "everything else",
+}
 LEARNING_RATE = 0.005
 SEED = 0
 
@@ -40,20 +62,25 @@ SEED = 0
 Learn = Callable[[np.ndarray, int], Iterator[tuple[float, int]]]
 
 
+# Against PyTorch
+
+
+def new_engine(name: str, ratings: Ratings, architecture: Architecture, regularization: float) -> Any:
+    penalties = (np.full(n + 1, regularization, np.float32) for n in (ratings.n_users, ratings.n_items))
+    first, rng = first_parameters(ratings, architecture), np.random.default_rng(SEED)
+    return ENGINES[name](architecture, first, Adam(LEARNING_RATE), Objective(*penalties), rng)
+
+
+def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(SEED)
+    return architecture.initial_parameters(ratings.n_users, ratings.n_items, ratings.mean, rng)
+
+
 def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, float]]:
     """An epoch of one of the package's engines, as `training.train` runs it."""
 
-    def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
-        penalty_u, penalty_i = (
-            np.full(n + 1, regularization, np.float32) for n in (ratings.n_users, ratings.n_items)
-        )
-        engine = ENGINES[name](
-            architecture,
-            first_parameters(ratings, architecture),
-            Adam(LEARNING_RATE),
-            Objective(penalty_u, penalty_i),
-            np.random.default_rng(SEED),
-        )
+    def new_learner(ratings: Ratings, *form: Any) -> Learn:
+        engine = new_engine(name, ratings, *form)
 
         def learn(order: np.ndarray, batch_size: int) -> Iterator[tuple[float, int]]:
             for batch in engine.cut((ratings.users, ratings.items, ratings.values), order, batch_size):
@@ -67,16 +94,14 @@ def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, flo
 def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tuple[float, float]]:
     """An epoch of the same model in PyTorch."""
     import torch
-    from benchmarks.speed.plain_model import PlainModel
-    from torch import nn
+    from benchmarks.plain_torch import PlainModel, optimizers_of, train_step
 
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     torch.sparse.check_sparse_tensor_invariants.disable()
 
     def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
-        sparse = peer == "sparse"
-        model = PlainModel(architecture, ratings.n_users + 1, ratings.n_items + 1, sparse)
+        model = PlainModel(architecture, ratings.n_users + 1, ratings.n_items + 1, peer == "sparse")
         first = first_parameters(ratings, architecture)
         with torch.no_grad():
             ours = [first.pop(n) for n in list(first) if n.startswith("mlp")]
@@ -84,57 +109,31 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
                 parameter.copy_(torch.from_numpy(value))
             for name, value in first.items():
                 model.get_parameter(name).copy_(torch.from_numpy(value))
-        by_rows = [module.weight for module in model.modules() if getattr(module, "sparse", False)]
-        others = [p for p in model.parameters() if not any(p is table for table in by_rows)]
-        optimizers = [torch.optim.Adam(others, lr=LEARNING_RATE, fused=True)]
-        if by_rows:
-            optimizers += [torch.optim.SparseAdam(by_rows, lr=LEARNING_RATE)]
-        users = torch.from_numpy(ratings.users.astype(np.int64))
-        items = torch.from_numpy(ratings.items.astype(np.int64))
+        optimizers = optimizers_of(model, LEARNING_RATE, fused=True)
+        users, items = (torch.from_numpy(rows.astype(np.int64)) for rows in (ratings.users, ratings.items))
         values = torch.from_numpy(ratings.values)
-
         predict = torch.compile(model) if peer == "compiled" else model
 
-        def step(rows: np.ndarray) -> float:
-            index = torch.from_numpy(rows)
-            prediction, p, q, b_u, b_i = predict(users[index], items[index])
-            loss = objective = nn.functional.mse_loss(prediction, values[index])
-            if regularization:
-                squares = p.square().sum() + q.square().sum() + b_u.square().sum() + b_i.square().sum()
-                objective = loss + regularization / len(rows) * squares
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            objective.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            return loss.item()
-
         def learn(order: np.ndarray, batch_size: int) -> Iterator[tuple[float, int]]:
-            for first in range(0, len(order), batch_size):
-                rows = order[first : first + batch_size]
-                yield step(rows), len(rows)
+            for start in range(0, len(order), batch_size):
+                index = torch.from_numpy(order[start : start + batch_size])
+                batch = users[index], items[index], values[index]
+                yield train_step(predict, optimizers, *batch, regularization).item(), len(index)
 
         return learn
 
     return new_epoch(new_learner, *settings)
 
 
-def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(SEED)
-    return architecture.initial_parameters(ratings.n_users, ratings.n_items, ratings.mean, rng)
-
-
 def new_epoch(
     new_learner: Callable[[Ratings, Architecture, float], Learn],
     architecture: Architecture,
     batch_size: int,
-    n_users: int,
-    n_items: int,
-    n_ratings: int,
+    shape: tuple[int, int, int],
     regularization: float,
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains one more epoch; it returns ratings per second and the training loss."""
-    ratings = simulate_ratings(n_users, n_items, n_ratings, random_state=SEED)
+    ratings = simulate_ratings(*shape, random_state=SEED)
     learn, rng = new_learner(ratings, architecture, regularization), np.random.default_rng(SEED)
 
     def epoch() -> tuple[float, float]:
@@ -147,35 +146,15 @@ def new_epoch(
     return epoch
 
 
-def main() -> None:
-    parser = new_parser(__doc__)
-    parser.add_argument("--full", action="store_true", help="A, B and C x 256, 1024 and 8192: minutes")
-    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[1024, 8192])
-    parser.add_argument("--users", type=int, default=6_040)
-    parser.add_argument("--items", type=int, default=3_706)
-    parser.add_argument("--n-ratings", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--engine", choices=ENGINES, default="numpy")
-    parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--regularization", type=float, default=0.02, help="0: PyTorch has no penalty")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch and of our BLAS")
-    parser.add_argument("--blas-threads", type=int, help="of our BLAS, if not the same")
-    given = parser.parse_args()
-    names = list(ARCHITECTURES) if given.full else given.architectures
-    batch_sizes = [256, 1024, 8192] if given.full else given.batch_sizes
+def against_torch(given: Any, results: Results) -> None:
+    """A row for each engine, architecture and size of batch."""
     blas_threads = given.blas_threads or given.threads
     threads = {"OPENBLAS_NUM_THREADS": str(blas_threads), "OMP_NUM_THREADS": str(given.threads)}
-    options = ("users", "items", "n_ratings", "dropout", "regularization", "threads", "peer", "repeats")
-    conditions = {name: getattr(given, name) for name in options}
-    results = Results(f"engines_{given.engine}", given.output, **conditions, blas_threads=blas_threads)
-    for name, batch_size in product(names, batch_sizes):
+    for engine, name, size in product(given.engine, given.architectures, given.batch_sizes):
         architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
-        shape = given.users, given.items, given.n_ratings
-        settings = architecture, batch_size, *shape, given.regularization
+        settings = architecture, size, (given.users, given.items, given.n_ratings), given.regularization
         workers = {
-            "ours": Worker(new_engine_epoch, given.engine, *settings, **threads),
+            "ours": Worker(new_engine_epoch, engine, *settings, **threads),
             "PyTorch": Worker(new_torch_epoch, given.peer, given.threads, *settings),
         }
         found = run_in_turns(workers, given.repeats)
@@ -183,10 +162,123 @@ def main() -> None:
             np.array([run.value for run in found[side]]).T for side in workers
         )
         results.add(
-            "M ratings/s", architecture=name, batch=batch_size, ours=ours / 1e6, PyTorch=theirs / 1e6,
-            ratio=ours / theirs, **{"training loss": our_loss[-1], "of PyTorch": their_loss[-1]},
+            "M ratings/s", engine=engine, architecture=name, batch=size, ours=ours / 1e6,
+            PyTorch=theirs / 1e6, ratio=ours / theirs,
+            **{"training loss": our_loss[-1], "of PyTorch": their_loss[-1]},
         )  # fmt: skip
-    results.write()
+
+
+# Where the time goes
+
+
+def by_part(given: Any, results: Results) -> None:
+    """A row for each engine and part."""
+    shape = given.users, given.items, given.n_ratings
+    ratings = simulate_ratings(*shape, drift=0.4, side_information=1.0, random_state=SEED)
+    plain: dict[tuple[str, int], float] = {}
+    for engine, size, name in product(given.engine, given.batch_sizes, given.only):
+        where = {"device": given.device, "precision": given.precision} if engine == "torch" else {}
+        settings = {"epochs": given.repeats + 1, "batch_size": size, "validation_fraction": 0.0} | where
+        seconds = min(NeuralMF(PARTS[name], engine=engine, **settings).fit(ratings).history_.seconds[1:])
+        row = {
+            "M ratings/s": len(ratings) / seconds / 1e6,
+            "relative time": seconds / plain.setdefault((engine, size), seconds),
+        }
+        results.add("epoch of C_wide", engine=engine, batch=size, part=name, **row)
+
+
+def by_phase(given: Any, results: Results) -> None:
+    """A table for each architecture."""
+    ratings = simulate_ratings(given.users, given.items, given.n_ratings, random_state=SEED)
+    products = speed_of_products()
+    results.note("GFLOP/s of matrix products", products / 1e9)
+    for name, size in product(given.architectures, given.batch_sizes):
+        architecture = replace(ARCHITECTURES[name], dropout=0.0)
+        engine = new_engine("numba", ratings, architecture, given.regularization)
+        batches = Batches(ratings, size, np.random.default_rng(SEED))
+        for batch in batches.epoch():
+            engine.step(*batch)
+        seconds: Counter[str] = Counter()
+        engine._kernels, engine._of_rows = (
+            Timed(kernels, seconds) for kernels in (engine._kernels, engine._of_rows)
+        )
+        start, epoch = time.perf_counter(), batches.epoch()
+        next_batch = timed(lambda epoch=epoch: next(epoch, None), seconds, "batches")
+        while (batch := next_batch()) is not None:
+            engine.step(*batch)
+        total = time.perf_counter() - start
+        seconds["in Python"] = total - sum(seconds.values())  # type: ignore[assignment]
+        speed = len(ratings) / total
+        flops = 6 * sum(n * m for n, m in pairwise(architecture.layer_sizes))
+        title = f"{name}, batches of {size:,}"
+        results.note(f"{title}, M ratings/s", speed / 1e6)
+        results.note(f"{title}, share of the speed of products", speed * flops / products)
+        for phase, what in PHASES.items():
+            nanoseconds, share = seconds[phase] / len(ratings) * 1e9, f"{seconds[phase] / total:.0%}"
+            results.add(title, phase=phase, **{"ns a rating": nanoseconds}, share=share, what=what)
+
+
+class Timed:
+    """Kernels whose times are summed in a counter."""
+
+    def __init__(self, kernels: Any, seconds: Counter[str]) -> None:
+        self._kernels, self._seconds = kernels, seconds
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._kernels, name)
+        return timed(found, self._seconds, name) if name in PHASES else found
+
+
+def timed(function: Callable[..., Any], seconds: Counter[str], name: str) -> Callable[..., Any]:
+    def call(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            seconds[name] += time.perf_counter() - start  # type: ignore[assignment]
+
+    return call
+
+
+def speed_of_products(n: int = 4096) -> float:
+    """Floating-point operations per second of a product of two n x n matrices, the best of three."""
+    matrix = np.random.default_rng(0).random((n, n), np.float32)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return 2 * n**3 / min(seconds)
+
+
+def main() -> None:
+    shape = {"users": 600, "items": 400, "n_ratings": 20_000}
+    parser = Parser(__doc__, **shape, repeats=1, batch_sizes=[1024], only=["plain", "time"])
+    parser.add_options(parts=False, phases=False, full=False)  # full: A, B and C x 256, 1024 and 8192
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
+    parser.add_argument("--batch-sizes", nargs="+", type=int, help="by default 1024 and 8192, or only 8192")
+    parser.add_argument("--engine", nargs="+", choices=ENGINES, help="by default numpy; of --parts the rest")
+    parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
+    parser.add_argument("--only", nargs="+", default=[*PARTS], choices=PARTS, metavar="PART")
+    parser.add_options(users=0, items=0, n_ratings=0, repeats=0)  # 0: what is usual for the question
+    parser.add_options(threads=os.cpu_count(), blas_threads=0, dropout=0.0, regularization=0.02)
+    parser.add_options(device="auto", precision="float32")  # of the engine torch in --parts
+    given = parser.parse_args()
+    usual: dict[str, Any] = {"users": 6_040, "items": 3_706, "n_ratings": 1_000_000, "repeats": 5}
+    usual |= {"engine": ["numpy"], "batch_sizes": [1024, 8192]}
+    question, name = against_torch, "engines"
+    if given.full:
+        given.architectures, given.batch_sizes = ["A_SMALL", "B_MEDIUM", "C_WIDE"], [256, 1024, 8192]
+    if given.parts:
+        usual |= {"engine": ["numba", "torch"], "repeats": 2, "batch_sizes": [8192]}
+        question, name = by_part, "engine_parts"
+    elif given.phases:
+        usual |= {"users": 162_541, "items": 59_047, "n_ratings": 4_000_000, "batch_sizes": [8192]}
+        usual["engine"] = ["numba"]
+        question, name = by_phase, "engine_phases"
+    for option, value in usual.items():
+        setattr(given, option, getattr(given, option) or value)
+    question(given, Results("_".join([name, *given.engine]), given))
 
 
 if __name__ == "__main__":

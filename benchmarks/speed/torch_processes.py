@@ -6,19 +6,15 @@
     python -m benchmarks.speed.torch_processes --device cuda --loader --kernels
 
 Epochs as `training.train` runs them, without validation, on random pairs in mapped columns, few items rated
-often. "GB/s" is what the rows of a batch and their moments amount to, read and written once, to be compared
-with the bandwidth of the memory. "kB sent" is what a process sends in a step, as Linux counts the traffic of
-the loopback device: not that between GPUs, and that of other programs too. "peak MB" is the resident memory
-of the largest process, with the pages of its share of the ratings; on CUDA the most that its tensors took
-there. "busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler measures in
-some steps. --compile applies `torch.compile` to the MLP's two passes, whose shapes are the same in every
-batch, unlike those of the rows around it. --eager launches every kernel from the host, without graphs.
---loader measures a peer: the same model and optimiser as a plain module, as PyTorch's tutorials write it, and
-a DataLoader over a TensorDataset; "speedup" is our rate over the peer's. Another peer is in
-benchmarks/speed/engines.py.
+often. "GB/s" is what the rows of a batch and their moments amount to, read and written once. "kB sent" is
+what a process sends in a step, as Linux counts the loopback device: not the traffic between GPUs, and that
+of other programs too. "peak MB" is the resident memory of the largest process; on CUDA the most that its
+tensors took there. "busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler
+measures in some steps; --kernels prints them. --compile applies `torch.compile` to the MLP's two passes.
+--eager launches every kernel from the host, without graphs. --loader measures a peer: the same model and
+optimiser as a plain module, as PyTorch's tutorials write it, with a DataLoader over --loader-ratings ratings;
+"speedup" is our rate over the peer's. Another peer is in benchmarks/speed/engines.py.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -35,10 +31,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from benchmarks.harness import Results, new_parser, plain
+from benchmarks.data import random_ratings
+from benchmarks.harness import Parser, Results, plain
+from benchmarks.plain_torch import PlainModel, optimizers_of, train_step
 from benchmarks.speed.engines import ARCHITECTURES
-from benchmarks.speed.plain_model import PlainModel
-from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -51,53 +47,30 @@ from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.training.objective import Objective
 from numpy_neural_mf.utils.atomic_io import is_first_process
 
-# Steps whose kernels are timed one by one.
-STEPS_PROFILED = 10
+STEPS_PROFILED = 10  # whose kernels are timed one by one
 ROWS = "rows.jsonl"  # of the first process
-
-
-def options() -> argparse.Namespace:
-    parser = new_parser(__doc__)
-    parser.add_argument("--processes", nargs="+", type=int, default=[1], help="one run for each number")
-    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
-    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[8192, 65_536])
-    parser.add_argument("--precisions", nargs="+", default=["float32"])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--users", type=int, default=6_040)
-    parser.add_argument("--items", type=int, default=3_706)
-    parser.add_argument("--n-ratings", type=int, default=1_000_000)
-    parser.add_argument("--dropout", type=float, default=0.0)
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--eager", action="store_true")
-    parser.add_argument("--loader", action="store_true")
-    parser.add_argument("--loader-ratings", type=int, default=300_000, help="in an epoch of the peer")
-    parser.add_argument("--kernels", action="store_true", help="the kernels that take the device's time, too")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+COLUMNS = ("users", "items", "values")
 
 
 def main() -> None:
-    given = options()
+    parser = Parser(__doc__, n_ratings=20_000, users=600, items=400, repeats=1, batch_sizes=[1024])
+    parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
+    parser.add_options(processes=[1], batch_sizes=[8192, 65_536], precisions=["float32"], device="cpu")
+    parser.add_options(users=6_040, items=3_706, n_ratings=1_000_000, repeats=5, dropout=0.0)
+    parser.add_options(compile=False, eager=False, kernels=False, loader=False, loader_ratings=300_000)
+    parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
     if given.columns is not None:
         run(given)
         return
-    rng = np.random.default_rng(0)
-    columns = {
-        "users": rng.integers(0, given.users, given.n_ratings, dtype=np.int32),
-        "items": (given.items * rng.random(given.n_ratings) ** 3).astype(np.int32),
-        "values": rng.integers(1, 6, given.n_ratings).astype(np.float32),
-    }
-    results = Results(
-        f"torch_processes_{given.device}", given.output, users=given.users, items=given.items,
-        ratings=given.n_ratings, dropout=given.dropout, repeats=given.repeats,
-    )  # fmt: skip
+    ratings = random_ratings(given.users, given.items, given.n_ratings)
+    results = Results(f"torch_processes_{given.device}", given)
     if given.device == "cuda":
         results.note("GPU", torch.cuda.get_device_name())
         results.note("GB/s of a copy", copied_per_second() / 1e9)
     with tempfile.TemporaryDirectory() as folder:
-        for name, column in columns.items():
-            np.save(Path(folder, name), column)
+        for name in COLUMNS:
+            np.save(Path(folder, name), getattr(ratings, name))
         for n in given.processes:
             torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
             worker = ["-m", "benchmarks.speed.torch_processes", *sys.argv[1:], "--columns", folder]
@@ -105,7 +78,6 @@ def main() -> None:
             for line in Path(folder, ROWS).read_text().splitlines():
                 results.add("training", **json.loads(line))
             Path(folder, ROWS).unlink()
-    results.write()
 
 
 def run(given: argparse.Namespace) -> None:
@@ -114,24 +86,18 @@ def run(given: argparse.Namespace) -> None:
         TorchEngine._is_graphed = lambda engine, dtype: False  # type: ignore[method-assign]
     if given.compile:
         NeuralMFModule._mlp = torch.compile(NeuralMFModule._mlp)
-    columns = (np.load(given.columns / f"{name}.npy", mmap_mode="r") for name in ("users", "items", "values"))
+    columns = (np.load(given.columns / f"{name}.npy", mmap_mode="r") for name in COLUMNS)
     ids = np.arange(given.users), np.arange(given.items)
-    whole = Ratings(*map(np.asarray, columns), *ids, (1.0, 5.0))
+    whole = Ratings(*map(np.asarray, columns), *ids, (0.5, 5.0))
     communicator = communicator_of("torch", given.device)
     ratings = whole.part(communicator.part(len(whole)))
     for name, size, precision in product(given.architectures, given.batch_sizes, given.precisions):
         form = replace(ARCHITECTURES[name], dropout=given.dropout)
-        engine = new_torch_engine(
-            form,
-            form.initial_parameters(
-                given.users, given.items, 3.0, np.random.default_rng(0), rows=communicator.rows
-            ),
-            Adam(0.005),
-            Objective(*(np.full(n + 1, 0.02, np.float32) for n in (given.users, given.items))),
-            rng=np.random.default_rng(0),
-            device=given.device,
-            precision=precision,
-        )
+        shape, rng = (given.users, given.items), np.random.default_rng(0)
+        first = form.initial_parameters(*shape, 3.0, rng, rows=communicator.rows)
+        objective = Objective(*(np.full(n + 1, 0.02, np.float32) for n in shape))
+        where = {"device": given.device, "precision": precision}
+        engine = new_torch_engine(form, first, Adam(0.005), objective, rng=np.random.default_rng(0), **where)
         batches = Batches(ratings, size, np.random.default_rng(0), engine.cut, len(whole))
         rates, sent = [], []
         if given.device == "cuda":
@@ -144,15 +110,12 @@ def run(given: argparse.Namespace) -> None:
             float(loss)
             rates.append(len(whole) / (time.perf_counter() - start))
             sent.append((bytes_sent() - sent_before) / n_steps / communicator.size)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if given.device == "cuda":
-            peak = torch.cuda.max_memory_allocated()
+        on_host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = torch.cuda.max_memory_allocated() if given.device == "cuda" else on_host
         peak = highest(peak / 1e6, given.device)
         busy = seconds_of_kernels(engine, batches, given) * n_steps * np.median(rates[1:]) / len(whole)
-        ratio = np.nan
-        if given.loader:
-            theirs = loader_rate(form, whole, size, given.loader_ratings, given.device)
-            ratio = np.median(rates[1:]) / theirs
+        peer = (form, whole, size, given.loader_ratings, given.device)
+        ratio = np.median(rates[1:]) / loader_rate(*peer) if given.loader else np.nan
         distinct = sum(len(np.unique(column[:size])) for column in (whole.users, whole.items))
         bytes_per_rating = distinct * (form.embedding_dim + 1) * 4 * 3 * 2 / min(size, len(whole))
         if is_first_process():
@@ -177,11 +140,8 @@ def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Na
             engine.step(*batch)
         torch.cuda.synchronize()
     if given.kernels:
-        print(
-            profiled.key_averages().table(
-                sort_by="self_cuda_time_total", row_limit=25, max_name_column_width=90
-            )
-        )
+        by_time = {"sort_by": "self_cuda_time_total", "row_limit": 25, "max_name_column_width": 90}
+        print(profiled.key_averages().table(**by_time))
     on_device = [e for e in profiled.events() if e.device_type == torch.autograd.DeviceType.CUDA]
     return sum(event.self_device_time_total for event in on_device) / 1e6 / len(some)
 
@@ -196,26 +156,16 @@ def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int,
     users, items, values = (torch.from_numpy(np.array(column[: max(size, n_ratings)])) for column in columns)
     data = TensorDataset(users.long(), items.long(), values)
     model = PlainModel(form, len(ratings.user_ids), len(ratings.item_ids)).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
-    rates = []
+    optimizers, rates = optimizers_of(model, 0.005), []
     for n_workers in (0, 4):
-        loader = DataLoader(
-            data,
-            batch_size=size,
-            shuffle=True,
-            pin_memory=device == "cuda",
-            num_workers=n_workers,
-            persistent_workers=n_workers > 0,
-        )
+        workers = {"num_workers": n_workers, "persistent_workers": n_workers > 0}
+        loader = DataLoader(data, batch_size=size, shuffle=True, pin_memory=device == "cuda", **workers)
         for _ in range(2):
             start = time.perf_counter()
             for batch in loader:
-                users, items, values = (column.to(device, non_blocking=True) for column in batch)
-                loss = nn.functional.mse_loss(model(users, items)[0], values)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            float(loss.detach())
+                batch = [column.to(device, non_blocking=True) for column in batch]
+                loss = train_step(model, optimizers, *batch)
+            float(loss)
             rate = len(data) / (time.perf_counter() - start)
         rates.append(rate)
     return max(rates)
@@ -226,9 +176,9 @@ def copied_per_second() -> float:
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda").random_(256)
     there = torch.empty_like(source)
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    for n in range(13):
-        if n == 3:
-            start.record()
+    there.copy_(source)
+    start.record()
+    for _ in range(10):
         there.copy_(source)
     end.record()
     torch.cuda.synchronize()

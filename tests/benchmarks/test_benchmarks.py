@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +32,29 @@ def test_help_shows_the_command_of_the_benchmark(name, imported, monkeypatch, ca
     assert f"python -m {name}" in capsys.readouterr().out
 
 
+def test_the_quick_setting_changes_the_defaults_and_what_is_given_stays(imported, monkeypatch):
+    parser = imported("benchmarks.harness").Parser("What it measures.", seeds=1, sizes=[10])
+    parser.add_options(seeds=3, sizes=[100, 1000], loader=False)
+    monkeypatch.setattr(sys, "argv", ["trial"])
+    assert (parser.parse_args().seeds, parser.parse_args().sizes) == (3, [100, 1000])
+    monkeypatch.setattr(sys, "argv", ["trial", "--quick", "--seeds", "2", "--loader"])
+    given = parser.parse_args()
+    assert (given.seeds, given.sizes, given.loader) == (2, [10], True)
+
+
 def test_results_are_printed_as_they_are_measured_and_written_with_their_provenance(
     imported, tmp_path, capsys
 ):
     harness = imported("benchmarks.harness")
-    results = harness.Results("trial", tmp_path / "a" / "trial.json", users=6_040)
+    given = Namespace(output=tmp_path / "a" / "trial.json", quick=False, repeats=5)
+    results = harness.Results("trial", given, users=6_040)
     results.add("speed", engine="numpy", rate=np.array([1.0, 3.0, 2.0]), loss=np.float32(0.5), ratio=np.nan)
     assert "| numpy | 2.0000 [1.0000, 3.0000] | 0.5000 |  |" in capsys.readouterr().out
-    results.write()
     content = json.loads((tmp_path / "a" / "trial.json").read_text(encoding="utf-8"))
     assert content["tables"] == {
         "speed": [{"engine": "numpy", "rate": [1.0, 3.0, 2.0], "loss": 0.5, "ratio": None}]
     }
-    assert content["conditions"] == {"users": 6_040}
+    assert content["conditions"] == {"repeats": 5, "users": 6_040}
     for name in ("command", "date", "versions", "hardware"):
         assert content[name]
     text = harness.markdown(content)

@@ -1,10 +1,9 @@
-"""Models of Surprise and myFM with the methods that `cross_validate` calls."""
+"""Models of Surprise, myFM and LIBMF with the methods that `cross_validate` calls."""
 
-from __future__ import annotations
-
+import ctypes
+import os
 from collections.abc import Callable
 from contextlib import redirect_stderr
-from functools import partial
 from importlib.util import find_spec
 from io import StringIO
 from typing import Any, Self
@@ -39,17 +38,22 @@ class SurpriseModel(OtherModel):
         self.algorithm = algorithm
 
     def fit(self, ratings: Ratings, on_progress: Any = None) -> Self:
-        from surprise import Dataset, Reader
-
         self._train = ratings = ratings.compact()
-        rows = zip(ratings.users.tolist(), ratings.items.tolist(), ratings.values.tolist(), strict=True)
-        dataset = Dataset(Reader(rating_scale=ratings.scale))
-        self.algorithm.fit(dataset.construct_trainset([(u, i, r, None) for u, i, r in rows]))
+        self.algorithm.fit(trainset_of(ratings))
         return self
 
     def predict(self, users: Any, items: Any, timestamps: Any = None) -> NDArray[np.float64]:
         pairs = zip(*(rows.tolist() for rows in self._rows(users, items)), strict=True)
         return self._clipped([self.algorithm.predict(u, i).est for u, i in pairs])
+
+
+def trainset_of(ratings: Ratings) -> Any:
+    """Surprise's form of the ratings, with rows for ids."""
+    from surprise import Dataset, Reader
+
+    rows = zip(ratings.users.tolist(), ratings.items.tolist(), ratings.values.tolist(), strict=True)
+    dataset = Dataset(Reader(rating_scale=ratings.scale))
+    return dataset.construct_trainset([(u, i, r, None) for u, i, r in rows])
 
 
 class MyFM(OtherModel):
@@ -110,6 +114,48 @@ class MyFM(OtherModel):
         return csr_matrix((np.ones(len(known)), (known, column[known])), (len(day), len(self._days)))
 
 
+class LibmfParameter(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("fun", "k", "nr_threads", "nr_bins", "nr_iters")),
+        *((name, ctypes.c_float) for name in ("lambda_p1", "lambda_p2", "lambda_q1", "lambda_q2", "eta")),
+        *((name, ctypes.c_bool) for name in ("do_nmf", "quiet", "copy_data")),
+    )
+
+
+class LibmfModel(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("fun", "m", "n", "k")),
+        ("b", ctypes.c_float), ("P", ctypes.POINTER(ctypes.c_float)), ("Q", ctypes.POINTER(ctypes.c_float)),
+    )  # fmt: skip
+
+
+class Libmf(OtherModel):
+    """LIBMF, from its shared library; `fit` copies the ratings into its format, too."""
+
+    def __init__(self, library: str, n_factors: int, n_epochs: int) -> None:
+        self.library, self.n_factors, self.n_epochs = library, n_factors, n_epochs
+
+    def fit(self, ratings: Ratings, on_progress: Any = None) -> Self:
+        self._train = ratings = ratings.compact()
+        fit = ctypes.CDLL(self.library).fit_interface
+        fit.restype = ctypes.POINTER(LibmfModel)
+        columns = np.stack([ratings.users, ratings.items, ratings.values], axis=1).astype(np.float32)
+        sizes = self.n_factors, os.cpu_count() or 1, 26, self.n_epochs
+        parameter = LibmfParameter(0, *sizes, 0.0, 0.05, 0.0, 0.05, 0.1, False, True, True)
+        address = columns.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        model = fit(ctypes.c_int(len(ratings)), address, ctypes.byref(parameter)).contents
+        self._mean = model.b
+        self._P = np.ctypeslib.as_array(model.P, (model.m, model.k))
+        self._Q = np.ctypeslib.as_array(model.Q, (model.n, model.k))
+        return self
+
+    def predict(self, users: Any, items: Any, timestamps: Any = None) -> NDArray[np.float64]:
+        rows, others = self._rows(users, items)
+        products = np.einsum("nk,nk->n", self._P[rows], self._Q[others])
+        known = (rows >= 0) & (others >= 0) & np.isfinite(products)
+        return self._clipped(np.where(known, products, self._mean))
+
+
 def surprise_models(full: bool) -> dict[str, Callable[[int], Any]]:
     """Surprise's algorithms by name, or none where it is not installed."""
     if find_spec("surprise") is None:
@@ -125,11 +171,7 @@ def surprise_models(full: bool) -> dict[str, Callable[[int], Any]]:
     }
     if full:
         algorithms["Surprise SVDpp"] = lambda seed: SVDpp(random_state=seed)
-    return {name: partial(_surprise_model, algorithm) for name, algorithm in algorithms.items()}
-
-
-def _surprise_model(algorithm: Callable[[int], Any], seed: int) -> SurpriseModel:
-    return SurpriseModel(algorithm(seed))
+    return {name: lambda seed, new=new: SurpriseModel(new(seed)) for name, new in algorithms.items()}
 
 
 def myfm_models(full: bool) -> dict[str, Callable[[int], Any]]:

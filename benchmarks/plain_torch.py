@@ -1,11 +1,11 @@
-"""NeuralMF's model as PyTorch's tutorials write it: embeddings, their products, and an MLP."""
+"""NeuralMF's model and training as PyTorch's tutorials write them: embeddings, products, an MLP, autograd."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.optim import Adam, Optimizer, SparseAdam
 
 from numpy_neural_mf import Architecture
 
@@ -34,3 +34,33 @@ class PlainModel(nn.Module):
         b_u, b_i = self.user_bias(users).squeeze(1), self.item_bias(items).squeeze(1)
         f = self.mlp(torch.cat([p, q], dim=1)).squeeze(1)
         return self.intercept + b_u + b_i + (p * q).sum(dim=1) + f, p, q, b_u, b_i
+
+
+def optimizers_of(model: nn.Module, learning_rate: float, fused: bool = False) -> list[Optimizer]:
+    """SparseAdam for tables with sparse gradients, and Adam for everything else."""
+    tables = [module.weight for module in model.modules() if getattr(module, "sparse", False)]
+    others = [p for p in model.parameters() if not any(p is table for table in tables)]
+    optimizers: list[Optimizer] = [Adam(others, lr=learning_rate, fused=fused)]
+    return [*optimizers, SparseAdam(tables, lr=learning_rate)] if tables else optimizers
+
+
+def train_step(
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    users: torch.Tensor,
+    items: torch.Tensor,
+    values: torch.Tensor,
+    regularization: float = 0.0,
+) -> torch.Tensor:
+    """One update; returns the mean squared error of the batch before it."""
+    prediction, *rows = model(users, items)
+    loss = objective = nn.functional.mse_loss(prediction, values)
+    if regularization:
+        squares = sum(row.square().sum() for row in rows)
+        objective = loss + regularization / len(values) * squares
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    objective.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return loss.detach()

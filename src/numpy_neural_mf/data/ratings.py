@@ -28,25 +28,19 @@ class Ratings:
 
     Attributes
     ----------
-    users, items : int32 arrays of shape (n,)
-        Index of the user in `user_ids` and of the item in `item_ids`.
-    values : float32 array of shape (n,)
-        The ratings: finite, within `scale`.
+    users, items : int32 arrays of shape (n,), index of each rating's user in `user_ids`, item in `item_ids`
+    values : float32 array of shape (n,), the ratings: finite, within `scale`
     user_ids, item_ids : int64 or str arrays, sorted and unique
         Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
-    scale : (float, float)
-        The lowest and the highest rating possible.
+    scale : (float, float), the lowest and the highest rating possible
     timestamps : int64 array of shape (n,), optional
         When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
     noise_variance, expected : float32 arrays of shape (n,), optional
         Variance and mean (the best possible prediction) of each rating given its user and its item; known
         only for simulated ratings.
-    n_dropped : int, default 0
-        Ratings left out because the same user rated the same item again later.
-    user_features, item_features : Features, optional
-        See `with_features`. Parts have those of the whole.
-    scale_is_guessed : bool, default False
-        Whether the scale was guessed: a scale in common use that holds every rating.
+    n_dropped : int, default 0, ratings left out because the same user rated the same item again later
+    user_features, item_features : Features, optional, see `with_features`; parts have those of the whole
+    scale_is_guessed : bool, default False, whether `scale` is one in common use that holds every rating
     """
 
     users: NDArray[np.int32]
@@ -95,26 +89,20 @@ class Ratings:
         """Ratings from columns of raw ids, numbers and, optionally, times.
 
         Of several ratings of one item by one user the last counts: the one with the highest timestamp,
-        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order.
+        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order. No
+        ratings, or a value that is missing or not what is expected, is a RatingsError, with its row from 1.
 
         Parameters
         ----------
         users, items : array-likes of shape (n,)
             Raw ids, all integers (beyond 64 bits: strings) or all strings of at most 256 characters.
-        values : array-like of shape (n,)
-            Ratings, finite numbers.
+        values : array-like of shape (n,), ratings, finite numbers
         timestamps : array-like of shape (n,), optional
             Numbers, dates or ISO 8601 text: see `numpy_neural_mf.data.timestamps.as_timestamps`.
         scale : (float, float), optional
             Lowest and highest rating possible. By default the first of the scales in common use
             (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
-        source : str, default "ratings"
-            What to call these ratings in error messages.
-
-        Raises
-        ------
-        RatingsError
-            If there are no ratings, or a value is missing or not what is expected, with its row from 1.
+        source : str, default "ratings", what errors call these ratings
         """
         from .from_columns import ratings_from  # which makes Ratings
 

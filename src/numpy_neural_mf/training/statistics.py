@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.columns import blocks, count, room_like
-from ..data.time_bins import TimeBins
+from ..data.timestamps import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
 

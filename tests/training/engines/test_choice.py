@@ -7,10 +7,9 @@ import pytest
 
 from numpy_neural_mf import NeuralMF, simulate_ratings
 from numpy_neural_mf.nn import SGD, Adam
-from numpy_neural_mf.training import engines
-from numpy_neural_mf.training.engines import ENGINE_NAMES, choose_engine
+from numpy_neural_mf.training.engines import ENGINE_NAMES, choice, choose_engine
 
-MANY = engines.WORTH_COMPILING
+MANY = choice.WORTH_COMPILING
 
 
 @dataclass
@@ -33,12 +32,12 @@ def test_auto_is_the_compiled_one_where_that_pays(optimizer, n_trained, expected
 
 
 def test_for_per_sample_steps_the_compiled_one_pays_sooner():
-    assert choose_engine("auto", SGD(), MANY // engines.PER_SAMPLE, batch_size=1) == "numba"
-    assert choose_engine("auto", SGD(), MANY // engines.PER_SAMPLE - 1, batch_size=1) == "numpy"
+    assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE, batch_size=1) == "numba"
+    assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE - 1, batch_size=1) == "numpy"
 
 
 def test_auto_is_numpy_where_numba_is_not_installed(monkeypatch):
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     assert choose_engine("auto", Adam(), MANY) == "numpy"
 
 
@@ -49,5 +48,5 @@ def test_a_model_trained_by_one_engine_is_that_of_another_to_rounding(monkeypatc
     assert [model.engine_ for model in models] == ["numpy", "numba"]
     ours, theirs = (model.predict(ratings.raw_users, ratings.raw_items) for model in models)
     np.testing.assert_allclose(ours, theirs, rtol=1e-3)
-    monkeypatch.setattr(engines, "WORTH_COMPILING", 3 * 1_140)
+    monkeypatch.setattr(choice, "WORTH_COMPILING", 3 * 1_140)
     assert NeuralMF(**settings).fit(ratings).engine_ == "numba"

@@ -55,14 +55,9 @@ class Batches:
     """
 
     def __init__(
-        self,
-        ratings: Ratings,
-        batch_size: int,
-        rng: np.random.Generator,
-        cut: Cut = cut,
-        n_ratings: int | None = None,
-        time_bins: NDArray[np.int32] | None = None,
-    ) -> None:
+        self, ratings: Ratings, batch_size: int, rng: np.random.Generator, cut: Cut = cut,
+        n_ratings: int | None = None, time_bins: NDArray[np.int32] | None = None,
+    ) -> None:  # fmt: skip
         self._n = len(ratings) if n_ratings is None else n_ratings
         self._columns = _columns(ratings, time_bins)
         self.batch_size, self._rng, self._cut = batch_size, rng, cut

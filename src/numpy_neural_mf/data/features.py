@@ -64,16 +64,10 @@ class Features:
 
     @classmethod
     def from_frame(
-        cls,
-        frame: Any,
-        id: str | None = None,
-        *,
-        many_valued: Sequence[str] = (),
-        categories: Sequence[str] = (),
-        numbers: Sequence[str] = (),
-        ignored: Sequence[str] = (),
+        cls, frame: Any, id: str | None = None, *, many_valued: Sequence[str] = (),
+        categories: Sequence[str] = (), numbers: Sequence[str] = (), ignored: Sequence[str] = (),
         source: str = "data frame",
-    ) -> Features:
+    ) -> Features:  # fmt: skip
         """Features from a data frame with one row for each user, or item.
 
         What a column becomes, where it is not named:
@@ -129,15 +123,10 @@ class Features:
 
 
 def read_features(
-    source: str | os.PathLike[str],
-    id: str | None = None,
-    *,
-    many_valued: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    numbers: Sequence[str] = (),
-    ignored: Sequence[str] = (),
+    source: str | os.PathLike[str], id: str | None = None, *, many_valued: Sequence[str] = (),
+    categories: Sequence[str] = (), numbers: Sequence[str] = (), ignored: Sequence[str] = (),
     text_ids: bool = False,
-) -> Features:
+) -> Features:  # fmt: skip
     """Read features from a file, text with a header or Parquet: `Features.from_frame` explains the columns.
 
     Where titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category, too.

@@ -78,14 +78,9 @@ class Ratings:
 
     @classmethod
     def from_columns(
-        cls,
-        users: Any,
-        items: Any,
-        values: Any,
-        timestamps: Any = None,
-        scale: tuple[float, float] | None = None,
-        source: str = "ratings",
-    ) -> Ratings:
+        cls, users: Any, items: Any, values: Any, timestamps: Any = None,
+        scale: tuple[float, float] | None = None, source: str = "ratings",
+    ) -> Ratings:  # fmt: skip
         """Ratings from columns of raw ids, numbers and, optionally, times.
 
         Of several ratings of one item by one user the last counts: the one with the highest timestamp,

@@ -21,17 +21,10 @@ RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 
 
 def read_ratings(
-    source: Any,
-    *,
-    user: str | None = None,
-    item: str | None = None,
-    rating: str | None = None,
-    timestamp: str | None = None,
-    scale: tuple[float, float] | None = None,
-    timestamps: bool = True,
-    text_ids: bool | Collection[str] = False,
-    cache: bool | str | os.PathLike[str] = False,
-) -> Ratings:
+    source: Any, *, user: str | None = None, item: str | None = None, rating: str | None = None,
+    timestamp: str | None = None, scale: tuple[float, float] | None = None, timestamps: bool = True,
+    text_ids: bool | Collection[str] = False, cache: bool | str | os.PathLike[str] = False,
+) -> Ratings:  # fmt: skip
     """Read ratings from a file or a data frame.
 
     A file may be Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or

@@ -98,12 +98,9 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
 
 
 def read_columns(
-    table: Text | Frame,
-    wanted: Mapping[str, str | None],
-    *,
-    text_ids: bool | Collection[str] = False,
+    table: Text | Frame, wanted: Mapping[str, str | None], *, text_ids: bool | Collection[str] = False,
     whole: bool = False,
-) -> Columns:
+) -> Columns:  # fmt: skip
     """The columns of some roles of a table, or if `whole` all columns, too.
 
     `wanted` maps a role ("user", "item", "rating", "timestamp", "title") to the name of its column, or to

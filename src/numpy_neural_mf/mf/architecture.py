@@ -144,17 +144,10 @@ class Architecture:
         return shapes
 
     def initial_parameters(
-        self,
-        n_users: int,
-        n_items: int,
-        mean_rating: float,
-        rng: np.random.Generator,
-        dtype: type[np.floating[Any]] = np.float32,
-        n_user_features: int = 0,
-        n_item_features: int = 0,
-        rows: slice = slice(None),
-        n_steps: int = 0,
-    ) -> Parameters:
+        self, n_users: int, n_items: int, mean_rating: float, rng: np.random.Generator,
+        dtype: type[np.floating[Any]] = np.float32, n_user_features: int = 0, n_item_features: int = 0,
+        rows: slice = slice(None), n_steps: int = 0,
+    ) -> Parameters:  # fmt: skip
         """First values: the mean for the intercept, zero for biases, small normals for embeddings.
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with

@@ -66,13 +66,9 @@ class Communicator:
 
 
 def own_part(
-    ratings: Ratings,
-    validation: Ratings | None,
-    fraction: float,
-    rng: np.random.Generator,
-    communicator: Communicator,
-    with_times: bool = False,
-) -> tuple[Ratings, Ratings | None]:
+    ratings: Ratings, validation: Ratings | None, fraction: float, rng: np.random.Generator,
+    communicator: Communicator, with_times: bool = False,
+) -> tuple[Ratings, Ratings | None]:  # fmt: skip
     """The ratings that this process learns from, and those that it validates on.
 
     Only its own rows are read. Without `validation`, a `fraction` of the ratings is held out, drawn for all

@@ -72,20 +72,11 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def train(
-    engine: Engine,
-    ratings: Ratings,
-    validation_loss: Callable[[], float] | None,
-    *,
-    epochs: int,
-    batch_size: int,
-    schedule: Schedule,
-    patience: int | None,
-    rng: np.random.Generator,
-    unit_of_loss: float = 1.0,
-    time_bins: NDArray[np.int32] | None = None,
-    on_progress: ProgressCallback | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> History:
+    engine: Engine, ratings: Ratings, validation_loss: Callable[[], float] | None, *, epochs: int,
+    batch_size: int, schedule: Schedule, patience: int | None, rng: np.random.Generator,
+    unit_of_loss: float = 1.0, time_bins: NDArray[np.int32] | None = None,
+    on_progress: ProgressCallback | None = None, checkpoint: Checkpoint | None = None,
+) -> History:  # fmt: skip
     """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
 
     Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`,

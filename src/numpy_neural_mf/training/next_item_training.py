@@ -26,22 +26,10 @@ UNIFORM = 0.5
 
 
 def train_encoder(
-    kind: str,
-    ratings: Ratings,
-    held_out: NextItems | None,
-    *,
-    embedding_dim: int,
-    sequence_length: int,
-    dropout: float,
-    negatives: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    patience: int | None,
-    device: str,
-    rng: np.random.Generator,
-    on_progress: ProgressCallback | None = None,
-) -> tuple[Parameters, History]:
+    kind: str, ratings: Ratings, held_out: NextItems | None, *, embedding_dim: int, sequence_length: int,
+    dropout: float, negatives: int, epochs: int, batch_size: int, learning_rate: float, patience: int | None,
+    device: str, rng: np.random.Generator, on_progress: ProgressCallback | None = None,
+) -> tuple[Parameters, History]:  # fmt: skip
     """Learn from ratings, as `in_time_order` leaves them, which item comes next: see `NextItemModel`.
 
     The loss of a batch is the mean of -log softmax(h · e + c)_i over its items i with an item before them in
@@ -86,13 +74,9 @@ class _Trainer:
     rng: np.random.Generator
 
     def train(
-        self,
-        epochs: int,
-        learning_rate: float,
-        patience: int | None,
-        held_out: NextItems | None,
+        self, epochs: int, learning_rate: float, patience: int | None, held_out: NextItems | None,
         on_progress: ProgressCallback | None,
-    ) -> History:
+    ) -> History:  # fmt: skip
         """Train the encoder in place."""
         encoder, history, n = self.encoder, History(), len(self.ratings)
         optimizers = self._optimizers(learning_rate)

@@ -35,14 +35,9 @@ class SequenceEncoder(nn.Module):
     """
 
     def __init__(
-        self,
-        kind: str,
-        n_items: int,
-        k: int,
-        sequence_length: int,
-        dropout: float = 0.0,
+        self, kind: str, n_items: int, k: int, sequence_length: int, dropout: float = 0.0,
         sparse: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.embedding = nn.Embedding(n_items + 1, k, sparse=sparse)
         self.bias = nn.Embedding(n_items + 1, 1, sparse=sparse)

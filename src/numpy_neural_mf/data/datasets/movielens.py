@@ -54,12 +54,9 @@ MOVIELENS = {
 
 
 def download_movielens(
-    name: str,
-    folder: str | os.PathLike[str] = ".",
-    *,
-    base_url: str = BASE_URL,
+    name: str, folder: str | os.PathLike[str] = ".", *, base_url: str = BASE_URL,
     on_progress: BytesCallback | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Bring a MovieLens data set from GroupLens, under GroupLens' licence (see its README and `MOVIELENS`).
 
     The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all. A

@@ -18,16 +18,9 @@ HIGHEST = {"drift": 5.0, "side_information": 1.0, "sequence": 5.0}
 
 
 def simulate_ratings(
-    n_users: int = 5000,
-    n_items: int = 2000,
-    n_ratings: int = 200_000,
-    *,
-    structure: str = "latent",
-    drift: float = 0.0,
-    side_information: float = 0.0,
-    sequence: float = 0.0,
-    random_state: RandomState = 0,
-) -> Ratings:
+    n_users: int = 5000, n_items: int = 2000, n_ratings: int = 200_000, *, structure: str = "latent",
+    drift: float = 0.0, side_information: float = 0.0, sequence: float = 0.0, random_state: RandomState = 0,
+) -> Ratings:  # fmt: skip
     """Ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
 
     Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity. With drift or

@@ -112,12 +112,9 @@ class RowFinder:
     """Finds the rows that batches use, and what they cost; `penalties` are λ of the rows of all processes."""
 
     def __init__(
-        self,
-        objective: Objective,
-        dtype: np.dtype[Any],
-        device: torch.device,
+        self, objective: Objective, dtype: np.dtype[Any], device: torch.device,
         communicator: TorchCommunicator,
-    ) -> None:
+    ) -> None:  # fmt: skip
         given, penalties = objective.side_features, objective.row_penalty | objective.feature_penalty
         self.features = {side: TorchSideFeatures(X, dtype, device) for side, X in given.items()}
         self.penalties = {

@@ -108,8 +108,7 @@ class Text:
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
         """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
 
-        None where something is quoted, missing, no number, or an integer that is written in an unusual way,
-        such as 007. The file is parsed piece by piece, so that memory holds the arrays and little more.
+        None where something is quoted, missing, no number, or an integer in an unusual form, such as 007.
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None

@@ -61,12 +61,19 @@ class Ratings:
         n = len(self.users)
         for name, dtype in COLUMNS.items():
             column = getattr(self, name)
-            if column is not None or name in ("users", "items", "values"):
-                _check_column(name, column, dtype, n)
+            if column is None and name not in ("users", "items", "values"):
+                continue
+            if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
+                is_array = isinstance(column, np.ndarray)
+                found = f"{column.dtype} of shape {column.shape}" if is_array else type(column)
+                raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
         for side in ("user", "item"):
             ids, features = getattr(self, f"{side}_ids"), getattr(self, f"{side}_features")
             check_ids(f"{side}_ids", ids)
-            _check_indices(f"{side}s", getattr(self, f"{side}s"), ids)
+            indices = getattr(self, f"{side}s")
+            if n and not 0 <= indices.min() <= indices.max() < len(ids):
+                found = f"{indices.min()} to {indices.max()}"
+                raise ValueError(f"{side}s: expected indices from 0 to {len(ids) - 1}, found {found}")
             if features is not None and features.ids.dtype.kind != ids.dtype.kind:
                 kinds = {"i": "integers", "U": "strings"}
                 expected = f"expected ids that are {kinds[ids.dtype.kind]}, as those rated"
@@ -207,18 +214,6 @@ class Ratings:
         if self.timestamps is not None:
             columns["timestamp"] = self.timestamps
         return pl.DataFrame(columns)
-
-
-def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:
-    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
-        found = f"{column.dtype} of shape {column.shape}" if isinstance(column, np.ndarray) else type(column)
-        raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
-
-
-def _check_indices(name: str, indices: NDArray[np.int32], ids: NDArray[Any]) -> None:
-    if len(indices) and (indices.min() < 0 or indices.max() >= len(ids)):
-        found = f"{indices.min()} to {indices.max()}"
-        raise ValueError(f"{name}: expected indices from 0 to {len(ids) - 1}, found {found}")
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:

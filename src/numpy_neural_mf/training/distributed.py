@@ -69,10 +69,9 @@ def own_part(
     ratings: Ratings, validation: Ratings | None, fraction: float, rng: np.random.Generator,
     communicator: Communicator, with_times: bool = False,
 ) -> tuple[Ratings, Ratings | None]:  # fmt: skip
-    """The ratings that this process learns from, and those that it validates on.
+    """The ratings that this process learns from, and those that it validates on; it reads only its own rows.
 
-    Only its own rows are read. Without `validation`, a `fraction` of the ratings is held out, drawn for all
-    alike in all processes. Timestamps, which would be copied with the ratings, are kept on request.
+    Without `validation`, a `fraction` of the ratings is held out, drawn for all alike in all processes.
     """
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)

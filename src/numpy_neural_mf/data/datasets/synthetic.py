@@ -120,10 +120,10 @@ def _place(users: Indices) -> NDArray[np.int64]:
 def _sequences(
     users: Indices, items: Indices, world: World, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Pairs, which are by user, each user's items in an order in which the next depends on the one before.
+    """Pairs by user, each user's items in an order in which the next depends on the one before.
 
-    Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
-    quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
+    i follows j in proportion to exp(PULL · sequence · q_i·Rq_j), R a quarter turn (Gumbel noise; Yellott,
+    1977).
     """
     q = world.item_factors
     left = np.arange(len(users))

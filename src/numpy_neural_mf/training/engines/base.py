@@ -22,10 +22,9 @@ Bins = IntArray | None
 
 
 class Engine:
-    """One architecture, its parameters, an optimiser and an objective: it learns from batches and predicts.
+    """What learns from batches by an optimiser and an objective, and predicts; `parameters` change in place.
 
-    It changes `parameters`, as `Architecture.initial_parameters` makes them, in place; `rng` draws the masks
-    of dropout. With many processes, each has its shard of every table, and of the optimiser's state.
+    `rng` draws masks of dropout. Of many processes, each has its shard of every table and of its state.
     """
 
     communicator: Communicator = Communicator()

@@ -19,10 +19,9 @@ LONGEST = 64
 
 
 class TorchFeaturesOfBatch(NamedTuple):
-    """The features of the m distinct users, or items, of a batch.
+    """The features of the m distinct users, or items, of a batch: `columns` are rows of the feature tables.
 
-    `columns` are rows of the feature tables in use, in a fixed shape all, and `uses` Σ x² of each over the
-    ratings. `positions` in `columns` and `weights` x are those of user after user, from `offsets` on.
+    `uses` are Σ x² of each over the ratings; `positions` in `columns` and `weights` x go user by user.
     """
 
     columns: Tensor

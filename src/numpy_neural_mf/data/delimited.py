@@ -197,10 +197,9 @@ class Text:
 
 
 def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
-    """Delimiter and header of a text file that begins with `head`.
+    """A text file that begins with `head`; its delimiter divides most records as the first, into most fields.
 
-    The delimiter is the one that divides most of the first records as it divides the first, and into most
-    fields. A first record is no header if its third field is a number or, of fewer fields, all are.
+    A first record is no header if its third field is a number or, of fewer fields, all are.
     """
     is_gzip = head.startswith(GZIP)
     if is_gzip:

@@ -15,10 +15,9 @@ Array = NDArray[Any]
 
 
 class Communicator:
-    """One process that trains by itself; in general, process `rank` of `size`.
+    """Process `rank` of `size` that train together; this base is one that trains by itself.
 
-    Row i of a table is with process i mod size, as row i // size of its shard; every other array is with all
-    processes.
+    It has rows `rank`, `rank + size`, ... of each table, as rows of its shard, and all of other arrays.
     """
 
     rank, size = 0, 1

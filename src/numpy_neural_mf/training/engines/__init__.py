@@ -1,7 +1,8 @@
 """The engines, each of which computes the same optimisation step."""
 
+from ..distributed import Communicator
 from .base import Engine
-from .choice import ENGINE_NAMES, ENGINES, Communicator, choose_engine, communicator_of, new_torch_engine
+from .choice import ENGINE_NAMES, ENGINES, choose_engine, communicator_of, new_torch_engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 

@@ -17,11 +17,7 @@ PER_SAMPLE = 100
 
 
 def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: int = 1024) -> str:
-    """The engine to train with: the one of a name, or for "auto" "numba" or "numpy".
-
-    It is "numba" if that is installed, has the optimizer compiled, and training on `n_trained` ratings, each
-    epoch counted, takes longer than the compilation.
-    """
+    """A name itself; for "auto" "numba", if it is there and pays on `n_trained` ratings, else "numpy"."""
     if name != "auto":
         return name
     work = n_trained * (PER_SAMPLE if batch_size == 1 else 1)

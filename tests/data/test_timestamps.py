@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from numpy_neural_mf.data import Ratings
-from numpy_neural_mf.data.timestamps import as_timestamps
+from numpy_neural_mf.data.timestamps import TimeBins, as_timestamps
 
 MOMENT = dt.datetime(2005, 4, 2, 23, 53, 47)
 SECONDS = 1112486027
@@ -78,3 +78,9 @@ def test_the_shape_stays():
 def test_what_is_no_time_is_refused_with_its_place(times, message):
     with pytest.raises(ValueError, match=message):
         as_timestamps(times)
+
+
+def test_bins_are_of_equal_length_and_take_what_is_beyond():
+    times = np.array([-50, 0, 24, 25, 49, 50, 99, 100, 10**18])
+    assert TimeBins(0, 99, 4).of(times).tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 3]
+    assert TimeBins(7, 7, 3).of(np.array([7])).tolist() == [0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import Ratings, simulate_ratings
-from numpy_neural_mf.data.time_bins import TimeBins
+from numpy_neural_mf.data.timestamps import TimeBins
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.statistics import RatingStatistics
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.time_bins import TimeBins
+from ..data.timestamps import TimeBins
 from ..utils.arrays import Float64Array, IntArray
 from .drift import Timeline
 

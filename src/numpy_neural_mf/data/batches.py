@@ -45,13 +45,10 @@ def _columns(ratings: Ratings, time_bins: NDArray[np.int32] | None) -> Batch:
 class Batches:
     """Batches of ratings in random order, epoch after epoch.
 
-    Up to `WINDOW` ratings, an epoch is one permutation. With more, an epoch takes pieces of `PIECE`
-    neighbours in random order, as many at a time as fill the window, and permutes the window: training
-    reaches the same error as with a permutation of all (docs/decisions/scale.md).
-
-    `cut` makes batches of an order; that of an engine may hold the columns elsewhere. `n_ratings` is the
-    number of ratings of all processes, where `ratings` are those of one of many. `time_bins`, of shape
-    (n_ratings,), are the last column of a batch, if there are any.
+    With more than `WINDOW` ratings, an epoch takes pieces of `PIECE` neighbours in random order, as many at a
+    time as fill the window, and permutes the window: training reaches the same error as with a permutation of
+    all (docs/decisions/scale.md). `cut` makes batches of an order, perhaps of columns held elsewhere;
+    `n_ratings` are those of all processes; `time_bins`, shape (n,), are the last column, if there are any.
     """
 
     def __init__(
@@ -98,10 +95,9 @@ class Batches:
 class Stretches:
     """Stretches of ratings for per-sample gradient descent, epoch after epoch.
 
-    To shuffle ratings takes longer than a step on each. So they are shuffled once, as for an epoch of
-    `Batches`, into a copy, and every epoch takes its stretches in another order: stochastic gradient descent
-    on what was shuffled once converges about as fast as on what is shuffled each time (Mishchenko, Khaled and
-    Richtárik, 2020, "Random reshuffling: simple analysis with vast improvements").
+    To shuffle takes longer than a step. So ratings are shuffled once, into a copy, and each epoch takes its
+    stretches in another order, which converges about as fast (Mishchenko, Khaled and Richtárik, 2020, "Random
+    reshuffling: simple analysis with vast improvements").
     """
 
     def __init__(

@@ -52,11 +52,7 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
 
 
 def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
-    """The ratings that `save_columns` wrote, their columns mapped; None if anything is not as it was.
-
-    They are taken if they have the same identity (source, its size and the time of its last change, settings,
-    version of this format) and the checksum that was noted.
-    """
+    """The ratings that `save_columns` wrote for this identity, mapped; None if anything is not as it was."""
     try:
         with path.open("rb") as file:
             metadata = json.loads(file.readline(1 << 16))

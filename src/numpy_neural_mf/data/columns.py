@@ -39,11 +39,7 @@ def blocks(n: int, size: int | None = None) -> Iterator[slice]:
 
 
 def room_like(column: NDArray[Any], n: int, dtype: type) -> NDArray[Any]:
-    """Room for n values where a column is: in memory or, if it is mapped, in a temporary file without a name.
-
-    So what is made of mapped ratings is mapped, too, and memory does not grow with them. `TMPDIR` says where
-    such files are.
-    """
+    """Room for n values where a column is: in memory or, if it is mapped, in a nameless file in `TMPDIR`."""
     if not n or not is_mapped(column):
         return np.empty(n, dtype)
     with tempfile.TemporaryFile() as file:  # its space is free again when the array is
@@ -106,11 +102,8 @@ def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
 def rows_by_code(
     codes: NDArray[np.int32], counts: NDArray[np.int64], at_once: int
 ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """All rows, ascending, of the codes from `first` up to `end`: (first, end, rows), for all codes in turn.
-
-    Code c has `counts[c]` rows; those of negative codes are left out. There are at most `at_once` rows at a
-    time, unless one code has more: what is done by code then needs no order of all rows.
-    """
+    """All rows, ascending, of codes from `first` up to `end`: (first, end, rows), for all codes in turn."""
+    # Code c >= 0 has counts[c] rows. At most `at_once` are yielded together, unless one code has more.
     ends = np.append(0, np.cumsum(counts))
     # Where the rows are in order of codes, most blocks have none of those asked for.
     ranges = [(block, codes[block].min(), codes[block].max()) for block in blocks(len(codes))]

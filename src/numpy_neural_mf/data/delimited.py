@@ -114,8 +114,7 @@ class Text:
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
         """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
 
-        None where something is quoted, missing, no number, or an integer that is written in an unusual way,
-        such as 007. The file is parsed piece by piece, so that memory holds the arrays and little more.
+        None where something is quoted, missing, no number, or an integer in an unusual form, such as 007.
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None
@@ -209,10 +208,9 @@ class Text:
 
 
 def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
-    """Delimiter and header of a text file that begins with `head`.
+    """A text file that begins with `head`; its delimiter divides most records as the first, into most fields.
 
-    The delimiter is the one that divides most of the first records as it divides the first, and into most
-    fields. A first record is no header if its third field is a number or, of fewer fields, all are.
+    A first record is no header if its third field is a number or, of fewer fields, all are.
     """
     is_gzip = head.startswith(GZIP)
     if is_gzip:

@@ -84,7 +84,9 @@ class Features:
         - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
         - Strings of which nearly every row has one of its own, such as titles, are left out.
 
-        Nothing, NaN, "" and "(no genres listed)" are missing: for numbers the mean, otherwise no column.
+        Nothing, NaN, "" and "(no genres listed)" are missing: for numbers the mean, otherwise no column. A
+        column that is not there or not what it is taken for, or an id that is missing or twice, is a
+        ValueError.
 
         Parameters
         ----------
@@ -92,15 +94,8 @@ class Features:
         id : str, optional
             The column of ids; by default the first with a usual name (``movieId``, ``user_id``, ``id``, …),
             otherwise the first. Row numbers that pandas wrote are ignored.
-        many_valued, categories, numbers, ignored : sequences of str
-            Columns that are to be taken as such.
-        source : str, default "data frame"
-            What to call it in errors.
-
-        Raises
-        ------
-        ValueError
-            A column is not there or not what it is taken for, or an id is missing or there twice.
+        many_valued, categories, numbers, ignored : sequences of str, columns to be taken as such
+        source : str, default "data frame", what errors call it
 
         Examples
         --------
@@ -149,12 +144,10 @@ def read_features(
 
     Parameters
     ----------
-    source : path
-        Of the file, or of the folder of a MovieLens set with ``movies.csv``.
+    source : path of the file, or of the folder of a MovieLens set with ``movies.csv``
     id, many_valued, categories, numbers, ignored
         As in `Features.from_frame`.
-    text_ids : bool, default False
-        Whether the ids are strings, as those of the ratings, even if all are integers.
+    text_ids : bool, default False, whether ids are strings, as those of the ratings are, even if all integers
 
     Raises
     ------

@@ -13,10 +13,8 @@ def as_ids(raw: Ids) -> NDArray[Any]:
     """One id (shape ()) or a collection of ids as an array of integers, strings or objects, none changed.
 
     Arrays, Series, lists and tuples keep their shape; other iterables become one dimension in their order. A
-    set is sorted, numbers first. None, bytes and what is neither an id nor a collection raise TypeError.
+    set is sorted, numbers first. None, bytes and what is neither an id nor a collection are a TypeError.
 
-    Examples
-    --------
     >>> as_ids({9, 8}).tolist(), as_ids(id for id in "ba").tolist(), as_ids("ann").shape
     ([8, 9], ['b', 'a'], ())
     """

@@ -28,25 +28,19 @@ class Ratings:
 
     Attributes
     ----------
-    users, items : int32 arrays of shape (n,)
-        Index of the user in `user_ids` and of the item in `item_ids`.
-    values : float32 array of shape (n,)
-        The ratings: finite, within `scale`.
+    users, items : int32 arrays of shape (n,), index of each rating's user in `user_ids`, item in `item_ids`
+    values : float32 array of shape (n,), the ratings: finite, within `scale`
     user_ids, item_ids : int64 or str arrays, sorted and unique
         Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
-    scale : (float, float)
-        The lowest and the highest rating possible.
+    scale : (float, float), the lowest and the highest rating possible
     timestamps : int64 array of shape (n,), optional
         When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
     noise_variance, expected : float32 arrays of shape (n,), optional
         Variance and mean (the best possible prediction) of each rating given its user and its item; known
         only for simulated ratings.
-    n_dropped : int, default 0
-        Ratings left out because the same user rated the same item again later.
-    user_features, item_features : Features, optional
-        See `with_features`. Parts have those of the whole.
-    scale_is_guessed : bool, default False
-        Whether the scale was guessed: a scale in common use that holds every rating.
+    n_dropped : int, default 0, ratings left out because the same user rated the same item again later
+    user_features, item_features : Features, optional, see `with_features`; parts have those of the whole
+    scale_is_guessed : bool, default False, whether `scale` is one in common use that holds every rating
     """
 
     users: NDArray[np.int32]
@@ -67,12 +61,19 @@ class Ratings:
         n = len(self.users)
         for name, dtype in COLUMNS.items():
             column = getattr(self, name)
-            if column is not None or name in ("users", "items", "values"):
-                _check_column(name, column, dtype, n)
+            if column is None and name not in ("users", "items", "values"):
+                continue
+            if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
+                is_array = isinstance(column, np.ndarray)
+                found = f"{column.dtype} of shape {column.shape}" if is_array else type(column)
+                raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
         for side in ("user", "item"):
             ids, features = getattr(self, f"{side}_ids"), getattr(self, f"{side}_features")
             check_ids(f"{side}_ids", ids)
-            _check_indices(f"{side}s", getattr(self, f"{side}s"), ids)
+            indices = getattr(self, f"{side}s")
+            if n and not 0 <= indices.min() <= indices.max() < len(ids):
+                found = f"{indices.min()} to {indices.max()}"
+                raise ValueError(f"{side}s: expected indices from 0 to {len(ids) - 1}, found {found}")
             if features is not None and features.ids.dtype.kind != ids.dtype.kind:
                 kinds = {"i": "integers", "U": "strings"}
                 expected = f"expected ids that are {kinds[ids.dtype.kind]}, as those rated"
@@ -95,26 +96,20 @@ class Ratings:
         """Ratings from columns of raw ids, numbers and, optionally, times.
 
         Of several ratings of one item by one user the last counts: the one with the highest timestamp,
-        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order.
+        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order. No
+        ratings, or a value that is missing or not what is expected, is a RatingsError, with its row from 1.
 
         Parameters
         ----------
         users, items : array-likes of shape (n,)
             Raw ids, all integers (beyond 64 bits: strings) or all strings of at most 256 characters.
-        values : array-like of shape (n,)
-            Ratings, finite numbers.
+        values : array-like of shape (n,), ratings, finite numbers
         timestamps : array-like of shape (n,), optional
             Numbers, dates or ISO 8601 text: see `numpy_neural_mf.data.timestamps.as_timestamps`.
         scale : (float, float), optional
             Lowest and highest rating possible. By default the first of the scales in common use
             (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
-        source : str, default "ratings"
-            What to call these ratings in error messages.
-
-        Raises
-        ------
-        RatingsError
-            If there are no ratings, or a value is missing or not what is expected, with its row from 1.
+        source : str, default "ratings", what errors call these ratings
         """
         from .from_columns import ratings_from  # which makes Ratings
 
@@ -224,18 +219,6 @@ class Ratings:
         if self.timestamps is not None:
             columns["timestamp"] = self.timestamps
         return pl.DataFrame(columns)
-
-
-def _check_column(name: str, column: NDArray[Any], dtype: type, n: int) -> None:
-    if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != (n,):
-        found = f"{column.dtype} of shape {column.shape}" if isinstance(column, np.ndarray) else type(column)
-        raise ValueError(f"{name}: expected a {np.dtype(dtype)} array of shape ({n},), found {found}")
-
-
-def _check_indices(name: str, indices: NDArray[np.int32], ids: NDArray[Any]) -> None:
-    if len(indices) and (indices.min() < 0 or indices.max() >= len(ids)):
-        found = f"{indices.min()} to {indices.max()}"
-        raise ValueError(f"{name}: expected indices from 0 to {len(ids) - 1}, found {found}")
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:

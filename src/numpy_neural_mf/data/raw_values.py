@@ -58,10 +58,9 @@ def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
 
 
 def whole_or_text(raw: pl.Series) -> pl.Series:
-    """Ids that were read as text: integers if all are, written as such, otherwise text.
+    """Ids read as text, without spaces around: integers if all are, each written in one way, otherwise text.
 
-    Spaces around an id are no part of it. Leading zeros are, so that one id such as 007 makes all of the
-    column text; so do two ways to write one number, such as 1 and 1.0. Where all are numbers and one is
+    So 007 makes all of the column text, and so do 1 and 1.0 in one column. Where all are numbers and one is
     fractional, they stay numbers, which `coded_ids` refuses, as in a data frame.
     """
     ids = raw.str.strip_chars()

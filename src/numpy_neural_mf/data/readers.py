@@ -32,7 +32,7 @@ def read_ratings(
     text_ids: bool | Collection[str] = False,
     cache: bool | str | os.PathLike[str] = False,
 ) -> Ratings:
-    """Read ratings from a file or a data frame.
+    """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
 
     A file may be Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
     "::" between the fields. The content decides, not the name. A first line whose third field is a number is
@@ -51,11 +51,10 @@ def read_ratings(
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.
-    scale : (float, float), optional
-        Lowest and highest rating possible; by default found (see `Ratings.from_columns`).
+    scale : (float, float), optional, lowest and highest rating possible; else as in `Ratings.from_columns`
     timestamps : bool, default True
-        Whether to keep them, where there are any: they are 8 of the 20 bytes of a rating. If False, a column
-        that is found by its usual name, such as "date", need not be one of times.
+        Whether to keep them, 8 of the 20 bytes of a rating. If False, a column that is found by its usual
+        name, such as "date", need not be one of times.
     text_ids : bool or collection of {"user", "item"}, default False
         Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
     cache : bool or path, default False
@@ -68,8 +67,6 @@ def read_ratings(
     RatingsError
         The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
         row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
-    ValueError
-        A setting is impossible.
     """
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:

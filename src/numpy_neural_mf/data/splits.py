@@ -23,18 +23,13 @@ def random_split(
 ) -> tuple[Ratings, Ratings]:
     """Training and test part at random, rows in the order of `ratings`.
 
+    A ValueError if `test_size` is out of range or leaves a part without ratings.
+
     Parameters
     ----------
     ratings : Ratings
-    test_size : float, default 0.2
-        Share of the ratings in the test part, above 0 and below 1; rounded to whole ratings.
-    random_state : int, numpy.random.Generator or None, default 0
-        Seed or source of the order; None draws another split at every call.
-
-    Raises
-    ------
-    ValueError
-        `test_size` is out of range or leaves a part without ratings.
+    test_size : float in (0, 1), default 0.2, share of the ratings in the test part, in whole ratings
+    random_state : int, numpy.random.Generator or None, default 0; None draws another split at each call
     """
     return parts(ratings, drawn_rows(ratings, test_size, random_state))
 
@@ -69,14 +64,8 @@ def k_fold(
     Parameters
     ----------
     ratings : Ratings
-    n_folds : int, default 5
-        From 2 to the number of ratings.
+    n_folds : int, default 5, from 2 to the number of ratings; otherwise a ValueError, before the first fold
     random_state : int, numpy.random.Generator or None, default 2026
-
-    Raises
-    ------
-    ValueError
-        `n_folds` is out of range; at once, not at the first fold.
     """
     n = len(ratings)
     if not 2 <= n_folds <= n:
@@ -113,18 +102,12 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
 
     Of equal timestamps the row further down is the later one. A user with n ratings or fewer stays wholly in
     training. Training may know what others rated later, which a model in use could not: see `time_split`.
+    A ValueError if there are no timestamps, `n` is below 1, or no user has more than `n` ratings.
 
     Parameters
     ----------
-    ratings : Ratings
-        With timestamps.
-    n : int, default 1
-        Ratings of each user in the test part.
-
-    Raises
-    ------
-    ValueError
-        There are no timestamps, `n` is below 1, or no user has more than `n` ratings.
+    ratings : Ratings, with timestamps
+    n : int, default 1, ratings of each user in the test part
     """
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
@@ -144,19 +127,13 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
     """Training part, and test part of the latest ratings of all, rows in the order of `ratings`.
 
     No test rating is earlier than any training rating, of any user; of equal timestamps the row further down
-    is the later one. Users and items that first appear after the cut are in the test part alone.
+    is the later one. Users and items that first appear after the cut are only in the test part. A ValueError
+    if there are no timestamps, or `test_size` is out of range or leaves a part without ratings.
 
     Parameters
     ----------
-    ratings : Ratings
-        With timestamps.
-    test_size : float, default 0.2
-        As in `random_split`.
-
-    Raises
-    ------
-    ValueError
-        There are no timestamps, or `test_size` is out of range or leaves a part without ratings.
+    ratings : Ratings, with timestamps
+    test_size : float in (0, 1), default 0.2, as in `random_split`
     """
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
@@ -189,19 +166,14 @@ def user_split(
 ) -> tuple[Ratings, Ratings]:
     """Training part, and test part of whole users, drawn at random, rows in the order of `ratings`.
 
-    Which users are held out depends on which have ratings and on the seed, not on the order of the rows.
+    Which users are held out depends on which have ratings and on the seed, not on the order of the rows. A
+    ValueError if `test_size` is out of range or leaves a part without users.
 
     Parameters
     ----------
     ratings : Ratings
-    test_size : float, default 0.1
-        Share of the users with ratings in the test part, above 0 and below 1; rounded to whole users.
+    test_size : float in (0, 1), default 0.1, share of the users with ratings in the test part, in whole users
     random_state : int, numpy.random.Generator or None, default 0
-
-    Raises
-    ------
-    ValueError
-        `test_size` is out of range or leaves a part without users.
     """
     users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")

@@ -13,19 +13,17 @@ MOST_BARS = 20
 
 @dataclass(frozen=True)
 class RatingsSummary:
-    """Ratings in a few numbers.
+    """Ratings in a few numbers; `scale`, `noise_floor` and `n_dropped` are as in `Ratings`.
 
     Attributes
     ----------
-    n_ratings, n_users, n_items : int
-        Users and items that have a rating; `density` is n_ratings / (n_users · n_items).
+    n_ratings, n_users, n_items : int, of users and items those that have a rating
+    density : float, n_ratings / (n_users · n_items)
     histogram : list of (float, float, int)
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
         than 20, bins of equal width.
     time_range : (int, int) or None
         First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
-    scale, noise_floor, n_dropped
-        As in `Ratings`.
     """
 
     n_ratings: int

@@ -28,10 +28,9 @@ OPTIONAL = "timestamp"
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table: of the roles that were asked for, and, if asked for, all by name.
+    """Columns of a table, by role and, if asked for, all by name; of text files text, but for ids by role.
 
-    Those of text files are text, but for the ids of `roles`. `source` is what errors call the table, and
-    `place` says where a row, counted from 0, is: "ratings.csv, line 3".
+    `source` is what errors call the table, `place` where row n, from 0, is: "ratings.csv, line 3".
     """
 
     source: str
@@ -66,10 +65,9 @@ class Frame:
 
 
 def open_table(source: Any, header: bool | None = None) -> Text | Frame:
-    """A path (see `read_ratings`) or a data frame as a table; what a file is, its content decides.
+    """A path (see `read_ratings`) or data frame as a table; `header` says whether text has one, if known.
 
-    `header` says whether a text file has one; by default that is found. Raises `RatingsError` where there is
-    neither a path nor a data frame, or the file is empty or not text, and `OSError` where it cannot be read.
+    RatingsError for neither, an empty file or one that is not text, OSError for one that cannot be read.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -106,10 +104,8 @@ def read_columns(
 ) -> Columns:
     """The columns of some roles of a table, or if `whole` all columns, too.
 
-    `wanted` maps a role ("user", "item", "rating", "timestamp", "title") to the name of its column, or to
-    None for the usual ones; only a timestamp may be absent. `text_ids` keeps all ids, or those of some roles,
-    as text. Otherwise those of a text file are integers if all are (see `whole_or_text`), and those of a data
-    frame what they are.
+    `wanted` maps a role to the name of its column, or to None for the usual ones; only a timestamp may be
+    absent. `text_ids` keeps ids, of all or some roles, as text; else those of text files are `whole_or_text`.
     """
     roles = roles_of(table, wanted)
     # A column of no role is not looked at, so that nothing in it stops the read.

@@ -58,12 +58,10 @@ def next_items(train: Ratings, validation: Ratings, n: int) -> NextItems:
 def windows(
     users: NDArray[np.int32], rows: NDArray[np.int64], length: int, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Batches of pieces of the users' sequences, in random order.
+    """Batches of `size` rows, of pieces of the users' sequences in random order: rows, and the piece of each.
 
     Of the `rows` to take of `users` (as `in_time_order` leaves them), each sequence longer than `length` is
-    cut into pieces of that length; where the first cut falls is drawn. A piece, whole, is in the batch of
-    `size` rows that it would end in. A batch is its rows, shape (m,), by piece in the order of time, and the
-    number of each row's piece within the batch, shape (m,).
+    cut into pieces of that length, the first cut drawn. A whole piece is in the batch that it would end in.
     """
     rows = np.sort(rows)
     of_user = users[rows]

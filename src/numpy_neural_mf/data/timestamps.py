@@ -1,5 +1,6 @@
-"""Times, however they are given, become whole seconds since 1970 in UTC."""
+"""Times, however they are given, become whole seconds since 1970 in UTC, and times become bins."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,3 +69,18 @@ def _iso_seconds(text: str) -> int | None:
 
 def _truncated(numbers: pl.Series) -> pl.Series:
     return numbers.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBins:
+    """n bins from the earliest timestamp to the latest; earlier times are in the first, later in the last."""
+
+    first: int
+    last: int
+    n: int
+
+    def of(self, times: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The bin of each time, from 0."""
+        # Not in whole numbers, which nanoseconds would overflow.
+        passed = (times.astype(np.float64) - self.first) / (float(self.last) - self.first + 1)
+        return np.clip(np.floor(self.n * passed), 0, self.n - 1).astype(np.int32)

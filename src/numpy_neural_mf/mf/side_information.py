@@ -147,11 +147,9 @@ def time_penalties(
 
 
 def _penalty(regularization: float, uses: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """λ_c of each column of X, whose rows have `counts` ratings: shape (n_columns,).
-
-    As a row with n_c = Σ x² ratings, its uses, is penalised (see `frequency_scaled`), over the ratings of
-    those who have the column with weight x; but the mean column as the mean row of P would be by this λ.
-    """
+    """λ_c of each column of X, whose rows have `counts` ratings: shape (n_columns,)."""
+    # As a row with n_c = Σ x² ratings, its uses, over the ratings of those who have the column with weight x;
+    # but the mean column is penalised as the mean row of P would be by this λ.
     per_row = int(np.count_nonzero(uses)) / max(int(np.count_nonzero(counts)), 1)
     return frequency_scaled(per_row * regularization, uses)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.time_bins import TimeBins
+from ..data.timestamps import TimeBins
 from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
 from ..mf.likelihood import Likelihood, Normal, Ordinal

@@ -24,10 +24,9 @@ AT_ONCE = 2**14  # rows of a process that are read at a time
 
 
 class Checkpoint:
-    """The state of one training in a folder: arrays, random state and what the loop needs besides.
+    """The state of one training in a folder, in a file that is replaced whole: a kill leaves the last one.
 
-    The file is replaced whole, so a kill at any moment leaves the last one. It `belongs_to` a training, see
-    `fingerprint`, that draws from `generators`, whose states it restores.
+    It `belongs_to` a training, see `fingerprint`, that draws from `generators`, whose states it restores.
     """
 
     def __init__(

@@ -15,10 +15,9 @@ Array = NDArray[Any]
 
 
 class Communicator:
-    """One process that trains by itself; in general, process `rank` of `size`.
+    """Process `rank` of `size` that train together; this base is one that trains by itself.
 
-    Row i of a table is with process i mod size, as row i // size of its shard; every other array is with all
-    processes.
+    It has rows `rank`, `rank + size`, ... of each table, as rows of its shard, and all of other arrays.
     """
 
     rank, size = 0, 1
@@ -73,10 +72,9 @@ def own_part(
     communicator: Communicator,
     with_times: bool = False,
 ) -> tuple[Ratings, Ratings | None]:
-    """The ratings that this process learns from, and those that it validates on.
+    """The ratings that this process learns from, and those that it validates on; it reads only its own rows.
 
-    Only its own rows are read. Without `validation`, a `fraction` of the ratings is held out, drawn for all
-    alike in all processes. Timestamps, which would be copied with the ratings, are kept on request.
+    Without `validation`, a `fraction` of the ratings is held out, drawn for all alike in all processes.
     """
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)

@@ -115,13 +115,13 @@ def train(
                 on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
         engine.fetch()
         history.train_loss.append(float(total) / n)  # perhaps on a device: read once an epoch
-        _require_finite("the loss", history.train_loss[-1], epoch)
+        require_finite("the loss", history.train_loss[-1], epoch)
         history.seconds.append(time.perf_counter() - start)
         if validation_loss is None:
             history.best_epoch = epoch
         else:
             history.validation_loss.append(validation_loss())
-            _require_finite("the validation loss", history.validation_loss[-1], epoch)
+            require_finite("the validation loss", history.validation_loss[-1], epoch)
             if history.validation_loss[-1] < lowest:
                 lowest, history.best_epoch = history.validation_loss[-1], epoch
                 best = deepcopy(engine.parameters)
@@ -130,7 +130,7 @@ def train(
     for name, value in best.items():
         engine.parameters[name][...] = value
     for value in engine.parameters.values():  # no loss was computed after the last step
-        _require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
+        require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
     return history
 
 
@@ -163,6 +163,6 @@ def _running_sums(
         yield total, n_trained
 
 
-def _require_finite(what: str, number: float, epoch: int) -> None:
+def require_finite(what: str, number: float, epoch: int) -> None:
     if not math.isfinite(number):
         raise FloatingPointError(f"{what} is {number} in epoch {epoch}: use a lower learning rate")

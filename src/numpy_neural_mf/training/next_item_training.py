@@ -18,7 +18,7 @@ from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
 from .engines.base import require_same_process
 from .engines.torch_device import find_device
-from .loop import History, Progress, ProgressCallback
+from .loop import History, Progress, ProgressCallback, require_finite
 from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread
 
 # Probability that a negative is drawn uniformly; otherwise in proportion to an item's number of ratings.
@@ -67,7 +67,7 @@ def train_encoder(
         history = trainer.train(epochs, learning_rate, patience, held_out, on_progress)
     parameters = {name: value.detach().cpu().numpy() for name, value in encoder.named_parameters()}
     for name, value in parameters.items():
-        _require_finite(f"parameter {name}", float(np.abs(value).max()), epochs)
+        require_finite(f"parameter {name}", float(np.abs(value).max()), epochs)
     for name in ("embedding.weight", "bias.weight"):
         parameters[name][-1] = parameters[name][:-1].mean(axis=0)
     return parameters, history
@@ -119,12 +119,12 @@ class _Trainer:
                     on_progress(Progress(epoch, epochs, n_trained, epochs * n, mean, latest))
             history.train_loss.append(total / n_predicted)
             history.seconds.append(time.perf_counter() - start)
-            _require_finite("the loss", history.train_loss[-1], epoch)
+            require_finite("the loss", history.train_loss[-1], epoch)
             if held_out is None:
                 history.best_epoch = epoch
                 continue
             latest = self.validation_loss(held_out)
-            _require_finite("the validation loss", latest, epoch)
+            require_finite("the validation loss", latest, epoch)
             history.validation_loss.append(latest)
             if latest < lowest:
                 lowest, best, history.best_epoch = latest, deepcopy(encoder.state_dict()), epoch
@@ -173,8 +173,3 @@ class _Trainer:
             on_device = [torch.from_numpy(a).to(self.chances.device) for a in (sequences, piece, place)]
             follows = on_device[2] > 0
             yield on_device[0], (on_device[1][follows], on_device[2][follows]), len(rows)
-
-
-def _require_finite(what: str, number: float, epoch: int) -> None:
-    if not math.isfinite(number):
-        raise FloatingPointError(f"{what} is {number} in epoch {epoch}: use a lower learning rate")

@@ -93,12 +93,11 @@ class SequenceEncoder(nn.Module):
         return total
 
     def sampled_loss(self, states: Tensor, items: Tensor, negatives: Tensor, counts: Tensor) -> Tensor:
-        """The same with the sum over the catalogue estimated from negatives that all states share.
+        """The same with the sum over the catalogue estimated from negatives, (m,), that all states share.
 
-        The logit of a negative is lowered by the logarithm of its expected count, which makes the estimate of
-        the sum unbiased (Bengio and Senécal, "Quick training of probabilistic neural nets by importance
-        sampling", 2003; Jean et al., 2015, section 3). The item itself is never its own negative. Shapes:
-        states (n, k), items (n,), negatives (m,), and how often to expect each negative, `counts`, (m,).
+        The logit of a negative is lowered by the logarithm of its expected count, of `counts`, (m,), which
+        makes the estimate of the sum unbiased (Bengio and Senécal, "Quick training of probabilistic neural
+        nets by importance sampling", 2003; Jean et al., 2015, section 3). An item is never its own negative.
         """
         of_items = (states * self.embedding(items)).sum(dim=1) + self.bias(items)[:, 0]
         others = states @ self.embedding(negatives).T + self.bias(negatives)[:, 0] - counts.log()

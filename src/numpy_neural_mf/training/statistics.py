@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.columns import blocks, count, room_like
-from ..data.time_bins import TimeBins
+from ..data.timestamps import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
 
@@ -68,8 +68,7 @@ def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, 
 def unit_for(deviation: float) -> float:
     """The power of 2 nearest to a standard deviation, 1 for 0: settings mean much the same on every scale.
 
-    Dividing by it is exact, and so is the way back. Stars, and half stars, have unit 1. Twice the ratings
-    have twice the unit: the learned parameters are the same to the bit.
+    Dividing by it is exact. Stars have unit 1; twice the ratings, twice the unit and the same parameters.
     """
     return 2.0 ** round(math.log2(deviation)) if deviation else 1.0
 

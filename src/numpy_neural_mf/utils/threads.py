@@ -18,8 +18,7 @@ _thread_pools = cache(ThreadpoolController)  # the search for them takes longer 
 def one_blas_thread() -> Iterator[None]:
     """A context in which BLAS computes on the calling thread: small products gain nothing from more.
 
-    The limit holds for the whole process. The first that enters sets it, and the last that leaves restores
-    the number of threads from before, in any order and from any thread.
+    The first that enters limits the whole process, and the last that leaves, in any thread, restores it.
     """
     global _inside, _limit
     with _lock:

@@ -18,11 +18,10 @@ BLOCK = 1 << 16
 
 
 def fetch(url: str, part: Path, on_progress: BytesCallback | None = None) -> None:
-    """Bring the file at `url` to `part`; what is there already from a broken transfer is not sent again.
+    """Bring the file at `url` to `part`, going on where a transfer broke off; OSError after the last attempt.
 
-    Next to `part` lies `part`.tag, the entity tag of the file that it is the beginning of: only while the
-    server still has that very file does a transfer go on (RFC 9110, sections 13.1.5 and 14). OSError is
-    raised where there is no such file, or the connection failed at every attempt: what came is kept.
+    `part`.tag has the entity tag of the file that `part` is the beginning of: a transfer goes on only while
+    the server still has that very file (RFC 9110, sections 13.1.5 and 14). What came is kept.
     """
     for pause in (*PAUSES, None):
         try:

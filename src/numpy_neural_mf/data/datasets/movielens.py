@@ -63,28 +63,20 @@ def download_movielens(
     """Bring a MovieLens data set from GroupLens, under GroupLens' licence (see its README and `MOVIELENS`).
 
     The archive is checked by length and MD5 before it is unpacked; the folder appears whole or not at all. A
-    transfer that broke off goes on at the next call; a folder that is there already is not fetched again.
+    transfer that broke off goes on at the next call; a folder that is there already is not fetched again. A
+    set that may change has another MD5 when it has: then a UserWarning says so.
 
     Parameters
     ----------
-    name : str
-        One of `MOVIELENS`, such as "ml-latest-small"; another is a ValueError.
-    folder : path, default the working directory
-        Gets the folder `name`, which is returned for `read_ratings` to read.
-    base_url : str, default GroupLens' server
-        Where ``name.zip`` is.
-    on_progress : callable, optional
-        Told (bytes here, bytes in all or None).
+    name : str, one of `MOVIELENS`, such as "ml-latest-small"; another is a ValueError
+    folder : path, default ".", gets the folder `name`, which is returned for `read_ratings` to read
+    base_url : str, default GroupLens' server, where ``name.zip`` is
+    on_progress : callable, optional, is given (bytes here, bytes in all or None)
 
     Raises
     ------
     OSError
         The transfer failed, what came is not what was expected, or the folder cannot be written to.
-
-    Warns
-    -----
-    UserWarning
-        A set that may change has changed, so that its MD5 says nothing.
 
     Examples
     --------

@@ -31,14 +31,15 @@ def simulate_ratings(
     """Ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
 
     Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity. With drift or
-    a sequence the ratings have timestamps, spread over a year, and are in the order of time.
+    a sequence the ratings have timestamps, spread over a year, and are in the order of time. They have
+    `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen ratings,
+    even one that knows the day, the descriptions and the previous item. A ValueError if a size or a strength
+    is impossible, the structure unknown, or something planted where there is none.
 
     Parameters
     ----------
-    n_users, n_items : int, default 5000, 2000
-        Users and items there are; ids are 1..n, and those without a rating do not occur.
-    n_ratings : int, default 200,000
-        At most ``n_users * n_items``.
+    n_users, n_items : int, default 5000, 2000; ids are 1..n, and those without a rating do not occur
+    n_ratings : int, default 200,000, at most ``n_users * n_items``
     structure : {"latent", "none"}, default "latent"
         "latent": biases, an inner product and a non-linear term (see `World`), which a model linear in users
         and items cannot follow. "none": independent ratings, nothing to learn but the mean.
@@ -51,19 +52,7 @@ def simulate_ratings(
         How far, in steps of the rating, an item is rated lower when the user's previous item had the same
         character, and higher after one of the opposite; at least 0. The next item, too, depends on the
         previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
-    random_state : int, numpy.random.Generator or None, default 0
-        The same seed gives the same ratings.
-
-    Returns
-    -------
-    Ratings
-        With `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen
-        ratings, even one that knows the day, the descriptions and the previous item.
-
-    Raises
-    ------
-    ValueError
-        A size or a strength is impossible, the structure unknown, or something planted where there is none.
+    random_state : int, numpy.random.Generator or None, default 0; the same seed gives the same ratings
     """
     if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
         limits = "n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
@@ -138,10 +127,10 @@ def _place(users: Indices) -> NDArray[np.int64]:
 def _sequences(
     users: Indices, items: Indices, world: World, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Pairs, which are by user, each user's items in an order in which the next depends on the one before.
+    """Pairs by user, each user's items in an order in which the next depends on the one before.
 
-    Of a user's items left, i follows j with probability in proportion to exp(PULL · sequence · q_i·Rq_j), R a
-    quarter turn: the highest of these exponents with Gumbel noise is a draw from that (Yellott, 1977).
+    i follows j in proportion to exp(PULL · sequence · q_i·Rq_j), R a quarter turn (Gumbel noise; Yellott,
+    1977).
     """
     q = world.item_factors
     left = np.arange(len(users))

@@ -30,12 +30,9 @@ Rows = NDArray[np.integer[Any]]
 
 
 def conditional_moments(scores: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly.
-
-    P(rating = k) is the probability that the normal falls between the edges k ± 1/2, open at 1 and 5: a
-    difference of normal distribution functions. The mean is the best possible prediction in squared error,
-    and the mean of the variances its mean squared error.
-    """
+    """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly."""
+    # P(rating = k) is that of the normal between the edges k ± 1/2, open at 1 and 5. The mean is the best
+    # possible prediction in squared error, and the mean of the variances its mean squared error.
     below = ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
     probabilities = np.diff(below, axis=-1)  # (..., 5)
     mean = probabilities @ LEVELS
@@ -50,10 +47,8 @@ class World:
     score = MEAN + user_bias[u] + item_bias[i] + linear · p_u·q_i + bump · exp(−|p_u − q_i|² / 2w²)
             + drift · (p_u + q_i)·h(day) − sequence · q_i·q_j
     and rating = clip(round(score + sigma · z), 1, 5) with z standard normal. p and q, the rows of
-    `user_factors` and `item_factors`, of shape (n, 2), are tastes of users and characters of items, points on
-    the unit circle. h(day) goes once round that circle in a year, so each taste has its
-    mild time and each character its fashion, and j is the item that the user rated just before, of whose
-    character he is sated.
+    `user_factors` and `item_factors`, of shape (n, 2), are tastes and characters, points on the unit circle.
+    h(day) goes once round it in a year, and j is the item that the user rated just before.
     """
 
     user_bias: Floats
@@ -98,12 +93,10 @@ class World:
 
 
 def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
-    """A world that can be learned: two tastes meet four characters.
+    """A world that can be learned: users are near one of 2 opposite points of the unit circle, items of 4.
 
-    Users lie near one of two opposite points of the unit circle, items near one of four. Forty ratings
-    tell two tastes apart, whereas they cannot pin down free parameters for each user (k of them cost a
-    relative k/40 in squared error): so a good model can come within 3 % of the noise floor. For the same
-    reason biases follow mostly from the position.
+    Forty ratings tell two tastes apart, whereas k free parameters for each user would cost a relative k/40 in
+    squared error: so a good model can come within 3 % of the noise floor. So biases follow the position.
     """
     p, q = _near_points(n_users, 2, rng), _near_points(n_items, 4, rng)
     user_bias = 0.3 * p[:, 0] + 0.05 * rng.standard_normal(n_users)
@@ -113,11 +106,10 @@ def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
 
 
 def described(world: World, strength: float, rng: np.random.Generator) -> tuple[World, pl.DataFrame]:
-    """A `latent_world` with described items: genres reveal their character, and decades a part of their bias.
+    """A `latent_world`, and a frame of its items: item_id, genres (one or two: "Action|Thriller") and decade.
 
-    `strength`, from 0 to 1, is the probability that an item's genres are those of its character and not of
-    one drawn at random, and the factor of what `DECADES` adds to biases. The frame has item_id (1..n_items),
-    genres (one or two, as "Action|Thriller") and decade of each item.
+    With probability `strength` the genres are those of the item's character, otherwise drawn at random; what
+    `DECADES` adds to biases is multiplied by it.
     """
     q = world.item_factors
     n = len(q)

@@ -1,4 +1,4 @@
-"""The engines by name, each of which computes the same optimisation step, and the one that "auto" takes."""
+"""The engines, each of which computes the same optimisation step."""
 
 from ..distributed import Communicator
 from .base import Engine

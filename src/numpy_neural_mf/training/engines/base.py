@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...data.batches import Batch, cut
 from ...mf.architecture import Architecture
 from ...mf.parameters import Parameters
+from ...mf.side_information import as_dtype
 from ...nn import Optimizer
 from ...nn.parameter import Array, IntArray
 from ..distributed import Communicator
@@ -19,28 +20,30 @@ from ..objective import Objective
 Bins = IntArray | None
 
 
-class Engine(Protocol):
-    """One architecture, its parameters, an optimiser and an objective: it learns from batches and predicts.
+class Engine:
+    """What learns from batches by an optimiser and an objective, and predicts; `parameters` change in place.
 
-    It changes `parameters`, as `Architecture.initial_parameters` makes them, in place; `rng` draws the masks
-    of dropout. With many processes, each has its shard of every table, and of the optimiser's state.
+    `rng` draws masks of dropout. Of many processes, each has its shard of every table and of its state.
     """
 
-    architecture: Architecture
-    parameters: Parameters
-    optimizer: Optimizer
-    objective: Objective
     communicator: Communicator = Communicator()
     name: str = ""
-    _rng: np.random.Generator
 
     def __init__(
-        self, architecture: Architecture, parameters: Parameters, optimizer: Optimizer, objective: Objective,
+        self,
+        architecture: Architecture,
+        parameters: Parameters,
+        optimizer: Optimizer,
+        objective: Objective,
         rng: np.random.Generator | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.architecture, self.parameters = architecture, parameters
         self.optimizer, self.objective = optimizer, objective
         self._rng = np.random.default_rng() if rng is None else rng
+        self._dtype = dtype = parameters["intercept"].dtype
+        penalties = objective.row_penalty.items()
+        self._penalty = {entity: penalty.astype(dtype, copy=False) for entity, penalty in penalties}
+        self._features = as_dtype(objective.side_features, dtype)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -51,7 +54,7 @@ class Engine(Protocol):
 
         Returned is its mean squared error before the step, or mean -log P, without the penalty.
         """
-        ...
+        raise NotImplementedError
 
     def step_per_sample(self, *batch: Any) -> float:
         """Per-sample gradient descent: `step` with each rating of a batch, in order; the mean loss."""
@@ -61,7 +64,7 @@ class Engine(Protocol):
 
     def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
         """r̂ of pairs, shape (n,), not clipped."""
-        ...
+        raise NotImplementedError
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
         """Batches of `size` ratings in the order of `rows`, in the memory that `step` reads."""
@@ -73,7 +76,6 @@ class Engine(Protocol):
 
     def fetch(self) -> None:
         """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may have copies."""
-        return
 
 
 def require_time_bins(architecture: Architecture, time_bins: Any) -> None:

@@ -1,4 +1,4 @@
-"""Which engine to train with, and engines by name."""
+"""The engines by name, and the one that "auto" takes."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Entity, Parameters, Side, table_name
-from ...mf.side_information import FeaturesOfBatch, as_dtype
+from ...mf.side_information import FeaturesOfBatch
 from ...nn import GroupedIds
 from ...nn.parameter import Array, IntArray, zeros_aligned
 from ...utils.extras import naming_the_extra
@@ -47,11 +47,7 @@ class NumbaEngine(Engine):
         self._tile = numba_layers.TILE
         self._n_threads = numba_compat.start_threads()
         self._updates = numba_rows.NumbaOptimizer(self.optimizer, self.parameters)
-        self._dtype = dtype = self.parameters["intercept"].dtype
-        penalties = self.objective.row_penalty.items()
-        self._penalty = {entity: penalty.astype(dtype, copy=False) for entity, penalty in penalties}
-        self._features = as_dtype(self.objective.side_features, dtype)
-        form = self.architecture
+        dtype, form = self._dtype, self.architecture
         self._k = form.embedding_dim if form.has_embeddings else 0
         self._sizes = np.array(form.layer_sizes, np.int64)
         n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
@@ -68,7 +64,6 @@ class NumbaEngine(Engine):
             logger.warning("compiling the numba engine, once on this machine: it takes about half a minute")
 
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
-        """Learn from one batch: see `Engine.step`."""
         n, pairs = len(users), self._pairs(users, items, time_bins)
         if n > len(self._residuals):
             self._reserve(n)
@@ -110,7 +105,6 @@ class NumbaEngine(Engine):
         return loss
 
     def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
-        """r̂ of pairs, shape (n,), not clipped."""
         predictions, pairs = np.empty(len(users), self._dtype), self._pairs(users, items, time_bins)
         pairs, model = self._rows_of_batch(pairs, self._features_of(pairs))
         self._kernels.predict(pairs, model, self._new_scratch(1)[0], predictions)

@@ -148,11 +148,8 @@ def activate(kind, z, slope, n):
 
 @compiled
 def drop(x, slope, n, keep, key, first):
-    """Inverted dropout of a tile: x and slope are zero with probability 1 - keep, else divided by keep.
-
-    The random number of a unit of a rating is a hash of key and position (Chris Wellons' lowbias32), the same
-    in any thread.
-    """
+    """Inverted dropout of a tile: x and slope are zero with probability 1 - keep, else divided by keep."""
+    # A hash of key and position (Chris Wellons' lowbias32) is the random number: the same in any thread.
     scale = x.dtype.type(1 / keep)
     limit = np.uint32(min(keep * 2.0**32, 2.0**32 - 1))
     for f in range(n):

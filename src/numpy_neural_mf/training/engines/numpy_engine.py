@@ -6,7 +6,7 @@ import numpy as np
 
 from ... import nn
 from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Side, table_name
-from ...mf.side_information import FeaturesOfBatch, as_dtype
+from ...mf.side_information import FeaturesOfBatch
 from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
 from .base import Bins, Engine, require_time_bins
@@ -22,18 +22,11 @@ class NumpyEngine(Engine):
     """Computes predictions, gradients and updates of the parameters that it is given: see `Engine`."""
 
     def _prepare(self) -> None:
-        dtype = self.parameters["intercept"].dtype
-        self._penalty = {
-            entity: penalty[:, None].astype(dtype, copy=False)
-            for entity, penalty in self.objective.row_penalty.items()
-        }
-        self._features = as_dtype(self.objective.side_features, dtype)
         self._learned = {name: nn.Parameter(value) for name, value in self.parameters.items()}
         self._mlp = self._build_mlp()
         _keep_freed_memory()
 
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
-        """Learn from one batch: see `Engine.step`."""
         loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins, training=True)
         if decay := self.objective.weight_decay:
             for n in range(self.architecture.n_layers):
@@ -64,14 +57,13 @@ class NumpyEngine(Engine):
                     continue
                 for entity, grouped in ids.items():
                     rows = self.parameters[table_name(entity, kind)][grouped.ids]
-                    total += float((self._penalty[entity][grouped.ids] * rows**2).sum()) / len(rows)
+                    total += float((self._penalty[entity][grouped.ids, None] * rows**2).sum()) / len(rows)
                 if features is not None:
                     rows = self.parameters[table_name(FEATURES[side], kind)][features.columns]
                     total += float((features.shrinkage * rows**2).sum()) / 2
         return total
 
     def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
-        """r̂, shape (n,), not clipped."""
         return self.forward(users, items, time_bins)[0]
 
     def forward(
@@ -115,7 +107,7 @@ class NumpyEngine(Engine):
         rows, backward_rows = nn.Embedding.of(self._learned[table_name(entity, kind)]).forward(ids)
 
         def backward(dy: Array) -> None:
-            gradient = rows * (self._penalty[entity].take(ids.ids, axis=0) * (2 / len(rows)))
+            gradient = rows * (self._penalty[entity].take(ids.ids) * (2 / len(rows)))[:, None]
             gradient += dy
             backward_rows(gradient)
 

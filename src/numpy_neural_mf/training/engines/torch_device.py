@@ -47,10 +47,9 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
 
 
 def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Iterator[tuple[Any, ...]]:
-    """The share of one process of each batch that `data.batches.cut` makes, of arrays, or of tensors.
+    """The share of one process, whose ratings the columns have, of each batch of `rows`, which count all.
 
-    The columns have only the ratings of the process, a range of rows; `rows` count those of all. A share has
-    users, items, ratings, time bins or None, and `is_own`, which marks the share in the whole batch.
+    It has users, items, ratings, time bins or None, and `is_own`, which marks the share in the whole batch.
     """
     no_bins, is_tensor = (None,) * (4 - len(columns)), isinstance(rows, Tensor)
     for first in range(0, len(rows), size):
@@ -114,11 +113,8 @@ class GraphedSteps:
         self._captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
 
     def take(self, step: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-        """The loss of a step, which the next one of the same length may overwrite.
-
-        `step`, always the same one, learns from tensors on the device, by kernels that the host does not wait
-        for, whose shapes follow from the length of the batch only.
-        """
+        """The loss of a step, which the next one of the same length may overwrite."""
+        # The step never changes, and the length of the batch decides the shapes of all its kernels.
         n = len(batch[-1])
         self._n_taken[n] += 1
         if self._n_taken[n] <= WARM_UP:

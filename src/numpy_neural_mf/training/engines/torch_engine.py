@@ -49,17 +49,15 @@ class TorchEngine(Engine):
         super().__init__(*settings, **more)
 
     def _prepare(self) -> None:
-        intercept, ordinal = self.parameters["intercept"], self.objective.ordinal
+        ordinal = self.objective.ordinal
         self.communicator = communicator_on(self.device)
-        self._finder = RowFinder(self.objective, intercept.dtype, self.device, self.communicator)
-        self._ordinal = None
-        if ordinal is not None:
-            self._ordinal = OrdinalLoss(ordinal, torch.from_numpy(intercept).dtype, self.device)
+        self._finder = RowFinder(self.objective, self._dtype, self.device, self.communicator)
+        self._ordinal = None if ordinal is None else OrdinalLoss(ordinal, self._dtype, self.device)
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
         self._batches = DeviceBatches(self.device, self.communicator)
         self._scaler = self.communicator.scaler(self.device, self.precision == "float16")
-        is_graphed = self._is_graphed(intercept.dtype)
+        is_graphed = self._is_graphed(self._dtype)
         self._graphs = GraphedSteps(self._generator) if is_graphed else None
         self._optimizer = TorchOptimizer(self.optimizer, self.device if is_graphed else None)
         self._is_loaded = False
@@ -169,7 +167,6 @@ class TorchEngine(Engine):
         return cut_share(columns, rows, size, self.communicator.place(len(columns[0])))
 
     def all_reduce(self, number: float) -> float:
-        """See `Engine.all_reduce`."""
         nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
         columns = [nothing] * (3 if self.architecture.periods else 2)
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process

@@ -19,10 +19,9 @@ LONGEST = 64
 
 
 class TorchFeaturesOfBatch(NamedTuple):
-    """The features of the m distinct users, or items, of a batch.
+    """The features of the m distinct users, or items, of a batch: `columns` are rows of the feature tables.
 
-    `columns` are rows of the feature tables in use, in a fixed shape all, and `uses` Σ x² of each over the
-    ratings. `positions` in `columns` and `weights` x are those of user after user, from `offsets` on.
+    `uses` are Σ x² of each over the ratings; `positions` in `columns` and `weights` x go user by user.
     """
 
     columns: Tensor
@@ -81,11 +80,10 @@ class TorchSideFeatures:
 
 
 class Lookup(NamedTuple):
-    """The rows that n ratings use, by entity.
+    """The distinct `rows` that n ratings use, by entity, and `counts` of their ratings, or Σ x² of a feature.
 
-    `rows` are distinct, `counts` the numbers of ratings that use each, or Σ x² of a feature, and `positions`,
-    shape (n,), which of `rows` each rating uses. By `exchange` this process gets them. In fixed shapes, where
-    some of `rows` that are real may be used by no rating, `used` marks the others.
+    `positions`, (n,), are those of the ratings in `rows`, which this process gets by `exchange`. In fixed
+    shapes, `used` marks the rows that any rating uses.
     """
 
     rows: dict[Entity, Tensor]
@@ -166,10 +164,9 @@ class RowFinder:
 
 
 def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What `torch.unique` returns of ids, shape (n,), in shapes that do not depend on them.
+    """What `torch.unique` returns of ids, (n,), in shapes that do not depend on them; positions are int32.
 
-    Of m = min(n, n_rows) rows, the distinct ids come first, in order; the rest are the table's last row, the
-    unknown, which is none of the ids: its count is 0, so it has no gradient. Positions are int32.
+    Distinct ids come first, in order; the rest of min(n, n_rows) are the last row, the unknown, with count 0.
     """
     ordered, source = torch.sort(ids)
     is_new = torch.ones_like(ordered, dtype=torch.bool)

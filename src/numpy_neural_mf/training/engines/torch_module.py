@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -96,10 +96,10 @@ class InUnits(nn.Module):
 class OrdinalLoss(nn.Module):
     """Σ -log P of ratings given y: see `nn.CumulativeLogit`."""
 
-    def __init__(self, ordinal: CumulativeLogit, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, ordinal: CumulativeLogit, dtype: np.dtype[Any], device: torch.device) -> None:
         super().__init__()
         self.tau = ordinal.tau
-        self.middles = torch.tensor(ordinal.middles, dtype=dtype, device=device)
+        self.middles = torch.from_numpy(ordinal.middles.astype(dtype)).to(device)
 
     def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
         """`raw` of shape (S - 1,) as in `CumulativeLogit`."""

@@ -21,10 +21,9 @@ AT_ONCE = 2**14
 
 
 class Exchange(NamedTuple):
-    """Which distinct rows of its shard, int64, a process is asked for, and how all get what they ask for.
+    """The distinct rows of its shard that a process is asked for, int64, and how it gets those it asked for.
 
-    `fetch` takes values of `owned`, shape (m, d), to values of the rows that this process asked for. Autograd
-    takes gradients the way back, and sums those of a row.
+    `fetch` takes values of `owned`, (m, d), to values of the latter; autograd sums gradients on the way back.
     """
 
     owned: Tensor

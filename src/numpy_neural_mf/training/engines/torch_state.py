@@ -46,11 +46,10 @@ class JoinedTables:
 
 
 class TorchState:
-    """The parameters, and the state of the optimiser, made where there is none.
+    """The parameters by name, `values`, and the state of the optimiser, made where there is none, as tensors.
 
-    With a `device`, the tensors are copies there, which `fetch` brings back; without, they share the arrays'
-    memory. `values` are the parameters by name, `names_of` the tables of each entity, in the order in which
-    their columns are joined, and `dense` the other parameters.
+    With a `device`, they are copies there, which `fetch` brings back; else they share the arrays' memory. The
+    columns of the tables `names_of` an entity are joined; `dense` are the other parameters.
     """
 
     def __init__(
@@ -97,9 +96,12 @@ class TorchState:
         }
 
     def put_back(
-        self, rows: Mapping[Entity, Tensor], values: Mapping[Entity, Tensor],
-        slots: Mapping[str, Mapping[str, Tensor]], used: Mapping[Entity, Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        rows: Mapping[Entity, Tensor],
+        values: Mapping[Entity, Tensor],
+        slots: Mapping[str, Mapping[str, Tensor]],
+        used: Mapping[Entity, Tensor],
+    ) -> None:
         """Write rows of tables and their slots, by entity; of entities in `used`, only the rows marked."""
         for entity, some in rows.items():
             for slot, table in self._tables[entity].items():
@@ -139,10 +141,9 @@ class TorchState:
 
 
 class TorchOptimizer:
-    """An optimiser of the package as one of PyTorch, whose parameters and state are passed in step by step.
+    """An optimiser of the package as one of PyTorch, given rows of a batch and their state step by step.
 
-    So the tables that PyTorch sees are the rows of a batch, with their state. Steps to be captured as a
-    graph, in which a number would be a constant, read the rate on `device`, where `read_rate` brings it.
+    Steps to be captured as a graph read the rate on `device`, where `read_rate` brings it.
     """
 
     def __init__(self, optimizer: Optimizer, device: torch.device | None = None) -> None:
@@ -171,9 +172,11 @@ class TorchOptimizer:
             self._rate_there.fill_(self._rate_read)
 
     def step(
-        self, values: Mapping[str, Tensor], state: Mapping[str, Mapping[str, Tensor]],
+        self,
+        values: Mapping[str, Tensor],
+        state: Mapping[str, Mapping[str, Tensor]],
         scaler: torch.amp.GradScaler,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Change values and their state in place, by name, unless a gradient is not finite."""
         group, names = self._theirs.param_groups[0], self._names
         group["params"], group["lr"] = list(values.values()), self.rate

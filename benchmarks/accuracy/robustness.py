@@ -1,0 +1,113 @@
+"""Whether any model is behind the linear regression: sparse and dense ratings, all scales, and mere noise.
+
+    python -m benchmarks.accuracy.robustness ml-latest-small/ratings.csv --seeds 3
+    python -m benchmarks.accuracy.robustness --only none --models linear C_wide
+
+Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000 users.
+The test is a random fifth. Each model is trained with its defaults, on ids only. A column has the RMSE of a
+model less that of the linear regression, with its 95 % interval paired over ratings. The unit is a quarter of
+the width of the scale: a star, of ratings from 1 to 5. `worst` is the model with the greatest RMSE.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from benchmarks.harness import Parser, Results, paired_gain, squared_errors
+
+import numpy_neural_mf as nmf
+
+BASELINE = "linear"
+MODELS: dict[str, Callable[[int], Any]] = {
+    BASELINE: lambda seed: nmf.LinearRegression(),
+    "ItemKNN": lambda seed: nmf.ItemKNN(),
+    "A_small": lambda seed: nmf.NeuralMF(nmf.A_SMALL, random_state=seed),
+    "B_medium": lambda seed: nmf.NeuralMF(nmf.B_MEDIUM, random_state=seed),
+    "C_wide": lambda seed: nmf.NeuralMF(nmf.C_WIDE, random_state=seed),
+    "BayesianMF": lambda seed: nmf.BayesianMF(
+        features=False, implicit=False, drift=False, previous_item=False, random_state=seed
+    ),
+}
+SIZES = {
+    "5,000": (2_000, 5_000),
+    "26,000": (2_000, 26_000),
+    "100,000": (2_000, 100_000),
+    "400,000": (2_000, 400_000),
+}
+DENSE = {"350,000, 70 % of 100 items": (100, 350_000)}
+SCALES = {"0.5-5": (0.5, 5), "1-10": (1, 10), "1-100": (1, 100), "0-1": (0, 1), "-10-10": (-10, 10)}
+Cases = Iterator[tuple[str, Callable[[int], nmf.Ratings]]]
+
+
+def main() -> None:
+    parser = Parser(__doc__, only=["none 5,000"], models=[BASELINE, "A_small"])
+    parser.add_argument(
+        "ratings", nargs="?", help="a MovieLens ratings.csv; without it only simulated ratings"
+    )
+    parser.add_argument("--only", nargs="+", default=[""], help="ratings whose names contain one of these")
+    parser.add_argument("--models", nargs="+", default=[*MODELS], choices=MODELS)
+    parser.add_options(seeds=1)
+    given = parser.parse_args()
+    results = Results("robustness", given)
+    for name, new_ratings in cases(given.ratings):
+        if any(part in name for part in given.only):
+            row(results, name, [new_ratings(seed) for seed in range(given.seeds)], given.models)
+
+
+def cases(path: str | None) -> Cases:
+    """Names of ratings, and functions that return them for a seed."""
+    if path:
+        whole = nmf.read_ratings(path)
+        for percent in (100, 20, 10, 5):
+            yield f"{percent} % of the file", partial(thinned, whole, percent / 100)
+    for structure in ("latent", "none"):
+        for name, (n_items, n_ratings) in (SIZES | DENSE).items():
+            yield f"{structure} {name}", partial(simulated, structure, n_items, n_ratings)
+    for name, scale in SCALES.items():
+        yield f"latent 100,000, {name}", partial(scaled, scale)
+
+
+def thinned(ratings: nmf.Ratings, share: float, seed: int) -> nmf.Ratings:
+    if share == 1:
+        return ratings
+    return nmf.random_split(ratings, test_size=1 - share, random_state=1000 + seed)[0]
+
+
+def simulated(structure: str, n_items: int, n_ratings: int, seed: int) -> nmf.Ratings:
+    return nmf.simulate_ratings(5_000, n_items, n_ratings, structure=structure, random_state=seed)
+
+
+def scaled(scale: tuple[float, float], seed: int) -> nmf.Ratings:
+    """Stars on another scale, with decimals where it is wide: uniform noise within a step."""
+    ratings = simulated("latent", 2_000, 100_000, seed)
+    width = (scale[1] - scale[0]) / 4
+    values = scale[0] + width * (ratings.values - 1.0)
+    if width > 1:
+        values += np.random.default_rng(seed).uniform(-width / 2, width / 2, len(values)).round(1)
+    values = np.clip(values, *scale).astype(np.float32)
+    return replace(ratings, values=values, scale=scale, expected=None, noise_variance=None)
+
+
+def row(results: Results, name: str, samples: list[nmf.Ratings], models: list[str]) -> None:
+    """Train and test all models on these ratings; the linear regression comes first."""
+    splits = [nmf.random_split(ratings, random_state=seed) for seed, ratings in enumerate(samples)]
+    star = (samples[0].scale[1] - samples[0].scale[0]) / 4
+    squares = {
+        model: squared_errors(MODELS[model], splits)[0] / star**2
+        for model in {BASELINE: None} | dict.fromkeys(models)
+    }
+    rmse = {model: float(np.sqrt(found.mean())) for model, found in squares.items()}
+    figures = {
+        model: rmse[model] if model == BASELINE else paired_gain(found, squares[BASELINE])
+        for model, found in squares.items()
+    }
+    worst = max(rmse, key=rmse.__getitem__)
+    results.add(
+        "RMSE less that of the linear regression", ratings=name, n=len(samples[0]), **figures, worst=worst
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model
+from numpy_neural_mf.mf import side_information
 from numpy_neural_mf.mf.regularization import frequency_scaled
 from numpy_neural_mf.mf.side_information import side_features_of, time_penalties
-from numpy_neural_mf.models import neural_mf_training
 from numpy_neural_mf.training.loop import Progress
 
 TINY = Ratings.from_columns(["a", "a", "b"], [10, 20, 20], [1, 2, 5], scale=(1, 5))
@@ -159,9 +159,7 @@ def test_sets_know_nothing_of_validation_ratings():
 def test_sets_know_nothing_of_ratings_split_off_for_validation(monkeypatch):
     made = []
     monkeypatch.setattr(
-        neural_mf_training,
-        "side_features_of",
-        lambda *given: made.append(side_features_of(*given)) or made[-1],
+        side_information, "side_features_of", lambda *given: made.append(side_features_of(*given)) or made[-1]
     )
     ratings = taste()
     NeuralMF(Architecture(4, implicit=True), epochs=1, validation_fraction=0.2).fit(ratings)

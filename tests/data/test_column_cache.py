@@ -165,8 +165,11 @@ def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatc
         tracemalloc.stop()
         return peak
 
+    def least(n):  # how far the thread that reads ahead is varies from run to run
+        return min(peak(n) for _ in range(3))
+
     peak(100)  # what is imported and compiled at the first use
-    assert peak(50_000) - peak(10_000) < 40_000  # bytes: not one for each rating more
+    assert least(50_000) - least(10_000) < 40_000  # bytes: not one for each rating more
 
 
 def test_memory_of_saving_and_of_what_is_warm_does_not_grow_with_mapped_ratings(mapped, tmp_path):

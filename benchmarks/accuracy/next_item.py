@@ -2,11 +2,11 @@
 
     python -m benchmarks.accuracy.next_item RATINGS [--seeds 3] [--skip-ours]
 
-The last rating of each user is the test, the one before it the validation. Of equal timestamps the row
-further down is the later one. Lists leave out what the user has rated; a test item that nobody else has rated
-counts as missed. Every setting (`candidates`) is chosen by NDCG@10 on the validation items; then the model
-learns from both parts, and the test items are used once. Standard errors are over users. implicit is in the
-extra "bench".
+The last rating of each user is the test, the one before it the validation. Of two equal timestamps, that in
+the later row counts as later. A list leaves out the items that its user has rated. A test item without
+training ratings counts as missed. Every setting (`candidates`) is chosen by NDCG@10 on the validation items;
+then the model learns from both parts, and the test items are used once. Standard errors are over users.
+implicit is in the extra "bench".
 """
 
 import time

@@ -13,8 +13,8 @@ compiled` is that under torch.compile.
 
 --parts   Epochs of C_wide with one more part each, as `fit` runs them without validation: the fastest after
           the first, and its time relative to the plain model on the same engine.
---phases  Nanoseconds of the numba engine for each rating, over one epoch after a first one; and the speed
-          relative to the processor's matrix products alone, as NumPy's BLAS computes them.
+--phases  Nanoseconds of the numba engine for each rating, in the second epoch; and its speed
+          as a share of that of NumPy's matrix products.
 
 The machine must be idle: one busy neighbour slows either side tenfold, unless --threads is 1.
 """

@@ -194,7 +194,7 @@ def highest(number: float, device: str) -> float:
 
 
 def bytes_sent() -> int:
-    """What has gone through the loopback device since the machine started; 0 where nobody counts."""
+    """Bytes sent through the loopback device since the system started; 0 where they are not counted."""
     counts = Path("/proc/net/dev")
     if not counts.exists():
         return 0

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..utils.arrays import Float32Array
 from .columns import blocks, coded_integers
 from .faults import Faults, RatingsError
 from .ratings import Ratings, check_scale
 from .raw_values import as_id_series, as_series, coded_ids, rating_values, scale_of
 from .timestamps import timestamp_seconds
+
+Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the index of each row's id
 
 
 def ratings_from(
@@ -31,22 +34,11 @@ def ratings_from(
         raise RatingsError(f"{source}: expected columns of one length, found {lengths}")
     if not lengths["users"]:
         raise RatingsError(f"{source}: expected at least one rating, found none")
-    (user_ids, users), (item_ids, items) = (coded_ids(raw[role], ids[role], faults) for role in ids)
+    users, items = (coded_ids(raw[role], ids[role], faults) for role in ids)
     values = rating_values(raw["rating"], given, faults)
     times = timestamp_seconds(raw["timestamp"], faults) if "timestamp" in raw else None
     faults.refuse(place)
-    return _without_older(
-        Ratings(
-            users,
-            items,
-            values,
-            user_ids,
-            item_ids,
-            given or scale_of(values),
-            times,
-            scale_is_guessed=given is None,
-        )
-    )
+    return _assembled(users, items, values, given or scale_of(values), times, given is None)
 
 
 def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, float] | None) -> Ratings | None:
@@ -62,20 +54,23 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
         return None
     with ThreadPoolExecutor(3) as threads:  # of what these take, next to nothing is Python
         known = threads.submit(lambda: given or scale_of(values))
-        coded = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
-        (user_ids, users), (item_ids, items) = coded
-    return _without_older(
-        Ratings(
-            users,
-            items,
-            values,
-            user_ids,
-            item_ids,
-            known.result(),
-            columns.get("timestamp"),
-            scale_is_guessed=given is None,
-        )
+        users, items = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
+    return _assembled(users, items, values, known.result(), columns.get("timestamp"), given is None)
+
+
+def _assembled(
+    users: Coded,
+    items: Coded,
+    values: Float32Array,
+    scale: tuple[float, float],
+    times: NDArray[np.int64] | None,
+    scale_is_guessed: bool,
+) -> Ratings:
+    """Ratings from ids with their indices, each pair with its last rating only."""
+    ratings = Ratings(
+        users[1], items[1], values, users[0], items[0], scale, times, scale_is_guessed=scale_is_guessed
     )
+    return _without_older(ratings)
 
 
 def _without_older(ratings: Ratings) -> Ratings:

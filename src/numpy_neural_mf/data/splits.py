@@ -40,7 +40,7 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
     is_test = room_like(ratings.values, n, np.bool_)
-    # All rows at once, unless they are so many that their order would take as much memory as they.
+    # All rows are drawn at once, unless their order would need as much memory as the rows.
     for block in [slice(0, n)] if n <= AT_ONCE else blocks(n):
         size = block.stop - block.start
         # How many of the test part lie in the block, when all orders are as likely.

@@ -164,8 +164,8 @@ del group
 
 
 def test_at_the_end_nothing_refers_to_the_group_and_its_threads():
-    told = subprocess.run([sys.executable, "-c", HELD_AT_THE_END], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "1"  # only this name
+    done = subprocess.run([sys.executable, "-c", HELD_AT_THE_END], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"  # only this name
 
 
 def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):

@@ -95,8 +95,9 @@ class World:
 def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
     """A world that can be learned: users are near one of 2 opposite points of the unit circle, items of 4.
 
-    Forty ratings tell two tastes apart, whereas k free parameters for each user would cost a relative k/40 in
-    squared error: so a good model can come within 3 % of the noise floor. So biases follow the position.
+    Forty ratings are enough to distinguish two tastes, but k free parameters for each user would increase the
+    squared error by a factor of 1 + k/40. A good model can therefore come within 3 % of the noise floor. For
+    the same reason biases follow the position.
     """
     p, q = _near_points(n_users, 2, rng), _near_points(n_items, 4, rng)
     user_bias = 0.3 * p[:, 0] + 0.05 * rng.standard_normal(n_users)

@@ -25,7 +25,6 @@ class PlainModel(nn.Module):
         layers: list[nn.Module] = []
         for n, (n_in, n_out) in enumerate(pairwise(form.layer_sizes)):
             layers += [ACTIVATIONS[form.activation]()] if n else []
-            layers += [nn.Dropout(form.dropout)] if form.dropout else []
             layers += [nn.Linear(n_in, n_out, bias=n < form.n_layers - 1)]
         self.mlp = nn.Sequential(*layers)
 
@@ -50,14 +49,14 @@ def train_step(
     users: torch.Tensor,
     items: torch.Tensor,
     values: torch.Tensor,
-    regularization: float = 0.0,
+    penalty: float = 0.0,
 ) -> torch.Tensor:
     """One update; returns the mean squared error of the batch before it."""
     prediction, *rows = model(users, items)
     loss = objective = nn.functional.mse_loss(prediction, values)
-    if regularization:
+    if penalty:
         squares = sum(row.square().sum() for row in rows)
-        objective = loss + regularization / len(values) * squares
+        objective = loss + penalty / len(values) * squares
     for optimizer in optimizers:
         optimizer.zero_grad()
     objective.backward()

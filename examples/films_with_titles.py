@@ -29,8 +29,8 @@ print(ratings.item_features)
 train, test = nmf.random_split(ratings, test_size=0.1)  # features go with the ratings
 models = {
     "linear regression": nmf.LinearRegression(),  # user and item biases
-    "NeuralMF": nmf.NeuralMF(features=True, implicit=True),  # factors, MLP, genres, sets of what was rated
-    "BayesianMF": nmf.BayesianMF(n_samples=150),  # the same without the MLP, with time and uncertainty
+    "NeuralMF": nmf.NeuralMF(features=True, implicit=True, drift=True),  # MLP, genres, sets of what was rated
+    "BayesianMF": nmf.BayesianMF(n_samples=150),  # the same without the MLP, by sampling
 }
 for name, model in models.items():
     errors = nmf.evaluate(model.fit(train), train, test).ratings.overall

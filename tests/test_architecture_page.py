@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "numpy_neural_mf"
-PAGES = ("README.md", "README.es.md", "CONTRIBUTING.md", "docs/architecture.md")
+PAGES = ["README.md", "README.es.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/neural-mf.md"]
+PAGES += sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "decisions").glob("*.md"))
 
 
 def text_of(page):
@@ -55,7 +56,7 @@ def is_output(path):
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_exists(page):
     named = {path: places for path, places in paths_of(page).items() if not is_output(path)}
-    assert named
+    assert named or page.startswith("docs/decisions/")
     assert [path for path, places in named.items() if not any(place.exists() for place in places)] == []
 
 
@@ -82,3 +83,11 @@ def test_ten_questions_are_each_answered_by_one_file():
     rows = re.findall(r"^\| a new [\w ]+ \| `([\w/.]+)` \|$", text_of("docs/architecture.md"), re.MULTILINE)
     assert len(rows) == 10
     assert all((PACKAGE / path).is_file() for path in rows)
+
+
+def test_the_code_on_the_page_of_the_mathematics_finds_what_the_page_says(capsys):
+    for block in re.findall(r"^```python\n(.*?)^```", text_of("docs/neural-mf.md"), re.MULTILINE | re.DOTALL):
+        exec(block, {})
+    of_gradient, of_variance = (float(line) for line in capsys.readouterr().out.split())
+    assert of_gradient < 1e-6
+    assert of_variance < 0.05

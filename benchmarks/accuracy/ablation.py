@@ -7,21 +7,25 @@
 
 By default each part of the model is left out, and added to the plain model, on the first N of the five folds
 of `benchmarks.accuracy.comparison`. Differences of squared errors are paired over ratings, with 95 %
-intervals. --settings varies each setting of NeuralMF on inner splits, 90 % to 10 %, of the first fold's
-training part, and on simulated ratings, whose error is relative to the irreducible one. --tune gives `tune`
-the training part of each fold, and evaluates the settings that it finds and the defaults on the test part.
+intervals. --settings varies each setting of NeuralMF and each constant of its inference, and leaves out
+single parts, on inner splits, 90 % to 10 %, of the first fold's training part, and on simulated ratings,
+whose error is relative to the irreducible one. --tune gives `tune` the training part of each fold, and
+evaluates the settings that it finds and the defaults on the test part.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import ExitStack
 from itertools import islice, product
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from benchmarks.data import add_data, load
 from benchmarks.harness import Parser, Results, paired_gain, squared_errors
 
 import numpy_neural_mf as nmf
+from numpy_neural_mf.training.inference import Inference
+from numpy_neural_mf.training.prior_means import PriorMeans
 
 ARCHITECTURES = {"A_SMALL": nmf.A_SMALL, "B_MEDIUM": nmf.B_MEDIUM, "C_WIDE": nmf.C_WIDE}
 # Each part of BayesianMF, and the value that leaves it out.
@@ -29,19 +33,60 @@ PARTS: dict[str, Any] = {
     "features": False, "implicit": False, "drift": False, "previous_item": False, "user_noise": False,
     "latent_clusters": 1,
 }  # fmt: skip
+# Parts that NeuralMF can be given besides ids.
+ADDED: dict[str, dict[str, Any]] = {
+    "plain": {}, "features": {"features": True}, "sets": {"implicit": True}, "drift": {"drift": True},
+    "features, sets, drift": {"features": True, "implicit": True, "drift": True},
+}  # fmt: skip
 # Setting of NeuralMF -> values to try besides the default.
 GRID: dict[str, tuple[Any, ...]] = {
-    "regularization": (0.1, 0.15, 0.3),
-    "dropout": (0.1, 0.2, 0.4),
-    "weight_decay": (0.0, 0.1, 1.0, 3.0),
-    "learning_rate": (0.005, 0.01, 0.02, 0.05),
-    "epochs": (15, 20, 50),
-    "batch_size": (256, 512, 2048),
+    "learning_rate": (0.003, 0.005, 0.02, 0.03),
+    "epochs": (15, 30, 120),
+    "batch_size": (128, 256, 512, 2048),
+    "weight_decay": (0.0, 0.5, 1.0, 4.0, 8.0),
     "schedule": ("constant",),
-    "validation_fraction": (0.0, 0.02, 0.1),
     "product": (False,),
+    "implicit": (True,),
 }
+# Constant of the inference -> values to try.
+CONSTANTS = {"FACTOR": (0.035, 0.07, 0.28, 0.56), "NOISE_RATINGS": (3, 10, 100, 300)}
+INFERENCE, TRAINING = "numpy_neural_mf.training.inference", "numpy_neural_mf.models.neural_mf_training"
 Variants = dict[str, Callable[[int], Any]]
+# Settings of NeuralMF, and what is put in place of a name of the package for the run.
+Change = tuple[dict[str, Any], dict[str, Any]]
+
+
+class PointEstimates(Inference):
+    """Steps take rows as known exactly: the uncertainty of one costs the other nothing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._forget()
+
+    def update(self, engine: Any) -> float | None:
+        found = super().update(engine)
+        self._forget()
+        return found
+
+    def _forget(self) -> None:
+        for variance in self.objective.variance.values():
+            variance[:] = 0
+
+
+class WholeSets(PriorMeans):
+    """A set counts as if it did not have the rating that it is to explain."""
+
+    def __init__(self, features: Any, counts: Any, communicator: Any) -> None:
+        super().__init__(features, counts, communicator)
+        self._share = (counts[communicator.rows] > 0)[:, None]
+
+
+WITHOUT: dict[str, Change] = {
+    "without variances in steps": ({}, {f"{TRAINING}.Inference": PointEstimates}),
+    "without noise of single users": ({}, {f"{INFERENCE}.NOISE_RATINGS": 1e9}),
+    "without MLP": ({"hidden_layer_sizes": ()}, {}),
+    "implicit = True, without share": ({"implicit": True}, {f"{TRAINING}.PriorMeans": WholeSets}),
+}
 
 
 def bayesian_variants(n_samples: int) -> Variants:
@@ -59,16 +104,14 @@ def bayesian_variants(n_samples: int) -> Variants:
 
 
 def neural_variants() -> Variants:
-    """With and without features and sets of rated items, with and without an MLP."""
-    variants: Variants = {}
+    """Each part added, and all of them, with and without an MLP."""
     plain = {"C_wide": nmf.C_WIDE, "without MLP": nmf.Architecture(embedding_dim=32)}
-    for name, features, implicit in product(plain, (False, True), (False, True)):
-        parts = [part for part, used in (("features", features), ("implicit", implicit)) if used]
-        form = replace(plain[name], features=features, implicit=implicit)
-        variants[f"{name}, {' and '.join(parts) or 'plain'}"] = lambda seed, form=form: nmf.NeuralMF(
-            form, random_state=seed
+    return {
+        f"{name}, {part}": lambda seed, form=plain[name], own=ADDED[part]: nmf.NeuralMF(
+            form, random_state=seed, **own
         )
-    return variants
+        for name, part in product(plain, ADDED)
+    }
 
 
 def by_part(ratings: nmf.Ratings, given: Any, results: Results) -> None:
@@ -86,22 +129,34 @@ def by_part(ratings: nmf.Ratings, given: Any, results: Results) -> None:
 
 
 def by_setting(ratings: nmf.Ratings, given: Any, results: Results) -> None:
-    """A row for each value of each setting."""
+    """A row for each value of each setting and constant, and for each part left out."""
     seeds = range(given.seeds)
     worlds = [nmf.simulate_ratings(n_ratings=given.n_ratings, random_state=seed) for seed in seeds]
     simulated = [nmf.random_split(world, 0.2, seed) for seed, world in enumerate(worlds)]
     train, _ = next(iter(nmf.k_fold(ratings)))
     inner = [nmf.random_split(train, 0.1, seed) for seed in seeds] if given.ratings else []
     form = ARCHITECTURES[given.architecture]
-    variants: list[dict[str, Any]] = [{}]
-    variants += [{name: v} for name, values in GRID.items() if name in (given.only or GRID) for v in values]
-    for changed in variants:
-        floors = [test.noise_floor for _, test in simulated]
-        above = np.array(errors(form, changed, simulated)) / floors - 1
-        name = ", ".join(f"{name} = {value}" for name, value in changed.items()) or "defaults"
-        row = {"RMSE, inner splits": np.mean(errors(form, changed, inner))} if inner else {}
+    floors = [test.noise_floor for _, test in simulated]
+    for name, (settings, replaced) in changes().items():
+        if given.only and not name.startswith(("defaults", *given.only)):
+            continue
+        with ExitStack() as stack:
+            for target, replacement in replaced.items():
+                stack.enter_context(patch(target, replacement))
+            row = {"RMSE, inner splits": np.mean(errors(form, settings, inner))} if inner else {}
+            above = np.array(errors(form, settings, simulated)) / floors - 1
         row |= {"simulated, above floor": f"{above.mean():.2%}"}
         results.add(given.architecture, setting=name, **row)
+
+
+def changes() -> dict[str, Change]:
+    """What is tried, by name."""
+    found: dict[str, Change] = {"defaults": ({}, {})}
+    for name, values in GRID.items():
+        found |= {f"{name} = {value}": ({name: value}, {}) for value in values}
+    for name, values in CONSTANTS.items():
+        found |= {f"{name} = {value}": ({}, {f"{INFERENCE}.{name}": value}) for value in values}
+    return found | WITHOUT
 
 
 def errors(form: Any, settings: dict[str, Any], splits: list[tuple[nmf.Ratings, nmf.Ratings]]) -> list[float]:
@@ -130,13 +185,14 @@ def tuning(ratings: nmf.Ratings, given: Any, results: Results) -> None:
 
 
 def main() -> None:
-    parser = Parser(__doc__, n_ratings=20_000, samples=4, trials=1, only=["without drift"])
+    quick = ["without drift", "without variances"]
+    parser = Parser(__doc__, n_ratings=20_000, samples=4, trials=1, only=quick)
     add_data(parser)
     parser.add_argument("--model", choices=("bayesian", "neural"), default="bayesian")
     parser.add_argument("--settings", action="store_true", help="of NeuralMF, in place of parts")
     parser.add_argument("--tune", action="store_true", help="NeuralMF, in place of parts")
     parser.add_argument("--architecture", choices=ARCHITECTURES, default="C_WIDE", help="of --settings")
-    parser.add_argument("--only", nargs="+", help="variants besides the first, or settings, by name")
+    parser.add_argument("--only", nargs="+", help="variants by name, or settings by its start")
     parser.add_options(folds=1, seeds=1, samples=nmf.BayesianMF().n_samples, trials=50)
     given = parser.parse_args()
     ratings = load(given, drift=0.4, side_information=1.0)

@@ -18,6 +18,7 @@ Surprise and myFM (the extra "bench") join where they are installed; `--full` ad
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,25 +33,29 @@ from numpy_neural_mf.evaluation import evaluate_ratings, warm_rows
 
 # Lowest and highest rating.
 SCALES = {"as given": None, "1 to 10": (1.0, 10.0), "1 to 100": (1.0, 100.0), "0 to 1": (0.0, 1.0)}
-EVERYTHING = replace(nmf.C_WIDE, features=True, implicit=True, periods=24)
+EVERYTHING = replace(nmf.C_WIDE, features=True, implicit=True, drift=True)
 MODELS_OF_SCALES: dict[str, ModelFactory] = {
     "linear regression": lambda seed: nmf.LinearRegression(),
     "C_wide": lambda seed: nmf.NeuralMF(random_state=seed),
     "C_wide, ordinal": lambda seed: nmf.NeuralMF(likelihood="ordinal", random_state=seed),
-    "C_wide, features, sets, time": lambda seed: nmf.NeuralMF(EVERYTHING, random_state=seed),
+    "C_wide, features, sets, drift": lambda seed: nmf.NeuralMF(EVERYTHING, random_state=seed),
     "BayesianMF": lambda seed: nmf.BayesianMF(n_samples=60, burn_in=40, random_state=seed),
 }
 
 
 def with_side_information(ratings: nmf.Ratings) -> dict[str, ModelFactory]:
-    """C_wide and BayesianMF with all that they can use."""
+    """A_small, C_wide and BayesianMF with all that they can use."""
     has_features = ratings.user_features is not None or ratings.item_features is not None
-    sides: dict[str, Any] = {"features": has_features, "implicit": True}
-    timed = sides | {"periods": 24 if ratings.timestamps is not None else 0}
+    parts = {"features": has_features, "implicit": True, "drift": ratings.timestamps is not None}
+    all_parts = f"{'features, ' * has_features}sets{', drift' * parts['drift']}"
+
+    def neural(form: nmf.Architecture, seed: int) -> nmf.NeuralMF:
+        return nmf.NeuralMF(form, random_state=seed, **parts)
+
     return {
         "C_wide, ordinal": lambda seed: nmf.NeuralMF(likelihood="ordinal", random_state=seed),
-        "C_wide, features, sets": lambda seed: nmf.NeuralMF(**sides, random_state=seed),
-        "C_wide, features, sets, time": lambda seed: nmf.NeuralMF(**timed, random_state=seed),
+        f"A_small, {all_parts}": partial(neural, nmf.A_SMALL),
+        f"C_wide, {all_parts}": partial(neural, nmf.C_WIDE),
         "Bayesian MF": lambda seed: nmf.BayesianMF(random_state=seed),
     }
 

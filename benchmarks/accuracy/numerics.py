@@ -9,7 +9,7 @@
 gradients  The largest relative error of each derivative against central differences, in float64.
 precision  Test error on a random fifth by precision of the MLP's products, less that of the first row with
            the same split and weights: mean, standard error, largest. Training magnifies rounding: "numpy" is
-           the float32 of another engine, with other dropout masks, and shows how much.
+           the float32 of another engine, with other random signs, and shows how much.
 order      Whether a windowed shuffle trains as a full shuffle does: validation RMSE by epoch. The ratings are
            sorted by user; B_MEDIUM is trained on pieces of neighbours through windows, in the proportion of
            25 million ratings by default. Long pieces show that the comparison can detect a difference.
@@ -17,26 +17,25 @@ order      Whether a windowed shuffle trains as a full shuffle does: validation 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from benchmarks.data import large_file, load
 from benchmarks.harness import Parser, Results, mean_and_error
+from benchmarks.penalties import penalised
 
 import numpy_neural_mf as nmf
 from numpy_neural_mf import nn
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.training import loop
 from numpy_neural_mf.training.engines import NumpyEngine
-from numpy_neural_mf.training.objective import Objective
 
 ARCHITECTURES = {
     "A_SMALL": nmf.A_SMALL, "B_MEDIUM": nmf.B_MEDIUM, "C_WIDE": nmf.C_WIDE, "biased MF": nmf.Architecture(8),
 }  # fmt: skip
 ONE_BY_ONE = {
     "embedding_dim": 16, "hidden_layer_sizes": (), "batch_size": 1, "optimizer": "sgd",
-    "learning_rate": 0.02, "regularization": 0.08,
+    "learning_rate": 0.02,
 }  # fmt: skip
 
 
@@ -72,23 +71,28 @@ def derivatives() -> Iterator[tuple[str, dict[str, float]]]:
         value: Callable[[], float] = lambda loss=loss: loss(x, target)[0]  # noqa: E731
         yield f"loss {loss.__name__}", nn.gradient_errors(value, {"prediction": x}, gradient)
     for name, architecture in ARCHITECTURES.items():
-        yield f"whole model, {name}", model_errors(replace(architecture, dropout=0.0), rng)
+        yield f"whole model, {name}", model_errors(architecture, rng)
 
 
 def model_errors(architecture: nmf.Architecture, rng: np.random.Generator) -> dict[str, float]:
-    """Loss and penalty of a batch with repeated ids, with respect to every parameter."""
+    """The expected loss of a batch with repeated ids, with respect to every parameter."""
     parameters = architecture.initial_parameters(5, 4, 3.5, rng, np.float64)
     for value in parameters.values():  # away from the zeros that training starts with
         value += 0.3 * rng.standard_normal(value.shape)
-    penalties = Objective(np.full(6, 0.1), np.full(5, 0.2))
-    engine = NumpyEngine(architecture, parameters, nn.Adam(), penalties)
+    objective = penalised(architecture, 5, 4, 0.1, dtype=np.float64)
+    for variance in objective.variance.values():
+        variance += rng.uniform(0, 0.3, variance.shape)
+    objective.weight[:] = rng.uniform(0.5, 2, 6)
+    engine = NumpyEngine(architecture, parameters, nn.Adam(), objective)
     users, items = rng.integers(0, 5, 12), rng.integers(0, 4, 12)
     ratings = rng.uniform(1, 5, 12)
-    _, gradients = engine.loss_and_gradients(users, items, ratings)
-    objective: Callable[[], float] = lambda: (  # noqa: E731
-        nn.mse(engine.predict(users, items), ratings)[0] + engine.penalty(users, items)
-    )
-    return nn.gradient_errors(objective, parameters, gradients)
+
+    def with_same_signs(function: Callable[..., Any]) -> Any:
+        engine._rng = np.random.default_rng(0)
+        return function(users, items, ratings)
+
+    _, gradients = with_same_signs(engine.loss_and_gradients)
+    return nn.gradient_errors(lambda: with_same_signs(engine.expected_loss), parameters, gradients)
 
 
 def precision(given: Any, results: Results) -> None:
@@ -143,9 +147,12 @@ def order(given: Any, results: Results) -> None:
 
 def rmse_by_epoch(ratings: nmf.Ratings, given: Any, **settings: Any) -> np.ndarray:
     """Validation RMSE of each seed, shape (n_seeds, n_epochs); the same seed holds out the same ratings."""
-    settings |= {"epochs": given.epochs or 3, "engine": "numba", "patience": None}
-    models = [nmf.NeuralMF(random_state=seed, **settings) for seed in range(given.seeds)]
-    return np.sqrt([model.fit(ratings).history_.validation_loss for model in models])
+    settings |= {"epochs": given.epochs or 3, "engine": "numba"}
+    losses = []
+    for seed in range(given.seeds):
+        split = nmf.random_split(ratings, 0.05, seed)
+        losses.append(nmf.NeuralMF(random_state=seed, **settings).fit(*split).history_.validation_loss)
+    return np.sqrt(losses)
 
 
 def show(name: str, found: dict[str, np.ndarray], results: Results) -> None:

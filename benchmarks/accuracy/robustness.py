@@ -4,7 +4,9 @@
     python -m benchmarks.accuracy.robustness --only none --models linear C_wide
 
 Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000 users.
-The test is a random fifth. Each model is trained with its defaults, on ids only. A column has the RMSE of a
+"one each" has 3,000 users with one rating of one of 100 items, which only depends on the item, and the
+reverse. The test is a random fifth. Each model is trained with its defaults, on ids only, and C_wide with
+sets of what was rated, too. A column has the RMSE of a
 model less that of the linear regression, with its 95 % interval paired over ratings. The unit is a quarter of
 the width of the scale: a star, of ratings from 1 to 5. `worst` is the model with the greatest RMSE.
 """
@@ -26,6 +28,7 @@ MODELS: dict[str, Callable[[int], Any]] = {
     "A_small": lambda seed: nmf.NeuralMF(nmf.A_SMALL, random_state=seed),
     "B_medium": lambda seed: nmf.NeuralMF(nmf.B_MEDIUM, random_state=seed),
     "C_wide": lambda seed: nmf.NeuralMF(nmf.C_WIDE, random_state=seed),
+    "C_wide with sets": lambda seed: nmf.NeuralMF(nmf.C_WIDE, implicit=True, random_state=seed),
     "BayesianMF": lambda seed: nmf.BayesianMF(
         features=False, implicit=False, drift=False, previous_item=False, random_state=seed
     ),
@@ -65,6 +68,8 @@ def cases(path: str | None) -> Cases:
     for structure in ("latent", "none"):
         for name, (n_items, n_ratings) in (SIZES | DENSE).items():
             yield f"{structure} {name}", partial(simulated, structure, n_items, n_ratings)
+    for many in ("users", "items"):
+        yield f"3,000 {many}, one each", partial(one_each, many)
     for name, scale in SCALES.items():
         yield f"latent 100,000, {name}", partial(scaled, scale)
 
@@ -77,6 +82,19 @@ def thinned(ratings: nmf.Ratings, share: float, seed: int) -> nmf.Ratings:
 
 def simulated(structure: str, n_items: int, n_ratings: int, seed: int) -> nmf.Ratings:
     return nmf.simulate_ratings(5_000, n_items, n_ratings, structure=structure, random_state=seed)
+
+
+def one_each(many: str, seed: int, n: int = 3_000, n_others: int = 100) -> nmf.Ratings:
+    """Ratings without any structure but the biases of the few."""
+    rng = np.random.default_rng(seed)
+    rows, others = np.arange(n, dtype=np.int32), rng.integers(n_others, size=n, dtype=np.int32)
+    expected = rng.uniform(2, 4, n_others).astype(np.float32)[others]
+    values = expected + rng.uniform(-1.5, 1.5, n).astype(np.float32)
+    sides = (rows, others) if many == "users" else (others, rows)
+    ids = (np.arange(side.max() + 1) for side in sides)
+    return nmf.Ratings(
+        *sides, values, *ids, (0.5, 5.5), expected=expected, noise_variance=np.full(n, 0.75, np.float32)
+    )
 
 
 def scaled(scale: tuple[float, float], seed: int) -> nmf.Ratings:

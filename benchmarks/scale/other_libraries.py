@@ -27,7 +27,7 @@ def ours(path: Path) -> None:
     from numpy_neural_mf import B_MEDIUM, NeuralMF, random_split, read_ratings
 
     train, _ = random_split(read_ratings(path, timestamps=False))
-    NeuralMF(B_MEDIUM, epochs=1, batch_size=8192, engine="numba", validation_fraction=0.0).fit(train)
+    NeuralMF(B_MEDIUM, epochs=1, batch_size=8192, engine="numba").fit(train)
 
 
 def pytorch(path: Path) -> None:

@@ -56,7 +56,7 @@ def repeated(ratings: Ratings, times: int) -> Ratings:
 
 
 def new_run(settings: dict[str, Any]) -> Callable[[], tuple[list[tuple[str, Measurement]], list[float]]]:
-    """The steps, one after the other, and the validation RMSE of each epoch."""
+    """The steps, one after the other, and the expected RMSE of each epoch."""
 
     def run() -> tuple[list[tuple[str, Measurement]], list[float]]:
         found: list[tuple[str, Measurement]] = []
@@ -67,7 +67,7 @@ def new_run(settings: dict[str, Any]) -> Callable[[], tuple[list[tuple[str, Meas
             return measurement.value
 
         model = steps(step, **settings)
-        return found, [loss**0.5 for loss in model.history_.validation_loss]
+        return found, [loss**0.5 for loss in model.history_.expected_loss]
 
     return run
 
@@ -117,7 +117,7 @@ def pipeline(given: Any, results: Results) -> None:
             "steps", step=name, seconds=run.seconds, **{"CPU seconds": run.cpu_seconds},
             **{"before MB": run.before_mb, "peak MB": run.peak_mb, "private MB": run.peak_anonymous_mb},
         )  # fmt: skip
-    results.note("validation RMSE by epoch", [f"{rmse:.4f}" for rmse in rmse_by_epoch])
+    results.note("expected RMSE by epoch", [f"{rmse:.4f}" for rmse in rmse_by_epoch])
 
 
 # Growth
@@ -126,9 +126,7 @@ def pipeline(given: Any, results: Results) -> None:
 def new_training(n_ratings: int, n_items: int, dimension: int, engine: str) -> Callable[[], float]:
     """A function that trains, and returns the seconds of the fastest epoch."""
     ratings = random_ratings(max(1, n_ratings // 150), n_items, n_ratings)
-    model = NeuralMF(
-        B_MEDIUM, embedding_dim=dimension, epochs=3, validation_fraction=0, engine=engine, **TRAINING
-    )
+    model = NeuralMF(B_MEDIUM, embedding_dim=dimension, epochs=3, engine=engine, **TRAINING)
     return lambda: min(model.fit(ratings).history_.seconds)
 
 

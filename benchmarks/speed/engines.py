@@ -8,11 +8,13 @@ By default ratings trained on per second, and the ratio of ours and PyTorch's: t
 write it for a CPU, with sparse gradients and SparseAdam for tables, fused Adam for everything else. Both
 train on the same ratings in the shape of MovieLens 1M, in the same order, from the same weights, with the
 same penalty, in turns, each in a process of its own; the last training losses show whether they did the same
-work. `--peer dense` has dense gradients, which is faster while tables are small, but another update; `--peer
-compiled` is that under torch.compile.
+work. Our variances are 0, as PyTorch's model has none, which saves our steps no work. `--peer dense` has
+dense gradients, which is faster while tables are small, but another update; `--peer compiled` is that under
+torch.compile.
 
---parts   Epochs of C_wide with one more part each, as `fit` runs them without validation: the fastest after
-          the first, and its time relative to the plain model on the same engine.
+--parts   Epochs of C_wide with one more part each, as `fit` runs them: the fastest after the first, its time
+          relative to the plain model on the same engine, and the seconds of an epoch between its steps and
+          the next, in which variances, features, sets and drift are inferred.
 --phases  Nanoseconds of the numba engine for each rating, in the second epoch; and its speed
           as a share of that of NumPy's matrix products.
 
@@ -26,15 +28,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from benchmarks.harness import Parser, Results, Worker, run_in_turns
+from benchmarks.penalties import penalised
 
 from numpy_neural_mf import A_SMALL, B_MEDIUM, C_WIDE, Architecture, NeuralMF, Ratings, simulate_ratings
 from numpy_neural_mf.data.batches import Batches
 from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import ENGINES
-from numpy_neural_mf.training.objective import Objective
+from numpy_neural_mf.training.inference import Inference
 
 ARCHITECTURES = {
     "A_SMALL": A_SMALL, "B_MEDIUM": B_MEDIUM, "C_WIDE": C_WIDE, "MF_16": Architecture(16),
@@ -45,14 +49,15 @@ PARTS = {
     "features": replace(C_WIDE, features=True),
     "sets": replace(C_WIDE, implicit=True),
     "time": replace(C_WIDE, periods=24),
+    "drift": replace(C_WIDE, drift=True),
     "ordinal": replace(C_WIDE, likelihood="ordinal"),
-    "features, sets, time": replace(C_WIDE, features=True, implicit=True, periods=24),
+    "features, sets, drift": replace(C_WIDE, features=True, implicit=True, drift=True),
 }
 PHASES = {
     "batches": "shuffle and gather the ratings of a batch",
     "gradients": "gather rows, forward, backward",
     "update_rows": "sum gradients by row, update rows and moments",
-    "update": "update the weights of the MLP",
+    "update_dense": "update the weights of the MLP",
     "in Python": "everything else",
 }
 LEARNING_RATE = 0.005
@@ -65,10 +70,10 @@ Learn = Callable[[np.ndarray, int], Iterator[tuple[float, int]]]
 # Against PyTorch
 
 
-def new_engine(name: str, ratings: Ratings, architecture: Architecture, regularization: float) -> Any:
-    penalties = (np.full(n + 1, regularization, np.float32) for n in (ratings.n_users, ratings.n_items))
+def new_engine(name: str, ratings: Ratings, architecture: Architecture, penalty: float) -> Any:
+    objective = penalised(architecture, ratings.n_users, ratings.n_items, penalty)
     first, rng = first_parameters(ratings, architecture), np.random.default_rng(SEED)
-    return ENGINES[name](architecture, first, Adam(LEARNING_RATE), Objective(*penalties), rng)
+    return ENGINES[name](architecture, first, Adam(LEARNING_RATE), objective, rng)
 
 
 def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, np.ndarray]:
@@ -100,7 +105,7 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
     torch.manual_seed(SEED)
     torch.sparse.check_sparse_tensor_invariants.disable()
 
-    def new_learner(ratings: Ratings, architecture: Architecture, regularization: float) -> Learn:
+    def new_learner(ratings: Ratings, architecture: Architecture, penalty: float) -> Learn:
         model = PlainModel(architecture, ratings.n_users + 1, ratings.n_items + 1, peer == "sparse")
         first = first_parameters(ratings, architecture)
         with torch.no_grad():
@@ -118,7 +123,7 @@ def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tup
             for start in range(0, len(order), batch_size):
                 index = torch.from_numpy(order[start : start + batch_size])
                 batch = users[index], items[index], values[index]
-                yield train_step(predict, optimizers, *batch, regularization).item(), len(index)
+                yield train_step(predict, optimizers, *batch, penalty).item(), len(index)
 
         return learn
 
@@ -130,11 +135,11 @@ def new_epoch(
     architecture: Architecture,
     batch_size: int,
     shape: tuple[int, int, int],
-    regularization: float,
+    penalty: float,
 ) -> Callable[[], tuple[float, float]]:
     """A function that trains one more epoch; it returns ratings per second and the training loss."""
     ratings = simulate_ratings(*shape, random_state=SEED)
-    learn, rng = new_learner(ratings, architecture, regularization), np.random.default_rng(SEED)
+    learn, rng = new_learner(ratings, architecture, penalty), np.random.default_rng(SEED)
 
     def epoch() -> tuple[float, float]:
         order, squares = rng.permutation(len(ratings)), 0.0
@@ -151,8 +156,7 @@ def against_torch(given: Any, results: Results) -> None:
     blas_threads = given.blas_threads or given.threads
     threads = {"OPENBLAS_NUM_THREADS": str(blas_threads), "OMP_NUM_THREADS": str(given.threads)}
     for engine, name, size in product(given.engine, given.architectures, given.batch_sizes):
-        architecture = replace(ARCHITECTURES[name], dropout=given.dropout)
-        settings = architecture, size, (given.users, given.items, given.n_ratings), given.regularization
+        settings = ARCHITECTURES[name], size, (given.users, given.items, given.n_ratings), given.penalty
         workers = {
             "ours": Worker(new_engine_epoch, engine, *settings, **threads),
             "PyTorch": Worker(new_torch_epoch, given.peer, given.threads, *settings),
@@ -178,11 +182,14 @@ def by_part(given: Any, results: Results) -> None:
     plain: dict[tuple[str, int], float] = {}
     for engine, size, name in product(given.engine, given.batch_sizes, given.only):
         where = {"device": given.device, "precision": given.precision} if engine == "torch" else {}
-        settings = {"epochs": given.repeats + 1, "batch_size": size, "validation_fraction": 0.0} | where
-        seconds = min(NeuralMF(PARTS[name], engine=engine, **settings).fit(ratings).history_.seconds[1:])
+        model = NeuralMF(PARTS[name], engine=engine, epochs=given.repeats + 1, batch_size=size, **where)
+        between: list[float] = []
+        with patch.object(Inference, "update", listed(Inference.update, between)):
+            seconds = min(model.fit(ratings).history_.seconds[1:])
         row = {
             "M ratings/s": len(ratings) / seconds / 1e6,
             "relative time": seconds / plain.setdefault((engine, size), seconds),
+            "s between": min(between[1:]),
         }
         results.add("epoch of C_wide", engine=engine, batch=size, part=name, **row)
 
@@ -193,15 +200,14 @@ def by_phase(given: Any, results: Results) -> None:
     products = speed_of_products()
     results.note("GFLOP/s of matrix products", products / 1e9)
     for name, size in product(given.architectures, given.batch_sizes):
-        architecture = replace(ARCHITECTURES[name], dropout=0.0)
-        engine = new_engine("numba", ratings, architecture, given.regularization)
+        architecture = ARCHITECTURES[name]
+        engine = new_engine("numba", ratings, architecture, given.penalty)
         batches = Batches(ratings, size, np.random.default_rng(SEED))
         for batch in batches.epoch():
             engine.step(*batch)
         seconds: Counter[str] = Counter()
-        engine._kernels, engine._of_rows = (
-            Timed(kernels, seconds) for kernels in (engine._kernels, engine._of_rows)
-        )
+        for kernels in ("_kernels", "_of_rows", "_updates"):
+            setattr(engine, kernels, Timed(getattr(engine, kernels), seconds))
         start, epoch = time.perf_counter(), batches.epoch()
         next_batch = timed(lambda epoch=epoch: next(epoch, None), seconds, "batches")
         while (batch := next_batch()) is not None:
@@ -216,6 +222,18 @@ def by_phase(given: Any, results: Results) -> None:
         for phase, what in PHASES.items():
             nanoseconds, share = seconds[phase] / len(ratings) * 1e9, f"{seconds[phase] / total:.0%}"
             results.add(title, phase=phase, **{"ns a rating": nanoseconds}, share=share, what=what)
+
+
+def listed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
+    """The function, which appends the time of each call."""
+
+    def call(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        found = function(*arguments)
+        seconds.append(time.perf_counter() - start)
+        return found
+
+    return call
 
 
 class Timed:
@@ -261,7 +279,7 @@ def main() -> None:
     parser.add_argument("--peer", choices=["sparse", "dense", "compiled"], default="sparse")
     parser.add_argument("--only", nargs="+", default=[*PARTS], choices=PARTS, metavar="PART")
     parser.add_options(users=0, items=0, n_ratings=0, repeats=0)  # 0: what is usual for the question
-    parser.add_options(threads=os.cpu_count(), blas_threads=0, dropout=0.0, regularization=0.02)
+    parser.add_options(threads=os.cpu_count(), blas_threads=0, penalty=0.02)
     parser.add_options(device="auto", precision="float32")  # of the engine torch in --parts
     given = parser.parse_args()
     usual: dict[str, Any] = {"users": 6_040, "items": 3_706, "n_ratings": 1_000_000, "repeats": 5}

@@ -5,7 +5,7 @@
     python -m benchmarks.speed.torch_processes --batch-sizes 1024 8192 --compile
     python -m benchmarks.speed.torch_processes --device cuda --loader --kernels
 
-Epochs as `training.train` runs them, without validation, on random pairs in mapped columns, few items rated
+Steps as `training.train` runs them on random pairs in mapped columns, few items rated
 often. "GB/s" is what the rows of a batch and their moments amount to, read and written once. "kB sent" is
 what a process sends in a step, as Linux counts the loopback device: not the traffic between GPUs, and that
 of other programs too. "peak MB" is the resident memory of the largest process; on CUDA the most that its
@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import cache
 from itertools import islice, product
 from pathlib import Path
@@ -33,6 +32,7 @@ import torch
 import torch.distributed as dist
 from benchmarks.data import random_ratings
 from benchmarks.harness import Parser, Results, plain
+from benchmarks.penalties import penalised
 from benchmarks.plain_torch import PlainModel, optimizers_of, train_step
 from benchmarks.speed.engines import ARCHITECTURES
 from torch.profiler import ProfilerActivity, profile
@@ -44,7 +44,6 @@ from numpy_neural_mf.nn import Adam
 from numpy_neural_mf.training.engines import communicator_of, new_torch_engine
 from numpy_neural_mf.training.engines.torch_engine import TorchEngine
 from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
-from numpy_neural_mf.training.objective import Objective
 from numpy_neural_mf.utils.atomic_io import is_first_process
 
 STEPS_PROFILED = 10  # whose kernels are timed one by one
@@ -56,7 +55,7 @@ def main() -> None:
     parser = Parser(__doc__, n_ratings=20_000, users=600, items=400, repeats=1, batch_sizes=[1024])
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=["B_MEDIUM"])
     parser.add_options(processes=[1], batch_sizes=[8192, 65_536], precisions=["float32"], device="cpu")
-    parser.add_options(users=6_040, items=3_706, n_ratings=1_000_000, repeats=5, dropout=0.0)
+    parser.add_options(users=6_040, items=3_706, n_ratings=1_000_000, repeats=5)
     parser.add_options(compile=False, eager=False, kernels=False, loader=False, loader_ratings=300_000)
     parser.add_argument("--columns", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -92,10 +91,10 @@ def run(given: argparse.Namespace) -> None:
     communicator = communicator_of("torch", given.device)
     ratings = whole.part(communicator.part(len(whole)))
     for name, size, precision in product(given.architectures, given.batch_sizes, given.precisions):
-        form = replace(ARCHITECTURES[name], dropout=given.dropout)
+        form = ARCHITECTURES[name]
         shape, rng = (given.users, given.items), np.random.default_rng(0)
         first = form.initial_parameters(*shape, 3.0, rng, rows=communicator.rows)
-        objective = Objective(*(np.full(n + 1, 0.02, np.float32) for n in shape))
+        objective = penalised(form, *shape, 0.02, communicator.rows)
         where = {"device": given.device, "precision": precision}
         engine = new_torch_engine(form, first, Adam(0.005), objective, rng=np.random.default_rng(0), **where)
         batches = Batches(ratings, size, np.random.default_rng(0), engine.cut, len(whole))

@@ -10,7 +10,8 @@ from numpy_neural_mf.bayesian import Drift, Timeline, TimeVaryingBias
 from numpy_neural_mf.bayesian.threads import Threads
 
 pytest.importorskip("numba")
-from numpy_neural_mf.bayesian.kernels import draw_paths, filter_paths
+from numpy_neural_mf.bayesian.kernels import draw_paths
+from numpy_neural_mf.training.kernels import filter_paths
 
 VARIANCE, TIMESCALE = 0.7, 30.0
 # Unordered ratings of groups 0 and 2, with ties in group 0; group 1 has no ratings.

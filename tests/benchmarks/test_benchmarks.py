@@ -1,4 +1,4 @@
-"""Each benchmark describes its options, and results survive being written, read and rendered."""
+"""Each benchmark describes its options, results survive being written, and peers minimise the same."""
 
 import importlib
 import json
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from numpy_neural_mf import Architecture
+from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.engines import NumpyEngine
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
@@ -67,3 +71,23 @@ def test_a_measurement_has_the_value_the_time_and_the_memory_of_a_run(imported):
     assert measurement.value == 1000
     assert measurement.seconds >= 0
     assert np.isnan(measurement.peak_mb) or measurement.peak_mb > 0
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
+def test_penalised_is_the_squared_error_and_a_penalty_on_the_rows_of_each_rating(
+    imported, hidden_layer_sizes
+):
+    form, rng = Architecture(3, hidden_layer_sizes), np.random.default_rng(0)
+    parameters = form.initial_parameters(6, 4, 3.0, rng, np.float64)
+    for value in parameters.values():
+        value += 0.3 * rng.standard_normal(value.shape)
+    users, items, ratings = rng.integers(6, size=20), rng.integers(4, size=20), rng.uniform(1, 5, 20)
+    objective = imported("benchmarks.penalties").penalised(form, 6, 4, 0.2, dtype=np.float64)
+    engine = NumpyEngine(form, parameters, Adam(), objective)
+    squares = sum(
+        (parameters[f"{side}_{kind}.weight"][rows] ** 2).sum()
+        for side, rows in (("user", users), ("item", items))
+        for kind in ("embedding", "bias")
+    )
+    expected = ((engine.predict(users, items) - ratings) ** 2).mean() + 0.2 * squares / 20
+    assert engine.expected_loss(users, items, ratings) == pytest.approx(expected, rel=1e-12)

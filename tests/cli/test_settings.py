@@ -16,7 +16,7 @@ activation = "tanh"
 biases = true
 epochs = 2
 learning_rate = 1e-2
-patience = 0
+batch_size = 64
 random_state = 7
 """
 
@@ -38,7 +38,7 @@ def test_settings_have_the_names_of_the_keywords(trained_by):
     form = model.architecture
     assert (form.embedding_dim, form.hidden_layer_sizes) == (6, (12, 5))
     assert (form.activation, form.biases) == ("tanh", True)
-    assert (model.epochs, model.learning_rate, model.patience, model.random_state) == (2, 0.01, None, 7)
+    assert (model.epochs, model.learning_rate, model.batch_size, model.random_state) == (2, 0.01, 64, 7)
 
 
 def test_typed_options_win(trained_by):

@@ -46,10 +46,8 @@ def same_predictions(a, b):
 
 
 def test_without_options_the_model_has_the_defaults(train):
-    assert re.fullmatch(
-        r"Trained 30 epochs .*\nWrote model.safetensors\n", train("ratings.csv", "--patience", 0)
-    )
-    same = NeuralMF(patience=None).fit(read_ratings("ratings.csv"))
+    assert re.fullmatch(r"Trained 60 epochs .*\nWrote model.safetensors\n", train("ratings.csv"))
+    same = NeuralMF().fit(read_ratings("ratings.csv"))
     assert same_predictions(load_model("model.safetensors"), same)
 
 
@@ -148,16 +146,16 @@ def test_ratings_and_features_are_logged_and_the_result_is_printed(run, films):
     result = run("train", *NEURAL, "--item-features", "films.csv")
     assert result.stderr.startswith("ratings.csv: Ratings: 900 ratings of 40 items by 60 users")
     assert "films.csv: Features: 2 rows, 2 columns of genres" in result.stderr
-    assert re.fullmatch(r"Trained 1 epochs in .* seconds; kept epoch 1, .*\nWrote m\n", result.stdout)
+    rmse = load_model("m").history_.expected_loss[-1] ** 0.5
+    text = rf"Trained 1 epochs in .* seconds; expected RMSE of new ratings {rmse:.4f}\.\nWrote m\n"
+    assert re.fullmatch(text, result.stdout)
 
 
-def test_the_json_has_the_validation_error(run_json):
+def test_the_json_has_the_expected_error(run_json):
     facts = run_json("train", "ratings.csv", "m", "--epochs", 2)
-    history = load_model("m").history_
-    assert (facts["model"], facts["epochs"], facts["best_epoch"]) == ("m", 2, history.best_epoch)
-    assert facts["validation_rmse"] == min(history.validation_loss) ** 0.5
-    facts = run_json("train", *NEURAL, "--validation-fraction", 0)
-    assert (facts["best_epoch"], facts["validation_rmse"]) == (None, None)
+    assert (facts["model"], facts["epochs"]) == ("m", 2)
+    assert facts["expected_rmse"] == load_model("m").history_.expected_loss[-1] ** 0.5
+    assert run_json("train", *NEURAL, "--likelihood", "ordinal")["expected_rmse"] is None
 
 
 def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkeypatch, run):
@@ -206,23 +204,20 @@ def test_features_of_a_file_are_used(train, films, options, implicit):
 def test_settings_reach_the_model(train):
     train(
         "ratings.csv", "m", "--architecture", "A_small", "--epochs", 2, "--batch-size", 100, "--optimizer",
-        "adamw", "--learning-rate", 0.01, "--schedule", "constant", "--regularization", 0.1,
-        "--weight-decay", 0.5, "--validation-fraction", 0, "--patience", 4, "--engine", "numpy",
-        "--seed", 5, "--user", "user_id", "--scale", 0, 10,
+        "adamw", "--learning-rate", 0.01, "--schedule", "constant", "--weight-decay", 0.5,
+        "--engine", "numpy", "--seed", 5, "--user", "user_id", "--scale", 0, 10,
     )  # fmt: skip
     model = load_model("m")
     assert (model.architecture.embedding_dim, model.epochs, model.random_state) == (8, 2, 5)
     assert (model.batch_size, model.optimizer, model.schedule) == (100, "adamw", "constant")
-    assert (model.learning_rate, model.regularization, model.weight_decay) == (0.01, 0.1, 0.5)
-    assert (model.validation_fraction, model.patience, model.engine) == (0, 4, "numpy")
+    assert (model.learning_rate, model.weight_decay, model.engine) == (0.01, 0.5, "numpy")
     assert model.rating_scale_ == (0, 10)
 
 
 def test_single_values_of_an_architecture_can_be_set(train):
     options = ["--architecture", "B_medium", "--hidden-layer-sizes", "6,3", "--activation", "gelu"]
-    train(*NEURAL, *options, "--dropout", 0.1, "--no-biases")
-    expected = Architecture(16, (6, 3), "gelu", biases=False, dropout=0.1)
-    assert load_model("m").architecture == expected
+    train(*NEURAL, *options, "--no-biases")
+    assert load_model("m").architecture == Architecture(16, (6, 3), "gelu", biases=False)
 
 
 def test_no_layers_make_plain_matrix_factorisation(train):
@@ -231,9 +226,13 @@ def test_no_layers_make_plain_matrix_factorisation(train):
     assert (architecture.hidden_layer_sizes, architecture.embedding_dim) == ((), 4)
 
 
-def test_a_patience_of_0_never_stops_early(train):
-    train(*NEURAL, "--patience", 0)
-    assert load_model("m").patience is None
+def test_the_level_of_users_drifts_where_it_is_asked_for(train):
+    pytest.importorskip("numba")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    train(*NEURAL, "--drift")
+    model = load_model("m")
+    assert model.architecture.drift
+    assert same_predictions(model, NeuralMF(epochs=1, drift=True).fit(read_ratings("ratings.csv")))
 
 
 def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
@@ -251,7 +250,8 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
         (["--engine", "abacus"], "engine must be one of auto, numpy"),
         (["--optimizer", "magic"], "optimizer must be one of sgd"),
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
-        (["--dropout", 1], "dropout must be"),
+        (["--batch-size", 0], "batch_size must be"),
+        (["--drift", "--likelihood", "ordinal"], "drift: expected False"),
         (["--scale", 2, 3], "expected a rating from 2 to 3"),
         (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
     ],

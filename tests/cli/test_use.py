@@ -80,8 +80,6 @@ def test_predict_adds_intervals_where_they_are_asked_for(run, timed_model, tmp_p
 
 def test_bad_intervals_and_times_are_one_sentence(fault, bayesian, tmp_path):
     output, pairs, mean = tmp_path / "out.csv", tmp_path / "pairs.csv", tmp_path / "mean"
-    message, _ = fault("predict", MODEL, "ratings.csv", output, "--interval", 0.9)
-    assert "ordinal" in message
     GlobalMean().fit(read_ratings("ratings.csv")).save(mean)
     message, _ = fault("predict", mean, "ratings.csv", output, "--interval", 0.9)
     assert message == f"{mean}: expected a model with predict_interval, found a GlobalMean"
@@ -184,6 +182,9 @@ def test_a_prediction_for_an_unknown_user_has_no_reasons(run, run_json):
 def test_info_describes_a_neural_mf(run, run_json):
     facts = run_json("info", MODEL)
     assert (facts["model"], facts["users"], facts["epochs trained"]) == ("NeuralMF", 80, 3)
+    history = load_model(MODEL).history_
+    assert facts["expected RMSE"] == round(history.expected_loss[-1] ** 0.5, 4)
+    assert "validation RMSE" not in facts
     assert "rating scale" in run("info", MODEL).stdout
 
 

@@ -46,7 +46,7 @@ def compared(models=("mean", "neural"), data=("films",), n_splits=3, **settings)
             split,
             0.9 + 0.01 * number + 0.001 * split * (number + 1),
             name,
-            None if number == 0 else History([1.1, 0.9, 0.8], [1.0, 0.95, 0.94], [1.0] * 3, 3),
+            None if number == 0 else History([1.1, 0.9, 0.8], [1.0, 0.95, 0.94], [], [1.0] * 3, 3),
             **settings,
         )
         for name in data

@@ -1,24 +1,15 @@
 """Inputs of the engines' tests: architectures, parameters, objectives and batches, float64 by default."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array
 
-from numpy_neural_mf.mf import architecture
-from numpy_neural_mf.mf.side_information import SideFeatures
+from numpy_neural_mf.mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
+from numpy_neural_mf.mf.parameters import SIDES, TIME_BINS
 from numpy_neural_mf.nn import ACTIVATIONS, CumulativeLogit
 from numpy_neural_mf.training.objective import Objective
-
-# Each engine draws its own dropout masks: comparisons go without dropout, unless a test asks for it.
-Architecture = partial(architecture.Architecture, dropout=0.0)
-A_SMALL, B_MEDIUM, C_WIDE = (
-    replace(given, dropout=0.0)
-    for given in (architecture.A_SMALL, architecture.B_MEDIUM, architecture.C_WIDE)
-)
 
 N_USERS, N_ITEMS, N_TIME_BINS = 9, 6, 4
 
@@ -37,37 +28,46 @@ ARCHITECTURES = {
 } | {name: Architecture(embedding_dim=4, hidden_layer_sizes=(8, 5), activation=name) for name in ACTIVATIONS}
 
 
-def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, side_features=None):
+def draw_parameters(architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS):
     """No parameter is zero, so none can be left out unseen."""
     rng = np.random.default_rng(7)
     n_steps = len(ORDINAL.steps) if architecture.likelihood == "ordinal" else 0
-    n_features = {f"n_{side}_features": f.matrix.shape[1] for side, f in (side_features or {}).items()}
-    shapes = architecture.parameter_shapes(n_users, n_items, **n_features, n_steps=n_steps)
+    shapes = architecture.parameter_shapes(n_users, n_items, n_steps=n_steps)
     return {name: (0.5 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
 
 
-def draw_objective(architecture=None, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, **fields):
-    """Penalties of every row of an architecture; `fields` replace those of the objective."""
+def draw_objective(
+    architecture, dtype=np.float64, n_users=N_USERS, n_items=N_ITEMS, *, with_signs=False, **fields
+):
+    """Everything by chance; `fields` replace those of the objective.
+
+    The tables of users have a prior for each row, the others one of all rows. Random signs
+    differ by engine: where there is an MLP, vectors do not vary unless a test asks for signs.
+    """
     rng = np.random.default_rng(8)
-    user_penalty, item_penalty = (rng.uniform(0, 0.3, n + 1).astype(dtype) for n in (n_users, n_items))
-    objective = Objective(user_penalty, item_penalty)
-    if architecture is not None and architecture.periods:
-        of_bins = {side: rng.uniform(0, 0.3, architecture.periods).astype(dtype) for side in ("user", "item")}
-        objective = replace(objective, time_penalty=of_bins)
-    if architecture is not None and architecture.likelihood == "ordinal":
-        objective = replace(objective, ordinal=ORDINAL)
+    n_rows = {"user": n_users + 1, "item": n_items + 1}
+    n_rows |= dict.fromkeys(TIME_BINS.values(), architecture.periods)
+    share = {entity: rng.uniform(0.1, 1, n).astype(dtype) for entity, n in n_rows.items()}
+    prior, precision, variance = {}, {}, {}
+    for table in architecture.tables(n_users, n_items):
+        (n, d), by_row = table.shape, table.entity == "user"
+        prior[table.name] = rng.normal(0, 0.5, (n if by_row else 1, d)).astype(dtype)
+        precision[table.name] = rng.uniform(0.1, 0.6, d).astype(dtype)
+        if table.entity in SIDES:
+            is_fixed = table.kind == "embedding" and architecture.hidden_layer_sizes and not with_signs
+            variance[table.name] = rng.uniform(0, 0 if is_fixed else 0.5, (n, d)).astype(dtype)
+    objective = Objective(
+        share,
+        prior,
+        precision,
+        variance,
+        weight=rng.uniform(0.5, 2, n_users + 1).astype(dtype),
+        noise=np.full(1, 2, dtype),
+        squares=np.zeros(n_users + 1, dtype),
+        data={name: np.zeros_like(v) for name, v in variance.items()},
+        ordinal=ORDINAL if architecture.likelihood == "ordinal" else None,
+    )
     return replace(objective, **fields)
-
-
-def draw_side_features(*sides):
-    """Rows of none, one or several of seven features, one of which nobody has; the unknown has none."""
-    rng, found = np.random.default_rng(9), {}
-    for side, n in (("user", N_USERS), ("item", N_ITEMS)):
-        X = 0.4 * rng.normal(size=(n + 1, 7)) * (rng.random((n + 1, 7)) < 0.4)
-        X[-1], X[0], X[:, 3] = 0, 0, 0
-        if side in sides:
-            found[side] = SideFeatures(csr_array(X), rng.uniform(0, 0.3, 7))
-    return found
 
 
 # Not evenly spaced, and one of them, 2, is given by nobody.
@@ -79,9 +79,6 @@ def in_categories(batch):
     users, items, ratings = batch
     given = ORDINAL.steps[[0, 1, 3, 4, 5]]
     return users, items, given[np.arange(len(ratings)) % 5].astype(ratings.dtype)
-
-
-SIDES_WITH_FEATURES = {"users": ("user",), "items": ("item",), "both": ("user", "item")}
 
 
 def draw_batch(seed=0, n=16, dtype=np.float64):

@@ -5,6 +5,8 @@ import torch
 from cases import ORDINAL, as_tensors
 from torch import nn
 
+from numpy_neural_mf.training.objective import MOST
+
 ACTIVATIONS = {
     "identity": nn.Identity(),
     "relu": nn.ReLU(),
@@ -18,7 +20,7 @@ ACTIVATIONS = {
 class TorchModel(nn.Module):
     """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package.
 
-    The rows of a side are P_u + X_u E + Y_t: with features, whose X is a dense matrix, and with time bins.
+    The rows of a side are P_u + Y_t, with time bins.
     """
 
     def __init__(self, architecture, parameters, objective):
@@ -26,10 +28,6 @@ class TorchModel(nn.Module):
         tables = {name.split(".")[0]: value for name, value in parameters.items() if "_" in name}
         self.architecture = architecture
         self.objective = objective
-        self.X = {
-            side: torch.tensor(features.matrix.toarray(), dtype=torch.float64)
-            for side, features in objective.side_features.items()
-        }
         self.intercept = nn.Parameter(torch.zeros(1))
         if "cutpoints" in parameters:
             self.cutpoints = nn.Parameter(torch.zeros(len(parameters["cutpoints"])))
@@ -45,70 +43,115 @@ class TorchModel(nn.Module):
 
     def rows(self, side, kind, ids, bins):
         rows = getattr(self, f"{side}_{kind}")(ids)
-        if side in self.X:
-            rows = rows + self.X[side][ids] @ getattr(self, f"{side}_feature_{kind}").weight
-        if bins is not None:
-            rows = rows + getattr(self, f"{side}_time_{kind}")(bins)
-        return rows
+        return rows if bins is None else rows + getattr(self, f"{side}_time_{kind}")(bins)
 
-    def forward(self, users, items, bins=None):
-        architecture, y = self.architecture, self.intercept
+    def variances(self, side, kind, ids):
+        return as_tensors(self.objective.variance[f"{side}_{kind}.weight"])[0][ids]
+
+    def vectors(self, users, items, bins):
+        """p and q of each rating."""
+        if not self.architecture.has_embeddings:
+            return [torch.zeros(len(users), 0, dtype=torch.float64)] * 2
+        return [self.rows(side, "embedding", ids, bins) for side, ids in (("user", users), ("item", items))]
+
+    def vector_variances(self, users, items):
+        if not self.architecture.has_embeddings:
+            return [torch.zeros(len(users), 0, dtype=torch.float64)] * 2
+        return [self.variances(side, "embedding", ids) for side, ids in (("user", users), ("item", items))]
+
+    def forward(self, users, items, bins=None, signs=0.0):
+        """r̂; with signs of shape (n, 2 k) the MLP is given p ± √v_u and q ± √v_i."""
+        return self.rate(users, items, bins, signs, *self.vectors(users, items, bins))
+
+    def rate(self, users, items, bins, signs, p, q):
+        """r̂ of given vectors."""
+        architecture, y = self.architecture, self.intercept.expand(len(users))
         if architecture.biases:
-            y = (
-                y
-                + self.rows("user", "bias", users, bins)[:, 0]
-                + self.rows("item", "bias", items, bins)[:, 0]
-            )
-        if architecture.has_embeddings:
-            p, q = self.rows("user", "embedding", users, bins), self.rows("item", "embedding", items, bins)
+            for side, ids in (("user", users), ("item", items)):
+                y = y + self.rows(side, "bias", ids, bins)[:, 0]
         if architecture.product:
             y = y + (p * q).sum(dim=1)
         if architecture.hidden_layer_sizes:
-            x = torch.cat([p, q], dim=1)
+            v = torch.cat(self.vector_variances(users, items), dim=1)
+            x = torch.cat([p, q], dim=1) + signs * v.sqrt()
             for layer in self.mlp[:-1]:
                 x = ACTIVATIONS[architecture.activation](layer(x))
             y = y + self.mlp[-1](x)[:, 0]
         return y
 
-    def log_probabilities(self, users, items, ratings, bins):
+    @property
+    def curvature(self):
+        return 1 / (2 * ORDINAL.deviation**2) if self.architecture.likelihood == "ordinal" else 1.0
+
+    def variance(self, users, items, bins):
+        """Of p · q, without the variances' products."""
+        if not self.architecture.product:
+            return torch.zeros(len(users), dtype=torch.float64)
+        (p, q), (v_p, v_q) = self.vectors(users, items, bins), self.vector_variances(users, items)
+        return (p**2 * v_q + q**2 * v_p).sum(dim=1)
+
+    def records(self, users, items, ratings, bins=None, signs=0.0):
+        """What a step adds to `squares` of users and, by table, to `data`: see `Objective`."""
+        o, architecture = self.objective, self.architecture
+        users, items, ratings = as_tensors(users, items, ratings)
+        bins = None if bins is None else as_tensors(bins)[0]
+        p, q = (x.detach().requires_grad_() for x in self.vectors(users, items, bins))
+        prediction = self.rate(users, items, bins, signs, p, q)
+        J = torch.autograd.grad(prediction.sum(), [p, q], allow_unused=True, materialize_grads=True)
+        weight, noise = as_tensors(o.weight, o.noise)
+        curvature, variances = self.curvature * weight[users], self.vector_variances(users, items)
+        of_rating, variance = {}, 0.0
+        for place, side, ids in ((0, "user", users), (1, "item", items)):
+            if architecture.has_embeddings:
+                uncertain = variances[1 - place] if architecture.product else 0.0
+                of_rating[f"{side}_embedding.weight"] = ids, J[place] ** 2 + uncertain
+                variance = variance + (J[place] ** 2 * variances[place]).sum(dim=1)
+            if architecture.biases:
+                of_rating[f"{side}_bias.weight"] = ids, torch.ones(len(ids), 1, dtype=torch.float64)
+                variance = variance + self.variances(side, "bias", ids)[:, 0]
+        h = (curvature * variance / noise).clamp(max=MOST)
+        squares = (prediction.detach() - ratings) ** 2 / (1 - h)
+        found = {"squares": torch.zeros(len(weight), dtype=torch.float64).index_add(0, users, squares)}
+        for name, (ids, squared) in of_rating.items():
+            nothing = torch.zeros(o.data[name].shape, dtype=torch.float64)
+            found[name] = nothing.index_add(0, ids, curvature[:, None] * squared)
+        return {name: value.numpy() for name, value in found.items()}
+
+    def log_probabilities(self, prediction, ratings):
         """Of each rating, log(σ((θ_s - y) / τ) - σ((θ_{s-1} - y) / τ))."""
         gaps, infinity = self.cutpoints[1:].exp(), torch.tensor([torch.inf], dtype=torch.float64)
         theta = torch.cat(
             [-infinity, self.cutpoints[:1] + torch.cat([0 * gaps[:1], gaps.cumsum(0)]), infinity]
         )
-        steps = torch.tensor(ORDINAL.steps)
-        below = torch.sigmoid((theta - self(users, items, bins)[:, None]) / ORDINAL.tau)
-        return torch.log(torch.diff(below)[ratings[:, None] == steps])
+        below = torch.sigmoid((theta - prediction[:, None]) / ORDINAL.tau)
+        return torch.log(torch.diff(below)[ratings[:, None] == torch.tensor(ORDINAL.steps)])
 
-    def losses(self, users, items, ratings, bins=None):
-        """Mean over the batch of (r - r̂)², or of -log P, and of λ ‖row‖² for the rows of each rating.
-
-        Where p_u = P_u + Σ_c x_c E_c + Y_t the penalty is λ_u ‖P_u‖² + Σ_c λ_c x_c² ‖E_c‖² + λ_t ‖Y_t‖².
-        """
+    def losses(self, users, items, ratings, bins=None, signs=0.0):
+        """Mean over the batch of (r - r̂)², or of -log P, and of what a step minimises: see `Objective`."""
+        given, prediction = self.objective, self(users, items, bins, signs)
+        (weight,) = as_tensors(given.weight)
         if self.architecture.likelihood == "ordinal":
-            loss = -self.log_probabilities(users, items, ratings, bins).mean()
+            loss = expected = -self.log_probabilities(prediction, ratings).mean()
         else:
-            loss = ((ratings - self(users, items, bins)) ** 2).mean()
-        penalty, given = torch.zeros(()), self.objective
-        for side, ids, of_rows in (("user", users, given.user_penalty), ("item", items, given.item_penalty)):
-            for name, table in self.named_parameters():
-                if name.startswith(f"{side}_feature"):
-                    weights = self.X[side][ids] ** 2 * torch.tensor(given.side_features[side].penalty)
-                    squares = weights[:, :, None] * table[None] ** 2
-                elif name.startswith(f"{side}_time"):
-                    squares = torch.tensor(given.time_penalty[side])[bins, None] * table[bins] ** 2
-                elif name.startswith(side):
-                    squares = torch.tensor(of_rows)[ids, None] * table[ids] ** 2
-                else:
-                    continue
-                penalty = penalty + squares.sum() / len(ids)
-        return loss, penalty
+            squares = (ratings - prediction) ** 2
+            loss, expected = squares.mean(), (weight[users] * squares).mean()
+        expected = expected + self.curvature * (weight[users] * self.variance(users, items, bins)).mean()
+        for name, table in self.named_parameters():
+            if "_" in name:
+                entity = name[: name.rindex("_")]
+                ids = bins if "_time_" in name else {"user": users, "item": items}[entity]
+                prior, precision, share = as_tensors(
+                    given.prior[name], given.precision[name], given.share[entity]
+                )
+                distance = (table - prior)[ids] ** 2 @ precision
+                expected = expected + (share[ids] * distance).mean()
+        return loss, expected
 
-    def gradients(self, *batch):
-        """Loss without penalty, and the gradient of loss and penalty by name."""
+    def gradients(self, *batch, **signs):
+        """Loss of the ratings, and the gradient of what a step minimises by name."""
         self.zero_grad()
-        loss, penalty = self.losses(*as_tensors(*batch))
-        (loss + penalty).backward()
+        loss, expected = self.losses(*as_tensors(*batch), **signs)
+        expected.backward()
         return loss.item(), {name: p.grad.numpy() for name, p in self.named_parameters()}
 
     def values(self):
@@ -126,10 +169,7 @@ class RowOptimizer:
         kept = {}
         for name, p in self.model.named_parameters():
             if "_" in name:
-                side, ids = name[:4], users if name.startswith("user") else items
-                inside = bins if "_time_" in name else ids
-                if "_feature_" in name:
-                    inside = np.flatnonzero(self.model.X[side][torch.as_tensor(ids).long()].any(dim=0))
+                inside = bins if "_time_" in name else users if name.startswith("user") else items
                 outside = np.setdiff1d(np.arange(len(p)), inside)
                 arrays = {"value": p.data, **self.optimizer.state[p]}
                 kept[name] = (outside, {key: a[outside].clone() for key, a in arrays.items() if is_table(a)})

@@ -28,9 +28,8 @@ ARCHITECTURES = {
         ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes must be a sequence of integers of at least 1"),
         ({"hidden_layer_sizes": 5}, "hidden_layer_sizes must be a sequence of integers of at least 1, not 5"),
         ({"activation": "swish"}, "activation must be one of .*relu.*, not 'swish'"),
-        ({"dropout": -0.1}, "dropout must be a finite number of at least 0 and below 1, not -0.1"),
-        ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1, not 1.0"),
-        ({"dropout": float("nan")}, "dropout must be"),
+        ({"drift": 1}, "drift must be"),
+        ({"drift": True, "likelihood": "ordinal"}, 'drift: expected False with likelihood="ordinal"'),
         ({"rating_scale": (5, 1)}, r"rating_scale must be \(lowest, highest\), not \(5, 1\)"),
         ({"rating_scale": (1, float("nan"))}, "rating_scale must be"),
     ],
@@ -133,32 +132,22 @@ def test_the_rows_of_one_of_many_processes_are_those_of_the_whole(monkeypatch, s
             np.testing.assert_array_equal(own[name], expected)
 
 
-def test_the_tables_of_features_and_of_time_bins_have_entities_and_names():
+def test_the_tables_of_time_bins_have_entities_and_names():
     architecture = Architecture(4, biases=False, periods=6)
-    tables = architecture.tables(5, 3, n_user_features=2)
+    tables = architecture.tables(5, 3)
     assert {(table.entity, table.kind): table.shape for table in tables} == {
         ("user", "embedding"): (6, 4),
         ("item", "embedding"): (4, 4),
-        ("user_feature", "embedding"): (2, 4),
         ("user_time", "embedding"): (6, 4),
         ("item_time", "embedding"): (6, 4),
     }
-    shapes = architecture.parameter_shapes(5, 3, n_user_features=2)
+    shapes = architecture.parameter_shapes(5, 3)
     assert [table.name for table in tables] == [name for name in shapes if name != "intercept"]
     assert shapes["item_time_embedding.weight"] == (6, 4)
 
 
-FORMER = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
-
-
-def test_settings_of_older_files_may_name_a_sequence_that_is_off_and_no_other():
+def test_settings_from_a_file_are_checked():
     settings = asdict(B_MEDIUM) | {"rating_scale": [1, 5]}
-    expected = replace(B_MEDIUM, rating_scale=(1, 5))
-    assert Architecture.from_settings(settings | FORMER) == Architecture.from_settings(settings) == expected
-    for field, value in (("sequence", "gru"), ("sequence_length", 20), ("negatives", 3)):
-        with pytest.raises(
-            ValueError, match=f"{field}: expected .*, found {value!r}: a model of ratings has no"
-        ):
-            Architecture.from_settings(settings | FORMER | {field: value})
+    assert Architecture.from_settings(settings) == replace(B_MEDIUM, rating_scale=(1, 5))
     with pytest.raises(TypeError, match="unheard"):
         Architecture.from_settings(settings | {"unheard": 1})

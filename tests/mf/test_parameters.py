@@ -17,6 +17,15 @@ def test_tables_are_found_and_dense_parameters_are_not():
     assert [table.name for table in tables] == [name for name in parameters if is_table(name)]
 
 
+def test_the_unknown_varies_as_the_rows_do_and_as_each_of_them_is_uncertain():
+    tables = {
+        "item_bias.weight": np.array([[1.0], [3.0], [9.0]]),
+        "item_bias.variance": np.array([[0.5], [0.3], [9.0]]),
+    }
+    fill_unknown(tables)
+    np.testing.assert_allclose(tables["item_bias.variance"].ravel(), [0.5, 0.3, 1 + 0.4])
+
+
 def test_only_tables_of_users_and_items_have_a_row_for_the_unknown():
     tables = {name: np.array([[1.0], [3.0], [9.0]]) for name in ("user_bias.weight", "user_time_bias.weight")}
     fill_unknown(tables)

@@ -36,7 +36,7 @@ GENRES = ["Crime|Drama", "Comedy", None, "Drama", "Comedy|Crime"] * 8
 RATINGS = replace(RATINGS, timestamps=np.random.default_rng(2).integers(0, 5_000, len(RATINGS)))
 RATINGS = RATINGS.with_features(items=Features.from_frame({"id": RATINGS.item_ids, "genres": GENRES}))
 
-fast = partial(NeuralMF, epochs=2, batch_size=256)
+fast = partial(NeuralMF, epochs=3, batch_size=32)
 MODELS = {
     "GlobalMean": GlobalMean,
     "LinearRegression": LinearRegression,
@@ -47,9 +47,10 @@ MODELS = {
     "C_WIDE": partial(fast, C_WIDE),
     "without MLP": partial(fast, Architecture(embedding_dim=4)),
     "biases alone": partial(fast, Architecture(product=False)),
-    "MLP alone": partial(fast, Architecture(4, (8,), "gelu", biases=False, product=False)),
-    "dropout": partial(fast, Architecture(4, (8,), dropout=0.3)),
-    "all ratings": partial(fast, validation_fraction=0.0),
+    "MLP alone": partial(
+        fast, Architecture(4, (8,), "gelu", biases=False, product=False), epochs=10, learning_rate=0.03
+    ),
+    "drift": partial(fast, Architecture(4, drift=True)),
     "features": partial(fast, Architecture(4, (8,), features=True)),
     "implicit": partial(fast, Architecture(4, implicit=True)),
     "features and implicit": partial(fast, A_SMALL, features=True, implicit=True),

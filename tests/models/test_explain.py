@@ -5,6 +5,7 @@ import pytest
 
 from numpy_neural_mf import Architecture, LinearRegression, NeuralMF, simulate_ratings
 from numpy_neural_mf.models import Explanation, Reason
+from numpy_neural_mf.models.fold_in import RowFit
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 ANN = {1: 5.0, 7: 1.0, 12: 4.0, 20: 2.5}
@@ -19,11 +20,27 @@ def model(request):
     return LINEAR[request.param]().fit(RATINGS)
 
 
-def test_of_a_row_at_its_ridge_optimum_nothing_is_left_but_the_ratings(model):
-    ann = model.fold_in(ANN)
-    for item in (3, 1, "nothing"):
-        why = model.explain(ann, item)
-        assert why.rest == pytest.approx(0 if why.reasons else why.user_bias + why.interaction, abs=1e-5)
+def test_of_a_row_at_its_ridge_optimum_nothing_is_left_but_the_ratings_and_the_prior(model):
+    """J_i A⁻¹ Λ m, which is zero where rows are shrunk to zero."""
+    ann, learned = model.fold_in(ANN), model.fitted_.model
+    rated = np.searchsorted(model.item_ids_, list(ANN))
+    fit = RowFit.of(learned, -1, rated, np.array(list(ANN.values())))
+    _, terms, J = fit.objective(learned.factorization.row(-1))
+    from_prior = np.linalg.solve(fit.curvature(terms, J), fit.penalty * fit.prior)
+    for item in (3, 1):
+        J_i = learned.factorization.row_scorer(np.searchsorted(model.item_ids_, [item]))(from_prior)[1][0]
+        expected = learned.likelihood.unit * (J_i @ from_prior)
+        assert model.explain(ann, item).rest == pytest.approx(expected, abs=1e-5)
+        assert learned.prior or expected == 0
+    why = model.explain(ann, "nothing")
+    assert why.rest == pytest.approx(why.user_bias + why.interaction, abs=1e-5)
+
+
+def test_of_a_user_without_ratings_the_rest_is_all():
+    model = NeuralMF(Architecture(4), epochs=3, batch_size=64).fit(RATINGS)
+    why = model.explain(model.fold_in({}), 3)
+    assert why.reasons == ()
+    assert why.rest == pytest.approx(why.user_bias + why.interaction)
 
 
 def test_a_weight_is_what_the_prediction_changes_by_with_the_rating(model):

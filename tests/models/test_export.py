@@ -24,12 +24,13 @@ FORMS = {
     "own scale": Architecture(3, rating_scale=(2.9, 3.1)),
     "periods": Architecture(3, (4,), periods=4),
     "ordinal": Architecture(3, likelihood="ordinal"),
+    "drift": Architecture(3, drift=True),
 }
 ROWS = np.array([[0, 5, -1, -1], [2, -1, 7, -1]])  # -1 is the unknown
 
 
 def fitted(architecture, ratings=RATINGS):
-    return NeuralMF(architecture, epochs=2, batch_size=64, validation_fraction=0).fit(ratings)
+    return NeuralMF(architecture, epochs=2, batch_size=64).fit(ratings)
 
 
 def predicted_by(model):
@@ -104,3 +105,13 @@ def test_without_the_package_it_says_what_to_install(write, package, tmp_path, m
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError, match=rf'pip install "numpy-neural-mf\[{package}\]"'):
         write(model, tmp_path / "model")
+
+
+def test_variances_are_not_exported(tmp_path):
+    model = fitted(FORMS["no MLP"])
+    to_onnx(model, tmp_path / "model.onnx")
+    to_torch(model, tmp_path / "model.pt2")
+    names = [tensor.name for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer]
+    names += torch.export.load(tmp_path / "model.pt2").state_dict
+    assert any("embedding" in name for name in names)
+    assert not any("variance" in name for name in names)

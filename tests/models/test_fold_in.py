@@ -1,7 +1,5 @@
 """A new user with a few ratings: what training would have made of them, without training."""
 
-from functools import partial
-
 import numpy as np
 import pandas
 import polars
@@ -18,8 +16,10 @@ from numpy_neural_mf import (
 )
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.mf.forward import Factorization
-from numpy_neural_mf.mf.likelihood import Normal
-from numpy_neural_mf.models.fold_in import fitted_row
+from numpy_neural_mf.mf.likelihood import Normal, Terms
+from numpy_neural_mf.mf.regularization import RowPenalty
+from numpy_neural_mf.models.fitted import FittedModel
+from numpy_neural_mf.models.fold_in import RowFit, fitted_row, fitted_user
 from numpy_neural_mf.nn import ACTIVATIONS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
@@ -46,11 +46,21 @@ def draw(architecture):
 
 
 def squared(ratings):
-    return partial(Normal((1.0, 5.0)).terms, ratings=ratings)
+    def loss(scores):
+        value, *derivatives = Normal((1.0, 5.0)).terms(scores, ratings)
+        return Terms(value.sum(), *derivatives)
+
+    return loss
 
 
-def row(form):
-    return fitted_row(form.row_scorer(ITEMS), squared(GIVEN), 0.7, form.row(-1))
+def fit_to(form, ratings=GIVEN, penalty=0.7, prior=0.0):
+    d = len(form.row(-1))
+    everywhere = np.full(d, penalty, np.float64), np.broadcast_to(np.float64(prior), d)
+    return RowFit(form.row_scorer(ITEMS), squared(ratings), *everywhere)
+
+
+def row(form, *given, **more):
+    return fitted_row(fit_to(form, *given, **more), form.row(-1))
 
 
 def objective(predict, theta, penalty=0.7):
@@ -84,11 +94,56 @@ def test_without_mlp_it_is_ridge_regression():
 
 def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
     form, prior = draw(Architecture(3)), np.array([0.3, -0.2, 0.5, 1.0])
-    predict, start = form.row_scorer(ITEMS), form.row(-1)
-    beyond = fitted_row(predict, squared(GIVEN - (predict(prior)[0] - predict(0 * prior)[0])), 0.7, start)
-    theta = fitted_row(predict, squared(GIVEN), 0.7, start, prior=prior)
-    np.testing.assert_allclose(theta, prior + beyond, rtol=1e-6)
-    np.testing.assert_allclose(fitted_row(predict, squared(GIVEN), 1e9, start, prior=prior), prior, rtol=1e-6)
+    predict = form.row_scorer(ITEMS)
+    beyond = row(form, GIVEN - (predict(prior)[0] - predict(0 * prior)[0]))
+    np.testing.assert_allclose(row(form, prior=prior), prior + beyond, rtol=1e-6)
+    np.testing.assert_allclose(row(form, penalty=1e9, prior=prior), prior, rtol=1e-6)
+
+
+def test_with_variances_it_is_the_mode_and_the_variances_of_the_posterior():
+    """(Σ w (q qᵀ + diag v) + Λ)⁻¹ (Σ w q (r - μ - b) + Λ m), and σ² over the diagonal of the matrix."""
+    rng, form = np.random.default_rng(1), draw(Architecture(3))
+    for name, table in [*form.parameters.items()]:
+        if "_" in name:
+            variance = rng.uniform(0.1, 0.5, table.shape).astype(np.float32)
+            form.parameters[name.replace(".weight", ".variance")] = variance
+    precision, m = np.array([0.5, 1.0, 2.0, 0.7]), np.array([0.3, -0.2, 0.5, 0.1])
+    prior = {"user_embedding.weight": m[None, :3], "user_bias.weight": m[None, 3:]}
+    weight, noise = np.array([1.0, 1, 1, 1, 1, 1, 0.6]), 0.3
+    unit = 2.0
+    model = FittedModel(
+        form,
+        Normal((1.0, 5.0), unit),
+        RowPenalty(precision, 1.0),
+        prior,
+        None,
+        noise,
+        weight,
+        np.arange(10) + 1.0,
+    )
+    q = np.hstack([form.parameters["item_embedding.weight"][ITEMS], np.ones((4, 1))]).astype(np.float64)
+    v = np.hstack([form.parameters["item_embedding.variance"][ITEMS], np.zeros((4, 1))])
+    w = 0.6 * (ITEMS + 1.0)
+    residual = GIVEN / unit - form.parameters["intercept"] - form.parameters["item_bias.weight"][ITEMS, 0]
+    matrix = (q.T * w) @ q + np.diag(w @ v + precision)
+    mean = np.linalg.solve(matrix, q.T @ (w * residual) + precision * m)
+    found = fitted_user(model, -1, ITEMS, GIVEN)
+    theta = np.concatenate([found["user_embedding.weight"], found["user_bias.weight"]])
+    variance = np.concatenate([found["user_embedding.variance"], found["user_bias.variance"]])
+    np.testing.assert_allclose(theta, mean, rtol=1e-5)
+    np.testing.assert_allclose(variance, noise / np.diag(matrix), rtol=1e-5)
+
+
+def test_a_prior_by_row_is_that_of_the_user():
+    form = draw(Architecture(product=False))
+    priors = np.arange(7.0)[:, None]
+    model = FittedModel(
+        form, Normal((1.0, 5.0)), RowPenalty(np.array([1e9]), 1.0), {"user_bias.weight": priors}
+    )
+    for user, expected in ((2, 2), (5, 5), (-1, 6)):
+        assert fitted_user(model, user, ITEMS, GIVEN)["user_bias.weight"] == pytest.approx(expected, rel=1e-5)
+    ann = model.with_user({"user_bias.weight": np.zeros((1, 1))}, None)
+    assert fitted_user(ann, 0, ITEMS, GIVEN)["user_bias.weight"] == pytest.approx(6, rel=1e-5)
 
 
 def test_users_and_items_exchanged_predict_the_same_and_twice_is_back(architecture):
@@ -147,7 +202,7 @@ def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(arch
     new = ratings.take(ratings.users % 10 == 0)
     given, hidden = random_split(new, 0.5, np.random.default_rng(0))
     old = ratings.take(ratings.users % 10 != 0)
-    model = NeuralMF(architecture, epochs=8).fit(old)
+    model = NeuralMF(architecture, epochs=20).fit(old)
     error = {"folded": [], "stranger": []}
     for user in np.unique(hidden.raw_users):
         own, test = given.take(given.raw_users == user), hidden.take(hidden.raw_users == user)
@@ -156,7 +211,7 @@ def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(arch
         error["stranger"].append(model.predict("nobody", test.raw_items) - test.values)
     folded, stranger = (np.sqrt(np.mean(np.concatenate(e) ** 2)) for e in error.values())
     seen = np.isin(ratings.users * 100 + ratings.items, hidden.users * 100 + hidden.items)
-    anew = NeuralMF(architecture, epochs=8).fit(ratings.take(~seen))
+    anew = NeuralMF(architecture, epochs=20).fit(ratings.take(~seen))
     assert folded < rmse(anew.predict(hidden.raw_users, hidden.raw_items), hidden.values) + 0.01
     assert folded < stranger - 0.03
 

@@ -72,6 +72,20 @@ def test_only_rows_that_a_new_rating_touches_move(model):
     assert model.history_ is history
 
 
+def test_rows_with_more_ratings_are_more_certain_and_others_as_certain_as_before(model):
+    before, old_users = model.variances_, model.user_ids_
+    user = int(RATINGS.raw_users[0])
+    unrated = np.setdiff1d(RATINGS.item_ids, RATINGS.raw_items[RATINGS.raw_users == user])
+    items = [*unrated, *unrated + 1_000][:20]
+    model.partial_fit(Ratings.from_columns([user] * 20, items, [3.0] * 20, scale=(1, 5)))
+    for name in ("user_embedding.weight", "user_bias.weight"):
+        now, then = model.variances_[name], before[name]
+        place = np.flatnonzero(old_users == user)[0]
+        assert (now[place] < then[place]).all()
+        others = np.arange(len(old_users)) != place
+        np.testing.assert_array_equal(now[:-1][others], then[:-1][others])
+
+
 def test_an_error_on_the_way_leaves_the_model_as_it_was(model, monkeypatch):
     before = {name: value.tobytes() for name, value in model.parameters_.items()}
     ids = model.user_ids_

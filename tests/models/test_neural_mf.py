@@ -4,26 +4,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
-from numpy_neural_mf import A_SMALL, B_MEDIUM, Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
+from numpy_neural_mf import (
+    A_SMALL,
+    B_MEDIUM,
+    Architecture,
+    GlobalMean,
+    NeuralMF,
+    Ratings,
+    random_split,
+    simulate_ratings,
+)
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.mf.regularization import RowPenalty, frequency_scaled
 from numpy_neural_mf.models.neural_mf_training import prepare, validation_loss
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
 from numpy_neural_mf.training.engines import ENGINES, Communicator, NumpyEngine
-from numpy_neural_mf.training.objective import Objective
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
 
 
 def fit(ratings=RATINGS, validation=None, **fields):
-    return NeuralMF(**{"epochs": 2, "batch_size": 256, "validation_fraction": 0.2} | fields).fit(
-        ratings, validation
-    )
+    return NeuralMF(**{"epochs": 2, "batch_size": 256} | fields).fit(ratings, validation)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +35,7 @@ def fit(ratings=RATINGS, validation=None, **fields):
         ({"learning_rate": None}, "learning_rate must be a finite number of at least 0, not None"),
         ({"epochs": 0}, "epochs must be an integer of at least 1, not 0"),
         ({"epochs": 2.5}, "epochs must be an integer of at least 1, not 2.5"),
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1, not 0"),
-        ({"patience": 0}, "patience must be an integer of at least 1, or None, not 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, or None, not 0"),
         ({"optimizer": 3}, "optimizer must be one of .*adam.*, not 3"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
         ({"schedule": "linear"}, "schedule must be one of cosine, constant, not 'linear'"),
@@ -42,18 +43,9 @@ def fit(ratings=RATINGS, validation=None, **fields):
         ({"learning_rate": -0.1}, "learning_rate must be a finite number of at least 0, not -0.1"),
         ({"learning_rate": float("inf")}, "learning_rate must be a finite number of at least 0, not inf"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number of at least 0, not nan"),
-        ({"regularization": -1.0}, "regularization must be a finite number of at least 0, not -1.0"),
         ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0, not -1.0"),
-        (
-            {"validation_fraction": 1.0},
-            r"validation_fraction must be a finite number of at least 0 and below 1, not 1.0",
-        ),
-        (
-            {"validation_fraction": -0.1},
-            r"validation_fraction must be a finite number of at least 0 and below 1, not -0.1",
-        ),
         ({"embedding_dim": 0}, "embedding_dim must be an integer of at least 1, not 0"),
-        ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1, not 1.0"),
+        ({"drift": True, "likelihood": "ordinal"}, 'drift: expected False with likelihood="ordinal"'),
         ({"biases": False, "product": False, "hidden_layer_sizes": ()}, "nothing depends on user or item"),
         ({"activation": "swish"}, "activation must be one of .*, not 'swish'"),
     ],
@@ -64,13 +56,14 @@ def test_a_setting_out_of_range_is_refused_by_name(setting, message):
 
 
 def test_a_setting_that_does_not_exist_is_refused():
-    with pytest.raises(TypeError, match="embedding_dims"):
-        NeuralMF(embedding_dims=8)
+    for name in ("embedding_dims", "regularization", "dropout", "validation_fraction", "patience"):
+        with pytest.raises(TypeError, match=name):
+            NeuralMF(**{name: 0.1})
 
 
 def test_fields_of_the_architecture_are_given_by_keyword():
-    model = NeuralMF(A_SMALL, embedding_dim=5, dropout=0.25)
-    assert model.architecture == replace(A_SMALL, embedding_dim=5, dropout=0.25)
+    model = NeuralMF(A_SMALL, embedding_dim=5, activation="tanh")
+    assert model.architecture == replace(A_SMALL, embedding_dim=5, activation="tanh")
     assert NeuralMF(embedding_dim=5).architecture.embedding_dim == 5
     assert NeuralMF(B_MEDIUM).architecture == B_MEDIUM
 
@@ -110,36 +103,36 @@ def test_a_rating_scale_of_ones_own_wins_over_that_of_the_ratings(scale):
 
 def test_the_history_has_an_entry_for_each_epoch():
     history = fit(epochs=4).history_
-    assert len(history.train_loss) == len(history.validation_loss) == len(history.seconds) == 4
-    assert history.best_epoch == 1 + int(np.argmin(history.validation_loss))
+    assert len(history.train_loss) == len(history.expected_loss) == len(history.seconds) == 4
+    assert history.validation_loss == []
+    assert history.best_epoch == 4
 
 
-def test_without_validation_everything_is_trained_on_and_the_last_epoch_kept():
-    model = fit(validation_fraction=0.0, epochs=3)
-    assert model.history_.validation_loss == []
-    assert model.history_.best_epoch == 3
-
-
-def test_validation_ratings_handed_in_decide_the_best_epoch():
+def test_validation_ratings_are_only_watched():
     train, validation = RATINGS.take(np.arange(900)), RATINGS.take(np.arange(900, 1200))
-    model = fit(train, validation, epochs=40, learning_rate=0.05, schedule="constant", regularization=0.0)
+    model, unwatched = fit(train, validation, epochs=4), fit(train, epochs=4)
+    assert len(model.history_.validation_loss) == 4
     prediction = model.predict(validation.raw_users, validation.raw_items)
-    assert model.history_.best_epoch < 40
-    assert rmse(prediction, validation.values) ** 2 == pytest.approx(
-        min(model.history_.validation_loss), rel=1e-5
-    )
+    error = rmse(prediction, validation.values) ** 2
+    assert model.history_.validation_loss[-1] == pytest.approx(error, rel=1e-5)
+    assert model.history_.train_loss == unwatched.history_.train_loss
+    assert prediction.tobytes() == unwatched.predict(validation.raw_users, validation.raw_items).tobytes()
 
 
-def test_patience_stops_before_the_last_epoch():
-    model = fit(epochs=200, learning_rate=0.05, schedule="constant", regularization=0.0, patience=2)
-    assert len(model.history_.train_loss) == model.history_.best_epoch + 2
+def test_the_loss_expected_of_unseen_ratings_is_about_what_they_have():
+    ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=9_000, random_state=2)
+    train, test = random_split(ratings, 0.2)
+    model = NeuralMF(Architecture(4), epochs=20).fit(train)
+    error = rmse(model.predict(test.raw_users, test.raw_items), test.values) ** 2
+    assert model.history_.expected_loss[-1] > 1.02 * model.history_.train_loss[-1]
+    assert model.history_.expected_loss[-1] == pytest.approx(error, rel=0.15)
 
 
 def test_progress_counts_up_to_the_total():
     seen = []
-    NeuralMF(epochs=2, batch_size=100, validation_fraction=0.25).fit(RATINGS, on_progress=seen.append)
-    assert [p.n_trained for p in seen] == [*range(100, 1_801, 100)]
-    assert {p.n_total for p in seen} == {1_800}
+    NeuralMF(epochs=2, batch_size=100).fit(RATINGS, on_progress=seen.append)
+    assert [p.n_trained for p in seen] == [*range(100, 2_401, 100)]
+    assert {p.n_total for p in seen} == {2_400}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -173,7 +166,7 @@ def test_an_optimizer_of_your_own_brings_its_learning_rate():
 
 def test_the_seed_decides_the_model():
     def predict(random_state):
-        return fit(random_state=random_state, dropout=0.2).predict(*EVERYTHING).tobytes()
+        return fit(random_state=random_state).predict(*EVERYTHING).tobytes()
 
     assert predict(3) == predict(3) == predict(np.random.default_rng(3))
     assert predict(3) != predict(4)
@@ -183,11 +176,6 @@ def test_the_seed_decides_the_model():
 def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
     with pytest.raises(FloatingPointError, match="use a lower learning rate"):
         fit(optimizer="sgd", learning_rate=1e6, schedule="constant", epochs=5)
-
-
-def test_too_few_ratings_to_hold_one_out_are_all_trained_on():
-    model = fit(RATINGS.take([0, 1]), validation_fraction=0.05)
-    assert model.history_.validation_loss == []
 
 
 def test_validation_that_is_no_ratings_is_refused():
@@ -212,8 +200,8 @@ def test_an_optimizer_that_was_used_elsewhere_starts_afresh():
     "architecture",
     [
         Architecture(4),
-        Architecture(4, (16,), biases=False, dropout=0.0),
-        Architecture(4, (24, 12), product=False, dropout=0.0),
+        Architecture(4, (16,), biases=False),
+        Architecture(4, (24, 12), product=False),
     ],
     ids=["biased MF", "without biases", "without product"],
 )
@@ -225,42 +213,12 @@ def test_a_planted_structure_of_low_rank_is_learned(engine, architecture):
     seen = rng.random(len(values)) < 0.6
     ratings = Ratings.from_columns(users[seen], items[seen], values[seen], scale=(1, 5))
     model = NeuralMF(
-        architecture, epochs=40, batch_size=128, optimizer="adam", learning_rate=0.02, regularization=0.01,
-        weight_decay=0.0, engine=engine,
+        architecture, epochs=40, batch_size=128, optimizer="adam", learning_rate=0.02, weight_decay=0.0,
+        engine=engine,
     ).fit(ratings)  # fmt: skip
     unseen = users[~seen], items[~seen]
     assert rmse(GlobalMean().fit(ratings).predict(*unseen), values[~seen]) > 0.95
     assert rmse(model.predict(*unseen), values[~seen]) < 0.3
-
-
-@settings(deadline=None)
-@given(
-    rows=arrays(np.int32, st.integers(1, 50), elements=st.integers(0, 9)),
-    regularization=st.floats(1e-3, 10),
-)
-def test_the_penalty_falls_with_the_root_of_the_count_and_is_lambda_on_average(rows, regularization):
-    penalty = frequency_scaled(regularization, np.bincount(rows, minlength=11))
-    assert penalty.shape == (11,)
-    assert penalty.dtype == np.float32
-    assert penalty[rows].mean(dtype=np.float64) == pytest.approx(regularization, rel=1e-5)
-    counts = np.bincount(rows, minlength=11)
-    rated = counts > 0
-    scaled = penalty[rated] * np.sqrt(counts[rated])
-    np.testing.assert_allclose(scaled, scaled[0], rtol=1e-5)
-    assert np.isfinite(penalty).all()
-
-
-def test_no_regularization_is_no_penalty():
-    np.testing.assert_array_equal(frequency_scaled(0.0, np.array([1, 2, 0])), 0)
-
-
-def test_a_new_row_is_penalised_as_training_would():
-    rows = np.repeat(np.arange(4, dtype=np.int32), [1, 5, 9, 4])
-    trained = frequency_scaled(0.3, np.bincount(rows))
-    counts = np.bincount(rows)
-    penalty = RowPenalty.frequency_scaled(0.3, counts, counts)
-    for side in ("user", "item"):
-        assert penalty.of(side, 9) == pytest.approx(9 * trained[2], rel=1e-6)
 
 
 def test_many_processes_share_what_is_validated_on():
@@ -275,9 +233,8 @@ def test_many_processes_share_what_is_validated_on():
     process.size = 3
     for process.rank in range(3):
         part = RATINGS.part(process.part(len(RATINGS)))
-        data = prepare(model, RATINGS, part, np.random.default_rng(0), Communicator())
-        objective = Objective(np.zeros(0), np.zeros(0))
-        engine = OneOfMany(model.architecture, model.parameters_, Adam(), objective)
+        data = prepare(model, RATINGS, part, Communicator())
+        engine = OneOfMany(model.architecture, model.parameters_, Adam(), data.inference.objective)
         assert validation_loss(engine, replace(data, validation=part))() == judged[-1] / len(part)
         judged.pop(-2)  # how many these are
     error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values

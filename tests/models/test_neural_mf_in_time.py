@@ -1,5 +1,6 @@
-"""A NeuralMF with time bins finds drift, predicts at a time, and refuses ratings without times."""
+"""A NeuralMF with time bins, or levels that drift, predicts at a time, and refuses ratings without times."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from numpy_neural_mf import (
     Architecture,
     NeuralMF,
+    Ratings,
     load_model,
     random_split,
     simulate_ratings,
@@ -23,23 +25,27 @@ PAIRS = MODEL.user_ids_[:, None], MODEL.item_ids_[None, :20]
 
 
 def test_what_drifts_is_found():
-    train, test = random_split(simulate_ratings(400, 200, 16_000, drift=0.5, random_state=0))
+    train, test = random_split(simulate_ratings(300, 150, 12_000, drift=0.5, random_state=0))
     with_time, without = (
-        NeuralMF(periods=n).fit(train).predict(test.raw_users, test.raw_items, test.timestamps)
+        NeuralMF(Architecture(8), periods=n, epochs=30)
+        .fit(train)
+        .predict(test.raw_users, test.raw_items, test.timestamps)
         for n in (12, 0)
     )
     assert rmse(with_time, test.values) < rmse(without, test.values) - 0.05
 
 
 def test_where_nothing_drifts_hardly_anything_is_lost():
-    still = simulate_ratings(400, 200, 16_000, random_state=0)
+    still = simulate_ratings(300, 150, 12_000, random_state=0)
     still = replace(still, timestamps=np.random.default_rng(0).integers(0, 10**9, len(still)))
     train, test = random_split(still)
     with_time, without = (
-        NeuralMF(periods=n).fit(train).predict(test.raw_users, test.raw_items, test.timestamps)
+        NeuralMF(Architecture(8), periods=n, epochs=30)
+        .fit(train)
+        .predict(test.raw_users, test.raw_items, test.timestamps)
         for n in (12, 0)
     )
-    assert rmse(with_time, test.values) < rmse(without, test.values) + 0.006
+    assert rmse(with_time, test.values) < rmse(without, test.values) + 0.01
 
 
 def test_predictions_are_of_a_time_by_default_of_the_last():
@@ -64,30 +70,6 @@ def test_a_file_keeps_the_time_bins(tmp_path):
     np.testing.assert_array_equal(again.predict(*PAIRS, times), MODEL.predict(*PAIRS, times))
 
 
-def test_a_file_of_an_older_version_is_read(tmp_path):
-    """Its tables of time bins have the names of tables of features, and its settings those of sequences."""
-    MODEL.save(tmp_path / "m")
-    description, tensors = model_file.read(tmp_path / "m")
-    former = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
-    description["settings"]["architecture"] |= former
-    renamed = {name.replace("_time_", "_feature_"): array for name, array in tensors.items()}
-    assert renamed.keys() != tensors.keys()
-    model_file.write(tmp_path / "old", description, renamed)
-    times = DRIFTING.timestamps[: len(MODEL.user_ids_), None]
-    old = load_model(tmp_path / "old")
-    np.testing.assert_array_equal(old.predict(*PAIRS, times), MODEL.predict(*PAIRS, times))
-    assert old.parameters_.keys() == MODEL.parameters_.keys()
-
-
-def test_a_file_of_a_model_with_a_sequence_is_refused(tmp_path):
-    MODEL.save(tmp_path / "m")
-    description, tensors = model_file.read(tmp_path / "m")
-    description["settings"]["architecture"]["sequence"] = "gru"
-    model_file.write(tmp_path / "m", description, tensors)
-    with pytest.raises(ModelFileError, match="sequence: expected '', found 'gru'"):
-        load_model(tmp_path / "m")
-
-
 def test_a_file_whose_time_runs_backwards_is_refused(tmp_path):
     MODEL.save(tmp_path / "m")
     description, tensors = model_file.read(tmp_path / "m")
@@ -99,10 +81,12 @@ def test_a_file_whose_time_runs_backwards_is_refused(tmp_path):
 def test_more_ratings_leave_time_bins_as_they_are():
     model = NeuralMF(FORM, epochs=5, batch_size=256).fit(DRIFTING)
     first, last = DRIFTING.timestamps.min(), DRIFTING.timestamps.max()
-    before = model.predict(2, PAIRS[1], last) - model.predict(2, PAIRS[1], first)
-    model.partial_fit(DRIFTING.take(DRIFTING.users == 7))
-    after = model.predict(2, PAIRS[1], last) - model.predict(2, PAIRS[1], first)
-    np.testing.assert_allclose(after, before, atol=2e-2)
+    new = DRIFTING.take(DRIFTING.users == 7)
+    others = np.setdiff1d(model.item_ids_, new.raw_items)
+    before = model.predict(2, others, last) - model.predict(2, others, first)
+    model.partial_fit(new)
+    after = model.predict(2, others, last) - model.predict(2, others, first)
+    np.testing.assert_allclose(after, before, atol=1e-5)
     assert model.parameters_.keys() == MODEL.parameters_.keys()
 
 
@@ -120,9 +104,111 @@ def test_ratings_without_times_are_refused():
 
 @pytest.mark.parametrize("engine", ["numba", "torch"])
 def test_every_engine_learns_the_same(engine):
-    form = replace(FORM, dropout=0.0)
     ours, theirs = (
-        NeuralMF(form, epochs=3, batch_size=256, engine=e).fit(DRIFTING).predict(*PAIRS, 0)
+        NeuralMF(FORM, epochs=3, batch_size=256, engine=e).fit(DRIFTING).predict(*PAIRS, 0)
         for e in ("numpy", engine)
     )
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def in_sessions(n_users=80, n_items=60, n_sessions=4, size=8, seed=0):
+    """Each session of a user has a mood of its own; within one, ratings are a minute apart."""
+    rng, shape = np.random.default_rng(seed), (n_users, n_sessions, size)
+    users, sessions, place = (a.ravel() for a in np.indices(shape))
+    items = np.concatenate([rng.permutation(n_items)[: n_sessions * size] for _ in range(n_users)])
+    mood = rng.normal(0, 1.2, (n_users, n_sessions))[users, sessions]
+    values = 3 + rng.normal(0, 0.4, n_users)[users] + rng.normal(0, 0.4, n_items)[items]
+    values += mood + rng.normal(0, 0.4, len(users))
+    times = 10**6 * (1 + users + n_users * sessions) + 60 * place
+    return Ratings.from_columns(users, items, np.clip(values, -2, 8), times, (-2, 8))
+
+
+MOODS = in_sessions()
+DRIFTS = Architecture(2, drift=True)
+
+
+@pytest.fixture
+def moody():
+    """Of training ratings; each fourth rating is left out."""
+    return NeuralMF(DRIFTS, epochs=15).fit(MOODS.take(np.arange(len(MOODS)) % 4 != 0))
+
+
+LEFT_OUT = MOODS.take(np.arange(len(MOODS)) % 4 == 0)
+LEFT_OUT_PAIRS = LEFT_OUT.raw_users, LEFT_OUT.raw_items
+
+
+def test_the_mood_of_a_session_is_found_in_its_other_ratings(moody):
+    at_the_time = rmse(moody.predict(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps), LEFT_OUT.values)
+    assert at_the_time < 0.7 < 1.0 < rmse(moody.predict(*LEFT_OUT_PAIRS), LEFT_OUT.values)
+    assert moody.fitted_.model.timed.drift.timescale > 300
+
+
+def test_long_after_a_session_and_without_a_time_the_level_of_a_user_is_the_usual_one(moody):
+    usual = moody.predict(*LEFT_OUT_PAIRS)
+    np.testing.assert_allclose(moody.predict(*LEFT_OUT_PAIRS, 10**10), usual, atol=1e-5)
+    low, high = moody.predict_interval(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps)
+    at_the_time = moody.predict(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps)
+    assert ((low <= at_the_time) & (at_the_time <= high)).all()
+
+
+def test_those_who_are_new_do_not_drift(moody):
+    times, items = LEFT_OUT.timestamps[:4], [1, 2, 3, 4]
+    ann = moody.fold_in({1: 8.0, 2: 8.0})
+    for user in (ann, "nobody"):
+        np.testing.assert_array_equal(
+            moody.predict(user, [1, 2, 3, 4], times), moody.predict(user, [1, 2, 3, 4])
+        )
+    drift = moody.predict(5, 3, times) - moody.predict(5, 3)
+    more = Ratings.from_columns([-1, -1], [1, 2], [8.0, 8.0], times[:2], (-2, 8))
+    moody.partial_fit(more)
+    np.testing.assert_array_equal(moody.predict(-1, items, times), moody.predict(-1, items))
+    np.testing.assert_allclose(moody.predict(5, 3, times) - moody.predict(5, 3), drift, atol=1e-5)
+
+
+def test_a_file_keeps_the_drift(moody, tmp_path):
+    moody.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    for model in (moody, again):
+        model.partial_fit(MOODS.take([0, 1, 40]))
+    ours, theirs = (m.predict(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps) for m in (moody, again))
+    assert theirs.tobytes() == ours.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("drift.times", lambda times: times[::-1].copy(), "expected those of ratings in order"),
+        ("drift.starts", lambda starts: starts[:-1], "drift.starts: expected int64 of shape"),
+        ("drift.values", lambda values: values * np.nan, "drift.values: expected finite numbers"),
+    ],
+)
+def test_a_file_of_a_drift_that_is_out_of_order_is_refused(moody, tmp_path, name, change, message):
+    moody.save(tmp_path / "m")
+    description, tensors = model_file.read(tmp_path / "m")
+    model_file.write(tmp_path / "m", description, tensors | {name: change(tensors[name])})
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tmp_path / "m")
+
+
+def test_a_timescale_that_is_not_above_zero_is_refused(moody, tmp_path):
+    moody.save(tmp_path / "m")
+    description, tensors = model_file.read(tmp_path / "m")
+    description["settings"]["timescale"] = 0.0
+    model_file.write(tmp_path / "m", description, tensors)
+    with pytest.raises(ModelFileError, match="timescale: expected a number above 0"):
+        load_model(tmp_path / "m")
+
+
+def test_drift_needs_times():
+    with pytest.raises(ValueError, match="expected timestamps, since the architecture has drift"):
+        NeuralMF(DRIFTS).fit(replace(MOODS, timestamps=None))
+
+
+def test_drift_without_numba_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    for compiled in ("kernels", "engines.numba_compat"):
+        monkeypatch.delitem(sys.modules, f"numpy_neural_mf.training.{compiled}", raising=False)
+    with pytest.raises(
+        ModuleNotFoundError, match=r'drift needs numba: pip install "numpy-neural-mf\[fast\]"'
+    ):
+        NeuralMF(DRIFTS, epochs=1, engine="numpy").fit(MOODS)

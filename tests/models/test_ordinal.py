@@ -18,18 +18,16 @@ from numpy_neural_mf import (
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.models.files import ModelFileError
-from numpy_neural_mf.models.neural_mf_training import calibrated
-from numpy_neural_mf.nn import CumulativeLogit
 
-RATINGS = simulate_ratings(n_users=300, n_items=150, n_ratings=12_000, random_state=2)
+RATINGS = simulate_ratings(n_users=200, n_items=100, n_ratings=8_000, random_state=2)
 TRAIN, TEST = random_split(RATINGS)
 FORM = Architecture(8, (16,), likelihood="ordinal")
-MODEL = NeuralMF(FORM).fit(TRAIN)
+MODEL = NeuralMF(FORM, epochs=30).fit(TRAIN)
 PAIRS = TEST.raw_users, TEST.raw_items
 
 
 def test_it_predicts_as_well_as_squared_errors_do():
-    normal = NeuralMF(replace(FORM, likelihood="normal")).fit(TRAIN)
+    normal = NeuralMF(replace(FORM, likelihood="normal"), epochs=30).fit(TRAIN)
     difference = rmse(MODEL.predict(*PAIRS), TEST.values) - rmse(normal.predict(*PAIRS), TEST.values)
     assert abs(difference) < 0.015
 
@@ -42,11 +40,12 @@ def test_each_step_comes_as_often_as_it_says():
         assert np.mean(TEST.values == step) == pytest.approx(expected.mean(), abs=float(5 * spread))
 
 
-def test_the_prediction_is_the_mean_of_the_distribution():
+def test_the_prediction_is_about_the_mean_of_the_distribution():
+    """Its own is that of a score that is certain."""
     steps, probabilities = MODEL.predict_distribution(*PAIRS)
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
-    np.testing.assert_allclose(probabilities @ steps, MODEL.predict(*PAIRS), rtol=1e-5)
+    np.testing.assert_allclose(probabilities @ steps, MODEL.predict(*PAIRS), atol=0.1)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
@@ -62,11 +61,6 @@ def test_intervals_cover_at_least_what_they_should_and_not_by_one_step_less(cove
     assert max(below.max(), above.max()) <= (1 - coverage) / 2 + 1e-6
 
 
-def test_a_model_that_predicts_means_tells_no_probabilities():
-    with pytest.raises(ValueError, match='expected a NeuralMF with likelihood="ordinal"'):
-        NeuralMF(epochs=1).fit(TRAIN).predict_distribution(*PAIRS)
-
-
 def test_ratings_that_are_no_steps_are_refused():
     values = np.linspace(1, 5, len(RATINGS), dtype=np.float32)
     with pytest.raises(ValueError, match="expected at most 20 distinct training ratings"):
@@ -76,14 +70,6 @@ def test_ratings_that_are_no_steps_are_refused():
         NeuralMF(FORM).fit(one)
 
 
-def test_calibration_finds_how_sure_one_may_be():
-    rng, honest = np.random.default_rng(0), CumulativeLogit(np.arange(1.0, 6.0), 0.9)
-    scores = rng.normal(3, 1, 20_000)
-    drawn = honest.steps[(rng.random(len(scores))[:, None] > honest.probabilities(scores, honest.first()).cumsum(1)).sum(1)]  # fmt: skip # noqa: E501
-    found = calibrated(replace(honest, deviation=0.4), scores, drawn, honest.first())
-    assert found.deviation == pytest.approx(0.9, rel=0.03)
-
-
 def test_who_is_folded_in_has_the_most_probable_row():
     """Without an MLP there is one: -log P is convex."""
     model = NeuralMF(replace(FORM, hidden_layer_sizes=()), epochs=5).fit(TRAIN)
@@ -91,11 +77,15 @@ def test_who_is_folded_in_has_the_most_probable_row():
     row = model.fold_in(given).row
     learned = model.fitted_.model
     predict = learned.factorization.row_scorer(np.arange(6, dtype=np.int32))
-    likelihood, penalty = learned.likelihood, learned.penalty.of("user", 6)
+    likelihood, precision = learned.likelihood, learned.penalty.of("user")
+    prior = np.concatenate([learned.prior[f"user_{kind}.weight"][0] for kind in ("embedding", "bias")])
+    of_items = learned.factorization.parameters["item_embedding.variance"][:6].sum(axis=0)
 
     def objective(theta):
+        """-log P, what the variances of items add to it, and the prior."""
         terms = likelihood.terms(predict(theta)[0], np.array([*given.values()]))
-        return terms.total + penalty * theta @ theta
+        expected = terms.value.sum() + likelihood.curvature * of_items @ theta[:-1] ** 2
+        return expected + precision @ (theta - prior) ** 2
 
     best = minimize(objective, learned.factorization.row(-1), tol=1e-9).x
     found = np.concatenate([row["user_embedding.weight"][0], row["user_bias.weight"][0]])
@@ -126,8 +116,8 @@ def test_an_explanation_adds_up_to_the_prediction():
 
 @pytest.mark.parametrize("engine", ["numba", "torch"])
 def test_every_engine_learns_the_same(engine):
-    """With a smooth activation: at the kink of a ReLU rounding decides, and Adam makes the most of it."""
-    form = replace(FORM, dropout=0.0, activation="tanh")
+    """Without an MLP, which is given random signs."""
+    form = replace(FORM, hidden_layer_sizes=())
     ours, theirs = (NeuralMF(form, epochs=3, engine=e).fit(TRAIN).predict(*PAIRS) for e in ("numpy", engine))
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
@@ -147,8 +137,8 @@ def test_a_file_keeps_the_steps(tmp_path):
     [
         ({"steps": [1, 2, 3, 4], "deviation": 1.0}, "cutpoints: expected float32 of shape"),
         ({"steps": [1, 3, 2, 4, 5], "deviation": 1.0}, "steps: expected an ascending list"),
-        ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation: expected a number above 0"),
-        ({"steps": [1, 2, 3, 4, 5]}, "missing"),
+        ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation must be a finite number above 0"),
+        ({"steps": [1, 2, 3, 4, 5]}, "'deviation'"),
         (None, "expected categories if the likelihood is ordinal"),
     ],
 )

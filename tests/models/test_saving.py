@@ -158,16 +158,18 @@ def test_a_dtype_that_numpy_has_not(path):
 
 
 def test_another_version(path, monkeypatch):
-    monkeypatch.setattr(model_file, "VERSION", "1")
-    MODEL.save(path)
-    monkeypatch.undo()
-    assert_refused(path, "expected version 2 of the format, found '1'")
+    for version in ("1", "2"):
+        monkeypatch.setattr(model_file, "VERSION", version)
+        MODEL.save(path)
+        monkeypatch.undo()
+        assert_refused(path, f"expected version 3 of the format, found '{version}'$")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"text"', "[]", "null"])
 def test_a_description_that_is_no_json_object(path, text):
     _, tensors = model_file.read(path)
-    metadata = {"numpy-neural-mf": "2", "description": text, "sha256": model_file.digest(text, tensors)}
+    sha256 = model_file.digest(text, tensors)
+    metadata = {"numpy-neural-mf": model_file.VERSION, "description": text, "sha256": sha256}
     save_file(tensors, path, metadata)
     assert_refused(path, "the description is no JSON")
 

@@ -47,6 +47,19 @@ def test_probabilities_are_such_and_their_mean_is_the_expected_rating(y, raw):
     np.testing.assert_allclose(probabilities @ HALF_STARS.steps, HALF_STARS.expected(y, raw), atol=1e-12)
 
 
+def test_of_a_score_that_varies_probabilities_are_their_mean_over_it():
+    """About: a normal and a logistic together are nearly a wider logistic."""
+    y, _, raw = drawn()
+    at, weights = np.polynomial.hermite_e.hermegauss(30)
+    variance = np.linspace(0, 1, len(y))
+    nodes = y[:, None] + np.sqrt(variance)[:, None] * at
+    mean = np.einsum("nas,a->ns", HALF_STARS.probabilities(nodes, raw), weights / weights.sum())
+    found = HALF_STARS.probabilities(y, raw, variance)
+    np.testing.assert_allclose(found, mean, atol=0.03)
+    np.testing.assert_array_equal(found[0], HALF_STARS.probabilities(y, raw)[0])
+    assert np.abs(found - HALF_STARS.probabilities(y, raw)).max() > 0.05
+
+
 @given(scores, raw_numbers)
 def test_cutpoints_ascend_and_whoever_is_higher_is_expected_to_rate_higher(y, raw):
     assert (np.diff(HALF_STARS.cutpoints(raw)) > 0).all()

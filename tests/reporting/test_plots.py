@@ -27,10 +27,14 @@ from numpy_neural_mf.reporting.plots import (
 from numpy_neural_mf.training.loop import History
 
 
-def a_run(data="films", model="neural", seed=0, rmse=0.85, noise_floor=None, n_epochs=6, validated=True):
-    """A run whose loss falls; of no epochs, the run of a model without history."""
+def a_run(data="films", model="neural", seed=0, rmse=0.85, noise_floor=None, n_epochs=6, given=(0, 0.1, 0.2)):
+    """A run whose loss falls; of no epochs, the run of a model without history.
+
+    Training, expected and validation loss are `given`, by how much they are above; None for one not known.
+    """
     losses = [0.7 + 0.3 / (epoch + 1) + 0.01 * seed for epoch in range(n_epochs)]
-    history = History(losses, losses if validated else [], [0.1] * n_epochs, n_epochs) if n_epochs else None
+    three = ([] if above is None else [loss + above for loss in losses] for above in given)
+    history = History(*three, [0.1] * n_epochs, n_epochs) if n_epochs else None
     return Run(data, model, seed, seed, 80, 20, rmse + 0.002 * seed, 0.7, noise_floor, 100, 1.0, history)
 
 
@@ -72,7 +76,7 @@ def legend_of(right):
 
 
 def curves(right):
-    return [line for line in right.lines if len(line.get_xdata()) and line.get_linestyle() in ("-", ":")]
+    return [line for line in right.lines if len(line.get_xdata()) and line.get_linestyle() != "--"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -95,10 +99,17 @@ def test_the_mean_over_the_runs_is_written_at_the_dot():
     assert "0.8520" in texts(left)
 
 
-def test_models_that_learn_in_epochs_have_a_curve_each_for_training_and_validation():
+def test_models_that_learn_in_epochs_have_a_curve_each_for_training_unseen_and_validation_ratings():
     [(_, right)] = panels(figure_of(usual_runs()))
-    assert len(curves(right)) == 6
-    assert list(legend_of(right)) == ["A_small", "B_medium", "C_wide", "training", "validation"]
+    names = ["training", "expected of unseen ratings", "validation"]
+    legend = legend_of(right)
+    assert list(legend) == ["A_small", "B_medium", "C_wide", *names]
+    assert len(curves(right)) == 9
+    for model in ("A_small", "B_medium", "C_wide"):
+        found = {c.get_linestyle(): c for c in curves(right) if c.get_color() == legend[model].get_color()}
+        for name, above in zip(names, (0, 0.1, 0.2), strict=True):
+            curve = found[legend[name].get_linestyle()]
+            assert curve.get_ydata() == pytest.approx(0.705 + 0.3 / np.arange(1, 7) + above)
 
 
 def test_a_model_looks_the_same_left_and_right():
@@ -163,14 +174,22 @@ def test_a_curve_goes_as_far_as_all_runs_of_its_model():
         a_run(model="other", n_epochs=8)
     ]
     [(_, right)] = panels(figure_of(runs))
-    assert [line.get_xdata()[-1] for line in curves(right)] == [4, 4, 8, 8]
+    assert [line.get_xdata()[-1] for line in curves(right)] == 3 * [4] + 3 * [8]
     assert all(line.get_xdata()[0] == 1 for line in curves(right))
 
 
-def test_without_validation_there_is_no_curve_of_it():
-    [(_, right)] = panels(figure_of([a_run(validated=False), a_run(seed=1, validated=False)]))
-    assert len(curves(right)) == 1
-    assert list(legend_of(right)) == ["neural", "training"]
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ((0, 0.1, None), ["training", "expected of unseen ratings"]),
+        ((0, None, 0.2), ["training", "validation"]),
+        ((0, None, None), ["training"]),
+    ],
+)
+def test_a_loss_that_is_not_known_has_no_curve(given, names):
+    [(_, right)] = panels(figure_of([a_run(given=given), a_run(seed=1, given=given)]))
+    assert len(curves(right)) == len(names)
+    assert list(legend_of(right)) == ["neural", *names]
 
 
 def test_a_single_epoch_is_seen():

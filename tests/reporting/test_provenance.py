@@ -13,11 +13,11 @@ def test_versions_are_those_installed():
 
 
 def test_settings_are_what_the_model_was_made_with():
-    settings = settings_of(NeuralMF(embedding_dim=7, hidden_layer_sizes=(5, 3), epochs=4, patience=None))
+    settings = settings_of(NeuralMF(embedding_dim=7, hidden_layer_sizes=(5, 3), epochs=4, rating_scale=None))
     assert settings["embedding_dim"] == "7"
     assert settings["hidden_layer_sizes"] == "5, 3"
     assert settings["epochs"] == "4"
-    assert settings["patience"] == "none"
+    assert settings["rating_scale"] == "none"
     assert settings["biases"] == "yes"
     assert settings_of(NeuralMF(hidden_layer_sizes=()))["hidden_layer_sizes"] == "none"
 

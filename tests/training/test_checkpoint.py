@@ -6,11 +6,11 @@ import textwrap
 
 import pytest
 
-from numpy_neural_mf import NeuralMF, simulate_ratings
+from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.training.checkpoint import FILE
 
-RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+RATINGS = simulate_ratings(60, 40, 900, drift=0.3, side_information=0.8, random_state=0)
 
 
 class CutOffError(Exception):
@@ -18,16 +18,20 @@ class CutOffError(Exception):
 
 
 def model(**settings):
-    return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100, "patience": 3} | settings)
+    return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100} | settings)
 
 
 def same(a, b):
     assert a.parameters_.keys() == b.parameters_.keys()
     for name, value in a.parameters_.items():
         assert value.tobytes() == b.parameters_[name].tobytes(), name
-    assert a.history_.train_loss == b.history_.train_loss
-    assert a.history_.validation_loss == b.history_.validation_loss
-    assert a.history_.best_epoch == b.history_.best_epoch
+    for name in ("train_loss", "expected_loss", "validation_loss", "best_epoch"):
+        assert getattr(a.history_, name) == getattr(b.history_, name), name
+    for of_a, of_b in ((a.variances_, b.variances_), (a.prior_, b.prior_)):
+        assert all(table.tobytes() == of_b[name].tobytes() for name, table in of_a.items())
+    assert a.deviation_.tobytes() == b.deviation_.tobytes()
+    columns = RATINGS.raw_users, RATINGS.raw_items, RATINGS.timestamps
+    assert a.predict(*columns).tobytes() == b.predict(*columns).tobytes()
 
 
 def cut_off_at(n_batches):
@@ -58,7 +62,7 @@ def test_per_sample_training_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
     monkeypatch.setattr(batches, "STRETCH", 100)
     settings = {
         "batch_size": 1, "optimizer": "sgd", "learning_rate": 0.01, "hidden_layer_sizes": (),
-        "engine": "numba", "patience": None,
+        "engine": "numba",
     }  # fmt: skip
     undisturbed = model(**settings).fit(RATINGS)
     with pytest.raises(CutOffError):
@@ -66,15 +70,30 @@ def test_per_sample_training_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
     same(model(**settings).fit(RATINGS, checkpoint_dir=tmp_path), undisturbed)
 
 
+FORMS = {
+    "plain": {},
+    "MLP": {"hidden_layer_sizes": (8,)},
+    "features and sets": {"features": True, "implicit": True},
+    "time": {"periods": 3, "drift": True},
+    "all": {"features": True, "implicit": True, "periods": 3, "drift": True},
+    "ordinal": {"likelihood": "ordinal", "features": True, "periods": 3},
+}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_inferred_goes_on_where_it_was(tmp_path, form, engine):
+    pytest.importorskip("numba")
+    known, watched = random_split(RATINGS, 0.1)
+    settings = {"hidden_layer_sizes": (), "engine": engine} | FORMS[form]
+    undisturbed = model(**settings).fit(known, watched)
+    with pytest.raises(CutOffError):
+        model(**settings).fit(known, watched, cut_off_at(33), tmp_path)
+    same(model(**settings).fit(known, watched, checkpoint_dir=tmp_path), undisturbed)
+
+
 def test_a_checkpoint_changes_nothing_where_nothing_goes_wrong(tmp_path):
     same(model().fit(RATINGS, checkpoint_dir=tmp_path), model().fit(RATINGS))
-
-
-def test_without_validation_the_last_epoch_is_resumed_too(tmp_path):
-    with pytest.raises(CutOffError):
-        model(validation_fraction=0).fit(RATINGS, on_progress=cut_off_at(25), checkpoint_dir=tmp_path)
-    resumed = model(validation_fraction=0).fit(RATINGS, checkpoint_dir=tmp_path)
-    same(resumed, model(validation_fraction=0).fit(RATINGS))
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path):
@@ -90,11 +109,11 @@ def test_a_killed_process_is_resumed(tmp_path, n_epochs):
     program = f"""
         import os, signal
         from numpy_neural_mf import NeuralMF, simulate_ratings
-        ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0)
+        ratings = simulate_ratings(60, 40, 900, drift=0.3, side_information=0.8, random_state=0)
         def on_progress(progress):
-            if progress.epoch > {n_epochs} and progress.n_trained > {n_epochs} * 855 + 150:
+            if progress.epoch > {n_epochs} and progress.n_trained > {n_epochs} * 900 + 150:
                 os.kill(os.getpid(), signal.SIGKILL)
-        NeuralMF(embedding_dim=4, epochs=6, batch_size=100, patience=3).fit(
+        NeuralMF(embedding_dim=4, epochs=6, batch_size=100).fit(
             ratings, on_progress=on_progress, checkpoint_dir={str(tmp_path)!r})
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
@@ -108,15 +127,15 @@ def test_a_killed_process_is_resumed(tmp_path, n_epochs):
 @pytest.mark.parametrize(
     ("settings", "ratings"),
     [
-        ({"learning_rate": 0.01}, RATINGS),
+        ({"learning_rate": 0.02}, RATINGS),
         ({"embedding_dim": 5}, RATINGS),
-        ({"random_state": 1, "validation_fraction": 0}, RATINGS),
+        ({"random_state": 1}, RATINGS),
         ({}, simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=1)),
     ],
     ids=["learning rate", "architecture", "seed", "ratings"],
 )
 def test_the_checkpoint_of_another_training_is_refused(tmp_path, settings, ratings):
-    model(validation_fraction=settings.get("validation_fraction", 0.05)).fit(RATINGS, checkpoint_dir=tmp_path)
+    model().fit(RATINGS, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="found one of other ratings or settings"):
         model(**settings).fit(ratings, checkpoint_dir=tmp_path)
 

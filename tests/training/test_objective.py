@@ -1,21 +1,52 @@
-"""An objective has the penalty of every table, by entity."""
+"""What the objective means: the loss to expect of rows that vary, and of what ordinal ratings curve."""
+
+from itertools import product
 
 import numpy as np
-from cases import Architecture, draw_objective, draw_side_features
+import pytest
+from cases import ORDINAL, Architecture, draw_batch, draw_objective, draw_parameters
 
-from numpy_neural_mf.training.objective import Objective
+from numpy_neural_mf.nn import SGD, CumulativeLogit
+from numpy_neural_mf.training.engines import NumpyEngine
 
-
-def test_a_plain_objective_penalises_users_and_items_only():
-    objective = Objective(np.ones(3), np.zeros(2))
-    assert objective.row_penalty.keys() == {"user", "item"}
-    assert objective.feature_penalty == {}
-    assert (objective.weight_decay, objective.ordinal) == (0, None)
+PLAIN = Architecture(1)
+TABLES = [f"{side}_{kind}.weight" for kind in ("embedding", "bias") for side in ("user", "item")]
 
 
-def test_features_and_time_bins_have_penalties_by_entity():
-    features = draw_side_features("item")
-    objective = draw_objective(Architecture(periods=4), side_features=features)
-    assert objective.row_penalty.keys() == {"user", "item", "user_time", "item_time"}
-    assert objective.row_penalty["item_time"] is objective.time_penalty["item"]
-    assert objective.feature_penalty == {"item_feature": features["item"].penalty}
+def weighted_loss(engine, users, items, ratings):
+    error = engine.predict(users, items) - ratings
+    return np.mean(engine.objective.weight[users] * error**2)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_variances_cost_what_the_squared_error_of_rows_that_vary_does_but_for_a_constant(scale):
+    """All rows moved by ± their deviation: then rows have the variances, and no correlation."""
+    objective, batch = draw_objective(PLAIN), draw_batch()
+    for precision in objective.precision.values():
+        precision[...] = 0
+    parameters = {name: scale * value for name, value in draw_parameters(PLAIN).items()}
+    of_means = NumpyEngine(PLAIN, parameters, SGD(), objective)
+    losses = []
+    for signs in product((-1, 1), repeat=4):
+        moved = {
+            n: parameters[n] + s * np.sqrt(objective.variance[n]) for n, s in zip(TABLES, signs, strict=True)
+        }
+        losses.append(weighted_loss(NumpyEngine(PLAIN, parameters | moved, SGD(), objective), *batch))
+    users, items, _ = batch
+    v, w, of_user, of_item = (objective.variance[name][:, 0] for name in TABLES)
+    of_rating = v[users] * w[items] + of_user[users] + of_item[items]
+    constant = np.mean(objective.weight[users] * of_rating)
+    assert np.mean(losses) == pytest.approx(of_means.expected_loss(*batch) + constant, rel=1e-12)
+
+
+def test_the_squared_error_curves_by_one():
+    assert draw_objective(PLAIN).curvature == 1
+
+
+def test_ordinal_ratings_curve_as_in_the_mean_over_the_categories_of_a_fine_scale():
+    """Half of the second derivative of -log P, within a tenth: a logistic has a little more than a normal."""
+    scale = CumulativeLogit(np.linspace(0, 20, 201), ORDINAL.deviation)
+    y, raw = np.full(len(scale.steps), 10.0), scale.first()
+    weights = scale.probabilities(y[:1], raw)[0]
+    mean = weights @ scale.terms(y, scale.steps, raw).d2y / 2
+    assert draw_objective(PLAIN, ordinal=scale).curvature == pytest.approx(mean, rel=0.1)

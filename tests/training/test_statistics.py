@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf import Ratings, simulate_ratings
+from numpy_neural_mf.data import columns
 from numpy_neural_mf.data.timestamps import TimeBins
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.statistics import RatingStatistics
@@ -53,3 +54,10 @@ def test_time_bins_reach_from_the_first_rating_to_the_last():
     ratings = Ratings.from_columns([5, 5, 9], [1, 2, 2], [3, 4, 5], [0, 99, 50], scale=(1, 5))
     found = RatingStatistics.of(ratings, Communicator(), n_time_bins=4)
     assert (found.time_bins, found.time_counts.tolist()) == (TimeBins(0, 99, 4), [1, 0, 1, 1])
+
+
+def test_levels_are_found_block_by_block(monkeypatch):
+    monkeypatch.setattr(columns, "BLOCK", 7)
+    found = RatingStatistics.of(RATINGS, Communicator(), with_levels=True)
+    np.testing.assert_array_equal(found.levels, np.unique(RATINGS.values))
+    assert found.levels.dtype == np.float32

@@ -1,7 +1,8 @@
 """Bayesian matrix factorisation by Gibbs sampling (extra "fast")."""
 
+from ..mf.drift import Timeline, TimeVaryingBias
 from .context import ContextEffects, ContextVariables
-from .drift import Drift, Timeline, TimeVaryingBias
+from .drift import Drift
 from .factor_block import FactorBlock
 from .posterior import LowRankMean
 from .posterior_mean import PosteriorMean

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.timestamps import TimeBins
+from ..mf.drift import Timeline
 from ..utils.arrays import Float64Array, IntArray
-from .drift import Timeline
 
 # Time bins of equal length, from the first rating to the last.
 TIME_BINS = 24

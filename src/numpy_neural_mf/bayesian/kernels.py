@@ -170,35 +170,6 @@ def observe(part, bounds, order, residual, precision, path, target, variance):
 
 
 @compiled
-def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered, log_p):
-    """A Kalman filter of the Ornstein-Uhlenbeck process of each group, given noisy observations of it.
-
-    From one rating to the next the process decays by a = exp(-gap/timescale) and gains as much variance as it
-    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). `parameters` are pairs of s² and timescale; a part is one of a
-    pair, and has the groups from groups[part] on. Fills a, the filtered mean and variance of each rating, and
-    the log density of the observations, up to a constant.
-    """
-    pair, part = divmod(part, len(groups) - 1)
-    variance, timescale = parameters[pair]
-    a, m, P = filtered[pair]
-    total, product = 0.0, 1.0
-    for group in range(groups[part], groups[part + 1]):
-        mean, spread = 0.0, variance
-        for i in range(starts[group], starts[group + 1]):
-            a[i] = math.exp(-gaps[i] / timescale)
-            mean, spread = a[i] * mean, a[i] * a[i] * spread + variance * (1.0 - a[i] * a[i])
-            F, error = spread + noise[i], target[i] - mean
-            gain = spread / F
-            mean, spread = mean + gain * error, spread - gain * spread
-            m[i], P[i] = mean, spread
-            total += error * error / F
-            product *= F  # one logarithm of many factors
-            if not 1e-100 < product < 1e100:
-                total, product = total + math.log(product), 1.0
-    log_p[pair, part] = -0.5 * (total + math.log(product))
-
-
-@compiled
 def draw_paths(part, groups, starts, order, variance, filtered, z, target, path, residual):
     """Draw the path of each group's process backwards from its filtered moments; updates the residual.
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..mf.architecture import Architecture
+from ..mf.drift import Timeline, TimeVaryingBias
 from ..mf.forward import Factorization
 from ..utils.arrays import IntArray
 from .context import ContextEffects, ContextVariables, variable_names
-from .drift import DRIFTS, Timeline, TimeVaryingBias
+from .drift import DRIFTS
 
 # The table to which each time-varying bias adds.
 TABLES = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}

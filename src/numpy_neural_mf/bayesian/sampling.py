@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array
 
 from ..data import Ratings
+from ..mf.drift import Timeline
 from ..mf.side_information import OneSide
 from ..training.checkpoint import Checkpoint
 from ..training.loop import History, Progress, ProgressCallback
 from ..utils.arrays import IntArray
 from .context import ContextVariables
-from .drift import DRIFTS, Drift, Timeline
+from .drift import DRIFTS, Drift
 from .factor_block import FactorBlock
 from .posterior import Posterior
 from .sampler import Sampler

@@ -95,7 +95,6 @@ def layer_sizes(text: str) -> tuple[int, ...]:
 CHECKPOINT_DIR = option(TRAINING, "Save the state here; the same command resumes a killed training.")
 CheckpointDir = Annotated[Path | None, CHECKPOINT_DIR]
 LayerSizes = Annotated[Any, option(MODEL, 'MLP layers; "" for none.', parser=layer_sizes, metavar="N,N,…")]
-Dropout = Annotated[float | None, option(MODEL, "Dropout rate in training.")]
 UsesFeatures = Annotated[bool | None, switch(MODEL, "Use features of users and items, where given.")]
 Implicit = Annotated[bool | None, switch(MODEL, "Use which items were rated, as in SVD++.")]
 OldName = Annotated[int | None, typer.Option(hidden=True)]
@@ -109,21 +108,18 @@ def neural_mf(
     embedding_dim: Annotated[int | None, option(MODEL, "Length of user and item embeddings.")] = None,
     hidden_layer_sizes: LayerSizes = None,
     activation: Annotated[str | None, one_of(MODEL, ACTIVATIONS, "Of hidden layers")] = None,
-    dropout: Dropout = None,
     biases: Annotated[bool | None, switch(MODEL, "Use biases of users and items.")] = None,
     product: Annotated[bool | None, switch(MODEL, "Use the dot product of the embeddings.")] = None,
     features: UsesFeatures = None, implicit: Implicit = None,
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
+    drift: Annotated[bool | None, switch(MODEL, "Let the level of each user drift.")] = None,
     likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
     epochs: Annotated[int, option(TRAINING, "Passes over the ratings.")] = NEURAL.epochs,
-    batch_size: Annotated[int, option(TRAINING, "Ratings per step.")] = NEURAL.batch_size,
+    batch_size: Annotated[int | None, option(TRAINING, "Ratings per step; by default found.")] = None,
     optimizer: Annotated[str, one_of(TRAINING, OPTIMIZERS, "Optimiser")] = NEURAL.optimizer,
     learning_rate: Annotated[float, option(TRAINING, "Highest learning rate.")] = NEURAL.learning_rate,
     schedule: Annotated[str, one_of(TRAINING, SCHEDULES, "Learning rate schedule")] = NEURAL.schedule,
-    regularization: Annotated[float, option(TRAINING, "L2 penalty of embeddings.")] = NEURAL.regularization,
     weight_decay: Annotated[float, option(TRAINING, "Weight decay of the MLP.")] = NEURAL.weight_decay,
-    validation_fraction: Annotated[float, option(TRAINING, "Share held out.")] = NEURAL.validation_fraction,
-    patience: Annotated[int, option(TRAINING, "Epochs without improvement; 0 for all.")] = NEURAL.patience,
     random_state: Seed = NEURAL.random_state, checkpoint_dir: CheckpointDir = None,
     engine: Engine = NEURAL.engine, device: Device = NEURAL.device, precision: Precision = NEURAL.precision,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
@@ -140,7 +136,7 @@ def neural_mf(
     form = _given(context, FORM)
     if features is None and (user_features or item_features):
         form["features"] = True
-    chosen = _given(context, vars(NEURAL)) | {"patience": patience or None}
+    chosen = _given(context, vars(NEURAL))
     _train(NeuralMF(**chosen | {"architecture": ARCHITECTURES[architecture]}, **form), context)
 
 
@@ -179,7 +175,7 @@ def next_item(
     encoder: Annotated[str | None, one_of(MODEL, ENCODERS, "Of a user's last items")] = None,
     embedding_dim: Annotated[int | None, option(MODEL, "Length of the embeddings.")] = None,
     sequence_length: Annotated[int | None, option(MODEL, "Number of last items.")] = None,
-    dropout: Dropout = None,
+    dropout: Annotated[float | None, option(MODEL, "Dropout rate in training.")] = None,
     negatives: Annotated[int | None, option(TRAINING, "Sampled items in the loss; 0 for all.")] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the interactions.")] = None,
     batch_size: Annotated[int | None, option(TRAINING, "Interactions per step.")] = None,
@@ -245,9 +241,7 @@ def _result(model: Any) -> tuple[str, dict[str, Any]]:
     facts = {"epochs": len(history.train_loss), "seconds": seconds}
     text = f"Trained {facts['epochs']} epochs in {seconds:.1f} seconds"
     if isinstance(model, NeuralMF):
-        facts |= {"best_epoch": None, "validation_rmse": None}
-        if history.best_epoch and history.validation_loss:
-            rmse = history.validation_loss[history.best_epoch - 1] ** 0.5
-            facts |= {"best_epoch": history.best_epoch, "validation_rmse": rmse}
-            text += f"; kept epoch {history.best_epoch}, validation RMSE {rmse:.4f}"
+        rmse = history.expected_loss[-1] ** 0.5 if history.expected_loss else None  # not of an ordinal one
+        facts |= {"expected_rmse": rmse}
+        text += "" if rmse is None else f"; expected RMSE of new ratings {rmse:.4f}"
     return text, facts

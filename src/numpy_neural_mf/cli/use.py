@@ -220,7 +220,9 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
     if isinstance(loaded, NeuralMF):
         facts["architecture"] = str(loaded.architecture)
         facts["epochs trained"] = len(loaded.history_.train_loss)
-        facts["best epoch"] = loaded.history_.best_epoch
+        for name in ("expected", "validation"):
+            if losses := getattr(loaded.history_, f"{name}_loss"):
+                facts[f"{name} RMSE"] = round(losses[-1] ** 0.5, 4)
     if isinstance(loaded, BayesianMF):
         facts["samples"] = loaded.n_samples
         facts["expected deviation"] = round(float(loaded.deviation_[-1]), 4)

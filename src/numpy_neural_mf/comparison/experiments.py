@@ -40,8 +40,8 @@ def run_experiments(
 
     Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed
     trains on each fold of ``k_fold(ratings, n_folds)`` instead. The test ratings are predicted once, at the
-    end; the best epoch is chosen on a part of the training ratings. Every model is given the users, items and
-    times of the test ratings; of the default models, only BayesianMF uses times.
+    end. Every model is given the users, items and times of the test ratings; of the default models, only
+    BayesianMF uses times.
 
     Parameters
     ----------

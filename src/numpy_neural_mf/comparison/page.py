@@ -92,7 +92,8 @@ def _losses_chart(models: Mapping[str, Sequence[Run]]) -> Chart | None:
     if not numbers:
         return None
     caption = (
-        "Losses per epoch on the training ratings, and on a validation part that decides the best epoch."
+        "Losses per epoch on the training ratings, and those to expect of unseen ratings, "
+        "where a model estimates them."
     )
     label = f"mean squared error by epoch; last training loss: {numbers}"
     return Chart(inline_svg(loss_figure(models), label), caption)

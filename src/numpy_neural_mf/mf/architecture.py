@@ -9,16 +9,13 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
-from .parameters import FEATURES, SIDES, TIME_BINS, Entity, Kind, Parameters, Table
+from ..utils.settings import check_boolean, check_choice, check_integer, check_sizes
+from .parameters import SIDES, TIME_BINS, Entity, Kind, Parameters, Table
 
 LIKELIHOODS = ("normal", "ordinal")
 
 # Rows of each process that are drawn at a time.
 DRAWN_AT_ONCE = 2**12
-
-# Fields of older files, and the only values that still have a meaning: next-item models are their own now.
-FORMER_FIELDS = {"sequence": "", "sequence_length": 50, "next_item_weight": 0.0, "negatives": 0}
 
 
 @dataclass(frozen=True)
@@ -40,13 +37,12 @@ class Architecture:
     activation : {"relu", "sigmoid", "tanh", "identity", "leaky_relu", "gelu"}, default "relu"
     biases : bool, default True, whether there are b_u and b_i
     product : bool, default True, whether there is p_u · q_i (GMF with unit weights)
-    dropout : float in [0, 1), default 0.3, of the input of f and of each hidden layer, in training
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
     features : bool, default False
-        Whether features of users and items have vectors and biases, too: p_u is then P_u + Σ_c x_uc E_c over
-        the features c of the user with their weights, and so are q_i, b_u and b_i (Rendle, 2010,
-        "Factorization machines", whose interactions of user with item these are).
+        Whether features of users and items have vectors and biases, too: Σ_c x_uc E_c over the features c of
+        the user, with their weights, is then the mean of the prior of p_u, and so for q_i, b_u and b_i
+        (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
     implicit : bool, default False
         Whether the n items that a user rated are features of the user, with weight 1/√n each (SVD++; Koren,
         2008, eq. 15), and the raters of an item those of the item.
@@ -55,6 +51,9 @@ class Architecture:
         vectors and biases for users and for items: p_u is then p_u + y_t, and q_i is q_i + z_t, so that
         p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a field of a
         factorization machine; Rendle, 2010).
+    drift : bool, default False
+        Whether the level of each user drifts: d_u(t), an Ornstein-Uhlenbeck process with a timescale that is
+        learned, is added to the rating at time t. It needs the extra "fast".
     likelihood : {"normal", "ordinal"}, default "normal"
         "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
         probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
@@ -65,11 +64,11 @@ class Architecture:
     activation: str = "relu"
     biases: bool = True
     product: bool = True
-    dropout: float = 0.3
     rating_scale: tuple[float, float] | None = None
     features: bool = False
     implicit: bool = False
     periods: int = 0
+    drift: bool = False
     likelihood: str = "normal"
 
     def __post_init__(self) -> None:
@@ -79,25 +78,18 @@ class Architecture:
         check_integer("periods", self.periods, at_least=0)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
-        check_number("dropout", self.dropout, at_least=0, below=1)
-        for name in ("biases", "product", "features", "implicit"):
+        for name in ("biases", "product", "features", "implicit", "drift"):
             check_boolean(name, getattr(self, name))
+        if self.drift and self.likelihood == "ordinal":
+            raise ValueError('drift: expected False with likelihood="ordinal", whose scores are no ratings')
         if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
             raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field; TypeError or ValueError if one is unknown, out of range or former."""
-        for name, default in FORMER_FIELDS.items():
-            if settings.get(name, default) != default:
-                found = f"{name}: expected {default!r}, found {settings[name]!r}"
-                raise ValueError(
-                    f"{found}: a model of ratings has no sequence any more; train a NextItemModel"
-                )
-        known = {name: value for name, value in settings.items() if name not in FORMER_FIELDS}
-        if known["rating_scale"] is not None:
-            known["rating_scale"] = tuple(known["rating_scale"])
-        return cls(**known)
+        """One from a file, by field; TypeError or ValueError if one is unknown or out of range."""
+        scale = settings["rating_scale"]
+        return cls(**{**settings, "rating_scale": scale if scale is None else tuple(scale)})
 
     @property
     def layer_sizes(self) -> tuple[int, ...]:
@@ -114,29 +106,22 @@ class Architecture:
         """Whether anything uses p_u and q_i."""
         return self.product or bool(self.hidden_layer_sizes)
 
-    def tables(
-        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0
-    ) -> list[Table]:
-        """The tables of a model, with a last row for an unknown user or item; features only in training."""
+    def tables(self, n_users: int, n_items: int) -> list[Table]:
+        """The tables of a model, those of users and items with a last row for the unknown."""
         widths: dict[Kind, int] = {"embedding": self.embedding_dim} if self.has_embeddings else {}
         if self.biases:
             widths["bias"] = 1
         n_rows: dict[Entity, int] = {"user": n_users + 1, "item": n_items + 1}
         tables = [Table(side, kind, (n_rows[side], w)) for kind, w in widths.items() for side in SIDES]
-        n_rows = dict(zip(FEATURES.values(), (n_user_features, n_item_features), strict=True))
-        n_rows |= dict.fromkeys(TIME_BINS.values(), self.periods)
-        others = [(entity, n) for entity, n in n_rows.items() if n]
-        return tables + [Table(entity, kind, (n, w)) for entity, n in others for kind, w in widths.items()]
+        bins = TIME_BINS.values() if self.periods else ()
+        return tables + [Table(of, kind, (self.periods, w)) for of in bins for kind, w in widths.items()]
 
-    def parameter_shapes(
-        self, n_users: int, n_items: int, n_user_features: int = 0, n_item_features: int = 0, n_steps: int = 0
-    ) -> dict[str, tuple[int, ...]]:
+    def parameter_shapes(self, n_users: int, n_items: int, n_steps: int = 0) -> dict[str, tuple[int, ...]]:
         """Name to shape, as in PyTorch: weights are (out, in); with cutpoints for `n_steps` categories."""
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
-        tables = self.tables(n_users, n_items, n_user_features, n_item_features)
-        shapes |= {table.name: table.shape for table in tables}
+        shapes |= {table.name: table.shape for table in self.tables(n_users, n_items)}
         for n, (n_in, n_out) in enumerate(pairwise(self.layer_sizes)):
             shapes[f"mlp.{n}.weight"] = (n_out, n_in)
             if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
@@ -150,8 +135,6 @@ class Architecture:
         mean_rating: float,
         rng: np.random.Generator,
         dtype: type[np.floating[Any]] = np.float32,
-        n_user_features: int = 0,
-        n_item_features: int = 0,
         rows: slice = slice(None),
         n_steps: int = 0,
     ) -> Parameters:
@@ -159,15 +142,14 @@ class Architecture:
 
         Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
         standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
-        the average one. Features, time bins and the output layer of f start at zero, so that the first
+        the average one. Time bins and the output layer of f start at zero, so that the first
         prediction is nearly the mean. Cutpoints are left to the caller. Of many processes, one keeps only its
         `rows` of the tables.
         """
         draw = default_initializer(self.activation)
-        counts = n_users, n_items, n_user_features, n_item_features
-        tables = {table.name: table for table in self.tables(*counts)}
+        tables = {table.name: table for table in self.tables(n_users, n_items)}
         parameters: Parameters = {}
-        for name, shape in self.parameter_shapes(*counts, n_steps).items():
+        for name, shape in self.parameter_shapes(n_users, n_items, n_steps).items():
             own = rows if name in tables else slice(None)
             parameters[name] = zeros_aligned((len(range(*own.indices(shape[0]))), *shape[1:]), dtype)
             if name in tables and tables[name].entity in SIDES and tables[name].kind == "embedding":

@@ -11,7 +11,7 @@ from ..nn import ACTIVATIONS
 from ..nn.parameter import Array, IntArray
 from ..utils.arrays import Float64Array
 from .architecture import Architecture
-from .parameters import KINDS, SIDES, TIME_BINS, Parameters, Side, table_name
+from .parameters import KINDS, SIDES, TIME_BINS, Parameters, Side, table_name, variance_name
 
 # Rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
 Scorer = Callable[[IntArray], Array]
@@ -67,12 +67,19 @@ class _MLP:
 class Factorization:
     """An architecture with its parameters; row -1 of each table stands for an unknown user or item.
 
+    Where the variances of rows are known, they are among the parameters: see `variance_name`.
+
     The first layer of the MLP is linear in [p, q]: W [p, q] + c = W_u p + W_i q + c. So it is computed by
     user and by item, and only the later layers by pair. Features are part of the rows.
     """
 
     architecture: Architecture
     parameters: Parameters
+
+    @property
+    def means(self) -> Parameters:
+        """The parameters without the variances of rows."""
+        return {name: value for name, value in self.parameters.items() if not name.endswith(".variance")}
 
     def scores(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
         """r̂ of pairs of rows, shape (n,), not clipped; at time bins of shape (n,), if the model has such."""
@@ -87,6 +94,26 @@ class Factorization:
                 tile = slice(first, first + TILE)
                 scores[tile] += mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[0]
         return scores
+
+    def variance(self, users: IntArray, items: IntArray) -> Array:
+        """The variance of r̂ of pairs of rows, shape (n,), of independent normal rows; of f, to first order.
+
+        Σ_k ((∂r̂/∂p_k)² v_uk + (∂r̂/∂q_k)² v_ik), with a product also Σ_k v_uk v_ik, and those of the biases.
+        """
+        product, mlp = self.architecture.product, self._mlp
+        (p, _), (q, _) = self._rows("user", users), self._rows("item", items)
+        (v, of_user), (w, of_item) = self._variances_of("user", users), self._variances_of("item", items)
+        by_user, by_item = (q.copy(), p.copy()) if product else (np.zeros_like(q), np.zeros_like(p))
+        if mlp:
+            for first in range(0, len(users), TILE):
+                tile = slice(first, first + TILE)
+                by_hidden = mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[1]().T
+                by_user[tile] += by_hidden @ mlp.user_weight
+                by_item[tile] += by_hidden @ mlp.item_weight
+        total: Array = of_user + of_item + (by_user**2 * v + by_item**2 * w).sum(axis=1)
+        if product:
+            total += (v * w).sum(axis=1)
+        return total
 
     def scorer(self, items: IntArray) -> Scorer:
         """A function from users to the scores of these items.
@@ -148,14 +175,25 @@ class Factorization:
         """θ = (p, b) of a user, shape (d,), without what the model has not."""
         return np.concatenate([np.zeros(0), *(self.parameters[name][user] for name in self._tables("user"))])
 
-    def as_rows(self, theta: Float64Array) -> Parameters:
-        """θ of shape (..., d) as rows of the user tables, by name."""
+    def as_rows(self, theta: Float64Array, variance: Float64Array | None = None) -> Parameters:
+        """θ of shape (..., d) as rows of the user tables, by name, and its variances, if given."""
+        rows = self._split(theta, self._tables("user"))
+        return rows if variance is None else rows | self._split(variance, self._variances("user"))
+
+    def _split(self, row: Float64Array, names: list[str]) -> Parameters:
         rows, start = {}, 0
-        for name in self._tables("user"):
+        for name in names:
             table = self.parameters[name]
             end = start + table.shape[1]
-            rows[name], start = theta[..., start:end].astype(table.dtype), end
+            rows[name], start = row[..., start:end].astype(table.dtype), end
         return rows
+
+    def item_variances(self, items: IntArray, weight: Float64Array) -> Float64Array:
+        """Σ weight · variances of the rows of items, in the columns of θ of a user, 0 for its bias; (d,)."""
+        form, total = self.architecture, np.zeros(len(self.row(-1)))
+        if form.product and (name := variance_name("item", "embedding")) in self.parameters:
+            total[: form.embedding_dim] = weight @ self.parameters[name][items].astype(np.float64)
+        return total
 
     def mirrored(self) -> Self:
         """The same model with users and items exchanged: r̂ is symmetric but for the first layer of f."""
@@ -172,7 +210,7 @@ class Factorization:
     def with_items(self, rows: Sequence[Parameters]) -> Self:
         """The model with more items after the others, before the unknown."""
         tables = {}
-        for name in self._tables("item"):
+        for name in [*self._tables("item"), *self._variances("item")]:
             table = self.parameters[name]
             tables[name] = np.concatenate([table[:-1], *(row[name] for row in rows), table[-1:]])
         return replace(self, parameters=self.parameters | tables)
@@ -205,8 +243,20 @@ class Factorization:
                     found[place] += self.parameters[TIME_TABLES[name]][time_bins]
         return found[0], found[1][:, 0]
 
+    def _variances_of(self, side: Side, rows: IntArray) -> tuple[Array, Array]:
+        """The variances of what `_rows` returns."""
+        found = [np.zeros_like(part) for part in self._rows(side, rows)]
+        for place, kind in enumerate(KINDS):
+            if (name := variance_name(side, kind)) in self.parameters:
+                found[place] = self.parameters[name][rows]
+        return found[0], found[1].reshape(len(rows))
+
     def _tables(self, side: Side) -> list[str]:
         return [name for name in _names(side) if name in self.parameters]
+
+    def _variances(self, side: Side) -> list[str]:
+        names = [variance_name(side, kind) for kind in KINDS]
+        return [name for name in names if name in self.parameters]
 
     @cached_property
     def _mlp(self) -> _MLP | None:
@@ -215,7 +265,11 @@ class Factorization:
 
 def mirrored(tables: Parameters) -> Parameters:
     """Tables of users under the names of those of items, and the other way round."""
-    swapped = dict(zip(_names("user") + _names("item"), _names("item") + _names("user"), strict=True))
+    swapped: dict[str, str] = {}
+    for name_of in (table_name, variance_name):
+        for kind in KINDS:
+            user, item = name_of("user", kind), name_of("item", kind)
+            swapped |= {user: item, item: user}
     return {swapped.get(name, name): table for name, table in tables.items()}
 
 

@@ -1,7 +1,7 @@
 """From the score r̂ of a pair to the predicted rating, and how well scores fit known ratings."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,9 @@ from ..nn.parameter import Array
 
 
 class Terms(NamedTuple):
-    """The loss of n ratings, summed, and its derivatives by each score, shape (n,)."""
+    """The losses of n ratings, or their weighted sum, and the derivatives by each score, shape (n,)."""
 
-    total: float
+    value: Array | float
     pull: Array  # minus half the first derivative: r - r̂ of the squared error
     weight: Array  # half the second derivative: 1 of the squared error
 
@@ -24,6 +24,7 @@ class Normal:
 
     scale: tuple[float, float]
     unit: float = 1.0
+    curvature: ClassVar[float] = 1.0  # half of the second derivative of the loss by the score
 
     def rating(self, scores: Array) -> Array:
         """The prediction for these scores, of their shape; it may overwrite them."""
@@ -32,7 +33,7 @@ class Normal:
     def terms(self, scores: Array, ratings: Array) -> Terms:
         """The loss of ratings of shape (n,) with these scores."""
         error = ratings / self.unit - scores
-        return Terms(float((error**2).sum()), error, np.ones_like(error))
+        return Terms(error**2, error, np.ones_like(error))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +44,11 @@ class Ordinal:
     cutpoints: Array  # as the model learns them, shape (n_categories - 1,)
     scale: tuple[float, float]
     unit: float
+
+    @property
+    def curvature(self) -> float:
+        """About half of the second derivative of the loss by the score: that of a normal distribution."""
+        return 1 / (2 * self.model.deviation**2)
 
     @property
     def categories(self) -> NDArray[np.float32]:
@@ -56,15 +62,17 @@ class Ordinal:
     def terms(self, scores: Array, ratings: Array) -> Terms:
         in_units = (ratings / self.unit).astype(self.model.steps.dtype)
         found = self.model.terms(scores, in_units, self.cutpoints)
-        return Terms(float(found.value.sum()), -found.dy / 2, found.d2y / 2)
+        return Terms(found.value, -found.dy / 2, found.d2y / 2)
 
-    def probabilities(self, scores: Array) -> NDArray[np.float32]:
-        """P of each category, shape (..., n_categories)."""
-        return np.asarray(self.model.probabilities(scores, self.cutpoints))
+    def probabilities(self, scores: Array, variance: Array) -> NDArray[np.float32]:
+        """P of each category, shape (..., n_categories), where scores have this variance."""
+        return np.asarray(self.model.probabilities(scores, self.cutpoints, variance))
 
-    def interval(self, scores: Array, coverage: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def interval(
+        self, scores: Array, variance: Array, coverage: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The categories at which the cumulative probability reaches half of what may be left out."""
-        below = self.probabilities(scores).cumsum(axis=-1)[..., :-1]
+        below = self.probabilities(scores, variance).cumsum(axis=-1)[..., :-1]
         out = (1 - coverage) / 2
         low, high = ((below < share).sum(axis=-1) for share in (out, 1 - out))
         return self.categories[low], self.categories[high]

@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 Parameters = dict[str, NDArray[np.floating[Any]]]
 
 Side = Literal["user", "item"]
-Entity = Literal["user", "item", "user_feature", "item_feature", "user_time", "item_time"]
+Entity = Literal["user", "item", "user_time", "item_time"]
 Kind = Literal["embedding", "bias"]
 
 SIDES: tuple[Side, Side] = ("user", "item")
 KINDS: tuple[Kind, Kind] = ("embedding", "bias")
-FEATURES: dict[Side, Entity] = {"user": "user_feature", "item": "item_feature"}
 TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A parameter with a row for each user, item, feature or time bin; a batch moves only those it uses."""
+    """A parameter with a row for each user, item or time bin; a batch moves only those it uses."""
 
     entity: Entity
     kind: Kind
@@ -38,7 +37,12 @@ def table_name(entity: Entity, kind: Kind) -> str:
     return f"{entity}_{kind}.weight"
 
 
-_ENTITIES: tuple[Entity, ...] = (*SIDES, *FEATURES.values(), *TIME_BINS.values())
+def variance_name(side: Side, kind: Kind) -> str:
+    """The name of the variances of the rows of a table, whose means are those of `table_name`."""
+    return f"{side}_{kind}.variance"
+
+
+_ENTITIES: tuple[Entity, ...] = (*SIDES, *TIME_BINS.values())
 _BY_NAME = {table_name(entity, kind): (entity, kind) for entity in _ENTITIES for kind in KINDS}
 
 
@@ -53,8 +57,11 @@ def tables_in(parameters: Mapping[str, Any]) -> list[Table]:
 
 
 def fill_unknown(parameters: Parameters) -> None:
-    """Let the last row of each table of users and of items be the mean of the others."""
+    """Let the last row of each table of users and of items be the mean of the others, and vary as they do."""
     for table in tables_in(parameters):
         if table.entity in SIDES:
             rows = parameters[table.name]
             rows[-1] = rows[:-1].mean(axis=0)
+            variance = parameters.get(variance_name(table.entity, table.kind))
+            if variance is not None:
+                variance[-1] = rows[:-1].var(axis=0) + variance[:-1].mean(axis=0)

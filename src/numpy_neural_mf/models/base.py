@@ -118,7 +118,8 @@ class Recommender(LearnedFromRatings[Fitted]):
             An unknown user or item gets the best estimate that the rest allows.
         timestamps : array-like, optional
             When each rating is given, for models with time: seconds since 1970, or datetimes as
-            `read_ratings` takes them. By default, and for what was folded in, the last training rating's.
+            `read_ratings` takes them. By default, and for what was folded in, the last training rating's; but
+            the level of a user of a `NeuralMF` with drift is then the one it returns to.
         """
         return locate(self.fitted_, users, items, timestamps).ratings()
 
@@ -201,10 +202,11 @@ class Recommender(LearnedFromRatings[Fitted]):
         return explain(self.fitted_, user, item)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
-        """A new user with a few ratings, by raw item id, fitted with the penalty of training.
+        """A new user with a few ratings, by raw item id, whose row is fitted to them; all else stays.
 
-        It is for `predict`, `known`, `recommend` and `explain` of this model, which does not change, until it
-        learns more. Unknown items are left out; without any other, the user is an unknown one.
+        The row is shrunk as training shrinks rows, towards the same prior. It is for `predict`, `known`,
+        `recommend` and `explain` of this model, which does not change, until it learns more. Unknown items
+        are left out; without any other, the user is an unknown one.
 
         A TypeError says that `ratings` is not a mapping, a ValueError that a rating is not within the scale.
 

@@ -196,7 +196,7 @@ class BayesianMF(DistributionRecommender):
         """Fit the rows of the new ratings; time-varying biases and context effects do not change."""
         old = self._learned
         plain = replace(old, factorization=old.mean.factorization)
-        form, _ = updated(plain, update)
+        form = updated(plain, update).factorization
         deviation = np.full(len(update.user_ids) + 1, old.deviation[-1])
         deviation[update.old_users] = old.deviation[:-1]
         mean = old.mean.inserted(form, update.old_users, update.old_items)

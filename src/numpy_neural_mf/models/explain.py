@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
 from .fitted import Fitted, FittedModel
-from .fold_in import NewUser, locate
+from .fold_in import NewUser, RowFit, locate
 
 SHOWN = 10  # ratings that `str` lists one by one
 
@@ -38,8 +38,10 @@ class Explanation:
     clipped : float, what clipping adds, or the mean over the steps of an ordinal likelihood, whose scores
         have a scale of their own
     reasons : tuple of Reason, what the user rated, highest absolute weight first; empty for the unknown
-    rest : float; what no rating accounts for: next to nothing without an MLP, if the user's row is at its
-        optimum, which training only comes near to; with an MLP, what this predicts for everybody.
+    rest : float; what no rating accounts for: what the row of a user without ratings would bring, as far as
+        ratings have not replaced it; of a model with features or `implicit`, that is what these say of the
+        user. With an MLP, also what this predicts for everybody, and after training also how far the row is
+        from its optimum.
     """
 
     prediction: float
@@ -104,20 +106,20 @@ def rating_weights(
 ) -> Float64Array:
     """How much each rating of a user, shape (n,), moved r̂ of an item, by the fit that folds them in.
 
-    At the optimum θ of Σ (r_j - r̂_j(θ))² + λ ‖θ‖², with J = ∂r̂/∂θ over the rated items, A = JᵀJ + λ I and
-    e = r - r̂ + J θ, θ = A⁻¹ Jᵀ e. So the user's part of r̂_i, J_i θ, is the sum of
-    w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback
-    datasets", 2008, section 5, for alternating least squares). For another loss, r - r̂ is minus half its
-    first derivative, and J θ and JᵀJ are weighted by half its second (see `Terms`).
+    At the optimum θ of Σ (r_j - r̂_j(θ))² + Σ_k λ_k (θ_k - m_k)², with J = ∂r̂/∂θ over the rated items,
+    Λ = diag(λ), A = JᵀJ + Λ and e = r - r̂ + J θ, θ = A⁻¹ (Jᵀ e + Λ m). So the user's part of r̂_i, J_i θ, is
+    J_i A⁻¹ Λ m, which comes from the prior, and the sum of w_j = (J_i A⁻¹ J_jᵀ) e_j (Hu, Koren and Volinsky,
+    "Collaborative filtering for implicit feedback datasets", 2008, section 5, for alternating least squares).
+    For another loss, r - r̂ is minus half its first derivative, and J θ and JᵀJ are weighted by half its
+    second (see `Terms`).
     """
     form, theta = model.factorization, model.factorization.row(user)
     if not len(theta):
         return np.zeros(len(rated))
-    scores, J = form.row_scorer(rated)(theta)
     _, J_i = form.row_scorer(np.array([item], np.int32))(theta)
-    terms = model.likelihood.terms(scores, ratings.astype(np.float64))
-    A = J.T @ (terms.weight[:, None] * J) + model.penalty.of("user", len(rated)) * np.eye(len(theta))
-    similarity = J @ np.linalg.lstsq(A, J_i[0])[0]
+    fit = RowFit.of(model, user, rated, ratings)
+    _, terms, J = fit.objective(theta)
+    similarity = J @ np.linalg.lstsq(fit.curvature(terms, J), J_i[0])[0]
     return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
 
 

@@ -37,7 +37,7 @@ def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     with naming_the_extra("the export", "onnx"):
         import onnx
     fitted = _fitted(model)
-    form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
+    form, parameters = fitted.factorization.architecture, fitted.factorization.means
     size = sum(value.nbytes for value in parameters.values())
     if size > MAX_BYTES:
         raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
@@ -115,7 +115,7 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
     fitted = _fitted(model)
     from ..training.engines.torch_module import ExpectedRating, InUnits, NeuralMFModule
 
-    form, parameters = fitted.factorization.architecture, fitted.factorization.parameters
+    form, parameters = fitted.factorization.architecture, fitted.factorization.means
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.

@@ -16,7 +16,7 @@ from ..utils.safetensors_stream import write_safetensors
 from .fitted import FittedData
 from .interactions import Interactions
 
-VERSION = "2"
+VERSION = "3"
 MAX_HEADER = 2**22  # names, shapes and the description take kilobytes: what claims more is no model of ours
 FLOAT_MAX = sys.float_info.max
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
@@ -155,12 +155,14 @@ class Contents:
         """Raise the ModelFileError of a fault."""
         refuse(self._path, fault)
 
-    def take(
-        self, name: str, dtype: DTypeLike, shape: tuple[int, ...], former_name: str | None = None
-    ) -> NDArray[Any]:
-        """An array of this dtype and shape, all of it finite, perhaps under the name of older versions."""
-        if name not in self._arrays and former_name in self._arrays:
-            name = former_name
+    def length(self, name: str) -> int:
+        """The length of an array that is still to be taken."""
+        if name not in self._arrays or not self._arrays[name].ndim:
+            self.refuse(f"arrays: missing {name}")
+        return len(self._arrays[name])
+
+    def take(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+        """An array of this dtype and shape, all of it finite."""
         if name not in self._arrays:
             self.refuse(f"arrays: missing {name}")
         array = self._arrays.pop(name)

@@ -38,8 +38,8 @@ class FittedModel:
     """All that predicting, ranking, folding in, explaining and exporting need.
 
     The factorisation is the model at the time of the last rating, `timed` at other times; without it, time
-    has no effect. `prior` has, by user and item table, the rows predicted from features, towards which a row
-    with few ratings is shrunk; tables that are not there are shrunk towards zero.
+    has no effect. `prior` has, by user and item table, what a row with few ratings is shrunk towards: one row
+    for all, or a row for each, predicted from features; tables that are not there are shrunk towards zero.
     """
 
     factorization: Factorization
@@ -47,6 +47,9 @@ class FittedModel:
     penalty: RowPenalty
     prior: Parameters = field(default_factory=dict)
     timed: TimedScores | None = None
+    noise: float = 0.0  # σ², the variance of a rating from r̂, in units of scores; 0 if it is not known
+    user_weight: FloatArray | None = None  # σ²/σ_u² of users, the last of the unknown; None where all are 1
+    item_weight: FloatArray | None = None
 
     @property
     def intercept(self) -> float:
@@ -69,7 +72,10 @@ class FittedModel:
 
     def with_user(self, row: Parameters, interactions: Interactions) -> Self:
         """The model with one user, row 0, in place of all."""
-        return replace(self, factorization=self.factorization.with_user(row), timed=None)
+        weight = None if self.user_weight is None else self.user_weight[-1:]
+        prior = self.prior | {name: m[-1:] for name, m in self.prior.items() if name.startswith("user")}
+        form = self.factorization.with_user(row)
+        return replace(self, factorization=form, prior=prior, timed=None, user_weight=weight)
 
     def with_items(self, rows: Sequence[Parameters], interactions: Sequence[Interactions]) -> Self:
         """The model with more items after the others."""
@@ -77,8 +83,9 @@ class FittedModel:
 
     def mirrored(self) -> FittedModel:
         """The factorisation with users and items exchanged; it shares their tables."""
-        penalty = replace(self.penalty, user=self.penalty.item, item=self.penalty.user)
-        return FittedModel(self.factorization.mirrored(), self.likelihood, penalty, mirrored(self.prior))
+        penalty = RowPenalty(self.penalty.item, self.penalty.user)
+        form, weights = self.factorization.mirrored(), (self.item_weight, self.user_weight)
+        return FittedModel(form, self.likelihood, penalty, mirrored(self.prior), None, self.noise, *weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data.columns import blocks
 from ..data.ids import index_of
 from ..data.timestamps import as_timestamps
 from ..mf.forward import RowScorer, mirrored
 from ..mf.likelihood import Terms
 from ..mf.parameters import Parameters, Side
 from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array, IntArray
-from .fitted import Fitted, FittedModel, block_scores
+from .fitted import BLOCK, Fitted, FittedModel, block_scores
 from .interactions import Interactions
 
 MAX_STEPS = 50
@@ -69,6 +69,19 @@ class Located(NamedTuple):
         """The scores of the pairs, of their shape."""
         at = None if self.timestamps is None else self.timestamps.ravel()
         return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
+
+    def variance(self) -> Float32Array:
+        """The variance of the scores, as far as rows are uncertain, of the shape of the pairs."""
+        form, found = self.model.factorization, np.empty(self.users.size, np.float32)
+        for block in blocks(self.users.size, BLOCK):
+            found[block] = form.variance(self.users.ravel()[block], self.items.ravel()[block])
+        return found.reshape(self.users.shape)
+
+    def noise(self) -> Float32Array:
+        """The variance of ratings from their scores, in units of these, of the shape of the pairs."""
+        weight = self.model.user_weight
+        shape = np.ones(self.users.shape, np.float32) if weight is None else weight[self.users]
+        return np.asarray(self.model.noise / shape, np.float32)
 
     def ratings(self) -> Float32Array:
         """The predicted ratings of the pairs, of their shape."""
@@ -127,49 +140,80 @@ def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float
     return NewItem(raw, mirrored(row), interactions, fitted.model)
 
 
+class RowFit(NamedTuple):
+    """What a row θ of a user is fitted to: Σ loss(r̂_i(θ)) + Σ_k penalty_k (θ_k - prior_k)²."""
+
+    score: RowScorer
+    loss: Callable[[Float64Array], Terms]
+    penalty: Float64Array
+    prior: Float64Array
+
+    @classmethod
+    def of(cls, model: FittedModel, user: int, items: IntArray, ratings: FloatArray) -> Self:
+        """For the ratings of these items.
+
+        Where items are uncertain, the expected loss adds the sum of their variances to the penalty, but that
+        draws to zero: see `training.objective`. The noise of user and items weighs their ratings.
+        """
+        form, n = model.factorization, len(form_row := model.factorization.row(user))
+        rows = [
+            model.prior[name][user if len(model.prior[name]) > 1 else 0] if name in model.prior else zero
+            for name, zero in form.as_rows(0 * form_row).items()
+        ]
+        towards = np.concatenate([np.zeros(0), *rows]).astype(np.float64)
+        by_prior = np.broadcast_to(np.asarray(model.penalty.of("user"), np.float64), n)
+        weight = np.ones(len(items))
+        weight *= 1 if model.user_weight is None else model.user_weight[user]
+        weight *= 1 if model.item_weight is None else model.item_weight[items]
+        values, curvature = ratings.astype(np.float64), model.likelihood.curvature
+
+        def loss(scores: Float64Array) -> Terms:
+            terms = model.likelihood.terms(scores, values)
+            return Terms(float(weight @ terms.value), weight * terms.pull, weight * terms.weight)
+
+        penalty = by_prior + curvature * form.item_variances(items, weight)
+        prior = np.divide(by_prior * towards, penalty, out=np.zeros(n), where=penalty > 0)
+        return cls(form.row_scorer(items), loss, penalty, prior)
+
+    def objective(self, theta: Float64Array) -> tuple[float, Terms, Float64Array]:
+        """Its value, the loss and J = ∂r̂/∂θ."""
+        scores, J = self.score(theta)
+        terms, own = self.loss(scores), theta - self.prior
+        return float(terms.value) + float(self.penalty * own @ own), terms, J
+
+    def curvature(self, terms: Terms, J: Float64Array) -> Float64Array:
+        """Jᵀ W J + diag(penalty): half of the second derivative, by Gauss and Newton."""
+        return np.asarray(J.T @ (terms.weight[:, None] * J) + np.diag(self.penalty))
+
+
 def fitted_user(
     model: FittedModel, user: int, items: IntArray, ratings: FloatArray, max_steps: int = MAX_STEPS
-) -> Float64Array:
-    """The row θ = (p, b) of a user fitted to ratings of these items, from where it is, shape (d,)."""
-    form = model.factorization
-    zeros = form.as_rows(0 * form.row(user))
-    prior = [model.prior[name][user] if name in model.prior else zero for name, zero in zeros.items()]
-    return fitted_row(
-        form.row_scorer(items),
-        partial(model.likelihood.terms, ratings=ratings.astype(np.float64)),
-        model.penalty.of("user", len(items)),
-        form.row(user),
-        max_steps,
-        np.concatenate([np.zeros(0), *prior]).astype(np.float64),
-    )
+) -> Parameters:
+    """The row of a user fitted to ratings of these items, from where it is, as rows of the user tables.
+
+    Its variances, where the model has such, are those of its distribution given everything else.
+    """
+    fit, form = RowFit.of(model, user, items, ratings), model.factorization
+    theta = fitted_row(fit, form.row(user), max_steps)
+    if not model.noise:
+        return form.as_rows(theta)
+    _, terms, J = fit.objective(theta)
+    return form.as_rows(theta, model.noise / np.diag(fit.curvature(terms, J)))
 
 
-def fitted_row(
-    score: RowScorer,
-    loss: Callable[[Float64Array], Terms],
-    penalty: float,
-    start: Float64Array,
-    max_steps: int = MAX_STEPS,
-    prior: Float64Array | float = 0.0,
-) -> Float64Array:
-    """The row θ, shape (d,), that minimises Σ loss(r̂_i(θ)) + penalty ‖θ - prior‖², from `start` on.
+def fitted_row(fit: RowFit, start: Float64Array, max_steps: int = MAX_STEPS) -> Float64Array:
+    """The row θ, shape (d,), that minimises an objective, from `start` on.
 
-    Gauss-Newton steps, (Jᵀ W J + penalty I) δ = Jᵀ e - penalty (θ - prior), with J = ∂r̂/∂θ and, of the
+    Gauss-Newton steps, (Jᵀ W J + Λ) δ = Jᵀ e - Λ (θ - prior), with Λ = diag(penalty), J = ∂r̂/∂θ and, of the
     squared error, e = r - r̂ and W = 1 (see `Terms`), each halved until the objective falls (Nocedal and
     Wright, *Numerical Optimization*, 2006, section 10.3). Without an MLP r̂ is linear in θ, and of squared
     errors the first step is the solution: ridge regression.
     """
-
-    def objective(theta: Float64Array) -> tuple[float, Terms, Float64Array]:
-        scores, J = score(theta)
-        terms, own = loss(scores), theta - prior
-        return terms.total + float(penalty * own @ own), terms, J
-
-    theta = start
+    theta, objective = start, fit.objective
     value, terms, J = objective(theta)
     for _ in range(max_steps if len(theta) else 0):
-        gradient = J.T @ terms.pull - penalty * (theta - prior)
-        curvature = J.T @ (terms.weight[:, None] * J) + penalty * np.eye(len(theta))
+        gradient = J.T @ terms.pull - fit.penalty * (theta - fit.prior)
+        curvature = fit.curvature(terms, J)
         delta = np.linalg.lstsq(curvature, gradient)[0]
         for _ in range(30):
             new_value, new_terms, new_J = objective(theta + delta)
@@ -208,6 +252,9 @@ def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tupl
     order = np.argsort(others)[np.count_nonzero(others < 0) :]
     others, values = others[order], values[order]
     model = fitted.model if side == "user" else fitted.model.mirrored()
-    theta = fitted_user(model, -1, others, values)
+    if len(others):
+        row = fitted_user(model, -1, others, values)
+    else:  # the unknown
+        row = {n: t[-1] for n, t in model.factorization.parameters.items() if n.startswith("user_")}
     interactions = Interactions(others, values.astype(np.float32), np.array([0, len(others)]), len(ids))
-    return model.factorization.as_rows(theta[None]), interactions
+    return {name: value[None] for name, value in row.items()}, interactions

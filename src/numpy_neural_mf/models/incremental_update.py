@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.ids import index_of
-from ..mf.forward import Factorization
-from ..mf.parameters import KINDS, SIDES, Parameters, Side, fill_unknown, table_name
-from ..mf.regularization import RowPenalty
+from ..mf.parameters import KINDS, SIDES, Parameters, Side, fill_unknown, table_name, variance_name
 from ..utils.arrays import FloatArray, Int32Array
 from ..utils.threads import one_blas_thread
 from .fitted import FittedData, FittedModel
@@ -69,37 +67,36 @@ class Update:
 
     def of_tables(self, parameters: Parameters) -> Parameters:
         """A copy of parameters, with the rows of users and items in their new places."""
-        sides = {table_name(side, kind): side for side in SIDES for kind in KINDS}
+        names = (table_name, variance_name)
+        sides = {name_of(side, kind): side for name_of in names for side in SIDES for kind in KINDS}
         return {
-            name: self.inserted(sides[name], value) if name in sides else value.copy()
+            name: self.inserted(sides[name], value) if name in sides and len(value) > 1 else value.copy()
             for name, value in parameters.items()
         }
 
 
-def updated(
-    model: FittedModel, update: Update, penalty: RowPenalty | None = None
-) -> tuple[Factorization, Parameters]:
-    """The factorisation and the prior after new ratings, as copies in which only touched rows moved.
+def updated(model: FittedModel, update: Update) -> FittedModel:
+    """The model after new ratings, without time; only copies of touched rows moved.
 
     A new row starts as the unknown's. Then each user that a new rating touches is fitted, as in `fold_in`, to
     all its ratings, old and new, and after that each item; the MLP and the intercept stay
-    (docs/decisions/partial-fit.md). The penalty is by default that of the model.
+    (docs/decisions/partial-fit.md).
     """
     parameters, prior = (update.of_tables(t) for t in (model.factorization.parameters, model.prior))
     form = replace(model.factorization, parameters=parameters)
-    moving = FittedModel(form, model.likelihood, penalty or model.penalty, prior)
+    weight = None if model.user_weight is None else update.inserted("user", model.user_weight)
+    moving = FittedModel(form, model.likelihood, model.penalty, prior, None, model.noise, weight)
     with one_blas_thread():
         _refit(moving, update.interactions, update.new.users)
         _refit(moving.mirrored(), update.interactions.by_item(), update.new.items)
     fill_unknown(parameters)
-    return form, prior
+    return moving
 
 
 def _refit(model: FittedModel, interactions: Interactions, users: Int32Array) -> None:
     """Fit the rows of these users, in place."""
     for user in np.unique(users):
-        theta = fitted_user(model, user, *interactions.of_row(user), STEPS)
-        for name, row in model.factorization.as_rows(theta).items():
+        for name, row in fitted_user(model, user, *interactions.of_row(user), STEPS).items():
             model.factorization.parameters[name][user] = row
 
 

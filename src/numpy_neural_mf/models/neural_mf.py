@@ -21,40 +21,37 @@ from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
 from .incremental_update import Update, updated
-from .neural_mf_file import FittedNeuralMF, TimeBinScores, fitted_of, row_penalty, saved, settings_of
+from .neural_mf_file import FittedNeuralMF, ScoresInTime, fitted_of, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
-from .neural_mf_training import build_engine, finish, prepare, train
-from .uncertainty import DistributionRecommender
+from .neural_mf_training import build_engine, finish, prepare, train, uses_times
+from .uncertainty import DistributionRecommender, normal_interval, normal_probabilities
 
 
 class NeuralMF(DistributionRecommender):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
-    The defaults were chosen inside the training part of MovieLens and on simulated ratings
-    (docs/decisions/defaults.md). A setting that is out of range, an unknown name and, in `fit`, a device that
-    is not available are a ValueError.
+    How strongly rows are shrunk is not a setting: each row is a normal distribution, whose mean is learned by
+    gradient descent, and the variances of rows, of their priors and of the noise are inferred after each
+    epoch (`training.inference`; docs/decisions/inference.md). So predictions have intervals. A setting that
+    is out of range, an unknown name and, in `fit`, a device that is not available are a ValueError.
 
     Parameters
     ----------
     architecture : Architecture, default C_WIDE
-    epochs : int, default 30, passes over the ratings
-    batch_size : int, default 1024; ratings in a step. 1 is per-sample gradient descent, in an order shuffled
-        once (`data.batches.Stretches`): with ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and
-        ``engine="numba"``, that is the matrix factorisation of Funk and Koren in one compiled loop, the
-        fastest training of this package; otherwise it is slow.
+    epochs : int, default 60, passes over the ratings
+    batch_size : int or None, default None; ratings in a step, by default a 64th of all, from 32 to 1,024.
+        1 is per-sample gradient descent, in an order shuffled once (`data.batches.Stretches`): with
+        ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and ``engine="numba"``, that is the matrix
+        factorisation of Funk and Koren in one compiled loop, the fastest training of this package; otherwise
+        it is slow.
     optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw"} or Optimizer, default "adam"
         One of your own is copied, not changed, and has its own learning rate.
-    learning_rate : float, default 0.03, the highest of the schedule, for an optimizer given by name
+    learning_rate : float, default 0.01, the highest of the schedule, for an optimizer given by name
     schedule : {"cosine", "constant"}, default "cosine"; cosine falls to zero over all epochs
-    regularization : float, default 0.2
-        λ: the mean penalty of a rating on the squares of the rows that it uses (see `frequency_scaled`).
-    weight_decay : float, default 0.3, decoupled decay of the MLP's weights
-    validation_fraction : float, default 0.05
-        Share of the ratings held out of `fit`, unless it is given validation ratings, to find the best epoch,
-        whose weights are kept, and to calibrate an ordinal likelihood; 0 trains on all and keeps the last.
-    patience : int or None, default 10, epochs without a better validation loss before the end; None: no limit
+    weight_decay : float, default 2.0, decoupled decay of the MLP's weights
     engine : {"auto", "numpy", "numba", "torch"}, default "auto"; what computes the steps of training: see
-        `choose_engine`. Engines differ by rounding and in the masks of dropout. Prediction always uses NumPy.
+        `choose_engine`. Engines differ by rounding and in random signs (see `training.objective`). Prediction
+        always uses NumPy.
     device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the engine "torch"; auto: the first available
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
         Of the MLP's products in training by the engine "torch"; parameters are float32.
@@ -66,10 +63,17 @@ class NeuralMF(DistributionRecommender):
     ----------
     parameters_ : dict of str to float32 array; by PyTorch's names, `n_parameters_` numbers; the last row of
         each table stands for an unknown user or item. Features are included in the rows.
-    prior_ : dict of str to float32 array
-        For models with features, the rows predicted from features only, by the name of the table:
-        `partial_fit`, `fold_in` and `fold_in_item` shrink a row with few ratings towards them, not to zero.
-    rating_steps_ : float32 array, the distinct training ratings, ascending; empty unless ordinal
+    variances_ : dict of str to float32 array; variances of the rows of users and items, by the same names
+        Like `prior_variances_`, they count what they are variances of, squared: scores are in `unit_`. Those
+        of embeddings without a product are 0: the MLP learns of points.
+    prior_ : dict of str to float32 array, by the same names
+        What a row is shrunk to: one row for all, or one predicted from its features for each.
+    prior_variances_ : dict of str to float32 array of shape (d,), by the same names
+        How much rows vary about their prior: next to nothing in a column that nothing supports.
+    deviation_ : float32 array of shape (n_users + 1,)
+        Standard deviation, in ratings, of a rating by each user, then by an unknown one, if its row and that
+        of the item were known exactly: of the noise only. Of an ordinal likelihood, the same for all.
+    rating_steps_ : float32 array, the distinct training ratings, ascending; empty for more than 20
     unit_ : float; target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where
         ratings differ more or less, so that the settings mean the same on every scale.
     history_ : History, losses and seconds of each epoch
@@ -87,6 +91,10 @@ class NeuralMF(DistributionRecommender):
     _learned = Forwarded[FittedNeuralMF]("fitted_.model")
     parameters_ = Forwarded[Parameters]("_learned.parameters")
     prior_ = Forwarded[Parameters]("_learned.prior")
+    variances_ = Forwarded[Parameters]("_learned.variances")
+    prior_variances_ = Forwarded[Parameters]("_learned.prior_variances")
+    deviation_ = Forwarded[Float32Array]("_learned.deviation")
+    rating_steps_ = Forwarded[Float32Array]("_learned.rating_steps")
     unit_ = Forwarded[float]("_learned.likelihood.unit")
     history_ = Forwarded[History]("_learned.history")
     engine_ = Forwarded[str]("_learned.engine")
@@ -95,15 +103,12 @@ class NeuralMF(DistributionRecommender):
         self,
         architecture: Architecture = C_WIDE,
         *,
-        epochs: int = 30,
-        batch_size: int = 1024,
+        epochs: int = 60,
+        batch_size: int | None = None,
         optimizer: str | Optimizer = "adam",
-        learning_rate: float = 0.03,
+        learning_rate: float = 0.01,
         schedule: str = "cosine",
-        regularization: float = 0.2,
-        weight_decay: float = 0.3,
-        validation_fraction: float = 0.05,
-        patience: int | None = 10,
+        weight_decay: float = 2.0,
         engine: str = "auto",
         device: str = "auto",
         precision: str = "float32",
@@ -116,10 +121,7 @@ class NeuralMF(DistributionRecommender):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
-        self.regularization = regularization
         self.weight_decay = weight_decay
-        self.validation_fraction = validation_fraction
-        self.patience = patience
         self.engine = engine
         self.device = device
         self.precision = precision
@@ -129,11 +131,6 @@ class NeuralMF(DistributionRecommender):
     @property
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
-
-    @property
-    def rating_steps_(self) -> Float32Array:
-        likelihood = self._learned.likelihood
-        return likelihood.categories if isinstance(likelihood, Ordinal) else np.zeros(0, np.float32)
 
     def fit(
         self,
@@ -152,52 +149,54 @@ class NeuralMF(DistributionRecommender):
         Parameters
         ----------
         ratings : Ratings
-        validation : Ratings, optional
-            To find the best epoch; by default a random share of `ratings`, held out of training.
+        validation : Ratings, optional; its loss is in `history_`; it has no other effect
         on_progress : callable, optional, called after each batch with a `Progress`
         checkpoint_dir : path, optional
             Folder for the state of the training after each epoch. The same call with the same ratings and
             settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
-            Another engine may resume as well: the same training to rounding and the masks of dropout.
+            Another engine may resume as well: the same training to rounding and random signs.
         """
-        rng, order_rng, dropout_rng = np.random.default_rng(self.random_state).spawn(3)
+        rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         given = [ratings] if validation is None else [ratings, validation]
         require_ratings(*given)
         communicator = communicator_of(self.engine, self.device)
-        data = prepare(self, ratings, validation, rng, communicator)
-        engine = build_engine(self, data, rng, dropout_rng)
+        data = prepare(self, ratings, validation, communicator)
+        engine = build_engine(self, data, rng, sign_rng)
         checkpoint = None
         if checkpoint_dir is not None:
-            options: Any = {"with_times": bool(self.architecture.periods), "left_out": ENGINE_SETTINGS}
+            options: Any = {"with_times": uses_times(self.architecture), "left_out": ENGINE_SETTINGS}
             belongs_to = communicator.broadcast(lambda: identity(self, given, order_rng, **options))
-            generators = {"order": order_rng, "dropout": dropout_rng}
+            generators = {"order": order_rng, "signs": sign_rng}
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
         history = train(self, engine, data, order_rng, on_progress, checkpoint)
-        self._state = finish(self, engine, data, history, ratings)
+        self._state = finish(self, engine, data, history)
         return self
 
     def _updated(self, update: Update) -> FittedNeuralMF:
-        """Fit the rows that new ratings touch, as `fold_in` does; time bins stay as they are."""
+        """Fit the rows that new ratings touch, as `fold_in` does; what depends on time stays as it is."""
         model, timed = self._learned, self._learned.timed
-        penalty = row_penalty(self.regularization, model.likelihood, update.interactions)
-        form, prior = updated(model, update, penalty)
-        if isinstance(timed, TimeBinScores):
-            timed = replace(timed, factorization=timed.factorization.with_last_time_bin(form))
+        new = updated(model, update)
+        form = new.factorization
+        if isinstance(timed, ScoresInTime):
+            timed = timed.updated(form, update)
             form = timed.factorization.at_last_time_bin()  # as from a file: to the bit
-        return replace(model, factorization=form, prior=prior, penalty=penalty, timed=timed)
+        return replace(model, factorization=form, prior=new.prior, timed=timed, user_weight=new.user_weight)
 
     def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]:
-        return self._ordinal.interval(located.scores(), coverage)
+        scores, likelihood = located.scores(), self._learned.likelihood
+        if isinstance(likelihood, Ordinal):
+            return likelihood.interval(scores, located.variance(), coverage)
+        return normal_interval(likelihood.unit * scores, self._deviation(located), coverage, likelihood.scale)
 
     def _probabilities(self, located: Located) -> Float32Array:
-        return self._ordinal.probabilities(located.scores())
+        scores, likelihood = located.scores(), self._learned.likelihood
+        if isinstance(likelihood, Ordinal):
+            return likelihood.probabilities(scores, located.variance())
+        return normal_probabilities(likelihood.unit * scores, self._deviation(located), self.rating_steps_)
 
-    @property
-    def _ordinal(self) -> Ordinal:
-        likelihood = self._learned.likelihood
-        if not isinstance(likelihood, Ordinal):
-            raise ValueError('expected a NeuralMF with likelihood="ordinal", found one that predicts means')
-        return likelihood
+    def _deviation(self, located: Located) -> Float32Array:
+        """Of a rating from its prediction: that of the noise of the user, and of the rows."""
+        return np.asarray(self._learned.likelihood.unit * np.sqrt(located.variance() + located.noise()))
 
     def _saved(self) -> Saved:
         return saved(self, self._learned)

@@ -2,61 +2,90 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data.timestamps import TimeBins
 from ..mf.architecture import Architecture
+from ..mf.drift import Timeline, TimeVaryingBias
 from ..mf.forward import Factorization
 from ..mf.likelihood import Likelihood, Normal, Ordinal
-from ..mf.parameters import FEATURES, KINDS, SIDES, TIME_BINS, Parameters, table_name
+from ..mf.parameters import KINDS, SIDES, Parameters, Side, table_name, variance_name
 from ..mf.regularization import RowPenalty
-from ..mf.side_information import no_prior
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training.loop import History
-from ..utils.arrays import FloatArray, IntArray
+from ..utils.arrays import Float32Array, FloatArray, IntArray
 from .files import Contents, Saved, Tensors
 from .fitted import FittedModel
-from .interactions import Interactions
-from .neural_mf_settings import PLAIN_SETTINGS, scaled_regularization
+from .incremental_update import Update
+from .neural_mf_settings import PLAIN_SETTINGS
 
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
 TIME_RANGE = "periods"  # array of the times of the first and the last rating, for a model with time bins
-# Names of the tables of time bins in files of older versions.
-FORMER_NAMES = {
-    table_name(TIME_BINS[side], kind): table_name(FEATURES[side], kind) for side in SIDES for kind in KINDS
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedNeuralMF(FittedModel):
     """A fitted `NeuralMF`, with the name of the engine that trained; a file does not keep that."""
 
+    prior_variances: Parameters  # τ² by table of users and items, shape (d,)
+    rating_steps: Float32Array  # the distinct training ratings, ascending; none if there are many
     history: History = field(default_factory=History)
     engine: str = ""
 
     @property
+    def _form(self) -> Factorization:
+        """The factorisation with its time bins, if it has such."""
+        return self.timed.factorization if isinstance(self.timed, ScoresInTime) else self.factorization
+
+    @property
     def parameters(self) -> Parameters:
-        """All tables, those of time bins among them."""
-        timed = self.timed.factorization if isinstance(self.timed, TimeBinScores) else self.factorization
-        return timed.parameters
+        """Means of all tables, and the other parameters."""
+        return self._form.means
+
+    @property
+    def variances(self) -> Parameters:
+        """Variances of the rows of users and items, by the names of the means."""
+        names = {table_name(side, kind): variance_name(side, kind) for side in SIDES for kind in KINDS}
+        tables = self.factorization.parameters
+        return {name: tables[of] for name, of in names.items() if of in tables}
+
+    @property
+    def deviation(self) -> Float32Array:
+        """σ_u of each user, in ratings; the last of the unknown."""
+        assert self.user_weight is not None
+        variance = self.noise / (self.likelihood.curvature * self.user_weight)
+        return np.asarray(self.likelihood.unit * np.sqrt(variance), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TimeBinScores:
-    """A factorisation whose vectors depend on the time bin of the rating."""
+class ScoresInTime:
+    """A factorisation with time bins, and a level of each user that drifts, in units of scores."""
 
     factorization: Factorization
-    time_bins: TimeBins
+    time_bins: TimeBins | None
+    drift: TimeVaryingBias | None
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
         """See `TimedScores`."""
-        return self.factorization.scores(users, items, self.time_bins.of(timestamps))
+        bins = None if self.time_bins is None else self.time_bins.of(timestamps)
+        scores = self.factorization.scores(users, items, bins)
+        if self.drift is not None:
+            scores += self.drift.at(users, items, timestamps).astype(scores.dtype)
+        return scores
+
+    def updated(self, now: Factorization, update: Update) -> Self:
+        """The same with the rows of a factorisation at the last time bin; new users do not drift."""
+        drift = self.drift
+        if drift is not None:
+            timeline = drift.timeline.inserted(update.old_users, len(update.user_ids))
+            drift = replace(drift, timeline=timeline)
+        return replace(self, factorization=self.factorization.with_last_time_bin(now), drift=drift)
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
@@ -70,20 +99,27 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     likelihood = fitted.likelihood
     settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
     settings |= {"architecture": asdict(model.architecture), "optimizer": optimizer, "unit": likelihood.unit}
+    settings |= {"noise": fitted.noise, "steps": fitted.rating_steps.tolist()}
     if isinstance(likelihood, Ordinal):
         ordinal = likelihood.model
         settings["ordinal"] = {"steps": ordinal.steps.tolist(), "deviation": ordinal.deviation}
-    arrays: Tensors = {**fitted.parameters}
+    arrays: Tensors = {**fitted._form.parameters, "user_weight": np.asarray(fitted.user_weight)}
     arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
-    if isinstance(fitted.timed, TimeBinScores):
-        bins = fitted.timed.time_bins
-        arrays[TIME_RANGE] = np.array([bins.first, bins.last], np.int64)
+    arrays |= {f"prior_variance.{name}": tau2 for name, tau2 in fitted.prior_variances.items()}
+    if isinstance(fitted.timed, ScoresInTime):
+        if (bins := fitted.timed.time_bins) is not None:
+            arrays[TIME_RANGE] = np.array([bins.first, bins.last], np.int64)
+        if (drift := fitted.timed.drift) is not None:
+            settings["timescale"] = drift.timescale
+            arrays |= {"drift.starts": drift.timeline.starts, "drift.times": drift.timeline.times}
+            arrays["drift.values"] = np.asarray(drift.values, np.float32)
     return Saved(settings, asdict(fitted.history), arrays)
 
 
 def settings_of(contents: Contents) -> dict[str, Any]:
     """The way back to the settings, as `NeuralMF` takes and checks them."""
-    settings = {name: value for name, value in contents.settings.items() if name not in ("ordinal", "unit")}
+    learned = ("ordinal", "unit", "noise", "steps", "timescale")
+    settings = {name: value for name, value in contents.settings.items() if name not in learned}
     architecture = Architecture.from_settings(settings.pop("architecture"))
     optimizer = settings.pop("optimizer")
     if set(settings) != set(PLAIN_SETTINGS):
@@ -95,57 +131,96 @@ def settings_of(contents: Contents) -> dict[str, Any]:
 
 def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     """The way back to what a model with these settings learned."""
-    form, n_rows = model.architecture, (len(contents.user_ids), len(contents.item_ids))
-    ordinal, unit = contents.settings.get("ordinal"), contents.settings.get("unit", 1.0)
+    form, given = model.architecture, contents.settings
+    n_rows = len(contents.user_ids), len(contents.item_ids)
+    ordinal, unit, noise = given.get("ordinal"), given["unit"], given["noise"]
     if (ordinal is not None) != (form.likelihood == "ordinal"):
         raise ValueError("expected categories if the likelihood is ordinal, and only then")
-    if not 0 < unit < np.inf:
-        raise ValueError(f"unit: expected a number above 0, found {unit}")
-    categories = None if ordinal is None else _categories(**ordinal)
+    for name, number in (("unit", unit), ("noise", noise)):
+        if not 0 < number < np.inf:
+            raise ValueError(f"{name}: expected a number above 0, found {number}")
+    categories = ordinal and CumulativeLogit(_ascending(ordinal["steps"]), ordinal["deviation"])
     n_steps = 0 if categories is None else len(categories.steps)
-    parameters = {
-        name: contents.take(name, np.float32, shape, FORMER_NAMES.get(name))
-        for name, shape in form.parameter_shapes(*n_rows, n_steps=n_steps).items()
-    }
-    prior = {
-        name: contents.take(f"prior.{name}", np.float32, table.shape)
-        for name, table in no_prior(form, *n_rows).items()
-    }
-    bins = None
+    shapes = form.parameter_shapes(*n_rows, n_steps=n_steps)
+    parameters = {name: contents.take(name, np.float32, shape) for name, shape in shapes.items()}
+    prior, prior_variances = {}, {}
+    for side in SIDES:
+        for kind in KINDS:
+            if (name := table_name(side, kind)) in shapes:
+                n, d = shapes[name]
+                of_rows, of_prior = variance_name(side, kind), f"prior.{name}"
+                parameters[of_rows] = contents.take(of_rows, np.float32, (n, d))
+                prior[name] = contents.take(of_prior, np.float32, (contents.length(of_prior), d))
+                if len(prior[name]) not in (1, n):
+                    raise ValueError(f"{of_prior}: expected 1 row or {n}, found {len(prior[name])}")
+                prior_variances[name] = contents.take(f"prior_variance.{name}", np.float32, (d,))
+    return assemble(
+        form,
+        parameters,
+        likelihood_of(parameters, categories, contents.rating_scale, float(unit)),
+        _in_time(contents, form),
+        noise=float(noise),
+        user_weight=contents.take("user_weight", np.float32, (n_rows[0] + 1,)),
+        prior=prior,
+        prior_variances=prior_variances,
+        rating_steps=_ascending(given["steps"]),
+        history=History.checked(contents.summary),
+    )
+
+
+def _in_time(contents: Contents, form: Architecture) -> tuple[TimeBins | None, TimeVaryingBias | None]:
+    bins, drift = None, None
     if form.periods:
         first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
         if first > last:
             raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
         bins = TimeBins(first, last, form.periods)
-    likelihood = likelihood_of(parameters, categories, contents.rating_scale, float(unit))
-    penalty = row_penalty(model.regularization, likelihood, contents.interactions)
-    return assemble(form, parameters, likelihood, penalty, prior, bins, History.checked(contents.summary))
+    if form.drift:
+        n, timescale = contents.length("drift.times"), contents.settings["timescale"]
+        if not 0 < timescale < np.inf:
+            raise ValueError(f"timescale: expected a number above 0, found {timescale}")
+        starts = contents.take("drift.starts", np.int64, (len(contents.user_ids) + 1,))
+        timeline = Timeline.checked(starts, contents.take("drift.times", np.int64, (n,)))
+        values = contents.take("drift.values", np.float32, (n,))
+        drift = TimeVaryingBias("user", timeline, values, float(timescale))
+    return bins, drift
 
 
-def _categories(steps: list[float], deviation: float) -> CumulativeLogit:
+def _ascending(steps: list[float]) -> Float32Array:
     found = np.array(steps, np.float32)
     if found.ndim != 1 or not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
         raise ValueError(f"steps: expected an ascending list, found {steps}")
-    if not 0 < deviation < np.inf:
-        raise ValueError(f"deviation: expected a number above 0, found {deviation}")
-    return CumulativeLogit(found, deviation)
+    return found
 
 
 def assemble(
     architecture: Architecture,
     parameters: Parameters,
     likelihood: Likelihood,
-    penalty: RowPenalty,
-    prior: Parameters,
-    time_bins: TimeBins | None,
-    history: History,
-    engine: str = "",
+    in_time: tuple[TimeBins | None, TimeVaryingBias | None],
+    *,
+    noise: float,
+    prior_variances: Parameters,
+    **parts: Any,
 ) -> FittedNeuralMF:
     """A fitted model of its parts."""
+
+    def penalty(side: Side) -> FloatArray:
+        names = [table_name(side, kind) for kind in KINDS]
+        tables = [prior_variances[name] for name in names if name in prior_variances]
+        return noise / np.concatenate([np.zeros(0), *tables])
+
     form = Factorization(architecture, parameters)
-    timed = None if time_bins is None else TimeBinScores(form, time_bins)
-    now = form.at_last_time_bin()
-    return FittedNeuralMF(now, likelihood, penalty, prior, timed, history=history, engine=engine)
+    timed = None if in_time == (None, None) else ScoresInTime(form, *in_time)
+    return FittedNeuralMF(
+        form.at_last_time_bin(),
+        likelihood,
+        RowPenalty(penalty("user"), penalty("item")),
+        timed=timed,
+        noise=noise,
+        prior_variances=prior_variances,
+        **parts,
+    )
 
 
 def likelihood_of(
@@ -153,10 +228,3 @@ def likelihood_of(
 ) -> Likelihood:
     """What scores mean."""
     return Normal(scale, unit) if ordinal is None else Ordinal(ordinal, parameters["cutpoints"], scale, unit)
-
-
-def row_penalty(regularization: float, likelihood: Likelihood, interactions: Interactions) -> RowPenalty:
-    """The penalty of training, of a row next to these interactions."""
-    ordinal = likelihood.model if isinstance(likelihood, Ordinal) else None
-    scaled = scaled_regularization(regularization, ordinal)
-    return RowPenalty.frequency_scaled(scaled, interactions.user_counts, interactions.item_counts)

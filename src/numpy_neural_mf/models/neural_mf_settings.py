@@ -1,4 +1,4 @@
-"""Settings of a NeuralMF: their check, and the optimiser, schedule and regularisation that they describe."""
+"""Settings of a NeuralMF: their check, and the optimiser, schedule and batch size that they describe."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
-from ..nn.schedules import Schedule, constant, cosine
+from ..nn import OPTIMIZERS, Optimizer
+from ..nn.schedules import Schedule, constant, cosine, linear_warmup
 from ..training.engines import ENGINE_NAMES
 from ..utils.settings import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
+WARM_UP = 50  # most steps in which the rate rises: Adam knows little of the gradients yet
 # Learning rate and number of steps to schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
-    "cosine": cosine,
+    "cosine": lambda learning_rate, n_steps: linear_warmup(
+        cosine(learning_rate, n_steps), max(1, min(WARM_UP, n_steps // 20))
+    ),
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
 ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
@@ -26,10 +29,7 @@ PLAIN_SETTINGS = (
     "batch_size",
     "learning_rate",
     "schedule",
-    "regularization",
     "weight_decay",
-    "validation_fraction",
-    "patience",
     *ENGINE_SETTINGS,
     "random_state",
 )
@@ -50,12 +50,12 @@ def check_settings(model: NeuralMF) -> None:
     check_choice("schedule", model.schedule, SCHEDULES)
     if not isinstance(model.optimizer, Optimizer):
         check_choice("optimizer", model.optimizer, OPTIMIZERS)
-    for name in ("epochs", "batch_size"):
-        check_integer(name, getattr(model, name), at_least=1)
-    check_integer("patience", model.patience, at_least=1, optional=True)
-    for name in ("learning_rate", "regularization", "weight_decay"):
+    check_integer("epochs", model.epochs, at_least=1)
+    check_integer("batch_size", model.batch_size, at_least=1, optional=True)
+    if model.batch_size == 1 and model.architecture.drift:
+        raise ValueError("drift: expected batches of more than one rating, found batch_size 1")
+    for name in ("learning_rate", "weight_decay"):
         check_number(name, getattr(model, name), at_least=0)
-    check_number("validation_fraction", model.validation_fraction, at_least=0, below=1)
 
 
 def new_optimizer(model: NeuralMF) -> Optimizer:
@@ -67,6 +67,6 @@ def new_optimizer(model: NeuralMF) -> Optimizer:
     return optimizer
 
 
-def scaled_regularization(regularization: float, ordinal: CumulativeLogit | None) -> float:
-    """λ next to the loss: a squared error is -log P of a normal distribution, times twice its variance."""
-    return regularization / (2 * ordinal.deviation**2 if ordinal is not None else 1)
+def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
+    """The batch size given, otherwise a 64th of the ratings, from 32 to 1,024."""
+    return model.batch_size or min(max(n_ratings // 64, 32), 1024)

@@ -1,35 +1,33 @@
-"""The steps of `NeuralMF.fit`: data and objective, engine, training, and the fitted model."""
+"""The steps of `NeuralMF.fit`: data and inference, engine, training, and the fitted model."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from ..data import Ratings
 from ..data.columns import blocks
-from ..mf import side_information as side_info
-from ..mf.likelihood import Ordinal
-from ..mf.parameters import Parameters, fill_unknown
-from ..mf.regularization import frequency_scaled
+from ..mf.architecture import Architecture
+from ..mf.parameters import SIDES, Parameters, fill_unknown, table_name, variance_name
+from ..mf.side_information import side_features_of
 from ..nn import CumulativeLogit
 from ..training import loop
 from ..training.checkpoint import Checkpoint
 from ..training.distributed import Communicator, all_ratings, own_part
+from ..training.drift import UserDrift
 from ..training.engines import ENGINES, Engine, choose_engine
+from ..training.inference import LEAST_DEVIATION, Inference, first_objective
 from ..training.loop import History, ProgressCallback
-from ..training.objective import Objective
+from ..training.prior_means import PriorMeans
 from ..training.statistics import RatingStatistics, in_units, unit_for
-from ..utils.arrays import FloatArray
 from ..utils.threads import one_blas_thread
-from .fitted import BLOCK, Fitted, block_scores, interactions_of, rows_of_pairs
-from .neural_mf_file import assemble, likelihood_of, row_penalty
-from .neural_mf_settings import SCHEDULES, new_optimizer, scaled_regularization
+from .fitted import BLOCK, Fitted, interactions_of, rows_of_pairs
+from .neural_mf_file import assemble, likelihood_of
+from .neural_mf_settings import SCHEDULES, batch_size_for, new_optimizer
 from .uncertainty import TOO_MANY, few_steps
 
 if TYPE_CHECKING:
@@ -37,35 +35,36 @@ if TYPE_CHECKING:
 
 SMALL_LAYER = 128  # width up to which a second BLAS thread does not pay (docs/decisions/one-blas-thread.md)
 DEVIATION = 0.8  # expected, of a rating from its score, in deviations of all ratings
-MAX_LOG_FACTOR = math.log(4)  # the logarithm of the factor by which calibration may change that
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
     """What a process trains on, and what all of them know of the ratings."""
 
-    ratings: Ratings  # of this process, in units
+    ratings: Ratings  # of this process, in units, which an engine learns from
+    given: Ratings  # the same as they were given
     validation: Ratings | None
     scale: tuple[float, float]  # predictions are clipped to it
     unit: float
     statistics: RatingStatistics  # of the ratings of all processes, not in units
-    objective: Objective
+    inference: Inference
     communicator: Communicator
 
 
+def uses_times(architecture: Architecture) -> bool:
+    """Whether a model learns from the times of ratings."""
+    return bool(architecture.periods) or architecture.drift
+
+
 def prepare(
-    model: NeuralMF,
-    ratings: Ratings,
-    validation: Ratings | None,
-    rng: np.random.Generator,
-    communicator: Communicator,
+    model: NeuralMF, ratings: Ratings, validation: Ratings | None, communicator: Communicator
 ) -> TrainingData:
-    """The share of this process, scaled, the statistics of all ratings, and what is to be minimised."""
-    form, fraction = model.architecture, model.validation_fraction
-    own, held_out = own_part(ratings, validation, fraction, rng, communicator, bool(form.periods))
-    own = own.compact(form.features, communicator.any)
+    """The share of this process, in units, the statistics of all ratings, and what is to be minimised."""
+    form = model.architecture
+    given, held_out = own_part(ratings, validation, communicator, uses_times(form))
+    given = given.compact(form.features, communicator.any)
     is_ordinal = form.likelihood == "ordinal"
-    statistics = RatingStatistics.of(own, communicator, form.periods, with_levels=is_ordinal)
+    statistics = RatingStatistics.of(given, communicator, form.periods, with_levels=True)
     unit, ordinal = unit_for(statistics.deviation), None
     if is_ordinal:
         categories = few_steps(statistics.levels / np.float32(unit))
@@ -73,41 +72,45 @@ def prepare(
             raise ValueError(TOO_MANY)
         ordinal = CumulativeLogit(categories, DEVIATION * statistics.deviation / unit)
     # Side features describe the ratings of all processes.
-    described = all_ratings(own, communicator) if form.features or form.implicit else own
-    regularization = scaled_regularization(model.regularization, ordinal)
-    counts, in_time = statistics.counts, statistics.time_counts
-    time_penalty = side_info.time_penalties(regularization, counts, in_time) if len(in_time) else {}
-    objective = Objective(
-        user_penalty=frequency_scaled(regularization, counts["user"]),
-        item_penalty=frequency_scaled(regularization, counts["item"]),
-        weight_decay=model.weight_decay,
-        side_features=side_info.side_features_of(form, described, regularization),
-        time_penalty=time_penalty,
-        ordinal=ordinal,
+    described = all_ratings(given, communicator) if form.features or form.implicit else given
+    counts = statistics.counts
+    features = {
+        side: PriorMeans(found, counts[side], communicator)
+        for side, found in side_features_of(form, described).items()
+    }
+    own = in_units(given, unit)
+    deviation = max(statistics.deviation / unit, LEAST_DEVIATION)
+    objective = first_objective(
+        form, statistics, own, features, communicator, model.weight_decay, ordinal, unit
     )
-    scale, in_unit = form.rating_scale or own.scale, in_units(own, unit)
-    return TrainingData(in_unit, held_out, scale, unit, statistics, objective, communicator)
+    drift = UserDrift(own, deviation, communicator) if form.drift else None
+    if drift is not None:  # the engine is to learn from ratings less the drift
+        own = replace(own, values=own.values.copy())
+    found, times = statistics.time_bins, own.timestamps
+    bins = None if found is None or times is None else found.of(times)
+    inference = Inference(objective, own, counts, communicator, features, drift, bins)
+    scale = form.rating_scale or given.scale
+    return TrainingData(own, given, held_out, scale, unit, statistics, inference, communicator)
 
 
 def build_engine(
-    model: NeuralMF, data: TrainingData, rng: np.random.Generator, dropout_rng: np.random.Generator
+    model: NeuralMF, data: TrainingData, rng: np.random.Generator, sign_rng: np.random.Generator
 ) -> Engine:
     """The engine with the first parameters: drawn, except where more is known before training."""
-    statistics, objective, rows = data.statistics, data.objective, data.communicator.rows
-    ordinal, mean = objective.ordinal, statistics.mean / data.unit
-    sizes = {f"n_{side}_features": f.matrix.shape[1] for side, f in objective.side_features.items()}
-    sizes |= {"n_users": data.ratings.n_users, "n_items": data.ratings.n_items}
-    sizes |= {"n_steps": 0 if ordinal is None else len(ordinal.steps)}
-    parameters = model.architecture.initial_parameters(mean_rating=mean, rng=rng, rows=rows, **sizes)
+    form, rows, objective = model.architecture, data.communicator.rows, data.inference.objective
+    n_rows, ordinal = (data.ratings.n_users, data.ratings.n_items), objective.ordinal
+    n_steps = 0 if ordinal is None else len(ordinal.steps)
+    mean = data.statistics.mean / data.unit
+    parameters = form.initial_parameters(*n_rows, mean_rating=mean, rng=rng, rows=rows, n_steps=n_steps)
     if ordinal is not None:
         parameters["cutpoints"][...] = ordinal.first()
-    if model.architecture.features:
-        for side, counts in statistics.counts.items():
-            side_info.leave_unrated_at_prior(parameters, side, counts[rows] == 0)
-    optimizer = new_optimizer(model)
-    name = choose_engine(model.engine, optimizer, model.epochs * statistics.n, model.batch_size)
+    for side in SIDES:  # one without ratings is where its features put it
+        if (name := table_name(side, "embedding")) in parameters:
+            parameters[name][data.statistics.counts[side][rows] == 0] = 0
+    optimizer, batch_size = new_optimizer(model), batch_size_for(model, data.statistics.n)
+    name = choose_engine(model.engine, optimizer, model.epochs * data.statistics.n, batch_size)
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
-    engine = ENGINES[name](model.architecture, parameters, optimizer, objective, dropout_rng, **on_device)
+    engine = ENGINES[name](form, parameters, optimizer, objective, sign_rng, **on_device)
     engine.name = name
     return engine
 
@@ -121,21 +124,21 @@ def train(
     checkpoint: Checkpoint | None,
 ) -> History:
     """Train the engine's parameters in place."""
-    bins, times = data.statistics.time_bins, data.ratings.timestamps
-    n_steps = model.epochs * -(-data.statistics.n // model.batch_size)
+    batch_size = batch_size_for(model, data.statistics.n)
+    n_steps = model.epochs * -(-data.statistics.n // batch_size)
     is_small = max(model.architecture.layer_sizes, default=0) <= SMALL_LAYER
     with one_blas_thread() if is_small else nullcontext():
         return loop.train(
             engine,
             data.ratings,
+            data.inference,
             validation_loss(engine, data),
             epochs=model.epochs,
-            batch_size=model.batch_size,
+            batch_size=batch_size,
             schedule=SCHEDULES[model.schedule](engine.optimizer.learning_rate, n_steps),
-            patience=model.patience,
             rng=rng,
-            unit_of_loss=1.0 if data.objective.ordinal is not None else data.unit**2,
-            time_bins=None if bins is None or times is None else bins.of(times),
+            unit_of_loss=1.0 if data.inference.objective.ordinal is not None else data.unit**2,
+            time_bins=data.inference.bins,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )
@@ -149,18 +152,20 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
     users, items = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
     # The last row of the engine's tables is that of the unknown.
     columns = [np.where(users < 0, ratings.n_users, users), np.where(items < 0, ratings.n_items, items)]
+    times, drift = validation.timestamps, data.inference.drift
     if bins is not None:
-        times = validation.timestamps
         columns.append(np.full(len(users), bins.n - 1, np.int32) if times is None else bins.of(times))
     n_all = engine.all_reduce(len(validation))
 
     def loss() -> float:
         if data.communicator.size == 1:
-            fill_unknown_rows(engine.parameters, data.objective)
-        likelihood = likelihood_of(engine.parameters, data.objective.ordinal, data.scale, data.unit)
+            fill_unknown(engine.parameters)
+        likelihood = likelihood_of(engine.parameters, data.inference.objective.ordinal, data.scale, data.unit)
         squares = 0.0
         for block in blocks(len(validation), BLOCK):
             scores = engine.predict(*(column[block] for column in columns))
+            if drift is not None and times is not None:
+                scores += drift.bias.at(users[block], items[block], times[block]).astype(scores.dtype)
             error = likelihood.rating(scores) - validation.values[block]
             squares += float(np.vdot(error, error))
         return engine.all_reduce(squares) / n_all
@@ -168,57 +173,38 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
     return loss
 
 
-def finish(
-    model: NeuralMF, engine: Engine, data: TrainingData, history: History, ratings: Ratings
-) -> Fitted | None:
+def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History) -> Fitted | None:
     """The fitted model, in the first process; None in the others."""
     parameters = data.communicator.gathered(engine.parameters)
+    inference, objective = data.inference, data.inference.objective
+    variance = data.communicator.gathered(objective.variance)
+    by_row = data.communicator.gathered({n: p for n, p in objective.prior.items() if len(p) > 1})
+    given = all_ratings(data.given, data.communicator)
     if not parameters:
         return None
     ids = data.ratings.user_ids, data.ratings.item_ids
-    interactions = interactions_of(ratings, *ids)
-    form, features = model.architecture, data.objective.side_features
-    prior = side_info.no_prior(form, *map(len, ids)) | side_info.shared_parts(parameters, features)
-    fill_unknown(prior)
-    parameters = side_info.collapsed(parameters, features)
+    prior: Parameters = {}
+    prior_variances: Parameters = {}
+    noise = float(objective.noise[0])
+    for side in SIDES:
+        for kind in ("embedding", "bias"):
+            if (name := table_name(side, kind)) in parameters:
+                parameters[variance_name(side, kind)] = variance[name]
+                prior[name] = by_row.get(name, objective.prior[name])
+                prior_variances[name] = np.asarray(noise / objective.precision[name], np.float32)
+    fill_unknown({name: table for name, table in prior.items() if len(table) > 1})
     fill_unknown(parameters)
-    likelihood = likelihood_of(parameters, data.objective.ordinal, data.scale, data.unit)
-    penalty = row_penalty(model.regularization, likelihood, interactions)
-    parts = prior, data.statistics.time_bins, history, engine.name
-    fitted = assemble(form, parameters, likelihood, penalty, *parts)
-    validation = data.validation
-    if isinstance(likelihood, Ordinal) and validation is not None and len(validation):
-        scores = block_scores(fitted, *rows_of_pairs(validation, *ids), validation.timestamps)
-        values = in_units(validation, data.unit).values
-        ordinal = calibrated(likelihood.model, scores, values, likelihood.cutpoints)
-        likelihood = replace(likelihood, model=ordinal)
-        penalty = row_penalty(model.regularization, likelihood, interactions)
-        fitted = replace(fitted, likelihood=likelihood, penalty=penalty)
-    return Fitted(*ids, data.scale, interactions, fitted)
-
-
-def fill_unknown_rows(parameters: Parameters, objective: Objective) -> None:
-    """Let the last row of each table be the mean of the others, features included."""
-    shared = side_info.shared_parts(parameters, objective.side_features)
-    for name, table in parameters.items():
-        if name in shared:
-            table[-1] = (table + shared[name])[:-1].mean(axis=0)
-    fill_unknown({name: table for name, table in parameters.items() if name not in shared})
-
-
-def calibrated(
-    ordinal: CumulativeLogit, scores: FloatArray, ratings: FloatArray, cutpoints: FloatArray
-) -> CumulativeLogit:
-    """The same model with the deviation at which held-out ratings, shape (n,), are most probable.
-
-    Training fits its own ratings too well, so that scores differ more than other ratings do. One number
-    makes up for that: temperature scaling (Guo et al., 2017, "On calibration of modern neural networks").
-    """
-    y, raw = scores.astype(np.float64), cutpoints.astype(np.float64)
-
-    def scaled(log_factor: float) -> CumulativeLogit:
-        return replace(ordinal, deviation=ordinal.deviation * math.exp(log_factor))
-
-    bounds = -MAX_LOG_FACTOR, MAX_LOG_FACTOR
-    found = minimize_scalar(lambda x: scaled(x).loss(y, ratings, raw)[0], bounds=bounds, method="bounded")
-    return scaled(found.x)
+    fitted = assemble(
+        model.architecture,
+        parameters,
+        likelihood_of(parameters, objective.ordinal, data.scale, data.unit),
+        (data.statistics.time_bins, None if inference.drift is None else inference.drift.bias),
+        noise=noise,
+        user_weight=objective.weight,
+        prior=prior,
+        prior_variances=prior_variances,
+        rating_steps=few_steps(data.statistics.levels),
+        history=history,
+        engine=engine.name,
+    )
+    return Fitted(*ids, data.scale, interactions_of(given, *ids), fitted)

@@ -39,7 +39,7 @@ class DistributionRecommender(Recommender):
         """Lowest and highest rating to expect, float32, within the rating scale; pairs are as in `predict`.
 
         `coverage` is the share of the ratings that should be within; at least this for ordinal categories.
-        A coverage not between 0 and 1, or a model of means only (see `NeuralMF`), is a ValueError.
+        A coverage not between 0 and 1 is a ValueError.
         """
         check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
@@ -48,7 +48,7 @@ class DistributionRecommender(Recommender):
         """The probability of each category of the rating scale; pairs are as `predict` takes them.
 
         Returned are the steps, ascending, of shape (n_steps,), and probabilities, of shape (..., n_steps),
-        both float32. More than 20 distinct training ratings, or a model of means only, are a ValueError.
+        both float32. More than 20 distinct training ratings are a ValueError.
         """
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 

@@ -94,9 +94,10 @@ class CumulativeLogit:
         d2y = (below * (1 - below) + above * (1 - above)) / tau**2
         return StepTerms(value, (above - below) / tau, d2y, d_theta / tau)
 
-    def probabilities(self, y: Array, raw: Array) -> Array:
-        """P(r = v_s | y), shape (..., S)."""
-        below = sigmoid((self.cutpoints(raw) - y[..., None]) / self.tau)[0]
+    def probabilities(self, y: Array, raw: Array, variance: Array | float = 0.0) -> Array:
+        """P(r = v_s | y), shape (..., S); a variance of y is as if that of a rating were so much larger."""
+        tau = self.tau * np.sqrt(1 + np.asarray(variance)[..., None] / self.deviation**2)
+        below = sigmoid((self.cutpoints(raw) - y[..., None]) / tau.astype(y.dtype))[0]
         ends = np.zeros_like(below[..., :1])
         return np.diff(below, axis=-1, prepend=ends, append=ends + 1)
 

@@ -34,6 +34,12 @@ Look = tuple[str, str]  # colour and marker
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
+# Of what a history has: style of its line, and name.
+CURVES = {
+    "train_loss": ("-", "training"),
+    "expected_loss": ("-.", "expected of unseen ratings"),
+    "validation_loss": (":", "validation"),
+}
 BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 # Numbers stay legible on top of lines.
@@ -104,23 +110,25 @@ def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
     Lines are means over the runs and bands one standard deviation.
     """
     axes = axes or _axes(_height(models))
-    looks, is_validated = _looks(models), False
-    lines: list[Line2D] = []
+    looks, lines, shown = _looks(models), list[Line2D](), set[str]()
     for model, runs in models.items():
         histories = [run.history for run in runs if run.history is not None and run.history.train_loss]
         if not histories:
             continue
-        lines.append(_draw_curve(axes, [h.train_loss for h in histories], looks[model], "-"))
-        lines[-1].set_label(fill(model, 24))
-        if all(h.validation_loss for h in histories):
-            _draw_curve(axes, [h.validation_loss for h in histories], looks[model], ":")
-            is_validated = True
+        for name, (style, _) in CURVES.items():
+            losses = [getattr(history, name) for history in histories]
+            if all(losses):
+                line = _draw_curve(axes, losses, looks[model], style)
+                if name == "train_loss":
+                    line.set_label(fill(model, 24))
+                    lines.append(line)
+                shown.add(name)
     if not lines:
         axes.set_axis_off()
         return cast(Figure, axes.figure)
-    lines.append(Line2D([], [], color=GREY, linestyle="-", label="training"))
-    if is_validated:
-        lines.append(Line2D([], [], color=GREY, linestyle=":", label="validation"))
+    lines += [
+        axes.plot([], [], s, color=GREY, label=label)[0] for n, (s, label) in CURVES.items() if n in shown
+    ]
     floor = mean_noise_floor(list(chain.from_iterable(models.values())))
     if floor is not None:
         lines.append(axes.axhline(floor**2, label="irreducible error", **REFERENCE))
@@ -194,7 +202,7 @@ def _axes(height: float) -> Axes:
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:
-    # Early stopping ends runs at different epochs: the mean covers the epochs that all of them have.
+    # Runs may end at different epochs: the mean covers the epochs that all of them have.
     length = min(map(len, losses))
     values: NDArray[Any] = np.array([loss[:length] for loss in losses])
     epochs, mean = np.arange(1, length + 1), values.mean(axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..mf.parameters import Parameters, is_table
+from ..mf.parameters import is_table
 from ..utils.atomic_io import is_first_process, replacing
 from ..utils.safetensors_stream import in_order, write_safetensors
 from .distributed import Communicator
@@ -36,10 +36,10 @@ class Checkpoint:
         self.belongs_to = belongs_to
         self.generators = generators
 
-    def save(self, engine: Engine, best: Parameters, progress: Mapping[str, Any]) -> None:
-        """Write the state of an engine; `progress` is the state of the loop, as JSON holds it."""
+    def save(self, engine: Engine, inferred: Arrays, progress: Mapping[str, Any]) -> None:
+        """Write the state of an engine and what is inferred; `progress` is the loop's, as JSON holds it."""
         arrays: Arrays = {f"parameters/{name}": a for name, a in engine.parameters.items()}
-        arrays |= {f"best/{name}": a for name, a in best.items()}
+        arrays |= {f"inferred/{name}": a for name, a in inferred.items()}
         for name, state in engine.optimizer.state.items():
             arrays |= {f"optimizer/{name}/{slot}": a for slot, a in state.items()}
         self.write(arrays, progress, engine.communicator)
@@ -64,22 +64,21 @@ class Checkpoint:
             for name in in_order(forms):
                 list(rows_of(name))
 
-    def restore(self, engine: Engine) -> tuple[Parameters, dict[str, Any]] | None:
-        """Put the saved state back, see `read`; the best parameters and `progress`, if there is a file."""
+    def restore(self, engine: Engine, inferred: Arrays) -> dict[str, Any] | None:
+        """Put the saved state back, see `read`; `progress`, if there is a file."""
         saved = self.read(engine.communicator)
         if saved is None:
             return None
-        best: Parameters = {}
         for name, array in saved[0].items():
             kind, _, name = name.partition("/")
             if kind == "parameters":
                 engine.parameters[name][...] = array
-            elif kind == "best":
-                best[name] = array
+            elif kind == "inferred":
+                inferred[name][...] = array
             else:
                 name, _, slot = name.rpartition("/")
                 engine.optimizer.state.setdefault(name, {})[slot] = array
-        return best, saved[1]
+        return saved[1]
 
     def read(self, communicator: Communicator = SINGLE) -> tuple[Arrays, dict[str, Any]] | None:
         """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
@@ -103,7 +102,7 @@ class Checkpoint:
 
 
 def _is_shard(name: str, n_dimensions: int) -> bool:
-    """Whether processes have rows of this array: parameters/TABLE, best/TABLE or optimizer/TABLE/SLOT."""
+    """Whether processes have rows of this array, which has the name of a table among its parts."""
     return n_dimensions == 2 and any(is_table(part) for part in name.split("/"))
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..data.splits import drawn_rows, parts
 from ..mf.parameters import Parameters
 
 Array = NDArray[Any]
@@ -65,25 +64,13 @@ class Communicator:
 
 
 def own_part(
-    ratings: Ratings,
-    validation: Ratings | None,
-    fraction: float,
-    rng: np.random.Generator,
-    communicator: Communicator,
-    with_times: bool = False,
+    ratings: Ratings, validation: Ratings | None, communicator: Communicator, with_times: bool = False
 ) -> tuple[Ratings, Ratings | None]:
-    """The ratings that this process learns from, and those that it validates on; it reads only its own rows.
-
-    Without `validation`, a `fraction` of the ratings is held out, drawn for all alike in all processes.
-    """
+    """The ratings that this process learns from, and validates on; it reads only its own rows."""
     rows = communicator.part(len(ratings))
     own = replace(ratings.part(rows), noise_variance=None, expected=None)
     own = own if with_times else replace(own, timestamps=None)
-    if validation is not None:
-        return own, validation.part(communicator.part(len(validation)))
-    if round(fraction * len(ratings)) == 0:
-        return own, None
-    return parts(own, drawn_rows(ratings, fraction, rng)[rows])
+    return own, None if validation is None else validation.part(communicator.part(len(validation)))
 
 
 def all_ratings(ratings: Ratings, communicator: Communicator) -> Ratings:

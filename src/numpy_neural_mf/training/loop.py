@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.batches import Batches, Stretches
-from ..mf.parameters import Parameters
 from ..nn.schedules import Schedule
 from .checkpoint import Checkpoint
 from .engines.base import Engine
+from .inference import Inference
 
 
 @dataclass
@@ -25,15 +24,18 @@ class History:
     Attributes
     ----------
     train_loss : list of float
-        Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on,
-        dropout included, penalty left out.
+        Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on.
+    expected_loss : list of float
+        Mean squared error to expect of unseen ratings: each error without the share that the rating had in
+        its own prediction, e / (1 - h) (leave-one-out, to first order); empty for an ordinal likelihood and
+        for models without variances.
     validation_loss : list of float, mean squared error of the validation ratings after it; empty without any
     seconds : list of float, wall time of training, validation left out
-    best_epoch : int
-        The epoch whose weights were kept, counted from 1; 0 if no epoch was better than the first weights.
+    best_epoch : int, the epoch whose weights were kept, counted from 1: the last, but for a `NextItemModel`
     """
 
     train_loss: list[float] = field(default_factory=list)
+    expected_loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
@@ -74,12 +76,12 @@ ProgressCallback = Callable[[Progress], None]
 def train(
     engine: Engine,
     ratings: Ratings,
+    inference: Inference,
     validation_loss: Callable[[], float] | None,
     *,
     epochs: int,
     batch_size: int,
     schedule: Schedule,
-    patience: int | None,
     rng: np.random.Generator,
     unit_of_loss: float = 1.0,
     time_bins: NDArray[np.int32] | None = None,
@@ -92,57 +94,59 @@ def train(
     shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample gradient descent, in
     stretches that share a learning rate and are one batch to `on_progress` (`data.batches.Stretches`).
 
-    `validation_loss` is called before the first epoch and after each. With it, the parameters with the
-    lowest are kept, the first ones if no epoch improves on them, and training stops after `patience` epochs
-    in a row without a lower one; without it, those of the last epoch are. Losses of the history are those of
-    the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each epoch, is where
-    training goes on.
+    After each epoch `inference` moves the objective, and `validation_loss` is called for the history, whose
+    losses are those of the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each
+    epoch, is where training goes on.
     """
     n = int(engine.all_reduce(len(ratings)))
-    batches: Stretches | Batches = (
-        Stretches(ratings, rng, time_bins)
-        if batch_size == 1
-        else Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
-    )
-    best, lowest, history = _start(engine, validation_loss, checkpoint)
+    batches = _batches(engine, ratings, n, batch_size, rng, time_bins)
+    saved = None if checkpoint is None else checkpoint.restore(engine, inference.arrays)
+    history = History() if saved is None else History(**saved)
+    if saved is not None:
+        inference.resume()
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
-        if patience is not None and validation_loss and epoch - 1 - history.best_epoch >= patience:
-            break
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
         for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):
             if on_progress is not None:
                 done, latest = (epoch - 1) * n + n_trained, (history.validation_loss or [math.nan])[-1]
                 on_progress(Progress(epoch, epochs, done, epochs * n, float(total) / n_trained, latest))
-        engine.fetch()
         history.train_loss.append(float(total) / n)  # perhaps on a device: read once an epoch
         require_finite("the loss", history.train_loss[-1], epoch)
+        _infer(engine, inference, history, unit_of_loss)
         history.seconds.append(time.perf_counter() - start)
-        if validation_loss is None:
-            history.best_epoch = epoch
-        else:
+        history.best_epoch = epoch
+        if validation_loss is not None:
             history.validation_loss.append(validation_loss())
             require_finite("the validation loss", history.validation_loss[-1], epoch)
-            if history.validation_loss[-1] < lowest:
-                lowest, history.best_epoch = history.validation_loss[-1], epoch
-                best = deepcopy(engine.parameters)
         if checkpoint is not None:
-            checkpoint.save(engine, best, {"lowest": lowest, "history": asdict(history)})
-    for name, value in best.items():
-        engine.parameters[name][...] = value
+            checkpoint.save(engine, inference.arrays, asdict(history))
     for value in engine.parameters.values():  # no loss was computed after the last step
         require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
     return history
 
 
-def _start(
-    engine: Engine, validation_loss: Callable[[], float] | None, checkpoint: Checkpoint | None
-) -> tuple[Parameters, float, History]:
-    """The best parameters so far, their validation loss and the history: those of a checkpoint, if any."""
-    saved = checkpoint.restore(engine) if checkpoint is not None else None
-    if saved is not None:
-        return saved[0], saved[1]["lowest"], History(**saved[1]["history"])
-    lowest = math.inf if validation_loss is None else validation_loss()
-    return {} if validation_loss is None else deepcopy(engine.parameters), lowest, History()
+def _batches(
+    engine: Engine,
+    ratings: Ratings,
+    n: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    time_bins: NDArray[np.int32] | None,
+) -> Stretches | Batches:
+    if batch_size == 1:
+        return Stretches(ratings, rng, time_bins)
+    return Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
+
+
+def _infer(engine: Engine, inference: Inference, history: History, unit_of_loss: float) -> None:
+    """Move the objective after an epoch, and add its expected loss to the history."""
+    engine.fetch()
+    noise = inference.update(engine)
+    engine.send()
+    if noise is not None:  # the mean of e² / (1 - h): its ratio to that of e² stands for 1 / (1 - h)
+        noise *= unit_of_loss
+        ratio = noise / max(history.train_loss[-1], float(np.finfo(np.float32).tiny))
+        history.expected_loss.append(noise * ratio)
 
 
 def _running_sums(

@@ -45,8 +45,11 @@ class RatingStatistics:
             ends = communicator.all_gather(np.array([times.min(), times.max()]))
             time_bins = TimeBins(int(ends.min()), int(ends.max()), n_time_bins)
             time_counts = communicator.all_reduce(count(time_bins.of(times), n_time_bins))
-        own_levels = np.unique(ratings.values) if with_levels else np.zeros(0, np.float32)
-        levels = np.unique(communicator.all_gather(own_levels)) if with_levels else own_levels
+        levels = np.zeros(0, np.float32)
+        if with_levels:
+            for block in blocks(len(ratings)):
+                levels = np.union1d(levels, ratings.values[block])
+            levels = np.unique(communicator.all_gather(levels))
         counts: dict[Side, NDArray[np.int64]] = {
             "user": communicator.all_reduce(count(ratings.users, ratings.n_users + 1)),
             "item": communicator.all_reduce(count(ratings.items, ratings.n_items + 1)),

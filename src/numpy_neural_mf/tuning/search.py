@@ -53,8 +53,8 @@ class Tuning:
     ----------
     settings : dict, settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``
     validation_rmse : float
-        Of the best trial. It is optimistic, since it is the lowest of many trials, each at its best epoch, on
-        the same ratings. Estimate the error on new ratings with a test part that the search did not use.
+        Of the best trial. It is optimistic, since it is the lowest of many trials on the same ratings.
+        Estimate the error on new ratings with a test part that the search did not use.
     trials : polars.DataFrame; a row for each finished trial, in order, the defaults first: `trial` from 0,
         `state` ("complete", "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs`
         trained (over all splits), `seconds`, and the searched settings
@@ -95,7 +95,7 @@ def tune(
     n_trials: int = 50,
     timeout: float | None = None,
     study: str | os.PathLike[str] | None = None,
-    epochs: int = 30,
+    epochs: int = 60,
     n_splits: int = 1,
     random_state: int = 0,
     on_progress: Callable[[TuningProgress], None] | None = None,
@@ -119,7 +119,7 @@ def tune(
         File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
         search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
         only on its seed and the finished trials, and an interrupted trial is started again.
-    epochs : int, default 30
+    epochs : int, default 60
     n_splits : int, default 1; number of times that a random tenth of `ratings` is held out, each for another
         training. A trial is evaluated by its mean RMSE over the splits and pruned by the first.
     random_state : int, default 0, seed of splits, models and search: the same seed gives the same trials
@@ -155,6 +155,7 @@ def tune(
     fixed = {"epochs": epochs} | studies.architecture_settings(architecture)
     rng = np.random.default_rng(random_state)
     splits = [random_split(ratings, VALIDATION_SIZE, rng) for _ in range(n_splits)]
+    defaults = studies.default_values(model, space, len(splits[0][0]))
     identity = fingerprint(f"{space} {vars(model)} {n_splits} {random_state}", ratings.arrays)
     search = studies.open_study(study, identity, n_warmup_steps=epochs // 6)
     finished = studies.finished_trials(search)
@@ -169,7 +170,7 @@ def tune(
         while len(finished) < n_trials:
             if timeout is not None and finished and time.monotonic() - start >= timeout:
                 break
-            trial = studies.next_trial(search, space, studies.default_values(model, space), random_state)
+            trial = studies.next_trial(search, space, defaults, random_state)
             candidate = NeuralMF(**fixed | studies.as_settings(trial.params), random_state=random_state)
             _run(trial, candidate, splits, report)
             finished = studies.finished_trials(search)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..mf.architecture import Architecture
 from ..models import NeuralMF
+from ..models.neural_mf_settings import batch_size_for
 from ..utils.atomic_io import replacing
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     space: dict[str, BaseDistribution] = {
-        "learning_rate": FloatDistribution(0.003, 0.1, log=True),
-        "batch_size": IntDistribution(256, 4096, log=True),
-        "regularization": FloatDistribution(0.05, 0.8, log=True),
+        "learning_rate": FloatDistribution(0.002, 0.05, log=True),
+        "batch_size": IntDistribution(32, 4096, log=True),
     }
     if architecture is None:
         space |= {
@@ -40,17 +40,13 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
             "activation": CategoricalDistribution(("relu", "tanh", "gelu")),
         }
     if architecture is None or architecture.hidden_layer_sizes:
-        highest = 0.6 if architecture is None else max(0.6, architecture.dropout)
-        space |= {
-            "dropout": FloatDistribution(0.0, highest),
-            "weight_decay": FloatDistribution(0.03, 3.0, log=True),
-        }
+        space["weight_decay"] = FloatDistribution(0.1, 10.0, log=True)
     return space
 
 
-def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """The settings of a model, as values of the search space."""
-    values = vars(model) | asdict(model.architecture)
+def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution], n_ratings: int) -> dict[str, Any]:
+    """The settings with which a model learns from so many ratings, as values of the search space."""
+    values = vars(model) | asdict(model.architecture) | {"batch_size": batch_size_for(model, n_ratings)}
     values["hidden_layer_sizes"] = str(list(values["hidden_layer_sizes"]))
     return {name: values[name] for name in space}
 
@@ -61,11 +57,9 @@ def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
-    """The fields of a given architecture that are set, as plain values, except dropout, which is searched."""
+    """The fields of a given architecture that are set, as plain values."""
     given = asdict(architecture) if architecture else {}
-    left_out = {"dropout"} | {name for name in ("features", "implicit") if not given.get(name)}
-    set_ = {name: value for name, value in given.items() if name not in left_out and value is not None}
-    return {name: np.asarray(value).tolist() for name, value in set_.items()}
+    return {name: np.asarray(value).tolist() for name, value in given.items() if value is not None}
 
 
 def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:

@@ -1,4 +1,7 @@
-"""What every engine must compute: the loss, the gradients and the updates of an autograd model in PyTorch."""
+"""What every engine must compute: the loss, the gradients and the updates of an autograd model in PyTorch.
+
+With an MLP, vectors have no variances unless the random signs of a step are known: they differ by engine.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -13,13 +16,11 @@ from cases import (
     N_ITEMS,
     N_TIME_BINS,
     N_USERS,
-    SIDES_WITH_FEATURES,
     Architecture,
     as_tensors,
     draw_batch,
     draw_objective,
     draw_parameters,
-    draw_side_features,
     in_categories,
     relative_error,
     with_time_bins,
@@ -28,6 +29,7 @@ from torch_model import RowOptimizer, TorchModel
 
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
 from numpy_neural_mf.training.engines import ENGINES
+from numpy_neural_mf.training.objective import LEAST_SLOPE
 
 TANH = Architecture(embedding_dim=4, hidden_layer_sizes=(6, 3), activation="tanh")
 
@@ -57,7 +59,7 @@ def new_engine(request):
         if objective is None:
             objective = draw_objective(architecture, dtype)
         if parameters is None:
-            parameters = draw_parameters(architecture, dtype, side_features=objective.side_features)
+            parameters = draw_parameters(architecture, dtype)
         return ENGINES[request.param](architecture, parameters, optimizer, objective, rng)
 
     return make
@@ -65,8 +67,7 @@ def new_engine(request):
 
 def model_of(architecture, parameters=None, objective=None):
     objective = draw_objective(architecture) if objective is None else objective
-    if parameters is None:
-        parameters = draw_parameters(architecture, side_features=objective.side_features)
+    parameters = draw_parameters(architecture) if parameters is None else parameters
     return TorchModel(architecture, parameters, objective)
 
 
@@ -74,6 +75,7 @@ def gradients_of(engine, batch):
     """What one step of gradient descent at rate 1 subtracts is the gradient."""
     before = {name: value.copy() for name, value in engine.parameters.items()}
     loss = engine.step(*batch)
+    engine.fetch()
     return loss, {name: before[name] - value for name, value in engine.parameters.items()}
 
 
@@ -130,69 +132,35 @@ HUNDRED = [draw_batch(seed) for seed in range(100)]
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
 def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weight_decay):
     """Weight decay shrinks the MLP's weights by learning rate · decay before the step, and nothing else."""
-    objective = draw_objective(weight_decay=weight_decay)
+    objective = draw_objective(architecture, weight_decay=weight_decay)
     require_the_steps_of_torch(new_engine, name, architecture, objective, HUNDRED)
 
 
-WITH_FEATURES = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
+SOME_FORMS = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
 
 
-def require_predictions_loss_and_gradients_of_autograd(new_engine, architecture, batch, side_features):
-    objective = draw_objective(architecture, side_features=side_features)
-    model = model_of(architecture, objective=objective)
+IN_TIME = {name: replace(ARCHITECTURES[name], periods=N_TIME_BINS) for name in SOME_FORMS}
+
+
+@pytest.mark.parametrize("name", IN_TIME)
+def test_with_time_bins_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name):
+    architecture, batch = IN_TIME[name], with_time_bins(draw_batch())
+    model, engine = model_of(architecture), new_engine(architecture, SGD(1.0))
     expected_loss, expected = model.gradients(*batch)
-    users, items, _, *bins = batch
-    prediction = model(*as_tensors(users, items, *bins)).detach().numpy()
-    engine = new_engine(architecture, SGD(1.0), objective=objective)
-    np.testing.assert_allclose(engine.predict(users, items, *bins), prediction, rtol=1e-12, atol=1e-12)
+    users, items, _, bins = batch
+    prediction = model(*as_tensors(users, items, bins)).detach().numpy()
+    np.testing.assert_allclose(engine.predict(users, items, bins), prediction, rtol=1e-12, atol=1e-12)
     loss, gradients = gradients_of(engine, batch)
     assert loss == pytest.approx(expected_loss, rel=1e-12)
     assert relative_error(gradients, expected) <= 1e-9
 
 
-@pytest.mark.parametrize("sides", SIDES_WITH_FEATURES)
-@pytest.mark.parametrize("name", WITH_FEATURES)
-def test_with_features_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
-    features = draw_side_features(*SIDES_WITH_FEATURES[sides])
-    require_predictions_loss_and_gradients_of_autograd(
-        new_engine, ARCHITECTURES[name], draw_batch(), features
-    )
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_with_features_a_hundred_steps_are_those_of_torch(new_engine, name):
-    objective = draw_objective(side_features=draw_side_features("user", "item"))
-    require_the_steps_of_torch(new_engine, name, TANH, objective, HUNDRED)
-
-
-def test_a_batch_may_have_no_features_at_all(new_engine):
-    """User 0 and item 0 have none."""
-    features = draw_side_features("user", "item")
-    engine = new_engine(TANH, Adam(), objective=draw_objective(side_features=features))
-    engine.step(np.zeros(2, np.int32), np.zeros(2, np.int32), np.array([3.0, 4.0]))
-    first = draw_parameters(TANH, side_features=features)
-    for name, value in engine.parameters.items():
-        assert (value == first[name]).all() == ("_feature_" in name)
-
-
-IN_TIME = {name: replace(ARCHITECTURES[name], periods=N_TIME_BINS) for name in WITH_FEATURES}
-SIDES = {"none": ()} | SIDES_WITH_FEATURES
-
-
-@pytest.mark.parametrize("sides", SIDES)
-@pytest.mark.parametrize("name", IN_TIME)
-def test_with_time_bins_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name, sides):
-    features, batch = draw_side_features(*SIDES[sides]), with_time_bins(draw_batch())
-    require_predictions_loss_and_gradients_of_autograd(new_engine, IN_TIME[name], batch, features)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("sides", ["none", "both"])
-def test_with_time_bins_a_hundred_steps_are_those_of_torch(new_engine, name, sides):
-    architecture = replace(TANH, periods=N_TIME_BINS)
-    objective = draw_objective(architecture, side_features=draw_side_features(*SIDES[sides]))
+@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+def test_with_time_bins_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
+    architecture = replace(architecture, periods=N_TIME_BINS)
     batches = [with_time_bins(batch, seed) for seed, batch in enumerate(HUNDRED)]
-    require_the_steps_of_torch(new_engine, name, architecture, objective, batches)
+    require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
 
 
 def test_a_time_bin_that_no_rating_of_a_batch_is_in_stays_as_it_is(new_engine):
@@ -250,21 +218,6 @@ def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_roundi
 def test_of_ordinal_ratings_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
     architecture, batches = replace(architecture, likelihood="ordinal"), map(in_categories, HUNDRED)
     require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
-
-
-def test_with_features_in_float32_steps_stay_with_those_in_float64(new_engine):
-    features = draw_side_features("user", "item")
-    parameters = draw_parameters(TANH, np.float32, side_features=features)
-    wide = {n: v.astype(np.float64) for n, v in parameters.items()}
-    objective = draw_objective(dtype=np.float32, side_features=features)
-    single = new_engine(TANH, Adam(0.01), dtype=np.float32, parameters=parameters, objective=objective)
-    double = new_engine(TANH, Adam(0.01), parameters=wide, objective=objective)
-    for seed in range(30):
-        users, items, ratings = draw_batch(seed, dtype=np.float32)
-        loss = single.step(users, items, ratings)
-        assert loss == pytest.approx(double.step(users, items, ratings), rel=1e-3, abs=1e-4)
-    assert all(value.dtype == np.float32 for value in parameters.values())
-    assert relative_error(single.parameters, double.parameters) <= 1e-2
 
 
 def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):
@@ -351,23 +304,33 @@ def test_prediction_of_no_pairs_is_empty(new_engine):
     assert new_engine(B_MEDIUM, Adam()).predict(nobody, nobody).shape == (0,)
 
 
-def test_dropout_is_for_training_only(new_engine):
-    architecture = Architecture(4, (6,), dropout=0.5)
+def test_random_signs_are_for_training_only(new_engine):
     users, items, _ = draw_batch()
-    expected = model_of(architecture)(*as_tensors(users, items))
-    prediction = new_engine(architecture, Adam()).predict(users, items)
-    np.testing.assert_allclose(prediction, expected.detach().numpy(), rtol=1e-12, atol=1e-12)
+    expected = model_of(TANH)(*as_tensors(users, items))
+    engine = new_engine(TANH, Adam(), objective=draw_objective(TANH, with_signs=True))
+    np.testing.assert_allclose(
+        engine.predict(users, items), expected.detach().numpy(), rtol=1e-12, atol=1e-12
+    )
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_same_steps_give_the_same_bits(new_engine, dropout):
-    architecture = Architecture(4, (6, 3), dropout=dropout)
-    engines = [new_engine(architecture, Adam(), dtype=np.float32, rng=np.random.default_rng(3)) for _ in "12"]
+@pytest.mark.parametrize("with_signs", [False, True])
+def test_the_same_steps_give_the_same_bits(new_engine, with_signs):
+    engines = [
+        new_engine(
+            TANH, Adam(), dtype=np.float32, rng=np.random.default_rng(3),
+            objective=draw_objective(TANH, np.float32, with_signs=with_signs),
+        )
+        for _ in "12"
+    ]  # fmt: skip
     for seed in range(10):
         losses = [engine.step(*draw_batch(seed, dtype=np.float32)) for engine in engines]
         assert losses[0] == losses[1]
+    for engine in engines:
+        engine.fetch()
     for name, value in engines[0].parameters.items():
         assert value.tobytes() == engines[1].parameters[name].tobytes()
+    for name, array in records_of(engines[0].objective).items():
+        assert array.tobytes() == records_of(engines[1].objective)[name].tobytes()
 
 
 def test_the_learning_rate_may_change_between_steps(new_engine):
@@ -393,7 +356,7 @@ def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
     architecture, n = Architecture(embedding_dim=2, hidden_layer_sizes=(3,)), 70_000
     ids = np.array([65_536, 0, 69_999, 65_536, 65_535], np.int32)
     ratings = np.linspace(1, 5, len(ids))
-    objective = draw_objective(n_users=n, n_items=n)
+    objective = draw_objective(architecture, n_users=n, n_items=n)
     parameters = draw_parameters(architecture, n_users=n, n_items=n)
     expected = model_of(architecture, parameters, objective).gradients(ids, ids[::-1].copy(), ratings)[1]
     engine = new_engine(architecture, SGD(1.0), parameters=parameters, objective=objective)
@@ -419,20 +382,169 @@ def test_per_sample_steps_are_batches_of_one_of_the_numpy_engine(new_engine, nam
     architecture, batch = ARCHITECTURES[name], draw_batch(n=200, dtype=dtype)
     engine = new_engine(architecture, make(), dtype=dtype)
     specification = ENGINES["numpy"](
-        architecture, draw_parameters(architecture, dtype), make(), draw_objective(dtype=dtype)
+        architecture, draw_parameters(architecture, dtype), make(), draw_objective(architecture, dtype)
     )
     losses = [specification.step(*(column[r : r + 1] for column in batch)) for r in range(200)]
     assert engine.step_per_sample(*batch) == pytest.approx(np.mean(losses), rel=tolerance)
+    engine.fetch()
     assert relative_error(engine.parameters, specification.parameters) <= tolerance
+    assert relative_error(records_of(engine.objective), records_of(specification.objective)) <= tolerance
     assert engine.optimizer.state["intercept"]["step"] == 200
 
 
-@pytest.mark.parametrize("fields", [{}, {"periods": N_TIME_BINS}], ids=["features", "features and time"])
-def test_with_features_and_time_there_are_per_sample_steps_as_well(new_engine, fields):
-    architecture, batch = replace(ARCHITECTURES["no MLP"], **fields), draw_batch(n=50)
-    batch = with_time_bins(batch) if fields else batch
-    objective = draw_objective(architecture, side_features=draw_side_features("user", "item"))
-    engine, twin = (new_engine(architecture, SGD(0.01), objective=objective) for _ in "12")
+def test_with_time_bins_there_are_per_sample_steps_as_well(new_engine):
+    architecture, batch = IN_TIME["no MLP"], with_time_bins(draw_batch(n=50))
+    engine, twin = (new_engine(architecture, SGD(0.01)) for _ in "12")
     losses = [twin.step(*(column[r : r + 1] for column in batch)) for r in range(50)]
     assert engine.step_per_sample(*batch) == pytest.approx(np.mean(losses), rel=1e-12)
     assert relative_error(engine.parameters, twin.parameters) <= 1e-12
+
+
+def records_of(objective):
+    return {"squares": objective.squares, **objective.data}
+
+
+def require_the_records_of_autograd(new_engine, architecture, batch, dtype=np.float64, noise=2.0):
+    """Added to what there is: see `TorchModel.records`."""
+    objective = draw_objective(architecture, dtype, noise=np.full(1, noise, dtype))
+    for array in records_of(objective).values():
+        array[...] = 1
+    model = model_of(architecture, draw_parameters(architecture, dtype), objective)
+    engine = new_engine(architecture, SGD(0.1), dtype=dtype, objective=objective)
+    expected = {name: 1 + added for name, added in model.records(*batch).items()}
+    engine.step(*batch)
+    engine.fetch()
+    assert all(array.dtype == dtype for array in records_of(objective).values())
+    assert relative_error(records_of(objective), expected) <= (1e-10 if dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.2, 3.0])  # with and without h cut off at its most
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_squares_and_data_are_those_of_autograd(new_engine, name, noise):
+    require_the_records_of_autograd(new_engine, ARCHITECTURES[name], draw_batch(), noise=noise)
+
+
+@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no product", "biases alone"])
+def test_in_float32_squares_and_data_are_the_same_to_rounding(new_engine, name):
+    batch = draw_batch(dtype=np.float32)
+    require_the_records_of_autograd(new_engine, ARCHITECTURES[name], batch, np.float32)
+
+
+@pytest.mark.parametrize("error", [1e-21, 1e-39])
+def test_data_of_ratings_that_are_hardly_off_are_finite(new_engine, error):
+    """In float32: a square of the derivative by r̂ underflows, and 1 / 1e-39 overflows."""
+    parameters = draw_parameters(TANH, np.float32)
+    for name, value in parameters.items():
+        value[...] *= name.startswith("mlp") and name.endswith("weight")
+    users, items, ratings = draw_batch(dtype=np.float32)
+    batch = users, items, np.full_like(ratings, error)
+    objective = draw_objective(TANH, np.float32)
+    expected = model_of(TANH, parameters, objective).records(*batch)
+    engine = new_engine(TANH, SGD(0.1), dtype=np.float32, parameters=parameters, objective=objective)
+    engine.step(*batch)
+    engine.fetch()
+    for name, array in objective.data.items():
+        if error > LEAST_SLOPE:
+            np.testing.assert_allclose(array, expected[name], rtol=1e-4)
+        assert np.isfinite(array).all()
+    assert np.isfinite(objective.squares).all()
+
+
+@pytest.mark.parametrize("name", IN_TIME)
+def test_with_time_bins_squares_and_data_are_those_of_autograd(new_engine, name):
+    require_the_records_of_autograd(new_engine, IN_TIME[name], with_time_bins(draw_batch()))
+
+
+@pytest.mark.parametrize("name", [*SOME_FORMS, "no product"])
+def test_of_ordinal_ratings_squares_and_data_are_those_of_autograd(new_engine, name):
+    require_the_records_of_autograd(new_engine, ORDINAL_FORMS[name], in_categories(draw_batch()))
+
+
+@pytest.mark.parametrize("name", ["no MLP", "A_SMALL"])
+def test_after_they_are_sent_a_step_reads_what_was_changed_in_place(new_engine, name):
+    architecture, batch = ARCHITECTURES[name], draw_batch()
+    engine = new_engine(architecture, SGD(1.0))
+    engine.step(*batch)
+    engine.fetch()
+    o = engine.objective
+    parts = o.prior, o.precision, o.variance, {"weight": o.weight, "noise": o.noise}, engine.parameters
+    for arrays in parts:
+        for array in arrays.values():
+            array[...] *= np.linspace(0.5, 1.5, array.size).reshape(array.shape)
+    for array in records_of(o).values():
+        array[...] = 0
+    engine.send()
+    model = model_of(architecture, engine.parameters, o)
+    expected_loss, expected = model.gradients(*batch)
+    records = model.records(*batch)
+    loss, gradients = gradients_of(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+    assert relative_error(records_of(o), records) <= 1e-10
+
+
+# Each rating has a user of its own, whose squares are then those of the rating.
+K, N_SINGLE = 20, 2_000
+
+
+def draw_single(seed=0):
+    rng = np.random.default_rng(seed)
+    users = rng.permutation(N_SINGLE).astype(np.int32)
+    return users, rng.integers(0, N_ITEMS, N_SINGLE).astype(np.int32), rng.uniform(1, 5, N_SINGLE)
+
+
+def draw_signs(new_engine, users, items, seed, n_steps=1):
+    """The signs of each step, shape (n, 2 K): r̂ is Σ ± 2^f, so that its digits are the signs."""
+    architecture = Architecture(K, (1,), "identity", biases=False, product=False)
+    sizes = {"n_users": N_SINGLE, "n_items": N_ITEMS}
+    parameters = draw_parameters(architecture, **sizes)
+    for value in parameters.values():
+        value[...] = 0
+    parameters["mlp.0.weight"][...], parameters["mlp.1.weight"][...] = 2.0 ** np.arange(2 * K), 1
+    objective = draw_objective(architecture, **sizes, noise=np.full(1, 1e300))  # h is nothing
+    for variance in objective.variance.values():
+        variance[...] = 1
+    engine = new_engine(
+        architecture, SGD(0.0), parameters=parameters, objective=objective, rng=np.random.default_rng(seed)
+    )
+    for _ in range(n_steps):
+        objective.squares[:] = 0
+        engine.send()
+        engine.step(users, items, np.full(len(users), -(4.0**K)))
+        engine.fetch()
+        number = np.rint((np.sqrt(objective.squares[users]) - 1) / 2).astype(np.int64)
+        yield 2 * (number[:, None] >> np.arange(2 * K) & 1) - 1
+
+
+def test_random_signs_are_balanced_and_differ_by_rating_feature_and_step(new_engine):
+    users, items, _ = draw_single()
+    first, second = draw_signs(new_engine, users, items, seed=3, n_steps=2)
+    (other,) = draw_signs(new_engine, users, items, seed=4)
+    of_features = 5 / np.sqrt(N_SINGLE)  # five standard deviations of a mean by chance
+    for signs in (first, second, other):
+        assert np.abs(signs.mean(axis=0)).max() < of_features
+        assert np.abs(signs.T @ signs / N_SINGLE - np.eye(2 * K)).max() < of_features
+        assert np.abs((signs[1:] * signs[:-1]).mean(axis=0)).max() < of_features
+        assert len(np.unique(signs, axis=0)) == N_SINGLE
+    for one, another in ((first, second), (first, other), (second, other)):
+        assert np.abs((one * another).mean(axis=0)).max() < of_features
+
+
+def test_in_training_the_mlp_is_given_rows_plus_or_minus_their_deviation(new_engine):
+    """The loss, its gradient, squares and data are those of the signs that the seed draws."""
+    architecture, sizes = Architecture(K, (6, 3), "tanh"), {"n_users": N_SINGLE, "n_items": N_ITEMS}
+    users, items, _ = batch = draw_single()
+    (signs,) = draw_signs(new_engine, users, items, seed=5)
+    parameters = draw_parameters(architecture, **sizes)
+    objective = draw_objective(architecture, **sizes, with_signs=True)
+    model = model_of(architecture, parameters, objective)
+    of_signs = torch.tensor(signs, dtype=torch.float64)
+    expected_loss, expected = model.gradients(*batch, signs=of_signs)
+    records = model.records(*batch, signs=of_signs)
+    engine = new_engine(
+        architecture, SGD(1.0), parameters=parameters, objective=objective, rng=np.random.default_rng(5)
+    )
+    loss, gradients = gradients_of(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+    assert relative_error(records_of(objective), records) <= 1e-9

@@ -17,7 +17,7 @@ FIT = """
     from numpy_neural_mf import NeuralMF, simulate_ratings
     ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=200, random_state=0)
     def fit(engine="numba"):
-        settings = dict(epochs=1, hidden_layer_sizes=(), dropout=0.0, embedding_dim=2, batch_size=64)
+        settings = dict(epochs=1, hidden_layer_sizes=(), embedding_dim=2, batch_size=64)
         return NeuralMF(engine=engine, **settings).fit(ratings).history_.train_loss
 """
 
@@ -115,7 +115,7 @@ def test_numba_still_refuses_to_cache_what_has_no_file_by_a_runtime_error():
 def test_cached_code_is_valid_for_all_files_of_kernels_together():
     """Numba's own stamp is of one file: a change of what a kernel calls would go unnoticed."""
     stamps = {name for name, *_ in prefetch._cache._cache_file._source_stamp}
-    assert {"numba_kernels.py", "numba_layers.py", "numba_rows.py"} <= stamps
+    assert {"numba_kernels.py", "numba_layers.py", "numba_optimizers.py", "numba_rows.py"} <= stamps
 
 
 def test_a_row_that_is_asked_for_ahead_stays_as_it_is():

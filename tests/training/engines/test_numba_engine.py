@@ -1,8 +1,8 @@
-"""The Numba engine: threads, tiles, the masks of dropout, and what it refuses."""
+"""The Numba engine: threads, tiles, per-sample steps, and what it refuses."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -22,9 +22,6 @@ from cases import (
 from numpy_neural_mf.nn import SGD, Adam
 from numpy_neural_mf.training.engines import NumbaEngine, NumpyEngine
 from numpy_neural_mf.training.engines.numba_layers import TILE
-from numpy_neural_mf.training.objective import Objective
-
-DROPPED = Architecture(4, (6, 3), "tanh", dropout=0.4)
 
 
 def draw_many(n, seed=0, dtype=np.float64):
@@ -33,18 +30,18 @@ def draw_many(n, seed=0, dtype=np.float64):
     return *ids, rng.uniform(1, 5, n).astype(dtype)
 
 
-def new_engine(architecture, optimizer=None, engine=NumbaEngine, dtype=np.float64, **settings):
-    parameters, objective = draw_parameters(architecture, dtype), draw_objective(architecture, dtype)
+def new_engine(
+    architecture, optimizer=None, engine=NumbaEngine, dtype=np.float64, *, with_signs=False, **settings
+):
+    parameters = draw_parameters(architecture, dtype)
+    objective = draw_objective(architecture, dtype, with_signs=with_signs)
     return engine(architecture, parameters, optimizer or Adam(0.01), objective, **settings)
 
 
-def loss_and_gradients(architecture, parameters, batch, seed):
-    """Of one step of gradient descent at rate 1 under the masks of a seed; the parameters stay."""
-    copies = {name: value.copy() for name, value in parameters.items()}
-    nothing = Objective(np.zeros(N_USERS + 1), np.zeros(N_ITEMS + 1))
-    engine = NumbaEngine(architecture, copies, SGD(1.0), nothing, np.random.default_rng(seed))
-    loss = engine.step(*batch)
-    return loss, {name: parameters[name] - copies[name] for name in parameters}
+def require_the_same_parameters_and_records(ours, specification):
+    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+    found, expected = ({"squares": e.objective.squares, **e.objective.data} for e in (ours, specification))
+    assert relative_error(found, expected) <= 1e-9
 
 
 @pytest.mark.parametrize("n", [1, TILE - 1, TILE, TILE + 1, 21 * TILE + 5])
@@ -53,62 +50,31 @@ def test_any_number_of_ratings_fills_tiles_to_the_numpy_engine_s_step(n):
     for seed in range(3):
         batch = draw_many(n, seed)
         assert ours.step(*batch) == pytest.approx(specification.step(*batch), rel=1e-12)
-    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+    require_the_same_parameters_and_records(ours, specification)
 
 
 FORMS = {
-    "mlp": B_MEDIUM, "dropout": DROPPED, "mf": Architecture(3), "time": Architecture(3, periods=N_TIME_BINS),
-}  # fmt: skip
+    "mlp": B_MEDIUM,
+    "mf": Architecture(3),
+    "time": Architecture(3, periods=N_TIME_BINS),
+    "mlp in time": replace(B_MEDIUM, periods=N_TIME_BINS),
+}
 
 
 @pytest.mark.parametrize("architecture", FORMS.values(), ids=FORMS)
 def test_any_number_of_threads_gives_the_same_bits(architecture, monkeypatch):
     results = []
-    batches = [draw_many(1_500, seed, np.float32) for seed in range(5)]
+    batches = [draw_many(3_000, seed, np.float32) for seed in range(5)]
     if architecture.periods:
         batches = [with_time_bins(batch) for batch in batches]
     numba.get_num_threads()  # starts them
     for n_threads in (1, 2, 3, 5):
         monkeypatch.setattr(numba, "get_num_threads", lambda n=n_threads: n)
-        engine = new_engine(architecture, dtype=np.float32, rng=np.random.default_rng(3))
+        engine = new_engine(architecture, dtype=np.float32, with_signs=True, rng=np.random.default_rng(3))
         losses = [engine.step(*batch) for batch in batches]
-        results.append((losses, {name: value.tobytes() for name, value in engine.parameters.items()}))
+        parts = engine.parameters, engine.objective.data, {"squares": engine.objective.squares}
+        results.append((losses, [{name: array.tobytes() for name, array in part.items()} for part in parts]))
     assert all(result == results[0] for result in results)
-
-
-def test_gradients_under_dropout_are_those_of_central_differences():
-    batch, parameters = draw_many(200), draw_parameters(DROPPED)
-    _, gradients = loss_and_gradients(DROPPED, parameters, batch, seed=5)
-    rng, step = np.random.default_rng(0), 1e-6
-    for name in parameters:
-        direction = rng.standard_normal(parameters[name].shape)
-        above, below = (
-            loss_and_gradients(
-                DROPPED, parameters | {name: parameters[name] + sign * step * direction}, batch, seed=5
-            )[0]
-            for sign in (1, -1)
-        )
-        assert (gradients[name] * direction).sum() == pytest.approx((above - below) / (2 * step), rel=1e-5)
-
-
-def test_dropout_keeps_the_mean_of_what_a_linear_network_predicts():
-    """With one linear unit r̂ is linear in the masks, so over many masks its mean is that without dropout."""
-    shape = {"hidden_layer_sizes": (1,), "activation": "identity", "biases": False, "product": False}
-    dropped, whole = (Architecture(1, dropout=dropout, **shape) for dropout in (0.25, 0.0))
-    parameters = draw_parameters(dropped)
-    n = 40_000
-    batch = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n)
-    gradients = loss_and_gradients(dropped, parameters, batch, seed=1)[1]
-    mean_prediction = gradients["intercept"][0] / 2  # the ratings are zero: dL/dμ = 2 mean(r̂)
-    expected = loss_and_gradients(whole, parameters, batch, seed=1)[1]["intercept"][0] / 2
-    assert mean_prediction == pytest.approx(expected, abs=0.02)
-
-
-def test_each_step_drops_other_units():
-    engine = new_engine(DROPPED, SGD(0.0), rng=np.random.default_rng(0))
-    batch = draw_many(300)
-    losses = [engine.step(*batch) for _ in range(5)]
-    assert len(set(losses)) == 5
 
 
 def test_several_threads_may_predict_at_a_time():
@@ -125,10 +91,10 @@ def test_the_approximation_of_tanh_is_right_to_a_few_roundings(activation):
     parameters = draw_parameters(architecture, np.float32, n_users=2_000, n_items=1)
     parameters["user_embedding.weight"][:, 0] = np.linspace(-30, 30, 2_001)
     parameters["mlp.0.weight"][...] = [[1, 0]]
-    nothing = Objective(np.zeros(2_001, np.float32), np.zeros(2, np.float32))
+    objective = draw_objective(architecture, np.float32, n_users=2_000, n_items=1)
     users = np.arange(2_000, dtype=np.int32)
     ours, specification = (
-        engine(architecture, parameters, SGD(), nothing).predict(users, np.zeros_like(users))
+        engine(architecture, parameters, SGD(), objective).predict(users, np.zeros_like(users))
         for engine in (NumbaEngine, NumpyEngine)
     )
     np.testing.assert_allclose(ours, specification, rtol=2e-6, atol=2e-6)
@@ -167,7 +133,7 @@ def test_per_sample_steps_of_factors_of_any_length_are_the_numpy_engine_s(k):
     )
     batch = draw_many(300)
     assert ours.step_per_sample(*batch) == pytest.approx(specification.step_per_sample(*batch), rel=1e-9)
-    assert relative_error(ours.parameters, specification.parameters) <= 1e-9
+    require_the_same_parameters_and_records(ours, specification)
 
 
 def test_the_loss_of_per_sample_steps_shows_divergence():

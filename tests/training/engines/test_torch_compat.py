@@ -13,6 +13,7 @@ from numpy_neural_mf.training.engines.torch_compat import (
     CommonGradScaler,
     all_to_all,
     allow_uncaptured_steps,
+    sum_by_position,
 )
 
 
@@ -30,6 +31,13 @@ def test_rows_go_to_all_and_gradients_come_back():
     received = all_to_all(rows, [2], [2], autograd=True)
     (received * torch.tensor([[5.0], [7.0]])).sum().backward()
     assert rows.grad.tolist() == [[5], [7]]
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_values_are_summed_at_their_positions(dtype):
+    positions = torch.tensor([2, 0, 2, 3], dtype=dtype)
+    assert sum_by_position(torch.tensor([1.0, 2.0, 4.0, 8.0]), positions, 5).tolist() == [2, 0, 5, 8, 0]
+    assert sum_by_position(torch.zeros(0), positions[:0], 2).tolist() == [0, 0]
 
 
 def test_an_optimizer_to_be_captured_takes_uncaptured_steps_without_a_warning():

@@ -78,6 +78,17 @@ def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
     assert len(sent) == 3
 
 
+def test_columns_that_changed_are_sent_again():
+    columns = tuple(column.copy() for column in (RATINGS.users, RATINGS.items, RATINGS.values))
+    device_batches = DeviceBatches(CPU)
+    device_batches._send = lambda column: torch.tensor(column)  # a copy, as on another device
+    list(device_batches.cut(columns, np.arange(700), 64))
+    columns[2][:] = 1.5
+    device_batches.send()
+    for *_, values in device_batches.cut(columns, np.arange(700), 64):
+        assert (values == 1.5).all()
+
+
 def test_an_error_in_the_other_thread_is_told(monkeypatch):
     monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: False)
 

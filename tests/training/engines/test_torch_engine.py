@@ -1,28 +1,32 @@
 """What is PyTorch's engine's own: names, memory, devices, precision, going on where another engine was."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from cases import (
+    A_SMALL,
+    ARCHITECTURES,
     B_MEDIUM,
     N_ITEMS,
+    N_TIME_BINS,
     N_USERS,
-    Architecture,
     CutOffError,
     cut_off,
     draw_batch,
-    draw_objective,
     draw_parameters,
+    in_categories,
     require_resumed_to_the_bit,
+    with_time_bins,
 )
+from torch_engines import new_engine, objective_of, require_same_records
 
-from numpy_neural_mf import NeuralMF, load_model, random_split, simulate_ratings
+from numpy_neural_mf import Architecture, NeuralMF, load_model, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, RMSProp
-from numpy_neural_mf.training.engines import ENGINES, NumpyEngine, new_torch_engine
+from numpy_neural_mf.training.engines import ENGINES, NumpyEngine
 from numpy_neural_mf.training.engines.torch_engine import TorchEngine
 from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
 
@@ -30,15 +34,155 @@ RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900, random_state=0
 NO_GPU = not (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
-def new_engine(architecture=B_MEDIUM, optimizer=None, dtype=np.float32, **settings):
-    parameters = draw_parameters(architecture, dtype)
-    return new_torch_engine(
-        architecture, parameters, optimizer or Adam(0.01), draw_objective(architecture, dtype), **settings
-    )
-
-
 def model(**settings):
-    return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100, "patience": None} | settings)
+    return NeuralMF(**{"embedding_dim": 4, "epochs": 6, "batch_size": 100} | settings)
+
+
+def elsewhere(engine):
+    """An engine whose arrays are copies, as on a device, but on the CPU."""
+    engine._shares_memory = False
+    return engine
+
+
+FORMS = ARCHITECTURES | {
+    "ordinal": Architecture(embedding_dim=4, likelihood="ordinal"),
+    "ordinal with an MLP": replace(B_MEDIUM, likelihood="ordinal"),
+    "periods": Architecture(embedding_dim=4, periods=N_TIME_BINS),
+    "periods and an MLP": replace(B_MEDIUM, periods=N_TIME_BINS),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_losses_gradients_squares_and_data_are_those_of_numpy(monkeypatch, form, is_copied):
+    """A step of SGD at the rate 1 is the gradient; both engines are given the same signs."""
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (40, 2 * form.embedding_dim))
+    monkeypatch.setattr(NumpyEngine, "_signs", lambda *given: signs)
+    of_torch = torch.from_numpy(signs) if form.n_layers else None
+    monkeypatch.setattr(TorchEngine, "_signs", lambda *given: of_torch)
+    ours = NumpyEngine(form, draw_parameters(form), SGD(1.0), objective_of(form, signs=True))
+    theirs = new_engine(form, SGD(1.0), np.float64, signs=True)
+    theirs = elsewhere(theirs) if is_copied else theirs
+    batch = draw_batch(n=40)
+    batch = in_categories(batch) if form.likelihood == "ordinal" else batch
+    batch = with_time_bins(batch) if form.periods else batch
+    expected, found = ours.step(*batch), theirs.step(*batch)
+    assert found == pytest.approx(expected, rel=1e-10)
+    theirs.fetch()
+    first = draw_parameters(form)
+    for name, value in ours.parameters.items():
+        gradient = theirs.parameters[name] - first[name]
+        np.testing.assert_allclose(gradient, value - first[name], rtol=1e-9, atol=1e-12)
+    require_same_records(theirs.objective, ours.objective)
+
+
+def test_weights_of_the_mlp_decay_as_numpys_do():
+    engines = [
+        NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), Adam(0.1), objective_of(weight_decay=0.5)),
+        new_engine(optimizer=Adam(0.1), dtype=np.float64, weight_decay=0.5),
+    ]
+    for seed in range(3):
+        for engine in engines:
+            engine.step(*draw_batch(seed))
+    for name, value in engines[0].parameters.items():
+        np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_a_weight_of_the_mlp_that_decays_to_almost_nothing_is_zero():
+    """Without a gradient: it is from a unit that nothing reads."""
+    outcomes = []
+    for new in (NumpyEngine, ENGINES["torch"]):
+        parameters = draw_parameters(B_MEDIUM)
+        parameters["mlp.0.weight"][0, :2] = 1.5e-12, -1.5e-12
+        parameters["mlp.0.weight"][0, 2] = 1e-6
+        parameters["mlp.1.weight"][:, 0] = 0
+        engine = new(B_MEDIUM, parameters, SGD(0.5), objective_of(weight_decay=1.0))
+        engine.step(*draw_batch())
+        outcomes.append(parameters["mlp.0.weight"][0, :3])
+    for found in outcomes:
+        np.testing.assert_allclose(found, [0, 0, 5e-7])
+
+
+def test_a_rating_counts_at_most_ten_times_for_its_share_in_its_own_prediction():
+    engines = [
+        NumpyEngine(form := Architecture(4), draw_parameters(form), SGD(0.0), objective_of(form)),
+        new_engine(form, SGD(0.0), np.float64),
+    ]
+    for engine in engines:
+        engine.objective.noise[0] = 1e-3
+        engine.step(*draw_batch())
+    require_same_records(engines[1].objective, engines[0].objective)
+
+
+def test_what_was_changed_between_epochs_is_sent_to_copies():
+    """Parameters, every array of the objective, and, with drift, ratings."""
+    form = Architecture(embedding_dim=4, drift=True)
+    columns, rows = draw_batch(dtype=np.float32), np.arange(16)
+    outcomes = []
+    for engine in (new_engine(form), elsewhere(new_engine(form))):
+        engine.step(*next(iter(engine.cut(columns, rows, 16))))
+        engine.fetch()
+        o = engine.objective
+        arrays = [*o.prior.values(), *o.precision.values(), *o.variance.values(), o.weight, o.noise]
+        for array in [*arrays, *engine.parameters.values(), columns[2]]:
+            array *= 1.5
+        before = [o.squares.copy(), *(data.copy() for data in o.data.values())]
+        for recorded in (o.squares, *o.data.values()):
+            recorded[:] = 0
+        engine.send()
+        loss = engine.step(*next(iter(engine.cut(columns, rows, 16))))
+        engine.fetch()
+        for array in [*arrays, columns[2]]:
+            array /= 1.5
+        learned = engine.parameters["user_embedding.weight"][:-1].copy()
+        outcomes.append((loss, learned, *before, o.squares.copy(), *o.data.values()))
+    for found, expected in zip(*outcomes, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_unknown_of_copies_is_the_mean_of_the_others():
+    engine = elsewhere(new_engine(Architecture(embedding_dim=4), dtype=np.float64))
+    engine.step(*draw_batch())
+    engine.fetch()
+    engine.send()
+    p = engine.parameters
+    of_item = {name: p[name][2] for name in ("item_embedding.weight", "item_bias.weight")}
+    of_unknown = {name: p[name][:-1].mean(axis=0) for name in ("user_embedding.weight", "user_bias.weight")}
+    expected = p["intercept"] + of_unknown["user_bias.weight"] + of_item["item_bias.weight"]
+    expected += of_unknown["user_embedding.weight"] @ of_item["item_embedding.weight"]
+    found = engine.predict(np.array([N_USERS], np.int32), np.array([2], np.int32))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+# Name to settings of a model, with ratings that have times.
+MODELS = {
+    "products": {},
+    "biases": {"product": False},
+    "ordinal": {"likelihood": "ordinal"},
+    "sets": {"implicit": True},
+    "time": {"periods": 5, "drift": True},
+    "sets and time": {"implicit": True, "periods": 5, "drift": True},
+}
+
+
+@pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_model_is_that_of_numpy(monkeypatch, settings, is_copied):
+    ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
+    if is_copied:
+        copy_always(monkeypatch)
+    of_both = {"hidden_layer_sizes": (), "learning_rate": 0.05, "random_state": 0} | settings
+    ours, theirs = (
+        model(engine=engine, **on, **of_both).fit(ratings, validation=ratings.part(slice(0, 200)))
+        for engine, on in (("numpy", {}), ("torch", {"device": "cpu"}))
+    )
+    for losses in ("train_loss", "expected_loss", "validation_loss"):
+        found, expected = (getattr(m.history_, losses) for m in (theirs, ours))
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    pairs = ratings.raw_users, ratings.raw_items
+    np.testing.assert_allclose(theirs.predict(*pairs), ours.predict(*pairs), atol=1e-4)
+    for name, value in ours.variances_.items():
+        np.testing.assert_allclose(theirs.variances_[name], value, rtol=1e-3)
 
 
 def test_the_state_dict_has_the_package_s_names_shapes_and_memory():
@@ -74,9 +218,9 @@ def test_on_the_cpu_moments_are_learned_in_the_optimizer_s_own_arrays():
 def test_an_engine_goes_on_with_the_moments_of_another(first, make):
     """Five steps of one and five of PyTorch's are ten of NumPy's."""
     optimizer, parameters = make(), draw_parameters(B_MEDIUM)
-    specification = NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), make(), draw_objective())
+    specification = NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), make(), objective_of())
     for name, seeds in ((first, range(5)), ("torch", range(5, 10))):
-        engine = ENGINES[name](B_MEDIUM, parameters, optimizer, draw_objective())
+        engine = ENGINES[name](B_MEDIUM, parameters, optimizer, objective_of())
         for seed in seeds:
             assert engine.step(*draw_batch(seed)) == pytest.approx(specification.step(*draw_batch(seed)))
     for name, value in specification.parameters.items():
@@ -86,7 +230,7 @@ def test_an_engine_goes_on_with_the_moments_of_another(first, make):
 @pytest.mark.parametrize("first", ENGINES)
 @pytest.mark.parametrize("second", ENGINES)
 def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second):
-    settings = {"hidden_layer_sizes": (8,), "dropout": 0.0, "learning_rate": 0.01}
+    settings = {"hidden_layer_sizes": (), "learning_rate": 0.01}
     with pytest.raises(CutOffError):
         model(engine=first, **settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
     resumed = model(engine=second, **settings).fit(RATINGS, checkpoint_dir=tmp_path)
@@ -98,28 +242,28 @@ def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(tmp_path, precision):
-    """Dropout, moments and the scale of the loss included."""
+    """Random signs, moments and the scale of the loss included."""
     settings = {"engine": "torch", "device": "cpu", "precision": precision, "hidden_layer_sizes": (8,)}
     require_resumed_to_the_bit(lambda: model(**settings), RATINGS, tmp_path)
 
 
-def test_each_step_drops_other_units_and_keeps_the_mean():
-    """With one linear unit r̂ is linear in the masks, so over many its mean is that without dropout."""
-    form = {"hidden_layer_sizes": (1,), "activation": "identity", "biases": False, "product": False}
+def test_each_step_draws_other_signs_and_keeps_the_mean():
+    """With one linear unit r̂ is linear in the signs, so over many its mean is that of the means."""
+    form = Architecture(1, (1,), activation="identity", biases=False, product=False)
     n = 40_000
     batch = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n)
-    engines = [new_engine(Architecture(1, dropout=d, **form), SGD(0.0), np.float64) for d in (0.25, 0.0)]
-    losses = [engines[0].step(*batch) for _ in range(3)]
-    assert len(set(losses)) == 3
+    engines = [new_engine(form, SGD(0.0), np.float64, signs=signs) for signs in (True, False)]
+    losses = [[engine.step(*batch) for _ in range(3)] for engine in engines]
+    assert len(set(losses[0])) == 3
+    assert len(set(losses[1])) == 1
+    assert losses[0][0] > losses[1][0]  # by the variance of r̂
     gradients = []
     for engine in engines:
         engine.optimizer.learning_rate = 1.0
         before = engine.parameters["intercept"].copy()
         engine.step(*batch)
-        gradients.append(
-            float(before[0] - engine.parameters["intercept"][0])
-        )  # 2 mean(r̂), the ratings are zero
-    assert gradients[0] == pytest.approx(gradients[1], abs=0.04)
+        gradients.append(float(before[0] - engine.parameters["intercept"][0]))  # 2 w mean(r̂)
+    assert gradients[0] == pytest.approx(gradients[1], abs=0.01)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
@@ -137,8 +281,29 @@ def test_sixteen_bits_reach_the_error_of_thirty_two(precision):
     assert losses[0] != losses[1]
 
 
+def test_a_rating_that_is_predicted_exactly_is_recorded_as_numpy_does():
+    """Its loss has no slope, so that the derivatives of r̂ cannot be read off."""
+    form, (users, items, ratings) = Architecture(4), draw_batch()
+    objectives = []
+    for new in (NumpyEngine, ENGINES["torch"]):
+        zero = {name: np.zeros_like(value) for name, value in draw_parameters(form).items()}
+        engine = new(form, zero, SGD(1.0), objective_of(form))
+        engine.step(users, items, np.where(users == users[0], 0.0, ratings))
+        objectives.append(engine.objective)
+    require_same_records(*objectives[::-1])
+
+
+@pytest.mark.parametrize(("precision", "rtol"), [("bfloat16", 0.1), ("float16", 0.01)])
+def test_sixteen_bits_record_what_thirty_two_do(precision, rtol):
+    engines = [new_engine(A_SMALL, SGD(0.0), on={"precision": name}) for name in ("float32", precision)]
+    users, items, ratings = draw_batch(n=64, dtype=np.float32)
+    for engine in engines:
+        engine.step(users, items, ratings)
+    require_same_records(engines[1].objective, engines[0].objective, rtol)
+
+
 def test_where_the_scaled_loss_overflows_the_step_is_left_out_and_the_scale_halved():
-    engine = new_engine(precision="float16")
+    engine = new_engine(on={"precision": "float16"})
     before = {name: value.copy() for name, value in engine.parameters.items()}
     users, items, _ = draw_batch()
     engine.step(users, items, np.full(len(users), 1e6, np.float32))
@@ -146,6 +311,7 @@ def test_where_the_scaled_loss_overflows_the_step_is_left_out_and_the_scale_halv
         np.testing.assert_array_equal(value, before[name])
     engine.fetch()
     assert engine.optimizer.state["loss_scale"]["scale"] == 2.0**15
+    assert all(np.isfinite(data).all() for data in engine.objective.data.values())
     for seed in range(8):  # until the scale is small enough
         engine.step(*draw_batch(seed, dtype=np.float32))
     assert all((value != before[name]).any() for name, value in engine.parameters.items())
@@ -167,7 +333,7 @@ def test_a_device_or_precision_that_makes_no_sense_is_refused(settings, message)
 
 def test_tf32_is_for_cuda():
     with pytest.raises(ValueError, match='precision "tf32" is for device "cuda", not for \'cpu\''):
-        new_engine(device="cpu", precision="tf32")
+        new_engine(on={"device": "cpu", "precision": "tf32"})
 
 
 def test_a_share_of_a_batch_is_for_many_processes():
@@ -206,33 +372,44 @@ def test_without_torch_it_says_what_to_install(monkeypatch):
         new_engine()
 
 
+def copy_always(monkeypatch):
+    """Let models have engines that are `elsewhere`."""
+    new = TorchEngine.__init__
+
+    def of_copies(engine, *given, **more):
+        new(engine, *given, **more)
+        elsewhere(engine)
+
+    monkeypatch.setattr(TorchEngine, "__init__", of_copies)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
 def test_what_is_held_elsewhere_is_fetched_for_whoever_validates_saves_and_goes_on(
     tmp_path, monkeypatch, optimizer
 ):
-    """As on a device, but on the CPU: tables, moments and columns are copies."""
     settings = {"engine": "torch", "device": "cpu", "optimizer": optimizer, "hidden_layer_sizes": (8,)}
-    expected = model(**settings).fit(RATINGS)
-    new = TorchEngine.__init__
-
-    def elsewhere(engine, *given, **more):
-        new(engine, *given, **more)
-        engine._shares_memory = False
-
-    monkeypatch.setattr(TorchEngine, "__init__", elsewhere)
+    held_out = RATINGS.part(slice(0, 200))
+    expected = model(**settings).fit(RATINGS, held_out)
+    copy_always(monkeypatch)
+    undisturbed = model(**settings).fit(RATINGS, held_out)
     with pytest.raises(CutOffError):
-        model(**settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
-    for fitted in (model(**settings).fit(RATINGS), model(**settings).fit(RATINGS, checkpoint_dir=tmp_path)):
-        assert fitted.history_.train_loss == expected.history_.train_loss
-        assert fitted.history_.validation_loss == expected.history_.validation_loss
-        for name, value in expected.parameters_.items():
-            np.testing.assert_array_equal(fitted.parameters_[name], value)
+        model(**settings).fit(RATINGS, held_out, on_progress=cut_off, checkpoint_dir=tmp_path)
+    resumed = model(**settings).fit(RATINGS, held_out, checkpoint_dir=tmp_path)
+    assert resumed.history_.train_loss == undisturbed.history_.train_loss
+    assert resumed.history_.validation_loss == undisturbed.history_.validation_loss
+    # Sums by row are taken in another order.
+    for losses in ("train_loss", "expected_loss", "validation_loss"):
+        found, wanted = (getattr(m.history_, losses) for m in (undisturbed, expected))
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    for name, value in expected.parameters_.items():
+        assert resumed.parameters_[name].tobytes() == undisturbed.parameters_[name].tobytes()
+        np.testing.assert_allclose(undisturbed.parameters_[name], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.skipif(NO_GPU, reason="no GPU here: not run")
 @pytest.mark.parametrize("optimizer", [Adam, AdaGrad, RMSProp, SGD])
 def test_on_a_gpu_ten_steps_are_those_of_the_cpu(optimizer):
-    engines = [new_engine(optimizer=optimizer(), device=device) for device in ("auto", "cpu")]
+    engines = [new_engine(optimizer=optimizer(), on={"device": device}) for device in ("auto", "cpu")]
     for seed in range(10):
         losses = [float(engine.step(*draw_batch(seed, dtype=np.float32))) for engine in engines]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -250,6 +427,6 @@ def test_on_a_gpu_a_model_is_trained_to_the_error_of_the_cpu():
     train, test = random_split(simulate_ratings(n_users=300, n_items=150, n_ratings=12_000), random_state=0)
     errors = []
     for device in ("auto", "cpu"):
-        fitted = NeuralMF(engine="torch", device=device, epochs=4, dropout=0.0).fit(train)
+        fitted = NeuralMF(engine="torch", device=device, epochs=4).fit(train)
         errors.append(rmse(fitted.predict(test.raw_users, test.raw_items), test.values))
     assert errors[0] == pytest.approx(errors[1], abs=0.002)

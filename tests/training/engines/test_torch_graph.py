@@ -5,40 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import (
-    B_MEDIUM,
-    N_TIME_BINS,
-    draw_batch,
-    draw_objective,
-    draw_parameters,
-    draw_side_features,
-    in_categories,
-    require_resumed_to_the_bit,
-    with_time_bins,
-)
+from cases import B_MEDIUM, N_TIME_BINS, draw_batch, in_categories, require_resumed_to_the_bit, with_time_bins
 from hypothesis import given
 from hypothesis import strategies as st
+from torch_engines import new_engine, require_same_records
 
-from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
+from numpy_neural_mf import Architecture, NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.nn import SGD, AdaGrad, Adam, AdamW, RMSProp
-from numpy_neural_mf.training.engines import new_torch_engine, torch_device
+from numpy_neural_mf.training.engines import torch_device
 from numpy_neural_mf.training.engines.torch_lookup import distinct_of_fixed_shape
 
 NO_CUDA = not torch.cuda.is_available()
 on_cuda = pytest.mark.skipif(NO_CUDA, reason="no CUDA device here: not run")
 # Of the same length, so that one graph is captured and replayed, and a shorter one at the end of an epoch.
 EPOCH = [draw_batch(seed, n, np.float32) for seed, n in enumerate([64, 64, 64, 64, 64, 64, 64, 17])]
-
-
-def new_engine(architecture=B_MEDIUM, optimizer=None, device="cpu", **settings):
-    rng, precision = settings.pop("rng", None), settings.pop("precision", "float32")
-    objective = draw_objective(architecture, np.float32, **settings)
-    parameters = draw_parameters(architecture, np.float32, side_features=objective.side_features)
-    optimizer = optimizer or Adam(0.01)
-    return new_torch_engine(
-        architecture, parameters, optimizer, objective, rng, device=device, precision=precision
-    )
 
 
 # Tables whose last row stands for the unknown.
@@ -65,45 +46,21 @@ def test_distinct_rows_are_those_of_unique_and_the_rest_is_the_unknown(ids):
     assert not counts[n:].any()
 
 
-@pytest.mark.parametrize("make", [Adam, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
+@pytest.mark.parametrize("periods", [0, N_TIME_BINS])
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
 @pytest.mark.parametrize("n", [3, 64, 500])
-def test_a_step_of_fixed_shapes_is_the_step(make, n):
-    """Fewer ids than rows, about as many, and more."""
-    engines = [new_engine(optimizer=make()) for _ in range(2)]
+def test_a_step_of_fixed_shapes_is_the_step(make, n, periods):
+    """Fewer ids than rows, about as many, and more; time bins of no rating stay, and so does their state."""
+    form = replace(B_MEDIUM, periods=periods)
+    engines = [new_engine(form, make(), signs=True) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
     engines[1]._shares_memory = False  # copies, as on a device
     for seed in range(5):
         batch = draw_batch(seed, n, np.float32)
-        assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
-    engines[1].fetch()
-    for name, remembered in engines[0].optimizer.state.items():
-        for slot, array in remembered.items():
-            np.testing.assert_allclose(engines[1].optimizer.state[name][slot], array, rtol=1e-3, atol=1e-5)
-    for name, value in engines[0].parameters.items():
-        np.testing.assert_allclose(engines[1].parameters[name], value, rtol=1e-4, atol=1e-6)
-
-
-# Name to sides with features, and periods.
-MORE = {
-    "features": (("user", "item"), 0),
-    "time": ((), N_TIME_BINS),
-    "features and time": (("user", "item"), N_TIME_BINS),
-}
-
-
-@pytest.mark.parametrize(("sides", "periods"), MORE.values(), ids=MORE)
-@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
-def test_with_features_and_time_a_step_of_fixed_shapes_is_the_step(make, sides, periods):
-    """Features and time bins that no rating of the batch has stay as they are, and so does their state."""
-    form, features = replace(B_MEDIUM, periods=periods), draw_side_features(*sides)
-    engines = [new_engine(form, make(), side_features=features) for _ in range(2)]
-    engines[1]._graphs = StepsTakenEach()
-    engines[1]._shares_memory = False  # copies, as on a device
-    for seed in range(5):
-        batch = draw_batch(seed, 3, np.float32)
         batch = with_time_bins(batch, seed) if periods else batch
         assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
     engines[1].fetch()
+    require_same_records(engines[1].objective, engines[0].objective, rtol=1e-3)
     for name, value in engines[0].parameters.items():
         # The row of the unknown is not learned, and is filled in before it is read.
         known = slice(-1) if name in UNKNOWN_LAST else slice(None)
@@ -115,15 +72,6 @@ def test_with_features_and_time_a_step_of_fixed_shapes_is_the_step(make, sides, 
             np.testing.assert_allclose(found, expected[slot][known], rtol=1e-3, atol=1e-5)
 
 
-def test_features_that_nobody_has_add_nothing():
-    features = {s: replace(f, matrix=0 * f.matrix) for s, f in draw_side_features("user", "item").items()}
-    for of_side in features.values():
-        of_side.matrix.eliminate_zeros()
-    engines = [new_engine(side_features=features) for _ in range(2)]
-    engines[1]._graphs = StepsTakenEach()
-    assert engines[0].step(*EPOCH[0]) == pytest.approx(engines[1].step(*EPOCH[0]), rel=1e-5)
-
-
 @pytest.fixture
 def soon(monkeypatch):
     """Steps are captured soon."""
@@ -131,10 +79,10 @@ def soon(monkeypatch):
 
 
 def cuda_and_cpu(architecture, make, **settings):
-    """Losses of five epochs, and the engine, on the device and on the host."""
+    """Losses of five epochs, and the engine, on the device and on the host, which draw no signs."""
     outcomes = []
     for device in ("cuda", "cpu"):
-        engine = new_engine(architecture, make(), device=device, **settings)
+        engine = new_engine(architecture, make(), on={"device": device}, **settings)
         losses = []
         for epoch in range(5):
             for batch in EPOCH:
@@ -157,6 +105,7 @@ def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
     for name, value in cpu.parameters.items():
         known = slice(-1) if name in UNKNOWN_LAST else slice(None)
         np.testing.assert_allclose(cuda.parameters[name][known], value[known], rtol=1e-2, atol=1e-3)
+    require_same_records(cuda.objective, cpu.objective, rtol=1e-2)
 
 
 @on_cuda
@@ -170,18 +119,35 @@ def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatc
 
 
 @on_cuda
-@pytest.mark.parametrize(("sides", "periods"), MORE.values(), ids=MORE)
-def test_replayed_steps_with_features_and_time_are_those_of_the_cpu(soon, monkeypatch, sides, periods):
-    if periods:
-        batches = [with_time_bins(batch, seed) for seed, batch in enumerate(EPOCH)]
-        monkeypatch.setitem(globals(), "EPOCH", batches)
-    form, features = replace(B_MEDIUM, periods=periods), draw_side_features(*sides)
-    (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam, side_features=features)
+def test_replayed_steps_with_time_are_those_of_the_cpu(soon, monkeypatch):
+    batches = [with_time_bins(batch, seed) for seed, batch in enumerate(EPOCH)]
+    monkeypatch.setitem(globals(), "EPOCH", batches)
+    (there, cuda), (here, cpu) = cuda_and_cpu(replace(B_MEDIUM, periods=N_TIME_BINS), Adam)
     assert len(cuda._graphs._captured) == 2
     np.testing.assert_allclose(there, here, rtol=1e-3)
     for name, value in cpu.parameters.items():
-        if "_feature_" in name or "_time_" in name:
+        if "_time_" in name:
             np.testing.assert_allclose(cuda.parameters[name], value, rtol=1e-2, atol=1e-3)
+
+
+@on_cuda
+def test_replayed_steps_read_what_was_sent_after_their_capture(soon):
+    outcomes = []
+    for device in ("cuda", "cpu"):
+        engine = new_engine(optimizer=SGD(0.1), on={"device": device})
+        for _ in range(8):
+            engine.step(*EPOCH[0])
+        engine.fetch()
+        o = engine.objective
+        of_tables = [*o.prior.values(), *o.precision.values(), *o.variance.values()]
+        of_tables += o.data.values()
+        for array in [*of_tables, *engine.parameters.values(), o.weight, o.noise, o.squares]:
+            array *= 0.5
+        engine.send()
+        outcomes.append([float(engine.step(*EPOCH[0])) for _ in range(3)])
+        engine.fetch()
+        outcomes[-1] += [*o.squares, *o.data["user_embedding.weight"].ravel()]
+    np.testing.assert_allclose(*outcomes, rtol=1e-3)
 
 
 @on_cuda
@@ -198,10 +164,10 @@ def test_other_precisions_reach_the_error_of_float32(soon, precision):
 
 
 @on_cuda
-def test_a_replayed_step_draws_other_masks_and_the_same_from_the_same_key(soon):
+def test_a_replayed_step_draws_other_signs_and_the_same_from_the_same_key(soon):
     losses = []
     for _ in range(2):
-        engine = new_engine(replace(B_MEDIUM, dropout=0.5), SGD(0.0), "cuda", rng=np.random.default_rng(0))
+        engine = new_engine(optimizer=SGD(0.0), on={"device": "cuda"}, signs=True)
         losses.append([float(engine.step(*EPOCH[0])) for _ in range(8)])
         assert engine._graphs._captured
     assert len(set(losses[0])) == 8
@@ -233,7 +199,7 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
     "settings",
     [
         {"implicit": True},
-        {"periods": 5},
+        {"periods": 5, "drift": True},
         {"periods": 5, "implicit": True, "likelihood": "ordinal"},
     ],
     ids=str,
@@ -241,7 +207,7 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
 def test_the_whole_of_a_model_learns_on_the_device_what_it_learns_on_the_cpu(settings):
     ratings = simulate_ratings(60, 40, 900, random_state=0)
     ratings = replace(ratings, timestamps=np.arange(len(ratings)))
-    form = replace(B_MEDIUM, dropout=0.0, **settings)
+    form = Architecture(embedding_dim=8, **settings)  # signs are drawn otherwise
     errors = [
         NeuralMF(form, engine="torch", device=device, epochs=3, batch_size=300)
         .fit(ratings)

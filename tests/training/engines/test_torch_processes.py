@@ -9,29 +9,44 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from cases import draw_batch, draw_parameters
 from hypothesis import given
 from hypothesis import strategies as st
+from torch_engines import SHARED_BATCH, SHARED_FORM, new_engine, objective_of
 
 from numpy_neural_mf import A_SMALL, NeuralMF, load_model, simulate_ratings
-from numpy_neural_mf.nn import Adam
-from numpy_neural_mf.training.engines import new_torch_engine
+from numpy_neural_mf.nn import SGD, Adam
+from numpy_neural_mf.training.engines import NumpyEngine
 from numpy_neural_mf.training.engines.torch_processes import ProcessGroup, TorchCommunicator
-from numpy_neural_mf.training.objective import Objective
 
-# 855 to train on, so the last batch is of one rating: one of two processes has none.
+# There are 900 ratings, so the last batch is of one: one of two processes has none.
 SETTINGS = {
-    "embedding_dim": 4, "hidden_layer_sizes": (8,), "dropout": 0.3, "epochs": 4, "batch_size": 122,
-    "engine": "torch", "device": "cpu",
+    "embedding_dim": 4,
+    "hidden_layer_sizes": (8,),
+    "epochs": 4,
+    "batch_size": 31,
+    "engine": "torch",
+    "device": "cpu",
+}
+MORE = {
+    "half": {"precision": "float16"},
+    "sets": {"implicit": True},
+    "timed": {"periods": 5, "drift": True},
+    "ordinal": {"likelihood": "ordinal"},
 }  # fmt: skip
 
 PROGRAM = f"""
     import os, signal
+    import numpy as np
+    from torch_engines import SHARED_BATCH as batch, SHARED_FORM as form, shard
+    from numpy_neural_mf.nn import SGD
+    from numpy_neural_mf.training.engines import new_torch_engine
     from numpy_neural_mf import Architecture, NeuralMF, simulate_ratings
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
 
     def on_progress(progress):
         is_first_attempt = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-        if os.environ["RANK"] == "1" and is_first_attempt and progress.n_trained > 2 * 855 + 300:
+        if os.environ["RANK"] == "1" and is_first_attempt and progress.n_trained > 2 * 900 + 300:
             open("killed", "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -44,15 +59,25 @@ PROGRAM = f"""
         return shards
 
     Architecture.initial_parameters = initial_shards
-    model = NeuralMF(**{SETTINGS}).fit(ratings, on_progress=on_progress, checkpoint_dir="state")
-    half = NeuralMF(**{SETTINGS}, precision="float16").fit(ratings)
-    sets = NeuralMF(**{SETTINGS}, implicit=True).fit(ratings)
-    timed = NeuralMF(**{SETTINGS}, periods=5).fit(ratings)
-    if os.environ["RANK"] == "0":
-        model.save("model.safetensors")
-        half.save("half.safetensors")
-        sets.save("sets.safetensors")
-        timed.save("timed.safetensors")
+    fitted = {{}}
+    fitted["model"] = NeuralMF(**{SETTINGS}, drift=True).fit(
+        ratings, ratings.part(slice(0, 201)), on_progress=on_progress, checkpoint_dir="state"
+    )
+    for name, settings in {MORE}.items():
+        fitted[name] = NeuralMF(**{SETTINGS}, **settings).fit(ratings)
+    rank = int(os.environ["RANK"])
+    if rank == 0:
+        for name, model in fitted.items():
+            model.save(name + ".safetensors")
+    parameters, objective = shard(form, slice(rank, None, 2))
+    engine = new_torch_engine(form, parameters, SGD(1.0), objective, np.random.default_rng(0))
+    own = tuple(column[slice(0, 30) if rank == 0 else slice(30, None)] for column in batch)
+    engine.step(*next(engine.cut(own, np.arange(40), 40)))
+    squares = engine.communicator.all_reduce(objective.squares)
+    data = {{"data." + n: d for n, d in engine.communicator.gathered(objective.data).items()}}
+    parameters = engine.communicator.gathered(parameters)
+    if rank == 0:
+        np.savez("step.npz", squares=squares, **parameters, **data)
 """
 
 
@@ -100,38 +125,56 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
     done = subprocess.run(
         [*torchrun, "--max-restarts=1", "program.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists()
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
-    expected, together = NeuralMF(**SETTINGS).fit(ratings), load_model(tmp_path / "model.safetensors")
-    for losses in ("train_loss", "validation_loss"):
+    expected = NeuralMF(**SETTINGS, drift=True).fit(ratings, ratings.part(slice(0, 201)))
+    together = load_model(tmp_path / "model.safetensors")
+    for losses in ("train_loss", "expected_loss", "validation_loss"):
         ours, theirs = (getattr(model.history_, losses) for model in (together, expected))
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    for name, value in expected.parameters_.items():
-        np.testing.assert_allclose(together.parameters_[name], value, rtol=1e-3, atol=1e-5)
-    expected_sets = NeuralMF(**SETTINGS, implicit=True).fit(ratings)
-    for name, value in load_model(tmp_path / "sets.safetensors").parameters_.items():
-        np.testing.assert_allclose(value, expected_sets.parameters_[name], rtol=1e-3, atol=1e-4)
-    expected_timed = NeuralMF(**SETTINGS, periods=5).fit(ratings)
-    for name, value in load_model(tmp_path / "timed.safetensors").parameters_.items():
-        np.testing.assert_allclose(value, expected_timed.parameters_[name], rtol=1e-3, atol=1e-4)
-    expected_half = NeuralMF(**SETTINGS, precision="float16").fit(ratings)
+    require_same(together, expected)
+    for name in MORE.keys() - {"half"}:
+        require_same(
+            load_model(tmp_path / f"{name}.safetensors"), NeuralMF(**SETTINGS, **MORE[name]).fit(ratings)
+        )
+    expected_half = NeuralMF(**SETTINGS, **MORE["half"]).fit(ratings)
+    with np.load(tmp_path / "step.npz") as step:
+        require_step_of_one(step)
     half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
     np.testing.assert_allclose(half.history_.train_loss, expected_half.history_.train_loss, rtol=1e-3)
+
+
+def require_step_of_one(step):
+    """Parameters, data and squares of two processes are those of one."""
+    expected = NumpyEngine(SHARED_FORM, draw_parameters(SHARED_FORM), SGD(1.0), objective_of(SHARED_FORM))
+    expected.step(*SHARED_BATCH)
+    wanted = {"squares": expected.objective.squares, **expected.parameters}
+    wanted |= {f"data.{name}": data for name, data in expected.objective.data.items()}
+    assert set(step) == set(wanted)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(step[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+        assert value.any()
+
+
+def require_same(together, expected):
+    for arrays in ("parameters_", "variances_", "prior_", "prior_variances_"):
+        found, wanted = getattr(together, arrays), getattr(expected, arrays)
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=f"{arrays} {name}")
 
 
 def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
     alone_in_a_group, monkeypatch
 ):
-    engine = new_torch_engine(
-        A_SMALL, A_SMALL.initial_parameters(5, 4, 3.0, np.random.default_rng(0)), Adam(),
-        Objective(np.zeros(6), np.zeros(5)), precision="float16",
-    )  # fmt: skip
+    engine = new_engine(A_SMALL, Adam(), on={"precision": "float16"})
     engine.communicator = alone_in_a_group
     engine._scaler = alone_in_a_group.scaler(engine.device, True)
-    batch = np.array([0, 1, 4]), np.array([3, 0, 0]), np.array([1.0, 4.0, 5.0], np.float32)
+    users, items, _ = draw_batch(n=64)
+    batch = users, items, engine.predict(users, items) + 0.1  # gradients far from an overflow of their own
     before = {name: value.copy() for name, value in engine.parameters.items()}
 
     def found_elsewhere(tensor, op=dist.ReduceOp.SUM):

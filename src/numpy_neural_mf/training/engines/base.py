@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ...data.batches import Batch, cut
 from ...mf.architecture import Architecture
 from ...mf.parameters import Parameters
-from ...mf.side_information import as_dtype
 from ...nn import Optimizer
 from ...nn.parameter import Array, IntArray
 from ..distributed import Communicator
@@ -23,7 +22,7 @@ Bins = IntArray | None
 class Engine:
     """What learns from batches by an optimiser and an objective, and predicts; `parameters` change in place.
 
-    `rng` draws masks of dropout. Of many processes, each has its shard of every table and of its state.
+    `rng` draws random signs. Of many processes, each has its shard of every table and of its state.
     """
 
     communicator: Communicator = Communicator()
@@ -41,9 +40,7 @@ class Engine:
         self.optimizer, self.objective = optimizer, objective
         self._rng = np.random.default_rng() if rng is None else rng
         self._dtype = dtype = parameters["intercept"].dtype
-        penalties = objective.row_penalty.items()
-        self._penalty = {entity: penalty.astype(dtype, copy=False) for entity, penalty in penalties}
-        self._features = as_dtype(objective.side_features, dtype)
+        self._share = {entity: share.astype(dtype, copy=False) for entity, share in objective.share.items()}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -52,7 +49,7 @@ class Engine:
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
         """Learn from one batch of n ratings, where `time_bins` are for an architecture with periods.
 
-        Returned is its mean squared error before the step, or mean -log P, without the penalty.
+        Returned is its mean squared error before the step, or mean -log P, without weights and priors.
         """
         raise NotImplementedError
 
@@ -75,7 +72,10 @@ class Engine:
         return number
 
     def fetch(self) -> None:
-        """Bring the arrays of `parameters` and `optimizer.state` up to date: an engine may have copies."""
+        """Bring parameters, the optimiser's state, `squares` and `data` up to date, if there are copies."""
+
+    def send(self) -> None:
+        """Read the arrays of `parameters` and of the objective again, if there are copies of them."""
 
 
 def require_time_bins(architecture: Architecture, time_bins: Any) -> None:

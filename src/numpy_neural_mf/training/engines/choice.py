@@ -11,8 +11,8 @@ from .base import Engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
-# Ratings trained on, each epoch counted, on which the NumPy engine takes as long as Numba to compile.
-WORTH_COMPILING = 20_000_000
+# Ratings trained on, each epoch counted, from which Numba is taken: it compiles once for all later trainings.
+WORTH_COMPILING = 3_000_000
 # The time of the NumPy engine on a batch of one, in times of a rating of a large batch.
 PER_SAMPLE = 100
 
@@ -21,7 +21,7 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: i
     """The engine to train with: the one of a name, or for "auto" "numba" or "numpy".
 
     It is "numba" if that is installed, has the optimizer compiled, and training on `n_trained` ratings, each
-    epoch counted, takes longer than the compilation.
+    epoch counted, takes the NumPy engine more than some seconds.
     """
     if name != "auto":
         return name

@@ -9,19 +9,23 @@ from collections import namedtuple
 
 from numba import prange
 
+from ..objective import LEAST_SLOPE, MOST
 from .numba_compat import AHEAD, compiled, prefetch
-from .numba_layers import TILE, activate, add_outer, add_product, drop, rating_loss
+from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss
 
 # Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time.
 Pairs = namedtuple("Pairs", "users items bins")
 
-# Parameters, form and dropout. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
+# Parameters and form. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
 # b_i + b_z; absent tables have no columns, absent biases and cutpoints θ no rows. The MLP's weights and
-# biases lie one after another, those of a layer from `starts`; dropout keeps a unit with probability `keep`.
+# biases lie one after another, those of a layer from `starts`.
 Model = namedtuple(
-    "Model",
-    "P Q b_u b_i Y Z b_y b_z mu product sizes activation weights transposed starts theta tau keep key",
+    "Model", "P Q b_u b_i Y Z b_y b_z mu product sizes activation weights transposed starts theta tau steps"
 )
+
+# Variances of P, Q, b_u and b_i, the weight w of users, half the second derivative of the loss, σ², and the
+# key of random signs: see `Objective`.
+Spread = namedtuple("Spread", "V W v_u v_i weight curvature noise key")
 
 
 @compiled
@@ -49,45 +53,40 @@ def add_gathered(table, bins, first, n, x):
 
 
 @compiled
-def forward(pairs, first, n, model, x, slope, y, position):
-    """y = r̂ of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
-
-    The first layer's input is p and q; where some of it is dropped, a copy comes between.
-    """
+def gather_rows(pairs, first, n, model, x, y):
+    """x[: 2 k] = p and q of a tile, and y = r̂ without f."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
-    sizes, weights, starts = model.sizes, model.weights, model.starts
-    keep, k = model.keep, model.P.shape[1]
+    k = model.P.shape[1]
     y[:] = model.mu
     if len(model.b_u):
         for t in range(n):
             y[t] += model.b_u[users[first + t], 0] + model.b_i[items[first + t], 0]
             if len(bins):
                 y[t] += model.b_y[bins[first + t], 0] + model.b_z[bins[first + t], 0]
-    if k == 0:
-        return
     gather(model.P, users, first, n, x[:k])
     gather(model.Q, items, first, n, x[k : 2 * k])
     if len(bins):
         add_gathered(model.Y, bins, first, n, x[:k])
         add_gathered(model.Z, bins, first, n, x[k : 2 * k])
-    if model.product:
-        for f in range(k):
-            p, q = x[f], x[k + f]
-            for t in range(TILE):
-                y[t] += p[t] * q[t]
+    for f in range(k if model.product else 0):
+        p, q = x[f], x[k + f]
+        for t in range(TILE):
+            y[t] += p[t] * q[t]
+
+
+@compiled
+def run_layers(model, x, slope, y, top):
+    """y += f of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
+
+    The first layer's input begins at `top`: it is p and q themselves, or what `add_noise` made of them.
+    """
+    sizes, weights, starts = model.sizes, model.weights, model.starts
     n_layers = len(sizes) - 1
-    top = 0  # where the layer's input begins
-    if keep < 1:
-        top = 2 * k
-        x[top : top + 2 * k] = x[: 2 * k]
-        slope[top : top + 2 * k] = 1
     for layer in range(n_layers):
         n_in, n_out = sizes[layer], sizes[layer + 1]
         inputs, slopes = x[top : top + n_in], slope[top : top + n_in]
         if layer:
             activate(model.activation, inputs, slopes, n_in)
-        if keep < 1:
-            drop(inputs, slopes, n_in, keep, model.key, (position * x.shape[0] + top) * TILE)
         W = weights[starts[layer] : starts[layer] + n_out * n_in].reshape(n_out, n_in)
         if layer == n_layers - 1:
             add_product(W, inputs, y.reshape(1, TILE), 1, n_in)
@@ -101,11 +100,13 @@ def forward(pairs, first, n, model, x, slope, y, position):
 
 
 @compiled
-def backward(model, x, slope, dr, dx, g):
-    """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch."""
+def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
+    """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch.
+
+    c is what the variance of p · q costs, times 2, and J2[: 2 k] = J², with J = dr̂/d[p, q]; inverse = 1 / dr.
+    """
     k, sizes, starts = model.P.shape[1], model.sizes, model.starts
-    n_layers, keep = len(sizes) - 1, model.keep
-    top = 2 * k if keep < 1 else 0
+    n_layers, top = len(sizes) - 1, 2 * k
     for layer in range(n_layers - 1):
         top += sizes[layer]
     dy = dr.reshape(1, TILE)
@@ -124,7 +125,7 @@ def backward(model, x, slope, dr, dx, g):
         inner = dx[top : top + n_in]
         inner[:] = 0
         add_product(WT.reshape(n_in, n_out), dy, inner, n_in, n_out)
-        if layer or keep < 1:
+        if layer:
             for f in range(n_in):
                 d, s = inner[f], slope[top + f]
                 for t in range(TILE):
@@ -132,69 +133,115 @@ def backward(model, x, slope, dr, dx, g):
         dy = inner
         if layer:
             top -= sizes[layer - 1]
-    if keep < 1:
-        dx[: 2 * k] = dy
-    if model.product:
-        for f in range(k):
-            p, q, dp, dq = x[f], x[k + f], dx[f], dx[k + f]
+    dx[: 2 * k] = dy
+    for f in range(k):
+        p, q, dp, dq, v_p, v_q = x[f], x[k + f], dx[f], dx[k + f], v[f], v[k + f]
+        if model.product:
             for t in range(TILE):
                 dp[t] += dr[t] * q[t]
                 dq[t] += dr[t] * p[t]
+        of_p, of_q = J2[f], J2[k + f]
+        for t in range(TILE):
+            J_p, J_q = inverse[t] * dp[t], inverse[t] * dq[t]
+            of_p[t], of_q[t] = J_p * J_p, J_q * J_q
+        if model.product:
+            for t in range(TILE):
+                dp[t] += c[t] * p[t] * v_q[t]
+                dq[t] += c[t] * q[t] * v_p[t]
 
 
 @compiled
-def factor_gradients(pairs, ratings, first, size, model, d_theta, row_gradients, residuals):
+def factor_gradients(
+    pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals, squares, curvatures
+):  # fmt: skip
     """Without an MLP: the loss of a tile, summed, and gradients, from rows where they lie."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
     P, Q, n, k, loss = model.P, model.Q, len(users), model.P.shape[1], 0.0
+    cast = type(model.mu)
     for r in range(first, first + size):
+        u, i = users[r], items[r]
         if r + AHEAD < n:
             prefetch(P, users[r + AHEAD])
             prefetch(Q, items[r + AHEAD])
-        y, p, q, g = model.mu, P[users[r]], Q[items[r]], row_gradients[r]
+            prefetch(spread.V, users[r + AHEAD])
+            prefetch(spread.W, items[r + AHEAD])
+        y, h, p, q, g = model.mu, cast(0), P[u], Q[i], row_gradients[r]
         if len(model.b_u):
-            y += model.b_u[users[r], 0] + model.b_i[items[r], 0]
+            y += model.b_u[u, 0] + model.b_i[i, 0]
+            h += spread.v_u[u, 0] + spread.v_i[i, 0]
+        for f in range(k):
+            g[f], g[k + f] = q[f], p[f]
         if len(bins):
             if len(model.b_u):
                 y += model.b_y[bins[r], 0] + model.b_z[bins[r], 0]
             at_user, at_item = model.Y[bins[r]], model.Z[bins[r]]
             for f in range(k):
-                g[f] = q[f] + at_item[f]
-                g[k + f] = p[f] + at_user[f]
-                y += g[f] * g[k + f]
-        else:
-            for f in range(k):
-                y += p[f] * q[f]
-        value, dr = rating_loss(y, ratings[r], n, model.theta, model.tau, d_theta)
+                g[f] += at_item[f]
+                g[k + f] += at_user[f]
+        v_p, v_q = spread.V[u], spread.W[i]
+        for f in range(k):
+            y += g[f] * g[k + f]
+            h += g[f] * g[f] * v_p[f] + g[k + f] * g[k + f] * v_q[f]
+        w = spread.weight[u]
+        value, residuals[r], error = rating_loss(y, ratings[r], n, w, model, d_theta)
         loss += value
-        residuals[r] = dr
-        if len(bins):
-            for f in range(2 * k):
-                g[f] *= dr
-        else:
-            for f in range(k):
-                g[f] = dr * q[f]
-                g[k + f] = dr * p[f]
+        weight, of_rating = cast(spread.curvature * w), curvatures[r]
+        dr, c, of_rating[2 * k] = residuals[r], cast(2) / cast(n) * weight, weight
+        squares[r] = unseen(error, weight * h, spread)
+        for f in range(k):
+            of_p, of_q = g[f], g[k + f]
+            of_rating[f] = weight * (of_p * of_p + v_q[f])
+            of_rating[k + f] = weight * (of_q * of_q + v_p[f])
+            g[f] = dr * of_p + c * of_q * v_q[f]
+            g[k + f] = dr * of_q + c * of_p * v_p[f]
     return loss
 
 
 @compiled
-def tile_gradients(pairs, ratings, first, size, tile, model, d_theta, scratch, g, row_gradients, residuals):
+def unseen(error, variance, spread):
+    """e² / (1 - h), from the variance of r̂ times w: the rating had a share h in its own prediction."""
+    c = type(error)
+    return error * error / (c(1) - min(variance / c(spread.noise), c(MOST)))
+
+
+@compiled
+def tile_gradients(
+    pairs, ratings, first, size, tile, model, spread, d_theta, scratch, g, row_gradients, residuals, squares,
+    curvatures,
+):  # fmt: skip
     """With an MLP: the loss of a tile, summed, and gradients."""
-    x, slope, dx = scratch[0], scratch[1], scratch[2]
-    y, dr = scratch[3, 0], scratch[3, 1]
+    x, slope, dx, J2 = scratch[0], scratch[1], scratch[2], scratch[4]
+    y, dr, c, inverse = scratch[3, 0], scratch[3, 1], scratch[3, 2], scratch[3, 3]
     n, k, loss = len(ratings), model.P.shape[1], 0.0
-    forward(pairs, first, size, model, x, slope, y, tile)
-    dr[:] = 0
+    v, cast = slope[: 2 * k], type(model.mu)  # the slopes of p and q are not needed
+    gather_rows(pairs, first, size, model, x, y)
+    gather(spread.V, pairs.users, first, size, v[:k])
+    gather(spread.W, pairs.items, first, size, v[k : 2 * k])
+    add_noise(x, v, 2 * k, spread.key, tile * TILE)
+    run_layers(model, x, slope, y, 2 * k)
+    dr[:], inverse[:] = 0, 0
     for t in range(size):
-        value, dr[t] = rating_loss(y[t], ratings[first + t], n, model.theta, model.tau, d_theta)
+        w = spread.weight[pairs.users[first + t]]
+        c[t] = cast(2) / cast(n) * spread.curvature * w
+        value, dr[t], y[t] = rating_loss(y[t], ratings[first + t], n, w, model, d_theta)  # y: the error
         loss += value
         residuals[first + t] = dr[t]
-    backward(model, x, slope, dr, dx, g)
+        inverse[t] = cast(1) / dr[t] if abs(dr[t]) > LEAST_SLOPE else cast(0)
+    backward(model, x, v, slope, dr, inverse, c, dx, g, J2)
     for t in range(size):
-        row = row_gradients[first + t]
+        u, i, row = pairs.users[first + t], pairs.items[first + t], row_gradients[first + t]
+        of_rating, weight = curvatures[first + t], cast(spread.curvature * spread.weight[u])
+        h, of_rating[2 * k] = cast(0), weight
         for f in range(2 * k):
-            row[f] = dx[f, t]
+            row[f], of_rating[f] = dx[f, t], weight * J2[f, t]
+            h += of_rating[f] * v[f, t]
+        if model.product:  # of uncertain vectors
+            for f in range(k):
+                of_rating[f] += weight * v[k + f, t]
+                of_rating[k + f] += weight * v[f, t]
+        if len(spread.v_u):
+            h += weight * (spread.v_u[u, 0] + spread.v_i[i, 0])
+        squares[first + t] = unseen(y[t], h, spread)
     return loss
 
 
@@ -211,8 +258,8 @@ def add_by_bin(bins, first, size, row_gradients, residuals, sums):
 
 @compiled(parallel=True)
 def gradients(
-    n_threads, pairs, ratings, model, scratch, chunk_gradients, chunk_theta, chunk_bins, chunk_losses,
-    row_gradients, residuals,
+    n_threads, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta, chunk_bins, chunk_losses,
+    row_gradients, residuals, squares, curvatures,
 ):  # fmt: skip
     """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k).
 
@@ -229,13 +276,14 @@ def gradients(
                 size = min(TILE, n - first)
                 if len(model.sizes):
                     loss += tile_gradients(
-                        pairs, ratings, first, size, tile, model, d_theta, scratch[thread], g, row_gradients,
-                        residuals,
+                        pairs, ratings, first, size, tile, model, spread, d_theta, scratch[thread], g,
+                        row_gradients, residuals, squares, curvatures,
                     )  # fmt: skip
                 else:
                     loss += factor_gradients(
-                        pairs, ratings, first, size, model, d_theta, row_gradients, residuals
-                    )
+                        pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals,
+                        squares, curvatures,
+                    )  # fmt: skip
                 if len(pairs.bins):
                     add_by_bin(pairs.bins, first, size, row_gradients, residuals, chunk_bins[chunk])
             chunk_losses[chunk] = loss
@@ -247,5 +295,6 @@ def predict(pairs, model, scratch, predictions):
     n = len(predictions)
     for first in range(0, n, TILE):
         size, y = min(TILE, n - first), scratch[3, 0]
-        forward(pairs, first, size, model, scratch[0], scratch[1], y, 0)
+        gather_rows(pairs, first, size, model, scratch[0], y)
+        run_layers(model, scratch[0], scratch[1], y, 0)
         predictions[first : first + size] = y[:size]

@@ -147,22 +147,22 @@ def activate(kind, z, slope, n):
 
 
 @compiled
-def drop(x, slope, n, keep, key, first):
-    """Inverted dropout of a tile: x and slope are zero with probability 1 - keep, else divided by keep."""
-    # A hash of key and position (Chris Wellons' lowbias32) is the random number: the same in any thread.
-    scale = x.dtype.type(1 / keep)
-    limit = np.uint32(min(keep * 2.0**32, 2.0**32 - 1))
-    for f in range(n):
-        y, s = x[f], slope[f]
-        start = np.uint32(first + f * TILE)
+def add_noise(x, v, n, key, first):
+    """x[n : 2 n] = x[:n] ± √v, with random signs: a tile of n features, whose ratings count from `first`."""
+    # A hash of key and position (Chris Wellons' lowbias32) has the signs: the same in any thread.
+    hashes = np.empty(TILE, np.uint32)
+    for word in range(0, n, 32):  # features whose signs are the 32 bits of one hash
+        start = np.uint32(first * (1 + n // 32) + word // 32 * TILE)
         for t in range(TILE):
             h = np.uint32(start + np.uint32(t)) ^ key
             h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(0x7FEB352D))
             h = np.uint32((h ^ (h >> np.uint32(15))) * np.uint32(0x846CA68B))
-            h = np.uint32(h ^ (h >> np.uint32(16)))
-            m = scale if h < limit else x.dtype.type(0)
-            y[t] *= m
-            s[t] *= m
+            hashes[t] = h ^ (h >> np.uint32(16))
+        for f in range(word, min(word + 32, n)):
+            y, z, u, bit = x[f], x[n + f], v[f], np.uint32(f - word)
+            for t in range(TILE):
+                s = math.sqrt(u[t])
+                z[t] = y[t] + (s if (hashes[t] >> bit) & np.uint32(1) else -s)
 
 
 @compiled
@@ -192,11 +192,14 @@ def ordinal_loss(y, step, theta, tau, d_theta):
 
 
 @compiled
-def rating_loss(y, rating, n, theta, tau, d_theta):
-    """The loss of a rating, and its derivative by y in the mean over n ratings."""
+def rating_loss(y, rating, n, weight, model, d_theta):
+    """The loss of a rating, its derivative by y in the weighted mean over n ratings, and the error of y.
+
+    With cutpoints, the rating is the number of a category.
+    """
     c = type(y)
-    if len(theta):
-        loss, dy = ordinal_loss(y, int(rating), theta, tau, d_theta)
-        return float(loss), dy / c(n)
+    if len(model.theta):
+        loss, dy = ordinal_loss(y, int(rating), model.theta, model.tau, d_theta)
+        return float(loss), dy / c(n), y - model.steps[int(rating)]
     error = y - rating
-    return float(error * error), c(2) / c(n) * error
+    return float(error * error), c(2) / c(n) * weight * error, error

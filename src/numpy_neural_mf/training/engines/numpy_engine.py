@@ -1,21 +1,27 @@
 """The engine to read: one optimisation step of neural matrix factorisation, made of the layers in nn/."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ... import nn
-from ...mf.parameters import FEATURES, KINDS, TIME_BINS, Entity, Kind, Side, table_name
-from ...mf.side_information import FeaturesOfBatch
+from ...mf.parameters import KINDS, TIME_BINS, Entity, Kind, Side, table_name
 from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
+from ..objective import LEAST_SLOPE, MOST, TINY
 from .base import Bins, Engine, require_time_bins
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
 
-# The users, or the items, of a batch: rows of each table that a rating looks up, and features.
-_BatchSide = tuple[Side, dict[Entity, GroupedIds], FeaturesOfBatch | None]
+# r̂ and the variance of p · q, shape (n,) each, and the function that takes the derivatives of the loss by
+# both to the gradients of parameters. It returns J: the derivatives of r̂ by the vectors of users and of
+# items, shape (n, k) each.
+Forward = tuple[Array, Array, Callable[[Array, Array], tuple[Array, Array]]]
+
+# The users, or the items, of a batch: rows of each table that a rating looks up.
+_BatchSide = tuple[Side, dict[Entity, GroupedIds]]
 
 
 class NumpyEngine(Engine):
@@ -27,136 +33,201 @@ class NumpyEngine(Engine):
         _keep_freed_memory()
 
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
-        loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins, training=True)
+        loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins)
         if decay := self.objective.weight_decay:
             for n in range(self.architecture.n_layers):
-                self.parameters[f"mlp.{n}.weight"] *= 1 - self.optimizer.learning_rate * decay
+                weight = self.parameters[f"mlp.{n}.weight"]
+                weight *= 1 - self.optimizer.learning_rate * decay
+                weight[np.abs(weight) < TINY] = 0
         self.optimizer.step(self.parameters, gradients)
         return loss
 
     def loss_and_gradients(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, training: bool = False
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None
     ) -> tuple[float, dict[str, Gradient]]:
-        """Loss of a batch, and the gradient of that plus the penalty, by parameter name."""
-        prediction, backward = self.forward(users, items, time_bins, training)
-        if self.objective.ordinal is None:
-            loss, dr = nn.mse(prediction, ratings)
+        """The mean loss of a batch, and the gradient of its objective, by parameter name."""
+        o, n = self.objective, len(ratings)
+        dr: Array
+        weight = o.weight.take(users).astype(self._dtype)
+        u, i = self._sides(users, items, time_bins)
+        prediction, _, backward = self.forward(u, i)
+        error = prediction - ratings
+        if o.ordinal is None:
+            loss, dr = float((error * error).mean()), (2 / n) * weight * error
         else:
             cutpoints = self._learned["cutpoints"]
-            loss, dr, gradient = self.objective.ordinal.loss(prediction, ratings, cutpoints.value)
+            loss, dr, gradient = o.ordinal.loss(prediction, ratings, cutpoints.value)
             cutpoints.accumulate(gradient)
-        backward(dr)
+        curvature = self._dtype.type(o.curvature) * weight
+        self._record(u, i, error, curvature, backward(dr, curvature / n))
         return loss, {name: p.pop_grad() for name, p in self._learned.items()}
 
-    def penalty(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> float:
-        """What regularisation adds to the loss of a batch."""
-        total = 0.0
-        for side, ids, features in self._sides(users, items, time_bins):
+    def _record(
+        self, u: _BatchSide, i: _BatchSide, error: Array, curvature: Array, J: tuple[Array, Array]
+    ) -> None:
+        """Add what the ratings of a batch say to `squares` and `data` of the objective."""
+        o, variance, expected = self.objective, np.zeros_like(error), {}
+        for (side, _), of_side, (other, others) in ((u, J[0], i), (i, J[1], u)):
+            if self.architecture.biases:
+                expected[side, "bias"] = np.ones((len(error), 1), self._dtype)
+            if self.architecture.has_embeddings:
+                expected[side, "embedding"] = of_side * of_side
+                if self.architecture.product:  # q is uncertain, too
+                    expected[side, "embedding"] += self._variance(other, "embedding", others[other].ids)
+        for (side, ids), of_side in ((u, J[0]), (i, J[1])):
             for kind in KINDS:
-                if table_name(side, kind) not in self.parameters:
-                    continue
-                for entity, grouped in ids.items():
-                    rows = self.parameters[table_name(entity, kind)][grouped.ids]
-                    total += float((self._penalty[entity][grouped.ids, None] * rows**2).sum()) / len(rows)
-                if features is not None:
-                    rows = self.parameters[table_name(FEATURES[side], kind)][features.columns]
-                    total += float((features.shrinkage * rows**2).sum()) / 2
+                if (side, kind) in expected:
+                    squared = of_side * of_side if kind == "embedding" else expected[side, kind]
+                    variance += (squared * self._variance(side, kind, ids[side].ids)).sum(axis=1)
+                    data = ids[side].sum(curvature[:, None] * expected[side, kind])
+                    o.data[table_name(side, kind)][ids[side].rows] += data
+        # The rating had a share h in its own prediction: without it, it would be e / (1 - h) off.
+        h = np.minimum(curvature * variance / o.noise, MOST)
+        users = u[1]["user"]
+        o.squares[users.rows] += users.sum((error * error / (1 - h))[:, None])[:, 0]
+
+    def expected_loss(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None
+    ) -> float:
+        """The objective of a batch, of which `loss_and_gradients` has the gradient: see `Objective`."""
+        o, n, total = self.objective, len(ratings), 0.0
+        weight = o.weight[users]
+        sides = self._sides(users, items, time_bins)
+        prediction, variance, _ = self.forward(*sides)
+        if o.ordinal is None:
+            total += float(weight @ (prediction - ratings) ** 2) / n
+        else:
+            total += o.ordinal.loss(prediction, ratings, self.parameters["cutpoints"])[0]
+        total += o.curvature * float(weight @ variance) / n
+        for _, of_entities in sides:
+            for entity, grouped in of_entities.items():
+                for name in (table_name(entity, kind) for kind in KINDS):
+                    if name in self.parameters:
+                        rows = self.parameters[name][grouped.ids] - self._prior(name, grouped.ids)
+                        share = self._share[entity][grouped.ids, None]
+                        total += float((share * o.precision[name] * rows**2).sum()) / n
         return total
 
     def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
-        return self.forward(users, items, time_bins)[0]
+        return self.forward(*self._sides(users, items, time_bins), training=False)[0]
 
-    def forward(
-        self, users: IntArray, items: IntArray, time_bins: Bins = None, training: bool = False
-    ) -> Term:
-        """r̂ of shape (n,), and the function that turns dL/dr̂ into gradients of all parameters."""
-        u, i = self._sides(users, items, time_bins)
-        mu = self._learned["intercept"]
-        of_all: Term = np.repeat(mu.value, len(users)), lambda dr: mu.accumulate(dr.sum(keepdims=True))
-        terms = [of_all]
-        if self.architecture.biases:
-            terms += [self._bias(u), self._bias(i)]
-        if self.architecture.has_embeddings:
-            terms += [self._interaction(u, i, training)]
-        return _sum(terms)
+    def forward(self, u: _BatchSide, i: _BatchSide, training: bool = True) -> Forward:
+        """r̂, in training the variance of p · q, and the function back to the gradients."""
+        mu, n = self._learned["intercept"], len(u[1]["user"].ids)
+        of_all: Term = np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
+        y, backward = _sum([of_all, *([self._bias(u), self._bias(i)] if self.architecture.biases else [])])
+        if not self.architecture.has_embeddings:
+            nothing = np.zeros((n, 0), self._dtype)
+
+            def backward_biases(dr: Array, dv: Array) -> tuple[Array, Array]:
+                backward(dr)
+                return nothing, nothing
+
+            return y, np.zeros_like(y), backward_biases
+        of_rows, variance, backward_rows = self._interaction(u, i) if training else self._score(u, i)
+
+        def backward_all(dr: Array, dv: Array) -> tuple[Array, Array]:
+            backward(dr)
+            return backward_rows(dr, dv)
+
+        return y + of_rows, variance, backward_all
 
     def _sides(self, users: IntArray, items: IntArray, time_bins: Bins) -> tuple[_BatchSide, _BatchSide]:
         require_time_bins(self.architecture, time_bins)
         bins = None if time_bins is None else GroupedIds(time_bins)
 
         def of_side(side: Side, ids: IntArray) -> _BatchSide:
-            own, features = GroupedIds(ids), self._features.get(side)
             of_bins: dict[Entity, GroupedIds] = {} if bins is None else {TIME_BINS[side]: bins}
-            return side, {side: own, **of_bins}, None if features is None else features.of(own)
+            return side, {side: GroupedIds(ids), **of_bins}
 
         return of_side("user", users), of_side("item", items)
 
     def _vectors(self, of_side: _BatchSide, kind: Kind) -> Term:
-        """P_u + X_u E + Y_t of each rating, shape (n, d); without features, or time, without these terms.
+        """P_u + Y_t of each rating, shape (n, d); without time, P_u.
 
         Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
-        side, ids, features = of_side
-        terms = [self._rows(entity, grouped, kind) for entity, grouped in ids.items()]
-        if features is not None:
-            terms.insert(1, self._feature_rows(side, features, kind))
-        return _sum(terms)
+        return _sum([self._rows(entity, grouped, kind) for entity, grouped in of_side[1].items()])
 
     def _rows(self, entity: Entity, ids: GroupedIds, kind: Kind) -> Term:
-        """Rows of a table; backward adds the gradient of the penalty: 2 λ / n · row of each rating."""
-        rows, backward_rows = nn.Embedding.of(self._learned[table_name(entity, kind)]).forward(ids)
+        """Rows of a table; backward adds the gradient for their prior: 2 Λ / (n n_row) · (row - m)."""
+        name = table_name(entity, kind)
+        rows, backward_rows = nn.Embedding.of(self._learned[name]).forward(ids)
 
         def backward(dy: Array) -> None:
-            gradient = rows * (self._penalty[entity].take(ids.ids) * (2 / len(rows)))[:, None]
+            gradient = (rows - self._prior(name, ids.ids)) * self.objective.precision[name]
+            gradient *= (self._share[entity].take(ids.ids) * (2 / len(rows)))[:, None]
             gradient += dy
             backward_rows(gradient)
 
         return rows, backward
 
-    def _feature_rows(self, side: Side, features: FeaturesOfBatch, kind: Kind) -> Term:
-        """X E of each rating, computed once for each distinct user, or item."""
-        columns, E = features.columns, self._learned[table_name(FEATURES[side], kind)]
-        shared, backward_shared = nn.EmbeddingBag.of(E).forward(features.matrix, rows=columns)
+    def _prior(self, name: str, ids: IntArray) -> Array:
+        prior = self.objective.prior[name]
+        return prior if len(prior) == 1 else prior.take(ids, axis=0)
 
-        def backward(dy: Array) -> None:
-            backward_shared(features.ids.sum(dy))
-            E.accumulate(nn.RowGradient(columns, features.shrinkage * E.value.take(columns, axis=0)))
-
-        return shared.take(features.ids.positions, axis=0), backward
+    def _variance(self, side: Side, kind: Kind, ids: IntArray) -> Array:
+        return self.objective.variance[table_name(side, kind)].take(ids, axis=0)
 
     def _bias(self, side: _BatchSide) -> Term:
         """b_u or b_i."""
         b, backward = self._vectors(side, "bias")
         return b[:, 0], lambda dr: backward(dr[:, None])
 
-    def _interaction(self, u: _BatchSide, i: _BatchSide, training: bool) -> Term:
-        """p · q + f([p, q])."""
+    def _interaction(self, u: _BatchSide, i: _BatchSide) -> Forward:
+        """p · q + f([p, q]) of normal p and q."""
         p, backward_p = self._vectors(u, "embedding")
         q, backward_q = self._vectors(i, "embedding")
+        v_p, v_q = (self._variance(side, "embedding", ids[side].ids) for side, ids in (u, i))
+        y, variance = np.zeros(len(p), p.dtype), np.zeros(len(p), p.dtype)
         product, k = self.architecture.product, self.architecture.embedding_dim
-        y = np.einsum("nk,nk->n", p, q) if product else np.zeros(len(p), p.dtype)
+        if product:
+            y += np.einsum("nk,nk->n", p, q)
+            variance += np.einsum("nk,nk,nk->n", p, p, v_q) + np.einsum("nk,nk,nk->n", q, q, v_p)
         if self._mlp:
-            f, backward_f = self._mlp.forward(np.concatenate([p, q], axis=1), training)
+            x, v = np.concatenate([p, q], axis=1), np.concatenate([v_p, v_q], axis=1)
+            f, backward_f = self._mlp.forward(x + self._signs(x.shape) * np.sqrt(v))
             y += f[:, 0]
 
-        def backward(dr: Array) -> None:
-            dp, dq = (dr[:, None] * q, dr[:, None] * p) if product else (0 * p, 0 * q)
+        def backward(dr: Array, dv: Array) -> tuple[Array, Array]:
+            dp, dq = np.zeros_like(p), np.zeros_like(q)
+            if product:
+                dp += dr[:, None] * q
+                dq += dr[:, None] * p
             if self._mlp:
                 dx = backward_f(dr[:, None])
                 dp += dx[:, :k]
                 dq += dx[:, k:]
+            inverse = np.divide(1, dr, out=np.zeros_like(dr), where=np.abs(dr) > LEAST_SLOPE)[:, None]
+            J = dp * inverse, dq * inverse
+            if product:  # d variance / dp = 2 p v_q
+                dp += (2 * dv)[:, None] * p * v_q
+                dq += (2 * dv)[:, None] * q * v_p
             backward_p(dp)
             backward_q(dq)
+            return J
 
-        return y, backward
+        return y, variance, backward
+
+    def _score(self, u: _BatchSide, i: _BatchSide) -> Forward:
+        """p · q + f([p, q]) of the means."""
+        p, q = self._vectors(u, "embedding")[0], self._vectors(i, "embedding")[0]
+        y = np.einsum("nk,nk->n", p, q) if self.architecture.product else np.zeros(len(p), p.dtype)
+        if self._mlp:
+            y += self._mlp.forward(np.concatenate([p, q], axis=1))[0][:, 0]
+        return y, np.zeros_like(y), lambda dr, dv: (p, q)
+
+    def _signs(self, shape: tuple[int, ...]) -> Array:
+        """Random signs: a draw of 64 bits has those of 64 elements."""
+        n = math.prod(shape)
+        bits = np.unpackbits(self._rng.integers(2**64, size=-(-n // 64), dtype=np.uint64).view(np.uint8))
+        return (2 * bits[:n].astype(self._dtype) - 1).reshape(shape)
 
     def _build_mlp(self) -> nn.Sequential | None:
         layers: list[nn.Layer] = []
         for n in range(self.architecture.n_layers):
             if n:
                 layers.append(nn.Activation(nn.ACTIVATIONS[self.architecture.activation]))
-            if self.architecture.dropout:
-                layers.append(nn.Dropout(self.architecture.dropout, self._rng))
             layers.append(nn.Dense.of(self._learned[f"mlp.{n}.weight"], self._learned.get(f"mlp.{n}.bias")))
         return nn.Sequential(*layers) if layers else None
 

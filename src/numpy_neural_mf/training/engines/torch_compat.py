@@ -29,6 +29,16 @@ def all_to_all(
     return result
 
 
+def sum_by_position(values: Tensor, positions: Tensor, n: int) -> Tensor:
+    """Σ of the values, (m,), at each of n positions, as gradients of `embedding` are summed.
+
+    On CUDA, unlike `index_add_`, this adds in the same order each time, and unlike with `index_put_`, the
+    host does not wait.
+    """
+    sums: Tensor = torch.ops.aten.embedding_dense_backward(values[:, None], positions, n, -1, False)
+    return sums[:, 0]
+
+
 def allow_uncaptured_steps(optimizer: torch.optim.Optimizer) -> None:
     """Let an optimiser whose steps are to be captured take its first ones uncaptured, without a warning."""
     optimizer.param_groups[0]["capturable"] = True

@@ -84,6 +84,10 @@ class DeviceBatches:
         batches = cut(columns, rows, size) if is_alone else cut_share(columns, rows, size, share)
         return one_ahead(self._sent(batch) for batch in batches)
 
+    def send(self) -> None:
+        """Read the columns again, which have changed."""
+        self._columns = None
+
     def _sent(self, columns: Sequence[NDArray[Any] | None]) -> tuple[Any, ...]:
         """Columns on their way to the device; from pinned memory the host does not wait for them."""
         return tuple(None if column is None else self._send(column) for column in columns)

@@ -1,22 +1,23 @@
 """The engine of PyTorch: derivatives by autograd, on a CPU or a GPU (extra "torch")."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import embedding
 
 from ...data.batches import Batch, cut
-from ...mf.parameters import FEATURES, SIDES, Entity, is_table, table_name, tables_in
+from ...mf.parameters import SIDES, TIME_BINS, Entity, is_table
 from ...nn import AdaGrad
 from ...nn.parameter import Array
+from ..objective import TINY
 from .base import Engine, require_same_process, require_time_bins
 from .torch_device import DeviceBatches, GraphedSteps, cut_share, find_device, products_in_tf32
-from .torch_lookup import LONGEST, Lookup, RowFinder
-from .torch_module import Drop, NeuralMFModule, OrdinalLoss
+from .torch_lookup import Found, Lookup, TorchObjective, find, find_in_fixed_shape, looked_up, vectors
+from .torch_module import NeuralMFModule, OrdinalLoss
 from .torch_processes import TorchCommunicator, communicator_on
 from .torch_state import TorchOptimizer, TorchState
 
@@ -27,13 +28,14 @@ SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchEngine(Engine):
-    """Computes the same step as `NumpyEngine` to rounding; only the masks of dropout differ.
+    """Computes the same step as `NumpyEngine` to rounding; only random signs differ.
 
-    On the CPU it learns in the arrays that it is given. On another `device`, arrays and the optimiser's state
-    are copied there at the first step, and `fetch` brings them back. Each of many processes has its own shard
-    of every table, and the objective of all rows. The `precision` is that of the MLP's products in training:
-    "tf32" rounds factors to 10 bits, on CUDA, "bfloat16" and "float16" compute in 16 bits where
-    `torch.autocast` finds it safe, "float16" with the loss scaled (Micikevicius et al., 2018).
+    On the CPU it learns in the arrays that it is given. On another `device`, arrays, the optimiser's state
+    and the objective are copied there at the first step: `fetch` brings them back, `send` copies them again.
+    Each of many processes has its own shard of every table, and the objective of all rows. The `precision` is
+    that of the MLP's products in training: "tf32" rounds factors to 10 bits, on CUDA, "bfloat16" and
+    "float16" compute in 16 bits where `torch.autocast` finds it safe, "float16" with the loss scaled
+    (Micikevicius et al., 2018).
 
     A process forked from one in which the engine had trained is a RuntimeError, an optimizer not of this
     package a TypeError, and a device that is not there, or has not the precision, a ValueError.
@@ -51,7 +53,6 @@ class TorchEngine(Engine):
     def _prepare(self) -> None:
         ordinal = self.objective.ordinal
         self.communicator = communicator_on(self.device)
-        self._finder = RowFinder(self.objective, self._dtype, self.device, self.communicator)
         self._ordinal = None if ordinal is None else OrdinalLoss(ordinal, self._dtype, self.device)
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
@@ -68,7 +69,6 @@ class TorchEngine(Engine):
             self.device.type == "cuda"
             and self.communicator.size == 1
             and not self._scaler.is_enabled()
-            and all(features.longest <= LONGEST for features in self._finder.features.values())
             and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
             and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
         )
@@ -83,7 +83,7 @@ class TorchEngine(Engine):
         if (is_own is None) != (self.communicator.size == 1):
             raise ValueError("expected what `cut` makes: with many processes, a share of a batch")
         self._load()
-        if self.architecture.dropout and self.architecture.n_layers:
+        if self.architecture.n_layers:
             self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
         columns = [known, *self._ids(users, items, time_bins)]
@@ -96,63 +96,115 @@ class TorchEngine(Engine):
 
     def _learn(self, known: Tensor, *ids: Tensor, is_own: Any = None) -> Tensor:
         n = len(known) if is_own is None else len(is_own)
-        found, leaves, rows = self._look_up(*ids, in_fixed_shapes=self._graphs is not None)
+        found = self._find(ids, in_fixed_shapes=self._graphs is not None)
+        # Autograd sees rows in place of the tables: gradients are summed by row.
+        lookups = {
+            entity: self._objective.look_up(entity, self._held.tables[entity], some.exchange)
+            for entity, some in found.items()
+        }
         with products_in_tf32(self.precision == "tf32"):
-            bits = SIXTEEN_BITS.get(self.precision)
-            with torch.autocast(self.device.type, bits, enabled=bits is not None):
-                prediction = self.module.rate(*found.vectors(rows), self._drop(n, is_own))
-            if self._ordinal is None:
-                loss = mse_loss(prediction, known, reduction="sum") / n
-            else:
-                loss = self._ordinal(prediction, known, self._dense["cutpoints"]) / n
-            penalty = self._finder.penalty(found, rows) / n
-            torch.autograd.backward(self._scaler.scale(loss + penalty))
+            loss = self._differentiate(known, ids[0], found, lookups, n, self._signs(n, is_own))
         with torch.no_grad():
             dense = [value.grad for value in self._dense.values()]
             self.communicator.sum([loss, *(gradient for gradient in dense if gradient is not None)])
             if decay := self.objective.weight_decay:
                 for layer in range(self.architecture.n_layers):
-                    self._dense[f"mlp.{layer}.weight"].mul_(1 - self._optimizer.rate * decay)
-            owned = {entity: exchange.owned for entity, exchange in found.exchange.items()}
-            slots, by_name = self._held.slots(owned), dict[str, Tensor](leaves.items())
-            self._optimizer.step(self._dense | by_name, slots, self._scaler)
-            self._held.put_back(owned, leaves, slots, found.used)
-        return loss.detach()
+                    weight = self._dense[f"mlp.{layer}.weight"].mul_(1 - self._optimizer.rate * decay)
+                    weight.masked_fill_(weight.abs() < TINY, 0)
+            self._objective.record_data(found, lookups)
+            owned = {entity: some.exchange.owned for entity, some in found.items()}
+            rows, slots = {entity: some.row_leaf for entity, some in lookups.items()}, self._held.slots(owned)
+            self._optimizer.step(self._dense | dict[str, Tensor](rows.items()), slots, self._scaler)
+            for entity, some in found.items():
+                self._held.put_back(entity, owned[entity], rows[entity], slots[entity], some.used)
+        return loss
 
-    def _look_up(
-        self, *ids: Tensor, in_fixed_shapes: bool = False
-    ) -> tuple[Lookup, dict[Entity, Tensor], dict[Entity, Tensor]]:
-        """By entity, the rows of this process that any process asks for, and from these the rows of a batch.
+    def _differentiate(
+        self,
+        known: Tensor,
+        users: Tensor,
+        found: Mapping[Entity, Found],
+        lookups: Mapping[Entity, Lookup],
+        n: int,
+        signs: Tensor | None,
+    ) -> Tensor:
+        """The mean loss to report, and gradients of the leaves: scaled ones of rows, and `data` of variances.
 
-        Autograd sees them in place of the tables: gradients are summed by row.
+        At first they go only to the vectors of each rating, where they are J times the derivative by r̂.
         """
-        found = self._finder.find(*ids, in_fixed_shapes=in_fixed_shapes)
-        leaves = {
-            entity: self._held.rows(entity, exchange.owned).requires_grad_(torch.is_grad_enabled())
-            for entity, exchange in found.exchange.items()
+        o, scale = self._objective, self._scaler.scale
+        rows = looked_up(found, {entity: some.rows for entity, some in lookups.items()})
+        given = [vectors(rows, side) for side in SIDES]
+        given += [embedding(found[side].positions, lookups[side].variances) for side in SIDES]
+        p, q, v_p, v_q = (some.detach() for some in given)
+        prediction = self._forward(p.requires_grad_(), q.requires_grad_(), v_p, v_q, signs)
+        prediction.retain_grad()
+        error, weight = prediction - known, o.weight[users]
+        if self._ordinal is None:
+            loss, fit = (error**2).sum(), (weight * error**2).sum()
+        else:
+            loss = fit = self._ordinal(prediction, known, self._dense["cutpoints"])
+        torch.autograd.backward(scale(fit / n))
+        with torch.no_grad():
+            curvature, dv = self.objective.curvature * weight, scale(self.objective.curvature * weight / n)
+            (squares_p, spread_p), (squares_q, spread_q) = (
+                self.module.add_variance(*of_side, prediction.grad, dv)
+                for of_side in ((p, v_p, v_q), (q, v_q, v_p))
+            )
+            o.record_errors(found["user"], error, curvature * (spread_p + spread_q))
+            data = [curvature[:, None] * squares for squares in (squares_p, squares_q)]
+            costs = [scale(o.shrinkage(entity, some) / n) for entity, some in found.items()]
+        by_row = [*given, *(some.cost for some in lookups.values())]
+        torch.autograd.backward(by_row, [p.grad, q.grad, *data, *costs])
+        return loss.detach() / n
+
+    def _forward(self, p: Tensor, q: Tensor, v_p: Tensor, v_q: Tensor, signs: Tensor | None) -> Tensor:
+        """r̂ of each rating, whose vectors and their variances are given."""
+        offset = None
+        if signs is not None:
+            offset = signs * torch.cat([self.module.split(v)[0] for v in (v_p, v_q)], dim=1).sqrt()
+        bits = SIXTEEN_BITS.get(self.precision)
+        with torch.autocast(self.device.type, bits, enabled=bits is not None):
+            return self.module.rate(p, q, offset)
+
+    def _signs(self, n: int, is_own: Any) -> Tensor | None:
+        """Random signs for what the MLP is given, by a key of the host's generator.
+
+        They are drawn for the whole batch, so that they are the same in any number of processes.
+        """
+        if not self.architecture.n_layers:
+            return None
+        shape, dtype = (n, 2 * self.architecture.embedding_dim), self.module.intercept.dtype
+        drawn = torch.randint(2, shape, generator=self._generator, device=self.device, dtype=dtype)
+        return 2 * (drawn if is_own is None else drawn[self._here(is_own)]) - 1
+
+    def _find(self, ids: Sequence[Tensor], in_fixed_shapes: bool = False) -> dict[Entity, Found]:
+        """The rows of a batch by entity; in fixed shapes, these follow from the number of ratings only."""
+        return {
+            entity: find_in_fixed_shape(entity, some, len(self._share[entity]), self.communicator)
+            if in_fixed_shapes
+            else find(some, self.communicator)
+            for entity, some in _by_entity(*ids).items()
         }
-        rows = {entity: found.exchange[entity].fetch(leaf) for entity, leaf in leaves.items()}
-        return found, leaves, rows
 
     def predict(self, users: Any, items: Any, time_bins: Any = None) -> Array:
         """See `Engine.predict`; each of many processes predicts as often as it likes before `all_reduce`."""
-        columns = self._ids(users, items, time_bins)
-        if self.communicator.any(np.array(self.communicator.size > 1)):
-            return self._predict_by_row(*columns)
-        self._load()
-        with torch.inference_mode():
-            if self._held.is_elsewhere:  # the caller has written the row of the unknown, which no step does
-                for name in (name for side in SIDES for name in self._held.names_of[side]):
-                    self._held.values[name][-1:] = torch.from_numpy(self.parameters[name][-1:])
-            if self.objective.side_features or self.architecture.periods:
-                return self._predict_by_row(*columns)
-            return np.asarray(self.module(*columns).cpu())
+        ids = self._ids(users, items, time_bins)
+        self.communicator.any(np.array(self.communicator.size > 1))
+        return self._predict(*ids)
 
-    def _predict_by_row(self, *columns: Tensor) -> Array:
+    def _predict(self, *ids: Tensor) -> Array:
         self._load()
         with torch.inference_mode():
-            found, _, rows = self._look_up(*columns)
-            return self.module.rate(*found.vectors(rows)).cpu().numpy()
+            if self.communicator.size == 1:
+                rows = {entity: self._held.tables[entity][some] for entity, some in _by_entity(*ids).items()}
+            else:
+                found, tables = self._find(ids), self._held.tables
+                rows = looked_up(
+                    found,
+                    {e: some.exchange.fetch(tables[e][some.exchange.owned]) for e, some in found.items()},
+                )
+            return self.module.rate(*(vectors(rows, side) for side in SIDES)).cpu().numpy()
 
     def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Tensor]:
         require_time_bins(self.architecture, time_bins)
@@ -170,18 +222,27 @@ class TorchEngine(Engine):
         nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
         columns = [nothing] * (3 if self.architecture.periods else 2)
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
-            self._predict_by_row(*columns)
+            self._predict(*columns)
         return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
-        """Bring the arrays of `parameters` and `optimizer.state` up to date, if the engine has copies."""
+        """Bring parameters, the optimiser's state, `squares` and `data` up to date, if there are copies."""
         self._load()
-        if self.communicator.size > 1:
-            self._fill_unknown()
         self._held.fetch()
+        self._objective.fetch()
         if self._scaler.is_enabled():
             state, names = self._scaler.state_dict(), ("scale", "_growth_tracker")
             self.optimizer.state[LOSS_SCALE] = {name: np.array(float(state[name])) for name in names}
+
+    def send(self) -> None:
+        """Read parameters and the objective again, if there are copies; set the rows of the unknown."""
+        self._load()
+        self._held.send()
+        self._objective.send()
+        if self.architecture.drift:  # so have ratings
+            self._batches.send()
+        if self.communicator.size > 1 or not self._shares_memory:
+            self._fill_unknown()
 
     def _load(self) -> None:
         """Make tensors of the arrays, at the first use: until then, a checkpoint may replace their values."""
@@ -193,31 +254,23 @@ class TorchEngine(Engine):
             self.communicator.require_same([*dense, self._rng.spawn(1)[0].random()])
         device = None if self._shares_memory else self.device
         self._held = TorchState(self.parameters, self.optimizer, device)
-        self.module = NeuralMFModule(self.architecture, self._held.values)
+        self._objective = TorchObjective(self.objective, self._share, self._held.names_of, device)
+        self.module = NeuralMFModule(self.architecture, self._held.dense)
         self._dense = {name: self.module.get_parameter(name) for name in self._held.dense}
         state = self.optimizer.state
         if self._scaler.is_enabled() and LOSS_SCALE in state:
             saved = {name: float(value) for name, value in state[LOSS_SCALE].items()}
             saved["_growth_tracker"] = int(saved["_growth_tracker"])
             self._scaler.load_state_dict(self._scaler.state_dict() | saved)
-        if self.communicator.size > 1:
-            self._fill_unknown()
 
     def _fill_unknown(self) -> None:
-        """Let the last row of each table be the mean of the others, features included, of all processes."""
-        own = self.communicator.rows
-        for table in tables_in(self._held.values):
-            if table.entity not in SIDES:
-                continue
-            side, rows = table.entity, self._held.values[table.name]
-            n = len(self._finder.penalties[side]) - 1
-            total = rows[: len(range(n)[own])].sum(dim=0, dtype=torch.float64)
-            if side in self._finder.features:
-                shared = self._held.values[table_name(FEATURES[side], table.kind)]
-                total += self._finder.features[side].column_sums()[own] @ shared.double()
+        """Let the last row of each table be the mean of the others, of all processes."""
+        for side in SIDES:
+            n, tables = len(self._share[side]) - 1, self._held.tables[side]
+            total = tables[: len(range(n)[self.communicator.rows])].sum(dim=0, dtype=torch.float64)
             self.communicator.sum([total])
             if n % self.communicator.size == self.communicator.rank:
-                rows[-1] = total / n
+                tables[-1:] = (total / n)[None]
 
     def _here(self, column: Any) -> Tensor:
         """A column of a batch on the device."""
@@ -225,18 +278,8 @@ class TorchEngine(Engine):
             return column.to(self.device)
         return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)
 
-    def _drop(self, n: int, is_own: Any) -> Drop | None:
-        """Inverted dropout (Srivastava et al., 2014), by a key of the host's generator.
 
-        Masks are drawn for the whole batch, so that they are the same in any number of processes.
-        """
-        dropout = self.architecture.dropout
-        if not (dropout and self.architecture.n_layers):
-            return None
-        part = slice(None) if is_own is None else self._here(is_own)
-
-        def drop(x: Tensor) -> Tensor:
-            drawn = torch.rand((n, x.shape[1]), generator=self._generator, device=self.device)
-            return x * (drawn[part] >= dropout) / (1 - dropout)
-
-        return drop
+def _by_entity(users: Tensor, items: Tensor, time_bins: Tensor | None = None) -> dict[Entity, Tensor]:
+    """The rows that ratings use, by entity."""
+    bins = {} if time_bins is None else dict.fromkeys(TIME_BINS.values(), time_bins)
+    return {"user": users, "item": items, **bins}

@@ -24,8 +24,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": lambda x: functional.gelu(x, approximate="tanh"),
 }
 
-Drop = Callable[[Tensor], Tensor]
-
 
 class NeuralMFModule(nn.Module):
     """r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), of given parameters, by the package's names."""
@@ -51,32 +49,58 @@ class NeuralMFModule(nn.Module):
             setattr(self.get_submodule(of_module), last, nn.Parameter(value))
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Ratings of pairs, shape (n,), not clipped; without features and time."""
+        """Ratings of pairs, shape (n,), not clipped; without time."""
         return self.rate(self._rows("user", users), self._rows("item", items))
 
     def _rows(self, side: Side, ids: Tensor) -> Tensor:
         tables = (self._modules.get(table_name(side, kind).removesuffix(".weight")) for kind in KINDS)
         return torch.cat([table(ids) for table in tables if table is not None], dim=1)
 
-    def rate(self, users: Tensor, items: Tensor, drop: Drop | None = None) -> Tensor:
-        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias."""
+    def rate(self, users: Tensor, items: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias.
+
+        `offset`, (n, 2 k), is added to what the MLP is given.
+        """
         form, y = self.architecture, cast("Tensor", self.intercept)
-        k = form.embedding_dim if form.has_embeddings else 0
-        (p, b_u), (q, b_i) = (torch.split(rows, [k, rows.shape[1] - k], dim=1) for rows in (users, items))
+        (p, b_u), (q, b_i) = self.split(users), self.split(items)
         if form.biases:
             y = y + b_u[:, 0] + b_i[:, 0]
         if form.has_embeddings and form.product:
             y = y + (p * q).sum(dim=1)
         if form.has_embeddings and form.n_layers:
-            y = y + self._mlp(torch.cat([p, q], dim=1), drop)
+            x = torch.cat([p, q], dim=1)
+            y = y + self._mlp(x if offset is None else x + offset)
         return y
 
-    def _mlp(self, x: Tensor, drop: Drop | None) -> Tensor:
+    def add_variance(
+        self, x: Tensor, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Add to the gradient of vectors, dr · J so far, that by the variance of r̂; E[J²] and Σ J² v.
+
+        `others` are the variances of the other side, dr and dv the derivatives by r̂ and by its variance.
+        """
+        assert x.grad is not None
+        assert dr is not None
+        # An overflow in 16 bits, for which the step is left out, is to leave no trace.
+        squares = (x.grad / dr[:, None]).nan_to_num(0, 0, 0) ** 2
+        of_factors, of_bias = self.split(squares)
+        of_bias.fill_(1)
+        variance = (squares * v).sum(dim=1)
+        if self.architecture.product:
+            (factors, _), (gradient, _), (v_others, _) = map(self.split, (x, x.grad, others))
+            gradient += 2 * dv[:, None] * factors * v_others
+            of_factors += v_others
+        return squares, variance
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors, (n, k), and the bias, (n, 1), of vectors: without columns if there are none."""
+        k = self.architecture.embedding_dim if self.architecture.has_embeddings else 0
+        return rows[:, :k], rows[:, k:]
+
+    def _mlp(self, x: Tensor) -> Tensor:
         for n, layer in enumerate(self.mlp):
             if n:
                 x = ACTIVATIONS[self.architecture.activation](x)
-            if drop is not None:
-                x = drop(x)
             x = layer(x)
         return x[:, 0]
 

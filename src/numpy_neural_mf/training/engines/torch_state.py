@@ -35,109 +35,124 @@ class JoinedTables:
         self._parts = parts
         self._widths = [part.shape[1] for part in parts]
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
         if len(self._parts) == 1:
             return self._parts[0][rows]
         return torch.cat([part[rows] for part in self._parts], dim=1)
 
-    def __setitem__(self, rows: Tensor, values: Tensor) -> None:
+    def __setitem__(self, rows: Tensor | slice, values: Tensor) -> None:
         for part, columns in zip(self._parts, torch.split(values, self._widths, dim=1), strict=True):
             part[rows] = columns
 
 
-class TorchState:
-    """The parameters by name, `values`, and the state of the optimiser, made where there is none, as tensors.
+class Copies:
+    """Tensors that share the memory of arrays, or, with a `device`, are copies of them there."""
 
-    With a `device`, they are copies there, which `fetch` brings back; else they share the arrays' memory. The
-    columns of the tables `names_of` an entity are joined; `dense` are the other parameters.
-    """
+    def __init__(self, device: torch.device | None) -> None:
+        self._device = device
+        self._pairs: list[tuple[Array, Tensor]] = []
 
-    def __init__(
-        self, parameters: Parameters, optimizer: Optimizer, device: torch.device | None = None
-    ) -> None:
-        self._device, self.is_elsewhere = device, device is not None
-        self._elsewhere: list[tuple[Array, Tensor]] = []
-        self._slots = optimizer.slots
-        state = optimizer.state
-        for name, value in parameters.items():
-            if name not in state:
-                state[name] = optimizer.new_state(value)
-        tables = tables_in(parameters)
-        self.names_of: dict[Entity, list[str]] = {table.entity: [] for table in tables}
-        for table in tables:
-            self.names_of[table.entity].append(table.name)
-        self.dense = [name for name in parameters if not is_table(name)]
-        self._tables: dict[Entity, dict[str, JoinedTables]] = {entity: {} for entity in self.names_of}
-        self.values = self._tensors(VALUE, parameters)
-        of_slots = {
-            slot: self._tensors(slot, {name: state[name][slot] for name in parameters})
-            for slot in self._slots
-        }
-        # By entity or, for other parameters, by name: slots, and the number of steps.
-        self._slots_of: dict[str, dict[str, Tensor]] = {entity: {} for entity in self.names_of}
-        for name in self.dense:
-            self._slots_of[name] = {slot: tensors[name] for slot, tensors in of_slots.items()}
-        for key, names in [*((name, [name]) for name in self.dense), *self.names_of.items()]:
-            # PyTorch counts the steps of each that it steps on, others may count once.
-            step = state[names[0]]["step"].copy()
-            for name in names:
-                state[name]["step"] = step
-            self._slots_of[key]["step"] = self._tensor(step)
-
-    def rows(self, entity: Entity, rows: Tensor) -> Tensor:
-        """A copy of rows of the tables of an entity, joined."""
-        return self._tables[entity][VALUE][rows]
-
-    def slots(self, rows: Mapping[Entity, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The state of the optimiser: of dense parameters by name, of copies of rows by entity."""
-        return self._slots_of | {
-            entity: self._slots_of[entity] | {slot: self._tables[entity][slot][some] for slot in self._slots}
-            for entity, some in rows.items()
-        }
-
-    def put_back(
-        self,
-        rows: Mapping[Entity, Tensor],
-        values: Mapping[Entity, Tensor],
-        slots: Mapping[str, Mapping[str, Tensor]],
-        used: Mapping[Entity, Tensor],
-    ) -> None:
-        """Write rows of tables and their slots, by entity; of entities in `used`, only the rows marked."""
-        for entity, some in rows.items():
-            for slot, table in self._tables[entity].items():
-                changed = values[entity] if slot == VALUE else slots[entity][slot]
-                if entity in used:
-                    changed = torch.where(used[entity][:, None], changed, table[some])
-                table[some] = changed
-
-    def fetch(self) -> None:
-        """Bring the arrays up to date, where the tensors are copies."""
-        for array, tensor in self._elsewhere:
-            torch.from_numpy(array).copy_(tensor)
-
-    def _tensors(self, slot: str, arrays: Parameters) -> dict[str, Tensor]:
-        """Tensors of arrays by the names of parameters, and joined tables of them."""
-        tensors = {name: self._tensor(arrays[name]) for name in self.dense}
-        for entity, names in self.names_of.items():
-            parts: Sequence[Tensor] = [torch.from_numpy(arrays[name]) for name in names]
-            if self._device is None:
-                self._tables[entity][slot] = JoinedTables(parts)
-            else:
-                whole = torch.cat([part.to(self._device) for part in parts], dim=1)
-                self._tables[entity][slot] = JoinedTables([whole])
-                parts = torch.split(whole, [part.shape[1] for part in parts], dim=1)
-                self._elsewhere += [(arrays[name], part) for name, part in zip(names, parts, strict=True)]
-            tensors |= zip(names, parts, strict=True)
-        return {name: tensors[name] for name in arrays}
-
-    def _tensor(self, array: Array) -> Tensor:
+    def tensor(self, array: Array) -> Tensor:
+        """The tensor of an array."""
         tensor = torch.from_numpy(array)
         if self._device is None:
             return tensor
         # PyTorch's kernels count steps, the one array without dimensions, in float32.
         copy = tensor.to(self._device, torch.float32 if array.ndim == 0 else None, copy=True)
-        self._elsewhere.append((array, copy))
+        self._pairs.append((array, copy))
         return copy
+
+    def joined(self, arrays: Sequence[Array]) -> JoinedTables:
+        """The joined tables of arrays."""
+        parts = [torch.from_numpy(array) for array in arrays]
+        if self._device is None:
+            return JoinedTables(parts)
+        whole = torch.cat([part.to(self._device) for part in parts], dim=1)
+        columns = torch.split(whole, [part.shape[1] for part in parts], dim=1)
+        self._pairs += zip(arrays, columns, strict=True)
+        return JoinedTables([whole])
+
+    def fetch(self) -> None:
+        """Bring the arrays up to date, where the tensors are copies."""
+        for array, tensor in self._pairs:
+            torch.from_numpy(array).copy_(tensor)
+
+    def send(self) -> None:
+        """Bring the tensors up to date, where they are copies."""
+        for array, tensor in self._pairs:
+            tensor.copy_(torch.from_numpy(array))
+
+
+class TorchState:
+    """Parameters, and the state of the optimiser, made where there is none, as tensors.
+
+    With a `device`, they are copies there, which `fetch` brings back; `send` copies parameters again. The
+    columns of the tables `names_of` an entity are joined, in `tables`; `dense` are the other parameters.
+    """
+
+    def __init__(
+        self, parameters: Parameters, optimizer: Optimizer, device: torch.device | None = None
+    ) -> None:
+        self._values, self._moments = Copies(device), Copies(device)
+        self._slots, state = optimizer.slots, optimizer.state
+        for name, value in parameters.items():
+            if name not in state:
+                state[name] = optimizer.new_state(value)
+        self.names_of: dict[Entity, list[str]] = {}
+        for table in tables_in(parameters):
+            self.names_of.setdefault(table.entity, []).append(table.name)
+        self.dense = {name: self._values.tensor(a) for name, a in parameters.items() if not is_table(name)}
+        self.tables = {
+            entity: self._values.joined([parameters[name] for name in names])
+            for entity, names in self.names_of.items()
+        }
+        self._slot_tables = {
+            entity: {
+                slot: self._moments.joined([state[name][slot] for name in names]) for slot in self._slots
+            }
+            for entity, names in self.names_of.items()
+        }
+        # By entity or, for other parameters, by name: slots, and the number of steps.
+        self._slots_of: dict[str, dict[str, Tensor]] = {
+            name: {slot: self._moments.tensor(state[name][slot]) for slot in self._slots}
+            for name in self.dense
+        }
+        for key, names in [*((name, [name]) for name in self.dense), *self.names_of.items()]:
+            # PyTorch counts the steps of each that it steps on, others may count once.
+            step = state[names[0]]["step"].copy()
+            for name in names:
+                state[name]["step"] = step
+            self._slots_of.setdefault(key, {})["step"] = self._moments.tensor(step)
+
+    def slots(self, rows: Mapping[Entity, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The state of the optimiser: of dense parameters by name, of copies of rows by entity."""
+        return self._slots_of | {
+            entity: self._slots_of[entity] | {slot: t[some] for slot, t in self._slot_tables[entity].items()}
+            for entity, some in rows.items()
+        }
+
+    def put_back(
+        self,
+        entity: Entity,
+        rows: Tensor,
+        values: Tensor,
+        slots: Mapping[str, Tensor],
+        used: Tensor | None,
+    ) -> None:
+        """Write rows of the tables of an entity and their slots: those marked in `used`, if that is given."""
+        tables = {VALUE: self.tables[entity], **self._slot_tables[entity]}
+        for slot, table in tables.items():
+            changed = values if slot == VALUE else slots[slot]
+            table[rows] = changed if used is None else torch.where(used[:, None], changed, table[rows])
+
+    def fetch(self) -> None:
+        """Bring the arrays of parameters and of the optimiser's state up to date."""
+        self._values.fetch()
+        self._moments.fetch()
+
+    def send(self) -> None:
+        """Read the arrays of the parameters again."""
+        self._values.send()
 
 
 class TorchOptimizer:

@@ -1,0 +1,121 @@
+"""How the level of each user drifts: a process that is smoothed between epochs, given everything else."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Ratings
+from ..data.columns import blocks
+from ..mf.drift import Timeline, TimeVaryingBias
+from ..utils.extras import naming_the_extra
+from .distributed import Communicator
+from .engines.base import Bins, Engine
+from .objective import MOST, Objective
+
+# Prior medians of the timescale, in seconds, and of the variance, as a share of that of the ratings: a user's
+# ratings are correlated within a session. Standard deviations of the logarithms of both.
+TIMESCALE, VARIANCE = 600.0, 0.03
+SPREADS = (0.5, 1.0)
+AT_ONCE = 2**16  # ratings predicted at a time
+# The logarithm by which variance and timescale change in the first epoch, and how it falls: to the last.
+FIRST_STEP, FALL, LAST_STEP = 0.5, 0.9, 0.1
+
+
+class UserDrift:
+    """An Ornstein-Uhlenbeck process for each user, d_u(t), whose variance and timescale all share.
+
+    The posterior of a path, given the residuals of the user's ratings, is that of a Kalman smoother. The
+    engine learns from ratings less the mean of it. Variance and timescale climb the likelihood of the
+    residuals, with the path integrated out, by one step an epoch.
+    """
+
+    def __init__(self, ratings: Ratings, deviation: float, communicator: Communicator) -> None:
+        """`ratings` in units, of this process; every process has the paths of all ratings."""
+        if ratings.timestamps is None:
+            raise ValueError("ratings: expected timestamps, since the architecture has drift, found none")
+        with naming_the_extra("drift", "fast"):
+            from .kernels import filter_paths, smooth_paths
+        self._filter, self._smooth = filter_paths, smooth_paths
+        self._communicator, self._own = communicator, communicator.place(len(ratings))
+        self._given = ratings.values.copy()
+        users, times = communicator.all_gather(ratings.users), communicator.all_gather(ratings.timestamps)
+        self._users, self._n_users = users, ratings.n_users
+        self._order, self._timeline = Timeline.of(users, times, ratings.n_users)
+        starts = self._timeline.starts
+        self._gaps = np.diff(self._timeline.times, prepend=self._timeline.times[:1]).astype(np.float64)
+        self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # a group starts in the stationary distribution
+        variance = VARIANCE * max(deviation**2, float(np.finfo(np.float32).tiny))
+        self._medians = np.array([variance, TIMESCALE])
+        self._parameters = np.append(self._medians, FIRST_STEP)  # variance, timescale and step
+        self._mean, self._spread = np.zeros(len(users)), np.zeros(len(users))
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that changes, to be saved."""
+        return {"drift.parameters": self._parameters, "drift.mean": self._mean}
+
+    @property
+    def bias(self) -> TimeVaryingBias:
+        """d, as a fitted model has it."""
+        values = self._mean.astype(np.float32)  # as a file has them
+        return TimeVaryingBias("user", self._timeline, values, float(self._parameters[1]))
+
+    def follow(
+        self, engine: Engine, objective: Objective, ratings: Ratings, bins: Bins = None
+    ) -> NDArray[np.float64]:
+        """Smooth all paths given the residuals of an engine, and let it learn from ratings less their means.
+
+        Returned is a factor for the squares of each user's errors: a rating has a share in its own path, too,
+        which the engine does not know.
+        """
+        residual = np.empty(len(ratings))
+        for part in blocks(len(ratings), AT_ONCE):
+            of_bins = None if bins is None else bins[part]
+            found = engine.predict(ratings.users[part], ratings.items[part], of_bins)
+            residual[part] = ratings.values[part] - found
+        engine.all_reduce(0.0)
+        residual = self._communicator.all_gather(residual)
+        noise = objective.noise[0] / objective.weight.astype(np.float64)[self._users]
+        target, of_target = residual[self._order] + self._mean, noise[self._order]
+        filtered = self._climb(target, of_target)
+        self._smooth(self._timeline.starts, self._parameters[0], filtered, self._mean, self._spread)
+        self.subtract(ratings)
+        n = np.maximum(np.diff(self._timeline.starts), 1)
+        users = np.repeat(np.arange(self._n_users), np.diff(self._timeline.starts))
+        factor = np.bincount(users, 1 / (1 - np.minimum(self._spread / of_target, MOST)), self._n_users) / n
+        return np.append(np.where(factor > 0, factor, 1), 1)
+
+    def subtract(self, ratings: Ratings) -> None:
+        """Let ratings be those that were given less the means of the paths."""
+        path = np.empty(len(self._mean), np.float32)
+        path[self._order] = self._mean
+        ratings.values[:] = self._given - path[self._own]
+
+    def _climb(self, target: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One step of variance and timescale; the moments that the filter has with them."""
+        best = self._filtered(self._parameters[:2], target, noise)
+        step = self._parameters[2]
+        for place in (0, 1):
+            for sign in (1, -1):
+                tried = self._parameters[:2].copy()
+                tried[place] *= math.exp(sign * step)
+                found = self._filtered(tried, target, noise)
+                if found[0] > best[0]:
+                    best, self._parameters[:2] = found, tried
+                    break
+        self._parameters[2] = max(FALL * step, LAST_STEP)
+        return best[1]
+
+    def _filtered(
+        self, parameters: NDArray[np.float64], target: NDArray[np.float64], noise: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The log posterior density of variance and timescale, and the moments of the filter."""
+        filtered, log_p = np.empty((1, 3, len(target))), np.empty((1, 1))
+        starts, given = self._timeline.starts, parameters[None]
+        groups = np.array([0, len(starts) - 1])
+        self._filter(0, groups, starts, self._gaps, target, noise, given, filtered, log_p)
+        log_prior = -0.5 * float(((np.log(parameters / self._medians) / SPREADS) ** 2).sum())
+        return float(log_p[0, 0]) + log_prior, filtered[0]

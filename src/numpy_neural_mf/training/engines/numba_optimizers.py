@@ -1,0 +1,187 @@
+"""Steps of optimisers on rows of a table and on dense arrays, compiled by Numba."""
+
+import math
+from collections import namedtuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...mf.parameters import Parameters
+from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
+from ...nn.optimizers import State
+from ...nn.parameter import Array, IntArray
+from ..objective import TINY
+from .numba_compat import AHEAD, compiled, prefetch
+
+OF_SGD, OF_MOMENTUM, OF_NESTEROV, OF_ADAGRAD, OF_RMSPROP, OF_ADAM = range(6)
+KINDS: dict[type[Optimizer], int] = {
+    SGD: OF_SGD, Adam: OF_ADAM, AdamW: OF_ADAM, RMSProp: OF_RMSPROP, AdaGrad: OF_ADAGRAD,
+}  # fmt: skip
+
+
+@compiled
+def of_row(prior, row):
+    """The prior mean of a row: there is one for each, or one of all."""
+    return prior[row if len(prior) > 1 else 0]
+
+
+def row_loop(formula: Callable[..., Any]) -> Any:
+    """A loop over rows for a formula: one that asks in each row which formula took three times as long."""
+    formula = compiled(formula)
+
+    @compiled
+    def update_by(h, rows, n_rows, g, shrink, learned):
+        table, precision, prior, a, b, _ = learned
+        c, k = table.dtype.type, table.shape[1]
+        rate, h1, h2, epsilon, decay = c(h[0]), c(h[1]), c(h[2]), c(h[3]), c(h[4])
+        tiny, zero = c(TINY), c(0)
+        for j in range(n_rows):
+            if j + AHEAD < n_rows:
+                prefetch(table, rows[j + AHEAD])
+                prefetch(a, rows[j + AHEAD])
+                prefetch(b, rows[j + AHEAD])
+            v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
+            centre = of_row(prior, rows[j])
+            for f in range(k):
+                x = v[f]
+                slope = d[f] + shrunk * precision[f] * (x - centre[f])
+                value, of_m, of_s = formula(decay * x, slope, m[f], s[f], rate, h1, h2, epsilon)
+                # In place of what is not remembered there is the table itself, which is written last.
+                s[f] = of_s
+                m[f] = of_m if abs(of_m) > tiny else zero
+                v[f] = value if abs(value) > tiny else zero
+
+    return update_by
+
+
+# The step of one number, looped over rows: nn/optimizers.py has the formulas. m and s are the optimiser's
+# state, the rest `NumbaOptimizer.count_steps`.
+
+
+@row_loop
+def sgd(value, gradient, m, s, rate, h1, h2, epsilon):
+    return value - rate * gradient, m, s
+
+
+@row_loop
+def momentum(value, gradient, m, s, rate, decay, h2, epsilon):
+    m = decay * m + gradient
+    return value - rate * m, m, s
+
+
+@row_loop
+def nesterov(value, gradient, m, s, rate, decay, h2, epsilon):
+    m = decay * m + gradient
+    return value - rate * (gradient + decay * m), m, s
+
+
+@row_loop
+def adagrad(value, gradient, m, s, rate, h1, h2, epsilon):
+    m += gradient * gradient
+    return value - rate * gradient / (np.sqrt(m) + epsilon), m, s
+
+
+@row_loop
+def rmsprop(value, gradient, m, s, rate, decay, h2, epsilon):
+    one = type(value)(1)
+    m = decay * m + (one - decay) * gradient * gradient
+    return value - rate * gradient / (np.sqrt(m) + epsilon), m, s
+
+
+@row_loop
+def adam(value, gradient, m, s, rate, beta1, beta2, epsilon):
+    one = type(value)(1)
+    m = beta1 * m + (one - beta1) * gradient
+    s = beta2 * s + (one - beta2) * gradient * gradient
+    return value - rate * m / (np.sqrt(s) + epsilon), m, s
+
+
+@compiled
+def update(kind, *given):
+    """One step on rows[j], of gradient g[j] + shrink[j] · precision · (row - prior); see `row_loop`."""
+    if kind == OF_SGD:
+        sgd(*given)
+    elif kind == OF_MOMENTUM:
+        momentum(*given)
+    elif kind == OF_NESTEROV:
+        nesterov(*given)
+    elif kind == OF_ADAGRAD:
+        adagrad(*given)
+    elif kind == OF_RMSPROP:
+        rmsprop(*given)
+    else:
+        adam(*given)
+
+
+# A table, its precision and prior, the two arrays of the optimiser's state for it, and its `data`.
+Learned = namedtuple("Learned", "table precision prior a b data")
+
+FIRST_ROW = np.zeros(1, np.int32)
+
+
+class NumbaOptimizer:
+    """Takes the steps of an optimiser on tables and on dense arrays, in place."""
+
+    def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
+        self._optimizer = optimizer
+        self._parameters = parameters
+        self._one_row: dict[str, Learned] = {}
+        if type(optimizer) not in KINDS:
+            raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
+        self.kind = KINDS[type(optimizer)]
+        if isinstance(optimizer, SGD) and optimizer.momentum:
+            self.kind = OF_NESTEROV if optimizer.nesterov else OF_MOMENTUM
+
+    def count_steps(self, n: int = 1) -> NDArray[np.float64]:
+        """Count n steps of all; rate, two decays, epsilon and the decay of the value in the last of them."""
+        steps = self._state["intercept"]["step"]
+        steps += n
+        o, rate, t = self._optimizer, self._optimizer.learning_rate, int(steps)
+        if isinstance(o, Adam):
+            root = math.sqrt(1 - o.beta2**t)
+            decay = 1 - rate * o.weight_decay if isinstance(o, AdamW) else 1
+            numbers = [rate * root / (1 - o.beta1**t), o.beta1, o.beta2, root * o.epsilon, decay]
+        elif isinstance(o, RMSProp):
+            numbers = [rate, o.decay, 0, o.epsilon, 1]
+        elif isinstance(o, AdaGrad):
+            numbers = [rate, 0, 0, o.epsilon, 1]
+        else:
+            numbers = [rate, getattr(o, "momentum", 0), 0, 0, 1]
+        return np.array(numbers, np.float64)
+
+    def memory(self, name: str, value: Array) -> list[Array]:
+        """A parameter and the two arrays remembered for it; in place of one that there is not, any array."""
+        state, slots = self._state.get(name, {}), self._optimizer.slots
+        return [value, *(state[slot] for slot in slots if slot in state), value, value][:3]
+
+    def update_rows(
+        self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, h: NDArray[np.float64]
+    ) -> None:
+        """A step on some rows of a table, of gradient + shrinkage · precision · (row - prior) each."""
+        ids, gradient = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(gradient)
+        update(self.kind, h, ids, len(ids), gradient, shrinkage, learned)
+
+    def update_dense(self, name: str, gradient: Array, h: NDArray[np.float64]) -> None:
+        """A step on a dense array, as a table of one row."""
+        if name not in self._one_row:  # a step is so short that to make these each time would show
+            own, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))
+            nothing = np.zeros((1, own.shape[1]), own.dtype)
+            self._one_row[name] = Learned(own, nothing[0], nothing, a, b, nothing)
+        learned = self._one_row[name]
+        update(self.kind, h, FIRST_ROW, 1, gradient.reshape(1, -1), learned.precision, learned)
+
+    @cached_property
+    def _state(self) -> dict[str, State]:
+        """The optimizer's, with one count of steps for all: every step changes every parameter.
+
+        Made when the engine is first used: by then it is new, or has come from a checkpoint.
+        """
+        state = self._optimizer.state
+        for name, value in self._parameters.items():
+            state.setdefault(name, self._optimizer.new_state(value))
+        for of_parameter in state.values():
+            of_parameter["step"] = state["intercept"]["step"]
+        return state

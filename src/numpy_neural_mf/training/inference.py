@@ -1,0 +1,226 @@
+"""What is inferred in closed form between epochs: variances of rows, of their priors, and of the noise.
+
+A mean-field variational posterior (Lim and Teh, 2007; empirical Bayes as in Nakajima and Sugiyama, 2011): the
+engine moves the means of rows, one epoch at a time, and what follows moves everything else, given the means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import Ratings
+from ..data.columns import blocks
+from ..mf.architecture import Architecture
+from ..mf.parameters import KINDS, SIDES, TIME_BINS, Entity, Kind, Parameters, Side, table_name
+from ..nn import CumulativeLogit
+from ..nn.parameter import Array
+from .distributed import Communicator
+from .drift import UserDrift
+from .engines.base import Engine
+from .objective import TINY, Objective
+from .prior_means import PriorMeans
+from .statistics import RatingStatistics
+
+# Ratings of noise σ² that count with those of a user for σ_u².
+NOISE_RATINGS = 30
+# τ² of a factor of which nothing is known, in standard deviations of what biases leave of a rating: τ² of
+# users times τ² of items is a variance. Half of τ² follows the rows and half is this, so that a factor that
+# is still small is not given up.
+FACTOR = 0.14
+SWEEPS = 30  # of the closed form of biases
+# Ratings in units deviate by about 1, or by nothing; less than this is taken to be this.
+LEAST_DEVIATION = 1e-3
+# τ² of a bias in σ², at least: a lower one would make steps of SGD diverge, and biases hardly smaller.
+LEAST_TAU2 = 1e-3
+OTHER: dict[Side, Side] = {"user": "item", "item": "user"}
+
+
+def first_objective(
+    architecture: Architecture,
+    statistics: RatingStatistics,
+    ratings: Ratings,
+    features: Mapping[Side, PriorMeans],
+    communicator: Communicator,
+    weight_decay: float,
+    ordinal: CumulativeLogit | None,
+    unit: float,
+) -> Objective:
+    """The objective before the first epoch, of ratings in units."""
+    counts, rows = statistics.counts, communicator.rows
+    noise, of_biases = bias_variances(ratings, counts, communicator)
+    of_factors = FACTOR * math.sqrt(noise)
+    if ordinal is not None:  # -log P is not divided by 2 σ²
+        noise, of_biases = 0.5, {side: of_biases[side] for side in SIDES}
+    prior: Parameters = {}
+    precision: Parameters = {}
+    variance: Parameters = {}
+    for table in architecture.tables(ratings.n_users, ratings.n_items):
+        side: Side = "user" if table.entity.startswith("user") else "item"
+        is_side, (n_rows, d) = table.entity in SIDES, table.shape
+        own = len(range(n_rows)[rows])
+        tau2 = of_biases[side] if table.kind == "bias" else of_factors
+        precision[table.name] = np.full(d, noise / tau2, np.float32)
+        prior[table.name] = np.zeros((own if is_side and side in features else 1, d), np.float32)
+        if is_side:
+            is_point = table.kind == "embedding" and not architecture.product  # see `Inference`
+            variance[table.name] = np.full((own, d), 0 if is_point else tau2 / 4, np.float32)
+    by_entity: dict[Entity, NDArray[np.int64]] = {side: counts[side] for side in SIDES}
+    by_entity |= dict.fromkeys(TIME_BINS.values(), statistics.time_counts)
+    share = {e: (n > 0) / np.maximum(n, 1).astype(np.float32) for e, n in by_entity.items() if len(n)}
+    n_users = len(counts["user"])
+    return Objective(
+        {entity: np.asarray(s, np.float32) for entity, s in share.items()},
+        prior,
+        precision,
+        variance,
+        weight=np.ones(n_users, np.float32),
+        noise=np.full(1, noise, np.float32),
+        squares=np.zeros(n_users, np.float32),
+        data={name: np.zeros_like(v) for name, v in variance.items()},
+        weight_decay=weight_decay,
+        ordinal=ordinal,
+    )
+
+
+def bias_variances(
+    ratings: Ratings, counts: Mapping[Side, NDArray[np.int64]], communicator: Communicator
+) -> tuple[float, dict[Side, float]]:
+    """σ² and τ² of b_u and b_i in the model of biases, by its mean-field posterior.
+
+    τ² by MacKay's fixed point (1992, "Bayesian interpolation", eq. 4.20), which converges sooner than EM.
+    """
+    n = int(counts["user"].sum())
+    total = communicator.all_reduce(np.array([ratings.values.sum(dtype=np.float64)]))[0]
+    mean, rows = np.float32(total / max(n, 1)), {"user": ratings.users, "item": ratings.items}
+    b = {side: np.zeros(len(counts[side]), np.float32) for side in SIDES}
+
+    def squares() -> float:
+        found = 0.0
+        for part in blocks(len(ratings)):  # the columns may be larger than memory
+            error = ratings.values[part] - mean - sum(b[side][rows[side][part]] for side in SIDES)
+            found += float(error @ error)
+        return float(communicator.all_reduce(np.array([found]))[0])
+
+    least = LEAST_DEVIATION**2
+    noise = max(squares() / max(n, 1), least)
+    tau2: dict[Side, float] = dict.fromkeys(SIDES, 0.2 * noise)
+    for _ in range(SWEEPS):
+        spread = 0.0
+        for side in SIDES:
+            other = OTHER[side]
+            sums = np.zeros(len(counts[side]))
+            for part in blocks(len(ratings)):
+                error = ratings.values[part] - mean - b[other][rows[other][part]]
+                sums += np.bincount(rows[side][part], error, len(sums))
+            sums = communicator.all_reduce(sums)
+            v = 1 / (1 / tau2[side] + counts[side] / noise)
+            b[side] = (v * sums / noise).astype(np.float32)
+            seen = counts[side] > 0
+            found = float(b[side][seen] @ b[side][seen]) / max(float((1 - v[seen] / tau2[side]).sum()), 1e-9)
+            spread += float(v @ counts[side])
+            tau2[side] = max(found, LEAST_TAU2 * noise)
+        noise = max((squares() + spread) / max(n, 1), least)
+    return noise, tau2
+
+
+@dataclass(eq=False)
+class Inference:
+    """Changes an `Objective` after each epoch, and, where priors move, the means of rows with them.
+
+    Without a product, embeddings are points, of variance 0: noise would drown what the MLP has to learn.
+    """
+
+    objective: Objective
+    ratings: Ratings  # of this process, in units, which an engine learns from: less `drift`
+    counts: Mapping[Side, NDArray[np.int64]]
+    communicator: Communicator
+    features: Mapping[Side, PriorMeans] = field(default_factory=dict)
+    drift: UserDrift | None = None
+    bins: NDArray[np.int32] | None = None  # time bins of the ratings, for an architecture with periods
+
+    def __post_init__(self) -> None:
+        o, noise = self.objective, float(self.objective.noise[0])
+        self._of_factors = {n: noise / float(precision[0]) for n, precision in o.precision.items()}
+        for side, means in self.features.items():
+            for kind in KINDS:
+                if (name := table_name(side, kind)) in self.objective.variance:
+                    precision = self.objective.precision[name]
+                    means.reserve(name, len(precision), float((noise / precision).mean()))
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that changes, by name, to be saved; a name with "/TABLE" is of the rows of this process."""
+        o = self.objective
+        found: dict[str, NDArray[np.generic]] = {}
+        for kind, tables in (("prior", o.prior), ("precision", o.precision), ("variance", o.variance)):
+            for name, table in tables.items():
+                is_shard = kind == "variance" or (len(table) > 1 and kind == "prior")
+                found[f"{kind}/{name}" if is_shard else f"{kind}.{name}"] = table
+        found |= {"weight": o.weight, "noise": o.noise}
+        for side, means in self.features.items():
+            found |= {f"{side}.{name}": array for name, array in means.arrays.items()}
+        return found if self.drift is None else found | self.drift.arrays
+
+    def resume(self) -> None:
+        """Let an engine learn from ratings less the drift, after `arrays` were restored."""
+        if self.drift is not None:
+            self.drift.subtract(self.ratings)
+
+    def update(self, engine: Engine) -> float | None:
+        """Infer all, given the means of an engine; the mean of e² / (1 - h), an estimate of the mean σ_u².
+
+        It is None for an ordinal likelihood, whose errors are not those of ratings.
+        """
+        o = self.objective
+        squares = self.communicator.all_reduce(o.squares.astype(np.float64))
+        if self.drift is not None:
+            squares *= self.drift.follow(engine, o, self.ratings, self.bins)
+        o.squares[:] = 0
+        n = self.counts["user"]
+        expected = float(squares.sum()) / int(n.sum())
+        if o.ordinal is None:
+            before, noise = float(o.noise[0]), max(expected, LEAST_DEVIATION**2)
+            o.noise[0] = noise
+            o.weight[:] = noise * (NOISE_RATINGS + n) / (NOISE_RATINGS * noise + squares)
+            for name, precision in o.precision.items():
+                if name.endswith("bias.weight"):
+                    precision[...] = np.minimum(precision * (noise / before), 1 / LEAST_TAU2)
+        for side in SIDES:
+            for kind in KINDS:
+                if table_name(side, kind) in engine.parameters:
+                    self._infer(engine, side, kind)
+        return expected if o.ordinal is None else None
+
+    def _infer(self, engine: Engine, side: Side, kind: Kind) -> None:
+        """Variances of a table, then the prior of its rows."""
+        o, name, noise = self.objective, table_name(side, kind), float(self.objective.noise[0])
+        own, m, v = self.communicator.rows, engine.parameters[name], self.objective.variance[name]
+        # Σ w J² over the ratings of a row, which is its precision without the prior, times σ².
+        data = o.data[name].copy()
+        o.data[name][:] = 0
+        if kind == "bias" or engine.architecture.product:
+            v[...] = noise / (data + o.precision[name])
+        seen = (self.counts[side] > 0)[own]
+        if side in self.features:
+            self.features[side].update(name, m, data, o.prior[name], o.precision[name], noise)
+        elif kind == "embedding":
+            o.prior[name][...] = self._mean(m[seen])
+        distance = m[seen] - (o.prior[name] if len(o.prior[name]) == 1 else o.prior[name][seen])
+        spread = self._mean(distance**2 + v[seen])
+        if kind == "embedding":
+            explained = self._mean((o.prior[name] - self._mean(o.prior[name])) ** 2)
+            share = np.maximum(spread / np.maximum(spread + explained, TINY), 0.1)
+            o.precision[name][...] = 2 * noise / (self._of_factors[name] * share + spread)
+        elif side in self.features:
+            o.precision[name][...] = noise / np.maximum(spread, LEAST_TAU2 * noise)
+
+    def _mean(self, rows: Array) -> Array:
+        """The mean of the rows of all processes, shape (d,)."""
+        sums = np.append(rows.sum(axis=0, dtype=np.float64), len(rows))
+        *total, n = self.communicator.all_reduce(sums)
+        return np.asarray(total / np.maximum(n, 1), np.float32)

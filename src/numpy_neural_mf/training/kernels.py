@@ -1,0 +1,55 @@
+"""Ornstein-Uhlenbeck processes, filtered and smoothed, compiled by Numba."""
+
+from __future__ import annotations
+
+import math
+
+from .engines.numba_compat import compiled
+
+
+@compiled
+def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered, log_p):
+    """A Kalman filter of the Ornstein-Uhlenbeck process of each group, given noisy observations of it.
+
+    From one rating to the next the process decays by a = exp(-gap/timescale) and gains as much variance as it
+    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). `parameters` are pairs of s² and timescale; a part is one of a
+    pair, and has the groups from groups[part] on. Fills a, the filtered mean and variance of each rating, and
+    the log density of the observations, up to a constant.
+    """
+    pair, part = divmod(part, len(groups) - 1)
+    variance, timescale = parameters[pair]
+    a, m, P = filtered[pair]
+    total, product = 0.0, 1.0
+    for group in range(groups[part], groups[part + 1]):
+        mean, spread = 0.0, variance
+        for i in range(starts[group], starts[group + 1]):
+            a[i] = math.exp(-gaps[i] / timescale)
+            mean, spread = a[i] * mean, a[i] * a[i] * spread + variance * (1.0 - a[i] * a[i])
+            F, error = spread + noise[i], target[i] - mean
+            gain = spread / F
+            mean, spread = mean + gain * error, spread - gain * spread
+            m[i], P[i] = mean, spread
+            total += error * error / F
+            product *= F  # one logarithm of many factors
+            if not 1e-100 < product < 1e100:
+                total, product = total + math.log(product), 1.0
+    log_p[pair, part] = -0.5 * (total + math.log(product))
+
+
+@compiled
+def smooth_paths(starts, variance, filtered, mean, spread):
+    """Fill the mean and the variance of each group's process, given all observations of it.
+
+    Rauch, Tung and Striebel, 1965, from the moments that `filter_paths` filled.
+    """
+    a, m, P = filtered
+    for group in range(len(starts) - 1):
+        first, end = starts[group], starts[group + 1]
+        for i in range(end - 1, first - 1, -1):
+            mean[i], spread[i] = m[i], P[i]
+            if i < end - 1:
+                decay = a[i + 1]
+                ahead = decay * decay * P[i] + variance * (1.0 - decay * decay)
+                gain = decay * P[i] / ahead
+                mean[i] += gain * (mean[i + 1] - decay * m[i])
+                spread[i] += gain * gain * (spread[i + 1] - ahead)

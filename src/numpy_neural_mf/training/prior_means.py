@@ -1,0 +1,99 @@
+"""The prior means of rows that have features: a regression of the rows of a side on their features."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ..mf.parameters import Parameters
+from ..mf.side_information import SideFeatures
+from ..nn.parameter import Array
+from .distributed import Communicator
+
+STEPS = 3  # of conjugate gradients in an update
+FIRST = 0.05  # τ_E² before the first update, in mean variances of rows about their prior
+ROUNDING = 1e-12  # of a square, of float32
+FLAT = 1e-3  # precision of the coefficients of the constant, next to σ²
+
+
+class PriorMeans:
+    """Rows are normal about X E, with X the features of a user, or an item, and a constant (Rendle, 2010).
+
+    A hierarchical model: E is not part of a step. The ratings of a row are an observation y of it, of
+    precision D, so that y = X E + noise of the variance τ² + σ²/D, without the row itself. E is the solution
+    of this ridge regression. Its penalty is inferred for each field, so that a field that predicts nothing
+    costs nothing.
+    """
+
+    def __init__(self, features: SideFeatures, counts: NDArray[np.int64], communicator: Communicator) -> None:
+        own = communicator.rows
+        X = features.matrix[np.arange(len(counts))[own]]
+        self._X, self._transposed = X, csr_array(X.T)
+        self._squares = csr_array(self._transposed * self._transposed)
+        self._fields, self.names = features.fields, features.names
+        self._communicator = communicator
+        n = counts[own].astype(np.float32)
+        # A set has the rating that it is to explain, one of n: only the others count.
+        self._share = (np.maximum(n - 1, 0) / np.maximum(n, 1) if features.has_sets else n > 0)[:, None]
+        self.coefficients: Parameters = {}
+        self.variances: Parameters = {}  # τ_E² of each field
+
+    @property
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
+        """All that changes, by name, to be saved."""
+        found: dict[str, NDArray[np.generic]] = {f"coefficients.{n}": E for n, E in self.coefficients.items()}
+        return found | {f"variances.{name}": tau2 for name, tau2 in self.variances.items()}
+
+    def reserve(self, name: str, d: int, tau2: float) -> None:
+        """Make room for the coefficients of a table with d columns."""
+        self.coefficients[name] = np.zeros((self._X.shape[1], d), np.float32)
+        self.variances[name] = np.full((len(self.names), d), FIRST * tau2, np.float32)
+
+    def update(
+        self, name: str, rows: Array, data: Array, prior: Array, precision: Array, noise: float
+    ) -> None:
+        """A few steps towards E; `prior` becomes X E, and rows, at S / Λ of it, move with it.
+
+        `data` is D, and `precision` Λ, both times σ²; S = D + Λ.
+        """
+        E, tau2, by_prior = self.coefficients[name], self.variances[name], precision / (data + precision)
+        weight = self._share * precision * (1 - by_prior)  # 1 / (1/Λ + 1/D)
+        target = self._share * precision * (rows - by_prior * prior)  # times y, which D = 0 has not
+        penalty = np.vstack([np.full(tau2.shape[1], FLAT), noise / tau2])[self._fields].astype(np.float32)
+        diagonal = self._sum(self._squares @ weight) + penalty
+        self._descend(E, self._sum(self._transposed @ target), weight, penalty, diagonal)
+        found = E**2 + noise / diagonal
+        for field in range(1, len(self.names) + 1):
+            t = found[self._fields == field].mean(axis=0)
+            tau2[field - 1] = np.maximum(t, 1e-6 * noise)
+        moved = self._X @ E
+        rows += by_prior * (moved - prior)
+        prior[...] = moved
+
+    def _descend(self, E: Array, b: Array, weight: Array, penalty: Array, diagonal: Array) -> None:
+        """Conjugate gradients for each column, preconditioned by the diagonal.
+
+        See Nocedal and Wright, 2006, "Numerical Optimization", algorithm 5.3.
+        """
+
+        def product(x: Array) -> Array:
+            return self._sum(self._transposed @ (weight * (self._X @ x))) + penalty * x
+
+        residual = b - product(E)
+        z = residual / diagonal
+        direction, before = z.copy(), (residual * z).sum(axis=0)
+        least = ROUNDING * (b * b / diagonal).sum(axis=0)  # a column with less is solved
+        for _ in range(STEPS):
+            ahead = product(direction)
+            step = before / np.maximum((direction * ahead).sum(axis=0), np.finfo(np.float32).tiny)
+            step = np.where(before > least, step, 0)
+            E += step * direction
+            residual -= step * ahead
+            z = residual / diagonal
+            after = (residual * z).sum(axis=0)
+            direction = z + after / np.maximum(before, np.finfo(np.float32).tiny) * direction
+            before = after
+
+    def _sum(self, of_process: Array) -> Array:
+        return np.asarray(self._communicator.all_reduce(of_process), np.float32)

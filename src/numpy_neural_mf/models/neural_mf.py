@@ -48,7 +48,9 @@ class NeuralMF(DistributionRecommender):
         One of your own is copied, not changed, and has its own learning rate.
     learning_rate : float, default 0.01, the highest of the schedule, for an optimizer given by name
     schedule : {"cosine", "constant"}, default "cosine"; cosine falls to zero over all epochs
-    weight_decay : float, default 2.0, decoupled decay of the MLP's weights
+    weight_decay : float, default 32.0
+        Decoupled decay of the MLP's weights, over the mean number of ratings of a user or an item: the more
+        ratings they have, the less the MLP overfits.
     engine : {"auto", "numpy", "numba", "torch"}, default "auto"; what computes the steps of training: see
         `choose_engine`. Engines differ by rounding and in random signs (see `training.objective`). Prediction
         always uses NumPy.
@@ -108,7 +110,7 @@ class NeuralMF(DistributionRecommender):
         optimizer: str | Optimizer = "adam",
         learning_rate: float = 0.01,
         schedule: str = "cosine",
-        weight_decay: float = 2.0,
+        weight_decay: float = 32.0,
         engine: str = "auto",
         device: str = "auto",
         precision: str = "float32",

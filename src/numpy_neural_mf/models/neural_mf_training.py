@@ -80,9 +80,10 @@ def prepare(
     }
     own = in_units(given, unit)
     deviation = max(statistics.deviation / unit, LEAST_DEVIATION)
-    objective = first_objective(
-        form, statistics, own, features, communicator, model.weight_decay, ordinal, unit
-    )
+    decay = model.weight_decay * (own.n_users + own.n_items) / (2 * statistics.n)
+    if rate := new_optimizer(model).learning_rate:
+        decay = min(decay, 1 / rate)  # a step leaves at least nothing of a weight
+    objective = first_objective(form, statistics, own, features, communicator, decay, ordinal, unit)
     drift = UserDrift(own, deviation, communicator) if form.drift else None
     if drift is not None:  # the engine is to learn from ratings less the drift
         own = replace(own, values=own.values.copy())

@@ -40,7 +40,7 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
             "activation": CategoricalDistribution(("relu", "tanh", "gelu")),
         }
     if architecture is None or architecture.hidden_layer_sizes:
-        space["weight_decay"] = FloatDistribution(0.1, 10.0, log=True)
+        space["weight_decay"] = FloatDistribution(3.0, 300.0, log=True)
     return space
 
 

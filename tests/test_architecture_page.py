@@ -90,4 +90,4 @@ def test_the_code_on_the_page_of_the_mathematics_finds_what_the_page_says(capsys
         exec(block, {})
     of_gradient, of_variance = (float(line) for line in capsys.readouterr().out.split())
     assert of_gradient < 1e-6
-    assert of_variance < 0.05
+    assert of_variance < 0.1

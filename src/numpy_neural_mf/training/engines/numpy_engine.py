@@ -66,21 +66,17 @@ class NumpyEngine(Engine):
         self, u: _BatchSide, i: _BatchSide, error: Array, curvature: Array, J: tuple[Array, Array]
     ) -> None:
         """Add what the ratings of a batch say to `squares` and `data` of the objective."""
-        o, variance, expected = self.objective, np.zeros_like(error), {}
-        for (side, _), of_side, (other, others) in ((u, J[0], i), (i, J[1], u)):
-            if self.architecture.biases:
-                expected[side, "bias"] = np.ones((len(error), 1), self._dtype)
-            if self.architecture.has_embeddings:
-                expected[side, "embedding"] = of_side * of_side
-                if self.architecture.product:  # q is uncertain, too
-                    expected[side, "embedding"] += self._variance(other, "embedding", others[other].ids)
-        for (side, ids), of_side in ((u, J[0]), (i, J[1])):
+        o, variance = self.objective, np.zeros_like(error)
+        for (side, ids), of_side, (other, others) in ((u, J[0], i), (i, J[1], u)):
             for kind in KINDS:
-                if (side, kind) in expected:
-                    squared = of_side * of_side if kind == "embedding" else expected[side, kind]
-                    variance += (squared * self._variance(side, kind, ids[side].ids)).sum(axis=1)
-                    data = ids[side].sum(curvature[:, None] * expected[side, kind])
-                    o.data[table_name(side, kind)][ids[side].rows] += data
+                if (name := table_name(side, kind)) not in self.parameters:
+                    continue
+                is_bias = kind == "bias"
+                squared = np.ones((len(error), 1), self._dtype) if is_bias else of_side * of_side
+                variance += (squared * self._variance(side, kind, ids[side].ids)).sum(axis=1)
+                if self.architecture.product and not is_bias:  # q is uncertain, too
+                    squared += self._variance(other, kind, others[other].ids)
+                o.data[name][ids[side].rows] += ids[side].sum(curvature[:, None] * squared)
         # The rating had a share h in its own prediction: without it, it would be e / (1 - h) off.
         h = np.minimum(curvature * variance / o.noise, MOST)
         users = u[1]["user"]

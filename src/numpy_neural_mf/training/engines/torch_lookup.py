@@ -84,7 +84,7 @@ class Lookup(NamedTuple):
 class TorchObjective:
     """The arrays of an `Objective` as tensors, those of the tables `names_of` an entity joined.
 
-    With a `device`, they are copies there, which `send` makes anew; `fetch` brings back squares and data.
+    With a `device`, they are copies there: `send` writes them again, `fetch` brings back squares and data.
     """
 
     def __init__(

@@ -74,3 +74,13 @@ def test_films_with_titles_goes_from_ratings_to_titles_and_each_model_is_better_
     (inside,) = numbers(r"hold (\d+)%", text)
     assert 76 <= inside <= 84
     assert len(re.findall(r"^  Film \d+", text, re.MULTILINE)) == 15
+
+
+def test_informative_features_are_told_from_those_drawn_at_random_and_there_is_a_figure(output_of, tmp_path):
+    text = output_of("informative_features.py")
+    found = dict(re.findall(r"(\w+) (\d\.\d+)", text.splitlines()[2]))
+    genres, *others = sorted(map(float, found.values()), reverse=True)
+    assert genres == float(found["genres"]) > 5 * max(others)
+    bias = dict(re.findall(r"(\w+) (\d\.\d+)", text.splitlines()[3]))
+    assert max(bias, key=lambda field: float(bias[field])) == "decade"
+    assert [path.name for path in tmp_path.iterdir()] == ["variances.png"]

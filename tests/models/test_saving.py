@@ -206,6 +206,11 @@ FORGERIES = {
     "setting of another kind": (setting("learning_rate", [1]), "NeuralMF"),
     "setting unknown": (setting("__class__", "x"), "NeuralMF"),
     "engine unknown": (setting("engine", "../engine"), "NeuralMF: engine must be"),
+    "a field without its variances": (
+        setting("fields", {USERS: ["age"]}), "missing field_variance.user_embedding.weight"
+    ),
+    "fields of no table": (setting("fields", {"code": ["age"]}), "NeuralMF: 'code'"),
+    "fields no object": (setting("fields", ["age"]), "NeuralMF"),
     "optimizer unknown": (setting("optimizer", {"name": "eval"}), "NeuralMF"),
     "architecture unknown": (setting("architecture", {"code": 1}), "NeuralMF"),
     "architecture no object": (setting("architecture", None), "NeuralMF"),

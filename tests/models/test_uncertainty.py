@@ -193,6 +193,20 @@ def test_variances_have_the_shapes_of_what_they_are_of(model):
         assert (variance[:-1] <= 1.001 * model.prior_variances_[name]).all()
 
 
+def test_each_field_of_features_has_a_variance_by_table_and_factor():
+    form = Architecture(3, features=True, implicit=True)
+    found = NeuralMF(form, epochs=3).fit(small(DRAWN, (1, 5)).with_features(items=GENRES))
+    shapes = {name: {field: variance.shape for field, variance in by_field.items()}
+              for name, by_field in found.field_variances_.items()}  # fmt: skip
+    assert shapes == {
+        "user_embedding.weight": {"rated": (3,)},
+        "user_bias.weight": {"rated": (1,)},
+        "item_embedding.weight": {"genre": (3,), "rated": (3,)},
+        "item_bias.weight": {"genre": (1,), "rated": (1,)},
+    }
+    assert NeuralMF(Architecture(3), epochs=1).fit(TRAIN).field_variances_ == {}
+
+
 def test_the_variance_of_biases_that_was_planted_is_found():
     found = NeuralMF(Architecture(4), epochs=30).fit(TRAIN)
     for side in ("user", "item"):
@@ -297,6 +311,8 @@ def test_a_model_from_a_file_is_as_uncertain_to_the_bit(form, tmp_path):
             yield from model.predict_distribution(*pairs)
         yield from (table for _, table in sorted(model.variances_.items()))
         yield model.deviation_
+        for _, by_field in sorted(model.field_variances_.items()):
+            yield from (variance for _, variance in sorted(by_field.items()))
 
     def answers(model):
         return [array.tobytes() for array in asked(model)]

@@ -1,5 +1,6 @@
 """Figures of results: every model is named, files are written whole, SVG is text and deterministic."""
 
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -7,12 +8,16 @@ from itertools import combinations
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from parsed_page import Page
+from scipy.sparse import csr_array, hstack
 
+from numpy_neural_mf import Features, GlobalMean, NeuralMF, simulate_ratings
 from numpy_neural_mf.evaluation import calibration
 from numpy_neural_mf.evaluation.runs import Run, mean_rmse
+from numpy_neural_mf.models.base import NotFittedError
 from numpy_neural_mf.reporting.plots import (
     COLOURS,
     MARKERS,
@@ -23,6 +28,7 @@ from numpy_neural_mf.reporting.plots import (
     loss_figure,
     rmse_figure,
     save_figure,
+    variance_figure,
 )
 from numpy_neural_mf.training.loop import History
 
@@ -94,9 +100,19 @@ def test_every_model_is_named_on_the_left():
     assert left.yaxis_inverted()  # the first on top
 
 
-def test_the_mean_over_the_runs_is_written_at_the_dot():
+def test_the_mean_over_the_runs_is_written_beside_its_row():
     [(left, _)] = panels(figure_of([a_run(seed=seed) for seed in range(3)]))
-    assert "0.8520" in texts(left)
+    [mean] = [text for text in left.texts if text.get_text() == "0.8520"]
+    assert mean.xy[1] == 0
+
+
+def test_no_line_runs_through_a_number():
+    figure = figure_of(usual_runs(n_seeds=3, noise_floor=0.855))
+    figure.draw_without_rendering()
+    [(left, _)] = panels(figure)
+    means = [text for text in left.texts if re.fullmatch(r"\d\.\d{4}", text.get_text())]
+    assert len(means) == 5
+    assert all(text.get_window_extent().x0 > left.bbox.x1 for text in means)
 
 
 def test_models_that_learn_in_epochs_have_a_curve_each_for_training_unseen_and_validation_ratings():
@@ -206,7 +222,8 @@ def test_models_that_do_not_learn_in_epochs_leave_the_right_empty():
 
 def test_a_model_far_behind_is_named_at_the_edge_and_does_not_squeeze_the_others():
     [(left, _)] = panels(figure_of([*usual_runs(n_seeds=1), a_run(model="bad", rmse=5.0)]))
-    assert {"1.0500 →", "5.0000 →"} <= set(texts(left))
+    assert {"1.0500", "5.0000"} <= set(texts(left))
+    assert [text.xy[1] for text in left.texts if text.get_text() == "→"] == [0, 5]
     assert left.get_xlim()[1] < 0.9
     assert "bad" in texts(left)
 
@@ -338,6 +355,77 @@ def test_inline_svg_is_deterministic_accessible_text_in_the_theme_of_the_page(dr
 @pytest.mark.parametrize("name", ["<b>&", "$x$", "日本", 'it\'s "quoted"'])
 def test_any_name_is_text_in_the_svg(name):
     assert Page(inline_svg(rmse_figure({name: [a_run(model=name)]}), name)).text.count(name) == 1
+
+
+# Inferred variances
+
+
+@pytest.fixture(scope="module")
+def described():
+    """Genres and decades say something of an item, and a colour says nothing."""
+    ratings = simulate_ratings(300, 150, 9_000, side_information=1.0)
+    known = ratings.item_features
+    colours = np.random.default_rng(0).choice(["red", "green", "blue"], len(known))
+    drawn = Features.from_frame({"item": known.ids, "colour": colours})
+    both = Features(
+        known.ids,
+        csr_array(hstack([known.matrix, drawn.matrix], format="csr")),
+        known.columns + drawn.columns,
+        known.fields + drawn.fields,
+    )
+    return ratings.with_features(items=both)
+
+
+def bars(axes, colour):
+    return [bar for bar in axes.patches if to_hex(bar.get_facecolor()).upper() == colour]
+
+
+def test_rows_and_priors_of_each_factor_are_on_the_left_the_one_that_moves_scores_most_first(described):
+    model = NeuralMF(embedding_dim=5, hidden_layer_sizes=(), epochs=10).fit(described)
+    [axes] = variance_figure(model).axes
+    rows = {name: model.parameters_[name][:-1].std(axis=0) for name in model.prior_variances_}
+    users, items = "user_embedding.weight", "item_embedding.weight"
+    order = np.argsort(-rows[users] * rows[items])
+    for side, colour in (("user", COLOURS[0]), ("item", COLOURS[1])):
+        wanted = [*rows[f"{side}_embedding.weight"][order], *rows[f"{side}_bias.weight"]]
+        assert [bar.get_height() for bar in bars(axes, colour)] == pytest.approx(wanted)
+    lines = [line[0][1] for collection in axes.collections for line in collection.get_segments()]
+    priors = [model.prior_variances_[users][order], model.prior_variances_["user_bias.weight"]]
+    assert lines[:6] == pytest.approx(np.sqrt(np.concatenate(priors)))
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["bias", "1", "2", "3", "4", "5"]
+    assert {"users", "items", "prior"} <= set(texts(axes))
+
+
+def test_fields_of_features_are_on_the_right_and_one_that_says_nothing_has_hardly_a_bar(described):
+    model = NeuralMF(embedding_dim=4, hidden_layer_sizes=(), features=True, implicit=True).fit(described)
+    _, axes = variance_figure(model).axes
+    fields = ["users: implicit set", "items: genres", "items: decade", "items: colour", "items: implicit set"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == fields
+    of_items = [bar.get_width() for bar in bars(axes, COLOURS[1])]
+    by_field = zip(of_items[::2], of_items[1::2], strict=True)
+    genres, decade, colour, rated = by_field
+    assert genres[0] == pytest.approx(model.field_variances_["item_embedding.weight"]["genres"].sum() ** 0.5)
+    assert genres[0] > 0.3
+    assert decade[1] > 0.15
+    assert max(*colour, *rated) < 0.1
+
+
+@pytest.mark.parametrize("settings", [{"biases": False}, {"product": False}, {"embedding_dim": 40}])
+def test_a_model_without_some_part_has_a_figure_too(settings):
+    ratings = simulate_ratings(30, 20, 300)
+    model = NeuralMF(hidden_layer_sizes=(), epochs=1, **settings).fit(ratings)
+    [axes] = variance_figure(model).axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert ("bias" in labels) == model.architecture.biases
+    assert (len(labels) > 1) == model.architecture.product
+    assert len(labels) <= 12
+
+
+def test_a_model_without_variances_is_refused_in_a_sentence():
+    with pytest.raises(TypeError, match=r"^expected a fitted NeuralMF, found a GlobalMean$"):
+        variance_figure(GlobalMean())
+    with pytest.raises(NotFittedError, match=r"^this NeuralMF is not fitted: call fit first$"):
+        variance_figure(NeuralMF())
 
 
 def test_importing_the_package_does_not_import_matplotlib():

@@ -114,6 +114,19 @@ def test_features_that_say_nothing_leave_the_prior_where_it_is(seed):
     assert explained.std() < 0.25 * 0.3  # of the deviation of rows, which least squares would have as 0.27
 
 
+def test_what_a_field_explains_is_the_variance_of_its_part_of_the_prior():
+    features, _, rows = planted()
+    means = new_means(features)
+    rows.update(means, 20)
+    X, E = features.matrix.toarray()[:-1], means.coefficients[TABLE]
+    explained = means.explained(TABLE)
+    assert list(explained) == ["genre", "country"]
+    for number, variance in enumerate(explained.values(), start=1):
+        of_field = features.fields == number
+        np.testing.assert_allclose(variance, (X[:, of_field] @ E[of_field]).var(axis=0), rtol=1e-4)
+    assert (explained["genre"] > 100 * explained["country"]).all()
+
+
 def test_the_only_rating_of_a_row_does_not_teach_what_its_set_is_to_explain():
     rng = np.random.default_rng(0)
     features = drawn_features(rng, names=("genre", RATED))
@@ -140,12 +153,14 @@ def test_two_processes_find_the_coefficients_of_all_rows():
             setattr(own, name, getattr(own, name)[communicator.rows].copy())
         means = new_means(features, communicator)
         own.update(means, 10)
-        return means.coefficients[TABLE], own.rows
+        return means.coefficients[TABLE], own.rows, means.explained(TABLE)
 
     parts = in_two(one_of_two)
-    for rank, (E, of_part) in enumerate(parts):
+    for rank, (E, of_part, explained) in enumerate(parts):
         np.testing.assert_allclose(E, alone.coefficients[TABLE], atol=1e-4)
         np.testing.assert_allclose(of_part, rows.rows[rank::2], atol=1e-4)
+        for field, variance in alone.explained(TABLE).items():
+            np.testing.assert_allclose(explained[field], variance, atol=1e-4)
 
 
 def test_what_changes_is_what_is_saved():

@@ -71,7 +71,12 @@ class NeuralMF(DistributionRecommender):
     prior_ : dict of str to float32 array, by the same names
         What a row is shrunk to: one row for all, or one predicted from its features for each.
     prior_variances_ : dict of str to float32 array of shape (d,), by the same names
-        How much rows vary about their prior: next to nothing in a column that nothing supports.
+        How much rows vary about their prior. Half of it is a constant in an embedding, so a factor that
+        nothing supports has it, too; the rows of such a factor are near zero.
+    field_variances_ : dict of str to dict of str to float32 array of shape (d,)
+        The variance over rows of what each field of features adds to them, by the same names and by field,
+        such as "genres", or "rated" for the sets of ``implicit=True``: next to nothing for a field that says
+        nothing. Empty without features.
     deviation_ : float32 array of shape (n_users + 1,)
         Standard deviation, in ratings, of a rating by each user, then by an unknown one, if its row and that
         of the item were known exactly: of the noise only. Of an ordinal likelihood, the same for all.
@@ -95,6 +100,7 @@ class NeuralMF(DistributionRecommender):
     prior_ = Forwarded[Parameters]("_learned.prior")
     variances_ = Forwarded[Parameters]("_learned.variances")
     prior_variances_ = Forwarded[Parameters]("_learned.prior_variances")
+    field_variances_ = Forwarded[dict[str, Parameters]]("_learned.field_variances")
     deviation_ = Forwarded[Float32Array]("_learned.deviation")
     rating_steps_ = Forwarded[Float32Array]("_learned.rating_steps")
     unit_ = Forwarded[float]("_learned.likelihood.unit")

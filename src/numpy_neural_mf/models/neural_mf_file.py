@@ -34,6 +34,7 @@ class FittedNeuralMF(FittedModel):
     """A fitted `NeuralMF`, with the name of the engine that trained; a file does not keep that."""
 
     prior_variances: Parameters  # τ² by table of users and items, shape (d,)
+    field_variances: dict[str, Parameters]  # by table and field of features, shape (d,)
     rating_steps: Float32Array  # the distinct training ratings, ascending; none if there are many
     history: History = field(default_factory=History)
     engine: str = ""
@@ -106,6 +107,9 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     arrays: Tensors = {**fitted._form.parameters, "user_weight": np.asarray(fitted.user_weight)}
     arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
     arrays |= {f"prior_variance.{name}": tau2 for name, tau2 in fitted.prior_variances.items()}
+    settings["fields"] = {name: list(by_field) for name, by_field in fitted.field_variances.items()}
+    for name, by_field in fitted.field_variances.items():
+        arrays[f"field_variance.{name}"] = np.stack([*by_field.values()])
     if isinstance(fitted.timed, ScoresInTime):
         if (bins := fitted.timed.time_bins) is not None:
             arrays[TIME_RANGE] = np.array([bins.first, bins.last], np.int64)
@@ -118,7 +122,7 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
 
 def settings_of(contents: Contents) -> dict[str, Any]:
     """The way back to the settings, as `NeuralMF` takes and checks them."""
-    learned = ("ordinal", "unit", "noise", "steps", "timescale")
+    learned = ("fields", "ordinal", "unit", "noise", "steps", "timescale")
     settings = {name: value for name, value in contents.settings.items() if name not in learned}
     architecture = Architecture.from_settings(settings.pop("architecture"))
     optimizer = settings.pop("optimizer")
@@ -154,6 +158,11 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
                 if len(prior[name]) not in (1, n):
                     raise ValueError(f"{of_prior}: expected 1 row or {n}, found {len(prior[name])}")
                 prior_variances[name] = contents.take(f"prior_variance.{name}", np.float32, (d,))
+    field_variances: dict[str, Parameters] = {}
+    for name, names in given["fields"].items():
+        shape = len(names), shapes[name][1]
+        by_field = contents.take(f"field_variance.{name}", np.float32, shape)
+        field_variances[name] = dict(zip(names, by_field, strict=True))
     return assemble(
         form,
         parameters,
@@ -163,6 +172,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
         user_weight=contents.take("user_weight", np.float32, (n_rows[0] + 1,)),
         prior=prior,
         prior_variances=prior_variances,
+        field_variances=field_variances,
         rating_steps=_ascending(given["steps"]),
         history=History.checked(contents.summary),
     )

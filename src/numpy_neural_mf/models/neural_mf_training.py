@@ -180,6 +180,9 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
     inference, objective = data.inference, data.inference.objective
     variance = data.communicator.gathered(objective.variance)
     by_row = data.communicator.gathered({n: p for n, p in objective.prior.items() if len(p) > 1})
+    field_variances = {
+        name: means.explained(name) for means in inference.features.values() for name in means.variances
+    }
     given = all_ratings(data.given, data.communicator)
     if not parameters:
         return None
@@ -204,6 +207,7 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
         user_weight=objective.weight,
         prior=prior,
         prior_variances=prior_variances,
+        field_variances=field_variances,
         rating_steps=few_steps(data.statistics.levels),
         history=history,
         engine=engine.name,

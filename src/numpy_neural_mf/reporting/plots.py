@@ -15,16 +15,19 @@ from typing import Any, cast
 import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
-from matplotlib.text import Text
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..evaluation import Calibration
 from ..evaluation.runs import Run, mean_noise_floor, mean_rmse
+from ..mf.parameters import KINDS, SIDES, table_name
+from ..mf.side_information import RATED
+from ..models import NeuralMF
 from ..utils.atomic_io import replacing
 
 Models = Mapping[str, Sequence[Run]]
@@ -42,8 +45,6 @@ CURVES = {
 }
 BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
-# Numbers stay legible on top of lines.
-NUMBER: dict[str, Any] = {"fontsize": 8, "path_effects": [withStroke(linewidth=3, foreground="white")]}
 FAR_BEHIND = 1.1  # a model is, if its RMSE is above the lowest by this factor
 GRID = "#dddddd"
 # Colours that follow the page's light or dark theme.
@@ -72,23 +73,22 @@ def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
     """Test RMSE of models on one data set, on the given axes or on those of a new figure.
 
     Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
-    dashed line is the irreducible error. A model far behind is named at the edge.
+    dashed line is the irreducible error. The means are written on the right, clear of all lines; the dot of
+    a model far behind is an arrow at the edge.
     """
     axes = axes or _axes(_height(models))
     errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
     # A model far behind would compress the differences between the others.
     far = FAR_BEHIND * min(error.mean for error in errors.values())
-    place: dict[str, Any]
+    edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
     for position, (model, error) in enumerate(errors.items()):
         mean, (colour, marker) = error.mean, looks[model]
+        axes.annotate(f"{mean:.4f}", (1.02, position), **edge)
         if mean > far:
-            place = {"xy": (1, position), "xycoords": ("axes fraction", "data"), "va": "center"}
-            axes.annotate(f"{mean:.4f} →", ha="right", **place, **NUMBER)
+            axes.annotate("→", (1, position), ha="right", **edge)
             continue
         half = error.high - mean if error.n_splits > 1 else None
         axes.errorbar(mean, position, xerr=half, fmt=marker, color=colour, capsize=4, markersize=6)
-        place = {"xy": (mean, position), "xytext": (0, 6), "textcoords": "offset points", "ha": "center"}
-        axes.annotate(f"{mean:.4f}", **place, **NUMBER)
     axes.set_yticks(range(len(models)), [fill(model, 24) for model in models], parse_math=False)
     axes.set_ylim(len(models) - 0.5, -0.7)
     axes.margins(x=0.12)
@@ -171,6 +171,26 @@ def calibration_figure(calibration: Calibration) -> Figure:
     return _clean(axes, "both", "rating", "mean prediction")
 
 
+def variance_figure(model: NeuralMF) -> Figure:
+    """What a fitted `NeuralMF` inferred: left which factors are used, right which features are informative.
+
+    Left, for the bias and each factor, the standard deviation of the rows of users and of items, as a bar,
+    and that of their prior, as a line: a factor that nothing supports has rows near zero. Factors are in the
+    order of how much they move a score. Right, if the model has features, the standard deviation of what each
+    field adds to a row. All are in units of scores (`NeuralMF.unit_`). Another model is a TypeError, and one
+    that is not fitted a RuntimeError.
+    """
+    if not isinstance(model, NeuralMF):
+        raise TypeError(f"expected a fitted NeuralMF, found a {type(model).__name__}")
+    n_bars = sum(map(len, model.field_variances_.values()))
+    figure = Figure(figsize=(11 if n_bars else 6, max(3.6, 1.2 + 0.24 * n_bars)), layout="constrained")
+    left, *right = figure.subplots(1, 1 + bool(n_bars), squeeze=False)[0]
+    _draw_factors(left, model)
+    for axes in right:
+        _draw_fields(axes, model)
+    return figure
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure, whole or not at all; the suffix of the path decides the format."""
     with replacing(path) as temporary:
@@ -182,8 +202,6 @@ def inline_svg(figure: Figure, description: str) -> Markup:
 
     Its text is text, in the page's font; black and grey follow the page's theme.
     """
-    for text in figure.findobj(Text):
-        text.set_path_effects([])  # the page draws the halo; with an effect, the text would become a path
     file = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": "numpy-neural-mf"}):
@@ -199,6 +217,54 @@ def inline_svg(figure: Figure, description: str) -> Markup:
 
 def _axes(height: float) -> Axes:
     return Figure(figsize=(5, height), layout="constrained").subplots()
+
+
+def _draw_factors(axes: Axes, model: NeuralMF) -> None:
+    rows = {name: model.parameters_[name][:-1].std(axis=0) for name in model.prior_variances_}
+    factors = [rows[name] for side in SIDES if (name := table_name(side, "embedding")) in rows]
+    order = np.argsort(-np.prod(factors, axis=0)) if factors else np.zeros(0, int)
+    for n, (side, colour) in enumerate(zip(SIDES, COLOURS, strict=False)):
+        for kind in KINDS:
+            if (name := table_name(side, kind)) in rows:
+                chosen, first = (order, 1) if kind == "embedding" else (np.zeros(1, int), 0)
+                x, prior = first + np.arange(len(chosen)) + 0.4 * n - 0.2, model.prior_variances_[name]
+                axes.bar(x, rows[name][chosen], 0.36, color=colour)
+                axes.hlines(np.sqrt(prior[chosen]), x - 0.18, x + 0.18, color="black", linewidth=1.2)
+    every = -(-len(order) // MAX_LABELLED) or 1
+    shown = range(every, len(order) + 1, every)
+    bias = [0] * model.architecture.biases
+    axes.set_xticks([*bias, *shown], ["bias"] * len(bias) + [*map(str, shown)])
+    prior_label = "prior" + ", given the features" * bool(model.field_variances_)
+    sides = [Patch(color=colour, label=f"{side}s") for side, colour in zip(SIDES, COLOURS, strict=False)]
+    line = Line2D([], [], color="black", linewidth=1.2, label=prior_label)
+    _title(axes, "Which factors are used", [*sides, line])
+    _clean(axes, "y", "factor, by how much it moves ratings", "standard deviation of the rows")
+
+
+def _draw_fields(axes: Axes, model: NeuralMF) -> None:
+    names = list[str]()
+    for side, colour in zip(SIDES, COLOURS, strict=False):
+        tables = [model.field_variances_.get(table_name(side, kind), {}) for kind in KINDS]
+        for field in max(tables, key=len):
+            for n, (by_field, alpha) in enumerate(zip(tables, (1.0, 0.4), strict=True)):
+                if field in by_field:
+                    deviation = np.sqrt(by_field[field].sum())
+                    bar = axes.barh(len(names) + 0.4 * n - 0.2, deviation, 0.36, color=colour, alpha=alpha)
+                    axes.bar_label(bar, [f"{deviation:.2f}"], padding=3, fontsize=8)
+            names.append(fill(f"{side}s: {'implicit set' if field == RATED else field}", 24))
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    handles = [Patch(fc=GREY, label="all factors"), Patch(fc=GREY, alpha=0.4, label="bias")]
+    _title(axes, "Which features are informative", handles)
+    axes.margins(x=0.12)
+    _clean(axes, "x", "standard deviation of what a field adds to a row")
+
+
+def _title(axes: Axes, title: str, handles: Sequence[Artist]) -> None:
+    axes.set_title(title, loc="left", fontsize=10, pad=20)
+    # Between title and axes, where the legend hides no bar.
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.0}
+    axes.legend(handles=handles, ncols=len(handles), frameon=False, fontsize=8, **place)
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:

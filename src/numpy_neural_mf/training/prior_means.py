@@ -29,6 +29,7 @@ class PriorMeans:
     def __init__(self, features: SideFeatures, counts: NDArray[np.int64], communicator: Communicator) -> None:
         own = communicator.rows
         X = features.matrix[np.arange(len(counts))[own]]
+        self._n_rows = len(counts)
         self._X, self._transposed = X, csr_array(X.T)
         self._squares = csr_array(self._transposed * self._transposed)
         self._fields, self.names = features.fields, features.names
@@ -70,6 +71,17 @@ class PriorMeans:
         moved = self._X @ E
         rows += by_prior * (moved - prior)
         prior[...] = moved
+
+    def explained(self, name: str) -> Parameters:
+        """By field, the variance over rows of what it adds to their prior mean, shape (d,)."""
+        n = self._n_rows - 1  # the unknown has no features
+        found: Parameters = {}
+        for number, field in enumerate(self.names, start=1):
+            columns = np.flatnonzero(self._fields == number)
+            added = self._X[:, columns] @ self.coefficients[name][columns]
+            mean, square = self._sum(np.stack([added.sum(axis=0), (added**2).sum(axis=0)])) / n
+            found[field] = square - mean**2
+        return found
 
     def _descend(self, E: Array, b: Array, weight: Array, penalty: Array, diagonal: Array) -> None:
         """Conjugate gradients for each column, preconditioned by the diagonal.

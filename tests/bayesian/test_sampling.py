@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpy_neural_mf import Features, simulate_ratings
+from numpy_neural_mf import Features, Ratings, simulate_ratings
 from numpy_neural_mf.bayesian.posterior import Posterior
 from numpy_neural_mf.bayesian.sampling import (
     ValidationMonitor,
     build_sampler,
     context_variables_of,
     draw_samples,
+    sets_without_own,
 )
+from numpy_neural_mf.mf.side_information import OneSide
 
 pytest.importorskip("numba")
 
@@ -52,6 +54,15 @@ def test_there_is_at_most_one_cluster_for_every_ten_ratings_of_a_row():
         for sampler in [built(part.compact(True), latent_clusters)]
     ]
     assert found == [(2, 3), (2, 2), (1, 1), (1, 1)]
+
+
+def test_a_set_has_the_share_of_the_members_other_than_the_rating_to_explain():
+    """Users with one, two and five ratings: none, a half and four fifths of the set's information."""
+    users, items = np.repeat([0, 1, 2], [1, 2, 5]), np.array([0, 0, 1, 0, 1, 2, 3, 4])
+    of_users, _ = OneSide.both(Ratings.from_columns(users, items, np.ones(8)))
+    sets = sets_without_own(of_users).toarray()
+    np.testing.assert_allclose((sets**2).sum(axis=1), [0, 1 / 2, 4 / 5], rtol=1e-6)
+    np.testing.assert_array_equal(sets[1:] > 0, [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
 
 
 def test_constant_ratings_and_ratings_without_times_have_neither_context_nor_drift():

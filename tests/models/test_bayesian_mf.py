@@ -66,6 +66,22 @@ def test_it_is_better_than_biases():
     assert bayesian < linear - 0.02
 
 
+@pytest.mark.parametrize("many", ["users", "items"])
+def test_the_effect_of_a_set_with_one_member_is_not_taken_for_that_of_the_item(many):
+    """600 users with one rating each of one of 20 items, or the reverse: only the few have an effect."""
+    rng = np.random.default_rng(1)
+    rows, few, effect = np.arange(600), rng.integers(0, 20, 600), rng.uniform(2, 4, 20)
+    sides = (rows, few) if many == "users" else (few, rows)
+    ratings = Ratings.from_columns(*sides, effect[few] + rng.uniform(-1.5, 1.5, 600), scale=(0, 6))
+    unknown, known = np.full(20, -1), np.arange(20)
+    pairs = (unknown, known) if many == "users" else (known, unknown)
+
+    def error(model):
+        return np.sqrt(np.mean((model.fit(ratings).predict(*pairs) - effect) ** 2))
+
+    assert error(BayesianMF(2, n_samples=100)) < error(LinearRegression()) + 0.05
+
+
 def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():
     """Also with cold users and items among the validation ratings; the rank is enough for the exact mean."""
     train, validation = random_split(PLAIN, 0.3, 0)

@@ -56,7 +56,7 @@ def build_sampler(
             X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
             fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
         if implicit:
-            fields.append(side.rated_sets())
+            fields.append(sets_without_own(side))
         n_rated = len(np.unique(side.rows))
         n_clusters = max(1, min(latent_clusters, len(side.rows) // (RATINGS_PER_CLUSTER * n_rated)))
         return FactorBlock(side.rows, fields, n_factors, rng, n_clusters=n_clusters)
@@ -76,6 +76,17 @@ def build_sampler(
             regressor = items if name == "previous_item" else None
             contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
     return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
+
+
+def sets_without_own(side: OneSide) -> csr_array:
+    """The sets of what was rated, those of n members with weight √(1 - 1/n)/√n: none with one member.
+
+    A set has the rating that it is to explain, one of n: only the others count. With one rating for each
+    user, the effect of a set could not be told from that of the item.
+    """
+    sets = side.rated_sets()
+    n = np.diff(sets.indptr)
+    return csr_array(sets.multiply(np.sqrt(1 - 1 / np.maximum(n, 1))[:, None]))
 
 
 def _vary_in_time(ratings: Ratings) -> bool:

@@ -169,8 +169,8 @@ class BayesianMF(DistributionRecommender):
             rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
             monitor = ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)
         if checkpoint_dir is not None:
-            # 2: a state of an earlier version has its residuals in another order.
-            belongs_to = identity(self, [ratings, *given[1:]], rng, name="BayesianMF 2 ")
+            # 3: a state of an earlier version has other weights of sets.
+            belongs_to = identity(self, [ratings, *given[1:]], rng, name="BayesianMF 3 ")
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, {"rng": rng})
         settings = {name: getattr(self, name) for name in SAMPLER_SETTINGS}
         settings |= {"n_factors": self.embedding_dim, "context_variables": context_variables}

@@ -1,5 +1,7 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
+from typing import TYPE_CHECKING
+
 from .comparison.cross_validation import cross_validate
 from .comparison.experiments import run_experiments
 from .comparison.results import Comparison
@@ -28,8 +30,21 @@ from .models import (
     NextItemModel,
     load_model,
 )
-from .nn import NeuralNetwork, check_gradients
+from .nn import check_gradients
 from .tuning.search import Tuning, tune
+
+if TYPE_CHECKING:
+    from .nn import NeuralNetwork
+else:
+
+    def __getattr__(name):
+        """Import NeuralNetwork at its first use: it needs scikit-learn."""
+        if name != "NeuralNetwork":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .nn import NeuralNetwork
+
+        return NeuralNetwork
+
 
 __all__ = [
     "A_SMALL", "B_MEDIUM", "C_WIDE", "Architecture", "BayesianMF", "Comparison", "Features", "GlobalMean",

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..utils.arrays import Float32Array, Float64Array
 from .drift import Drift
@@ -162,7 +162,7 @@ class Sampler:
         squares = alpha * of_users
 
         def log_density(nu: float) -> float:
-            a, b = (nu + n) / 2, (nu + squares) / 2
+            a, b, gammaln = (nu + n) / 2, (nu + squares) / 2, scipy.special.gammaln
             logs = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
             return float(logs.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
 

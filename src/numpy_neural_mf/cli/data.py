@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument
 
@@ -54,6 +53,8 @@ def download(
     numpy-neural-mf download ml-latest-small
     """
     if name is None:
+        import polars as pl
+
         sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in MOVIELENS.items()]
         show(pl.DataFrame(sets, ["name", "ratings", "MB", "licence"], orient="row"), as_json, "licence")
         return

@@ -4,9 +4,8 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import polars as pl
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +14,9 @@ from rich.status import Status
 from ..data import Ratings, read_ratings
 from ..models import load_model
 from ..reporting.console import rich_table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LARGE = 100_000_000  # bytes above which the parsed columns of a file are kept
 ROLES = ("user", "item", "rating", "timestamp")
@@ -59,7 +61,7 @@ def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
         say(text)
 
 
-def show(frame: pl.DataFrame, as_json: bool = False, prose: str | None = None) -> None:
+def show(frame: "pl.DataFrame", as_json: bool = False, prose: str | None = None) -> None:
     """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
     if as_json:
         print_json(frame.to_dicts())

@@ -1,9 +1,12 @@
 """Conclusions: which differences between models are significant, in sentences that need no statistics."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from __future__ import annotations
 
-import polars as pl
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its corrected p-value is below
 FEW_SPLITS = 5  # with fewer, the test has little power

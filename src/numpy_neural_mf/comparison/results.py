@@ -1,5 +1,7 @@
 """The results of a comparison: its runs in numbers, as readable tables and as files."""
 
+from __future__ import annotations
+
 import io
 import json
 import math
@@ -9,10 +11,9 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from rich.console import Console, Group
 from rich.text import Text
 
@@ -25,18 +26,21 @@ from ..utils.atomic_io import replacing
 from ..utils.deprecation import DeprecatedName
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
+if TYPE_CHECKING:
+    import polars as pl
+
 FIGURE = "comparacion_arquitecturas.png"
 NUMBERS = ("rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse")
-COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("data", "model"), pl.String),
-    **dict.fromkeys(("runs", "splits"), pl.Int64),
-    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), pl.Float64),
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("data", "model"), str),
+    **dict.fromkeys(("runs", "splits"), int),
+    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), float),
 }
-DIFFERENCES: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("data", "model", "other"), pl.String),
-    "splits": pl.Int64,
-    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), pl.Float64),
-    "is_significant": pl.Boolean,
+DIFFERENCES: dict[str, type] = {
+    **dict.fromkeys(("data", "model", "other"), str),
+    "splits": int,
+    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), float),
+    "is_significant": bool,
 }
 
 
@@ -66,6 +70,8 @@ class Comparison:
         The intervals of two models may overlap although their difference is significant, since both are
         tested on the same splits: see `differences`.
         """
+        import polars as pl
+
         rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
@@ -78,6 +84,8 @@ class Comparison:
         data set; effect_size, Cohen's d_z; is_significant, p_value below 0.05. The interval is that of a
         single difference, without Holm's correction. With one split, all columns after difference are null.
         """
+        import polars as pl
+
         rows: list[tuple[Any, ...]] = []
         for data in dict.fromkeys(run.data for run in self.runs):
             rows += _differences(data, self.models(data))
@@ -229,6 +237,8 @@ def _sample(table: pl.DataFrame) -> str:
 
 def _readable(table: pl.DataFrame) -> pl.DataFrame:
     """The table with rounded numbers and without empty columns."""
+    import polars as pl
+
     rows = [
         {
             "data": row["data"],

@@ -1,13 +1,14 @@
 """Tables and progress in a terminal, and tables in Markdown and HTML."""
 
+from __future__ import annotations
+
 import math
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
-from typing import IO, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-import polars as pl
 from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -16,6 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..training.loop import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class _ReplacingStream:

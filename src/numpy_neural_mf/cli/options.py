@@ -1,7 +1,6 @@
 """Arguments and options that several commands share, each declared once, and options from a TOML file."""
 
 import inspect
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +41,8 @@ def _from_file(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of the file the defaults of the command's options, each checked as if it were typed."""
     if path is None:
         return None
+    import tomllib
+
     try:
         given = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,55 +1,20 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .comparison.cross_validation import cross_validate
-from .comparison.experiments import run_experiments
-from .comparison.results import Comparison
-from .data import (
-    Features,
-    Ratings,
-    RatingsError,
-    k_fold,
-    leave_last_out,
-    random_split,
-    read_features,
-    read_ratings,
-    simulate_ratings,
-    time_split,
-    user_split,
-)
-from .evaluation import evaluate
-from .mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from .models import (
-    BayesianMF,
-    GlobalMean,
-    ItemKNN,
-    LinearRegression,
-    ModelFileError,
-    NeuralMF,
-    NextItemModel,
-    load_model,
-)
-from .nn import check_gradients
-from .tuning.search import Tuning, tune
-
 if TYPE_CHECKING:
-    from .nn import NeuralNetwork
+    from .api import *  # noqa: F403
 else:
 
     def __getattr__(name):
-        """Import NeuralNetwork at its first use: it needs scikit-learn."""
-        if name != "NeuralNetwork":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .nn import NeuralNetwork
+        """Import the public names at the first use of one: the command line catches Ctrl-C before."""
+        api = import_module(f"{__name__}.api")
+        if name in ("__all__", *api.__all__):
+            return getattr(api, name)
+        if name in globals():  # a part of the package, which the public names brought
+            return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-        return NeuralNetwork
-
-
-__all__ = [
-    "A_SMALL", "B_MEDIUM", "C_WIDE", "Architecture", "BayesianMF", "Comparison", "Features", "GlobalMean",
-    "ItemKNN", "LinearRegression", "ModelFileError", "NeuralMF", "NeuralNetwork", "NextItemModel", "Ratings",
-    "RatingsError", "Tuning", "check_gradients", "cross_validate", "evaluate", "k_fold", "leave_last_out",
-    "load_model", "random_split", "read_features", "read_ratings", "run_experiments", "simulate_ratings",
-    "time_split", "tune", "user_split",
-]  # fmt: skip
+    def __dir__():
+        return sorted({*globals(), *__getattr__("__all__")})

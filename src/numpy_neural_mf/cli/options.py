@@ -95,7 +95,8 @@ Titles = Annotated[Path | None, TITLES]
 MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
 
 # How a model is trained.
-Seed = Annotated[int, option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state")]
+SEED = option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state", min=0)
+Seed = Annotated[int, SEED]
 Engine = Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")]
 Device = Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")]
 Precision = Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")]

@@ -1,6 +1,6 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
-from importlib import import_module
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +9,7 @@ else:
 
     def __getattr__(name):
         """Import the public names at the first use of one: the command line catches Ctrl-C before."""
-        api = import_module(f"{__name__}.api")
+        api = importlib.import_module(f"{__name__}.api")
         if name in ("__all__", *api.__all__):
             return getattr(api, name)
         if name in globals():  # a part of the package, which the public names brought

@@ -71,6 +71,14 @@ def test_a_significant_difference_too_small_for_the_table_is_named_so():
     assert sentence == "b is significantly better than a (RMSE lower by less than 0.0001; p < 0.01)."
 
 
+@pytest.mark.parametrize("p_value", [0.2, 0.02])
+def test_of_two_splits_the_first_sentence_warns(p_value):
+    first, *others = conclusions(differences(("b", "a", 0.01, p_value), splits=2))
+    assert first == "Only 2 splits, so only large differences are significant: use more seeds or folds."
+    assert len(others) == 1
+    assert "every other model" not in others[0]
+
+
 def test_few_splits_without_a_finding_call_for_more():
     sentences = conclusions(differences(("b", "a", 0.01, 0.2), splits=3))
     assert sentences[-1] == "With 3 splits, only large differences are significant: use more seeds or folds."

@@ -1,5 +1,6 @@
 """The commands put together; an error is one sentence and an exit code."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -52,6 +53,8 @@ for panel, commands in COMMANDS.items():
 
 def run() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
+    if os.environ.get("COLUMNS") == "0":  # in no columns, rich prints nothing
+        del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
             stream.reconfigure(errors="replace")

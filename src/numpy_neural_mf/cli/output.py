@@ -13,7 +13,7 @@ from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..models import load_model
-from ..reporting.console import rich_table
+from ..reporting.console import harmless, rich_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,7 +29,7 @@ def stderr() -> Console:
 
 def log(text: str, style: str = "") -> None:
     """A line of the log, never wrapped."""
-    stderr().print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    stderr().print(harmless(text), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def remark(text: str) -> None:
@@ -45,12 +45,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 def working(on: str) -> Status:
     """A spinner, on a terminal, while a block of code runs."""
-    return stderr().status(escape(on))
+    return stderr().status(escape(harmless(on)))
 
 
 def say(text: str) -> None:
     """A result as text, never wrapped."""
-    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+    Console().print(harmless(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def report(text: str, facts: dict[str, Any], as_json: bool) -> None:

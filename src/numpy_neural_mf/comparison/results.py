@@ -20,7 +20,7 @@ from rich.text import Text
 from ..data import RatingsSummary
 from ..evaluation import holm
 from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
-from ..reporting.console import html_table, markdown_table, rich_table
+from ..reporting.console import harmless, html_table, markdown, markdown_table, rich_table
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
 from ..utils.deprecation import DeprecatedName
@@ -129,7 +129,7 @@ class Comparison:
             "differences": [_json(row) for row in self.differences().iter_rows(named=True)],
         }
         table = markdown_table(_readable(self.table()))
-        sentences = "".join(f"- {sentence}\n" for sentence in self.conclusions())
+        sentences = "".join(f"- {markdown(sentence)}\n" for sentence in self.conclusions())
         text = {
             "comparison.json": json.dumps(everything, indent=1),
             "comparison.csv": self.table().write_csv(),
@@ -158,8 +158,9 @@ class Comparison:
         parts: list[Any] = []
         for _, title, table, sentences in self.sections():
             # The title is not part of the table, which would wrap it at its own width.
-            parts += [Text(title, style="bold"), rich_table(table), *map(Text, sentences), Text()]
-        return Group(*parts, *map(Text, self._notes()))
+            parts += [Text(harmless(title), style="bold"), rich_table(table)]
+            parts += [*(Text(harmless(sentence)) for sentence in sentences), Text()]
+        return Group(*parts, *(Text(harmless(note)) for note in self._notes()))
 
     def __str__(self) -> str:
         text = io.StringIO()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -20,6 +22,11 @@ from ..training.loop import Progress
 
 if TYPE_CHECKING:
     import polars as pl
+
+# Characters that a terminal obeys, but for line breaks and tabs; the last ones turn the direction of writing.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What Markdown would not show as it is: also tags, and underscores that are not inside of a word.
+MARKUP = re.compile(r"[\\`*\[\]|~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 
 
 class _ReplacingStream:
@@ -40,13 +47,19 @@ def terminal() -> Console:
     """A console on standard output that prints every table, whatever its encoding lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_unicode = encoding.lower().startswith("utf")
-    return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)))
+    width = 80 if os.environ.get("COLUMNS") == "0" else None  # in no columns, rich prints nothing
+    return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)), width=width)
+
+
+def harmless(text: str) -> str:
+    """Text of any origin for a terminal: a title cannot move the cursor or change colours."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class ProgressBar(Bar):
     """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
 
-    Nothing is live on a console that is not a terminal.
+    On a console that is not a terminal, only results of finished runs are printed.
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
@@ -62,7 +75,7 @@ class ProgressBar(Bar):
         yield Text(self._text, style="cyan")
 
     def start_run(self, description: str) -> None:
-        self._run = self._text = description
+        self._run = self._text = harmless(description)
         self.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
         self.reset(self._training, description="", total=None, visible=False)
 
@@ -80,8 +93,12 @@ class ProgressBar(Bar):
         self.update(self._training, description=epoch, completed=done, total=total, visible=True)
         self.update(self._runs, completed=self._n_done + done / total)
 
-    def end_run(self) -> None:
+    def end_run(self, result: str = "") -> None:
+        """Count a run; its result, if given, is a line that remains, on a console of any kind."""
         self._n_done += 1
+        if result:
+            line = f"run {self._n_done} of {self._n_runs}: {self._run}: {result}"
+            self.console.print(Text(line), soft_wrap=True)
         self.update(self._runs, completed=self._n_done)
 
 
@@ -107,8 +124,13 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
 def markdown_table(frame: pl.DataFrame) -> str:
     """A data frame as a Markdown table."""
     rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
-    cells = ([_cell(value).replace("|", "\\|") for value in row] for row in rows)
+    cells = ([markdown(_cell(value)) for value in row] for row in rows)
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def markdown(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def html_table(frame: pl.DataFrame, title: str) -> str:
@@ -128,7 +150,7 @@ def html_table(frame: pl.DataFrame, title: str) -> str:
 
 def _cell(value: object) -> str:
     """A value on one line; empty for None."""
-    return "" if value is None else " ".join(str(value).splitlines())
+    return "" if value is None else harmless(" ".join(str(value).splitlines()))
 
 
 def _short(number: float) -> str:

@@ -174,8 +174,8 @@ def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkey
 @pytest.mark.parametrize(
     ("command", "every", "said"),
     [
-        (NEURAL[:3] + ["--epochs", 4], 2, "epoch 3 of 4"),
-        (BAYESIAN[:3] + ["--samples", 12], 10, "sample 11 of"),
+        ([*NEURAL[:3], "--epochs", 4], 2, "epoch 3 of 4"),
+        ([*BAYESIAN[:3], "--samples", 12], 10, "sample 11 of"),
     ],
 )
 def test_a_resumed_training_says_where(run, folder, monkeypatch, command, every, said):

@@ -1,6 +1,7 @@
 """Conclusions in words: which models are significantly better, which are not, and what one split allows."""
 
 import polars as pl
+import pytest
 
 from numpy_neural_mf.comparison.conclusions import conclusions
 

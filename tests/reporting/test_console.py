@@ -123,6 +123,7 @@ def test_where_the_environment_says_no_columns_a_terminal_has_80(monkeypatch):
 
 def test_html_is_escaped_and_aligned_as_in_the_terminal():
     html = html_table(pl.DataFrame({"<a>": ["x & y"], "n": [1]}), "<title>")
+    assert html.startswith('<div style="overflow-x: auto"><table>')
     assert '<caption style="text-align: left">&lt;title&gt;</caption>' in html
     assert '<th style="text-align: left">&lt;a&gt;</th><th style="text-align: right">n</th>' in html
     assert '<td style="text-align: left">x &amp; y</td><td style="text-align: right">1</td>' in html

@@ -115,7 +115,7 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
         is_left = name in (frame.columns[0], prose)
         # Wide tables wrap titles, and names if necessary, so that no number is truncated.
         title = name.replace(" ", "\n") if is_wide and len(name) > longest[name] else name
-        table.add_column(Text(title), justify="left" if is_left else "right", no_wrap=not is_left)
+        table.add_column(Text(harmless(title)), justify="left" if is_left else "right", no_wrap=not is_left)
     for row in frame.iter_rows():
         table.add_row(*(Text(_cell(value)) for value in row))
     return table
@@ -145,7 +145,8 @@ def html_table(frame: pl.DataFrame, title: str) -> str:
 
     head, body = row("th", frame.columns), "".join(row("td", values) for values in frame.iter_rows())
     caption = f'<caption style="text-align: left">{escape(title)}</caption>'
-    return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    table = f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}</div>'
 
 
 def _cell(value: object) -> str:

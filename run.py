@@ -26,10 +26,13 @@ CHECKS = (
     ["lint-imports", "--no-cache"],
 )
 # What is installed: extras, and in words with the space that it takes on disk.
-FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: about 0.0 GB"
-TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 0.0 GB"
-LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 0.0 GB"
-DEV = ".[dev]", "the package and what its tests need, PyTorch included: 0 GB, more where PyTorch brings CUDA"
+FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: about 700 MB on disk"
+TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
+LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
+DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
+    ".[dev]",
+    "the package and what its tests need: about 1,900 MB on disk, more where PyTorch comes with CUDA",
+)
 
 
 def run(command: list[str | Path], **more: Path) -> int:
@@ -71,8 +74,8 @@ def main(arguments: list[str]) -> int:
     if code := set_up(*kind):
         return code
     if command == "test":
-        without = ", those that need PyTorch skipped" if is_light else ""
-        print(f"The tests take several minutes{without}.", flush=True)
+        skipped = "; those that need PyTorch are skipped" if is_light else ""
+        print(f"The tests take several minutes{skipped}.", flush=True)
         return run([BIN / "python", "-m", "pytest", *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":
         return max(run([BIN / check[0], *check[1:]], cwd=ROOT) for check in CHECKS)

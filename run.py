@@ -30,9 +30,6 @@ FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: abo
 TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
 LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
 DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
-    ".[dev]",
-    "the package and what its tests need: about 1,900 MB on disk, more where PyTorch comes with CUDA",
-)
 
 
 def run(command: list[str | Path], **more: Path) -> int:

@@ -367,6 +367,7 @@ def test_of_more_than_three_seeds_a_first_table_is_of_three(compare, console, se
     assert len(comparison.runs) == 2 * 2 * seeds * max(n_folds, 1)
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # which the figure lacks
 def test_names_cannot_write_to_the_terminal(compare, console):
     compare({"\x1b[31mfilms": FRAME}, models={"\x1b]0;x\x07": MODELS["mean"]})
     assert not set("\x1b\x07") & set(said(console))

@@ -2,12 +2,14 @@
 
 python3 run.py compare [RATINGS] [OPTIONS]   set up, then run the comparison (any command of numpy-neural-mf)
 python3 run.py test [PYTEST OPTIONS]         set up with the test dependencies, then run the tests
+python3 run.py test --light [...]            the same without PyTorch: the tests that need it are skipped
 python3 run.py check                         lint, types and the import contract
 
 The environment is made in .venv, or where NUMPY_NEURAL_MF_VENV says, with the versions of constraints.txt.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -16,26 +18,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("NUMPY_NEURAL_MF_VENV", ROOT / ".venv")).resolve()
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+INTERRUPTED = 130
 CHECKS = (
     ["ruff", "check", "--no-cache"],
     ["ruff", "format", "--check", "--no-cache"],
     ["mypy", f"--cache-dir={os.devnull}"],
     ["lint-imports", "--no-cache"],
 )
+# What is installed: extras, and in words with the space that it takes on disk.
+FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: about 700 MB on disk"
+TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
+LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
+DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
 
 
-def set_up(requirement: str) -> None:
-    """Install the package and the extras asked for once; again only when its dependencies have changed."""
-    stamp = VENV / f"installed-{requirement.strip('.[]') or 'core'}"
+def run(command: list[str | Path], **more: Path) -> int:
+    """Run a program to its end and return its exit code; Ctrl-C reaches it, too, and gives 130."""
+    process, is_interrupted = subprocess.Popen(command, **more), False
+    while process.returncode is None:
+        try:
+            process.wait()
+        except KeyboardInterrupt:  # the program says what it keeps
+            is_interrupted = True
+    return INTERRUPTED if is_interrupted else process.returncode
+
+
+def set_up(requirement: str, words: str) -> int:
+    """Install the package and some extras once; again only when its dependencies have changed."""
+    stamp = VENV / f"installed-{requirement.strip('.[]')}"
     wanted = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
     if stamp.exists() and stamp.read_text() == wanted:
-        return
-    if not (VENV / "pyvenv.cfg").exists():
+        return 0
+    print(f"Installing {words}, into {VENV}", flush=True)
+    if not shutil.which("pip", path=BIN):  # none yet, or one that was interrupted
         venv.create(VENV, with_pip=True)
-    print(f"Installing into {VENV} ...", flush=True)
-    pip = [str(BIN / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", "constraints.txt", "--editable", requirement], cwd=ROOT, check=True)
-    stamp.write_text(wanted)
+    pip = [BIN / "python", "-u", "-m", "pip", "install", "--disable-pip-version-check"]
+    code = run([*pip, "--constraint", "constraints.txt", "--editable", requirement], cwd=ROOT)
+    if code == 0:
+        stamp.write_text(wanted)
+    return code
 
 
 def main(arguments: list[str]) -> int:
@@ -45,16 +66,21 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 0
     command, *rest = arguments
-    try:
-        set_up({"test": ".[dev]", "check": ".[dev]", "tune": ".[tune]"}.get(command, ".[fast]"))
-    except subprocess.CalledProcessError as error:
-        return error.returncode
+    is_light = command == "test" and "--light" in rest
+    kind = LIGHT if is_light else {"test": DEV, "check": DEV, "tune": TUNE}.get(command, FAST)
+    if code := set_up(*kind):
+        return code
     if command == "test":
-        return subprocess.run([BIN / "python", "-m", "pytest", *rest], cwd=ROOT).returncode
+        skipped = "; those that need PyTorch are skipped" if is_light else ""
+        print(f"The tests take several minutes{skipped}.", flush=True)
+        return run([BIN / "python", "-m", "pytest", *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":
-        return max(subprocess.run([BIN / check[0], *check[1:]], cwd=ROOT).returncode for check in CHECKS)
-    return subprocess.run([BIN / "numpy-neural-mf", *arguments]).returncode
+        return max(run([BIN / check[0], *check[1:]], cwd=ROOT) for check in CHECKS)
+    return run([BIN / "numpy-neural-mf", *arguments])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

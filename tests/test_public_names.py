@@ -92,10 +92,27 @@ def output_of(code):
     return done.stdout.split()
 
 
-def test_importing_the_package_brings_no_optional_package_and_no_display():
-    modules = output_of("import sys, numpy_neural_mf; print(*sys.modules)")
-    # Scikit-learn imports pandas, and pandas pyarrow, where they are installed.
-    assert set(modules).isdisjoint({*OPTIONAL, "matplotlib.pyplot"} - {"pandas", "pyarrow"})
+HEAVY = {"matplotlib", "sklearn", "polars", "jinja2", "scipy.sparse", "scipy.stats", "scipy.optimize"}
+LIGHT = [name for name in numpy_neural_mf.__all__ if name != "NeuralNetwork"]
+
+
+@pytest.mark.parametrize(
+    "code", ["import numpy_neural_mf", f"from numpy_neural_mf import {', '.join(LIGHT)}"]
+)
+def test_importing_brings_no_optional_package_and_no_heavy_one(code):
+    modules = output_of(f"{code}; import sys; print(*sys.modules)")
+    assert HEAVY.union(OPTIONAL).intersection(modules) == set()
+
+
+def test_the_public_names_are_listed_before_one_is_used():
+    names = output_of("import numpy_neural_mf; print(*dir(numpy_neural_mf))")
+    assert set(numpy_neural_mf.__all__) < set(names)
+
+
+def test_a_part_of_the_package_is_an_attribute_and_another_name_is_none():
+    assert numpy_neural_mf.data.Ratings is numpy_neural_mf.Ratings
+    with pytest.raises(AttributeError, match="module 'numpy_neural_mf' has no attribute 'Rating'"):
+        _ = numpy_neural_mf.Rating
 
 
 WITHOUT_OPTIONAL_PACKAGES = f"""

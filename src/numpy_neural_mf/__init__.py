@@ -1,40 +1,20 @@
 """Neural matrix factorisation for ratings, from a neural network written by hand in NumPy."""
 
-from .comparison.cross_validation import cross_validate
-from .comparison.experiments import run_experiments
-from .comparison.results import Comparison
-from .data import (
-    Features,
-    Ratings,
-    RatingsError,
-    k_fold,
-    leave_last_out,
-    random_split,
-    read_features,
-    read_ratings,
-    simulate_ratings,
-    time_split,
-    user_split,
-)
-from .evaluation import evaluate
-from .mf.architecture import A_SMALL, B_MEDIUM, C_WIDE, Architecture
-from .models import (
-    BayesianMF,
-    GlobalMean,
-    ItemKNN,
-    LinearRegression,
-    ModelFileError,
-    NeuralMF,
-    NextItemModel,
-    load_model,
-)
-from .nn import NeuralNetwork, check_gradients
-from .tuning.search import Tuning, tune
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "A_SMALL", "B_MEDIUM", "C_WIDE", "Architecture", "BayesianMF", "Comparison", "Features", "GlobalMean",
-    "ItemKNN", "LinearRegression", "ModelFileError", "NeuralMF", "NeuralNetwork", "NextItemModel", "Ratings",
-    "RatingsError", "Tuning", "check_gradients", "cross_validate", "evaluate", "k_fold", "leave_last_out",
-    "load_model", "random_split", "read_features", "read_ratings", "run_experiments", "simulate_ratings",
-    "time_split", "tune", "user_split",
-]  # fmt: skip
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403
+else:
+
+    def __getattr__(name):
+        """Import the public names at the first use of one: the command line catches Ctrl-C before."""
+        api = importlib.import_module(f"{__name__}.api")
+        if name in ("__all__", *api.__all__):
+            return getattr(api, name)
+        if name in globals():  # a part of the package, which the public names brought
+            return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -353,3 +353,12 @@ def test_sampling_does_not_depend_on_the_unit_of_the_ratings():
         other.sweep(False)
     assert other.rating_std == 32 * one.rating_std
     np.testing.assert_allclose(other.residual, one.residual, atol=1e-12)
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_sampler_that_is_yet_to_be_compiled_says_so(monkeypatch, caplog, is_cached):
+    monkeypatch.setattr(
+        "numpy_neural_mf.training.engines.numba_compat.is_cached", lambda dispatcher: is_cached
+    )
+    a_sampler(simulated())
+    assert ["compiling the Gibbs sampler" in text for text in caplog.messages] == [True] * (not is_cached)

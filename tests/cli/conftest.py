@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from numpy_neural_mf import cli, simulate_ratings
+from numpy_neural_mf.cli.entry import app
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.app, list(map(str, arguments)), catch_exceptions=False)
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from typer.main import get_command
 
 from numpy_neural_mf import simulate_ratings
-from numpy_neural_mf.cli import app
+from numpy_neural_mf.cli.entry import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 COMMANDS = set(get_command(app).commands)
@@ -59,7 +59,7 @@ def test_the_codes_tested_here_are_those_of_the_page():
             ["train", "ratings.csv", "m", "--learning-rate", "1e9", "--optimizer", "sgd"],
             r"\nnumpy-neural-mf: the .*loss is .*\n$",
         ),
-        (2, ["train", "ratings.csv", "m", "--epochs", "0"], r"^numpy-neural-mf: epochs must be .*\n$"),
+        (2, ["train", "ratings.csv", "m", "--epochs", "0"], r"^numpy-neural-mf: --epochs must be .*\n$"),
     ],
 )
 def test_a_command_ends_with_the_code_of_the_page(folder, code, arguments, said):

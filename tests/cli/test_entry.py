@@ -1,14 +1,18 @@
 """The command line as a whole: help, and errors that are one sentence."""
 
 import io
+import os
+import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 from typer.main import get_command
 
 from numpy_neural_mf import cli
+from numpy_neural_mf.cli.entry import app, as_typed
 
-GROUP = get_command(cli.app)
+GROUP = get_command(app)
 TRAIN = GROUP.commands["train"].commands
 COMMANDS = [[name] for name in GROUP.commands if name != "train"] + [["train", name] for name in TRAIN]
 
@@ -56,6 +60,38 @@ def test_every_command_takes_settings_and_json(command):
     assert "--json" in names or command == ["compare"]
 
 
+def test_the_version_is_that_of_the_package(run_main):
+    assert run_main("--version") == (0, f"numpy-neural-mf {version('numpy-neural-mf')}\n", "")
+
+
+def test_a_terminal_of_no_columns_has_the_usual_width(run_main, monkeypatch, models):
+    monkeypatch.setenv("COLUMNS", "0")
+    code, out, _ = run_main("info", "model.safetensors")
+    assert code == 0
+    assert "NeuralMF" in out
+
+
+HEAVY = {"matplotlib", "sklearn", "polars", "pandas", "torch", "numba", "optuna", "jinja2"}
+MODULES_AFTER = """
+import sys
+from numpy_neural_mf.cli import main
+sys.argv[0] = "numpy-neural-mf"
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", [[], ["train"], *COMMANDS], ids=" ".join)
+def test_the_help_needs_no_heavy_package(command):
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_AFTER, *command, "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Usage" in done.stdout
+    assert HEAVY & set(done.stderr.split()) == set()
+
+
 # Errors
 
 
@@ -66,17 +102,17 @@ def test_every_command_takes_settings_and_json(command):
         (["compare", "bad.csv"], "bad.csv, line 3: expected a finite number as rating, found 'good'"),
         (["compare", "ratings.csv", "--user", "reader"], "ratings.csv: expected a column 'reader' as user"),
         (["compare", "ratings.csv", "--scale", "2", "3"], "expected a rating from 2 to 3, found"),
-        (["compare", "ratings.csv", "--scale", "3", "2"], "scale: expected (lowest, highest)"),
-        (["compare", "ratings.csv", "--engine", "abacus"], "engine must be one of auto, numpy"),
-        (["compare", "ratings.csv", "--seeds", "0"], "seeds must be an integer of at least 1, not 0"),
-        (["compare", "ratings.csv", "--folds", "1"], "n_folds must be at least 2, or 0 for random"),
-        (["compare", "ratings.csv", "--epochs", "0"], "at least 1, not 0"),
+        (["compare", "ratings.csv", "--scale", "3", "2"], "--scale: expected (lowest, highest)"),
+        (["compare", "ratings.csv", "--engine", "abacus"], "--engine must be one of auto, numpy"),
+        (["compare", "ratings.csv", "--seeds", "0"], "--seeds must be an integer of at least 1, not 0"),
+        (["compare", "ratings.csv", "--folds", "1"], "--folds must be at least 2, or 0 for random"),
+        (["compare", "ratings.csv", "--epochs", "0"], "--epochs must be an integer of at least 1, not 0"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv"], "bad.csv: expected a folder, found a file"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv/x"], "bad.csv: expected a folder, found a file"),
         (["simulate", "bad.csv/x.csv", "--ratings", "70"], "bad.csv: "),
         (["simulate", ".", "--ratings", "70"], ""),
-        (["simulate", "x.csv", "--users", "0"], "expected n_users, n_items ≥ 1"),
-        (["simulate", "x.csv", "--ratings", "70", "--users", "8", "--items", "8"], "n_ratings=70"),
+        (["simulate", "x.csv", "--users", "0"], "--users must be an integer of at least 1, not 0"),
+        (["simulate", "x.csv", "--ratings", "70", "--users", "8", "--items", "8"], "--ratings must be"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence_and_exits_2(ratings_csv, folder, fault, arguments, sentence):
@@ -104,6 +140,68 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
     monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", interrupted)
     code, out, _ = run_main("info", "model.safetensors")
     assert (code, out) == (130, "")
+
+
+INTERRUPTED_WHILE_IMPORTING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from numpy_neural_mf.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize(
+    "module", ["numpy", "numpy_neural_mf.models", "rich.console", "numpy_neural_mf.cli.use"]
+)
+def test_interrupted_while_importing_there_is_no_traceback(module):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("reason", ["Unable to allocate 37.3 GiB for an array with shape (5, 1)", ""])
+def test_too_little_memory_is_one_sentence(monkeypatch, fault, reason):
+    def exhausting(path):
+        raise MemoryError(reason)
+
+    monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", exhausting)
+    message, code = fault("info", "model.safetensors")
+    assert message == "there is not enough memory" + (f": {reason}" if reason else "")
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "expected"),
+    [
+        ("n_folds must be at least 2", ["--folds", "1"], "--folds must be at least 2"),
+        ("n_folds must be at least 2", ["--folds=1"], "--folds must be at least 2"),
+        ("n_folds must be at least 2", [], "n_folds must be at least 2"),
+        ("batch_size must be 1", ["--batch-size", "0"], "--batch-size must be 1"),
+        ("scale: expected (lowest, highest)", ["--scale", "3", "2"], "--scale: expected (lowest, highest)"),
+        ("users.csv: expected a table", ["--users", "users.csv"], "users.csv: expected a table"),
+        ("device 'cuda' is for engine \"torch\"", ["--device=cuda"], "--device 'cuda' is for --engine torch"),
+        (
+            "a.csv: found 'a'; the name of another can be given as user", ["a.csv"],
+            "a.csv: found 'a'; the name of another can be given as --user",
+        ),
+    ],
+)  # fmt: skip
+def test_errors_of_settings_name_the_option_that_was_typed(message, arguments, expected):
+    assert as_typed(message, arguments) == expected
+
+
+def test_a_missing_column_is_answered_with_the_option_that_names_it(folder, fault):
+    (folder / "odd.csv").write_text("reader,item,rating\n1,2,3\n")
+    message, _ = fault("compare", "odd.csv")
+    assert message.endswith("the name of another can be given as --user")
 
 
 @pytest.mark.parametrize(

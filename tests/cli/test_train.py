@@ -12,13 +12,14 @@ from numpy_neural_mf import (
     BayesianMF,
     NeuralMF,
     NextItemModel,
-    cli,
     load_model,
     read_features,
     read_ratings,
     simulate_ratings,
 )
 from numpy_neural_mf.cli import output
+from numpy_neural_mf.cli.entry import app
+from numpy_neural_mf.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("ratings_csv")
 
@@ -78,7 +79,7 @@ def test_the_help_of_the_default_model_is_shown_where_ratings_are_named(train):
 )
 def test_every_setting_of_a_model_is_an_option_of_its_name(command, settings):
     moved = {"sequence", "sequence_length", "next_item_weight", "negatives"}  # to train next-item
-    options = get_command(cli.app).commands["train"].commands[command].params
+    options = get_command(app).commands["train"].commands[command].params
     flags = {flag for option in options for flag in option.opts}
     wanted = settings - moved - {"fields"}
     assert [name for name in sorted(wanted) if f"--{name.replace('_', '-')}" not in flags] == []
@@ -114,7 +115,7 @@ def test_old_names_of_settings_still_work(run, folder):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--model", "magic"], "model must be one of neural, bayesian, not 'magic'"),
+        (["--model", "magic"], "--model must be one of neural, bayesian, not 'magic'"),
         (["--sequence", "gru"], "--sequence: next-item prediction is a model of its own, train next-item"),
         (["--negatives=9"], "--negatives: next-item prediction is a model of its own, train next-item"),
     ],
@@ -168,6 +169,30 @@ def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkey
     assert sentence in result.stderr
     assert result.stdout == ""
     assert not (folder / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "every", "said"),
+    [
+        ([*NEURAL[:3], "--epochs", 4], 2, "epoch 3 of 4"),
+        ([*BAYESIAN[:3], "--samples", 12], 10, "sample 11 of"),
+    ],
+)
+def test_a_resumed_training_says_where(run, folder, monkeypatch, command, every, said):
+    if command[0] == "bayesian-mf":
+        pytest.importorskip("numba")
+    write, written = Checkpoint.write, []
+
+    def killed(self, *state):
+        write(self, *state)
+        written.append(state)
+        if len(written) * (1 if command[0] == "neural-mf" else 10) == every:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Checkpoint, "write", killed)
+    first = run("train", *command, "--checkpoint-dir", "state", code=130)
+    assert "Resumed" not in first.stderr
+    assert f"Resumed at {said}" in run("train", *command, "--checkpoint-dir", "state").stderr
 
 
 @pytest.mark.parametrize("path", ["ratings.csv/m", "."])
@@ -245,12 +270,12 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--epochs", 0], "epochs must be"),
-        (["--architecture", "D"], "architecture must be one of A_small, B_medium, C_wide, not 'D'"),
-        (["--engine", "abacus"], "engine must be one of auto, numpy"),
-        (["--optimizer", "magic"], "optimizer must be one of sgd"),
+        (["--epochs", 0], "--epochs must be"),
+        (["--architecture", "D"], "--architecture must be one of A_small, B_medium, C_wide, not 'D'"),
+        (["--engine", "abacus"], "--engine must be one of auto, numpy"),
+        (["--optimizer", "magic"], "--optimizer must be one of sgd"),
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
-        (["--batch-size", 0], "batch_size must be"),
+        (["--batch-size", 0], "--batch-size must be"),
         (["--drift", "--likelihood", "ordinal"], "drift: expected False"),
         (["--scale", 2, 3], "expected a rating from 2 to 3"),
         (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
@@ -297,7 +322,7 @@ def test_the_json_has_the_expected_deviation(run_json, folder):
 def test_a_bayesian_model_needs_a_sample(fault):
     pytest.importorskip("numba")
     message, code = fault("train", *BAYESIAN, "--samples", 0)
-    assert "n_samples must be" in message
+    assert "--samples must be" in message
     assert code == 2
 
 

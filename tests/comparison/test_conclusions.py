@@ -1,6 +1,7 @@
 """Conclusions in words: which models are significantly better, which are not, and what one split allows."""
 
 import polars as pl
+import pytest
 
 from numpy_neural_mf.comparison.conclusions import conclusions
 
@@ -69,6 +70,14 @@ def test_a_model_between_two_that_differ_may_differ_from_neither():
 def test_a_significant_difference_too_small_for_the_table_is_named_so():
     [sentence] = conclusions(differences(("b", "a", 0.00001, 0.001)))
     assert sentence == "b is significantly better than a (RMSE lower by less than 0.0001; p < 0.01)."
+
+
+@pytest.mark.parametrize("p_value", [0.2, 0.02])
+def test_of_two_splits_the_first_sentence_warns(p_value):
+    first, *others = conclusions(differences(("b", "a", 0.01, p_value), splits=2))
+    assert first == "Only 2 splits, so only large differences are significant: use more seeds or folds."
+    assert len(others) == 1
+    assert "every other model" not in others[0]
 
 
 def test_few_splits_without_a_finding_call_for_more():

@@ -347,6 +347,39 @@ def test_data_table_and_files_are_printed(compare, console):
     assert "comparison.md" in said(console)
 
 
+def test_each_finished_run_is_a_line_also_where_there_is_no_terminal(compare, console):
+    comparison = compare(SIMULATED, seeds=2)
+    lines = [line for line in said(console).splitlines() if line.startswith("run ")]
+    assert len(lines) == len(comparison.runs)
+    assert [f"{run.rmse:.4f}" in line for run, line in zip(comparison.runs, lines, strict=True)] == [True] * 4
+    assert lines[1].startswith("run 2 of 4: ratings, neural, seed 0: RMSE ")
+
+
+@pytest.mark.parametrize(("seeds", "n_tables"), [(2, 1), (3, 1), (4, 2), (5, 2)])
+@pytest.mark.parametrize("n_folds", [0, 2])
+def test_of_more_than_three_seeds_a_first_table_is_of_three(compare, console, seeds, n_tables, n_folds):
+    models = {"mean": MODELS["mean"], "another": MODELS["mean"]}
+    comparison = compare({"a": SIMULATED, "b": SIMULATED}, models=models, seeds=seeds, n_folds=n_folds)
+    for name in "ab":
+        assert said(console).count(f"{name}: test error") == n_tables
+    assert f"mean of {3 * max(n_folds, 1)} runs" in said(console) or n_tables == 1
+    assert "Interrupted" not in said(console)
+    assert len(comparison.runs) == 2 * 2 * seeds * max(n_folds, 1)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # which the figure lacks
+def test_names_cannot_write_to_the_terminal(compare, console):
+    compare({"\x1b[31mfilms": FRAME}, models={"\x1b]0;x\x07": MODELS["mean"]})
+    assert not set("\x1b\x07") & set(said(console))
+
+
+def test_names_cannot_be_markup_in_markdown(compare, tmp_path):
+    compare(FRAME, models={"<img src=x>": MODELS["mean"], "[a](b)": MODELS["mean"]}, seeds=2)
+    text = (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert text.count("\\<img") == text.count("<img") == 2
+    assert text.count("\\[a\\](b)") == 2
+
+
 # Files
 
 

@@ -8,7 +8,15 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from numpy_neural_mf.reporting.console import ProgressBar, html_table, markdown_table, rich_table, terminal
+from numpy_neural_mf.reporting.console import (
+    ProgressBar,
+    harmless,
+    html_table,
+    markdown,
+    markdown_table,
+    rich_table,
+    terminal,
+)
 from numpy_neural_mf.training.loop import Progress
 
 FRAME = pl.DataFrame({"model": ["a", "a long name"], "RMSE": ["0.9 ± 0.1", "1.0"], "n": [7, None]})
@@ -80,8 +88,42 @@ def test_markdown_cells_may_contain_bars_and_line_breaks():
     assert markdown_table(frame).splitlines() == ["| a\\|b |", "| --- |", "| c\\|d\\|e |", "| two lines |"]
 
 
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("<script>", "\\<script>"), ("</b>", "\\</b>"), ("[a](b)", "\\[a\\](b)"), ("**a**", "\\*\\*a\\*\\*"),
+        ("`a`", "\\`a\\`"), ("_a_", "\\_a\\_"), ("a\\", "a\\\\"), ("~~a~~", "\\~\\~a\\~\\~"),
+        ("A_small", "A_small"), ("p < 0.05", "p < 0.05"), ("0.84 to 0.85 (3.1 %)", "0.84 to 0.85 (3.1 %)"),
+    ],
+)  # fmt: skip
+def test_markdown_shows_markup_as_it_is_and_leaves_plain_text(text, escaped):
+    assert markdown(text) == escaped
+    assert markdown_table(pl.DataFrame({"a": [text]})).splitlines()[2] == f"| {escaped} |"
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "back\b\b", "\u202eright to left"]
+)
+def test_what_a_terminal_would_obey_is_replaced(text):
+    assert harmless(text) != text
+    assert "\N{REPLACEMENT CHARACTER}" in harmless(text)
+    assert harmless(text) in shown(rich_table(pl.DataFrame({text: [text]})))
+    assert not set("\x1b\x07\x08\x9b\u202e") & set(shown(rich_table(pl.DataFrame({text: [text]}))))
+
+
+@pytest.mark.parametrize("text", ["Amélie (2001)", "two\nlines\tand a tab", "七人の侍", "👩\u200d🚀"])
+def test_other_text_is_harmless_as_it_is(text):
+    assert harmless(text) == text
+
+
+def test_where_the_environment_says_no_columns_a_terminal_has_80(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "0")
+    assert terminal().width == 80
+
+
 def test_html_is_escaped_and_aligned_as_in_the_terminal():
     html = html_table(pl.DataFrame({"<a>": ["x & y"], "n": [1]}), "<title>")
+    assert html.startswith('<div style="overflow-x: auto"><table>')
     assert '<caption style="text-align: left">&lt;title&gt;</caption>' in html
     assert '<th style="text-align: left">&lt;a&gt;</th><th style="text-align: right">n</th>' in html
     assert '<td style="text-align: left">x &amp; y</td><td style="text-align: right">1</td>' in html

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
 
 from ..utils.arrays import Float64Array, FloatArray, IntArray
 from .threads import Threads, parts_of
@@ -55,17 +55,17 @@ class FactorBlock:
     """
 
     def __init__(
-        self, row_of: IntArray, fields: Sequence[csr_array], n_factors: int, rng: np.random.Generator,
-        regressor: FactorBlock | None = None, n_clusters: int = 1,
+        self, row_of: IntArray, fields: Sequence[scipy.sparse.csr_array], n_factors: int,
+        rng: np.random.Generator, regressor: FactorBlock | None = None, n_clusters: int = 1,
     ) -> None:  # fmt: skip
         n_rows, fields = fields[0].shape[0], list(fields)
         if n_clusters > 1:
             clusters = rng.permutation(n_rows) % n_clusters  # of equal size
             indicators = np.ones(n_rows), (np.arange(n_rows), clusters)
-            fields.insert(1, csr_array(indicators, shape=(n_rows, n_clusters)))
+            fields.insert(1, scipy.sparse.csr_array(indicators, shape=(n_rows, n_clusters)))
         if regressor is not None:
-            fields.append(csr_array(np.ones((n_rows, n_factors))))
-        X = hstack(fields).tocsc()
+            fields.append(scipy.sparse.csr_array(np.ones((n_rows, n_factors))))
+        X = scipy.sparse.hstack(fields).tocsc()
         self.row_of = row_of
         self.sizes = np.array([field.shape[1] for field in fields])
         self.ends = np.cumsum(self.sizes)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ..utils.arrays import Float32Array, Float64Array
 from .drift import Drift
 from .factor_block import FactorBlock
 from .threads import Threads, parts_of
+
+logger = logging.getLogger(__name__)
 
 # Median of the log-normal prior of ν, and the standard deviation of its log.
 DF, DF_SPREAD = 10.0, 0.5
@@ -59,6 +62,9 @@ class Sampler:
         rng: np.random.Generator, user_noise: bool = True, contexts: Sequence[FactorBlock] = (),
         n_threads: int | None = None,
     ) -> None:  # fmt: skip
+        from ..training.engines import numba_compat
+        from . import kernels
+
         self.users, self.items, self.drifts, self.contexts = users, items, drifts, contexts
         self.user_noise, self._rng, self._threads = user_noise, rng, Threads(n_threads)
         self.rating_std = float(values.std(dtype=np.float64)) or 1.0
@@ -80,6 +86,8 @@ class Sampler:
         self._relative_precision = np.ones(len(users.bias))  # γ
         self.noise_precision = self._relative_precision.copy()
         self.noise_df = DF
+        if not numba_compat.is_cached(kernels.sum_rows):
+            logger.warning("compiling the Gibbs sampler, once on this machine: it takes some ten seconds")
 
     def sweep(self, burn_in: bool) -> None:
         """Draw everything once."""
@@ -162,7 +170,7 @@ class Sampler:
         squares = alpha * of_users
 
         def log_density(nu: float) -> float:
-            a, b = (nu + n) / 2, (nu + squares) / 2
+            a, b, gammaln = (nu + n) / 2, (nu + squares) / 2, scipy.special.gammaln
             logs = gammaln(a) - gammaln(nu / 2) + nu / 2 * np.log(nu / 2) - a * np.log(b)
             return float(logs.sum()) - 0.5 * (math.log(nu / DF) / DF_SPREAD) ** 2
 

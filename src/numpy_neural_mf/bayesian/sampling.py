@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
 
 from ..data import Ratings
 from ..mf.drift import Timeline
@@ -51,10 +51,11 @@ def build_sampler(
 
     def block(side: OneSide) -> FactorBlock:
         """A field of ids, one of each feature, and one of implicit feedback."""
-        fields = [csr_array(eye_array(len(side.ids)))]
+        fields = [scipy.sparse.csr_array(scipy.sparse.eye_array(len(side.ids)))]
         if features and side.features is not None:
             X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
-            fields += [csr_array(X[:, names == name]) for name in dict.fromkeys(side.features.fields)]
+            for name in dict.fromkeys(side.features.fields):
+                fields.append(scipy.sparse.csr_array(X[:, names == name]))
         if implicit:
             fields.append(sets_without_own(side))
         n_rated = len(np.unique(side.rows))
@@ -74,7 +75,8 @@ def build_sampler(
         categories = variables.categories(r.users, r.timestamps)
         for name, rows, size in zip(variables.names, categories, variables.sizes, strict=True):
             regressor = items if name == "previous_item" else None
-            contexts.append(FactorBlock(rows, [csr_array(eye_array(size))], n_factors, rng, regressor))
+            fields = [scipy.sparse.csr_array(scipy.sparse.eye_array(size))]
+            contexts.append(FactorBlock(rows, fields, n_factors, rng, regressor))
     return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 

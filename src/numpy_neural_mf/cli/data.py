@@ -5,7 +5,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument
 
@@ -19,6 +18,8 @@ SET = Argument(help="Name of a set; without it, the sets are listed.", autocompl
 Structure = StrEnum("Structure", ["latent", "none"])
 STRUCTURE = option(None, "With none, only the mean can be learned.")
 
+SEED = option(None, "The same seed gives the same file.", "--seed", "--random-state", min=0)
+
 
 def simulate(
     output: Annotated[Path, Argument(help="The CSV file to write.")] = Path("ratings.csv"),
@@ -26,7 +27,7 @@ def simulate(
     items: Annotated[int, option(None, "Number of items.")] = 2000,
     ratings: Annotated[int, option(None, "Number of ratings, at most users × items.")] = 200_000,
     structure: Annotated[Structure, STRUCTURE] = Structure.latent,
-    seed: Annotated[int, option(None, "The same seed gives the same file.", "--seed", "--random-state")] = 0,
+    seed: Annotated[int, SEED] = 0,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Write simulated ratings from 1 to 5 with a known noise floor to a CSV file.
@@ -54,6 +55,8 @@ def download(
     numpy-neural-mf download ml-latest-small
     """
     if name is None:
+        import polars as pl
+
         sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in MOVIELENS.items()]
         show(pl.DataFrame(sets, ["name", "ratings", "MB", "licence"], orient="row"), as_json, "licence")
         return

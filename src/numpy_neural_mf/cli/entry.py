@@ -1,13 +1,18 @@
 """The commands put together; an error is one sentence and an exit code."""
 
+import os
+import re
 import sys
+from collections.abc import Iterable
+from importlib.metadata import version
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import numpy as np
 import typer
 
 from . import compare, data, evaluate, train, tune, use
+from .options import option
 from .output import fail
 
 # Panels of the help, each with its commands.
@@ -20,17 +25,36 @@ COMMANDS = {
 HELP = "Neural matrix factorisation for ratings: train, compare, understand."
 CODES = "Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."
 
+
+def show_version(is_asked: bool) -> None:
+    """Print the version, where it is asked for, and nothing else."""
+    if is_asked:
+        print(f"numpy-neural-mf {version('numpy-neural-mf')}")
+        raise typer.Exit
+
+
+VERSION = option(None, "Show the version.", "--version", metavar="", is_eager=True, callback=show_version)
+
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich", help=HELP, epilog=CODES
 )
 app.add_typer(train.app, name="train", rich_help_panel="Models")
+
+
+@app.callback()
+def without_a_command(version: Annotated[bool, VERSION] = False) -> None:
+    """What is asked of the program itself."""
+
+
 for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
 
-def main() -> NoReturn:
+def run() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
+    if os.environ.get("COLUMNS") == "0":  # in no columns, rich prints nothing
+        del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
             stream.reconfigure(errors="replace")
@@ -38,10 +62,23 @@ def main() -> NoReturn:
         with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
             app()
     except ValueError as error:
-        fail(str(error), code=2)
+        fail(as_typed(str(error), sys.argv[1:]), code=2)
     except OSError as error:
         path = error.filename2 or error.filename
         fail(f"{path}: {error.strerror}" if path else str(error), code=2)
     except (FloatingPointError, ImportError) as error:  # an optional package that is missing
         fail(str(error), code=1)
+    except MemoryError as error:
+        fail(f"there is not enough memory: {error}".removesuffix(": "), code=1)
     sys.exit(0)
+
+
+def as_typed(message: str, arguments: Iterable[str]) -> str:
+    """The error of a setting with its option, where that was typed, as its name: n_folds is --folds."""
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        name = re.escape(flag.removeprefix("--").replace("-", "_"))
+        if flag.startswith("--"):
+            message = re.sub(rf"^(n_)?{name}(?= must be |: expected | ')", flag, message)
+    message = re.sub(r'engine "(\w+)"', r"--engine \1", message)
+    return re.sub(r"(?<=; the name of another can be given as )(?=\w+$)", "--", message)

@@ -1,10 +1,9 @@
 """How good a model is on ratings that it has not seen: numpy-neural-mf evaluate."""
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import polars as pl
 from typer import Context
 
 from ..data import summarize
@@ -15,6 +14,9 @@ from ..utils.atomic_io import require_folder
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, Settings, option, switch
 from .output import command_line, load, log, print_json, read, remark, say, show, working
 from .tables import roles_of_text
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PARTS = ("overall", "warm", "cold")
 RELEVANT = option(None, "Lowest rating of a relevant item.", show_default="upper quarter of the scale")
@@ -77,13 +79,17 @@ def _facts(found: Evaluation) -> dict[str, Any]:
     return facts
 
 
-def _calibration(found: Evaluation) -> pl.DataFrame:
+def _calibration(found: Evaluation) -> "pl.DataFrame":
+    import polars as pl
+
     table = found.ratings.calibration
     return pl.DataFrame(asdict(table)).with_columns(pl.col("mean_prediction").round(4))
 
 
 def _show(found: Evaluation) -> None:
     """Tables of errors, of ranking metrics and of calibration."""
+    import polars as pl
+
     errors, lists = found.ratings, found.ranking
     means = decimal(errors.mean_user_rmse), decimal(errors.mean_user_mae)
     rows = [*error_rows(errors), ["mean of users", f"{len(errors.user_ids):,}", *means, "", ""]]

@@ -1,7 +1,6 @@
 """Arguments and options that several commands share, each declared once, and options from a TOML file."""
 
 import inspect
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +41,8 @@ def _from_file(context: typer.Context, path: Path | None) -> Path | None:
     """Make the values of the file the defaults of the command's options, each checked as if it were typed."""
     if path is None:
         return None
+    import tomllib
+
     try:
         given = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -94,7 +95,8 @@ Titles = Annotated[Path | None, TITLES]
 MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
 
 # How a model is trained.
-Seed = Annotated[int, option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state")]
+SEED = option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state", min=0)
+Seed = Annotated[int, SEED]
 Engine = Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")]
 Device = Annotated[str, one_of(HARDWARE, DEVICES, "With engine torch")]
 Precision = Annotated[str, one_of(HARDWARE, PRECISIONS, "With engine torch")]

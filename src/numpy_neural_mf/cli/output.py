@@ -4,9 +4,8 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import polars as pl
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -14,7 +13,10 @@ from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..models import load_model
-from ..reporting.console import rich_table
+from ..reporting.console import harmless, rich_table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LARGE = 100_000_000  # bytes above which the parsed columns of a file are kept
 ROLES = ("user", "item", "rating", "timestamp")
@@ -27,7 +29,7 @@ def stderr() -> Console:
 
 def log(text: str, style: str = "") -> None:
     """A line of the log, never wrapped."""
-    stderr().print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    stderr().print(harmless(text), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def remark(text: str) -> None:
@@ -43,12 +45,12 @@ def fail(message: str, code: int) -> NoReturn:
 
 def working(on: str) -> Status:
     """A spinner, on a terminal, while a block of code runs."""
-    return stderr().status(escape(on))
+    return stderr().status(escape(harmless(on)))
 
 
 def say(text: str) -> None:
     """A result as text, never wrapped."""
-    Console().print(text, highlight=False, soft_wrap=True, markup=False)
+    Console().print(harmless(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
@@ -59,7 +61,7 @@ def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
         say(text)
 
 
-def show(frame: pl.DataFrame, as_json: bool = False, prose: str | None = None) -> None:
+def show(frame: "pl.DataFrame", as_json: bool = False, prose: str | None = None) -> None:
     """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
     if as_json:
         print_json(frame.to_dicts())

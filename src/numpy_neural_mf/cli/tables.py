@@ -1,19 +1,22 @@
 """Tables that commands read and write, and ids as they are typed."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from ..data.delimited import Text
 from ..data.faults import Faults
-from ..data.raw_values import as_series, as_text, rating_values, whole_or_text
-from ..data.tables import NAMES, Columns, named_as, open_table, read_columns
 from ..data.timestamps import timestamp_seconds
 from ..utils.atomic_io import replacing
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..data.tables import Columns
 
 
 def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
@@ -34,6 +37,12 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
     `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for the
     usual ones; only a timestamp may be absent.
     """
+    import polars as pl
+
+    from ..data.delimited import Text
+    from ..data.raw_values import rating_values, whole_or_text
+    from ..data.tables import open_table, read_columns
+
     is_text = [role for role in roles_of_text(model) if role in wanted]
     table = open_table(path)
     columns = read_columns(table, wanted, text_ids=is_text, whole=True)
@@ -66,6 +75,8 @@ def lists_of(
     users: ArrayLike, items: np.ma.MaskedArray[Any, Any], ratings: np.ma.MaskedArray[Any, Any]
 ) -> pl.DataFrame:
     """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
+    import polars as pl
+
     n = items.shape[1]
     users, ranks = np.repeat(users, n), np.tile(np.arange(1, n + 1), len(items))
     scores = ratings.data.ravel().astype(np.float64).round(2)  # in float64, a rounded number is short
@@ -77,6 +88,11 @@ def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:
     """The table with the title of each item of its column `item`, if there is a file of them."""
     if path is None:
         return frame
+    import polars as pl
+
+    from ..data.raw_values import as_series, as_text
+    from ..data.tables import NAMES, named_as, open_table, read_columns
+
     table = open_table(path, header=True)
     wanted = {"item": "id" if "id" in table.names() and not named_as(table.names(), NAMES["item"]) else None}
     columns = read_columns(table, wanted | {"title": None}, text_ids=True).roles

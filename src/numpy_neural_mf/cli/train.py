@@ -15,6 +15,7 @@ from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from ..reporting.console import ProgressBar
+from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import is_first_process, require_folder
 from ..utils.settings import check_choice
 from .options import (
@@ -218,7 +219,8 @@ def _train(model: Any, context: typer.Context) -> None:
     try:
         with ProgressBar(1, console) as bar:
             bar.start_run(f"training {type(model).__name__}")
-            model.fit(ratings.with_features(**sides), on_progress=bar.on_progress, **resumable)
+            on_progress = _reporting_resumption(model, bar.on_progress)
+            model.fit(ratings.with_features(**sides), on_progress=on_progress, **resumable)
             bar.end_run()
     except KeyboardInterrupt:
         resume = "; the same command resumes from the checkpoint" if checkpoint_dir else ""
@@ -227,6 +229,20 @@ def _train(model: Any, context: typer.Context) -> None:
         model.save(path)
         text, facts = _result(model)
         report(f"{text}.\nWrote {path}", {"model": str(path)} | facts, given["as_json"])
+
+
+def _reporting_resumption(model: Any, on_progress: ProgressCallback) -> ProgressCallback:
+    """A callback that first says where a training goes on that has a checkpoint."""
+    unit, is_first = "sample" if isinstance(model, BayesianMF) else "epoch", True
+
+    def report_progress(progress: Progress) -> None:
+        nonlocal is_first
+        if is_first and progress.epoch > 1 and is_first_process():
+            log(f"Resumed at {unit} {progress.epoch} of {progress.epochs}")
+        is_first = False
+        on_progress(progress)
+
+    return report_progress
 
 
 def _result(model: Any) -> tuple[str, dict[str, Any]]:

@@ -3,10 +3,8 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
-from polars import selectors
 from typer import Argument, Context, Exit
 
 from ..mf.architecture import ARCHITECTURES
@@ -18,6 +16,9 @@ from ..utils.settings import check_choice
 from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, Settings, one_of, option
 from .output import ROLES, fail, log, print_json, read, remark, say, show, stderr
 from .train import NEURAL
+
+if TYPE_CHECKING:
+    import polars as pl
 
 OUTPUT = Argument(help="The TOML file to write, for train --settings.")
 TIMEOUT = option(None, "Begin no trial after this time.", metavar="SECONDS")
@@ -76,8 +77,11 @@ def tune(
         raise Exit(130)
 
 
-def best_trials(trials: pl.DataFrame, n: int = 4) -> pl.DataFrame:
+def best_trials(trials: "pl.DataFrame", n: int = 4) -> "pl.DataFrame":
     """The best trials and the defaults, a column each, since there are many settings."""
+    import polars as pl
+    from polars import selectors
+
     best = trials.filter(pl.col("state") == "complete").sort("validation_rmse").head(n)
     both = pl.concat([best, trials.head(1)]).unique("trial", maintain_order=True)
     names = [f"{trial}" if trial else "0: defaults" for trial in both["trial"]]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from typer import Argument, Context
 
@@ -43,6 +42,8 @@ def predict(
     numpy-neural-mf predict films.safetensors pairs.csv predictions.parquet
     numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9
     """
+    import polars as pl
+
     loaded = load(model, "predict" if interval is None else "predict_interval")
     with working(f"reading {pairs.name}"):
         table = read_table(pairs, loaded, user=user, item=item, timestamp=timestamp)
@@ -145,6 +146,8 @@ def similar(
     numpy-neural-mf similar films.safetensors 260 --titles movies.csv
     numpy-neural-mf similar films.safetensors 42 --users
     """
+    import polars as pl
+
     kind = "user" if users else "item"
     loaded = load(model, f"similar_{kind}s")
     raw_id = raw_ids(loaded.user_ids_ if users else loaded.item_ids_, [id])[0]
@@ -161,6 +164,8 @@ def explain(
 
     numpy-neural-mf explain films.safetensors 1 260 --titles movies.csv
     """
+    import polars as pl
+
     loaded = load(model, "explain")
     raw_user, raw_item = raw_ids(loaded.user_ids_, [user])[0], raw_ids(loaded.item_ids_, [item])[0]
     if not loaded.known(raw_user, raw_item):
@@ -211,6 +216,8 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
 
     numpy-neural-mf info films.safetensors
     """
+    import polars as pl
+
     loaded = load_model(model)
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     facts: dict[str, Any] = {"model": type(loaded).__name__, "users": n_users, "items": n_items}

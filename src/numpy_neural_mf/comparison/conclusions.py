@@ -1,9 +1,12 @@
 """Conclusions: which differences between models are significant, in sentences that need no statistics."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from __future__ import annotations
 
-import polars as pl
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SIGNIFICANCE_LEVEL = 0.05  # a difference is significant if its corrected p-value is below
 FEW_SPLITS = 5  # with fewer, the test has little power
@@ -21,7 +24,9 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
         return []
     if all(row["is_significant"] is None for row in rows):
         return ["With one split of the ratings, significance cannot be tested: use more seeds or folds."]
-    sentences: list[str] = []
+    n_splits = min(row["splits"] for row in rows)
+    few = "only large differences are significant: use more seeds or folds."
+    sentences = [f"Only {n_splits} splits, so {few}"] if n_splits == 2 else []
     # By their errors, the lowest first, since each row names the better model first.
     names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
     ranked = sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
@@ -34,17 +39,15 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
         beaten = [name for name in ranked if name in worse[group[0]]]
         tied = [name for name in ranked if name not in beaten]
         if beaten:
-            is_best_of_all = len(group) == 1 and not sentences and not tied
+            is_best_of_all = len(group) == 1 and len(beaten) == len(names) - 1
             sentences.append(_better(group, beaten, _between(rows, group, beaten), is_best_of_all))
         if len(group) > 1:
             sentences.append(_tied(joined(group, "and"), _between(rows, group, group)))
         if tied:
             both = f"{joined(group, 'or')} and {joined(tied, 'or')}"
             sentences.append(_tied(both, _between(rows, group, tied)))
-    n_splits = min(row["splits"] for row in rows)
-    if n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
-        few = f"With {n_splits} splits, only large differences are significant: use more seeds or folds."
-        sentences.append(few)
+    if 2 < n_splits < FEW_SPLITS and not all(row["is_significant"] for row in rows):
+        sentences.append(f"With {n_splits} splits, {few}")
     return sentences
 
 

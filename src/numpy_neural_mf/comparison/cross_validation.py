@@ -129,6 +129,8 @@ def add_runs(
     ranking: bool = False,
 ) -> Iterator[Run]:
     """Train and test every model on each split; each finished run is added to the comparison and yielded."""
+    import sklearn.linear_model  # noqa: F401 - here, since to import them is no part of a training's time
+
     for label, seed, number, train, test in splits:
         for name, new_model in models.items():
             if on_start:

@@ -13,12 +13,13 @@ from rich.text import Text
 from ..data import Ratings, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
-from ..reporting.console import ProgressBar, terminal
+from ..reporting.console import ProgressBar, harmless, terminal
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_integer
 from .cross_validation import ModelFactory, add_runs, as_ratings, fold_splits, random_splits
 from .results import Comparison
 
+FIRST_SEEDS = 3  # of more, after which a first table is shown
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
@@ -93,13 +94,17 @@ def run_experiments(
         data={name: summarize(part) for name, part in data.items()},
         n_planned=len(data) * seeds * max(n_folds, 1) * len(models),
     )
+    n_first = FIRST_SEEDS * max(n_folds, 1) * len(models)
     _describe(data, lacks_numba, log)
     try:
         with ProgressBar(comparison.n_planned, log) as bar:
             for name, part in data.items():
                 splits = fold_splits(part, seeds, n_folds) if n_folds else random_splits(part, seeds)
-                for _ in add_runs(comparison, name, splits, models, bar.start_run, bar.on_progress):
-                    bar.end_run()
+                for run in add_runs(comparison, name, splits, models, bar.start_run, bar.on_progress):
+                    bar.end_run(f"RMSE {run.rmse:.4f} in {run.seconds:.1f} s")
+                    of_data = [run for run in comparison.runs if run.data == name]
+                    if seeds > FIRST_SEEDS and len(of_data) == n_first:
+                        log.print(Comparison(of_data))
     except KeyboardInterrupt:
         if not comparison.runs:
             raise
@@ -113,7 +118,7 @@ def run_experiments(
 def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> None:
     """Print what is compared, dropped and left out."""
     for name, part in data.items():
-        log.print(Text(f"{name}: {part}"), soft_wrap=True)
+        log.print(Text(harmless(f"{name}: {part}")), soft_wrap=True)
         if part.n_dropped:
             dropped = f"  {part.n_dropped:,} ratings were dropped: the same user rated the item again later"
             log.print(dropped, soft_wrap=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 
 from ..evaluation.runs import Run, mean_rmse
-from ..reporting.page import PAGES, Chart, Table, data_facts, footer, settings_tables
+from ..reporting.page import Chart, Table, data_facts, footer, render, settings_tables
 from .conclusions import joined
 from .results import Comparison
 
@@ -48,7 +48,8 @@ def comparison_report(
         }
         for name, title, frame, sentences in comparison.sections()
     ]
-    return PAGES.get_template("comparison.html").render(
+    return render(
+        "comparison.html",
         title=f"{_counted(len(models), 'model')} compared on {joined(names, 'and', '; ')}",
         models=models,
         sections=sections,

@@ -1,5 +1,7 @@
 """The results of a comparison: its runs in numbers, as readable tables and as files."""
 
+from __future__ import annotations
+
 import io
 import json
 import math
@@ -9,34 +11,36 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from rich.console import Console, Group
 from rich.text import Text
 
 from ..data import RatingsSummary
 from ..evaluation import holm
 from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
-from ..reporting.console import html_table, markdown_table, rich_table
+from ..reporting.console import harmless, html_table, markdown, markdown_table, rich_table
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
 from ..utils.deprecation import DeprecatedName
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
+if TYPE_CHECKING:
+    import polars as pl
+
 FIGURE = "comparacion_arquitecturas.png"
 NUMBERS = ("rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse")
-COLUMNS: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("data", "model"), pl.String),
-    **dict.fromkeys(("runs", "splits"), pl.Int64),
-    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), pl.Float64),
+COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("data", "model"), str),
+    **dict.fromkeys(("runs", "splits"), int),
+    **dict.fromkeys((*NUMBERS, "ndcg_at_10", "recall_at_10"), float),
 }
-DIFFERENCES: dict[str, type[pl.DataType]] = {
-    **dict.fromkeys(("data", "model", "other"), pl.String),
-    "splits": pl.Int64,
-    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), pl.Float64),
-    "is_significant": pl.Boolean,
+DIFFERENCES: dict[str, type] = {
+    **dict.fromkeys(("data", "model", "other"), str),
+    "splits": int,
+    **dict.fromkeys(("difference", "low", "high", "p_value", "effect_size"), float),
+    "is_significant": bool,
 }
 
 
@@ -66,6 +70,8 @@ class Comparison:
         The intervals of two models may overlap although their difference is significant, since both are
         tested on the same splits: see `differences`.
         """
+        import polars as pl
+
         rows = [_row(data, model, runs) for (data, model), runs in self.groups().items()]
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
@@ -78,6 +84,8 @@ class Comparison:
         data set; effect_size, Cohen's d_z; is_significant, p_value below 0.05. The interval is that of a
         single difference, without Holm's correction. With one split, all columns after difference are null.
         """
+        import polars as pl
+
         rows: list[tuple[Any, ...]] = []
         for data in dict.fromkeys(run.data for run in self.runs):
             rows += _differences(data, self.models(data))
@@ -121,7 +129,7 @@ class Comparison:
             "differences": [_json(row) for row in self.differences().iter_rows(named=True)],
         }
         table = markdown_table(_readable(self.table()))
-        sentences = "".join(f"- {sentence}\n" for sentence in self.conclusions())
+        sentences = "".join(f"- {markdown(sentence)}\n" for sentence in self.conclusions())
         text = {
             "comparison.json": json.dumps(everything, indent=1),
             "comparison.csv": self.table().write_csv(),
@@ -150,8 +158,9 @@ class Comparison:
         parts: list[Any] = []
         for _, title, table, sentences in self.sections():
             # The title is not part of the table, which would wrap it at its own width.
-            parts += [Text(title, style="bold"), rich_table(table), *map(Text, sentences), Text()]
-        return Group(*parts, *map(Text, self._notes()))
+            parts += [Text(harmless(title), style="bold"), rich_table(table)]
+            parts += [*(Text(harmless(sentence)) for sentence in sentences), Text()]
+        return Group(*parts, *(Text(harmless(note)) for note in self._notes()))
 
     def __str__(self) -> str:
         text = io.StringIO()
@@ -229,6 +238,8 @@ def _sample(table: pl.DataFrame) -> str:
 
 def _readable(table: pl.DataFrame) -> pl.DataFrame:
     """The table with rounded numbers and without empty columns."""
+    import polars as pl
+
     rows = [
         {
             "data": row["data"],

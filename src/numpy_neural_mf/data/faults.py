@@ -1,10 +1,14 @@
 """What is wrong with a table, in one sentence of bounded length: where, what was expected, what was found."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 # Characters of an error, of a value and of a name in it.
 MAX_MESSAGE = 300

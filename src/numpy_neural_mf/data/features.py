@@ -1,4 +1,7 @@
-"""What is known of users or of items besides ratings, such as genres, as one sparse row for each."""
+"""What is known of users or of items besides ratings, such as genres, as one sparse row for each.
+
+What reads tables is imported where a table is read: it needs polars.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
 
-from .delimited import Text
 from .faults import Faults, RatingsError, listed, shortened
-from .feature_columns import MAKERS, kind_of, typed
 from .ids import Ids, check_ids, index_of
-from .raw_values import as_id_series, as_series, as_text, coded_ids, whole_or_text
-from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
+
+if TYPE_CHECKING:
+    from .tables import Columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
@@ -45,7 +46,7 @@ class Features:
     """
 
     ids: NDArray[Any]
-    matrix: csr_array
+    matrix: scipy.sparse.csr_array
     columns: tuple[str, ...]
     fields: tuple[str, ...]
     left_out: tuple[str, ...] = ()
@@ -103,6 +104,8 @@ class Features:
         >>> Features.from_frame(films)
         Features: 2 rows, 3 columns of genres, year; left out: title
         """
+        from .tables import frame_of, read_columns
+
         table = replace(read_columns(frame_of(frame), {}, whole=True), source=source)
         roles = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
         return features_of(table, id, roles)
@@ -121,11 +124,11 @@ class Features:
         text += f" of {', '.join(dict.fromkeys(self.fields))}" if self.fields else ""
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
-    def rows_for(self, ids: Ids) -> csr_array:
+    def rows_for(self, ids: Ids) -> scipy.sparse.csr_array:
         """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
         n, matrix, row = len(self.ids), self.matrix, index_of(self.ids, ids)
         with_empty = matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])
-        return csr_array(with_empty, shape=(n + 1, len(self.columns)))[np.where(row < 0, n, row)]
+        return scipy.sparse.csr_array(with_empty, shape=(n + 1, len(self.columns)))[np.where(row < 0, n, row)]
 
 
 def read_features(
@@ -161,6 +164,13 @@ def read_features(
     >>> read_features("ml-latest-small/movies.csv")  # doctest: +SKIP
     Features: 9,125 rows, 123 columns of genres, year; left out: title
     """
+    import polars as pl
+
+    from .delimited import Text
+    from .feature_columns import typed
+    from .raw_values import as_text, whole_or_text
+    from .tables import open_table, read_columns
+
     path = Path(source)
     table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
     columns = read_columns(table, {}, whole=True)
@@ -181,6 +191,9 @@ def read_features(
 
 def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str]]) -> Features:
     """The features that all columns of a table make: `Features.from_frame` has the columns explained."""
+    from .feature_columns import MAKERS, kind_of
+    from .raw_values import as_series
+
     frame = dict(table.frame)
     id = id_column(frame) if id is None else id
     kinds = {name: kind for kind, names in roles.items() for name in names}
@@ -192,7 +205,7 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
         lengths = ", ".join(str(len(column)) for column in frame.values())
         raise RatingsError(f"{table.source}: expected columns of one length, found {lengths}")
     ids, rows = _ids(frame.pop(id), id, table)
-    parts, fields, columns, left_out = [csr_array((len(ids), 0), dtype=np.float32)], [], [], []
+    parts, fields, columns, left_out = [scipy.sparse.csr_array((len(ids), 0), dtype=np.float32)], [], [], []
     for name, column in frame.items():
         series = as_series(column)
         kind = kinds.get(name) or ("ignored" if name.lower() in INDEX_NAMES else kind_of(series))
@@ -203,12 +216,14 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
             parts.append(part)
             columns += names
             fields += [name] * len(names)
-    matrix = csr_array(hstack(parts, format="csr")[np.argsort(rows)])
+    matrix = scipy.sparse.csr_array(scipy.sparse.hstack(parts, format="csr")[np.argsort(rows)])
     return Features(ids, matrix, tuple(columns), tuple(fields), tuple(left_out))
 
 
 def id_column(names: Iterable[str]) -> str:
     """The column of ids: the first with a usual name, such as movieId or user_id, otherwise the first."""
+    from .tables import NAMES, named_as
+
     names = [name for name in names if name.lower() not in INDEX_NAMES]
     usual = named_as(names, ("id", *NAMES["user"], *NAMES["item"]))
     return next((name for name in names if name in usual), names[0] if names else "")
@@ -216,6 +231,8 @@ def id_column(names: Iterable[str]) -> str:
 
 def _ids(raw: Any, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Sorted ids, and the place of each row of the table among them."""
+    from .raw_values import as_id_series, coded_ids
+
     if not len(raw):
         raise RatingsError(f"{table.source}: expected at least one row, found none")
     expected, faults = f"an id in column {shortened(name)!r}", Faults()

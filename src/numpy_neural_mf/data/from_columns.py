@@ -12,7 +12,6 @@ from ..utils.arrays import Float32Array
 from .columns import blocks, coded_integers
 from .faults import Faults, RatingsError
 from .ratings import Ratings, check_scale
-from .raw_values import as_id_series, as_series, coded_ids, rating_values, scale_of
 from .timestamps import timestamp_seconds
 
 Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the index of each row's id
@@ -22,6 +21,8 @@ def ratings_from(
     columns: Mapping[str, Any], scale: tuple[float, float] | None, source: str, place: Callable[[int], str]
 ) -> Ratings:
     """`Ratings.from_columns` by role ("user", "item", "rating", perhaps "timestamp"); `place` names a row."""
+    from .raw_values import as_id_series, as_series, coded_ids, rating_values, scale_of
+
     given = None if scale is None else check_scale(scale)
     faults = Faults()
     ids = {"user": "a user id", "item": "an item id"}
@@ -46,6 +47,8 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
 
     The arrays are taken over. An impossible scale is a ValueError.
     """
+    from .raw_values import scale_of
+
     given = None if scale is None else check_scale(scale)
     values = columns["rating"]
     lowest, highest = values.min(), values.max()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from .columns import among, occurring, taken
 from .features import Features
 from .ids import check_ids
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Anywhere = Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 
@@ -215,6 +217,8 @@ class Ratings:
 
     def to_frame(self) -> pl.DataFrame:
         """A polars data frame: user_id, item_id, rating and, where known, timestamp."""
+        import polars as pl
+
         columns = {"user_id": self.raw_users, "item_id": self.raw_items, "rating": self.values}
         if self.timestamps is not None:
             columns["timestamp"] = self.timestamps

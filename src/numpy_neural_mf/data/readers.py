@@ -1,4 +1,7 @@
-"""Ratings from a file or a data frame; the content decides what it is, and a fault is named by its line."""
+"""Ratings from a file or a data frame; the content decides what it is, and a fault is named by its line.
+
+What reads tables is imported where a table is read: it needs polars.
+"""
 
 import logging
 import os
@@ -8,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .column_cache import identity_of, load_columns, save_columns, store_path
-from .delimited import Text
 from .faults import RatingsError
 from .from_columns import ratings_from, ratings_of_numbers
 from .ratings import Ratings
-from .tables import open_table, read_columns, roles_of
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,9 @@ def _parsed(
     scale: tuple[float, float] | None,
     text_ids: bool | Collection[str],
 ) -> Ratings:
+    from .delimited import Text
+    from .tables import open_table, read_columns, roles_of
+
     try:
         table = open_table(source)
     except OSError as error:

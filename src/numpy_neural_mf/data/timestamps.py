@@ -1,15 +1,18 @@
 """Times, however they are given, become whole seconds since 1970 in UTC, and times become bins."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from .faults import Faults
-from .raw_values import as_series
+
+if TYPE_CHECKING:
+    import polars as pl
 
 EXPECTED = "a timestamp, a number or a date such as YYYY-MM-DD HH:MM:SS"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +31,8 @@ def as_timestamps(raw: Any) -> NDArray[np.int64]:
     >>> as_timestamps(["1970-01-02", "1970-01-01T00:00:01Z"]).tolist()
     [86400, 1]
     """
+    from .raw_values import as_series
+
     array = raw if hasattr(raw, "__array__") else np.asarray(raw, dtype=object)
     shape, faults = np.shape(array), Faults()
     found = timestamp_seconds(as_series(array if len(shape) == 1 else np.asarray(array).ravel()), faults)
@@ -37,6 +42,8 @@ def as_timestamps(raw: Any) -> NDArray[np.int64]:
 
 def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
     """`as_timestamps` of a column; what is wrong with it is added to `faults`."""
+    import polars as pl
+
     if raw.dtype == pl.String:
         text = raw.str.strip_chars()
         dates = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
@@ -68,6 +75,8 @@ def _iso_seconds(text: str) -> int | None:
 
 
 def _truncated(numbers: pl.Series) -> pl.Series:
+    import polars as pl
+
     return numbers.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
 
 

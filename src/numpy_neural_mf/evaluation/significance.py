@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
     if len(x) < 2:
         return Estimate(len(x), float(x[0]) if len(x) else math.nan, math.nan, math.nan)
     mean = float(x.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * _standard_error(x, test_to_train)
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 1)) * _standard_error(x, test_to_train)
     return Estimate(len(x), mean, mean - half, mean + half)
 
 
@@ -90,7 +90,7 @@ def paired_difference(
         with np.errstate(divide="ignore"):  # equal differences have no variance: t is infinite
             t = np.divide(mean, _standard_error(d, test_to_train))
             effect_size = float(np.divide(mean, d.std(ddof=1)))
-        p_value = float(2 * stats.t.sf(abs(t), n - 1))
+        p_value = float(2 * scipy.stats.t.sf(abs(t), n - 1))
     return PairedDifference(n, mean, estimate.low, estimate.high, p_value, effect_size)
 
 

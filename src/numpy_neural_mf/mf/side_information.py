@@ -1,11 +1,13 @@
 """What is known of users and items besides their ratings: attributes, and sets of what was rated."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, hstack
 
 from ..data import Features, Ratings
 from ..data.columns import count
@@ -22,7 +24,7 @@ class SideFeatures:
     `fields` has the number of the field of each column, from 1 on, in `names`; that of the constant is 0.
     """
 
-    matrix: csr_array
+    matrix: scipy.sparse.csr_array
     fields: NDArray[np.int64]
     names: tuple[str, ...]
 
@@ -51,11 +53,12 @@ class OneSide(NamedTuple):
             cls("item", r.items, r.item_ids, r.item_features, r.users, r.n_users),
         )
 
-    def rated_sets(self) -> csr_array:
+    def rated_sets(self) -> scipy.sparse.csr_array:
         """For each user the items that they rated, of n with weight 1/√n each (Koren, 2008), or reversed."""
         n = count(self.rows, len(self.ids))
         weights = (1 / np.sqrt(n[self.rows])).astype(np.float32)
-        return csr_array((weights, (self.rows, self.others)), shape=(len(self.ids), self.n_others))
+        shape = len(self.ids), self.n_others
+        return scipy.sparse.csr_array((weights, (self.rows, self.others)), shape=shape)
 
 
 def side_features_of(architecture: Architecture, ratings: Ratings) -> dict[Side, SideFeatures]:
@@ -68,20 +71,20 @@ def side_features_of(architecture: Architecture, ratings: Ratings) -> dict[Side,
         expected = "expected ratings with features, since the architecture has such, found none"
         raise ValueError(f"{expected}: ratings.with_features(items=read_features(...))")
     for side in OneSide.both(ratings):
-        parts: dict[str, csr_array] = {}
+        parts: dict[str, scipy.sparse.csr_array] = {}
         if architecture.features and side.features is not None:
             X, of_columns = side.features.rows_for(side.ids), np.array(side.features.fields)
             for name in dict.fromkeys(side.features.fields):
-                parts[name] = csr_array(X[:, np.flatnonzero(of_columns == name)])
+                parts[name] = scipy.sparse.csr_array(X[:, np.flatnonzero(of_columns == name)])
         if architecture.implicit:
             parts[RATED] = side.rated_sets()
         if parts:
             n = len(side.ids)
-            X = csr_array(hstack([*parts.values()], format="csr"))
+            X = scipy.sparse.csr_array(scipy.sparse.hstack([*parts.values()], format="csr"))
             X.resize(n + 1, X.shape[1])
-            constant = csr_array(np.ones((n + 1, 1), np.float32))
+            constant = scipy.sparse.csr_array(np.ones((n + 1, 1), np.float32))
             widths = [1, *(part.shape[1] for part in parts.values())]
             fields = np.repeat(np.arange(len(widths)), widths)
-            matrix = csr_array(hstack([constant, X], format="csr"))
+            matrix = scipy.sparse.csr_array(scipy.sparse.hstack([constant, X], format="csr"))
             found[side.name] = SideFeatures(matrix, fields, tuple(parts))
     return found

@@ -1,11 +1,12 @@
 """What a neural model has to beat: the mean, and a linear regression on user and item."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from scipy.sparse import csr_array
-from sklearn.linear_model import Ridge
+import scipy
 
 from ..data import Ratings, random_split
 from ..mf.architecture import Architecture
@@ -150,16 +151,19 @@ class LinearRegression(BiasRecommender):
         return model, FittedModel(form, Normal(contents.rating_scale), RowPenalty(alpha, alpha))
 
 
-def _ridge(alpha: float, one_hot: csr_array, ratings: Ratings) -> FittedModel:
+def _ridge(alpha: float, one_hot: scipy.sparse.csr_array, ratings: Ratings) -> FittedModel:
     """The solution of the least squares with this penalty."""
+    from sklearn.linear_model import Ridge
+
     ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
     biases = np.split(ridge.coef_, [ratings.n_users])
     form = biases_only(float(ridge.intercept_), *(np.append(b, 0.0).astype(np.float64) for b in biases))
     return FittedModel(form, Normal(ratings.scale), RowPenalty(float(alpha), float(alpha)))
 
 
-def _one_hot(ratings: Ratings) -> csr_array:
+def _one_hot(ratings: Ratings) -> scipy.sparse.csr_array:
     """Two ones in each row, shape (n, n_users + n_items)."""
     columns = np.stack([ratings.users, ratings.items + np.int32(ratings.n_users)], axis=1).ravel()
     ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
-    return csr_array((ones, columns, ends), shape=(len(ratings), ratings.n_users + ratings.n_items))
+    shape = len(ratings), ratings.n_users + ratings.n_items
+    return scipy.sparse.csr_array((ones, columns, ends), shape=shape)

@@ -1,10 +1,11 @@
 """ItemKNN: predicts a rating from the ratings that the user gave to the most similar items."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from ..data import Ratings
 from ..mf.likelihood import Normal
@@ -65,7 +66,7 @@ class ItemKNN(BiasRecommender):
     item_penalty: float = 5.0
 
     mean_ = Forwarded[float]("fitted_.model.intercept")
-    similarity_ = Forwarded[csr_array]("fitted_.model.similarity")
+    similarity_ = Forwarded[Any]("fitted_.model.similarity")
 
     def __post_init__(self) -> None:
         check_integer("k", self.k, at_least=1)

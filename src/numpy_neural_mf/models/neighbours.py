@@ -1,11 +1,13 @@
 """The mathematics of the neighbourhood model: biases, item similarities and neighbour weights."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+import scipy
 
 from ..data.columns import blocks
 from ..mf.forward import Scorer
@@ -21,7 +23,7 @@ MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with
 
 def baselines(
     seen: Interactions, penalties: tuple[float, float]
-) -> tuple[float, Float64Array, Float64Array, csr_array]:
+) -> tuple[float, Float64Array, Float64Array, scipy.sparse.csr_array]:
     """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero, and r - r̂.
 
     In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way, with penalties λ_u, λ_i
@@ -36,10 +38,10 @@ def baselines(
         sums = np.bincount(users, ratings - mean - item_bias[items], shape[0])
         user_bias = sums / (penalties[0] + seen.user_counts)
     residuals = ratings - (mean + user_bias[users] + item_bias[items])
-    return mean, user_bias, item_bias, csr_array((residuals, items, seen.offsets), shape=shape)
+    return mean, user_bias, item_bias, scipy.sparse.csr_array((residuals, items, seen.offsets), shape=shape)
 
 
-def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
+def similarities(residuals: scipy.sparse.csr_array, shrinkage: float) -> scipy.sparse.csr_array:
     """`similarity_to` of all pairs of different items: float32, (n_items, n_items), symmetric, above 0.
 
     Residuals have shape (n_users, n_items). A pair is kept if either item is among the `MAX_NEIGHBOURS` most
@@ -51,11 +53,13 @@ def similarities(residuals: csr_array, shrinkage: float) -> csr_array:
         own = np.repeat(np.arange(block.start, block.stop), np.diff(part.indptr))
         others = _with(part, np.where(part.indices == own, 0, part.data), keep_zeros=False)
         parts.append(strongest(others, MAX_NEIGHBOURS))
-    whole = vstack(parts, format="csr")
+    whole = scipy.sparse.vstack(parts, format="csr")
     return whole.maximum(whole.T.tocsr())
 
 
-def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> csr_array:
+def similarity_to(
+    some: scipy.sparse.csr_array, residuals: scipy.sparse.csr_array, shrinkage: float
+) -> scipy.sparse.csr_array:
     """Shrunk Pearson correlations of m items with all, where they are above 0: float32, shape (m, n_items).
 
     s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), where β is the shrinkage, e_ui the
@@ -73,7 +77,7 @@ def similarity_to(some: csr_array, residuals: csr_array, shrinkage: float) -> cs
     return _with(s, np.maximum(s.data, 0), keep_zeros=False)
 
 
-def strongest(similarity: csr_array, k: int) -> csr_array:
+def strongest(similarity: scipy.sparse.csr_array, k: int) -> scipy.sparse.csr_array:
     """The k highest entries of each row, which are at least 0, and all equal to the k-th; no others.
 
     Keeping ties makes the result independent of the order of the items.
@@ -92,7 +96,7 @@ def strongest(similarity: csr_array, k: int) -> csr_array:
     return _with(similarity, np.where(kept, similarity.data, 0), keep_zeros=False)
 
 
-def weights(similarity: csr_array, k: int, damping: float) -> csr_array:
+def weights(similarity: scipy.sparse.csr_array, k: int, damping: float) -> scipy.sparse.csr_array:
     """Weights of the neighbours: s_ij / (δ + Σ_j s_ij) over the k most similar items of each row.
 
     The damping δ is the weight of the baseline, whose share is larger with fewer and less similar neighbours.
@@ -102,10 +106,10 @@ def weights(similarity: csr_array, k: int, damping: float) -> csr_array:
     return _with(near, near.data / (total + damping))
 
 
-def _with(matrix: csr_array, data: Any, keep_zeros: bool = True) -> csr_array:
+def _with(matrix: scipy.sparse.csr_array, data: Any, keep_zeros: bool = True) -> scipy.sparse.csr_array:
     """A matrix with the same sparsity pattern and other entries."""
     numbers = np.broadcast_to(np.asarray(data, matrix.dtype), matrix.data.shape)
-    new = csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape)
+    new = scipy.sparse.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape)
     if not keep_zeros:
         new = new.copy()
         new.eliminate_zeros()
@@ -121,8 +125,8 @@ class FittedNeighbours(FittedModel):
     """
 
     interactions: Interactions
-    residuals: csr_array
-    similarity: csr_array
+    residuals: scipy.sparse.csr_array
+    similarity: scipy.sparse.csr_array
     settings: tuple[int, float, float]
 
     def baseline(self, users: int | IntArray, items: IntArray) -> Float64Array:
@@ -160,13 +164,13 @@ class FittedNeighbours(FittedModel):
         residuals = []
         for row, seen in zip(rows, interactions, strict=True):
             baseline = self.intercept + row["item_bias.weight"][0, 0] + self.bias("user")[seen.items]
-            shape = 1, self.residuals.shape[0]
-            residuals.append(csr_array((seen.ratings - baseline, seen.items, seen.offsets), shape=shape))
-        new = similarity_to(vstack(residuals, format="csr"), self.residuals, self.settings[1])
+            row_of_new = seen.ratings - baseline, seen.items, seen.offsets
+            residuals.append(scipy.sparse.csr_array(row_of_new, shape=(1, self.residuals.shape[0])))
+        new = similarity_to(scipy.sparse.vstack(residuals, format="csr"), self.residuals, self.settings[1])
         return replace(
             self,
             factorization=self.factorization.with_items(rows),
-            similarity=vstack([self.similarity, new], format="csr"),
+            similarity=scipy.sparse.vstack([self.similarity, new], format="csr"),
         )
 
     def rated_by(self, user: int) -> tuple[IntArray, Float32Array, Float64Array]:
@@ -174,7 +178,7 @@ class FittedNeighbours(FittedModel):
         rated, ratings = self.interactions.of_row(user)
         return rated, ratings, ratings - self.baseline(user, rated)
 
-    def neighbour_weights(self, items: IntArray, rated: IntArray) -> csr_array:
+    def neighbour_weights(self, items: IntArray, rated: IntArray) -> scipy.sparse.csr_array:
         """`weights` of the rated items for each of `items`, shape (n, n_rated)."""
         k, _, damping = self.settings
         return weights(self.similarity[items][:, rated], k, damping)

@@ -3,8 +3,8 @@
 from abc import abstractmethod
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
 
 from ..utils.arrays import Float32Array
 from ..utils.settings import check_number
@@ -57,7 +57,7 @@ def normal_interval(
     mean: Float32Array, deviation: Float32Array, coverage: float, scale: tuple[float, float]
 ) -> tuple[Float32Array, Float32Array]:
     """The central interval of a normal distribution, within the scale."""
-    half = np.float32(ndtri((1 + coverage) / 2)) * deviation
+    half = np.float32(scipy.special.ndtri((1 + coverage) / 2)) * deviation
     low, high = (np.clip(mean + sign * half, *scale) for sign in (-1, 1))
     return low, high
 
@@ -67,7 +67,7 @@ def normal_probabilities(mean: Float32Array, deviation: Float32Array, steps: Flo
     if not len(steps):
         raise ValueError(TOO_MANY)
     edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
-    below = ndtr((edges - mean[..., None]) / deviation[..., None])
+    below = scipy.special.ndtr((edges - mean[..., None]) / deviation[..., None])
     return np.asarray(np.diff(below, axis=-1), np.float32)
 
 

@@ -1,13 +1,16 @@
 """Tables and progress in a terminal, and tables in Markdown and HTML."""
 
+from __future__ import annotations
+
 import math
+import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import chain, repeat
-from typing import IO, Any, TextIO, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
 
-import polars as pl
 from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -16,6 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..training.loop import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Characters that a terminal obeys, but for line breaks and tabs; the last ones turn the direction of writing.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What Markdown would not show as it is: also tags, and underscores that are not inside of a word.
+MARKUP = re.compile(r"[\\`*\[\]|~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 
 
 class _ReplacingStream:
@@ -36,13 +47,19 @@ def terminal() -> Console:
     """A console on standard output that prints every table, whatever its encoding lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_unicode = encoding.lower().startswith("utf")
-    return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)))
+    width = 80 if os.environ.get("COLUMNS") == "0" else None  # in no columns, rich prints nothing
+    return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)), width=width)
+
+
+def harmless(text: str) -> str:
+    """Text of any origin for a terminal: a title cannot move the cursor or change colours."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class ProgressBar(Bar):
     """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
 
-    Nothing is live on a console that is not a terminal.
+    On a console that is not a terminal, only results of finished runs are printed.
     """
 
     def __init__(self, n_runs: int, console: Console) -> None:
@@ -58,7 +75,7 @@ class ProgressBar(Bar):
         yield Text(self._text, style="cyan")
 
     def start_run(self, description: str) -> None:
-        self._run = self._text = description
+        self._run = self._text = harmless(description)
         self.update(self._runs, description=f"run {self._n_done + 1} of {self._n_runs}")
         self.reset(self._training, description="", total=None, visible=False)
 
@@ -76,8 +93,12 @@ class ProgressBar(Bar):
         self.update(self._training, description=epoch, completed=done, total=total, visible=True)
         self.update(self._runs, completed=self._n_done + done / total)
 
-    def end_run(self) -> None:
+    def end_run(self, result: str = "") -> None:
+        """Count a run; its result, if given, is a line that remains, on a console of any kind."""
         self._n_done += 1
+        if result:
+            line = f"run {self._n_done} of {self._n_runs}: {self._run}: {result}"
+            self.console.print(Text(line), soft_wrap=True)
         self.update(self._runs, completed=self._n_done)
 
 
@@ -94,7 +115,7 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
         is_left = name in (frame.columns[0], prose)
         # Wide tables wrap titles, and names if necessary, so that no number is truncated.
         title = name.replace(" ", "\n") if is_wide and len(name) > longest[name] else name
-        table.add_column(Text(title), justify="left" if is_left else "right", no_wrap=not is_left)
+        table.add_column(Text(harmless(title)), justify="left" if is_left else "right", no_wrap=not is_left)
     for row in frame.iter_rows():
         table.add_row(*(Text(_cell(value)) for value in row))
     return table
@@ -103,8 +124,13 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
 def markdown_table(frame: pl.DataFrame) -> str:
     """A data frame as a Markdown table."""
     rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
-    cells = ([_cell(value).replace("|", "\\|") for value in row] for row in rows)
+    cells = ([markdown(_cell(value)) for value in row] for row in rows)
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def markdown(text: str) -> str:
+    """Text as Markdown that shows it as it is."""
+    return MARKUP.sub(r"\\\g<0>", text)
 
 
 def html_table(frame: pl.DataFrame, title: str) -> str:
@@ -119,12 +145,13 @@ def html_table(frame: pl.DataFrame, title: str) -> str:
 
     head, body = row("th", frame.columns), "".join(row("td", values) for values in frame.iter_rows())
     caption = f'<caption style="text-align: left">{escape(title)}</caption>'
-    return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    table = f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}</div>'
 
 
 def _cell(value: object) -> str:
     """A value on one line; empty for None."""
-    return "" if value is None else " ".join(str(value).splitlines())
+    return "" if value is None else harmless(" ".join(str(value).splitlines()))
 
 
 def _short(number: float) -> str:

@@ -1,28 +1,24 @@
 """Elements of every page of HTML (tables, charts, settings, provenance), and the page of an evaluation."""
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from ..data import RatingsSummary
 from ..evaluation import Calibration, Evaluation, RankingQuality, RatingErrors
 from ..utils.atomic_io import replacing
 from .provenance import made_with
 
-PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).with_name("templates")),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 RANKING_NAMES = {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "hit_rate": "hit rate"}
 
 
@@ -39,6 +35,20 @@ class Chart(NamedTuple):
 
     svg: Markup
     caption: str
+
+
+def render(template: str, **values: Any) -> str:
+    """A page from one of the templates."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template(template).render(values)
 
 
 def save_report(html: str, path: str | os.PathLike[str]) -> None:
@@ -115,7 +125,7 @@ def evaluation_report(
         "ranking": lists,
         "ranking_table": _ranking_table(lists) if lists else None,
     }
-    return PAGES.get_template("evaluation.html").render(shown, **footer(command, made_at))
+    return render("evaluation.html", **shown, **footer(command, made_at))
 
 
 def decimal(value: float) -> str:

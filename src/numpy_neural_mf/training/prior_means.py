@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from ..mf.parameters import Parameters
 from ..mf.side_information import SideFeatures
@@ -30,8 +30,8 @@ class PriorMeans:
         own = communicator.rows
         X = features.matrix[np.arange(len(counts))[own]]
         self._n_rows = len(counts)
-        self._X, self._transposed = X, csr_array(X.T)
-        self._squares = csr_array(self._transposed * self._transposed)
+        self._X, self._transposed = X, scipy.sparse.csr_array(X.T)
+        self._squares = scipy.sparse.csr_array(self._transposed * self._transposed)
         self._fields, self.names = features.fields, features.names
         self._communicator = communicator
         n = counts[own].astype(np.float32)

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from ..data import Ratings, random_split
 from ..evaluation import rmse
@@ -25,6 +24,7 @@ from ..utils.settings import check_integer
 from . import study as studies
 
 if TYPE_CHECKING:
+    import polars as pl
     from optuna import Trial
     from optuna.trial import FrozenTrial
 
@@ -179,6 +179,8 @@ def tune(
     best = min(finished, key=studies.validation_rmse, default=None)
     if best is None or studies.validation_rmse(best) == math.inf:
         raise KeyboardInterrupt if is_interrupted else FloatingPointError("every trial diverged")
+    import polars as pl
+
     trials = pl.DataFrame([_row(*numbered) for numbered in enumerate(finished)], infer_schema_length=None)
     settings = fixed | studies.as_settings(best.params)
     return Tuning(settings, studies.validation_rmse(best), trials, n_resumed, is_interrupted)

@@ -1,5 +1,7 @@
 """The MovieLens data sets by name: brought, checked, unpacked, and under which terms they may be used."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
 import os
@@ -9,9 +11,12 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from ..readers import ratings_file
-from .download import BytesCallback, fetch, remove
+
+if TYPE_CHECKING:
+    from .download import BytesCallback
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens/"
 CITATION = (
@@ -82,6 +87,8 @@ def download_movielens(
     --------
     >>> read_ratings(download_movielens("ml-latest-small"))  # doctest: +SKIP
     """
+    from .download import fetch, remove
+
     if name not in MOVIELENS:
         raise ValueError(f"expected one of {', '.join(MOVIELENS)}, found {name!r}")
     destination = Path(folder, name)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ...utils.settings import check_integer
 from ..features import Features
 from ..ratings import Ratings
 from ..splits import RandomState
@@ -54,10 +55,9 @@ def simulate_ratings(
         previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
     random_state : int, numpy.random.Generator or None, default 0; the same seed gives the same ratings
     """
-    if min(n_users, n_items, n_ratings) < 1 or n_ratings > n_users * n_items:
-        limits = "n_users, n_items ≥ 1 and 1 ≤ n_ratings ≤ n_users * n_items"
-        found = f"n_users={n_users}, n_items={n_items}, n_ratings={n_ratings}"
-        raise ValueError(f"expected {limits}, found {found}")
+    check_integer("n_users", n_users, at_least=1)
+    check_integer("n_items", n_items, at_least=1)
+    check_integer("n_ratings", n_ratings, at_least=1, at_most=n_users * n_items)
     _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)
     latent = structure == "latent"

@@ -1,13 +1,16 @@
 """The world that simulated ratings come from: what decides a rating, and so the best possible prediction."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import ndtr
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LEVELS = np.arange(1.0, 6.0)
 ROUNDING_EDGES = np.array([-np.inf, 1.5, 2.5, 3.5, 4.5, np.inf])
@@ -33,7 +36,7 @@ def conditional_moments(scores: Floats, sigma: float) -> tuple[Floats, Floats]:
     """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly."""
     # P(rating = k) is that of the normal between the edges k ± 1/2, open at 1 and 5. The mean is the best
     # possible prediction in squared error, and the mean of the variances its mean squared error.
-    below = ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
+    below = scipy.special.ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
     probabilities = np.diff(below, axis=-1)  # (..., 5)
     mean = probabilities @ LEVELS
     variance = (probabilities * (LEVELS - mean[..., None]) ** 2).sum(axis=-1)
@@ -112,6 +115,8 @@ def described(world: World, strength: float, rng: np.random.Generator) -> tuple[
     With probability `strength` the genres are those of the item's character, otherwise drawn at random; what
     `DECADES` adds to biases is multiplied by it.
     """
+    import polars as pl
+
     q = world.item_factors
     n = len(q)
     character = np.rint(np.arctan2(q[:, 1], q[:, 0]) * 2 / np.pi).astype(np.intp) % 4
@@ -130,7 +135,7 @@ def unstructured_world(n_users: int, n_items: int) -> World:
     def excess(sigma: float) -> float:
         return float(np.sqrt(conditional_moments(np.array(MEAN), sigma)[1]) - UNSTRUCTURED_SD)
 
-    sigma = float(brentq(excess, 0.1, 3.0, xtol=1e-14))
+    sigma = float(scipy.optimize.brentq(excess, 0.1, 3.0, xtol=1e-14))
     no_factors = np.zeros((n_users, 2)), np.zeros((n_items, 2))
     return World(np.zeros(n_users), np.zeros(n_items), *no_factors, linear=0.0, bump=0.0, sigma=sigma)
 

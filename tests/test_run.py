@@ -1,0 +1,80 @@
+"""run.py: it says what it installs, hands arguments on, and lets an interrupted program finish."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = str(Path(__file__).parents[1] / "run.py")
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """The names of run.py, with an environment that does not exist yet."""
+    monkeypatch.setenv("NUMPY_NEURAL_MF_VENV", str(tmp_path / "venv"))
+    return runpy.run_path(RUN)
+
+
+@pytest.fixture
+def commands(script, monkeypatch):
+    """The programs that `main` runs, which do nothing."""
+    found = []
+    names = script["main"].__globals__
+    monkeypatch.setitem(
+        names, "run", lambda command, **more: found.append([str(one) for one in command]) or 0
+    )
+
+    class Created:
+        @staticmethod
+        def create(folder, with_pip):
+            folder.mkdir()
+
+    monkeypatch.setitem(names, "venv", Created)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extras", "program"),
+    [
+        (["compare", "a.csv"], ".[fast]", ["numpy-neural-mf", "compare", "a.csv"]),
+        (["tune", "a.csv"], ".[tune]", ["numpy-neural-mf", "tune", "a.csv"]),
+        (["test", "-x"], ".[dev]", ["python", "-m", "pytest", "-x"]),
+        (["test", "--light", "-x"], ".[test]", ["python", "-m", "pytest", "-x"]),
+    ],
+)
+def test_what_is_installed_and_its_size_are_said_once(script, commands, capsys, arguments, extras, program):
+    for _ in range(2):
+        assert script["main"](arguments) == 0
+    pip, *programs = commands
+    assert pip[1:5] == ["-u", "-m", "pip", "install"]
+    assert "--quiet" not in pip
+    assert pip[-1] == extras
+    assert [[Path(path).name, *rest] for path, *rest in programs] == [program] * 2
+    said = capsys.readouterr().out
+    assert said.count("Installing ") == said.count(" MB on disk") == 1
+    assert said.count("The tests take") == (2 if arguments[0] == "test" else 0)
+    assert ("PyTorch are skipped" in said) == ("--light" in arguments)
+
+
+def test_an_interrupted_program_finishes_and_the_exit_code_is_130(script, monkeypatch):
+    class Interrupted:
+        """A program that is waited for twice, since Ctrl-C breaks the first wait off."""
+
+        waits, returncode = 0, None
+
+        def __init__(self, command):
+            pass
+
+        def wait(self):
+            self.waits += 1
+            if self.waits == 1:
+                raise KeyboardInterrupt
+            self.returncode = 0
+
+    monkeypatch.setattr("subprocess.Popen", Interrupted)
+    assert script["run"](["program"]) == 130
+
+
+def test_the_exit_code_is_that_of_the_program(script):
+    assert script["run"]([sys.executable, "-c", "raise SystemExit(3)"]) == 3

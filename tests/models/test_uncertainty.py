@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model, random_split
 from numpy_neural_mf.models.fold_in import locate
-from numpy_neural_mf.models.uncertainty import normal_interval, normal_probabilities
+from numpy_neural_mf.models.uncertainty import interval, probabilities
 
 SCALE = (-20.0, 20.0)
 NOISE = 0.8
@@ -129,11 +129,11 @@ def test_an_interval_lies_within_that_of_a_higher_coverage_and_has_the_predictio
 )
 def test_probabilities_of_steps_are_a_distribution(mean, deviation, steps):
     given_mean, given_deviation = np.float32([mean]), np.float32([deviation])
-    found = normal_probabilities(given_mean, given_deviation, np.float32(sorted(steps)))
+    found = probabilities(given_mean, given_deviation, np.float32(sorted(steps)))
     assert found.shape == (1, len(steps))
     assert (found >= 0).all()
     assert found.sum() == pytest.approx(1, abs=1e-5)
-    low, high = normal_interval(given_mean, given_deviation, 0.5, (-1e9, 1e9))
+    low, high = interval(given_mean, given_deviation, 0.5, (-1e9, 1e9))
     assert float((high - low)[0]) == pytest.approx(2 * 0.67449 * deviation, rel=1e-2, abs=1e-5)
 
 

@@ -27,7 +27,7 @@ from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
 from .incremental_update import Update, updated
-from .uncertainty import DistributionRecommender, few_steps, normal_interval, normal_probabilities
+from .uncertainty import DistributionRecommender, few_steps, interval, probabilities
 
 # Former names of settings, which older files have.
 OLD_NAMES = {"kinds": "latent_clusters", "warm_up": "burn_in"}
@@ -210,10 +210,10 @@ class BayesianMF(DistributionRecommender):
 
     def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]:
         deviation = self._deviation_of(located)
-        return normal_interval(located.ratings(), deviation, coverage, self.rating_scale_)
+        return interval(located.ratings(), deviation, coverage, self.rating_scale_)
 
     def _probabilities(self, located: Located) -> Float32Array:
-        return normal_probabilities(located.ratings(), self._deviation_of(located), self.rating_steps_)
+        return probabilities(located.ratings(), self._deviation_of(located), self.rating_steps_)
 
     def _deviation_of(self, located: Located) -> Float32Array:
         """Standard deviations of ratings; users and items without ratings add the prior variance."""

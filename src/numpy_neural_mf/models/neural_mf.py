@@ -24,7 +24,7 @@ from .incremental_update import Update, updated
 from .neural_mf_file import FittedNeuralMF, ScoresInTime, fitted_of, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
 from .neural_mf_training import build_engine, finish, prepare, train, uses_times
-from .uncertainty import DistributionRecommender, normal_interval, normal_probabilities
+from .uncertainty import DistributionRecommender, interval, probabilities
 
 
 class NeuralMF(DistributionRecommender):
@@ -194,13 +194,15 @@ class NeuralMF(DistributionRecommender):
         scores, likelihood = located.scores(), self._learned.likelihood
         if isinstance(likelihood, Ordinal):
             return likelihood.interval(scores, located.variance(), coverage)
-        return normal_interval(likelihood.unit * scores, self._deviation(located), coverage, likelihood.scale)
+        ratings, freedom = likelihood.unit * scores, self._learned.degrees_of_freedom
+        return interval(ratings, self._deviation(located), coverage, likelihood.scale, freedom)
 
     def _probabilities(self, located: Located) -> Float32Array:
         scores, likelihood = located.scores(), self._learned.likelihood
         if isinstance(likelihood, Ordinal):
             return likelihood.probabilities(scores, located.variance())
-        return normal_probabilities(likelihood.unit * scores, self._deviation(located), self.rating_steps_)
+        ratings, freedom = likelihood.unit * scores, self._learned.degrees_of_freedom
+        return probabilities(ratings, self._deviation(located), self.rating_steps_, freedom)
 
     def _deviation(self, located: Located) -> Float32Array:
         """Of a rating from its prediction: that of the noise of the user, and of the rows."""

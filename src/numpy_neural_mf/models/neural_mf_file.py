@@ -36,6 +36,7 @@ class FittedNeuralMF(FittedModel):
     prior_variances: Parameters  # τ² by table of users and items, shape (d,)
     field_variances: dict[str, Parameters]  # by table and field of features, shape (d,)
     rating_steps: Float32Array  # the distinct training ratings, ascending; none if there are many
+    degrees_of_freedom: float = np.inf  # of a rating about r̂, as Student's t
     history: History = field(default_factory=History)
     engine: str = ""
 
@@ -104,6 +105,8 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     if isinstance(likelihood, Ordinal):
         ordinal = likelihood.model
         settings["ordinal"] = {"steps": ordinal.steps.tolist(), "deviation": ordinal.deviation}
+    else:
+        settings["degrees_of_freedom"] = fitted.degrees_of_freedom
     arrays: Tensors = {**fitted._form.parameters, "user_weight": np.asarray(fitted.user_weight)}
     arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
     arrays |= {f"prior_variance.{name}": tau2 for name, tau2 in fitted.prior_variances.items()}
@@ -122,7 +125,7 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
 
 def settings_of(contents: Contents) -> dict[str, Any]:
     """The way back to the settings, as `NeuralMF` takes and checks them."""
-    learned = ("fields", "ordinal", "unit", "noise", "steps", "timescale")
+    learned = ("fields", "ordinal", "degrees_of_freedom", "unit", "noise", "steps", "timescale")
     settings = {name: value for name, value in contents.settings.items() if name not in learned}
     architecture = Architecture.from_settings(settings.pop("architecture"))
     optimizer = settings.pop("optimizer")
@@ -143,6 +146,9 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     for name, number in (("unit", unit), ("noise", noise)):
         if not 0 < number < np.inf:
             raise ValueError(f"{name}: expected a number above 0, found {number}")
+    freedom = np.inf if ordinal else float(given["degrees_of_freedom"])
+    if not freedom > 2:  # Student's t has a variance
+        raise ValueError(f"degrees_of_freedom: expected a number above 2, found {freedom}")
     categories = ordinal and CumulativeLogit(_ascending(ordinal["steps"]), ordinal["deviation"])
     n_steps = 0 if categories is None else len(categories.steps)
     shapes = form.parameter_shapes(*n_rows, n_steps=n_steps)
@@ -169,6 +175,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
         likelihood_of(parameters, categories, contents.rating_scale, float(unit)),
         _in_time(contents, form),
         noise=float(noise),
+        degrees_of_freedom=freedom,
         user_weight=contents.take("user_weight", np.float32, (n_rows[0] + 1,)),
         prior=prior,
         prior_variances=prior_variances,

@@ -22,13 +22,15 @@ from ..training.drift import UserDrift
 from ..training.engines import ENGINES, Engine, choose_engine
 from ..training.inference import LEAST_DEVIATION, Inference, first_objective
 from ..training.loop import History, ProgressCallback
+from ..training.objective import MOST
 from ..training.prior_means import PriorMeans
 from ..training.statistics import RatingStatistics, in_units, unit_for
+from ..utils.arrays import FloatArray
 from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, interactions_of, rows_of_pairs
-from .neural_mf_file import assemble, likelihood_of
+from .neural_mf_file import FittedNeuralMF, assemble, likelihood_of
 from .neural_mf_settings import SCHEDULES, batch_size_for, new_optimizer
-from .uncertainty import TOO_MANY, few_steps
+from .uncertainty import TOO_MANY, degrees_of_freedom, few_steps
 
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
@@ -176,6 +178,7 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
 
 def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History) -> Fitted | None:
     """The fitted model, in the first process; None in the others."""
+    data.inference.settle(engine)
     parameters = data.communicator.gathered(engine.parameters)
     inference, objective = data.inference, data.inference.objective
     variance = data.communicator.gathered(objective.variance)
@@ -212,4 +215,17 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
         history=history,
         engine=engine.name,
     )
+    if objective.ordinal is None:
+        fitted = replace(fitted, degrees_of_freedom=degrees_of_freedom(_studentised_errors(fitted, given)))
     return Fitted(*ids, data.scale, interactions_of(given, *ids), fitted)
+
+
+def _studentised_errors(fitted: FittedNeuralMF, given: Ratings) -> FloatArray:
+    """e / √(σ_u² (1 - h)) of some training ratings; h is the share of a rating in its own prediction."""
+    some = slice(None, None, -(-len(given) // BLOCK))
+    users, items = given.users[some], given.items[some]
+    times = None if given.timestamps is None else given.timestamps[some]
+    error = given.values[some] / fitted.likelihood.unit - fitted.scores(users, items, times)
+    noise = (fitted.deviation[users] / fitted.likelihood.unit) ** 2
+    share = np.minimum(fitted.factorization.variance(users, items) / noise, MOST)
+    return np.asarray(error / np.sqrt(noise * (1 - share)))

@@ -53,8 +53,12 @@ class DistributionRecommender(Recommender):
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
 
 
-def normal_interval(
-    mean: Float32Array, deviation: Float32Array, coverage: float, scale: tuple[float, float]
+def interval(
+    mean: Float32Array,
+    deviation: Float32Array,
+    coverage: float,
+    scale: tuple[float, float],
+    degrees_of_freedom: float = np.inf,
 ) -> tuple[Float32Array, Float32Array]:
     """The central interval of a normal distribution, within the scale."""
     half = np.float32(scipy.special.ndtri((1 + coverage) / 2)) * deviation
@@ -62,8 +66,10 @@ def normal_interval(
     return low, high
 
 
-def normal_probabilities(mean: Float32Array, deviation: Float32Array, steps: Float32Array) -> Float32Array:
-    """The probability that a normal variable is nearest to each step, shape (..., n_steps)."""
+def probabilities(
+    mean: Float32Array, deviation: Float32Array, steps: Float32Array, degrees_of_freedom: float = np.inf
+) -> Float32Array:
+    """The probability that a variable with that distribution is nearest to each step: (..., n_steps)."""
     if not len(steps):
         raise ValueError(TOO_MANY)
     edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])

@@ -80,7 +80,7 @@ def build_sampler(
     return Sampler(r.values, users, items, drifts, rng, user_noise, contexts)
 
 
-def sets_without_own(side: OneSide) -> csr_array:
+def sets_without_own(side: OneSide) -> scipy.sparse.csr_array:
     """The sets of what was rated, those of n members with weight √(1 - 1/n)/√n: none with one member.
 
     A set has the rating that it is to explain, one of n: only the others count. With one rating for each
@@ -88,7 +88,7 @@ def sets_without_own(side: OneSide) -> csr_array:
     """
     sets = side.rated_sets()
     n = np.diff(sets.indptr)
-    return csr_array(sets.multiply(np.sqrt(1 - 1 / np.maximum(n, 1))[:, None]))
+    return scipy.sparse.csr_array(sets.multiply(np.sqrt(1 - 1 / np.maximum(n, 1))[:, None]))
 
 
 def _vary_in_time(ratings: Ratings) -> bool:

@@ -115,7 +115,7 @@ def neural_mf(
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
     drift: Annotated[bool | None, switch(MODEL, "Let the level of each user drift.")] = None,
     likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
-    epochs: Annotated[int, option(TRAINING, "Passes over the ratings.")] = NEURAL.epochs,
+    epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings; by default found.")] = None,
     batch_size: Annotated[int | None, option(TRAINING, "Ratings per step; by default found.")] = None,
     optimizer: Annotated[str, one_of(TRAINING, OPTIMIZERS, "Optimiser")] = NEURAL.optimizer,
     learning_rate: Annotated[float, option(TRAINING, "Highest learning rate.")] = NEURAL.learning_rate,

@@ -15,7 +15,6 @@ from ..utils.atomic_io import require_folder
 from ..utils.settings import check_choice
 from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, Settings, one_of, option
 from .output import ROLES, fail, log, print_json, read, remark, say, show, stderr
-from .train import NEURAL
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,7 +30,7 @@ def tune(
     trials: Annotated[int, option(None, "Number of trials, those of a resumed study included.")] = 50,
     timeout: Annotated[float | None, TIMEOUT] = None, study: Annotated[Path | None, STUDY] = None,
     architecture: Annotated[str | None, ARCHITECTURE] = None,
-    epochs: Annotated[int, option(None, "Epochs per trial.")] = NEURAL.epochs, seed: Seed = 0,
+    epochs: Annotated[int, option(None, "Epochs per trial.")] = 60, seed: Seed = 0,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip

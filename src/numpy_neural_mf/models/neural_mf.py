@@ -38,8 +38,9 @@ class NeuralMF(DistributionRecommender):
     Parameters
     ----------
     architecture : Architecture, default C_WIDE
-    epochs : int, default 60, passes over the ratings
-    batch_size : int or None, default None; ratings in a step, by default a 64th of all, from 32 to 1,024.
+    epochs : int or None, default None
+        Passes over the ratings, by default 60 up to 100,000 ratings, then fewer, to 15 for 400,000 or more.
+    batch_size : int or None, default None; ratings in a step, by default a 32nd of all, from 32 to 8,192.
         1 is per-sample gradient descent, in an order shuffled once (`data.batches.Stretches`): with
         ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and ``engine="numba"``, that is the matrix
         factorisation of Funk and Koren in one compiled loop, the fastest training of this package; otherwise
@@ -111,7 +112,7 @@ class NeuralMF(DistributionRecommender):
         self,
         architecture: Architecture = C_WIDE,
         *,
-        epochs: int = 60,
+        epochs: int | None = None,
         batch_size: int | None = None,
         optimizer: str | Optimizer = "adam",
         learning_rate: float = 0.01,

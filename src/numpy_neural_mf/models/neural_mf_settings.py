@@ -50,7 +50,7 @@ def check_settings(model: NeuralMF) -> None:
     check_choice("schedule", model.schedule, SCHEDULES)
     if not isinstance(model.optimizer, Optimizer):
         check_choice("optimizer", model.optimizer, OPTIMIZERS)
-    check_integer("epochs", model.epochs, at_least=1)
+    check_integer("epochs", model.epochs, at_least=1, optional=True)
     check_integer("batch_size", model.batch_size, at_least=1, optional=True)
     if model.batch_size == 1 and model.architecture.drift:
         raise ValueError("drift: expected batches of more than one rating, found batch_size 1")
@@ -68,5 +68,10 @@ def new_optimizer(model: NeuralMF) -> Optimizer:
 
 
 def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
-    """The batch size given, otherwise a 64th of the ratings, from 32 to 1,024."""
-    return model.batch_size or min(max(n_ratings // 64, 32), 1024)
+    """The batch size given, otherwise a 32nd of the ratings, from 32 to 8,192."""
+    return model.batch_size or min(max(n_ratings // 32, 32), 8192)
+
+
+def epochs_for(model: NeuralMF, n_ratings: int) -> int:
+    """The epochs given, otherwise those that have six million ratings in all, from 15 to 60."""
+    return model.epochs or min(max(6_000_000 // n_ratings, 15), 60)

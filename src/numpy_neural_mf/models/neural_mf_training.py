@@ -29,7 +29,7 @@ from ..utils.arrays import FloatArray
 from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, interactions_of, rows_of_pairs
 from .neural_mf_file import FittedNeuralMF, assemble, likelihood_of
-from .neural_mf_settings import SCHEDULES, batch_size_for, new_optimizer
+from .neural_mf_settings import SCHEDULES, batch_size_for, epochs_for, new_optimizer
 from .uncertainty import TOO_MANY, degrees_of_freedom, few_steps
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ def build_engine(
     for side in SIDES:  # one without ratings is where its features put it
         if (name := table_name(side, "embedding")) in parameters:
             parameters[name][data.statistics.counts[side][rows] == 0] = 0
-    optimizer, batch_size = new_optimizer(model), batch_size_for(model, data.statistics.n)
-    name = choose_engine(model.engine, optimizer, model.epochs * data.statistics.n, batch_size)
+    optimizer, n = new_optimizer(model), data.statistics.n
+    name = choose_engine(model.engine, optimizer, epochs_for(model, n) * n, batch_size_for(model, n))
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
     engine = ENGINES[name](form, parameters, optimizer, objective, sign_rng, **on_device)
     engine.name = name
@@ -128,7 +128,8 @@ def train(
 ) -> History:
     """Train the engine's parameters in place."""
     batch_size = batch_size_for(model, data.statistics.n)
-    n_steps = model.epochs * -(-data.statistics.n // batch_size)
+    epochs = epochs_for(model, data.statistics.n)
+    n_steps = epochs * -(-data.statistics.n // batch_size)
     is_small = max(model.architecture.layer_sizes, default=0) <= SMALL_LAYER
     with one_blas_thread() if is_small else nullcontext():
         return loop.train(
@@ -136,7 +137,7 @@ def train(
             data.ratings,
             data.inference,
             validation_loss(engine, data),
-            epochs=model.epochs,
+            epochs=epochs,
             batch_size=batch_size,
             schedule=SCHEDULES[model.schedule](engine.optimizer.learning_rate, n_steps),
             rng=rng,

@@ -31,7 +31,7 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
 
     space: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(0.002, 0.05, log=True),
-        "batch_size": IntDistribution(32, 4096, log=True),
+        "batch_size": IntDistribution(32, 8192, log=True),
     }
     if architecture is None:
         space |= {

@@ -75,7 +75,7 @@ def probabilities(
         raise ValueError(TOO_MANY)
     edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
     t = (edges - mean[..., None]) / _t_scale(deviation, degrees_of_freedom)[..., None]
-    return np.asarray(np.diff(stdtr(degrees_of_freedom, t), axis=-1), np.float32)
+    return np.asarray(np.diff(scipy.special.stdtr(degrees_of_freedom, t), axis=-1), np.float32)
 
 
 def degrees_of_freedom(errors: Float32Array) -> float:

@@ -173,8 +173,8 @@ class Recommender(LearnedFromRatings[Fitted]):
     ) -> Any:
         """The items that a user will like, best first: by default those that are surely good.
 
-        An item is ranked by r̂ - 2 s / √(n_i + 1), a lower confidence bound: n_i is its number of ratings, s the
-        standard deviation of all ratings. So an unknown user gets what is liked and known. r̂ is not clipped;
+        An item is ranked by r̂ - 2 s / √(n_i + 1), a lower confidence bound: n_i is its number of ratings, s
+        the standard deviation of all. So an unknown user gets what is liked and known. r̂ is not clipped;
         equal items have the order of `item_ids_`. An n that is not a positive integer, an unknown `by` or a
         new item given twice is a ValueError; others as in `predict`.
 

@@ -3,19 +3,22 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import polars as pl
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..models import load_model
 from ..reporting.console import rich_table
 
+T = TypeVar("T")
 LARGE = 100_000_000  # bytes above which the parsed columns of a file are kept
 ROLES = ("user", "item", "rating", "timestamp")
 
@@ -44,6 +47,12 @@ def fail(message: str, code: int) -> NoReturn:
 def working(on: str) -> Status:
     """A spinner, on a terminal, while a block of code runs."""
     return stderr().status(escape(on))
+
+
+def progress(over: Sequence[T], on: str) -> Iterable[T]:
+    """The elements, with a bar and the time left, on a terminal."""
+    console = stderr()
+    return track(over, escape(on), console=console, transient=True, disable=not console.is_terminal)
 
 
 def say(text: str) -> None:

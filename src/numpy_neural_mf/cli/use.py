@@ -98,17 +98,14 @@ def recommend(
     chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
     unknown = _unknown(loaded.user_ids_, users and chosen, "unknown users, for whom popular items are listed")
     predicts = hasattr(loaded, "predict")  # a NextItemModel predicts no ratings
-    how = {"exclude_seen": not with_seen, "min_ratings": min_ratings} | (
-        {"by": _bound(by)} if predicts else {}
-    )
+    how: dict[str, Any] = {"exclude_seen": not with_seen, "min_ratings": min_ratings, "with_scores": True}
+    how |= {"by": _bound(by)} if predicts else {}
     parts = [chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)]
-    found = [
-        loaded.recommend(part, number, with_scores=True, **how)
-        for part in progress(parts, f"recommending to {len(chosen):,} users")
-    ]
-    items, scores = (np.ma.concatenate(arrays) for arrays in zip(*found, strict=True))
-    names = [str(one) for one in chosen] if unknown else chosen
-    lists = with_titles(_with_counts(lists_of(names, items, scores), loaded), titles)
+    found = []
+    for part in progress(parts, f"recommending to {len(chosen):,} users"):
+        names = [str(one) for one in part] if unknown else part
+        found.append(lists_of(names, *loaded.recommend(part, number, **how)))
+    lists = with_titles(_with_counts(pl.concat(found), loaded), titles)
     if not predicts:
         lists = lists.rename({"rating": "score"})
     if output is None:
@@ -146,7 +143,7 @@ def fold_in(
     unknown = _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
     if len(unknown) == len(given):
         raise ValueError("expected a rating of an item that the model knows, found none")
-    how = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
+    how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
     lists = _with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
     show(with_titles(lists, titles), as_json, "title")

@@ -140,9 +140,11 @@ def fold_in(
         given[raw_ids(loaded.item_ids_, [parts[1]])[0]] = float(parts[2])
     if not given:
         raise ValueError("expected ratings, from a file or as --rate ITEM=RATING, found none")
-    unknown = _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
-    if len(unknown) == len(given):
-        raise ValueError("expected a rating of an item that the model knows, found none")
+    if (index_of(loaded.item_ids_, list(given)) < 0).all():
+        raise ValueError(
+            f"expected ratings of items that the model knows, found {', '.join(map(str, given))}"
+        )
+    _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
     how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
     lists = _with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)

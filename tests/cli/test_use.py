@@ -1,10 +1,13 @@
 """The commands that ask one model, as a user types them."""
 
+from io import StringIO
+
 import polars as pl
 import pytest
+from rich.console import Console
 
 from numpy_neural_mf import GlobalMean, load_model, read_ratings
-from numpy_neural_mf.cli import use
+from numpy_neural_mf.cli import output, use
 
 MODEL = "model.safetensors"
 
@@ -124,6 +127,15 @@ def test_many_users_have_the_lists_of_each(run_json, monkeypatch, tmp_path):
     expected = run_json("recommend", MODEL, *range(1, 30))
     monkeypatch.setattr(use, "AT_ONCE", 7)
     assert run_json("recommend", MODEL, *range(1, 30)) == expected
+
+
+def test_lists_of_many_users_show_how_far_they_are_on_a_terminal(run, monkeypatch, tmp_path):
+    shown = StringIO()
+    monkeypatch.setattr(output, "stderr", lambda: Console(file=shown, force_terminal=True, width=120))
+    monkeypatch.setattr(use, "AT_ONCE", 40)
+    run("recommend", MODEL, "--output", tmp_path / "lists.csv")
+    assert "recommending to 80 users" in shown.getvalue()
+    assert "100%" in shown.getvalue()
 
 
 @pytest.mark.parametrize("by", ["lower_bound", "mean", "upper_bound"])

@@ -43,16 +43,16 @@ print(f"intervals meant for 80 % of the ratings hold {inside:.0%}")
 
 user = ratings.user_ids[0].item()
 print(f"\nFor user {user}:")
-for item in model.recommend(user, n=5, min_ratings=5):
+for item in model.recommend(user, n=5):
     low, high = model.predict_interval(user, item)
     print(f"  {titles[item]:50.50s} {model.predict(user, item):.1f}, likely {low:.1f} to {high:.1f}")
 
-best = model.recommend(user, n=1, min_ratings=5)[0]
+best = model.recommend(user, n=1)[0]
 print(f"\nLike {titles[best]}:")
 for item, cosine in zip(*model.similar_items(best, n=5, min_ratings=20), strict=True):
     print(f"  {titles[item]:50.50s} {cosine:.2f}")
 
 print(f"\nA new user, who gave {titles[best]} the highest rating:")
 newcomer = model.fold_in({best: ratings.scale[1]})
-for item in model.recommend(newcomer, n=5, min_ratings=5):
+for item in model.recommend(newcomer, n=5):
     print(f"  {titles[item]}")

@@ -63,6 +63,8 @@ def test_items_that_are_unknown_to_the_model_are_logged(run):
         (["--rate", "3"], "--rate: expected ITEM=RATING, such as 260=4.5, found '3'"),
         (["--rate", "3=good"], "--rate: expected ITEM=RATING, such as 260=4.5, found '3=good'"),
         (["--rate", "3=9"], "rating"),
+        (["--rate", "777=5"], "expected ratings of items that the model knows, found 777"),
+        (["--rate", "3=5", "--by", "best"], "--by must be one of lower_bound, mean, upper_bound, not 'best'"),
         (["movies.csv"], "movies.csv: expected a column of ratings"),
         (["no.csv"], "no.csv"),
     ],

@@ -29,7 +29,11 @@ def test_an_exported_model_is_readable(run, tmp_path):
     ("name", "output", "sentence"),
     [
         ("model.safetensors", "films.h5", "films.h5: expected a suffix of .onnx, .pt2, found '.h5'"),
-        ("mean", "mean.onnx", "mean: expected a NeuralMF, found a GlobalMean"),
+        (
+            "mean",
+            "mean.onnx",
+            "mean: expected one of NeuralMF, BayesianMF, LinearRegression, found a GlobalMean",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_one_sentence(fault, tmp_path, monkeypatch, name, output, sentence):

@@ -1,9 +1,13 @@
 """The commands that ask one model, as a user types them."""
 
+from io import StringIO
+
 import polars as pl
 import pytest
+from rich.console import Console
 
 from numpy_neural_mf import GlobalMean, load_model, read_ratings
+from numpy_neural_mf.cli import output, use
 
 MODEL = "model.safetensors"
 
@@ -119,6 +123,34 @@ def test_recommend_writes_the_lists_of_everybody(run, tmp_path, suffix):
     assert written.height == items.count()
 
 
+def test_many_users_have_the_lists_of_each(run_json, monkeypatch, tmp_path):
+    expected = run_json("recommend", MODEL, *range(1, 30))
+    monkeypatch.setattr(use, "AT_ONCE", 7)
+    assert run_json("recommend", MODEL, *range(1, 30)) == expected
+
+
+def test_lists_of_many_users_show_how_far_they_are_on_a_terminal(run, monkeypatch, tmp_path):
+    shown = StringIO()
+    monkeypatch.setattr(output, "stderr", lambda: Console(file=shown, force_terminal=True, width=120))
+    monkeypatch.setattr(use, "AT_ONCE", 40)
+    run("recommend", MODEL, "--output", tmp_path / "lists.csv")
+    assert "recommending to 80 users" in shown.getvalue()
+    assert "100%" in shown.getvalue()
+
+
+@pytest.mark.parametrize("by", ["lower_bound", "mean", "upper_bound"])
+def test_lists_are_ranked_by_the_bound_that_is_asked_for_and_say_how_often_items_were_rated(run_json, by):
+    model, counts = load_model(MODEL), read_ratings("ratings.csv").to_frame()["item_id"].value_counts()
+    rows = run_json("recommend", MODEL, 1, "--by", by)
+    assert [row["item"] for row in rows] == model.recommend(1, by=by).tolist()
+    assert [row["n_ratings"] for row in rows] == [
+        counts.filter(item_id=row["item"])["count"].item() for row in rows
+    ]
+    mine = run_json("fold-in", MODEL, "--rate", "3=5", "--by", by)
+    assert [row["item"] for row in mine] == model.recommend(model.fold_in({3: 5.0}), by=by).tolist()
+    assert run_json("recommend", MODEL, 1) == run_json("recommend", MODEL, 1, "--by", "lower_bound")
+
+
 def test_recommend_adds_titles_and_leaves_out_rated_items(run, run_json):
     rows = run_json("recommend", MODEL, 1, 2, "-n", 3, "--titles", "movies.csv")
     assert [row["user"] for row in rows] == [1] * 3 + [2] * 3
@@ -210,6 +242,7 @@ def test_info_describes_a_bayesian_mf(run, run_json, bayesian, tmp_path):
         (["predict", MODEL, "movies.csv", "out.csv"], "movies.csv: expected a column of users"),
         (["predict", MODEL, "ratings.csv", "out.csv", "--user", "who"], "expected a column 'who'"),
         (["recommend", MODEL], "expected users"),
+        (["recommend", MODEL, 1, "--by", "best"], "--by must be one of lower_bound, mean, upper_bound"),
         (["recommend", MODEL, 1, "--titles", "ratings.csv"], "expected a column of titles"),
     ],
 )

@@ -50,6 +50,22 @@ def test_every_model_is_tested_on_every_fold():
     assert comparison.data["ratings"].n_ratings == 900
 
 
+def test_a_model_or_a_class_stands_for_a_function_of_the_seed():
+    small = {"embedding_dim": 2, "hidden_layer_sizes": (), "epochs": 1}
+    models = {
+        "function": lambda seed: NeuralMF(**small, random_state=seed),
+        "model": NeuralMF(**small),
+        "class": GlobalMean,
+    }
+    runs = cross_validate(models, RATINGS, n_folds=2, seeds=2).runs
+    by_name = {name: [run.rmse for run in runs if run.model == name] for name in models}
+    assert by_name["model"] == by_name["function"]
+    assert len(set(by_name["model"])) == 4
+    assert len(set(by_name["class"])) == 2
+    with pytest.raises(RuntimeError, match="not fitted"):
+        models["model"].predict(1, 1)
+
+
 def test_seeds_train_again_on_the_same_folds_and_do_not_count_as_splits():
     models = {"neural": lambda seed: NeuralMF(embedding_dim=2, epochs=1, random_state=seed)}
     comparison = cross_validate(models, RATINGS, n_folds=2, seeds=2)

@@ -38,8 +38,19 @@ def test_a_set_has_the_order_of_its_ids(kind):
 
 
 def test_one_id_has_no_dimension():
-    assert index_of(KNOWN, 8).shape == index_of(KNOWN, "8").shape == as_ids(np.int64(8)).shape == ()
+    assert index_of(KNOWN, 8).shape == index_of(KNOWN, "x").shape == as_ids(np.int64(8)).shape == ()
     assert index_of(KNOWN, [[7, 8], [9, 1]]).tolist() == [[0, 1], [2, -1]]
+
+
+def test_a_number_is_the_same_written_out_and_in_no_other_way():
+    assert index_of(KNOWN, ["7", 9, "07", "7.0", " 8", "+8", "٧", "8\n", "", None]).tolist() == [0, 2] + 8 * [
+        -1
+    ]
+    assert index_of(KNOWN, np.array(["9", "x"])).tolist() == [2, -1]
+    texts = np.array(["7", "a"])
+    assert index_of(texts, [7, "a", np.int64(7), True, 7.0, None]).tolist() == [0, 1, 0, -1, -1, -1]
+    assert index_of(texts, np.array([[7], [8]])).tolist() == [[0], [-1]]
+    assert index_of(np.array([-3, 0]), ["-3", "0", "-0", "9" * 19]).tolist() == [0, 1, -1, -1]
 
 
 @pytest.mark.parametrize("no_id", [None, b"7", object(), 7j])

@@ -123,8 +123,8 @@ class TestIndexOf:
         np.testing.assert_array_equal(index_of(ratings.item_ids, np.array([[10, 11]])), [[0, -1]])
         assert index_of(ratings.item_ids, pl.Series([20, 10])).dtype == np.int32
 
-    def test_a_string_is_no_integer(self, ratings):
-        assert int(index_of(ratings.item_ids, "20")) == -1
+    def test_a_string_is_no_integer_that_it_does_not_write_out(self, ratings):
+        assert index_of(ratings.item_ids, ["20", "020", "20.0"]).tolist() == [1, -1, -1]
         assert index_of(ratings.user_ids, [0, 1]).tolist() == [-1, -1]
         assert index_of(ratings.user_ids, np.array(["a", "z"])).tolist() == [0, -1]
 

@@ -1,6 +1,8 @@
 """The contract of every model: what users may rely on, whichever they hold."""
 
+import inspect
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import FrozenInstanceError, replace
 from functools import partial
 
@@ -23,6 +25,7 @@ from numpy_neural_mf import (
     ItemKNN,
     LinearRegression,
     NeuralMF,
+    NextItemModel,
     Ratings,
     load_model,
     random_split,
@@ -30,6 +33,7 @@ from numpy_neural_mf import (
 )
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import Recommender
+from numpy_neural_mf.models.recommend import BOUNDS
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
 GENRES = ["Crime|Drama", "Comedy", None, "Drama", "Comedy|Crime"] * 8
@@ -148,7 +152,19 @@ def test_ids_may_be_strings(new_model):
     prediction = model.predict(["u1", "u2", "u0"], ["i3", "never seen", "i4"])
     assert np.isfinite(prediction).all()
     assert model.predict("u1", "i3") == pytest.approx(float(prediction[0]), rel=1e-6)
-    assert model.predict(1, 3) == model.predict("nobody", "nothing")  # 1 is not "1", still less "u1"
+    assert model.predict(1, 3) == model.predict("nobody", "nothing")  # 1 is not "u1"
+
+
+def test_an_id_is_the_same_as_text_since_keys_of_json_are_text(fitted):
+    for written, number in (("1", 1), (["1", "2"], [1, 2])):
+        np.testing.assert_array_equal(fitted.predict(written, "3"), fitted.predict(number, 3))
+        np.testing.assert_array_equal(fitted.recommend(written), fitted.recommend(number))
+    rows = [fitted.fold_in(ratings).row for ratings in ({"3": 5.0, "4": 1.0}, {3: 5.0, 4: 1.0})]
+    assert [*rows[0]] == [*rows[1]]
+    np.testing.assert_equal(*rows)
+    assert not fitted.known("01", "1.0")
+    with pytest.raises(ValueError, match="ratings: expected each id once"):
+        fitted.fold_in({3: 5.0, "3": 1.0})
 
 
 def test_the_same_seed_gives_the_same_predictions(new_model, fitted):
@@ -163,6 +179,22 @@ def test_fit_learns_from_scratch(new_model, fitted):
     other = new_model().fit(with_string_ids(RATINGS.take(np.arange(300))))
     np.testing.assert_array_equal(other.fit(RATINGS).predict(*everything), expected)
     np.testing.assert_array_equal(fitted.fit(RATINGS).predict(*everything), expected)
+
+
+@pytest.mark.parametrize("model", [BayesianMF, ItemKNN, LinearRegression, NeuralMF, NextItemModel])
+def test_an_unknown_keyword_is_named_with_the_nearest(model):
+    known = next(iter(inspect.signature(model).parameters))
+    with pytest.raises(
+        TypeError, match=f"{model.__name__} has no setting '{known}s'; did you mean '{known}'"
+    ):
+        model(**{f"{known}s": 3})
+    with pytest.raises(TypeError, match=rf"{model.__name__} has no setting 'verbose'; it has {known}"):
+        model(verbose=True)
+
+
+def test_fields_of_the_architecture_are_settings_of_a_neural_mf():
+    with pytest.raises(TypeError, match="NeuralMF has no setting 'embed_dim'; did you mean 'embedding_dim'"):
+        NeuralMF(embed_dim=3)
 
 
 def test_predicting_before_fit_says_what_is_missing(new_model):
@@ -235,12 +267,18 @@ def unclipped(model):
     return model.fitted_.model.scores(users.ravel(), items.ravel()).reshape(users.shape).astype(np.float32)
 
 
+@pytest.mark.parametrize(("by", "multiple"), [*BOUNDS.items(), (None, -2)])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_recommended_are_the_items_of_highest_prediction(fitted, exclude_seen):
-    scores = unclipped(fitted)
+def test_recommended_are_the_items_of_highest_bound_by_default_of_the_lower(
+    fitted, exclude_seen, by, multiple
+):
+    counts, unit = np.bincount(RATINGS.items, minlength=40), fitted.fitted_.model.likelihood.unit
+    bound = multiple * RATINGS.values.std() / unit / np.sqrt(counts + 1)
+    scores = unclipped(fitted) + bound.astype(np.float32)
     if exclude_seen:
         scores[RATINGS.users, RATINGS.items] = -np.inf
-    recommended = fitted.recommend(RATINGS.user_ids, n=5, exclude_seen=exclude_seen)
+    by = {} if by is None else {"by": by}
+    recommended = fitted.recommend(RATINGS.user_ids, n=5, exclude_seen=exclude_seen, **by)
     assert recommended.shape == (60, 5)
     chosen = np.take_along_axis(scores, np.searchsorted(fitted.item_ids_, recommended.data), axis=1)
     missing = np.ma.getmaskarray(recommended)
@@ -248,6 +286,32 @@ def test_recommended_are_the_items_of_highest_prediction(fitted, exclude_seen):
     best = -np.sort(-scores, axis=1)[:, :5]
     np.testing.assert_allclose(chosen[~missing], best[~missing], rtol=1e-5)  # ties and rounding aside
     assert all(len(set(row.compressed())) == row.count() for row in recommended)
+
+
+def test_an_item_that_one_user_loved_is_not_what_everybody_likes(new_model):
+    """Item 98 has one rating, the highest; item 99 has forty, and all but one are the highest."""
+    users = np.r_[0, :40]
+    ratings = np.r_[5.0, [5.0] * 39, 4.5]
+    loved = Ratings.from_columns(users, np.r_[98, [99] * 40], ratings, 6_000 + users, scale=(0.5, 5))
+    columns = (np.concatenate([getattr(r, n) for r in (RATINGS, loved)]) for n in
+               ("raw_users", "raw_items", "values", "timestamps"))  # fmt: skip
+    model = new_model().fit(Ratings.from_columns(*columns, scale=(0.5, 5)))
+    chosen = model.recommend("nobody", candidates=[98, 99], n=1).tolist()
+    assert chosen == [99]
+    assert model.recommend("nobody", candidates=[98, 99], n=1, by="upper_bound").tolist() == [98]
+
+
+def test_thompson_sampling_draws_other_lists_the_same_from_the_same_seed(fitted):
+    lists = [
+        fitted.recommend([1, 2], by="thompson", rng=np.random.default_rng(seed)).tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert lists[0] == lists[1] != lists[2]
+    for wrong in ({"by": "thompson"}, {"rng": np.random.default_rng(0)}):
+        with pytest.raises(TypeError, match="rng: expected a Generator by"):
+            fitted.recommend(1, **wrong)
+    with pytest.raises(ValueError, match="by must be one of lower_bound, mean, upper_bound, thompson, not"):
+        fitted.recommend(1, by="best")
 
 
 def test_recommendations_come_with_what_predict_says_of_them(fitted):
@@ -290,7 +354,7 @@ def test_items_with_few_ratings_can_be_left_out(fitted):
 
 
 def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
-    recommended, scores = fitted.recommend("nobody", n=40, with_scores=True)
+    recommended, scores = fitted.recommend("nobody", n=40, by="mean", with_scores=True)
     assert recommended.count() == 40
     np.testing.assert_allclose(scores, fitted.predict("nobody", recommended.data), rtol=1e-5)
     assert (np.diff(scores) <= 0).all()
@@ -326,7 +390,7 @@ def test_columns_of_data_frames_are_ids(fitted, library):
     np.testing.assert_array_equal(fitted.known(frame["user"], frame["item"]), [True, True, False])
     np.testing.assert_array_equal(fitted.recommend(frame["user"]), fitted.recommend([1, 2, 10**9]))
     strings = library.Series(["1", None])
-    np.testing.assert_array_equal(fitted.known(strings, 4), [False, False])
+    np.testing.assert_array_equal(fitted.known(strings, 4), [True, False])
 
 
 def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
@@ -411,7 +475,16 @@ def test_a_new_item_is_taken_where_items_are(fitted):
 
 @pytest.mark.parametrize("ratings", [{}, {"nothing": 3.0}])
 def test_who_has_no_rating_that_is_known_is_like_the_unknown(fitted, ratings):
-    user, item = fitted.fold_in(ratings), fitted.fold_in_item(1_000, ratings)
+    with pytest.warns(UserWarning, match="none of the 1 ratings") if ratings else nullcontext():
+        user = fitted.fold_in(ratings)
+    with pytest.warns(UserWarning, match="none of the 1 ratings") if ratings else nullcontext():
+        item = fitted.fold_in_item(1_000, ratings)
+    assert not fitted.known(user, RATINGS.item_ids).any()
+    assert not fitted.known(RATINGS.user_ids, item).any()
+    assert fitted.recommend(user, new_items=[item]).tolist() == fitted.recommend("nobody").tolist()
+    if hasattr(fitted, "predict_interval"):
+        ours, theirs = (fitted.predict_interval(u, RATINGS.item_ids) for u in (user, "nobody"))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     expected = fitted.predict("nobody", RATINGS.item_ids)
     np.testing.assert_allclose(fitted.predict(user, RATINGS.item_ids), expected, rtol=1e-5)
     expected = fitted.predict(RATINGS.user_ids, "nothing")

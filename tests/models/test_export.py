@@ -10,7 +10,15 @@ import onnxruntime
 import pytest
 import torch
 
-from numpy_neural_mf import Architecture, GlobalMean, NeuralMF, Ratings, simulate_ratings
+from numpy_neural_mf import (
+    Architecture,
+    BayesianMF,
+    GlobalMean,
+    LinearRegression,
+    NeuralMF,
+    Ratings,
+    simulate_ratings,
+)
 from numpy_neural_mf.models.export import to_onnx, to_torch
 from numpy_neural_mf.nn import ACTIVATIONS
 
@@ -43,10 +51,14 @@ POINTS = replace(RATINGS, values=20 * RATINGS.values, scale=(20.0, 100.0))
 CASES = [(form, RATINGS) for form in FORMS] + [("periods", POINTS), ("ordinal", POINTS)]
 
 
+OTHERS = {"linear": LinearRegression, "Bayesian": lambda: BayesianMF(3, n_samples=3, burn_in=1, rank=4)}
+CASES += [(name, RATINGS) for name in OTHERS]
+
+
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}, {case[1].scale}")
 def model(request):
     form, ratings = request.param
-    return fitted(FORMS[form], ratings)
+    return OTHERS[form]().fit(ratings) if form in OTHERS else fitted(FORMS[form], ratings)
 
 
 def test_onnx_runtime_predicts_the_same_the_unknown_too(model, tmp_path):
@@ -63,8 +75,7 @@ def test_onnx_runtime_predicts_the_same_the_unknown_too(model, tmp_path):
 def test_torch_predicts_the_same(model, tmp_path):
     to_torch(model, tmp_path / "model.pt2")
     program = torch.export.load(tmp_path / "model.pt2").module()
-    rows = torch.tensor(np.where(ROWS < 0, [[len(model.user_ids_)], [len(model.item_ids_)]], ROWS))
-    predicted = program(*rows).detach().numpy().clip(*model.rating_scale_)
+    predicted = program(*torch.tensor(ROWS)).detach().numpy().clip(*model.rating_scale_)
     np.testing.assert_allclose(predicted, predicted_by(model), rtol=1e-5)
 
 
@@ -86,7 +97,9 @@ def test_the_raw_ids_are_in_the_metadata_in_the_order_of_the_rows(tmp_path, as_t
 
 @pytest.mark.parametrize("write", [to_onnx, to_torch])
 def test_what_cannot_be_exported_is_refused(write, tmp_path):
-    with pytest.raises(TypeError, match="expected a NeuralMF, found a GlobalMean"):
+    with pytest.raises(
+        TypeError, match="expected one of NeuralMF, BayesianMF, LinearRegression, found a GlobalMean"
+    ):
         write(GlobalMean().fit(RATINGS), tmp_path / "model")
     with pytest.raises(RuntimeError, match="not fitted"):
         write(NeuralMF(), tmp_path / "model")

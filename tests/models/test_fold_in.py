@@ -179,14 +179,6 @@ def test_the_model_itself_does_not_change(model):
     assert {name: value.tobytes() for name, value in model.parameters_.items()} == before
 
 
-@pytest.mark.parametrize("ratings", [{}, {"no item": 3.0}])
-def test_who_has_rated_nothing_known_is_a_stranger(model, ratings):
-    nobody = model.fold_in(ratings)
-    items = RATINGS.item_ids
-    np.testing.assert_allclose(model.predict(nobody, items), model.predict("nobody", items), rtol=1e-5)
-    assert model.recommend(nobody, n=40).count() == 40
-
-
 def test_a_loaded_model_folds_in_alike(model, tmp_path):
     model.save(tmp_path / "m")
     ours, theirs = (

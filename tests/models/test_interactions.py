@@ -28,6 +28,14 @@ def test_every_rating_is_kept_by_user_in_the_order_of_items_a_rating_of_zero_too
     assert (seen.items.dtype, seen.ratings.dtype, seen.offsets.dtype) == (np.int32, np.float32, np.int64)
 
 
+@given(TABLES.filter(bool))
+def test_the_deviation_is_that_of_all_ratings(table):
+    seen = Interactions.of(*columns(table), n_users=5, n_items=7)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data_columns, "BLOCK", 4)
+        assert seen.deviation == pytest.approx(np.std([*table.values()]))
+
+
 @given(TABLES, st.integers(1, 9))
 def test_many_ratings_are_put_in_order_a_few_users_at_a_time(table, at_once):
     whole = Interactions.of(*columns(table), n_users=5, n_items=7)

@@ -60,6 +60,14 @@ def test_blocks_and_threads_change_nothing(block, monkeypatch):
     np.testing.assert_array_equal(scores, table[users[:, None], best])
 
 
+def test_items_are_ranked_with_what_is_added_and_have_their_own_scores():
+    table, added = np.array([[3, 2, 1]], np.float32), np.array([-2, 0, 0.5], np.float32)
+    best, scores = best_items(
+        lambda users: table[users], np.zeros(1, np.int32), np.arange(3, dtype=np.int32), 3, [], added
+    )
+    assert (best.tolist(), scores.tolist()) == ([[1, 2, 0]], [[2, 1, 3]])
+
+
 def test_an_error_in_a_block_is_raised(monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK", 1)
 

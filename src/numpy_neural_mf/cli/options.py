@@ -9,6 +9,7 @@ import typer
 from typer import Argument
 
 from ..models.neural_mf_settings import DEVICES, PRECISIONS
+from ..models.recommend import BOUNDS
 from ..training.engines import ENGINE_NAMES
 
 # Panels of the help.
@@ -92,6 +93,7 @@ FeaturesFile = Annotated[Path | None, FEATURES]
 Number = Annotated[int, option(None, "Length of the list.", "--number", "-n")]
 TITLES = option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
 Titles = Annotated[Path | None, TITLES]
+By = Annotated[str, one_of(None, BOUNDS, "Bound of the rating to rank by")]
 MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
 
 # How a model is trained.

@@ -3,12 +3,14 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.status import Status
 
 from ..data import Ratings, read_ratings
@@ -18,6 +20,7 @@ from ..reporting.console import harmless, rich_table
 if TYPE_CHECKING:
     import polars as pl
 
+T = TypeVar("T")
 LARGE = 100_000_000  # bytes above which the parsed columns of a file are kept
 ROLES = ("user", "item", "rating", "timestamp")
 
@@ -46,6 +49,12 @@ def fail(message: str, code: int) -> NoReturn:
 def working(on: str) -> Status:
     """A spinner, on a terminal, while a block of code runs."""
     return stderr().status(escape(harmless(on)))
+
+
+def progress(over: Sequence[T], on: str) -> Iterable[T]:
+    """The elements, with a bar and the time left, on a terminal."""
+    console = stderr()
+    return track(over, escape(harmless(on)), console=console, transient=True, disable=not console.is_terminal)
 
 
 def say(text: str) -> None:

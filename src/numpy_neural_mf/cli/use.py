@@ -12,11 +12,25 @@ from typer import Argument, Context
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
-from ..models.export import to_onnx, to_torch
-from .options import AsJson, ColumnName, MinRatings, ModelFile, Number, RatingsFile, Settings, Titles, option
-from .output import load, print_json, read, remark, report, say, show, working
+from ..models.export import EXPORTED, to_onnx, to_torch
+from ..models.recommend import BOUNDS
+from ..utils.settings import check_choice
+from .options import (
+    AsJson,
+    By,
+    ColumnName,
+    MinRatings,
+    ModelFile,
+    Number,
+    RatingsFile,
+    Settings,
+    Titles,
+    option,
+)
+from .output import load, print_json, progress, read, remark, report, say, show, working
 from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles, write_table
 
+AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
 USERS = Argument(help="Raw ids; all users with --output.")
@@ -67,11 +81,14 @@ def predict(
 
 def recommend(
     model: ModelFile, users: Annotated[list[str] | None, USERS] = None,
-    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """List the items with the highest predicted ratings for each user.
+    """List the items that each user will like, best first.
+
+    They are ranked by a lower bound of the predicted rating, which is the lower
+    the fewer ratings an item has, or by the prediction itself: --by mean.
 
     numpy-neural-mf recommend films.safetensors 1 42 -n 5 --min-ratings 20 --titles movies.csv
     numpy-neural-mf recommend films.safetensors --output everybody.parquet
@@ -81,13 +98,16 @@ def recommend(
         raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
     chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
     unknown = _unknown(loaded.user_ids_, users and chosen, "unknown users, for whom popular items are listed")
-    with working(f"recommending to {len(chosen):,} users"):
-        items, ratings = loaded.recommend(
-            chosen, number, exclude_seen=not with_seen, min_ratings=min_ratings, with_scores=True
-        )
-    names = [str(one) for one in chosen] if unknown else chosen
-    lists = with_titles(lists_of(names, items, ratings), titles)
-    if not hasattr(loaded, "predict"):  # a NextItemModel predicts no ratings
+    predicts = hasattr(loaded, "predict")  # a NextItemModel predicts no ratings
+    how: dict[str, Any] = {"exclude_seen": not with_seen, "min_ratings": min_ratings, "with_scores": True}
+    how |= {"by": _bound(by)} if predicts else {}
+    parts = [chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)]
+    found = []
+    for part in progress(parts, f"recommending to {len(chosen):,} users"):
+        names = [str(one) for one in part] if unknown else part
+        found.append(lists_of(names, *loaded.recommend(part, number, **how)))
+    lists = with_titles(_with_counts(pl.concat(found), loaded), titles)
+    if not predicts:
         lists = lists.rename({"rating": "score"})
     if output is None:
         show(lists, as_json, "title")
@@ -101,7 +121,7 @@ def fold_in(
     model: ModelFile,
     ratings: Annotated[Path | None, Argument(help="CSV or Parquet of one user's ratings.")] = None,
     rate: Annotated[list[str] | None, RATE] = None,
-    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0,
+    number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     item: ColumnName = None, rating: ColumnName = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Recommend to a new user with a few ratings; the model does not change.
@@ -121,10 +141,26 @@ def fold_in(
         given[raw_ids(loaded.item_ids_, [parts[1]])[0]] = float(parts[2])
     if not given:
         raise ValueError("expected ratings, from a file or as --rate ITEM=RATING, found none")
+    if (index_of(loaded.item_ids_, list(given)) < 0).all():
+        raise ValueError(
+            f"expected ratings of items that the model knows, found {', '.join(map(str, given))}"
+        )
     _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
-    new_user = loaded.fold_in(given)
-    items, scores = loaded.recommend(new_user, number, min_ratings=min_ratings, with_scores=True)
-    show(with_titles(lists_of([0], items[None], scores[None]).drop("user"), titles), as_json, "title")
+    how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
+    items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
+    lists = _with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
+    show(with_titles(lists, titles), as_json, "title")
+
+
+def _bound(by: str) -> str:
+    check_choice("--by", by, BOUNDS)
+    return by
+
+
+def _with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
+    """Lists with the number of ratings of each item."""
+    counts = model.fitted_.counts("item")[index_of(model.item_ids_, lists["item"])]
+    return lists.with_columns(n_ratings=pl.Series(counts))
 
 
 def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
@@ -252,7 +288,8 @@ def export(
     if output.suffix not in WRITERS:
         raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
     loaded = load_model(model)
-    if not isinstance(loaded, NeuralMF):
-        raise ValueError(f"{model}: expected a NeuralMF, found a {type(loaded).__name__}")
+    if not isinstance(loaded, EXPORTED):
+        expected = ", ".join(one.__name__ for one in EXPORTED)
+        raise ValueError(f"{model}: expected one of {expected}, found a {type(loaded).__name__}")
     WRITERS[output.suffix](loaded, output)
     report(f"Wrote {output}", {"output": str(output)}, as_json)

@@ -1,5 +1,6 @@
 """Cross-validation: every model is trained and tested on the same splits, in one loop for all comparisons."""
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from ..training.loop import ProgressCallback
 from ..utils.settings import check_integer
 from .results import Comparison
 
-ModelFactory = Callable[[int], Recommender]  # takes a seed and returns a model that is not fitted
+# A model that is not fitted, its class, or a function that takes a seed and returns one.
+ModelFactory = Recommender | Callable[..., Recommender]
 
 
 class Split(NamedTuple):
@@ -42,6 +44,7 @@ def cross_validate(
     Parameters
     ----------
     models : callable ``(seed) -> Recommender``, not fitted, or mapping of str to such callables
+        A model or a class of models may stand for a callable: each seed is then its `random_state`.
     ratings : Ratings, path or data frame, optional, divided by ``k_fold(ratings, n_folds)``
     n_folds : int, default 5
     splits : iterable of (train, test), optional
@@ -119,6 +122,15 @@ def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterat
             yield Split(f"split {number}, seed {seed}", seed, number, train, test)
 
 
+def _seeded(new_model: ModelFactory, seed: int) -> Recommender:
+    if not isinstance(new_model, Recommender | type):
+        return new_model(seed)
+    model = copy.copy(new_model) if isinstance(new_model, Recommender) else new_model()
+    if hasattr(model, "random_state"):
+        model.random_state = seed
+    return model
+
+
 def add_runs(
     comparison: Comparison,
     data: str,
@@ -135,7 +147,7 @@ def add_runs(
         for name, new_model in models.items():
             if on_start:
                 on_start(f"{data}, {name}, {label}")
-            model = new_model(seed)
+            model = _seeded(new_model, seed)
             comparison.settings.setdefault(name, settings_of(model))
             start = time.perf_counter()
             model.fit(train, on_progress=on_progress)

@@ -1,5 +1,6 @@
 """Raw ids, as users know them, and their indices, as arrays need them."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,14 +33,16 @@ def as_ids(raw: Ids) -> NDArray[Any]:
 def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
     """Index of raw ids, of the shape that `as_ids` gives them, among known ones; -1 where one is unknown.
 
-    The known ids are int64 or str, sorted and unique. A string never equals an integer: 7 and "7" are two.
+    The known ids are int64 or str, sorted and unique. An integer equals a string that is the same number
+    written out, as keys of JSON are: 7 is "7", but not "07".
     """
     wanted = as_ids(raw)
     strings = ids.dtype.kind == "U"
     if wanted.dtype.kind == ("U" if strings else "i"):
         return _positions(ids, wanted)
     # Mixed, missing, fractional or huge ids: only those of the type of `ids` can be known.
-    values = wanted.astype(object).ravel()
+    of_kind = _written if strings else _as_number
+    values = np.fromiter(map(of_kind, wanted.ravel().tolist()), object, wanted.size)
     usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
     found = np.full(len(values), -1, np.int32)
     found[usable] = _positions(ids, values[usable].astype(str if strings else np.int64))
@@ -66,6 +69,14 @@ def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
         return np.where(inside, table[np.where(inside, wanted, ids[0]) - ids[0]], np.int32(-1))
     position = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
     return np.where(ids[position] == wanted, position, -1).astype(np.int32)
+
+
+def _as_number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"0|-?[1-9]\d{0,18}", value, re.A) else value
+
+
+def _written(value: Any) -> Any:
+    return str(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else value
 
 
 def _is_str(value: object) -> bool:

@@ -180,7 +180,7 @@ def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> R
 def evaluate_ranking(
     model: SupportsRecommend, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
 ) -> RankingQuality:
-    """Quality of lists drawn from the full catalogue; parameters and errors as those of `evaluate`.
+    """Quality of the lists that `recommend` gives by default; parameters and errors as those of `evaluate`.
 
     The relevant items of a user are those that the user rated highly in the test part. Every other item
     counts as not relevant, also one that the user would have liked: the metrics compare models, they do not

@@ -138,6 +138,8 @@ class Recommender(LearnedFromRatings[Fitted]):
         candidates: ArrayLike | None = ...,
         min_ratings: int = ...,
         new_items: Sequence[NewItem] = ...,
+        by: str = ...,
+        rng: np.random.Generator | None = ...,
         with_scores: Literal[False] = ...,
     ) -> MaskedArray: ...
 
@@ -151,6 +153,8 @@ class Recommender(LearnedFromRatings[Fitted]):
         candidates: ArrayLike | None = ...,
         min_ratings: int = ...,
         new_items: Sequence[NewItem] = ...,
+        by: str = ...,
+        rng: np.random.Generator | None = ...,
         with_scores: Literal[True],
     ) -> tuple[MaskedArray, MaskedArray]: ...
 
@@ -163,12 +167,16 @@ class Recommender(LearnedFromRatings[Fitted]):
         candidates: ArrayLike | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
+        by: str = "lower_bound",
+        rng: np.random.Generator | None = None,
         with_scores: bool = False,
     ) -> Any:
-        """The items with the highest predicted ratings, best first.
+        """The items that a user will like, best first: by default those that are surely good.
 
-        They are ranked before predictions are clipped to the scale; equal ones by the order of `item_ids_`.
-        An n that is not a positive integer or a new item given twice is a ValueError; others as in `predict`.
+        An item is ranked by r̂ - 2 s / √(n_i + 1), a lower confidence bound: n_i is its number of ratings, s
+        the standard deviation of all. So an unknown user gets what is liked and known. r̂ is not clipped;
+        equal items have the order of `item_ids_`. An n that is not a positive integer, an unknown `by` or a
+        new item given twice is a ValueError; others as in `predict`.
 
         Parameters
         ----------
@@ -179,14 +187,20 @@ class Recommender(LearnedFromRatings[Fitted]):
             Items to choose from, by default all; unknown ones are left out.
         min_ratings : int, default 0, leave out known items with fewer ratings
         new_items : sequence of NewItem, default (), items that were folded in, to choose from as well
+        by : {"lower_bound", "mean", "upper_bound", "thompson"}, default "lower_bound"
+            What to rank by: "mean" is r̂ alone; "upper_bound", with + for -, prefers items with few ratings;
+            "thompson" draws each item's bound from a normal distribution, the same for all users of a call.
+        rng : numpy.random.Generator, for "thompson", which needs it
         with_scores : bool, default False
 
         Returns
         -------
         items : array of raw ids, of shape (*users.shape, n), masked (``.tolist()``: None) where none is left
-        scores : masked float32 array of that shape, the predictions; only with `with_scores`
+        scores : masked float32 array of that shape, what `predict` says; only with `with_scores`
         """
-        items, scores = recommend(self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items)
+        items, scores = recommend(
+            self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items, by, rng
+        )
         return (items, scores) if with_scores else items
 
     def similar_users(self, user: Any, n: int = 10, min_ratings: int = 0) -> Ranked:

@@ -16,7 +16,7 @@ from ..mf.parameters import SIDES
 from ..mf.regularization import RowPenalty
 from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_number
+from ..utils.settings import check_number, known_keywords
 from .base import Callback, Recommender, require_ratings
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
@@ -75,6 +75,7 @@ class BiasRecommender(Recommender):
         return self.fitted_.model.bias("item")
 
 
+@known_keywords()
 class LinearRegression(BiasRecommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 

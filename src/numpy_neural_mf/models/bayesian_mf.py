@@ -20,7 +20,7 @@ from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_boolean, check_integer
+from ..utils.settings import check_boolean, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
 from .base import identity, require_ratings
 from .files import Contents, Saved
@@ -56,6 +56,7 @@ def assemble(mean: PosteriorMean, scale: tuple[float, float], **parts: Any) -> F
 
 
 @renamed_parameters(**OLD_NAMES)
+@known_keywords()
 @dataclass(eq=False, repr=False)
 class BayesianMF(DistributionRecommender):
     """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov and Mnih, 2008), with side information.

@@ -1,4 +1,4 @@
-"""Export of a NeuralMF to programs without this package: an ONNX graph, or a `torch.export` program."""
+"""Export of a factorisation to programs without this package: an ONNX graph, or a `torch.export` program."""
 
 import json
 import os
@@ -12,6 +12,9 @@ from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters
 from ..utils.atomic_io import replacing
 from ..utils.extras import naming_the_extra
+from .base import Recommender
+from .baselines import LinearRegression
+from .bayesian_mf import BayesianMF
 from .fitted import FittedModel
 from .neural_mf import NeuralMF
 
@@ -20,24 +23,25 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}), "relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
     "sigmoid": ("Sigmoid", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"}),
 }  # fmt: skip
+EXPORTED = (NeuralMF, BayesianMF, LinearRegression)
 OPSET, IR_VERSION = 20, 9
 MAX_BYTES = 2**31 - 1  # what a file of protocol buffers can hold
 
 
-def to_onnx(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+def to_onnx(model: Recommender, path: str | os.PathLike[str]) -> None:
     """Write `predict` of a fitted model, without timestamps, as an ONNX graph; needs the extra "onnx".
 
     Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
     for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
     metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale". `path` is
-    replaced when the new file is whole. Without onnx installed, a ModuleNotFoundError is raised; for another
-    model, a TypeError; for one that is not fitted, a RuntimeError; for one above 2 GB, which is more than a
-    file of ONNX can hold, a ValueError.
+    replaced when the new file is whole. Without onnx installed, a ModuleNotFoundError is raised; for a
+    model that is no NeuralMF, BayesianMF or LinearRegression, a TypeError; for one that is not fitted, a
+    RuntimeError; for one above 2 GB, which is more than a file of ONNX can hold, a ValueError.
     """
     with naming_the_extra("the export", "onnx"):
         import onnx
     fitted = _fitted(model)
-    form, parameters = fitted.factorization.architecture, fitted.factorization.means
+    form, parameters = fitted.factorization.architecture, _parameters(fitted)
     size = sum(value.nbytes for value in parameters.values())
     if size > MAX_BYTES:
         raise ValueError(f"an ONNX file holds at most {MAX_BYTES:,} bytes, and this model has {size:,}")
@@ -104,18 +108,18 @@ def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterat
     yield make_node("Clip", ["mean", "lowest", "highest"], ["ratings"])
 
 
-def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
+def to_torch(model: Recommender, path: str | os.PathLike[str]) -> None:
     """Write `predict` as a program that `torch.export.load` reads; needs the extra "torch".
 
-    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, but that the unknown is the row
-    after the last, and returns ratings, float32 of shape (n,), not clipped. Errors are as in `to_onnx`.
+    It takes int64 tensors of shape (n,), users and items as in `to_onnx`, and returns ratings, float32 of
+    shape (n,), not clipped. Errors are as in `to_onnx`.
     """
     with naming_the_extra("the export", "torch"):
         import torch
     fitted = _fitted(model)
-    from ..training.engines.torch_module import ExpectedRating, InUnits, NeuralMFModule
+    from ..training.engines.torch_module import ExpectedRating, InUnits, NeuralMFModule, UnknownLast
 
-    form, parameters = fitted.factorization.architecture, fitted.factorization.means
+    form, parameters = fitted.factorization.architecture, _parameters(fitted)
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
     # Two tensors: of one given twice, export makes one input.
@@ -126,12 +130,19 @@ def to_torch(model: NeuralMF, path: str | os.PathLike[str]) -> None:
         module = ExpectedRating(module, likelihood.model, likelihood.cutpoints)
     if likelihood.unit != 1:
         module = InUnits(module, likelihood.unit)
+    module = UnknownLast(module, len(model.user_ids_), len(model.item_ids_))
     program = torch.export.export(module, (users, items), dynamic_shapes=((n,), (n,)))
     with replacing(path) as temporary:
         torch.export.save(program, temporary)
 
 
-def _fitted(model: NeuralMF) -> FittedModel:
-    if not isinstance(model, NeuralMF):
-        raise TypeError(f"expected a NeuralMF, found a {type(model).__name__}")
+def _fitted(model: Recommender) -> FittedModel:
+    if not isinstance(model, EXPORTED):
+        expected = ", ".join(one.__name__ for one in EXPORTED)
+        raise TypeError(f"expected one of {expected}, found a {type(model).__name__}")
     return model.fitted_.model
+
+
+def _parameters(fitted: FittedModel) -> Parameters:
+    means = fitted.factorization.means
+    return {name: np.asarray(value, np.float32) for name, value in means.items()}

@@ -1,5 +1,6 @@
 """New users and items, folded in: their rows, fitted to ratings, and pairs with them as rows of a model."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -93,11 +94,11 @@ def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | N
     new_items = [items] if isinstance(items, NewItem) else []
     model = model_with(fitted, users, new_items)
     u, i = rows_of(fitted.user_ids, users), rows_of(fitted.item_ids, items)
-    if new_items:
+    folded_in = isinstance(users, NewUser) and bool(u >= 0), bool(new_items) and bool(i >= 0)
+    if folded_in[1]:
         i = i + np.int32(len(fitted.item_ids))
     times = None if timestamps is None else as_timestamps(timestamps)
     u, i, *broadcast = np.broadcast_arrays(u, i, *([] if times is None else [times]))
-    folded_in = isinstance(users, NewUser), bool(new_items)
     return Located(model, u, i, broadcast[0] if broadcast else None, *folded_in)
 
 
@@ -115,8 +116,10 @@ def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> Fitted
 
 
 def rows_of(ids: NDArray[Any], given: Users | Items) -> Int32Array:
-    """Rows of raw ids, -1 for the unknown; 0 for what was folded in."""
-    return np.zeros((), np.int32) if isinstance(given, NewUser | NewItem) else index_of(ids, given)
+    """Rows of raw ids, -1 for the unknown; 0 for what was folded in, if with a rating."""
+    if isinstance(given, NewUser | NewItem):
+        return np.array(0 if len(given.interactions.items) else -1, np.int32)
+    return index_of(ids, given)
 
 
 def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
@@ -249,8 +252,13 @@ def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tupl
     require_in_scale(values, fitted.rating_scale)
     ids = fitted.item_ids if side == "user" else fitted.user_ids
     others = index_of(ids, list(ratings))
+    if len(others) and others.max() < 0:
+        found = f"none of the {len(others)} ratings is of a known {'item' if side == 'user' else 'user'}"
+        warnings.warn(f"{found}: the new {side} is like an unknown one", stacklevel=4)
     order = np.argsort(others)[np.count_nonzero(others < 0) :]
     others, values = others[order], values[order]
+    if len(np.unique(others)) < len(others):
+        raise ValueError("ratings: expected each id once, found a number and the same one as text")
     model = fitted.model if side == "user" else fitted.model.mirrored()
     if len(others):
         row = fitted_user(model, -1, others, values)

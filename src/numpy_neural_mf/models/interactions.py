@@ -54,6 +54,13 @@ class Interactions:
         """Number of ratings of each item."""
         return count(self.items, self.n_items)
 
+    @cached_property
+    def deviation(self) -> float:
+        """Standard deviation of the ratings."""
+        mean = self.ratings.mean(dtype=np.float64)
+        squares = (np.square(self.ratings[b] - mean).sum() for b in blocks(len(self.ratings)))
+        return float(np.sqrt(sum(squares) / max(len(self.ratings), 1)))
+
     @property
     def users(self) -> Int32Array:
         """User of each rating."""

@@ -11,7 +11,7 @@ from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_integer, check_number
+from ..utils.settings import check_integer, check_number, known_keywords
 from .base import Callback, require_ratings
 from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, sorted_reasons
@@ -24,6 +24,7 @@ from .neighbours import FittedNeighbours, baselines, similarities
 from .recommend import Ranked, known_row
 
 
+@known_keywords()
 @dataclass(eq=False, repr=False)
 class ItemKNN(BiasRecommender):
     """Neighbourhood model of items: r̂_ui = b_ui + Σ_j s_ij (r_uj - b_uj) / (δ + Σ_j s_ij).

@@ -1,7 +1,7 @@
 """Neural matrix factorisation as users hold it: settings, `fit`, and what a fit learned."""
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
+from ..utils.settings import known_keywords
 from .base import identity, require_ratings
 from .files import Contents, Saved
 from .fitted import FittedModel
@@ -27,13 +28,14 @@ from .neural_mf_training import build_engine, finish, prepare, train, uses_times
 from .uncertainty import DistributionRecommender, interval, probabilities
 
 
+@known_keywords(*(field.name for field in fields(Architecture)))
 class NeuralMF(DistributionRecommender):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
     How strongly rows are shrunk is not a setting: each row is a normal distribution, whose mean is learned by
     gradient descent, and the variances of rows, of their priors and of the noise are inferred after each
     epoch (`training.inference`; docs/decisions/inference.md). So predictions have intervals. A setting that
-    is out of range, an unknown name and, in `fit`, a device that is not available are a ValueError.
+    is out of range and, in `fit`, a device that is not available are a ValueError.
 
     Parameters
     ----------

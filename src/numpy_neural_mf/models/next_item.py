@@ -14,7 +14,7 @@ from ..training.loop import History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_choice, check_integer, check_number
+from ..utils.settings import check_choice, check_integer, check_number, known_keywords
 from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
@@ -26,6 +26,7 @@ from .sequences import FittedSequences
 ENCODERS = ("attention", "gru")
 
 
+@known_keywords()
 @dataclass(eq=False, repr=False)
 class NextItemModel(LearnedFromRatings[FittedSequences]):
     """What a user takes next: P(i) = softmax(h · e + c)_i, where h is the state after the user's last items.

@@ -13,7 +13,7 @@ from ..data.ids import index_of
 from ..mf.forward import Scorer
 from ..mf.parameters import Side
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
-from ..utils.settings import check_integer
+from ..utils.settings import check_choice, check_integer
 from ..utils.threads import one_blas_thread
 from .fitted import Fitted, FittedData
 from .fold_in import NewItem, NewUser, Users, model_with, rows_of
@@ -22,6 +22,8 @@ from .interactions import Interactions
 MaskedArray = np.ma.MaskedArray[Any, Any]
 Ranked = tuple[NDArray[Any], Float32Array]  # raw ids or rows, best first, and their scores
 BLOCK = 2**20  # scores held at a time by each thread: 4 MB and what it takes to rank them, at least a row
+# Multiples of the standard error of an item, added to its prediction, to rank by (docs/decisions/lists.md).
+BOUNDS = {"lower_bound": -2.0, "mean": 0.0, "upper_bound": 2.0}
 GROUP = 64  # items whose highest score stands for them all where a bound on the best is sought
 
 
@@ -33,9 +35,14 @@ def recommend(
     candidates: ArrayLike | None,
     min_ratings: int,
     new_items: Sequence[NewItem],
+    by: str,
+    rng: np.random.Generator | None,
 ) -> tuple[MaskedArray, MaskedArray]:
     """Items and predictions of `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
+    check_choice("by", by, (*BOUNDS, "thompson"))
+    if (by == "thompson") != isinstance(rng, np.random.Generator):
+        raise TypeError(f'rng: expected a Generator by "thompson", and only then, found {rng!r} by {by!r}')
     model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)
     items = candidate_rows(fitted, candidates, min_ratings)
     new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
@@ -47,7 +54,11 @@ def recommend(
         rated = np.repeat(new_rows, [len(of_item) for of_item in raters])
         ones = np.ones(len(rated), np.float32)
         seen += [Interactions.of(np.concatenate(raters), rated, ones, len(fitted.user_ids), len(ids))]
-    best, scores = best_items(model.scorer(items), rows.ravel(), items, int(n), seen if exclude_seen else ())
+    counts = np.append(fitted.counts("item"), [len(item.interactions.items) for item in new_items])[items]
+    errors = fitted.interactions.deviation / model.likelihood.unit / np.sqrt(counts + 1)
+    added = (BOUNDS[by] if rng is None else rng.standard_normal(len(items))) * errors
+    scorer, seen = model.scorer(items), seen if exclude_seen else []
+    best, scores = best_items(scorer, rows.ravel(), items, int(n), seen, added.astype(np.float32))
     shape, missing = (*rows.shape, int(n)), best < 0
     ratings = model.likelihood.rating(scores)
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
@@ -84,12 +95,17 @@ def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
 
 
 def best_items(
-    score: Scorer, users: Int32Array, items: Int32Array, n: int, seen: Sequence[Interactions]
+    score: Scorer,
+    users: Int32Array,
+    items: Int32Array,
+    n: int,
+    seen: Sequence[Interactions],
+    added: Float32Array | float = 0.0,
 ) -> tuple[Int32Array, Float32Array]:
-    """The n items of highest score for each user, and their scores, both of shape (len(users), n).
+    """The n items of highest score + added for each user, and their scores, both of shape (len(users), n).
 
-    `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)). What is in
-    `seen` is left out. Where no item is left, there is -1 and NaN.
+    `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)); `added` has
+    shape (len(items),). What is in `seen` is left out. Where no item is left, there is -1 and NaN.
     """
     column_of = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
     column_of[items] = np.arange(len(items), dtype=np.int32)
@@ -98,12 +114,13 @@ def best_items(
 
     def rank(block: slice) -> None:
         scores = score(users[block])
+        ranked = scores + added
         for rated in seen:
             position, item = rated.pairs(users[block])
             inside = item < len(column_of)
             position, column = position[inside], column_of[item[inside]]
-            scores[position[column >= 0], column[column >= 0]] = -np.inf
-        columns = top_n(scores, n)
+            ranked[position[column >= 0], column[column >= 0]] = -np.inf
+        columns = top_n(ranked, n)
         found = columns >= 0
         best[block][found] = items[columns[found]]
         values[block][found] = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)[found]

@@ -1,12 +1,17 @@
 """Checks of settings: TypeError for the wrong type, ValueError out of range, with the name and the value."""
 
+import functools
+import inspect
 import math
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+C = TypeVar("C", bound=type)
 
 # Keyword to the words of the error and the comparison.
 BOUNDS = {
@@ -52,6 +57,31 @@ def check_sizes(name: str, values: Any) -> None:
     if not (is_typed and all(value >= 1 for value in values)):
         error = ValueError if is_typed else TypeError
         raise error(f"{name} must be a sequence of integers of at least 1, not {values!r}")
+
+
+def known_keywords(*more: str) -> Callable[[C], C]:
+    """A decorator of a class: an unknown keyword is a TypeError with the nearest name, or with all there are.
+
+    `more` are the names that the class takes by ``**``.
+    """
+
+    def decorated(cls: C) -> C:
+        init: Any = cls.__init__  # type: ignore[misc]
+        _, *parameters = inspect.signature(init).parameters.values()
+        known = [one.name for one in parameters if one.kind is not one.VAR_KEYWORD] + list(more)
+
+        @functools.wraps(init)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+            for name in kwargs.keys() - set(known):
+                nearest = get_close_matches(name, known, 1)
+                hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(known)}"
+                raise TypeError(f"{type(self).__name__} has no setting {name!r}; {hint}")
+            init(self, *args, **kwargs)
+
+        cls.__init__ = wrapper  # type: ignore[misc]
+        return cls
+
+    return decorated
 
 
 def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: Mapping[str, float]) -> None:

@@ -117,6 +117,20 @@ class InUnits(nn.Module):
         return cast("Tensor", self.scores(users, items) * self.unit)
 
 
+class UnknownLast(nn.Module):
+    """Takes -1 for an unknown user or item, whose row is the last."""
+
+    def __init__(self, ratings: nn.Module, n_users: int, n_items: int) -> None:
+        super().__init__()
+        self.ratings = ratings
+        self.n_users, self.n_items = n_users, n_items
+
+    def forward(self, users: Tensor, items: Tensor) -> Tensor:
+        users = torch.where(users == -1, self.n_users, users)
+        items = torch.where(items == -1, self.n_items, items)
+        return cast("Tensor", self.ratings(users, items))
+
+
 class OrdinalLoss(nn.Module):
     """Σ -log P of ratings given y: see `nn.CumulativeLogit`."""
 

@@ -32,7 +32,7 @@ FORMS = {"without MLP": Architecture(4), "with MLP": Architecture(4, (16,))}
 
 @pytest.fixture(scope="module", params=FORMS)
 def model(request):
-    return NeuralMF(FORMS[request.param], epochs=30).fit(TRAIN)
+    return NeuralMF(FORMS[request.param]).fit(TRAIN)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_deviation_of_the_noise_is_found_in_ratings(model):
     tenfold = Ratings.from_columns(
         TRAIN.raw_users, TRAIN.raw_items, 16 * TRAIN.values, scale=(16 * SCALE[0], 16 * SCALE[1])
     )
-    again = NeuralMF(model.architecture, epochs=30).fit(tenfold)
+    again = NeuralMF(model.architecture).fit(tenfold)
     assert again.unit_ == 16 * model.unit_
     np.testing.assert_allclose(again.deviation_, 16 * model.deviation_, rtol=1e-5)
     np.testing.assert_allclose(

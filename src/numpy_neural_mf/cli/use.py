@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from .options import (
 )
 from .output import load, print_json, progress, read, remark, report, say, show, working
 from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles, write_table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
@@ -93,6 +96,8 @@ def recommend(
     numpy-neural-mf recommend films.safetensors 1 42 -n 5 --min-ratings 20 --titles movies.csv
     numpy-neural-mf recommend films.safetensors --output everybody.parquet
     """
+    import polars as pl
+
     loaded = load(model, "recommend")
     if not users and output is None:
         raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
@@ -157,8 +162,10 @@ def _bound(by: str) -> str:
     return by
 
 
-def _with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
+def _with_counts(lists: "pl.DataFrame", model: Any) -> "pl.DataFrame":
     """Lists with the number of ratings of each item."""
+    import polars as pl
+
     counts = model.fitted_.counts("item")[index_of(model.item_ids_, lists["item"])]
     return lists.with_columns(n_ratings=pl.Series(counts))
 

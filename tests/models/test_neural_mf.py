@@ -16,6 +16,7 @@ from numpy_neural_mf import (
     simulate_ratings,
 )
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.models.neural_mf_settings import batch_size_for, epochs_for
 from numpy_neural_mf.models.neural_mf_training import prepare, validation_loss
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
 from numpy_neural_mf.training.engines import ENGINES, Communicator, NumpyEngine
@@ -28,13 +29,21 @@ def fit(ratings=RATINGS, validation=None, **fields):
     return NeuralMF(**{"epochs": 2, "batch_size": 256} | fields).fit(ratings, validation)
 
 
+def test_the_more_ratings_the_larger_the_batches_and_the_fewer_the_epochs():
+    n = [100, 10_000, 100_000, 200_000, 10_000_000]
+    assert [batch_size_for(NeuralMF(), one) for one in n] == [32, 312, 3125, 6250, 8192]
+    assert [epochs_for(NeuralMF(), one) for one in n] == [60, 60, 60, 30, 15]
+    assert batch_size_for(NeuralMF(batch_size=7), 100) == 7
+    assert epochs_for(NeuralMF(epochs=2), 100) == 2
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epochs": "auto"}, "epochs must be an integer of at least 1, not 'auto'"),
+        ({"epochs": "auto"}, "epochs must be an integer of at least 1, or None, not 'auto'"),
         ({"learning_rate": None}, "learning_rate must be a finite number of at least 0, not None"),
-        ({"epochs": 0}, "epochs must be an integer of at least 1, not 0"),
-        ({"epochs": 2.5}, "epochs must be an integer of at least 1, not 2.5"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1, or None, not 0"),
+        ({"epochs": 2.5}, "epochs must be an integer of at least 1, or None, not 2.5"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, or None, not 0"),
         ({"optimizer": 3}, "optimizer must be one of .*adam.*, not 3"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),

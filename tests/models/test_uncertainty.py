@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf import Architecture, Features, NeuralMF, Ratings, load_model, random_split
 from numpy_neural_mf.models.fold_in import locate
-from numpy_neural_mf.models.uncertainty import interval, probabilities
+from numpy_neural_mf.models.uncertainty import degrees_of_freedom, interval, probabilities
 
 SCALE = (-20.0, 20.0)
 NOISE = 0.8
@@ -135,6 +135,21 @@ def test_probabilities_of_steps_are_a_distribution(mean, deviation, steps):
     assert found.sum() == pytest.approx(1, abs=1e-5)
     low, high = interval(given_mean, given_deviation, 0.5, (-1e9, 1e9))
     assert float((high - low)[0]) == pytest.approx(2 * 0.67449 * deviation, rel=1e-2, abs=1e-5)
+
+
+@pytest.mark.parametrize("freedom", [5.0, 12.0, np.inf])
+def test_degrees_of_freedom_are_those_of_errors_and_intervals_and_probabilities_have_them(freedom):
+    rng = np.random.default_rng(0)
+    errors = rng.normal(size=400_000) if freedom == np.inf else rng.standard_t(freedom + 5, 400_000)
+    found = degrees_of_freedom(errors)
+    assert found > 200 if freedom == np.inf else found == pytest.approx(freedom + 5, rel=0.2)
+    drawn = rng.normal(size=400_000) if freedom == np.inf else rng.standard_t(freedom, 400_000)
+    deviation = np.float32([np.sqrt(1 / (1 - 2 / freedom))])
+    (low,), (high,) = interval(np.float32([0]), deviation, 0.8, (-99, 99), freedom)
+    assert np.mean((low <= drawn) & (drawn <= high)) == pytest.approx(0.8, abs=0.003)
+    (shares,) = probabilities(np.float32([0]), deviation, np.float32([-1, 0, 1]), freedom)
+    counts = [np.mean(drawn < -0.5), np.mean(abs(drawn) <= 0.5), np.mean(drawn > 0.5)]
+    np.testing.assert_allclose(shares, counts, atol=0.003)
 
 
 def test_a_distribution_has_the_mean_of_the_prediction_and_the_spread_of_the_interval(stars):

@@ -220,22 +220,23 @@ class Inference:
             o.precision[name][...] = noise / np.maximum(spread, LEAST_TAU2 * noise)
 
     def settle(self, engine: Engine) -> None:
-        """After training, infer variances of embeddings from the rows only, without `FACTOR`.
+        """After training, infer variances of embeddings with priors as wide as the rows, without `FACTOR`.
 
         That keeps weak factors alive in training; in a prediction they are as uncertain as they are large.
+        Priors stay as rows were shrunk to them, for rows that are folded in.
         """
         o, noise = self.objective, float(self.objective.noise[0])
         for side in SIDES:
             name = table_name(side, "embedding")
             if name not in engine.parameters or not engine.architecture.product:
                 continue
-            v, precision = o.variance[name], o.precision[name]
-            data = np.maximum(noise / v - precision, 0)
+            v = o.variance[name]
+            data = np.maximum(noise / v - o.precision[name], 0)
             squares = (engine.parameters[name] - o.prior[name]) ** 2
             seen = (self.counts[side] > 0)[self.communicator.rows]
             for _ in range(SWEEPS):
-                precision[...] = noise / np.maximum(self._mean(squares[seen] + v[seen]), TINY)
-                v[...] = noise / (data + precision)
+                tau2 = np.maximum(self._mean(squares[seen] + v[seen]), TINY)
+                v[...] = noise / (data + noise / tau2)
 
     def _mean(self, rows: Array) -> Array:
         """The mean of the rows of all processes, shape (d,)."""

@@ -403,7 +403,7 @@ class TestRefusals:
             (HEADER, "some.file: expected at least one row, found only a header"),
             (HEADER + "\n\n", "some.file: expected at least one row, found only a header"),
             (bytes(range(256)) * 9, "some.file: expected UTF-8 text or Parquet, found binary data"),
-            (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found binary data"),
+            (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found UTF-16; .*'utf-16'"),
             (b"PAR1 and no more", "some.file: expected a whole Parquet file, found: "),
             (HEADER.encode() + b"1,2,3,4\n\xe9,2,3,4\n", "some.file, line 3: expected UTF-8 text, .*0xe9"),
             ("us\xe9r,item,rating\n".encode("latin-1"), "some.file, line 1: expected UTF-8 text, .*0xe9"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from .faults import Faults, RatingsError, listed, shortened
 from .feature_columns import MAKERS, kind_of, typed
 from .ids import Ids, check_ids, index_of
 from .raw_values import as_id_series, as_series, as_text, coded_ids, whole_or_text
-from .tables import NAMES, Columns, frame_of, named_as, open_table, read_columns
+from .tables import NAMES, Columns, frame_of, named_as, open_table, path_of, read_columns
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
@@ -161,7 +160,7 @@ def read_features(
     >>> read_features("ml-latest-small/movies.csv")  # doctest: +SKIP
     Features: 9,125 rows, 123 columns of genres, year; left out: title
     """
-    path = Path(source)
+    path = path_of(source)
     table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
     columns = read_columns(table, {}, whole=True)
     id = id_column(columns.frame) if id is None else id

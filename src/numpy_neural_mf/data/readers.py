@@ -12,7 +12,7 @@ from .delimited import Text
 from .faults import RatingsError
 from .from_columns import ratings_from, ratings_of_numbers
 from .ratings import Ratings
-from .tables import open_table, read_columns, roles_of
+from .tables import open_table, path_of, read_columns, roles_of
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def read_ratings(
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     if isinstance(source, str | os.PathLike):
-        source = Path(source)
+        source = path_of(source)
         if source.is_dir():
             expected = f"{source}: expected a file of ratings"
             source = ratings_file(source)

@@ -25,7 +25,7 @@ PIECE = 2**24
 RECORDS = 2**16
 # Characters compared at a time: few enough for the cache of the processor.
 CHARACTERS = 2**17
-OTHER_ENCODING = "of another encoding, give the frame: pl.read_csv(path, encoding='latin-1')"
+OTHER_ENCODING = "of another encoding, give the frame: polars.read_csv(path, encoding='latin-1')"
 # Stands for "::" in memory, as polars and csv want one character between fields.
 UNIT = "\x1f"
 # The sign comes first, which a search finds fast, then what is not before it.
@@ -170,13 +170,15 @@ class Text:
         header = self.delimiter.join(positions).encode() + b"\n"  # below one, blank lines are rows
         with self.open() as file:
             skipped = [file.readline() for _ in range(1, self._first_line)]
+            if has_other_ends(b"".join(skipped)):
+                raise _NotPlainError
             while piece := file.read(PIECE):
                 lines = piece if piece.endswith(b"\n") else piece + file.readline()
                 if not skipped:
                     lines = lines.removeprefix(BOM)
                     skipped = [BOM]
                 lines = self._with_units(lines)
-                if b'"' in lines or lines.count(b"\r") != lines.count(b"\r\n"):
+                if b'"' in lines or has_other_ends(lines):
                     raise _NotPlainError
                 frame = pl.read_csv(
                     header + lines,
@@ -238,6 +240,11 @@ class Text:
                 if fault := not_utf8(line):
                     return f"{self.name}, line {number}: {fault}"
         return f"{self.name}: expected delimited text, found: {str(error).partition(chr(10))[0]}"
+
+
+def has_other_ends(lines: bytes) -> bool:
+    """Whether a line ends in a carriage return without a line feed."""
+    return lines.count(b"\r") != lines.count(b"\r\n")
 
 
 def not_utf8(line: bytes) -> str | None:

@@ -29,7 +29,7 @@ OPTIONAL = "timestamp"
 # Columns up to which a file without a header may be one of ratings, rather than a matrix of them.
 MOST_POSITIONS = 8
 MATRIX = (
-    "a matrix becomes ratings by pl.read_csv(path).unpivot(index='user', variable_name='item', "
+    "a matrix becomes ratings by polars.read_csv(path).unpivot(index='user', variable_name='item', "
     "value_name='rating').drop_nulls()"
 )
 # How binary files of tables begin, and what reads the names of their columns, and these.
@@ -91,7 +91,7 @@ def path_of(source: str | os.PathLike[str]) -> Path:
         path = Path(text).expanduser()
         if "\0" not in text and (path.is_file() or path.is_dir() or not path.exists()):
             return path
-        reason = "that of a pipe or a device"
+        reason = "a pipe, a device or a NUL"
     except (OSError, RuntimeError) as error:  # too long a name, or no such home
         reason = str(getattr(error, "strerror", error))
     raise RatingsError(f"{text}: expected the path of a file, found: {reason}")
@@ -110,7 +110,7 @@ def open_table(source: Any, header: bool | None = None) -> Text | Frame:
         return Frame(path.name, path, kind) if kind else open_text(path, head, header)
     if hasattr(source, "read"):
         found = f"expected a path or a data frame, found {type(source).__name__}"
-        raise RatingsError(f"{found}; give the frame: pl.read_csv(it)")
+        raise RatingsError(f"{found}; give the frame: polars.read_csv(it)")
     return frame_of(source, "a path or a data frame")
 
 
@@ -168,8 +168,8 @@ def roles_of(table: Text | Frame, wanted: Mapping[str, str | None]) -> dict[str,
     named = {name: name for name in names}
     if not table.has_header:
         if len(names) > MOST_POSITIONS:
-            found = f"expected the columns {', '.join(POSITIONS)}, found {len(names)} without a header"
-            raise RatingsError(f"{table.name}: {found}; {MATRIX}")
+            asked = f"expected the columns {', '.join(POSITIONS)}"
+            raise RatingsError(f"{table.name}: {asked}, found {len(names)} without a header; {MATRIX}")
         required = [role for role in wanted if role != OPTIONAL]
         named = dict(zip(required if len(names) == len(required) else POSITIONS, names, strict=False))
     chosen = {}

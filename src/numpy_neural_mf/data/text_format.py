@@ -18,14 +18,14 @@ OTHER_FILES = (
     (b"BZh", "a bzip2 file; unpack it first"),
     (b"\xfd7zXZ", "an xz file; unpack it first"),
     (b"(\xb5/\xfd", "a zstd file; unpack it first"),
-    (b"SQLite format 3", "a SQLite database; give the frame: pl.read_database_uri(query, uri)"),
+    (b"SQLite format 3", "a SQLite database; give the frame: polars.read_database_uri(query, uri)"),
     (b"\xff\xfe", f"UTF-16; {OTHER_ENCODING.replace('latin-1', 'utf-16')}"),
     (b"\xfe\xff", f"UTF-16; {OTHER_ENCODING.replace('latin-1', 'utf-16')}"),
 )
 # The beginnings of text that is no table with a rating in each line.
 OTHER_TEXTS = (
-    (re.compile(rb"\s*\[\s*[\[{]"), "JSON; give the frame: pl.read_json(path)"),
-    (re.compile(rb"\s*\{"), "JSON; give the frame: pl.read_ndjson(path)"),
+    (re.compile(rb"\s*\[\s*[\[{]"), "JSON; give the frame: polars.read_json(path)"),
+    (re.compile(rb"\s*\{"), "JSON; give the frame: polars.read_ndjson(path)"),
     (
         re.compile(rb"\s*\d+:\s*[\r\n]"),
         "ratings below the number of their item, as Netflix wrote them; write it into each line: "

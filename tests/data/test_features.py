@@ -199,7 +199,7 @@ class TestFiles:
 
     def test_a_line_with_too_many_fields_is_an_error(self, tmp_path):
         (tmp_path / "films.csv").write_text("item,title,genre\n7,Up,Drama\n8,Good, Bad, Ugly,West\n")
-        with pytest.raises(RatingsError, match=r"films.csv, line 3: expected 3 fields, .* found one more, ' Ugly'"):
+        with pytest.raises(RatingsError, match=r"films.csv, line 3: expected 3 fields, .* found 5"):
             read_features(tmp_path / "films.csv")
 
     def test_a_name_is_no_pattern(self, tmp_path):

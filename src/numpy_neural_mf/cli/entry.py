@@ -1,6 +1,7 @@
 """The commands put together; an error is one sentence and an exit code."""
 
 import sys
+import warnings
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -8,7 +9,7 @@ import numpy as np
 import typer
 
 from . import compare, data, evaluate, train, tune, use
-from .output import fail
+from .output import fail, remark
 
 # Panels of the help, each with its commands.
 COMMANDS = {
@@ -34,6 +35,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
             stream.reconfigure(errors="replace")
+    warnings.showwarning = lambda message, *_: remark(f"numpy-neural-mf: {message}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
             app()

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .columns import blocks
-from .faults import UNREADABLE, RatingsError, in_words
+from .faults import UNREADABLE, RatingsError
 from .gzip_text import unpacked
 from .prefetch import one_ahead
 
@@ -30,6 +30,7 @@ OTHER_ENCODING = "of another encoding, give the frame: polars.read_csv(path, enc
 UNIT = "\x1f"
 # The sign comes first, which a search finds fast, then what is not before it.
 PLUS = re.compile(rb"\+(?<!\w.)[0-9]")
+BLANK_LINE = re.compile(rb"^ *\r?(?:\n|\Z)", re.MULTILINE)
 MINUS_ZERO = re.compile(rb"-0(?<!\w..)(?!\.)")
 
 Place = Callable[[int], str]
@@ -70,31 +71,21 @@ class Text:
     def read(self, names: list[str]) -> tuple[pl.DataFrame, Place]:
         """Some columns as text, without blank lines, and where a row of them is in the file.
 
-        What a short row lacks is null; a row with more fields than the first is an error.
+        A field that is empty is null; a row with more or fewer fields than the first is an error.
         """
-        all_names = self.names()
-        chosen = [*map(all_names.index, names), len(all_names)]
+        chosen = [self.names().index(name) for name in names]
         frame = self._frame(chosen)
         blank = frame.select(pl.all_horizontal(_is_blank(pl.all()))).to_series()
         frame = frame.filter(~blank) if blank.any() else frame
-
-        def place(row: int) -> str:
-            return f"{self.name}, line {self._line_of(row, chosen)}"
-
-        more = frame.drop_in_place(str(len(all_names)))
-        if more.null_count() < len(more) and len(rows := (~_is_blank(more)).arg_true()):
-            expected = f"expected {len(all_names)} fields, as in the first line"
-            raise RatingsError(f"{place(rows[0])}: {expected}, found one more, {in_words(more[rows[0]])}")
         if frame.is_empty():
             raise RatingsError(f"{self.name}: expected at least one row, found only a header")
         frame.columns = names
-        return frame, place
+        return frame, lambda row: f"{self.name}, line {self._line_of(row, chosen)}"
 
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
         """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
 
-        None where something is quoted, missing, too much, no number, or an integer in an unusual form, such
-        as 007.
+        None where something is quoted, missing, no number, or an integer in an unusual form, such as 007.
         """
         if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
             return None
@@ -136,8 +127,15 @@ class Text:
         yield line, []
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The records below the header."""
-        return (record for record in self._records() if record[0] >= self._first_line)
+        """The records below the header that are not blank."""
+        n = len(self._first[0])
+        for line, fields in self._records():
+            if line < self._first_line or not any(map(str.strip, fields)):
+                continue
+            if len(fields) != n:
+                expected = f"expected {n} fields, as in the first line"
+                raise RatingsError(f"{self.name}, line {line}: {expected}, found {len(fields)}")
+            yield line, fields
 
     @property
     def _first_line(self) -> int:
@@ -145,7 +143,8 @@ class Text:
 
     def _line_of(self, row: int, chosen: Sequence[int]) -> int | None:
         """The line on which a row of what `read` returns begins."""
-        lines = (line for line, fields in self._rows() if any(map(str.strip, _at(fields, chosen, ""))))
+        rows = self._rows()
+        lines = (line for line, fields in rows if any(fields[position].strip() for position in chosen))
         return next(islice(lines, row, None), None)
 
     def _frame(self, chosen: Sequence[int]) -> pl.DataFrame:
@@ -156,7 +155,7 @@ class Text:
             try:
                 frames += [frame for _, frame in self._parsed(dict.fromkeys(chosen, pl.String()))]
             except _NotPlainError:
-                rows = (_at(fields, chosen, None) for _, fields in self._rows())
+                rows = ([fields[one] or None for one in chosen] for _, fields in self._rows())
                 while part := list(islice(rows, RECORDS)):
                     frames.append(pl.DataFrame(part, schema, orient="row"))
         except (UnicodeEncodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
@@ -165,7 +164,8 @@ class Text:
 
     def _parsed(self, types: Mapping[int, pl.DataType]) -> Iterator[tuple[bytes, pl.DataFrame]]:
         """Whole lines, and some columns of them by position, as long as all is plain."""
-        positions = [str(position) for position in range(len(self._first[0]) + 1)]
+        n = len(self._first[0])
+        positions = [str(position) for position in range(n)]
         schema = dict.fromkeys(positions, pl.String()) | {str(one): kind for one, kind in types.items()}
         header = self.delimiter.join(positions).encode() + b"\n"  # below one, blank lines are rows
         with self.open() as file:
@@ -180,13 +180,16 @@ class Text:
                 lines = self._with_units(lines)
                 if b'"' in lines or has_other_ends(lines):
                     raise _NotPlainError
+                if not is_regular(lines, self.delimiter, n):
+                    lines = BLANK_LINE.sub(b"", lines)
+                    if not is_regular(lines, self.delimiter, n):
+                        raise _NotPlainError
                 frame = pl.read_csv(
                     header + lines,
                     columns=[str(position) for position in sorted(types)],
                     schema=schema,
                     separator=self.delimiter,
                     quote_char=None,
-                    truncate_ragged_lines=True,
                 )
                 yield lines, frame
 
@@ -202,10 +205,9 @@ class Text:
         types = {position: of_role[role] for role, position in positions.items()}
         columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size
-        for lines, frame in one_ahead(self._parsed(types | {len(names): pl.String()})):
+        for lines, frame in one_ahead(self._parsed(types)):
             # Looked for here, while the other thread parses the next lines.
-            more = frame[str(len(names))]
-            if has_unusual_integers(lines, self.delimiter) or more.null_count() < len(more):
+            if has_unusual_integers(lines, self.delimiter):
                 return None
             n_bytes += len(lines)
             for role, position in positions.items():
@@ -242,6 +244,19 @@ class Text:
         return f"{self.name}: expected delimited text, found: {str(error).partition(chr(10))[0]}"
 
 
+def is_regular(lines: bytes, delimiter: str, n_fields: int) -> bool:
+    """Whether each line has as many fields, where there are no quotes."""
+    lines = lines if lines.endswith(b"\n") or not lines else lines + b"\n"
+    characters = np.frombuffer(lines, np.uint8)
+    parts = (characters[block] for block in blocks(len(lines), CHARACTERS))
+    marks = [part[(part == ord(delimiter)) | (part == ord("\n"))] for part in parts]
+    ends = np.concatenate([np.empty(0, np.uint8), *marks]) == ord("\n")
+    n_lines = len(ends) // n_fields
+    return len(ends) == n_lines * n_fields and bool(
+        ends[n_fields - 1 :: n_fields].all() and np.count_nonzero(ends) == n_lines
+    )
+
+
 def has_other_ends(lines: bytes) -> bool:
     """Whether a line ends in a carriage return without a line feed."""
     return lines.count(b"\r") != lines.count(b"\r\n")
@@ -269,11 +284,6 @@ def has_unusual_integers(lines: bytes, delimiter: str) -> bool:
         if (begins[:-2] & (part[1:-1] == ord("0")) & is_digit[2:]).any():
             return True
     return lines[:1] == b"0" and lines[1:2].isdigit()
-
-
-def _at(fields: Sequence[str], chosen: Sequence[int], nothing: Any) -> list[Any]:
-    """The fields at these positions, `nothing` for those that are empty or that a short row lacks."""
-    return [fields[position] or nothing if position < len(fields) else nothing for position in chosen]
 
 
 def _is_blank(text: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from .column_cache import identity_of, load_columns, save_columns, store_path
 from .delimited import Text
 from .faults import RatingsError
-from .from_columns import ratings_from, ratings_of_numbers
+from .from_columns import ratings_from, ratings_of_numbers, warn_of_dropped
 from .ratings import Ratings
 from .tables import open_table, path_of, read_columns, roles_of
 
@@ -42,7 +42,7 @@ def read_ratings(
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
     the column strings, and so do 1 and 1.0 in one column. Where a user rated an item more than once the last
-    rating counts (see `Ratings.from_columns`).
+    rating counts (see `Ratings.from_columns`); a UserWarning says if most rows are left out.
 
     Parameters
     ----------
@@ -92,6 +92,7 @@ def read_ratings(
         if timestamps or timestamp is not None:
             raise
         ratings = read(user=user, item=item, rating=rating)
+    warn_of_dropped(ratings)
     return ratings if timestamps else replace(ratings, timestamps=None)
 
 

@@ -301,8 +301,10 @@ class TestColumnsNobodyAskedFor:
             read(content, timestamps=False, timestamp="date")
 
     def test_anything_may_be_in_the_others(self, read):
-        content = "note,user,item,rating\n" + "7,1,2,3\n" * 200 + '"text, 007",1,3,3\n'
-        assert rows_of(read(content)) == [(1, 2, 3.0), (1, 3, 3.0)]
+        content = (
+            "note,user,item,rating\n" + "".join(f"7,{n},2,3\n" for n in range(200)) + '"text, 007",1,3,3\n'
+        )
+        assert rows_of(read(content))[-1] == (1, 3, 3.0)
 
 
 class TestDelimiters:

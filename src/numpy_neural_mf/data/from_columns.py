@@ -16,6 +16,9 @@ from .ratings import Ratings, check_scale
 from .raw_values import MAX_RATING, as_id_series, as_series, coded_ids, rating_values, scale_of
 from .timestamps import in_seconds, timestamp_seconds
 
+# Rows left out from which on it is worth a warning.
+MANY = 50
+
 Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the index of each row's id
 
 
@@ -79,7 +82,7 @@ def _assembled(
 def warn_of_dropped(ratings: Ratings) -> Ratings:
     """The ratings, after a warning if most rows of their table were left out, as of no table of ratings."""
     n = ratings.n_dropped
-    if n > len(ratings):
+    if n > max(len(ratings), MANY):
         left_out = f"{n:,} of {n + len(ratings):,} rows were left out"
         why = "the same user rated the same item again later; are these the columns of users and items?"
         warnings.warn(f"{left_out}: {why}", stacklevel=3)

@@ -21,8 +21,9 @@ BLOCK = 1 << 16
 def fetch(url: str, part: Path, most: int, on_progress: BytesCallback | None = None) -> None:
     """Bring the file at `url` to `part`, going on where a transfer broke off; OSError after the last attempt.
 
-    More than `most` bytes are an OSError, and what came is removed. `part`.tag has the entity tag of the file that `part` is the beginning of: a transfer goes on only while
-    the server still has that very file (RFC 9110, sections 13.1.5 and 14). What came is kept.
+    More than `most` bytes are an OSError, and what came is removed; otherwise it is kept. `part`.tag has the
+    entity tag of the file that `part` is the beginning of: a transfer goes on only while the server still has
+    that very file (RFC 9110, sections 13.1.5 and 14).
     """
     for pause in (*PAUSES, None):
         try:

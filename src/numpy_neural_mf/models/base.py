@@ -253,9 +253,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         return None if table is None else table[:-1]
 
 
-def require_ratings(*given: Ratings | None) -> None:
-    """Raise an error if any of these that are given are not ratings, at least one."""
-    parts = [ratings for ratings in given if ratings is not None]
+def require_ratings(ratings: Ratings, *others: Ratings | None) -> None:
+    """Raise an error if these, and the others that are given, are not ratings, at least one."""
+    parts = [ratings, *(other for other in others if other is not None)]
     check_ratings(*parts)
     if not all(map(len, parts)):
         raise ValueError("expected at least one rating to learn from, found none")

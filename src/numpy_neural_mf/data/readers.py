@@ -34,8 +34,8 @@ def read_ratings(
 ) -> Ratings:
     """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
 
-    A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
-    "::" between the fields. The content decides, not the name. A first line whose third field is a number is
+    A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
+    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a number is
     no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
     not looked at, and blank lines are skipped. A line with more or fewer fields than the first is an error.
 

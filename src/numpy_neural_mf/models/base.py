@@ -120,8 +120,8 @@ class Recommender(LearnedFromRatings[Fitted]):
             An unknown user or item gets the best estimate that the rest allows.
         timestamps : array-like, optional
             When each rating is given, for models with time: seconds, milliseconds or finer since 1970, or
-            datetimes, as `read_ratings` takes them. By default, and for what was folded in, the last training rating's; but
-            the level of a user of a `NeuralMF` with drift is then the one it returns to.
+            datetimes, as `read_ratings` takes them. By default, and for what was folded in, the last training
+            rating's; but the level of a user of a `NeuralMF` with drift is then the one it returns to.
         """
         return locate(self.fitted_, users, items, timestamps).ratings()
 

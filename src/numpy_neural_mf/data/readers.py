@@ -35,9 +35,10 @@ def read_ratings(
     """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
 
     A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
-    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a number is
-    no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
-    not looked at, and blank lines are skipped. A line with more or fewer fields than the first is an error.
+    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a
+    number is no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other
+    columns are not looked at, and blank lines are skipped. A line with more or fewer fields than the first is
+    an error.
 
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from numpy_neural_mf import load_model
-from numpy_neural_mf.cli.tables import with_titles
+from numpy_neural_mf.cli.tables import raw_ids, with_titles
 
 MODEL = "model.safetensors"
 
@@ -76,3 +77,8 @@ def test_text_ids_of_a_model_are_text_in_every_file(run, run_json, tmp_path, mon
     Path("numbers.csv").write_text("user,item,rating\n9,100,4\n8,200,3\n")
     facts = run_json("update", "text.model", "numbers.csv")
     assert (facts["new_users"], facts["new_items"]) == (2, 2)
+
+
+def test_an_id_that_is_typed_is_a_number_only_as_files_have_numbers():
+    texts = ["7", "-7", "0", "²", "--5", "007", "٣", "x"]
+    assert raw_ids(np.array([7]), texts) == [7, -7, 0, "²", "--5", "007", "٣", "x"]

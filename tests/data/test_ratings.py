@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.data import Ratings, RatingsError, columns
+from numpy_neural_mf.data import Ratings, RatingsError, columns, read_ratings
 from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.data.raw_values import MISSING
 
@@ -268,3 +268,31 @@ def test_many_ids_close_together_are_found_by_a_table_as_by_a_search(known, want
     assert index_of(ids, np.array(wanted)).tolist() == [place.get(raw, -1) for raw in wanted]
     extreme = np.array([-(2**63), 2**63 - 1] * 100, np.int64)
     assert set(index_of(ids, extreme).tolist()) == {-1}
+
+
+@pytest.mark.parametrize("size", [1e30, -1e10])
+def test_a_rating_beyond_what_models_compute_with_is_refused(tmp_path, size):
+    (tmp_path / "r").write_text(f"1,2,3\n1,3,{size}\n")
+    with pytest.raises(RatingsError, match=r"line 2: expected a rating from -1e\+09 to 1e\+09"):
+        read_ratings(tmp_path / "r")
+    with pytest.raises(RatingsError, match=r"row 2: expected a rating from"):
+        Ratings.from_columns([1, 1], [2, 3], [3, size])
+
+
+@pytest.mark.parametrize("scale", [(0, 1e30), (1e-42, 3e-42)])
+def test_a_scale_beyond_what_models_compute_with_is_refused(scale):
+    with pytest.raises(ValueError, match="scale: expected a lowest and a highest rating"):
+        Ratings.from_columns([1, 1], [2, 3], [0, 1e-42], scale=scale)
+    with pytest.raises(ValueError, match="scale: expected a lowest and a highest rating"):
+        Ratings.from_columns([1, 1], [2, 3], [1e-42, 3e-42])
+
+
+@given(st.lists(st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.binary(), st.builds(object))))
+def test_any_objects_are_ratings_or_an_error_of_one_short_line(objects):
+    for raw in ((objects, objects, [3] * len(objects)), ([1] * len(objects), objects, objects)):
+        for as_column in (list, lambda values: np.array([*values, None], object)[:-1], tuple):
+            try:
+                Ratings.from_columns(*map(as_column, raw))
+            except RatingsError as error:
+                assert len(str(error)) <= 300  # noqa: PT017
+                assert str(error).isprintable()  # noqa: PT017

@@ -301,8 +301,10 @@ class TestColumnsNobodyAskedFor:
             read(content, timestamps=False, timestamp="date")
 
     def test_anything_may_be_in_the_others(self, read):
-        content = "note,user,item,rating\n" + "7,1,2,3\n" * 200 + '"text, 007",1,3,3\n'
-        assert rows_of(read(content)) == [(1, 2, 3.0), (1, 3, 3.0)]
+        content = (
+            "note,user,item,rating\n" + "".join(f"7,{n},2,3\n" for n in range(200)) + '"text, 007",1,3,3\n'
+        )
+        assert rows_of(read(content))[-1] == (1, 3, 3.0)
 
 
 class TestDelimiters:
@@ -403,7 +405,7 @@ class TestRefusals:
             (HEADER, "some.file: expected at least one row, found only a header"),
             (HEADER + "\n\n", "some.file: expected at least one row, found only a header"),
             (bytes(range(256)) * 9, "some.file: expected UTF-8 text or Parquet, found binary data"),
-            (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found binary data"),
+            (HEADER.encode("utf-16"), "some.file: expected UTF-8 text or Parquet, found UTF-16; .*'utf-16'"),
             (b"PAR1 and no more", "some.file: expected a whole Parquet file, found: "),
             (HEADER.encode() + b"1,2,3,4\n\xe9,2,3,4\n", "some.file, line 3: expected UTF-8 text, .*0xe9"),
             ("us\xe9r,item,rating\n".encode("latin-1"), "some.file, line 1: expected UTF-8 text, .*0xe9"),
@@ -420,13 +422,13 @@ class TestRefusals:
             ("user;item;score\n1;2;3,5\n", "line 2: expected a finite number as rating, found '3,5'"),
             (HEADER + "1,2,3,4\n,3,4,4\n", "line 3: expected a user id, found nothing"),
             (HEADER + 'a,2,3,4\n"",3,4,4\n', "line 3: expected a user id, found nothing"),
-            (HEADER + "1,2,3,4\n1,3\n", "line 3: expected a finite number as rating, found nothing"),
-            (HEADER + "1,2,3,4\n1\n", "line 3: expected an item id, found nothing"),
-            (HEADER + "1,2,3,4\n1,3,4\n", "line 3: expected a timestamp, .* found nothing"),
+            (HEADER + "1,2,3,4\n1,3\n", "line 3: expected 4 fields, as in the first line, found 2"),
+            (HEADER + "1,2,3,4\n1\n", "line 3: expected 4 fields, as in the first line, found 1"),
+            (HEADER + "1,2,3,4\n1,3,4,\n", "line 3: expected a timestamp, .* found nothing"),
             (HEADER + "1,2,3,4\n1,3,4,today\n", "line 3: expected a timestamp, .* found 'today'"),
             (HEADER + "1,2,bad,4\n,3,4,4\n", "line 2: expected a finite number as rating, found 'bad'"),
             ("1::2::5::9\n1::3::x::9\n", "line 2: expected a finite number as rating, found 'x'"),
-            ("1\t2\t5\t9\n1\t3\n", "line 2: expected a finite number as rating, found nothing"),
+            ("1\t2\t5\t9\n1\t3\n", "line 2: expected 4 fields, as in the first line, found 2"),
             (HEADER + '1,2,3,4\n1,"3,4,4\n', "line 3: expected quotes in pairs, found one without"),
             (HEADER + '1,"a"b,3,4\n', "line 2: expected quotes around whole fields"),
         ],

@@ -4,6 +4,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from numpy_neural_mf.data import (
     leave_last_out,
     random_split,
     splits,
+    summarize,
     time_split,
     user_split,
 )
@@ -297,3 +300,11 @@ def test_a_share_that_leaves_nothing_to_judge_on_is_refused(split, share):
 def test_leaving_out_nothing_is_refused(n):
     with pytest.raises(ValueError, match="n: expected at least 1"):
         leave_last_out(numbered(20), n)
+
+
+@pytest.mark.parametrize("split", [random_split, k_fold, leave_last_out, time_split, user_split, summarize])
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_data_frame_is_refused_with_what_makes_ratings_of_it(split, library):
+    frame = library.DataFrame({"user": [1, 2] * 9, "item": [1, 2] * 9, "rating": [3, 4] * 9})
+    with pytest.raises(TypeError, match=r"expected Ratings, which read_ratings makes of .* DataFrame"):
+        split(frame)

@@ -1,13 +1,14 @@
 """A time is the same number of seconds however it is given."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from numpy_neural_mf.data import Ratings
+from numpy_neural_mf.data import Ratings, read_ratings
 from numpy_neural_mf.data.timestamps import TimeBins, as_timestamps
 
 MOMENT = dt.datetime(2005, 4, 2, 23, 53, 47)
@@ -84,3 +85,21 @@ def test_bins_are_of_equal_length_and_take_what_is_beyond():
     times = np.array([-50, 0, 24, 25, 49, 50, 99, 100, 10**18])
     assert TimeBins(0, 99, 4).of(times).tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 3]
     assert TimeBins(7, 7, 3).of(np.array([7])).tolist() == [0]
+
+
+@pytest.mark.parametrize("per_second", [10**3, 10**6, 10**9])
+@pytest.mark.parametrize("form", [list, np.array, lambda times: [str(time) for time in times]])
+def test_milli_micro_and_nanoseconds_since_1970_are_seconds(tmp_path, per_second, form):
+    times = form([SECONDS * per_second, -SECONDS * per_second])
+    assert as_timestamps(times).tolist() == [SECONDS, -SECONDS]
+    assert Ratings.from_columns([1, 2], [1, 2], [3, 4], times).timestamps.tolist() == [SECONDS, -SECONDS]
+    (tmp_path / "r").write_text("".join(f"{n},1,3,{time}\n" for n, time in enumerate(times)))
+    assert read_ratings(tmp_path / "r").timestamps.tolist() == [SECONDS, -SECONDS]
+
+
+def test_no_time_is_so_far_away_that_a_model_fails():
+    ends = [-(2**63), 2**63 - 1]
+    assert np.abs(as_timestamps(ends)).max() < 10**11
+    ratings = Ratings.from_columns([1, 2], [1, 2], [3, 4], [0, 1])
+    with pytest.raises(ValueError, match="timestamps: expected seconds since 1970"):
+        replace(ratings, timestamps=np.array(ends))

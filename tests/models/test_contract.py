@@ -776,3 +776,10 @@ def test_threads_predict_what_one_does_and_leave_blas_as_it_was(fitted):
         found = list(pool.map(lambda _: fitted.predict(*EVERYTHING).tobytes(), range(16)))
     assert set(found) == {expected}
     assert pools() == before
+
+
+@pytest.mark.parametrize("model", [LinearRegression(), ItemKNN(), NeuralMF(epochs=1)])
+def test_ratings_that_are_all_the_same_are_learned_with_a_warning(model):
+    ratings = Ratings.from_columns([1, 1, 2, 2], [1, 2, 1, 3], [3, 3, 3, 3])
+    with pytest.warns(UserWarning, match="all 4 ratings are 3, so that predictions and lists mean nothing"):
+        model.fit(ratings)

@@ -261,6 +261,7 @@ EDGE_FORMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:all .* ratings are")
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("form", EDGE_FORMS)
 @pytest.mark.parametrize("name", EDGES)

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -13,7 +14,7 @@ import typer
 
 from . import compare, data, evaluate, train, tune, use
 from .options import option
-from .output import fail
+from .output import fail, remark
 
 # Panels of the help, each with its commands.
 COMMANDS = {
@@ -58,6 +59,7 @@ def run() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
             stream.reconfigure(errors="replace")
+    warnings.showwarning = lambda message, *_: remark(f"numpy-neural-mf: {message}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
             app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..data.tables import Columns
+# An integer in the one way that files are read with: 007 is another id.
+INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
     """Ids that were typed as the model has them: whole numbers, or text as it is."""
     is_text = ids.dtype.kind == "U"
-    return [text if is_text or not text.lstrip("-").isdigit() else int(text) for text in texts]
+    return [text if is_text or not INTEGER.fullmatch(text) else int(text) for text in texts]
 
 
 def roles_of_text(model: Any) -> list[str]:

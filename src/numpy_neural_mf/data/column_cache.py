@@ -17,7 +17,7 @@ from ..utils.atomic_io import replacing
 from .columns import blocks
 from .ratings import Ratings
 
-VERSION = 3
+VERSION = 4
 # In this order in the file.
 ARRAYS = ("user_ids", "item_ids", "users", "items", "values", "timestamps")
 SETTINGS = ("scale", "scale_is_guessed", "n_dropped")

@@ -1,41 +1,43 @@
-"""Delimited text: numbers in one fast pass where there is nothing else, otherwise text with its lines."""
+"""Delimited text: polars reads what has no quotes, in pieces; the csv module what has some, strictly."""
 
 import csv
-import gzip
 import io
 import re
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from .columns import blocks
-from .faults import RatingsError
+from .faults import UNREADABLE, RatingsError
+from .gzip_text import unpacked
 from .prefetch import one_ahead
 
 BOM = b"\xef\xbb\xbf"
-GZIP = b"\x1f\x8b"
-# Bytes and records from which the delimiter is found.
-HEAD = 2**16
-SAMPLE = 100
-# Bytes parsed at a time where the file is nothing but numbers.
+# Bytes that polars parses at a time, and records of the csv module.
 PIECE = 2**24
+RECORDS = 2**16
 # Characters compared at a time: few enough for the cache of the processor.
 CHARACTERS = 2**17
+OTHER_ENCODING = "of another encoding, give the frame: polars.read_csv(path, encoding='latin-1')"
 # Stands for "::" in memory, as polars and csv want one character between fields.
 UNIT = "\x1f"
 # The sign comes first, which a search finds fast, then what is not before it.
 PLUS = re.compile(rb"\+(?<!\w.)[0-9]")
+BLANK_LINE = re.compile(rb"^ *\r?(?:\n|\Z)", re.MULTILINE)
 MINUS_ZERO = re.compile(rb"-0(?<!\w..)(?!\.)")
 
 Place = Callable[[int], str]
+
+
+class _NotPlainError(Exception):
+    """There are quotes, or ends of lines that polars does not know."""
 
 
 @dataclass(frozen=True)
@@ -52,64 +54,33 @@ class Text:
         return self.path.name
 
     def open(self) -> BinaryIO:
-        return cast(BinaryIO, gzip.open(self.path)) if self.is_gzip else self.path.open("rb")
-
-    def with_units(self, text: bytes) -> bytes:
-        return text.replace(b"::", UNIT.encode()) if self.delimiter == UNIT else text
-
-    def records(self, strict: bool = False) -> Any:
-        """A reader of the csv module, which counts its lines."""
-
-        def lines() -> Iterator[str]:
-            with io.TextIOWrapper(self.open(), encoding="utf-8-sig", errors="replace", newline="") as file:
-                yield from (line.replace("::", UNIT) for line in file) if self.delimiter == UNIT else file
-
-        return csv.reader(lines(), delimiter=self.delimiter, strict=strict)
-
-    def scan(self, truncate: bool = True) -> pl.LazyFrame:
-        """All columns as text; what a short row lacks is null, what a long row adds is cut."""
-        source: Path | bytes = self.path
-        if self.is_gzip or self.delimiter == UNIT:
-            with self.open() as file:
-                source = self.with_units(file.read())
-        return pl.scan_csv(
-            source,
-            separator=self.delimiter,
-            has_header=self.has_header,
-            infer_schema=False,
-            truncate_ragged_lines=truncate,
-            glob=False,
-        )
+        return unpacked(self.path) if self.is_gzip else self.path.open("rb")
 
     def names(self) -> list[str]:
-        """The names of the columns; polars' where there is no header."""
-        try:
-            return self.scan().collect_schema().names()
-        except pl.exceptions.PolarsError as error:
-            raise RatingsError(self._fault(error)) from error
+        """The names of the columns, as polars makes them distinct and numbers those without a header."""
+        fields = self._first[0]
+        if not self.has_header:
+            return [f"column_{n}" for n in range(1, len(fields) + 1)]
+        names: list[str] = []
+        n_same: dict[str, int] = {}
+        for field in fields:
+            n = n_same[field] = n_same.get(field, -1) + 1
+            names.append(f"{field}_duplicated_{n - 1}" if n else field)
+        return names
 
-    def read(self, names: list[str], whole: bool = False) -> tuple[pl.DataFrame, Place]:
+    def read(self, names: list[str]) -> tuple[pl.DataFrame, Place]:
         """Some columns as text, without blank lines, and where a row of them is in the file.
 
-        If `whole`, a row with more fields than the header is an error, since its fields may be anything.
+        A field that is empty is null; a row with more or fewer fields than the first is an error.
         """
-        try:
-            frame = self.scan(truncate=not whole).select(names).collect()
-        except pl.exceptions.PolarsError as error:
-            raise RatingsError(self._fault(error, len(names) if whole else None)) from error
-        nothing = pl.all().is_null() | (pl.all().str.strip_chars() == "")
-        is_blank = frame.select(pl.all_horizontal(nothing)).to_series()
-        rows = (~is_blank).arg_true() if is_blank.any() else None
-        frame = frame if rows is None else frame[rows]
+        chosen = [self.names().index(name) for name in names]
+        frame = self._frame(chosen)
+        blank = frame.select(pl.all_horizontal(_is_blank(pl.all()))).to_series()
+        frame = frame.filter(~blank) if blank.any() else frame
         if frame.is_empty():
             raise RatingsError(f"{self.name}: expected at least one row, found only a header")
-
-        def place(row: int) -> str:
-            record = row if rows is None else int(rows[row])
-            line = self._line_of(record)
-            return f"{self.name}, row {record + 1}" if line is None else f"{self.name}, line {line}"
-
-        return frame, place
+        frame.columns = names
+        return frame, lambda row: f"{self.name}, line {self._line_of(row, chosen)}"
 
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
         """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
@@ -121,19 +92,106 @@ class Text:
         for id_type in (pl.Int32(), pl.Int64()):
             try:
                 return self._numbers(roles, id_type)
-            except pl.exceptions.PolarsError:
+            except _NotPlainError:
+                return None
+            except UNREADABLE:
                 continue
         return None
 
-    def _pieces(self) -> Iterator[bytes]:
-        """Whole lines below the header, some `PIECE` bytes at a time."""
+    @cached_property
+    def _first(self) -> tuple[list[str], int]:
+        """The fields of the first record that is not blank, and the line below it."""
+        records = self._records()
+        for _, fields in records:
+            if any(field.strip() for field in fields):
+                return fields, next(records)[0]
+        return [], 1
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Each record with the line, from 1, on which it begins; at the end, the line below and no fields."""
+
+        def lines() -> Iterator[str]:
+            with io.TextIOWrapper(self.open(), "utf-8-sig", "surrogateescape", newline="") as file:
+                yield from file if self.delimiter != UNIT else map(self._with_units_as_text, file)
+
+        reader, line = csv.reader(lines(), delimiter=self.delimiter, strict=True), 1
+        try:
+            for fields in reader:
+                yield line, [field.replace(UNIT, "::") for field in fields]
+                line = reader.line_num + 1
+        except csv.Error as error:
+            expected = f"around whole fields, found: {error}"
+            if "unexpected end" in expected:
+                expected = "in pairs, found one without its other"
+            raise RatingsError(f"{self.name}, line {line}: expected quotes {expected}") from error
+        yield line, []
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The records below the header that are not blank."""
+        n = len(self._first[0])
+        for line, fields in self._records():
+            if line < self._first_line or not any(map(str.strip, fields)):
+                continue
+            if len(fields) != n:
+                expected = f"expected {n} fields, as in the first line"
+                raise RatingsError(f"{self.name}, line {line}: {expected}, found {len(fields)}")
+            yield line, fields
+
+    @property
+    def _first_line(self) -> int:
+        return self._first[1] if self.has_header else 1
+
+    def _line_of(self, row: int, chosen: Sequence[int]) -> int | None:
+        """The line on which a row of what `read` returns begins."""
+        rows = self._rows()
+        lines = (line for line, fields in rows if any(fields[position].strip() for position in chosen))
+        return next(islice(lines, row, None), None)
+
+    def _frame(self, chosen: Sequence[int]) -> pl.DataFrame:
+        """Some columns by position, as text."""
+        schema = {str(position): pl.String() for position in chosen}
+        frames = [pl.DataFrame(schema=schema)]
+        try:
+            try:
+                frames += [frame for _, frame in self._parsed(dict.fromkeys(chosen, pl.String()))]
+            except _NotPlainError:
+                rows = ([fields[one] or None for one in chosen] for _, fields in self._rows())
+                while part := list(islice(rows, RECORDS)):
+                    frames.append(pl.DataFrame(part, schema, orient="row"))
+        except (UnicodeEncodeError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            raise RatingsError(self._fault(error)) from error
+        return pl.concat([frame.select(list(schema)) for frame in frames])
+
+    def _parsed(self, types: Mapping[int, pl.DataType]) -> Iterator[tuple[bytes, pl.DataFrame]]:
+        """Whole lines, and some columns of them by position, as long as all is plain."""
+        n = len(self._first[0])
+        positions = [str(position) for position in range(n)]
+        schema = dict.fromkeys(positions, pl.String()) | {str(one): kind for one, kind in types.items()}
+        header = self.delimiter.join(positions).encode() + b"\n"  # below one, blank lines are rows
         with self.open() as file:
-            if file.read(len(BOM)) != BOM:
-                file.seek(0)
-            while self.has_header and not file.readline().strip():
-                pass
+            skipped = [file.readline() for _ in range(1, self._first_line)]
+            if has_other_ends(b"".join(skipped)):
+                raise _NotPlainError
             while piece := file.read(PIECE):
-                yield self.with_units(piece if piece.endswith(b"\n") else piece + file.readline())
+                lines = piece if piece.endswith(b"\n") else piece + file.readline()
+                if not skipped:
+                    lines = lines.removeprefix(BOM)
+                    skipped = [BOM]
+                lines = self._with_units(lines)
+                if b'"' in lines or has_other_ends(lines):
+                    raise _NotPlainError
+                if not is_regular(lines, self.delimiter, n):
+                    lines = BLANK_LINE.sub(b"", lines)
+                    if not is_regular(lines, self.delimiter, n):
+                        raise _NotPlainError
+                frame = pl.read_csv(
+                    header + lines,
+                    columns=[str(position) for position in sorted(types)],
+                    schema=schema,
+                    separator=self.delimiter,
+                    quote_char=None,
+                )
+                yield lines, frame
 
     def _numbers(self, roles: dict[str, str], id_type: pl.DataType) -> dict[str, NDArray[Any]] | None:
         of_role: dict[str, Any] = {
@@ -142,26 +200,19 @@ class Text:
             "rating": pl.Float32(),
             "timestamp": pl.Int64(),
         }
-        names, types = self.names(), {name: of_role[role] for role, name in roles.items()}
-        read = partial(
-            pl.read_csv,
-            schema=dict.fromkeys(names, pl.String) | types,
-            has_header=False,
-            columns=sorted(map(names.index, types)),
-            separator=self.delimiter,
-            truncate_ragged_lines=True,
-        )
-        parsed = ((lines, read(lines)) for lines in self._pieces())
+        names = self.names()
+        positions = {role: names.index(name) for role, name in roles.items()}
+        types = {position: of_role[role] for role, position in positions.items()}
         columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size
-        for lines, frame in one_ahead(parsed):
+        for lines, frame in one_ahead(self._parsed(types)):
             # Looked for here, while the other thread parses the next lines.
-            if b'"' in lines or has_unusual_integers(lines, self.delimiter):
+            if has_unusual_integers(lines, self.delimiter):
                 return None
             n_bytes += len(lines)
-            for role, name in roles.items():
-                series = frame[name]
-                if series.has_nulls() or series.dtype != types[name]:
+            for role, position in positions.items():
+                series = frame[str(position)]
+                if series.has_nulls() or series.dtype != types[position]:
                     return None
                 numbers = series.to_numpy()
                 column = columns.setdefault(role, np.empty(0, numbers.dtype))
@@ -174,96 +225,51 @@ class Text:
             column.resize(n, refcheck=False)
         return columns if n else None
 
-    def _line_of(self, row: int) -> int | None:
-        """The line, from 1, on which a row of `scan` begins; None where the csv module loses track."""
-        records = self.records()
-        try:
-            # Above the header blank lines are skipped, below it they are rows.
-            while self.has_header and not next(records):
-                pass
-            for _ in range(row):
-                next(records)
-        except (StopIteration, csv.Error):
-            return None
-        return int(records.line_num) + 1
+    def _with_units(self, lines: bytes) -> bytes:
+        if self.delimiter != UNIT:
+            return lines
+        if UNIT.encode() in lines:
+            raise RatingsError(f"{self.name}: expected text, found the control character 0x1f")
+        return lines.replace(b"::", UNIT.encode())
 
-    def _fault(self, error: Exception, n_fields: int | None = None) -> str:
-        """The first line that is not UTF-8, is quoted wrongly or has too many fields; else the error."""
-        for fault_of in (_not_utf8, _unpaired_quote):
-            with self.open() as file:
-                for number, line in enumerate(file, 1):
-                    if fault := fault_of(line):
-                        return f"{self.name}, line {number}: {fault}"
-        records = self.records(strict=True)
-        try:
-            for fields in records:
-                if n_fields is not None and len(fields) > n_fields:
-                    found = f"expected {n_fields} fields, as in the header, found {len(fields)}"
-                    return f"{self.name}, line {records.line_num}: {found}"
-        except csv.Error as fault:
-            return (
-                f"{self.name}, line {records.line_num}: expected quotes around whole fields, found: {fault}"
-            )
+    def _with_units_as_text(self, line: str) -> str:
+        return self._with_units(line.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    def _fault(self, error: BaseException) -> str:
+        """The first line that is not UTF-8; else the error."""
+        with self.open() as file:
+            for number, line in enumerate(file, 1):
+                if fault := not_utf8(line):
+                    return f"{self.name}, line {number}: {fault}"
         return f"{self.name}: expected delimited text, found: {str(error).partition(chr(10))[0]}"
 
 
-def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
-    """A text file that begins with `head`; its delimiter divides most records as the first, into most fields.
-
-    A first record is no header if its third field is a number or, of fewer fields, all are.
-    """
-    is_gzip = head.startswith(GZIP)
-    if is_gzip:
-        try:
-            with gzip.open(path) as file:
-                head = file.read(HEAD)
-        except (OSError, EOFError, zlib.error) as error:
-            raise RatingsError(f"{path.name}: expected a whole gzip file, found: {error}") from error
-    if not head.strip(BOM + b" \t\r\n"):
-        raise RatingsError(f"{path.name}: expected a table, found an empty file")
-    if b"\x00" in head:
-        raise RatingsError(f"{path.name}: expected UTF-8 text or Parquet, found binary data")
-    lines = head.removeprefix(BOM).splitlines(keepends=True)
-    is_cut = len(head) == HEAD
-    lines = lines[:-1] if is_cut and len(lines) > 1 else lines
-    number, first = next((n, line) for n, line in enumerate(lines, 1) if line.strip())
-    if not (is_cut and len(lines) == 1) and (fault := _not_utf8(first)):
-        raise RatingsError(f"{path.name}, line {number}: {fault}")
-    text = [line.decode("utf-8", errors="replace") for line in lines[number - 1 :]]
-    samples = {delimiter: _sample(text, delimiter) for delimiter in (",", ";", "\t", "|", UNIT)}
-    delimiter = max(samples, key=lambda delimiter: _agreement(samples[delimiter]))
-    fields = next(iter(samples[delimiter]), [])
-    if header is None:
-        header = not (_is_number(fields[2]) if len(fields) > 2 else all(map(_is_number, fields)))
-    return Text(path, delimiter, header, is_gzip)
+def is_regular(lines: bytes, delimiter: str, n_fields: int) -> bool:
+    """Whether each line has as many fields, where there are no quotes."""
+    lines = lines if lines.endswith(b"\n") or not lines else lines + b"\n"
+    characters = np.frombuffer(lines, np.uint8)
+    parts = (characters[block] for block in blocks(len(lines), CHARACTERS))
+    marks = [part[(part == ord(delimiter)) | (part == ord("\n"))] for part in parts]
+    ends = np.concatenate([np.empty(0, np.uint8), *marks]) == ord("\n")
+    n_lines = len(ends) // n_fields
+    return len(ends) == n_lines * n_fields and bool(
+        ends[n_fields - 1 :: n_fields].all() and np.count_nonzero(ends) == n_lines
+    )
 
 
-def _sample(lines: list[str], delimiter: str) -> list[list[str]]:
-    """The first records that are not blank."""
-    if delimiter == UNIT:
-        lines = [line.replace("::", UNIT) for line in lines]
-    records: list[list[str]] = []
+def has_other_ends(lines: bytes) -> bool:
+    """Whether a line ends in a carriage return without a line feed."""
+    return lines.count(b"\r") != lines.count(b"\r\n")
+
+
+def not_utf8(line: bytes) -> str | None:
+    """What is wrong with a line that is no UTF-8."""
     try:
-        for record in islice(csv.reader(lines, delimiter=delimiter), SAMPLE):
-            if any(field.strip() for field in record):
-                records.append(record)
-    except csv.Error:  # which the read will report
-        pass
-    return records
-
-
-def _agreement(records: list[list[str]]) -> tuple[int, int]:
-    """How many records have as many fields as the first, and how many these are; (0, 1) for one field."""
-    n_fields = len(records[0]) if records else 0
-    return (sum(len(record) == n_fields for record in records), n_fields) if n_fields > 1 else (0, 1)
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"expected UTF-8 text, found the byte 0x{line[error.start]:02x}"
+        return f"{found}; {OTHER_ENCODING}"
+    return None
 
 
 def has_unusual_integers(lines: bytes, delimiter: str) -> bool:
@@ -280,13 +286,6 @@ def has_unusual_integers(lines: bytes, delimiter: str) -> bool:
     return lines[:1] == b"0" and lines[1:2].isdigit()
 
 
-def _not_utf8(line: bytes) -> str | None:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"expected UTF-8 text, found the byte 0x{line[error.start]:02x}"
-    return None
-
-
-def _unpaired_quote(line: bytes) -> str | None:
-    return "expected quotes in pairs, found one without its other" if line.count(b'"') % 2 else None
+def _is_blank(text: Any) -> Any:
+    """Of a Series or an expression."""
+    return text.is_null() | (text.str.strip_chars() == "")

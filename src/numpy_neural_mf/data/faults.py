@@ -17,11 +17,17 @@ MAX_VALUE = 60
 MAX_NAMES = 8
 
 
+# What polars raises; where it gives up, that is no Exception.
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
+
 class RatingsError(ValueError):
     """A table that cannot be used; the message says where, what was expected and what was found."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(message, MAX_MESSAGE))
+        # Names of files and of columns may have any characters, and halves of such.
+        plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message[:MAX_MESSAGE])
+        super().__init__(shortened(plain + message[MAX_MESSAGE:], MAX_MESSAGE))
 
 
 @dataclass

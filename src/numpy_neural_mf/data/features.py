@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,9 +168,9 @@ def read_features(
     from .delimited import Text
     from .feature_columns import typed
     from .raw_values import as_text, whole_or_text
-    from .tables import open_table, read_columns
+    from .tables import open_table, path_of, read_columns
 
-    path = Path(source)
+    path = path_of(source)
     table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
     columns = read_columns(table, {}, whole=True)
     id = id_column(columns.frame) if id is None else id

@@ -1,5 +1,6 @@
 """Columns of raw ids, numbers and times become ratings, of which the last of each pair is kept."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +13,10 @@ from ..utils.arrays import Float32Array
 from .columns import blocks, coded_integers
 from .faults import Faults, RatingsError
 from .ratings import Ratings, check_scale
-from .timestamps import timestamp_seconds
+from .timestamps import in_seconds, timestamp_seconds
+
+# Rows left out from which on it is worth a warning.
+MANY = 50
 
 Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the index of each row's id
 
@@ -47,18 +51,20 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
 
     The arrays are taken over. An impossible scale is a ValueError.
     """
-    from .raw_values import scale_of
+    from .raw_values import MAX_RATING, scale_of
 
     given = None if scale is None else check_scale(scale)
     values = columns["rating"]
     lowest, highest = values.min(), values.max()
     fits = given is None or (np.float32(given[0]) <= lowest and highest <= np.float32(given[1]))
-    if not (fits and np.isfinite([lowest, highest]).all()):
+    if not (fits and -MAX_RATING <= lowest <= highest <= MAX_RATING):
         return None
     with ThreadPoolExecutor(3) as threads:  # of what these take, next to nothing is Python
         known = threads.submit(lambda: given or scale_of(values))
         users, items = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
-    return _assembled(users, items, values, known.result(), columns.get("timestamp"), given is None)
+    times = columns.get("timestamp")
+    times = None if times is None else in_seconds(times)
+    return _assembled(users, items, values, known.result(), times, given is None)
 
 
 def _assembled(
@@ -74,6 +80,16 @@ def _assembled(
         users[1], items[1], values, users[0], items[0], scale, times, scale_is_guessed=scale_is_guessed
     )
     return _without_older(ratings)
+
+
+def warn_of_dropped(ratings: Ratings) -> Ratings:
+    """The ratings, after a warning if most rows of their table were left out, as of no table of ratings."""
+    n = ratings.n_dropped
+    if n > max(len(ratings), MANY):
+        left_out = f"{n:,} of {n + len(ratings):,} rows were left out"
+        why = "the same user rated the same item again later; are these the columns of users and items?"
+        warnings.warn(f"{left_out}: {why}", stacklevel=3)
+    return ratings
 
 
 def _without_older(ratings: Ratings) -> Ratings:

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .columns import among, occurring, taken
 from .features import Features
 from .ids import check_ids
+from .raw_values import MAX_RATING, MIN_RANGE
+from .timestamps import LATEST
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +38,7 @@ class Ratings:
         Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
     scale : (float, float), the lowest and the highest rating possible
     timestamps : int64 array of shape (n,), optional
-        When the rating was given, in the unit of its source (MovieLens: seconds since 1970).
+        When the rating was given, in seconds since 1970, or any numbers as small.
     noise_variance, expected : float32 arrays of shape (n,), optional
         Variance and mean (the best possible prediction) of each rating given its user and its item; known
         only for simulated ratings.
@@ -84,6 +86,10 @@ class Ratings:
         # A NaN fails the comparison, so this one check covers finite values too.
         if n and not (lowest <= self.values.min() and self.values.max() <= highest):
             raise ValueError(f"values: expected finite ratings within the scale {self.scale}")
+        times = self.timestamps
+        if times is not None and n and not -LATEST < times.min() <= times.max() < LATEST:
+            found = f"{times.min()} to {times.max()}"
+            raise ValueError(f"timestamps: expected seconds since 1970 (see as_timestamps), found {found}")
 
     @classmethod
     def from_columns(
@@ -100,6 +106,7 @@ class Ratings:
         Of several ratings of one item by one user the last counts: the one with the highest timestamp,
         among equal ones (or without timestamps) the one furthest down. The rows kept stay in order. No
         ratings, or a value that is missing or not what is expected, is a RatingsError, with its row from 1.
+        If most rows are left out, a UserWarning says so.
 
         Parameters
         ----------
@@ -113,12 +120,13 @@ class Ratings:
             (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
         source : str, default "ratings", what errors call these ratings
         """
-        from .from_columns import ratings_from  # which makes Ratings
+        from .from_columns import ratings_from, warn_of_dropped  # which make Ratings
 
         columns = {"user": users, "item": items, "rating": values}
         if timestamps is not None:
             columns["timestamp"] = timestamps
-        return ratings_from(columns, scale, source, lambda row: f"{source}, row {row + 1}")
+        ratings = ratings_from(columns, scale, source, lambda row: f"{source}, row {row + 1}")
+        return warn_of_dropped(ratings)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -225,8 +233,19 @@ class Ratings:
         return pl.DataFrame(columns)
 
 
+def check_ratings(*given: object) -> None:
+    """Raise a TypeError if any of these are not Ratings; a data frame has a length and rows, too."""
+    for ratings in given:
+        if not isinstance(ratings, Ratings):
+            found = type(ratings).__name__
+            raise TypeError(f"expected Ratings, which read_ratings makes of a table, found {found}")
+
+
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
     """The scale as floats, once it is found possible."""
     if len(scale) != 2 or not (np.isfinite(scale).all() and scale[0] < scale[1]):
         raise ValueError(f"scale: expected (lowest, highest) with lowest < highest, found {scale}")
+    if max(map(abs, scale)) > MAX_RATING or scale[1] - scale[0] < MIN_RANGE:
+        expected = f"from -{MAX_RATING:g} to {MAX_RATING:g}, {MIN_RANGE:g} apart or more"
+        raise ValueError(f"scale: expected a lowest and a highest rating {expected}, found {scale}")
     return float(scale[0]), float(scale[1])

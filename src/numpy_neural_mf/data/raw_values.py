@@ -22,6 +22,10 @@ KNOWN_SCALES = (
     (1.0, 100.0, 1.0),
     (0.0, 100.0, 1.0),
 )
+# The largest rating, and the smallest distance of the lowest from the highest: beyond these, single precision
+# does not hold what models compute.
+MAX_RATING = 1e9
+MIN_RANGE = 1e-9
 # Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
 MAX_ID = 256
 
@@ -117,6 +121,8 @@ def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Fau
     values = numbers.cast(pl.Float32)
     is_wrong = faults.add(numbers.is_null(), raw, expected)
     if faults.add(~values.is_finite(), numbers, expected) or is_wrong:
+        return np.empty(0, np.float32)
+    if faults.add(values.abs() > MAX_RATING, numbers, f"a rating from -{MAX_RATING:g} to {MAX_RATING:g}"):
         return np.empty(0, np.float32)
     if scale is not None:
         outside = (values < np.float32(scale[0])) | (values > np.float32(scale[1]))

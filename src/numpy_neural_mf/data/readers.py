@@ -12,7 +12,7 @@ from typing import Any
 
 from .column_cache import identity_of, load_columns, save_columns, store_path
 from .faults import RatingsError
-from .from_columns import ratings_from, ratings_of_numbers
+from .from_columns import ratings_from, ratings_of_numbers, warn_of_dropped
 from .ratings import Ratings
 
 logger = logging.getLogger(__name__)
@@ -35,15 +35,16 @@ def read_ratings(
 ) -> Ratings:
     """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
 
-    A file may be Parquet, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or
-    "::" between the fields. The content decides, not the name. A first line whose third field is a number is
-    no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
-    not looked at, and blank lines are skipped.
+    A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
+    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a
+    number is no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other
+    columns are not looked at, and blank lines are skipped. A line with more or fewer fields than the first is
+    an error.
 
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
     the column strings, and so do 1 and 1.0 in one column. Where a user rated an item more than once the last
-    rating counts (see `Ratings.from_columns`).
+    rating counts (see `Ratings.from_columns`); a UserWarning says if most rows are left out.
 
     Parameters
     ----------
@@ -69,11 +70,13 @@ def read_ratings(
         The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
         row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
     """
+    from .tables import path_of
+
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     if isinstance(source, str | os.PathLike):
-        source = Path(source)
+        source = path_of(source)
         if source.is_dir():
             expected = f"{source}: expected a file of ratings"
             source = ratings_file(source)
@@ -93,6 +96,7 @@ def read_ratings(
         if timestamps or timestamp is not None:
             raise
         ratings = read(user=user, item=item, rating=rating)
+    warn_of_dropped(ratings)
     return ratings if timestamps else replace(ratings, timestamps=None)
 
 

@@ -1,7 +1,8 @@
 """Ratings divided into a part to learn from and a part to be judged on.
 
 Every split puts each row into one part and looks at no rating to do so. Both parts keep the ids and the scale
-of the whole; ``train.compact()`` has only the users and items that training knows.
+of the whole; ``train.compact()`` has only the users and items that training knows. What is no `Ratings`, such
+as a data frame, is a TypeError.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import blocks, count, room_like, rows_by_code
-from .ratings import Ratings
+from .ratings import Ratings, check_ratings
 
 # Ratings up to which one order of all is made, or drawn.
 AT_ONCE = 2**22
@@ -36,6 +37,7 @@ def random_split(
 
 def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) -> NDArray[np.bool_]:
     """True where a rating is in the test part of `random_split`, for which no rating is looked at."""
+    check_ratings(ratings)
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
@@ -67,6 +69,7 @@ def k_fold(
     n_folds : int, default 5, from 2 to the number of ratings; otherwise a ValueError, before the first fold
     random_state : int, numpy.random.Generator or None, default 2026
     """
+    check_ratings(ratings)
     n = len(ratings)
     if not 2 <= n_folds <= n:
         raise ValueError(f"n_folds: expected 2 to {n}, the number of ratings, found {n_folds}")
@@ -109,6 +112,7 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     ratings : Ratings, with timestamps
     n : int, default 1, ratings of each user in the test part
     """
+    check_ratings(ratings)
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
     times, n_ratings = _timestamps_of(ratings), count(ratings.users, ratings.n_users)
@@ -135,6 +139,7 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
     ratings : Ratings, with timestamps
     test_size : float in (0, 1), default 0.2, as in `random_split`
     """
+    check_ratings(ratings)
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
     cut = _sorted_at(times, n_train)
@@ -175,6 +180,7 @@ def user_split(
     test_size : float in (0, 1), default 0.1, share of the users with ratings in the test part, in whole users
     random_state : int, numpy.random.Generator or None, default 0
     """
+    check_ratings(ratings)
     users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")
     is_held_out = np.zeros(ratings.n_users, bool)

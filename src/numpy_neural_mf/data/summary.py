@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .columns import count
-from .ratings import Ratings
+from .ratings import Ratings, check_ratings
 
 # More distinct ratings than these are counted in as many bins of equal width.
 MOST_BARS = 20
@@ -23,7 +23,7 @@ class RatingsSummary:
         From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
         than 20, bins of equal width.
     time_range : (int, int) or None
-        First and last timestamp, in the unit of their source (MovieLens: seconds since 1970).
+        First and last timestamp, as in `Ratings`.
     """
 
     n_ratings: int
@@ -40,6 +40,7 @@ class RatingsSummary:
 
 def summarize(ratings: Ratings) -> RatingsSummary:
     """Ratings in a few numbers; without any rating a ValueError."""
+    check_ratings(ratings)
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")
     n_users = int(np.count_nonzero(count(ratings.users, ratings.n_users)))

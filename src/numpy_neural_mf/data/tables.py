@@ -1,6 +1,7 @@
 """One reader for every table: ratings, pairs, features and titles, from a file or a data frame, by name."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from .delimited import HEAD, Place, Text, open_text
-from .faults import RatingsError, listed, shortened
+from .delimited import Place, Text
+from .faults import UNREADABLE, RatingsError, listed, shortened
 from .raw_values import as_series, as_text, whole_or_text
+from .text_format import HEAD, open_text
 
 # Names in common use, MovieLens' first; compared in lower case, without spaces, "_", "-" and ".".
 NAMES = {
@@ -24,6 +26,18 @@ USUAL = {"user": "user_id", "item": "item_id", "rating": "rating", "title": "tit
 # What the columns of a file without a header are, unless there are as many as are asked for.
 POSITIONS = ("user", "item", "rating", "timestamp")
 OPTIONAL = "timestamp"
+# Columns up to which a file without a header may be one of ratings, rather than a matrix of them.
+MOST_POSITIONS = 8
+MATRIX = (
+    "a matrix becomes ratings by polars.read_csv(path).unpivot(index='user', variable_name='item', "
+    "value_name='rating').drop_nulls()"
+)
+# How binary files of tables begin, and what reads the names of their columns, and these.
+BINARY = {b"PAR1": "Parquet", b"ARROW1": "Feather"}
+READERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "Parquet": (pl.read_parquet_schema, pl.read_parquet),
+    "Feather": (pl.read_ipc_schema, pl.read_ipc),
+}
 
 
 @dataclass(frozen=True)
@@ -41,27 +55,46 @@ class Columns:
 
 @dataclass(frozen=True)
 class Frame:
-    """The columns of a data frame, or a Parquet file of which only those that are asked for are read."""
+    """The columns of a data frame, or a Parquet or Feather file of which only those asked for are read."""
 
     name: str
     source: dict[str, Any] | Path
+    kind: str = "data frame"
     has_header: bool = True
 
     def names(self) -> list[str]:
-        return list(self.source if isinstance(self.source, dict) else self._parquet(pl.read_parquet_schema))
+        return list(self.source if isinstance(self.source, dict) else self._in_file(self.source))
 
-    def read(self, names: list[str], whole: bool = False) -> tuple[dict[str, Any], Place]:
+    def read(self, names: list[str]) -> tuple[dict[str, Any], Place]:
         columns = self.source
         if isinstance(columns, Path):
-            columns = self._parquet(pl.read_parquet, columns=names, glob=False).to_dict()
+            columns = self._in_file(columns, names).to_dict()
         return {name: columns[name] for name in names}, lambda row: f"{self.name}, row {row + 1}"
 
-    def _parquet(self, reader: Callable[..., Any], **settings: Any) -> Any:
+    def _in_file(self, path: Path, names: list[str] | None = None) -> Any:
+        """The names of all columns, or some columns."""
+        read_names, read = READERS[self.kind]
         try:
-            return reader(self.source, **settings)
-        except pl.exceptions.PolarsError as error:
+            with path.open("rb") as file:  # polars opens no path that is not UTF-8
+                return read_names(file) if names is None else read(file, columns=names)
+        except UNREADABLE as error:
             reason = str(error).partition("\n")[0]
-            raise RatingsError(f"{self.name}: expected a whole Parquet file, found: {reason}") from error
+            raise RatingsError(f"{self.name}: expected a whole {self.kind} file, found: {reason}") from error
+
+
+def path_of(source: str | os.PathLike[str]) -> Path:
+    """A path that can be opened, ``~`` for the home folder; a RatingsError for an address or a pipe."""
+    text = os.fspath(source)
+    if re.match(r"[A-Za-z][\w+.-]+://", text):
+        raise RatingsError(f"{text}: expected a path, found an address; download the file first")
+    try:
+        path = Path(text).expanduser()
+        if "\0" not in text and (path.is_file() or path.is_dir() or not path.exists()):
+            return path
+        reason = "a pipe, a device or a NUL"
+    except (OSError, RuntimeError) as error:  # too long a name, or no such home
+        reason = str(getattr(error, "strerror", error))
+    raise RatingsError(f"{text}: expected the path of a file, found: {reason}")
 
 
 def open_table(source: Any, header: bool | None = None) -> Text | Frame:
@@ -70,10 +103,14 @@ def open_table(source: Any, header: bool | None = None) -> Text | Frame:
     RatingsError for neither, an empty file or one that is not text, OSError for one that cannot be read.
     """
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path = path_of(source)
         with path.open("rb") as file:
             head = file.read(HEAD)
-        return Frame(path.name, path) if head.startswith(b"PAR1") else open_text(path, head, header)
+        kind = next((kind for start, kind in BINARY.items() if head.startswith(start)), None)
+        return Frame(path.name, path, kind) if kind else open_text(path, head, header)
+    if hasattr(source, "read"):
+        found = f"expected a path or a data frame, found {type(source).__name__}"
+        raise RatingsError(f"{found}; give the frame: polars.read_csv(it)")
     return frame_of(source, "a path or a data frame")
 
 
@@ -85,8 +122,11 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
     if not isinstance(source, dict) and type(source).__module__.partition(".")[0] != "pandas":
         try:
             source = pl.DataFrame(source).to_dict()
-        except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        except (TypeError, ValueError, *UNREADABLE) as error:
             raise RatingsError(f"expected {expected}, found {type(source).__name__}") from error
+    names = [str(name) for name in source]
+    if len(set(names)) < len(names):
+        raise RatingsError(f"data frame: expected each column once, found {listed(names)}")
     columns = {str(name): source[name] for name in source}
     # What is iterated over once becomes a list, and one value is repeated for all rows.
     columns = {name: list(one) if isinstance(one, Iterator) else one for name, one in columns.items()}
@@ -110,7 +150,7 @@ def read_columns(
     roles = roles_of(table, wanted)
     # A column of no role is not looked at, so that nothing in it stops the read.
     names = table.names() if whole else list(dict.fromkeys(roles.values()))
-    frame, place = table.read(names, whole)
+    frame, place = table.read(names)
     by_role = {role: frame[name] for role, name in roles.items()}
     for role in {"user", "item"}.intersection(by_role):
         is_text = text_ids if isinstance(text_ids, bool) else role in text_ids
@@ -127,21 +167,30 @@ def roles_of(table: Text | Frame, wanted: Mapping[str, str | None]) -> dict[str,
     names = table.names()
     named = {name: name for name in names}
     if not table.has_header:
+        if len(names) > MOST_POSITIONS:
+            asked = f"expected the columns {', '.join(POSITIONS)}"
+            raise RatingsError(f"{table.name}: {asked}, found {len(names)} without a header; {MATRIX}")
         required = [role for role in wanted if role != OPTIONAL]
         named = dict(zip(required if len(names) == len(required) else POSITIONS, names, strict=False))
     chosen = {}
-    for role, name in wanted.items():
-        if name is not None:
-            if name not in named:
-                asked = f"expected a column {shortened(name)!r} as {role}"
+    for role, given in wanted.items():
+        if given is not None:
+            if given not in named:
+                asked = f"expected a column {shortened(given)!r} as {role}"
                 raise RatingsError(f"{table.name}: {asked}, found {listed(named)}")
-            chosen[role] = named[name]
+            chosen[role] = named[given]
         elif found := named_as(named, NAMES[role]):
             chosen[role] = named[found[0]]
         elif role != OPTIONAL:
+            asked = f"expected a column of {role}s, such as {USUAL[role]!r}, found"
+            if len(named) > MOST_POSITIONS and not named_as(named, NAMES["rating"]):
+                raise RatingsError(f"{table.name}: {asked} {len(named)} others; {MATRIX}")
+            advice = f"the name of another can be given as {role}"
+            raise RatingsError(f"{table.name}: {asked} {listed(named)}; {advice}")
+    for role, column in chosen.items():
+        if f"{column}_duplicated_0" in names:
             raise RatingsError(
-                f"{table.name}: expected a column of {role}s, such as {USUAL[role]!r}, found {listed(named)}"
-                f"; the name of another can be given as {role}"
+                f"{table.name}: expected one column {shortened(column)!r} as {role}, found more"
             )
     return chosen
 

@@ -9,27 +9,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import blocks
 from .faults import Faults
 
 if TYPE_CHECKING:
     import polars as pl
 
 EXPECTED = "a timestamp, a number or a date such as YYYY-MM-DD HH:MM:SS"
+# Seconds from 1970 to the year 5138, and milliseconds to March 1973.
+LATEST = 10**11
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_timestamps(raw: Any) -> NDArray[np.int64]:
     """Times as an int64 array of the shape of `raw`, a scalar or array-like.
 
-    Numbers are truncated and keep their unit (MovieLens: seconds since 1970). Dates, datetimes and ISO 8601
-    text, such as "2005-04-02 23:53:47" and "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded
-    down; a time without a zone is taken as UTC. A value that is missing or no time is a ValueError with its
-    position, from 1.
+    Numbers are truncated; those too large for seconds since 1970 are milli-, micro- or nanoseconds since then
+    (see `in_seconds`). Dates, datetimes and ISO 8601 text, such as "2005-04-02 23:53:47" and
+    "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded down; a time without a zone is taken as
+    UTC. A value that is missing or no time is a ValueError with its position, from 1.
 
     Examples
     --------
     >>> as_timestamps(["1970-01-02", "1970-01-01T00:00:01Z"]).tolist()
     [86400, 1]
+    >>> as_timestamps([1112486027, 1112486027999]).tolist()
+    [1112486027, 1112486027]
     """
     from .raw_values import as_series
 
@@ -63,7 +68,16 @@ def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
         seconds = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
     if faults.add(seconds.is_null(), raw, EXPECTED):
         return np.empty(0, np.int64)
-    return seconds.to_numpy(writable=True)
+    return in_seconds(seconds.to_numpy(writable=True))
+
+
+def in_seconds(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times in place: what is at least `LATEST` seconds from 1970 is divided by 1000 until it is not."""
+    for block in blocks(len(times)):
+        part = times[block]
+        while (is_finer := (part >= LATEST) | (part <= -LATEST)).any():
+            part[is_finer] //= 1000
+    return times
 
 
 def _iso_seconds(text: str) -> int | None:

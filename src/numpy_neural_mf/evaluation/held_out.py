@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.columns import blocks, count
 from ..data.ids import index_of
+from ..data.ratings import check_ratings
 from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, mean_over_users, novelty
 from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
 
@@ -250,6 +251,7 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
 
 def require_held_out(train: Ratings, test: Ratings) -> None:
     """Raise ValueError if the test part is empty or shares a pair of user and item with training."""
+    check_ratings(train, test)
     if not len(test):
         raise ValueError("test: expected ratings to evaluate on, found none")
     if n_seen := int(seen_rows(train, test).sum()):

@@ -1,6 +1,7 @@
 """The contract of every recommender: fit on ratings; predict, recommend, fold in and explain by raw ids."""
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, overload
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.ratings import check_ratings
 from ..mf.parameters import Side
 from ..training.checkpoint import fingerprint
 from ..training.loop import ProgressCallback
@@ -117,9 +119,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         users, items : array-likes of raw ids of one shape, or one a scalar; or what was folded in
             An unknown user or item gets the best estimate that the rest allows.
         timestamps : array-like, optional
-            When each rating is given, for models with time: seconds since 1970, or datetimes as
-            `read_ratings` takes them. By default, and for what was folded in, the last training rating's; but
-            the level of a user of a `NeuralMF` with drift is then the one it returns to.
+            When each rating is given, for models with time: seconds, milliseconds or finer since 1970, or
+            datetimes, as `read_ratings` takes them. By default, and for what was folded in, the last training
+            rating's; but the level of a user of a `NeuralMF` with drift is then the one it returns to.
         """
         return locate(self.fitted_, users, items, timestamps).ratings()
 
@@ -265,13 +267,20 @@ class Recommender(LearnedFromRatings[Fitted]):
         return None if table is None else table[:-1]
 
 
-def require_ratings(*given: Ratings) -> None:
-    """Raise an error if any of these are not ratings, at least one."""
-    for ratings in given:
-        if not isinstance(ratings, Ratings):
-            raise TypeError(f"expected Ratings (see read_ratings), found {type(ratings).__name__}")
-        if not len(ratings):
-            raise ValueError("expected at least one rating to learn from, found none")
+def require_ratings(ratings: Ratings, *others: Ratings | None) -> None:
+    """Raise an error if these, and the others that are given, are not ratings, at least one."""
+    parts = [ratings, *(other for other in others if other is not None)]
+    check_ratings(*parts)
+    if not all(map(len, parts)):
+        raise ValueError("expected at least one rating to learn from, found none")
+
+
+def warn_if_constant(ratings: Ratings) -> None:
+    """Warn of ratings that are all the same, from which a model of ratings learns no taste."""
+    value = ratings.values[0]
+    if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
+        found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
+        warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)
 
 
 def identity(

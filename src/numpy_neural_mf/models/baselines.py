@@ -17,7 +17,7 @@ from ..mf.regularization import RowPenalty
 from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_number, known_keywords
-from .base import Callback, Recommender, require_ratings
+from .base import Callback, Recommender, require_ratings, warn_if_constant
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .incremental_update import Update
@@ -41,7 +41,7 @@ class GlobalMean(Recommender):
 
     def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Take the mean; validation is not used."""
-        require_ratings(ratings)
+        require_ratings(ratings, validation)
         ratings = ratings.compact()
         self._state = Fitted.of(ratings, self._model(ratings.mean, ratings.scale))
         return self
@@ -108,7 +108,8 @@ class LinearRegression(BiasRecommender):
 
     def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Choose alpha, on `validation` if given, and solve the least squares."""
-        require_ratings(ratings)
+        require_ratings(ratings, validation)
+        warn_if_constant(ratings)
         alpha = self._best_alpha(ratings, validation)
         ratings = ratings.compact()
         self._state = Fitted.of(ratings, _ridge(alpha, _one_hot(ratings), ratings))

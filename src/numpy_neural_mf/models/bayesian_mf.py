@@ -22,7 +22,7 @@ from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_boolean, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
-from .base import identity, require_ratings
+from .base import identity, require_ratings, warn_if_constant
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
@@ -163,6 +163,7 @@ class BayesianMF(DistributionRecommender):
         rng = np.random.default_rng(self.random_state)
         given = [ratings] if validation is None else [ratings, validation]
         require_ratings(*given)
+        warn_if_constant(ratings)
         ratings = ratings.compact(self.features)
         context_variables = context_variables_of(ratings, variable_names(self.drift, self.previous_item))
         monitor = checkpoint = None

@@ -12,7 +12,7 @@ from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_integer, check_number, known_keywords
-from .base import Callback, require_ratings
+from .base import Callback, require_ratings, warn_if_constant
 from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, sorted_reasons
 from .files import Contents, Saved
@@ -83,7 +83,8 @@ class ItemKNN(BiasRecommender):
 
     def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
-        require_ratings(ratings)
+        require_ratings(ratings, validation)
+        warn_if_constant(ratings)
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids
         interactions = interactions_of(ratings, *ids)

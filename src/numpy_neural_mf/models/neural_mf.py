@@ -17,7 +17,7 @@ from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import known_keywords
-from .base import identity, require_ratings
+from .base import identity, require_ratings, warn_if_constant
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
@@ -170,6 +170,7 @@ class NeuralMF(DistributionRecommender):
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         given = [ratings] if validation is None else [ratings, validation]
         require_ratings(*given)
+        warn_if_constant(ratings)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, communicator)
         engine = build_engine(self, data, rng, sign_rng)

@@ -114,7 +114,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
             epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
         on_progress : callable, optional, called after each batch with a `Progress`
         """
-        require_ratings(ratings)
+        require_ratings(ratings, validation)
         train = in_time_order(ratings.compact())
         held_out = None if validation is None else next_items(train, validation, self.sequence_length)
         settings = {n: v for n, v in self._settings().items() if n not in ("encoder", "random_state")}

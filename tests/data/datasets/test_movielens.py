@@ -7,6 +7,7 @@ import threading
 import zipfile
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,18 @@ def zipped(files):
 ARCHIVE = zipped({"ml-100K-of-1998/u.data": RATINGS, "ml-100K-of-1998/README": "research " * 200})
 
 
+def corrupt_lzma():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("ml-100k/u.data", RATINGS * 100)
+    content = bytearray(buffer.getvalue())
+    content[60:64] = b"\xff" * 4
+    return bytes(content)
+
+
+CORRUPT_LZMA = corrupt_lzma()
+
+
 class Handler(BaseHTTPRequestHandler):
     """A server that keeps to RFC 9110, with a fault for each request where one is wanted."""
 
@@ -43,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send(**fault)
 
-    def send(self, lies=0, breaks_at=None, ignores_range=False, content_range=None):
+    def send(self, lies=0, breaks_at=None, ignores_range=False, content_range=None, has_length=True):
         body, tag = self.server.body, self.server.tag
         headers = {"ETag": tag} if tag else {}
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -53,7 +66,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(416, {"Content-Range": f"bytes */{len(body)}", "Content-Length": "0"})
         if status == 206:
             headers["Content-Range"] = content_range or f"bytes {start}-{len(body) - 1}/{len(body)}"
-        self.answer(status, headers | {"Content-Length": str(len(body) - start + lies)})
+        self.answer(
+            status, headers | ({"Content-Length": str(len(body) - start + lies)} if has_length else {})
+        )
         self.wfile.write(body[start:breaks_at])
         return None
 
@@ -236,6 +251,25 @@ def test_no_server_at_all_is_one_sentence(tmp_path):
     assert "refused" in refused(server, tmp_path)
 
 
+def test_a_body_without_length_does_not_fill_the_disk(tmp_path):
+    with serving(body=b"x" * 5_000_000, faults=[{"has_length": False}]) as server:
+        assert "expected at most 4,000,000 bytes, the server sends more" in refused(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_server_that_sends_too_slowly_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "TIMEOUT", 10.0)
+    monkeypatch.setattr(transfer, "SLOWEST", 10**12)
+    clock = SimpleNamespace(monotonic=iter(range(0, 10**6, 60)).__next__, sleep=lambda seconds: None)
+    monkeypatch.setattr(transfer, "time", clock)
+    part = tmp_path / "part"
+    with (
+        serving(body=b"x" * 500_000) as server,
+        pytest.raises(OSError, match=r"the last time: fewer than .* bytes in a second"),
+    ):
+        transfer.fetch(f"{server.url}{NAME}.zip", part, 10**6)
+
+
 # When what comes is not what was expected
 
 
@@ -270,6 +304,9 @@ def test_a_set_that_may_change_is_taken_with_a_warning(tmp_path, monkeypatch):
         (zipped({"C:u.data": RATINGS}), "would be outside: 'C:u.data'"),
         (zipped({"ml-100k/README": ""}), "expected a folder with ratings in it, found none"),
         (zipped({}), "expected a folder with ratings in it, found none"),
+        (zipped({"ml-100k/" + "x" * 300: RATINGS}), "for the name of a file in it: File name too long"),
+        (zipped({"ml-100k": "a file", "ml-100k/u.data": RATINGS}), "refused, for the name of a file in it"),
+        (CORRUPT_LZMA, "expected a whole zip archive, found: Corrupt"),
         (b"no zip at all", "expected a whole zip archive"),
         (ARCHIVE[:-30], "expected a whole zip archive"),
         (ARCHIVE.replace(b"\t3\t", b"\t5\t"), "expected a whole zip archive, found: Bad CRC-32"),

@@ -14,18 +14,20 @@ BytesCallback = Callable[[int, int | None], None]
 
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 4.0, 15.0)  # seconds before the second, third and fourth attempt
+SLOWEST = 1000  # bytes in a second, after the first TIMEOUT
 BLOCK = 1 << 16
 
 
-def fetch(url: str, part: Path, on_progress: BytesCallback | None = None) -> None:
+def fetch(url: str, part: Path, most: int, on_progress: BytesCallback | None = None) -> None:
     """Bring the file at `url` to `part`, going on where a transfer broke off; OSError after the last attempt.
 
-    `part`.tag has the entity tag of the file that `part` is the beginning of: a transfer goes on only while
-    the server still has that very file (RFC 9110, sections 13.1.5 and 14). What came is kept.
+    More than `most` bytes are an OSError, and what came is removed; otherwise it is kept. `part`.tag has the
+    entity tag of the file that `part` is the beginning of: a transfer goes on only while the server still has
+    that very file (RFC 9110, sections 13.1.5 and 14).
     """
     for pause in (*PAUSES, None):
         try:
-            return _attempt(url, part, on_progress)
+            return _attempt(url, part, most, on_progress)
         except HTTPError as error:
             error.close()
             problem = f"the server answered {error.code} {error.reason}"
@@ -48,7 +50,7 @@ class _BrokenOffError(Exception):
     """The connection ended early or did not send what was asked for; another attempt may do better."""
 
 
-def _attempt(url: str, part: Path, on_progress: BytesCallback | None) -> None:
+def _attempt(url: str, part: Path, most: int, on_progress: BytesCallback | None) -> None:
     tag_file = _tag_file(part)
     n_here = part.stat().st_size if part.exists() and tag_file.exists() else 0
     headers = {"User-Agent": "numpy-neural-mf"}
@@ -72,9 +74,15 @@ def _attempt(url: str, part: Path, on_progress: BytesCallback | None) -> None:
             part.unlink(missing_ok=True)  # before its tag changes: never a tag of other bytes of another file
             _write_tag(tag_file, response)
         with part.open("ab") as file:
-            while block := response.read(BLOCK):
+            begun, n_before = time.monotonic(), n_here
+            while block := response.read1(BLOCK):
                 file.write(block)
                 n_here += len(block)
+                if n_here > most:
+                    remove(part)
+                    raise OSError(f"{url}: expected at most {most:,} bytes, the server sends more")
+                if n_here - n_before < SLOWEST * (time.monotonic() - begun - TIMEOUT):
+                    raise _BrokenOffError(f"fewer than {SLOWEST:,} bytes in a second")
                 if on_progress is not None:
                     on_progress(n_here, total)
     if total is not None and n_here != total:

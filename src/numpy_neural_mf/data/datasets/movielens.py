@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import lzma
 import os
+import struct
 import tempfile
 import warnings
 import zipfile
@@ -23,6 +25,12 @@ CITATION = (
     "F. Maxwell Harper and Joseph A. Konstan. The MovieLens Datasets: History and Context. "
     "ACM Transactions on Interactive Intelligent Systems 5(4), 2015. https://doi.org/10.1145/2827872"
 )
+# What zipfile raises of an archive that is damaged, or packed as none of these sets is.
+BROKEN = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, lzma.LZMAError, ValueError,
+    struct.error,
+)  # fmt: skip
+BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.ENOENT)
 MAX_UNPACKED = 1 << 32  # bytes; the largest set has about 1 GB
 
 
@@ -98,7 +106,8 @@ def download_movielens(
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f"{name}.zip.part")
-    fetch(f"{base_url}{name}.zip", part, on_progress)
+    most = (2 if MOVIELENS[name].is_fixed else 10) * 10**6 * (1 + MOVIELENS[name].megabytes)
+    fetch(f"{base_url}{name}.zip", part, most, on_progress)
     try:
         _check(name, part)
         _unpack(name, part, destination)
@@ -137,8 +146,12 @@ def _unpack(name: str, archive: Path, destination: Path) -> None:
             if not unpacked:
                 raise _ArchiveError(f"{name}.zip: expected a folder with ratings in it, found none")
             unpacked[0].rename(destination)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    except BROKEN as error:
         raise _ArchiveError(f"{name}.zip: expected a whole zip archive, found: {error}") from error
+    except OSError as error:
+        if error.errno not in BAD_NAMES:
+            raise
+        raise _ArchiveError(f"{name}.zip: refused, for the name of a file in it: {error.strerror}") from error
 
 
 def _refuse_what_is_unsafe(name: str, members: list[zipfile.ZipInfo]) -> None:

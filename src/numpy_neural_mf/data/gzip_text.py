@@ -1,0 +1,45 @@
+"""The bytes of a gzip file, as long as it is whole and not made to fill the memory."""
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from .faults import RatingsError
+
+GZIP = b"\x1f\x8b"
+# Bytes that each byte of a file may become, and that any file may: text seldom becomes ten times smaller.
+MOST = 100
+ALWAYS = 2**26
+
+
+def unpacked(path: Path) -> BinaryIO:
+    """The file, open; a RatingsError when what is read is damaged or too much."""
+    return io.BufferedReader(_Unpacked(path), 2**18)
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, path: Path) -> None:
+        self.name, self.file = path.name, gzip.GzipFile(path)
+        self.n_left = max(ALWAYS, MOST * path.stat().st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            n = self.file.readinto(buffer)
+        except (OSError, EOFError, zlib.error) as error:
+            raise RatingsError(f"{self.name}: expected a whole gzip file, found: {error}") from error
+        self.n_left -= n
+        if self.n_left < 0:
+            raise RatingsError(
+                f"{self.name}: expected text, found over {MOST} times as much as the gzip file has bytes; "
+                "unpack it first if it is right"
+            )
+        return n
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()

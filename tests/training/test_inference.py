@@ -177,24 +177,6 @@ def test_what_changes_is_what_is_saved(updated):
     assert all(arrays[name] is array for name, array in expected.items())
 
 
-def test_the_last_variances_have_priors_as_wide_as_the_rows():
-    """τ² = mean of (row - m)² + v and v = 1 / (D + 1/τ²), for the data D that gave v; priors stay."""
-    ratings, _ = simulated(30, 20, 250)
-    inference, engine = new_inference(ratings), Fixed(drawn_parameters(ratings))
-    for of_rows in inference.objective.data.values():
-        of_rows[:] = np.random.default_rng(3).gamma(2, 10, of_rows.shape)
-    inference.update(engine)
-    o, noise = inference.objective, float(inference.objective.noise[0])
-    for side, n in (("user", ratings.n_users), ("item", ratings.n_items)):
-        name = EMBEDDING.format(side)
-        data, before = noise / o.variance[name] - o.precision[name], o.precision[name].copy()
-        inference.settle(engine)
-        rows, v = engine.parameters[name][:n], o.variance[name]
-        tau2 = ((rows - o.prior[name]) ** 2 + v[:n]).mean(axis=0)
-        np.testing.assert_allclose(v, noise / (data + noise / tau2), rtol=1e-3)
-        np.testing.assert_array_equal(o.precision[name], before)
-
-
 # In a training
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .columns import blocks
-from .faults import UNREADABLE, RatingsError
+from .faults import RatingsError
 from .gzip_text import unpacked
 from .prefetch import one_ahead
 
@@ -34,6 +34,9 @@ BLANK_LINE = re.compile(rb"^ *\r?(?:\n|\Z)", re.MULTILINE)
 MINUS_ZERO = re.compile(rb"-0(?<!\w..)(?!\.)")
 
 Place = Callable[[int], str]
+
+# What polars raises; where it gives up, that is no Exception.
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 class _NotPlainError(Exception):

@@ -17,10 +17,6 @@ MAX_VALUE = 60
 MAX_NAMES = 8
 
 
-# What polars raises; where it gives up, that is no Exception.
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-
-
 class RatingsError(ValueError):
     """A table that cannot be used; the message says where, what was expected and what was found."""
 

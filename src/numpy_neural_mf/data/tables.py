@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from .delimited import Place, Text
-from .faults import UNREADABLE, RatingsError, listed, shortened
+from .delimited import UNREADABLE, Place, Text
+from .faults import RatingsError, listed, shortened
 from .raw_values import as_series, as_text, whole_or_text
 from .text_format import HEAD, open_text
 

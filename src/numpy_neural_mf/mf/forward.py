@@ -96,9 +96,10 @@ class Factorization:
         return scores
 
     def variance(self, users: IntArray, items: IntArray) -> Array:
-        """The variance of r̂ of pairs of rows, shape (n,), of independent normal rows; of f, to first order.
+        """The variance of r̂ of pairs of rows, shape (n,), of independent normal rows, to first order.
 
-        Σ_k ((∂r̂/∂p_k)² v_uk + (∂r̂/∂q_k)² v_ik), with a product also Σ_k v_uk v_ik, and those of the biases.
+        Σ_k ((∂r̂/∂p_k)² v_uk + (∂r̂/∂q_k)² v_ik), and those of the biases. Σ_k v_uk v_ik is left out: most of
+        it is of factors that nothing supports, whose variances training keeps from vanishing.
         """
         product, mlp = self.architecture.product, self._mlp
         (p, _), (q, _) = self._rows("user", users), self._rows("item", items)
@@ -110,10 +111,7 @@ class Factorization:
                 by_hidden = mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[1]().T
                 by_user[tile] += by_hidden @ mlp.user_weight
                 by_item[tile] += by_hidden @ mlp.item_weight
-        total: Array = of_user + of_item + (by_user**2 * v + by_item**2 * w).sum(axis=1)
-        if product:
-            total += (v * w).sum(axis=1)
-        return total
+        return np.asarray(of_user + of_item + (by_user**2 * v + by_item**2 * w).sum(axis=1))
 
     def scorer(self, items: IntArray) -> Scorer:
         """A function from users to the scores of these items.

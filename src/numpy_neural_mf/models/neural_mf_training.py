@@ -179,7 +179,6 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
 
 def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History) -> Fitted | None:
     """The fitted model, in the first process; None in the others."""
-    data.inference.settle(engine)
     parameters = data.communicator.gathered(engine.parameters)
     inference, objective = data.inference, data.inference.objective
     variance = data.communicator.gathered(objective.variance)

@@ -32,7 +32,7 @@ NOISE_RATINGS = 30
 # users times τ² of items is a variance. Half of τ² follows the rows and half is this, so that a factor that
 # is still small is not given up.
 FACTOR = 0.14
-SWEEPS = 30  # of the closed forms of biases and of the last variances
+SWEEPS = 30  # of the closed form of biases
 # Ratings in units deviate by about 1, or by nothing; less than this is taken to be this.
 LEAST_DEVIATION = 1e-3
 # τ² of a bias in σ², at least: a lower one would make steps of SGD diverge, and biases hardly smaller.
@@ -218,25 +218,6 @@ class Inference:
             o.precision[name][...] = 2 * noise / (self._of_factors[name] * share + spread)
         elif side in self.features:
             o.precision[name][...] = noise / np.maximum(spread, LEAST_TAU2 * noise)
-
-    def settle(self, engine: Engine) -> None:
-        """After training, infer variances of embeddings with priors as wide as the rows, without `FACTOR`.
-
-        That keeps weak factors alive in training; in a prediction they are as uncertain as they are large.
-        Priors stay as rows were shrunk to them, for rows that are folded in.
-        """
-        o, noise = self.objective, float(self.objective.noise[0])
-        for side in SIDES:
-            name = table_name(side, "embedding")
-            if name not in engine.parameters or not engine.architecture.product:
-                continue
-            v = o.variance[name]
-            data = np.maximum(noise / v - o.precision[name], 0)
-            squares = (engine.parameters[name] - o.prior[name]) ** 2
-            seen = (self.counts[side] > 0)[self.communicator.rows]
-            for _ in range(SWEEPS):
-                tau2 = np.maximum(self._mean(squares[seen] + v[seen]), TINY)
-                v[...] = noise / (data + noise / tau2)
 
     def _mean(self, rows: Array) -> Array:
         """The mean of the rows of all processes, shape (d,)."""

@@ -10,7 +10,8 @@ import numpy as np
 from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
 from ..bayesian.posterior_mean import PosteriorMean
-from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
+from ..bayesian.resumption import ValidationMonitor
+from ..bayesian.sampling import build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES, Parameters, Side

@@ -1,6 +1,7 @@
 """Recommenders that predict the distribution of a rating: intervals and probabilities."""
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -69,6 +70,19 @@ def normal_probabilities(mean: Float32Array, deviation: Float32Array, steps: Flo
     edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
     below = ndtr((edges - mean[..., None]) / deviation[..., None])
     return np.asarray(np.diff(below, axis=-1), np.float32)
+
+
+def checked_steps(steps: Any) -> Float32Array:
+    """Distinct ratings from a file, ascending; TypeError or ValueError for anything else."""
+    if not isinstance(steps, list) or len(steps) > MAX_STEPS:
+        raise ValueError(f"steps: expected a list of at most {MAX_STEPS} ratings, found {steps!r}")
+    for step in steps:
+        check_number("steps", step)
+    with np.errstate(over="ignore"):
+        found = np.array(steps, np.float32)
+    if not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
+        raise ValueError(f"steps: expected an ascending list, found {steps}")
+    return found
 
 
 def few_steps(ratings: Float32Array) -> Float32Array:

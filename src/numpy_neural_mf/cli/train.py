@@ -10,12 +10,14 @@ import typer
 from typer.core import TyperGroup
 
 from ..data import Features, read_features
+from ..data.readers import ratings_file
 from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, Architecture
 from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from ..reporting.console import ProgressBar
-from ..utils.atomic_io import is_first_process, require_folder
+from ..training.checkpoint import FILE
+from ..utils.atomic_io import is_first_process, require_output
 from ..utils.settings import check_choice
 from .options import (
     HARDWARE,
@@ -203,7 +205,11 @@ def _train(model: Any, context: typer.Context) -> None:
     """Read the ratings and the features, fit a model to them, save it and print the result."""
     given = context.params
     path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
-    require_folder(path.parent)
+    folder = given["ratings"] if given["ratings"].is_dir() else None
+    inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "settings")]
+    require_output(path, *inputs, folder and ratings_file(folder))
+    if checkpoint_dir:
+        require_output(checkpoint_dir / FILE, path)
     ratings = read(context)
     lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
     for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):

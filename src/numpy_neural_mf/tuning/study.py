@@ -15,13 +15,17 @@ import numpy as np
 from ..mf.architecture import Architecture
 from ..models import NeuralMF
 from ..models.neural_mf_settings import batch_size_for
-from ..utils.atomic_io import replacing
+from ..utils.atomic_io import replacing, require_file
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+# What Optuna may raise for a journal that somebody changed.
+FAULTS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
+)  # fmt: skip
 HIDDEN_LAYER_SIZES = ("[]", "[16]", "[32, 16]", "[64]", "[64, 32]", "[128, 64]")  # text: studies are plain
 
 
@@ -90,7 +94,7 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
         )
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except FAULTS as error:
         raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -138,6 +142,8 @@ def validation_rmse(trial: FrozenTrial) -> float:
 def _mend(path: Path) -> None:
     """Remove an incomplete last line: with another line after it, the file could not be read."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        require_file(path)
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[0].startswith(b'{"op_code":'):
         raise ValueError(f"{path}: expected a study, found another kind of file")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import as_bytes
+from ..utils.settings import check_boolean, check_integer
 from .columns import blocks
 from .ratings import Ratings
 
@@ -81,6 +82,10 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
             return None
         ids = {name: np.array(arrays[name]) for name in ("user_ids", "item_ids")}
         settings = {name: metadata[name] for name in SETTINGS}
+        check_boolean("scale_is_guessed", settings["scale_is_guessed"])
+        check_integer("n_dropped", settings["n_dropped"], at_least=0)
+        if not len(arrays["users"]):
+            return None
         return Ratings(**arrays | ids, **settings | {"scale": tuple(metadata["scale"])})
     # Not there, cut off, or something else.
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):

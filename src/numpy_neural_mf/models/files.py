@@ -174,7 +174,7 @@ class Contents:
                 self.refuse(f"random_state: expected a whole number of at least 0, found {seed}")
         match description["rating_scale"]:
             case [int() | float() as low, int() | float() as high] if -HUGE <= low < high <= HUGE:
-                self.rating_scale: tuple[float, float] = (low, high)
+                self.rating_scale = float(low), float(high)
             case scale:
                 self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
         self.user_ids, self.item_ids = self._ids("user_ids"), self._ids("item_ids")

@@ -118,7 +118,9 @@ class Checkpoint:
                     raise ValueError("one that is damaged, or of another version: it has another digest")
             with safe_open(self.path, framework="numpy") as file:
                 state = json.loads((file.metadata() or {})["state"])
-                if isinstance(state["belongs_to"], str) and state["belongs_to"] != self.belongs_to:
+                if not isinstance(state["belongs_to"], str):
+                    raise ValueError("no name of the training that it belongs to")
+                if state["belongs_to"] != self.belongs_to:
                     raise _AnotherTrainingError
                 arrays = {name: _own(file, name, communicator) for name in file.keys()}  # noqa: SIM118
             _require_sound(arrays, forms)

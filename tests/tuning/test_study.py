@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import optuna
 import pytest
@@ -111,3 +112,21 @@ def test_the_verbosity_of_optuna_is_restored(capfd):
     with_trials(None, [1.0])
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "study")
+    with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
+        reopened(tmp_path / "study")
+
+
+def test_a_distribution_of_brackets_is_refused(tmp_path):
+    path = tmp_path / "study"
+    with_trials(path, [1.0])
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        if "distribution" in line:
+            line["distribution"] = "[" * 100_000
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(ValueError, match="expected a study, found one that is damaged"):
+        reopened(path)

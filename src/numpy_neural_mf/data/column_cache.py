@@ -55,6 +55,8 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
     listed = [(name, array.dtype.str, len(array)) for name, array in arrays.items()]
     metadata = {**identity, "arrays": listed, **{name: getattr(ratings, name) for name in SETTINGS}}
     metadata["checksum"] = _checksum(metadata, arrays.values())
+    if path.exists():
+        require_file(path)  # a pipe would be waited for until somebody reads it
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(metadata).encode() + b"\n")
         for array in arrays.values():

@@ -122,7 +122,7 @@ def use_study(path: Path, of: str) -> None:
         search_space,
     )
 
-    study = open_study(path, "this", 1)
+    study = open_study(path, "this", 1, search_space(None))
     for trial in finished_trials(study):
         as_settings(trial.params)
     next_trial(study, search_space(None), {}, 0)
@@ -270,7 +270,7 @@ def make_files(folder: Path) -> dict[str, Path]:
 def _make_study(path: Path) -> None:
     from numpy_neural_mf.tuning.study import next_trial, open_study, search_space
 
-    study = open_study(path, "this", 1)
+    study = open_study(path, "this", 1, search_space(None))
     for value in (1.0, 0.9):
         trial = next_trial(study, search_space(None), {}, 0)
         trial.report(value, 1)

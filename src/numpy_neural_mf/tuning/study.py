@@ -66,14 +66,21 @@ def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
     return {name: np.asarray(value).tolist() for name, value in given.items() if value is not None}
 
 
-def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
+def open_study(
+    path: str | os.PathLike[str] | None,
+    belongs_to: str,
+    n_warmup_steps: int,
+    space: Mapping[str, BaseDistribution],
+) -> Study:
     """A study in memory or in a file, which is created if needed; unfinished trials are marked as failed.
 
-    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`). A trial may be pruned after
-    `n_warmup_steps` reports, by the median of at least five complete trials. Raises ValueError if the file is
-    not a study, or is that of another search, and OSError if it cannot be read or written to.
+    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`), and `space` its search space. A
+    trial may be pruned after `n_warmup_steps` reports, by the median of at least five complete trials. Raises
+    ValueError if the file is not a study, is damaged or is that of another search, and OSError if it cannot
+    be read or written to.
     """
     import optuna
+    from optuna.distributions import check_distribution_compatibility
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from optuna.trial import TrialState
@@ -94,6 +101,9 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
         )
+        for trial in study.get_trials():
+            for name, distribution in trial.distributions.items():
+                check_distribution_compatibility(space[name], distribution)
     except FAULTS as error:
         raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
     finally:

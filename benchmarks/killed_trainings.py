@@ -22,9 +22,9 @@ from numpy_neural_mf import BayesianMF, NeuralMF, simulate_ratings
 name, folder, path = sys.argv[1:]
 ratings = simulate_ratings(200, 100, 4_000, drift=0.3, random_state=0)
 models = {
-    "numpy": lambda: NeuralMF(periods=3, drift=True, epochs=60, engine="numpy"),
-    "numba": lambda: NeuralMF(periods=3, drift=True, epochs=300, engine="numba"),
-    "bayesian": lambda: BayesianMF(n_samples=300),
+    "numpy": lambda: NeuralMF(periods=3, drift=True, epochs=20, engine="numpy"),
+    "numba": lambda: NeuralMF(periods=3, drift=True, epochs=60, engine="numba"),
+    "bayesian": lambda: BayesianMF(n_samples=60),
 }
 print("ready", flush=True)
 models[name]().fit(ratings, checkpoint_dir=folder or None).save(path)

@@ -204,18 +204,18 @@ def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
 def _train(model: Any, context: typer.Context) -> None:
     """Read the ratings and the features, fit a model to them, save it and print the result."""
     given = context.params
-    path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
-    folder = given["ratings"] if given["ratings"].is_dir() else None
+    path, source = Path(given["model"]), Path(given["ratings"])  # text, in older versions of Typer
+    checkpoint_dir = given.get("checkpoint_dir")
     inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "settings")]
-    require_output(path, *inputs, folder and ratings_file(folder))
+    require_output(path, *inputs, ratings_file(source))
     if checkpoint_dir:
-        require_output(checkpoint_dir / FILE, path)
+        require_output(Path(checkpoint_dir) / FILE, path)
     ratings = read(context)
-    lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
+    lines, sides = [f"{source.name}: {ratings}"], dict[str, Features]()
     for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
         if file := given.get(f"{side}_features"):
             sides[f"{side}s"] = read_features(file, text_ids=ids.dtype.kind == "U")
-            lines.append(f"{file.name}: {sides[f'{side}s']}")
+            lines.append(f"{Path(file).name}: {sides[f'{side}s']}")
     console = stderr()
     console.quiet = not is_first_process()
     if is_first_process():

@@ -289,6 +289,14 @@ def test_forged_baselines(path, model):
     forge(path, part("summary", {"alpha": "exec"}))
     if isinstance(model, LinearRegression):
         assert_refused(path, "LinearRegression: summary: expected alpha")
+        for alpha in (-1.0, 1e-320, 1e300):
+            forge_alpha = part("summary", {"alpha": alpha})
+            model.save(path)
+            forge(path, forge_alpha)
+            assert_refused(path, "LinearRegression: alpha must be a finite number of at least")
+        model.save(path)
+        forge(path, setting("alphas", []))
+        assert_refused(path, "LinearRegression: alphas: expected at least one")
 
 
 def test_safetensors_reads_what_is_written_array_by_array(path):

@@ -153,6 +153,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
+def test_a_header_larger_than_any_of_ours_is_not_read(tmp_path):
+    (tmp_path / FILE).write_bytes((2**24 + 8).to_bytes(8, "little") + b"{}".ljust(2**24 + 8))
+    with pytest.raises(ValueError, match="expected a checkpoint, found: a header of 16,777,224 bytes"):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     model().fit(RATINGS, checkpoint_dir=tmp_path)
     whole = (tmp_path / FILE).read_bytes()

@@ -21,6 +21,7 @@ from .engines.base import Engine
 
 Arrays = dict[str, NDArray[Any]]
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int | None, ...]]]
+MAX_HEADER = 2**24  # the histories of a hundred thousand epochs take less
 # What an error in reading a file that somebody changed may be.
 FAULTS = (
     SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
@@ -112,6 +113,8 @@ class Checkpoint:
         require_file(self.path)
         with self.refusing():
             with self.path.open("rb") as file:
+                if (size := int.from_bytes(file.read(8), "little")) > MAX_HEADER:
+                    raise ValueError(f"a header of {size:,} bytes")
                 sha256 = _digest(file)
                 file.seek(DIGEST.start)
                 if file.read(len(sha256)) != sha256:

@@ -7,8 +7,8 @@ import pytest
 
 from numpy_neural_mf import Features, Ratings, simulate_ratings
 from numpy_neural_mf.bayesian.posterior import Posterior
+from numpy_neural_mf.bayesian.resumption import ValidationMonitor
 from numpy_neural_mf.bayesian.sampling import (
-    ValidationMonitor,
     build_sampler,
     context_variables_of,
     draw_samples,

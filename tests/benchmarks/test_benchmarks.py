@@ -16,7 +16,7 @@ from numpy_neural_mf.training.engines import NumpyEngine
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in ROOT.glob("benchmarks/*/*.py")
+    for path in ROOT.glob("benchmarks/**/*.py")
     if "def main()" in path.read_text(encoding="utf-8")
 )
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields
 from inspect import signature
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -366,3 +367,36 @@ def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json):
     assert [row["item"] for row in rows] == model.recommend(1, 3).tolist()
     assert "score" in rows[0]
     assert run_json("info", "m")["model"] == "NextItemModel"
+
+
+@pytest.mark.parametrize("name", ["ratings.csv", "films.csv", "settings.toml"])
+def test_what_is_read_is_not_overwritten_and_nothing_is_trained(fault, folder, films, name):
+    (folder / "settings.toml").write_text("epochs = 1000000")
+    before = (folder / name).read_bytes()
+    options = ["--item-features", "films.csv", "--settings", "settings.toml"]
+    sentence, code = fault("train", "ratings.csv", name, *options)
+    assert sentence == f"{name}: expected a file to write to, found one that is read"
+    assert code == 2
+    assert (folder / name).read_bytes() == before
+
+
+def test_the_ratings_of_a_folder_are_not_overwritten(fault, folder):
+    (folder / "set").mkdir()
+    (folder / "ratings.csv").rename(folder / "set" / "ratings.csv")
+    sentence, _ = fault("train", "set", "set/ratings.csv", "--epochs", 10**9)
+    assert "found one that is read" in sentence
+
+
+@pytest.mark.parametrize("options", [["a" * 300], ["m", "--checkpoint-dir", "ratings.csv/state"]])
+def test_an_output_that_cannot_be_is_found_before_the_training(fault, folder, options):
+    sentence, code = fault("train", "ratings.csv", *options, "--epochs", 10**9)
+    assert code == 2
+    assert "name too long" in sentence or "expected a folder" in sentence
+
+
+def test_a_full_disk_is_a_plain_sentence(run_main, folder):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no device that is full")
+    code, _, err = run_main("train", "ratings.csv", "/dev/full", "--epochs", 1)
+    assert code == 2
+    assert err.endswith("numpy-neural-mf: /dev/full: No space left on device\n")

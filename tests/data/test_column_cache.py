@@ -276,3 +276,40 @@ def test_another_first_line_is_not_taken(source, told):
     path = store.store_path(source)
     path.write_text(json.dumps(told | identity if isinstance(told, dict) else told) + "\n")
     assert store.load_columns(path, identity) is None
+
+
+def test_a_pipe_in_place_of_a_copy_is_not_waited_for(source, caplog):
+    os.mkfifo(store.store_path(source))
+    assert same(read_ratings(source, cache=True), read_ratings(source))
+    assert "was not written" in caplog.text
+
+
+HEADERS = {
+    "a dtype that is a program": lambda m: m["arrays"][2].__setitem__(1, "(<i4"),
+    "a dtype of another width": lambda m: m["arrays"][2].__setitem__(1, "<i8"),
+    "a dtype that is none": lambda m: m["arrays"][2].__setitem__(1, None),
+    "lengths below 0": lambda m: m["arrays"][2].__setitem__(2, -1),
+    "more than there is": lambda m: m["arrays"][2].__setitem__(2, 10**18),
+    "no whole length": lambda m: m["arrays"][2].__setitem__(2, 1.5),
+    "another name": lambda m: m["arrays"][2].__setitem__(0, "n_dropped"),
+    "no arrays": lambda m: m.update(arrays=3),
+    "a scale of words": lambda m: m.update(scale=["a", "b"]),
+    "a count of words": lambda m: m.update(n_dropped="many"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_forged_header_is_as_no_copy(source, name):
+    read_ratings(source, cache=True)
+    path = store.store_path(source)
+    header, _, rest = path.read_bytes().partition(b"\n")
+    metadata = json.loads(header)
+    HEADERS[name](metadata)
+    path.write_bytes(json.dumps(metadata).encode() + b"\n" + rest)
+    assert store.load_columns(path, {}) is None
+
+
+def test_a_header_of_brackets_is_as_no_copy(source):
+    path = store.store_path(source)
+    path.write_bytes(b"[" * 60_000 + b"\n")
+    assert same(read_ratings(source, cache=True), read_ratings(source))

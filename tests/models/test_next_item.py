@@ -276,7 +276,7 @@ def changed(**values):
         (lambda description, arrays: description["settings"].pop("dropout"), "NextItemModel: expected"),
         (
             lambda description, arrays: description["summary"].update(train_loss=["x"]),
-            "train_loss: expected",
+            "train_loss must be a finite number",
         ),
         (lambda description, arrays: arrays.pop("states"), "missing states"),
         (lambda description, arrays: arrays.update(more=np.zeros(2)), "not expected"),

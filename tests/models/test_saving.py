@@ -1,8 +1,10 @@
 """Models on disk: whole or refused with one clear error, and never anything executed."""
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from numpy_neural_mf import (
     load_model,
     simulate_ratings,
 )
+from numpy_neural_mf.mf.parameters import variance_name
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.nn import Adam
 
@@ -193,6 +196,36 @@ def element(name, index, value):
 USERS, WEIGHT = "user_embedding.weight", "mlp.0.weight"
 SEEN_EXPECTED = "seen.items, seen.ratings, seen.offsets: expected"
 FORGERIES = {
+    "a scale too high": (part("rating_scale", [1, 1e300]), "rating_scale: expected"),
+    "a scale without end": (part("rating_scale", [1, 10**400]), "no JSON, or has numbers that are too large"),
+    "a setting of 401 digits": (setting("epochs", 10**400), "no JSON, or has numbers that are too large"),
+    "a seed of words": (setting("random_state", "7"), "random_state: expected a whole number"),
+    "a seed below 0": (setting("random_state", -1), "random_state: expected a whole number"),
+    "a scale of an architecture of words": (
+        lambda d, t: d["settings"]["architecture"].update(rating_scale=["1", "5"]), "rating_scale must be"
+    ),
+    "noise of next to nothing": (setting("noise", 1e-320), "noise must be a finite number of at least"),
+    "a unit that float32 lacks": (setting("unit", 1e300), "unit must be a finite number"),
+    "steps without end": (setting("steps", list(range(21))), "steps: expected a list of at most 20"),
+    "steps that float32 lacks": (setting("steps", [1.0, 1e300]), "steps: expected an ascending list"),
+    "a loss too few": (part("summary", {"train_loss": [1.0], "seconds": [1.0, 2.0]}), "for each of 1 epochs"),
+    "an epoch of words": (part("summary", {"best_epoch": "last"}), "best_epoch must be an integer"),
+    "a loss that is true": (part("summary", {"train_loss": [True]}), "train_loss must be a finite number"),
+    "a variance below 0": (
+        element(variance_name("user", "embedding"), (0, 0), -1), "variance: expected numbers of at least 0"
+    ),
+    "no weight of a user": (element("user_weight", 0, 0), "user_weight: expected numbers of at least"),
+    "long ids": (array("item_ids", np.full((20, 257), 65, np.uint32)), "at most 256 characters, found 257"),
+    "half characters": (
+        array("item_ids", np.full((20, 2), 0xD800, np.uint32)), "item_ids: expected characters"
+    ),
+    "nothing seen": (
+        lambda d, t: t.update({
+            "seen.items": np.zeros(0, np.int32), "seen.ratings": np.zeros(0, np.float32),
+            "seen.offsets": np.zeros(31, np.int64),
+        }), SEEN_EXPECTED
+    ),
+    "an item seen twice": (lambda d, t: t["seen.items"].__setitem__(1, t["seen.items"][0]), SEEN_EXPECTED),
     "another model": (part("model", "os.system"), "model: expected one of GlobalMean, .* found 'os.system'"),
     "no model": (part("model", ["NeuralMF"]), "model: expected one of"),
     "another known model": (part("model", "GlobalMean"), "GlobalMean"),
@@ -261,6 +294,14 @@ def test_forged_baselines(path, model):
     forge(path, part("summary", {"alpha": "exec"}))
     if isinstance(model, LinearRegression):
         assert_refused(path, "LinearRegression: summary: expected alpha")
+        for alpha in (-1.0, 1e-320, 1e300):
+            forge_alpha = part("summary", {"alpha": alpha})
+            model.save(path)
+            forge(path, forge_alpha)
+            assert_refused(path, "LinearRegression: alpha must be a finite number of at least")
+        model.save(path)
+        forge(path, setting("alphas", []))
+        assert_refused(path, "LinearRegression: alphas: expected at least one")
 
 
 def test_safetensors_reads_what_is_written_array_by_array(path):
@@ -270,7 +311,7 @@ def test_safetensors_reads_what_is_written_array_by_array(path):
         model_file._write_safetensors(file, tensors, metadata)
     with safe_open(path, "np") as file:
         assert file.metadata() == metadata
-        found = file.get_tensors()
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert found.keys() == tensors.keys()
     for name, array in tensors.items():
         assert found[name].dtype == array.dtype
@@ -315,3 +356,37 @@ def test_killed_while_saving_the_old_file_is_intact(path):
     assert isinstance(load_model(path), NeuralMF)
     MODEL.save(path)  # and what was left behind is not in the way
     load_model(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_numbers_that_are_not_finite(path, number):
+    description, tensors = model_file.read(path)
+    description["settings"]["noise"] = "NUMBER"
+    text = json.dumps(description).replace('"NUMBER"', number)
+    metadata = {"numpy-neural-mf": model_file.VERSION, "description": text}
+    save_file(tensors, path, metadata | {"sha256": model_file.digest(text, tensors)})
+    assert_refused(path, "no JSON, or has numbers that are too large")
+
+
+def test_layers_by_the_thousand_are_refused_at_once(path):
+    forge(path, lambda d, t: d["settings"]["architecture"].update(hidden_layer_sizes=[1] * 100_000))
+    assert_refused(path, "mlp.0.weight: expected float32")
+
+
+def test_the_error_of_a_long_value_is_short(path):
+    forge(path, setting("steps", ["x" * 10_000]))
+    with pytest.raises(ModelFileError) as caught:
+        load_model(path)
+    assert len(str(caught.value)) < len(str(path)) + 510
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m")
+    with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
+        load_model(tmp_path / "m")
+
+
+def test_threads_that_save_to_one_path_leave_a_sound_file(path):
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(MODEL.save, [path] * 20))
+    assert load_model(path).history_ == MODEL.history_

@@ -1,14 +1,20 @@
 """A training that was killed goes on, and ends as if nothing had happened, to the bit."""
 
+import json
+import os
 import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+from cases import ARCHITECTURES
+from safetensors import safe_open
 
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.data import batches
-from numpy_neural_mf.training.checkpoint import FILE
+from numpy_neural_mf.training.checkpoint import DIGEST, FILE, _digest
+from numpy_neural_mf.utils.safetensors_stream import write_safetensors
 
 RATINGS = simulate_ratings(60, 40, 900, drift=0.3, side_information=0.8, random_state=0)
 
@@ -147,6 +153,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
+def test_a_header_larger_than_any_of_ours_is_not_read(tmp_path):
+    (tmp_path / FILE).write_bytes((2**24 + 8).to_bytes(8, "little") + b"{}".ljust(2**24 + 8))
+    with pytest.raises(ValueError, match="expected a checkpoint, found: a header of 16,777,224 bytes"):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
 def test_a_truncated_checkpoint_is_refused(tmp_path):
     model().fit(RATINGS, checkpoint_dir=tmp_path)
     whole = (tmp_path / FILE).read_bytes()
@@ -169,3 +181,105 @@ def test_killed_while_saving_the_state_before_is_intact(tmp_path, monkeypatch):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def forge(folder, change):
+    """Change the state and the arrays, as someone would who knows how the digest is made."""
+    path = folder / FILE
+    with safe_open(path, "np") as file:
+        state = json.loads(file.metadata()["state"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(state, arrays)
+    forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
+    metadata = {"sha256": "0" * 64, "state": json.dumps(state)}
+    with path.open("wb+") as file:
+        write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
+        sha256 = _digest(file)
+        file.seek(DIGEST.start)
+        file.write(sha256)
+
+
+def array(name, change):
+    return lambda state, arrays: arrays.update({name: change(arrays[name])})
+
+
+def without(name):
+    return lambda state, arrays: arrays.pop(name)
+
+
+def state(**fields):
+    return lambda state, arrays: state.update(fields)
+
+
+def progress(**fields):
+    return lambda state, arrays: state["progress"].update(fields)
+
+
+USERS = "user_embedding.weight"
+FORGERIES = {
+    "a parameter of one row": (array(f"parameters/{USERS}", lambda a: a[:1]), "float32 of shape"),
+    "moments of one row": (array(f"optimizer/{USERS}/mean", lambda a: a[:1]), "float32 of shape"),
+    "a variance of one row": (array(f"inferred/variance/{USERS}", lambda a: a[:1]), "float32 of shape"),
+    "another dtype": (array(f"parameters/{USERS}", lambda a: a.astype(np.float64)), "float64 of shape"),
+    "not finite": (array("parameters/intercept", lambda a: a * np.nan), "not finite"),
+    "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "no number of steps"),
+    "no parameter": (without(f"parameters/{USERS}"), f"no parameters/{USERS}"),
+    "no moments": (without(f"optimizer/{USERS}/squares"), f"no optimizer/{USERS}/squares"),
+    "no variance": (without(f"inferred/variance/{USERS}"), f"no inferred/variance/{USERS}"),
+    "another array": (lambda s, a: a.update(more=a["inferred/noise"]), "more, which is not expected"),
+    "no progress": (lambda s, a: s.pop("progress"), "expected a checkpoint"),
+    "no owner": (lambda s, a: s.pop("belongs_to"), "expected a checkpoint"),
+    "another kind of owner": (state(belongs_to=3), "expected a checkpoint"),
+    "no generators": (state(generators={}), "the generators"),
+    "generators of words": (state(generators={"order": "x", "signs": "y"}), "expected a checkpoint"),
+    "progress of words": (progress(train_loss=["x"] * 3), "train_loss must be a finite number"),
+    "losses not finite": (progress(train_loss=[float("nan")] * 3), "train_loss must be a finite number"),
+    "more epochs than asked for": (progress(train_loss=[1.0] * 99, seconds=[]), "at most 6 epochs"),
+    "an epoch too few": (progress(seconds=[1.0]), "a number for each of 3 epochs"),
+}
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_checkpoint_is_refused_before_a_loop_trusts_it(tmp_path, name, engine):
+    change, message = FORGERIES[name]
+    with pytest.raises(CutOffError):
+        model(engine=engine).fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
+    forge(tmp_path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        model(engine=engine).fit(RATINGS, checkpoint_dir=tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / FILE}: expected a checkpoint, found")
+
+
+def test_a_forged_checkpoint_is_one_of_the_format(tmp_path):
+    """Otherwise the tests above would find a wrong digest."""
+    with pytest.raises(CutOffError):
+        model().fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
+    forge(tmp_path, lambda state, arrays: None)
+    same(model().fit(RATINGS, checkpoint_dir=tmp_path), model().fit(RATINGS))
+
+
+def test_any_bit_that_changed_is_noticed(tmp_path):
+    model().fit(RATINGS, checkpoint_dir=tmp_path)
+    whole = (tmp_path / FILE).read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), 60):
+        changed = bytearray(whole)
+        changed[place] ^= 0x10
+        (tmp_path / FILE).write_bytes(changed)
+        with pytest.raises(ValueError, match="expected a checkpoint, found"):
+            model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_refused(tmp_path):
+    os.mkfifo(tmp_path / FILE)
+    with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
+        model().fit(RATINGS, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("form", ARCHITECTURES)
+def test_every_engine_goes_on_from_the_state_of_every_architecture(tmp_path, form):
+    settings = {"architecture": ARCHITECTURES[form], "epochs": 2, "batch_size": 300}
+    for engine in ("numpy", "numba"):
+        folder = tmp_path / engine
+        NeuralMF(**settings, engine=engine).fit(RATINGS, checkpoint_dir=folder)
+        NeuralMF(**settings, engine="numpy").fit(RATINGS, checkpoint_dir=folder)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import optuna
 import pytest
@@ -14,14 +15,14 @@ DEFAULTS = {"learning_rate": 0.03}
 
 def with_trials(path, values):
     """A study whose trials have these results."""
-    study = open_study(path, "this", 0)
+    study = open_study(path, "this", 0, SPACE)
     for value in values:
         study.tell(next_trial(study, SPACE, DEFAULTS, 0), value)
     return study
 
 
 def reopened(path):
-    return open_study(path, "this", 0)
+    return open_study(path, "this", 0, SPACE)
 
 
 def test_results_are_in_the_file(tmp_path):
@@ -98,7 +99,7 @@ def test_a_damaged_study_is_refused(tmp_path, line):
 def test_the_study_of_another_search_is_refused(tmp_path):
     with_trials(tmp_path / "study", [1.0])
     with pytest.raises(ValueError, match="other ratings or settings; name another file"):
-        open_study(tmp_path / "study", "that", 0)
+        open_study(tmp_path / "study", "that", 0, SPACE)
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -111,3 +112,32 @@ def test_the_verbosity_of_optuna_is_restored(capfd):
     with_trials(None, [1.0])
     assert optuna.logging.get_verbosity() == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "study")
+    with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
+        reopened(tmp_path / "study")
+
+
+def test_a_distribution_of_brackets_is_refused(tmp_path):
+    path = tmp_path / "study"
+    with_trials(path, [1.0])
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        if "distribution" in line:
+            line["distribution"] = "[" * 100_000
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(ValueError, match="expected a study, found one that is damaged"):
+        reopened(path)
+
+
+def test_trials_of_another_space_are_refused(tmp_path):
+    path = tmp_path / "study"
+    with_trials(path, [1.0])
+    whole = path.read_text()
+    for old, new in (("learning_rate", "learning_race"), ("FloatDistribution", "IntDistribution")):
+        assert old in whole
+        path.write_text(whole.replace(old, new))
+        with pytest.raises(ValueError, match="expected a study, found one that is damaged"):
+            reopened(path)

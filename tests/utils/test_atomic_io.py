@@ -4,11 +4,24 @@ import errno
 import os
 import stat
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from numpy_neural_mf.utils.atomic_io import is_first_process, replacing, require_folder
+from numpy_neural_mf.utils.atomic_io import (
+    ABANDONED,
+    is_first_process,
+    replacing,
+    require_file,
+    require_folder,
+    require_output,
+)
+from numpy_neural_mf.utils.safetensors_stream import write_safetensors
+
+FLOATS = np.zeros(64_000, np.float32)
 
 
 def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
@@ -142,3 +155,79 @@ def test_of_the_processes_of_torchrun_the_first_writes(monkeypatch, environment,
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert is_first_process() == expected
+
+
+def test_any_number_of_threads_may_write_one_file(tmp_path):
+    path, barrier = tmp_path / "table.csv", threading.Barrier(4)
+
+    def write(letter):
+        with replacing(path) as temporary:
+            barrier.wait(60)
+            temporary.write_text(letter * 1000)
+            barrier.wait(60)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, "abcd"))
+    assert path.read_text() in [letter * 1000 for letter in "abcd"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
+    path = tmp_path / "model.safetensors"
+    context = replacing(path)
+    left = context.__enter__()  # never to end
+    others = [tmp_path / ".model.notes.safetensors", tmp_path / f".other.{'0' * 16}.safetensors"]
+    for file in (left, *others):
+        file.touch()
+        os.utime(file, (0, time.time() - ABANDONED + 60))
+    with replacing(path) as temporary:
+        temporary.touch()
+    assert left.exists(), "it may still be written to"
+    for file in (left, *others):
+        os.utime(file, (0, time.time() - ABANDONED - 60))
+    with replacing(path) as temporary:
+        temporary.touch()
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_a_name_as_long_as_can_be_is_written(tmp_path):
+    path = tmp_path / ("ü" * 120 + ".safetensors")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_a_full_disk_is_named_with_the_file():
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '/dev/full'"),
+        replacing("/dev/full") as temporary,
+        temporary.open("wb") as file,
+    ):
+        write_safetensors(file, {"a": (np.dtype("f4"), (64_000,))}, lambda name: iter([FLOATS]), {})
+
+
+def test_a_pipe_is_not_read_as_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path(os.devnull)):
+        with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
+            require_file(path)
+    with pytest.raises(FileNotFoundError):
+        require_file(tmp_path / "nothing")
+
+
+def test_an_output_is_tried_before_the_work(tmp_path):
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("1,2,3")
+    (tmp_path / "link").symlink_to(ratings)
+    for path in (ratings, tmp_path / "link", tmp_path / "a" / ".." / "ratings.csv"):
+        with pytest.raises(ValueError, match="found one that is read"):
+            require_output(path.resolve() if ".." in path.parts else path, None, ratings)
+    with pytest.raises(IsADirectoryError, match="found a folder"):
+        require_output(tmp_path)
+    with pytest.raises(OSError, match="name too long"):
+        require_output(tmp_path / ("a" * 300))
+    require_output(tmp_path / "new", ratings)
+    require_output(tmp_path / "b" / "new", ratings)
+    require_output("/dev/null", ratings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "ratings.csv"]

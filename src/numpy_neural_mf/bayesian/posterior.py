@@ -119,11 +119,12 @@ class Posterior:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from what `state` returned; ValueError for products that cannot be."""
+        n_factors = len(self._sampler.users.factors)
         for name, total in self._sums.items():
             total[...] = state[name]
         for which, product in self._products.items():
-            product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")})
+            product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")}, n_factors)
 
     def _sample(self) -> dict[str, Float64Array]:
         """The arrays to sum; the numbers are 1, the intercept and the logarithms of the timescales."""
@@ -187,9 +188,13 @@ class LowRankMean:
         """The collected factors, by name."""
         return {"P": np.hstack(self._P), "Q": np.hstack(self._Q), "n": np.array(self._n)}
 
-    def restore(self, state: Mapping[str, FloatArray]) -> None:
-        """Continue from what `state` returned."""
-        self._P, self._Q, self._n = [state["P"]], [state["Q"]], int(state["n"])
+    def restore(self, state: Mapping[str, FloatArray], n_factors: int) -> None:
+        """Continue from what `state` returned, for products of so many columns; ValueError for others."""
+        P, Q, n = state["P"], state["Q"], int(state["n"])
+        width, most = P.shape[1], 2 * OVERSAMPLING * self.rank + n_factors
+        if width != Q.shape[1] or width > most or not min(n, 1) <= width <= n * n_factors:
+            raise ValueError(f"the sum of {n} products: factors of {width} and {Q.shape[1]} columns")
+        self._P, self._Q, self._n = [P], [Q], n
 
     def centred(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """The mean as b_u + b_i + p_u · q_i, float32, where p has mean zero over users and q over items.

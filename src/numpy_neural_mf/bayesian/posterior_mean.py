@@ -13,6 +13,7 @@ from ..mf.architecture import Architecture
 from ..mf.drift import Timeline, TimeVaryingBias
 from ..mf.forward import Factorization
 from ..utils.arrays import IntArray
+from ..utils.settings import check_number
 from .context import ContextEffects, ContextVariables, variable_names
 from .drift import DRIFTS
 
@@ -116,9 +117,10 @@ class PosteriorMean:
         if n_timed and not names:
             raise ValueError(f"n_timed: expected 0 without drift and previous_item, found {n_timed}")
         drifts = DRIFTS if n_timed and drift else ()
-        found = np.array(timescales, np.float64)
-        if found.shape != (len(drifts),) or not ((found > 0) & (found < np.inf)).all():
-            raise ValueError(f"timescales: expected one above 0 for each drift, found {timescales}")
+        if not isinstance(timescales, list) or len(timescales) != len(drifts):
+            raise ValueError(f"timescales: expected one for each drift, found {timescales!r}")
+        for timescale in timescales:
+            check_number("timescales", timescale, above=0)
         n_groups = {"user": n_users, "item": n_items, "all": 1}
         timelines = {
             entity: Timeline.checked(
@@ -129,7 +131,7 @@ class PosteriorMean:
         }
         biases = tuple(
             TimeVaryingBias(entity, timelines[entity], take(f"level.{n}", np.float32, (n_timed,)), timescale)
-            for n, ((entity, *_), timescale) in enumerate(zip(drifts, found.tolist(), strict=True))
+            for n, ((entity, *_), timescale) in enumerate(zip(drifts, timescales, strict=True))
         )
         context = None
         if n_timed:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..mf.drift import Timeline
 from ..mf.side_information import OneSide
 from ..training.checkpoint import Checkpoint
 from ..training.loop import History, Progress, ProgressCallback
-from ..utils.arrays import IntArray
 from .context import ContextVariables
 from .drift import DRIFTS, Drift
 from .factor_block import FactorBlock
 from .posterior import Posterior
+from .resumption import ValidationMonitor, resumed, state_of
 from .sampler import Sampler
 
 # Mean number of ratings of a row for each latent cluster: with fewer, clusters would fit noise.
@@ -96,28 +94,6 @@ def _vary_in_time(ratings: Ratings) -> bool:
     return ratings.timestamps is not None and bool(ratings.values.min() < ratings.values.max())
 
 
-class ValidationMonitor:
-    """Validation ratings, and the sum of the samples' predictions of them, clipped to the scale.
-
-    `users` and `items` are rows, -1 for the unknown.
-    """
-
-    def __init__(
-        self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64] | None,
-        values: NDArray[np.float32], scale: tuple[float, float],
-    ) -> None:  # fmt: skip
-        self._pairs, self._values, self._scale = (users, items, timestamps), values, scale
-        self.total = np.zeros(len(values))
-
-    def loss(self, posterior: Posterior) -> float:
-        """Mean squared error of the mean of the samples, or of the current sample during the burn-in."""
-        prediction = posterior.predict_sample(*self._pairs)
-        if posterior.n_samples:
-            self.total += prediction
-            prediction = self.total / posterior.n_samples
-        return float(np.mean((np.clip(prediction, *self._scale) - self._values) ** 2))
-
-
 def draw_samples(
     sampler: Sampler, posterior: Posterior, *, n_samples: int, burn_in: int,
     monitor: ValidationMonitor | None = None, on_progress: ProgressCallback | None = None,
@@ -131,17 +107,8 @@ def draw_samples(
     """
     n, n_sweeps = len(sampler.residual), burn_in + n_samples
     history = History(best_epoch=n_sweeps)
-    parts: dict[str, Sampler | Posterior] = {"sampler/": sampler, "posterior/": posterior}
-    saved = checkpoint.read() if checkpoint is not None else None
-    if saved is not None:
-        arrays, progress = saved
-        for prefix, part in parts.items():
-            part.restore(
-                {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-            )
-        if monitor is not None:
-            monitor.total[...] = arrays["validation"]
-        history = History.checked(progress)
+    if checkpoint is not None:
+        history = resumed(checkpoint, (sampler, posterior), monitor, n_sweeps, burn_in) or history
     for sweep in range(len(history.train_loss), n_sweeps):
         start = time.perf_counter()
         sampler.sweep(burn_in=sweep < burn_in)
@@ -152,9 +119,7 @@ def draw_samples(
         if monitor is not None:
             history.validation_loss.append(monitor.loss(posterior))
         if checkpoint is not None and ((sweep + 1) % SAVE_EVERY == 0 or sweep + 1 == n_sweeps):
-            state: dict[str, NDArray[Any]] = {} if monitor is None else {"validation": monitor.total}
-            for prefix, part in parts.items():
-                state |= {f"{prefix}{name}": a for name, a in part.state().items()}
+            state = state_of((sampler, posterior), monitor)
             checkpoint.write(state, asdict(history))
         if on_progress is not None:
             losses = history.train_loss[-1], history.validation_loss[-1] if monitor else float("nan")

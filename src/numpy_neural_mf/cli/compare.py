@@ -8,7 +8,7 @@ import typer
 from ..comparison.experiments import run_experiments
 from ..comparison.page import comparison_report
 from ..reporting.page import save_report
-from ..utils.atomic_io import require_folder
+from ..utils.atomic_io import require_output
 from .options import TRAINING, Cache, ColumnName, Device, Engine, Precision, Report, Scale, Settings, option
 from .output import command_line, fail, log, read, stderr
 
@@ -36,7 +36,7 @@ def compare(
     """
     source = None
     if report is not None:
-        require_folder(report.parent)
+        require_output(report, ratings)
     try:
         if ratings is not None:
             source = {ratings.name: read(context)}

@@ -10,7 +10,7 @@ from ..data import summarize
 from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
 from ..reporting.page import decimal, error_rows, evaluation_report, save_report
 from ..reporting.provenance import settings_of
-from ..utils.atomic_io import require_folder
+from ..utils.atomic_io import require_output
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, Settings, option, switch
 from .output import command_line, load, log, print_json, read, remark, say, show, working
 from .tables import roles_of_text
@@ -39,7 +39,7 @@ def evaluate(
     numpy-neural-mf evaluate films.safetensors test.csv --report report.html
     """
     if report is not None:
-        require_folder(report.parent)
+        require_output(report, model, ratings)
     loaded = load(model, "predict")
     train, test, name = loaded.ratings_, read(context, text_ids=roles_of_text(loaded)), ratings.name
     is_seen = seen_rows(train, test)

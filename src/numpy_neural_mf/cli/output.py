@@ -90,7 +90,7 @@ def command_line() -> str:
 
 def read(context: typer.Context, **more: Any) -> Ratings:
     """The ratings that a command was given; the parsed columns of a large file may be kept next to it."""
-    path, given = context.params["ratings"], context.params
+    path, given = Path(context.params["ratings"]), context.params
     settings = {name: given[name] for name in (*ROLES, "scale") if name in given}
     keeps = given.get("cache", False) and path.is_file() and path.stat().st_size >= LARGE
     with working(f"reading {path.name}"):

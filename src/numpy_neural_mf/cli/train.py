@@ -10,13 +10,15 @@ import typer
 from typer.core import TyperGroup
 
 from ..data import Features, read_features
+from ..data.readers import ratings_file
 from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, Architecture
 from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
 from ..reporting.console import ProgressBar
+from ..training.checkpoint import FILE
 from ..training.loop import Progress, ProgressCallback
-from ..utils.atomic_io import is_first_process, require_folder
+from ..utils.atomic_io import is_first_process, require_output
 from ..utils.settings import check_choice
 from .options import (
     HARDWARE,
@@ -203,14 +205,18 @@ def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
 def _train(model: Any, context: typer.Context) -> None:
     """Read the ratings and the features, fit a model to them, save it and print the result."""
     given = context.params
-    path, checkpoint_dir = given["model"], given.get("checkpoint_dir")
-    require_folder(path.parent)
+    path, source = Path(given["model"]), Path(given["ratings"])  # text, in older versions of Typer
+    checkpoint_dir = given.get("checkpoint_dir")
+    inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "settings")]
+    require_output(path, *inputs, ratings_file(source))
+    if checkpoint_dir:
+        require_output(Path(checkpoint_dir) / FILE, path)
     ratings = read(context)
-    lines, sides = [f"{given['ratings'].name}: {ratings}"], dict[str, Features]()
+    lines, sides = [f"{source.name}: {ratings}"], dict[str, Features]()
     for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
         if file := given.get(f"{side}_features"):
             sides[f"{side}s"] = read_features(file, text_ids=ids.dtype.kind == "U")
-            lines.append(f"{file.name}: {sides[f'{side}s']}")
+            lines.append(f"{Path(file).name}: {sides[f'{side}s']}")
     console = stderr()
     console.quiet = not is_first_process()
     if is_first_process():

@@ -11,7 +11,7 @@ from ..mf.architecture import ARCHITECTURES
 from ..reporting.console import ProgressBar
 from ..tuning.search import TuningProgress
 from ..tuning.search import tune as search
-from ..utils.atomic_io import require_folder
+from ..utils.atomic_io import require_output
 from ..utils.settings import check_choice
 from .options import AsJson, Cache, ColumnName, RatingsFile, Scale, Seed, Settings, one_of, option
 from .output import ROLES, fail, log, print_json, read, remark, say, show, stderr
@@ -43,7 +43,7 @@ def tune(
     """
     if architecture is not None:
         check_choice("architecture", architecture, ARCHITECTURES)
-    require_folder(output.parent)
+    require_output(output, ratings, study)
     known = read(context)
     log(f"{ratings.name}: {known}")
     try:

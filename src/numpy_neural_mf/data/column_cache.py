@@ -5,6 +5,7 @@ checkpoints are: here each array begins at a page, and text ids are as they are 
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,13 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..utils.atomic_io import replacing
+from ..utils.atomic_io import replacing, require_file
+from ..utils.safetensors_stream import as_bytes
+from ..utils.settings import check_boolean, check_integer
 from .columns import blocks
 from .ratings import Ratings
 
 VERSION = 4
-# In this order in the file.
-ARRAYS = ("user_ids", "item_ids", "users", "items", "values", "timestamps")
+# In this order in the file, with their dtypes.
+IDS = r"<i8|<U[0-9]{1,3}"
+DTYPES = {
+    "user_ids": IDS,
+    "item_ids": IDS,
+    "users": "<i4",
+    "items": "<i4",
+    "values": "<f4",
+    "timestamps": "<i8",
+}
 SETTINGS = ("scale", "scale_is_guessed", "n_dropped")
 # Bytes of which arrays begin at a multiple: a page, so that a piece of a column lies in as few as can be.
 ALIGNED = 4096
@@ -40,20 +51,23 @@ def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> None:
     """Write ratings whole or not at all, with the identity of their source."""
-    arrays = {name: array for name in ARRAYS if (array := getattr(ratings, name)) is not None}
+    arrays = {name: array for name in DTYPES if (array := getattr(ratings, name)) is not None}
     listed = [(name, array.dtype.str, len(array)) for name, array in arrays.items()]
     metadata = {**identity, "arrays": listed, **{name: getattr(ratings, name) for name in SETTINGS}}
     metadata["checksum"] = _checksum(metadata, arrays.values())
+    if path.exists():
+        require_file(path)  # a pipe would be waited for until somebody reads it
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(metadata).encode() + b"\n")
         for array in arrays.values():
             file.write(b"\0" * (-file.tell() % ALIGNED))
-            array.tofile(file)
+            file.write(as_bytes(array))
 
 
 def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
     """The ratings that `save_columns` wrote for this identity, mapped; None if anything is not as it was."""
     try:
+        require_file(path)
         with path.open("rb") as file:
             metadata = json.loads(file.readline(1 << 16))
             end = file.tell()
@@ -61,7 +75,7 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
             return None
         arrays: dict[str, Any] = {}
         for name, dtype, length in metadata["arrays"]:
-            if np.dtype(dtype).kind not in "ifU":
+            if not re.fullmatch(DTYPES[name], dtype):
                 return None
             start = end + -end % ALIGNED
             arrays[name] = np.asarray(np.memmap(path, dtype, "r", start, length))
@@ -70,8 +84,13 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
             return None
         ids = {name: np.array(arrays[name]) for name in ("user_ids", "item_ids")}
         settings = {name: metadata[name] for name in SETTINGS}
+        check_boolean("scale_is_guessed", settings["scale_is_guessed"])
+        check_integer("n_dropped", settings["n_dropped"], at_least=0)
+        if not len(arrays["users"]):
+            return None
         return Ratings(**arrays | ids, **settings | {"scale": tuple(metadata["scale"])})
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):  # not there, cut off, something else
+    # Not there, cut off, or something else.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 

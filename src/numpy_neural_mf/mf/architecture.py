@@ -9,7 +9,7 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-from ..utils.settings import check_boolean, check_choice, check_integer, check_sizes
+from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
 from .parameters import SIDES, TIME_BINS, Entity, Kind, Parameters, Table
 
 LIKELIHOODS = ("normal", "ordinal")
@@ -82,8 +82,11 @@ class Architecture:
             check_boolean(name, getattr(self, name))
         if self.drift and self.likelihood == "ordinal":
             raise ValueError('drift: expected False with likelihood="ordinal", whose scores are no ratings')
-        if self.rating_scale is not None and not self.rating_scale[0] < self.rating_scale[1]:
-            raise ValueError(f"rating_scale must be (lowest, highest), not {self.rating_scale}")
+        if (scale := self.rating_scale) is not None:
+            for bound in scale:
+                check_number("rating_scale", bound)
+            if len(scale) != 2 or not scale[0] < scale[1]:
+                raise ValueError(f"rating_scale must be (lowest, highest), not {scale}")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
@@ -122,9 +125,10 @@ class Architecture:
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
         shapes |= {table.name: table.shape for table in self.tables(n_users, n_items)}
+        last = self.n_layers - 1
         for n, (n_in, n_out) in enumerate(pairwise(self.layer_sizes)):
             shapes[f"mlp.{n}.weight"] = (n_out, n_in)
-            if n < self.n_layers - 1:  # the last layer's bias would be the intercept once more
+            if n < last:  # the last layer's bias would be the intercept once more
                 shapes[f"mlp.{n}.bias"] = (n_out,)
         return shapes
 

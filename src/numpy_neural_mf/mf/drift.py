@@ -31,7 +31,7 @@ class Timeline:
     @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
         """A timeline read from a file; raises ValueError if groups, or times within one, are not in order."""
-        ascends = np.diff(times) >= 0
+        ascends = times[1:] >= times[:-1]
         ascends[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
         if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not ascends.all():
             raise ValueError("starts and times: expected those of ratings in order, group by group")

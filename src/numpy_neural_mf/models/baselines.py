@@ -18,7 +18,7 @@ from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_number, known_keywords
 from .base import Callback, Recommender, require_ratings, warn_if_constant
-from .files import Contents, Saved
+from .files import HUGE, TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .incremental_update import Update
 
@@ -98,6 +98,8 @@ class LinearRegression(BiasRecommender):
     intercept_ = Forwarded[float]("fitted_.model.intercept")
 
     def __init__(self, alphas: Sequence[float] = (1, 3, 10, 30, 100, 1_000, 100_000)) -> None:
+        if not len(alphas):
+            raise ValueError("alphas: expected at least one")
         for alpha in alphas:
             check_number("alphas", alpha, above=0)
         self.alphas = alphas
@@ -145,6 +147,7 @@ class LinearRegression(BiasRecommender):
         model, alpha = cls(**contents.settings), contents.summary.get("alpha")
         if set(contents.summary) != {"alpha"} or not isinstance(alpha, float):
             raise ValueError(f"summary: expected alpha, found {contents.summary}")
+        check_number("alpha", alpha, at_least=TINY, at_most=HUGE)
         form = biases_only(
             float(contents.take("intercept", np.float64, (1,))[0]),
             contents.take("user_bias", np.float64, (len(contents.user_ids) + 1,)),

@@ -10,7 +10,8 @@ import numpy as np
 from ..bayesian.context import variable_names
 from ..bayesian.posterior import Posterior
 from ..bayesian.posterior_mean import PosteriorMean
-from ..bayesian.sampling import ValidationMonitor, build_sampler, context_variables_of, draw_samples
+from ..bayesian.resumption import ValidationMonitor
+from ..bayesian.sampling import build_sampler, context_variables_of, draw_samples
 from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES, Parameters, Side
@@ -23,11 +24,11 @@ from ..utils.forwarded import Forwarded
 from ..utils.settings import check_boolean, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
 from .base import identity, require_ratings, warn_if_constant
-from .files import Contents, Saved
+from .files import TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
 from .incremental_update import Update, updated
-from .uncertainty import DistributionRecommender, few_steps, interval, probabilities
+from .uncertainty import DistributionRecommender, checked_steps, few_steps, interval, probabilities
 
 # Former names of settings, which older files have.
 OLD_NAMES = {"kinds": "latent_clusters", "warm_up": "burn_in"}
@@ -248,20 +249,14 @@ class BayesianMF(DistributionRecommender):
         settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
         model = cls(**{name: settings[name] for name in settings if name != "n_timed"})
         summary, n_timed = contents.summary, settings["n_timed"]
-        if not (isinstance(n_timed, int) and not isinstance(n_timed, bool) and n_timed >= 0):
-            raise ValueError(f"n_timed: expected a number of ratings, found {n_timed!r}")
+        check_integer("n_timed", n_timed, at_least=0)
         if set(summary) != {"history", "rating_steps", "timescales"}:
             raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
         n_users, n_items = len(contents.user_ids), len(contents.item_ids)
         parts = {name: settings[name] for name in ("n_timed", "rank", "drift", "previous_item")}
         parts |= {"timescales": summary["timescales"]}
         mean = PosteriorMean.from_tensors(contents.take, n_users, n_items, **parts)
-        steps = np.array(summary["rating_steps"], np.float64)
-        if steps.ndim != 1 or not (np.isfinite(steps).all() and (steps[1:] > steps[:-1]).all()):
-            raise ValueError(f"rating_steps: expected an ascending list, found {summary['rating_steps']}")
-        deviation = contents.take("deviation", np.float32, (n_users + 1,))
-        if not (deviation > 0).all():
-            raise ValueError("deviation: expected numbers above 0")
-        learned = {"deviation": deviation, "rating_steps": steps.astype(np.float32)}
+        deviation = contents.take("deviation", np.float32, (n_users + 1,), TINY)
+        learned = {"deviation": deviation, "rating_steps": checked_steps(summary["rating_steps"])}
         history = History.checked(summary["history"])
         return model, assemble(mean, contents.rating_scale, history=history, **learned)

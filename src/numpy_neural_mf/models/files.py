@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import math
 import os
-import sys
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..utils.atomic_io import replacing
+from ..data.raw_values import MAX_ID
+from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import write_safetensors
 from .fitted import FittedData
 from .interactions import Interactions
 
 VERSION = "3"
 MAX_HEADER = 2**22  # names, shapes and the description take kilobytes: what claims more is no model of ours
-FLOAT_MAX = sys.float_info.max
+MAX_DIGITS = 40  # of whole numbers: a seed may have 128 bits
+# What numbers above 0 are at least, and what all are at most, for float32 to hold them.
+TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
 Tensors = dict[str, NDArray[Any]]
 
@@ -80,6 +84,7 @@ def _plain(value: Any) -> Any:
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
     """The description and the arrays of a file whose digest is right; what they mean is not checked."""
     path = Path(path)
+    require_file(path)
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if not 2 <= size <= min(MAX_HEADER, path.stat().st_size - 8):
@@ -92,24 +97,36 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
                 refuse(path, "not a model of numpy-neural-mf")
             if version != VERSION:
                 refuse(path, f"expected version {VERSION} of the format, found {version[:20]!r}")
-            tensors = file.get_tensors()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # or a dtype unknown to NumPy
         refuse(path, f"truncated, or no safetensors file ({error})")
     text = metadata.get("description", "")
     if digest(text, tensors) != metadata.get("sha256"):
         refuse(path, "damaged or changed: its content does not have the digest that it was written with")
     try:
-        description = json.loads(text)
+        description = json.loads(text, parse_float=_finite, parse_constant=_finite, parse_int=_integer)
     except (ValueError, RecursionError):
-        refuse(path, "the description is no JSON")
+        refuse(path, "the description is no JSON, or has numbers that are too large")
     if not isinstance(description, dict):
         refuse(path, "the description is no JSON object")
     return description, tensors
 
 
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"expected a finite number, found {text}")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"expected at most {MAX_DIGITS} digits, found {len(text)}")
+    return int(text)
+
+
 def refuse(path: str | os.PathLike[str], fault: str) -> NoReturn:
-    """Raise the error that names a file and its fault."""
-    raise ModelFileError(f"{os.fspath(path)}: {fault}")
+    """Raise the error that names a file and its fault, in at most 500 characters."""
+    raise ModelFileError(f"{os.fspath(path)}: {fault if len(fault) <= 500 else fault[:500] + '…'}")
 
 
 def digest(text: str, tensors: Tensors) -> str:
@@ -125,6 +142,13 @@ def digest(text: str, tensors: Tensors) -> str:
 def _encoded_ids(ids: NDArray[Any]) -> NDArray[Any]:
     """Ids as numbers: int64 as they are, strings as uint32 code points of shape (n_ids, longest)."""
     return ids if ids.dtype.kind == "i" else ids.view(np.uint32).reshape(len(ids), -1)
+
+
+def _ascends(items: NDArray[np.int32], offsets: NDArray[np.int64]) -> bool:
+    """Whether the items of each user are in order, none of them twice."""
+    in_order = np.append(items[1:] > items[:-1], True)
+    in_order[offsets[1:][offsets[1:] > 0] - 1] = True  # the next item is that of another user
+    return bool(in_order.all())
 
 
 class Contents:
@@ -143,9 +167,14 @@ class Contents:
         self.summary: dict[str, Any] = description["summary"]
         if not (isinstance(self.settings, dict) and isinstance(self.summary, dict)):
             self.refuse("settings and summary: expected objects")
+        match self.settings.get("random_state"):
+            case bool() | float() | str() | list() | dict() as seed:
+                self.refuse(f"random_state: expected a whole number of at least 0, found {seed!r}")
+            case int(seed) if seed < 0:
+                self.refuse(f"random_state: expected a whole number of at least 0, found {seed}")
         match description["rating_scale"]:
-            case [int() | float() as low, int() | float() as high] if -FLOAT_MAX <= low < high <= FLOAT_MAX:
-                self.rating_scale: tuple[float, float] = (low, high)
+            case [int() | float() as low, int() | float() as high] if -HUGE <= low < high <= HUGE:
+                self.rating_scale = float(low), float(high)
             case scale:
                 self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
         self.user_ids, self.item_ids = self._ids("user_ids"), self._ids("item_ids")
@@ -161,8 +190,10 @@ class Contents:
             self.refuse(f"arrays: missing {name}")
         return len(self._arrays[name])
 
-    def take(self, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-        """An array of this dtype and shape, all of it finite."""
+    def take(
+        self, name: str, dtype: DTypeLike, shape: tuple[int, ...], at_least: float = -HUGE
+    ) -> NDArray[Any]:
+        """An array of this dtype and shape, all of it finite and not below a bound."""
         if name not in self._arrays:
             self.refuse(f"arrays: missing {name}")
         array = self._arrays.pop(name)
@@ -171,6 +202,8 @@ class Contents:
             self.refuse(f"{name}: expected {expected}, found {array.dtype} of shape {array.shape}")
         if not np.isfinite(array).all():
             self.refuse(f"{name}: expected finite numbers")
+        if array.dtype.kind == "f" and not (array >= at_least).all():
+            self.refuse(f"{name}: expected numbers of at least {at_least:.3g}")
         return array
 
     def require_empty(self) -> None:
@@ -182,8 +215,11 @@ class Contents:
         """What `_encoded_ids` made numbers of, sorted and unique."""
         ids = self._arrays.pop(name, np.empty(0))
         if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
-            if ids.max() > 0x10FFFF:
-                self.refuse(f"{name}: expected characters, found the number {ids.max()}")
+            if ids.shape[1] > MAX_ID:
+                self.refuse(f"{name}: expected ids of at most {MAX_ID} characters, found {ids.shape[1]:,}")
+            wrong = ids[(ids > 0x10FFFF) | ((ids >= 0xD800) & (ids < 0xE000))]  # surrogates are none
+            if wrong.size:
+                self.refuse(f"{name}: expected characters, found the number {wrong[0]}")
             ids = ids.view(f"U{ids.shape[1]}").reshape(-1)
         elif not (ids.dtype == np.int64 and ids.ndim == 1 and len(ids)):
             self.refuse(f"{name}: expected ids, found {ids.dtype} of shape {ids.shape}")
@@ -198,6 +234,7 @@ class Contents:
         if not (
             [array.dtype for array in (items, ratings, offsets)] == [np.int32, np.float32, np.int64]
             and items.ndim == 1
+            and len(items)
             and ratings.shape == items.shape
             and np.isfinite(ratings).all()
             and offsets.shape == (len(self.user_ids) + 1,)
@@ -205,6 +242,7 @@ class Contents:
             and offsets[-1] == len(items)
             and (offsets[:-1] <= offsets[1:]).all()
             and ((items >= 0) & (items < len(self.item_ids))).all()
+            and _ascends(items, offsets)
         ):
             self.refuse("seen.items, seen.ratings, seen.offsets: expected what each user has rated")
         return Interactions(items, ratings, offsets, len(self.item_ids))

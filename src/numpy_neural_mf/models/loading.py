@@ -29,7 +29,9 @@ def load_model(path: str | os.PathLike[str]) -> Any:
         model, learned = MODELS[contents.name]._loaded(contents)
     except ModelFileError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+    except LookupError as error:
+        contents.refuse(f"{contents.name}: missing {error}")
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         contents.refuse(f"{contents.name}: {error}")
     contents.require_empty()
     if isinstance(learned, FittedModel):

@@ -18,10 +18,12 @@ from ..mf.regularization import RowPenalty
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training.loop import History
 from ..utils.arrays import Float32Array, FloatArray, IntArray
-from .files import Contents, Saved, Tensors
+from ..utils.settings import check_number
+from .files import HUGE, SMALLEST, TINY, Contents, Saved, Tensors
 from .fitted import FittedModel
 from .incremental_update import Update
 from .neural_mf_settings import PLAIN_SETTINGS
+from .uncertainty import checked_steps
 
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
@@ -144,26 +146,28 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     if (ordinal is not None) != (form.likelihood == "ordinal"):
         raise ValueError("expected categories if the likelihood is ordinal, and only then")
     for name, number in (("unit", unit), ("noise", noise)):
-        if not 0 < number < np.inf:
-            raise ValueError(f"{name}: expected a number above 0, found {number}")
-    freedom = np.inf if ordinal else float(given["degrees_of_freedom"])
-    if not freedom > 2:  # Student's t has a variance
-        raise ValueError(f"degrees_of_freedom: expected a number above 2, found {freedom}")
-    categories = ordinal and CumulativeLogit(_ascending(ordinal["steps"]), ordinal["deviation"])
+        check_number(name, number, at_least=TINY, at_most=HUGE)
+    freedom = np.inf if ordinal else given["degrees_of_freedom"]
+    if not ordinal:  # Student's t has a variance
+        check_number("degrees_of_freedom", freedom, above=2, at_most=HUGE)
+    categories = _categories(ordinal)
     n_steps = 0 if categories is None else len(categories.steps)
     shapes = form.parameter_shapes(*n_rows, n_steps=n_steps)
     parameters = {name: contents.take(name, np.float32, shape) for name, shape in shapes.items()}
+    with np.errstate(over="ignore"):
+        if categories and not np.isfinite(categories.cutpoints(parameters["cutpoints"])).all():
+            raise ValueError("cutpoints: expected finite numbers when added up")
     prior, prior_variances = {}, {}
     for side in SIDES:
         for kind in KINDS:
             if (name := table_name(side, kind)) in shapes:
                 n, d = shapes[name]
                 of_rows, of_prior = variance_name(side, kind), f"prior.{name}"
-                parameters[of_rows] = contents.take(of_rows, np.float32, (n, d))
+                parameters[of_rows] = contents.take(of_rows, np.float32, (n, d), 0.0)
                 prior[name] = contents.take(of_prior, np.float32, (contents.length(of_prior), d))
                 if len(prior[name]) not in (1, n):
                     raise ValueError(f"{of_prior}: expected 1 row or {n}, found {len(prior[name])}")
-                prior_variances[name] = contents.take(f"prior_variance.{name}", np.float32, (d,))
+                prior_variances[name] = contents.take(f"prior_variance.{name}", np.float32, (d,), SMALLEST)
     field_variances: dict[str, Parameters] = {}
     for name, names in given["fields"].items():
         shape = len(names), shapes[name][1]
@@ -175,12 +179,12 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
         likelihood_of(parameters, categories, contents.rating_scale, float(unit)),
         _in_time(contents, form),
         noise=float(noise),
-        degrees_of_freedom=freedom,
-        user_weight=contents.take("user_weight", np.float32, (n_rows[0] + 1,)),
+        degrees_of_freedom=float(freedom),
+        user_weight=contents.take("user_weight", np.float32, (n_rows[0] + 1,), TINY),
         prior=prior,
         prior_variances=prior_variances,
         field_variances=field_variances,
-        rating_steps=_ascending(given["steps"]),
+        rating_steps=checked_steps(given["steps"]),
         history=History.checked(contents.summary),
     )
 
@@ -194,8 +198,7 @@ def _in_time(contents: Contents, form: Architecture) -> tuple[TimeBins | None, T
         bins = TimeBins(first, last, form.periods)
     if form.drift:
         n, timescale = contents.length("drift.times"), contents.settings["timescale"]
-        if not 0 < timescale < np.inf:
-            raise ValueError(f"timescale: expected a number above 0, found {timescale}")
+        check_number("timescale", timescale, at_least=TINY, at_most=HUGE)
         starts = contents.take("drift.starts", np.int64, (len(contents.user_ids) + 1,))
         timeline = Timeline.checked(starts, contents.take("drift.times", np.int64, (n,)))
         values = contents.take("drift.values", np.float32, (n,))
@@ -203,11 +206,12 @@ def _in_time(contents: Contents, form: Architecture) -> tuple[TimeBins | None, T
     return bins, drift
 
 
-def _ascending(steps: list[float]) -> Float32Array:
-    found = np.array(steps, np.float32)
-    if found.ndim != 1 or not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
-        raise ValueError(f"steps: expected an ascending list, found {steps}")
-    return found
+def _categories(ordinal: Any) -> CumulativeLogit | None:
+    """The model of ordinal categories, if there are such."""
+    if ordinal is None:
+        return None
+    check_number("deviation", ordinal["deviation"], at_least=TINY, at_most=HUGE)
+    return CumulativeLogit(checked_steps(ordinal["steps"]), ordinal["deviation"])
 
 
 def assemble(

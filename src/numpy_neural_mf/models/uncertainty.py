@@ -1,6 +1,7 @@
 """Recommenders that predict the distribution of a rating: intervals and probabilities."""
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import scipy
@@ -88,6 +89,19 @@ def degrees_of_freedom(errors: Float32Array) -> float:
 def _t_scale(deviation: Float32Array, degrees_of_freedom: float) -> Float32Array:
     """The scale of Student's t, whose deviation is √(ν / (ν - 2)) times that."""
     return np.asarray(deviation * np.float32(np.sqrt(1 - 2 / degrees_of_freedom)))
+
+
+def checked_steps(steps: Any) -> Float32Array:
+    """Distinct ratings from a file, ascending; TypeError or ValueError for anything else."""
+    if not isinstance(steps, list) or len(steps) > MAX_STEPS:
+        raise ValueError(f"steps: expected a list of at most {MAX_STEPS} ratings, found {steps!r}")
+    for step in steps:
+        check_number("steps", step)
+    with np.errstate(over="ignore"):
+        found = np.array(steps, np.float32)
+    if not (np.isfinite(found).all() and (found[1:] > found[:-1]).all()):
+        raise ValueError(f"steps: expected an ascending list, found {steps}")
+    return found
 
 
 def few_steps(ratings: Float32Array) -> Float32Array:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,25 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..mf.parameters import is_table
-from ..utils.atomic_io import is_first_process, replacing
+from ..utils.atomic_io import is_first_process, replacing, require_file
 from ..utils.safetensors_stream import in_order, write_safetensors
 from .distributed import Communicator
 from .engines.base import Engine
 
 Arrays = dict[str, NDArray[Any]]
+Forms = Mapping[str, tuple[np.dtype[Any], tuple[int | None, ...]]]
+MAX_HEADER = 2**24  # the histories of a hundred thousand epochs take less
+# What an error in reading a file that somebody changed may be.
+FAULTS = (
+    SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
+)  # fmt: skip
+# Numbers in the state of an optimiser that only the engine torch in reduced precision has.
+OPTIONAL = {"optimizer/loss_scale/scale", "optimizer/loss_scale/_growth_tracker"}
 FILE = "checkpoint.safetensors"
 SINGLE = Communicator()
 AT_ONCE = 2**14  # rows of a process that are read at a time
+# Where the digest is in a file: it is the first value of the header, in hexadecimal digits.
+DIGEST = slice(8 + len('{"__metadata__": {"sha256": "'), 8 + len('{"__metadata__": {"sha256": "') + 64)
 
 
 class Checkpoint:
@@ -58,15 +70,25 @@ class Checkpoint:
             return communicator.whole(arrays[name]) if name in shards else iter([arrays[name]])
 
         if is_first_process():
-            with replacing(self.path) as temporary, temporary.open("wb") as file:
-                write_safetensors(file, forms, rows_of, {"state": json.dumps(state)})
+            metadata = {"sha256": "0" * 64, "state": json.dumps(state)}
+            with replacing(self.path) as temporary, temporary.open("wb+") as file:
+                write_safetensors(file, forms, rows_of, metadata)
+                sha256 = _digest(file)
+                file.seek(DIGEST.start)
+                file.write(sha256)
         else:
             for name in in_order(forms):
                 list(rows_of(name))
 
     def restore(self, engine: Engine, inferred: Arrays) -> dict[str, Any] | None:
         """Put the saved state back, see `read`; `progress`, if there is a file."""
-        saved = self.read(engine.communicator)
+        expected: Arrays = {f"parameters/{name}": a for name, a in engine.parameters.items()}
+        expected |= {f"inferred/{name}": a for name, a in inferred.items()}
+        for name, value in engine.parameters.items():
+            expected |= {f"optimizer/{name}/{slot}": value for slot in engine.optimizer.slots}
+            expected[f"optimizer/{name}/step"] = np.zeros(())
+        forms = {name: (a.dtype, a.shape) for name, a in expected.items()}
+        saved = self.read(forms, engine.communicator)
         if saved is None:
             return None
         for name, array in saved[0].items():
@@ -80,25 +102,79 @@ class Checkpoint:
                 engine.optimizer.state.setdefault(name, {})[slot] = array
         return saved[1]
 
-    def read(self, communicator: Communicator = SINGLE) -> tuple[Arrays, dict[str, Any]] | None:
+    def read(self, forms: Forms, communicator: Communicator = SINGLE) -> tuple[Arrays, dict[str, Any]] | None:
         """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
 
-        None if there is no checkpoint yet; ValueError if the file is none, or is of another training.
+        `forms` are dtype and shape of each array that a process is to have; None is any length. None if there
+        is no checkpoint yet; ValueError if the file is none, is damaged, or is of another training.
         """
         if not self.path.exists():
             return None
-        try:
+        require_file(self.path)
+        with self.refusing():
+            with self.path.open("rb") as file:
+                if (size := int.from_bytes(file.read(8), "little")) > MAX_HEADER:
+                    raise ValueError(f"a header of {size:,} bytes")
+                sha256 = _digest(file)
+                file.seek(DIGEST.start)
+                if file.read(len(sha256)) != sha256:
+                    raise ValueError("one that is damaged, or of another version: it has another digest")
             with safe_open(self.path, framework="numpy") as file:
                 state = json.loads((file.metadata() or {})["state"])
+                if not isinstance(state["belongs_to"], str):
+                    raise ValueError("no name of the training that it belongs to")
+                if state["belongs_to"] != self.belongs_to:
+                    raise _AnotherTrainingError
                 arrays = {name: _own(file, name, communicator) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
-        if state["belongs_to"] != self.belongs_to:
+            _require_sound(arrays, forms)
+            if state["generators"].keys() != self.generators.keys():
+                raise ValueError(f"the generators {sorted(state['generators'])}")
+            for name, of_generator in state["generators"].items():
+                self.generators[name].bit_generator.state = of_generator
+            return arrays, dict(state["progress"])
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Turn an error of what was read into a ValueError that names the file."""
+        try:
+            yield
+        except _AnotherTrainingError:
             found = "expected the checkpoint of this training, found one of other ratings or settings"
-            raise ValueError(f"{self.path}: {found}; name another folder, or delete it to start again")
-        for name, of_generator in state["generators"].items():
-            self.generators[name].bit_generator.state = of_generator
-        return arrays, state["progress"]
+            advice = "name another folder, or delete it to start again"
+            raise ValueError(f"{self.path}: {found}; {advice}") from None
+        except FAULTS as error:
+            raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
+
+
+class _AnotherTrainingError(Exception):
+    """A checkpoint does not belong to this training."""
+
+
+def _digest(file: BufferedReader | BufferedRandom) -> bytes:
+    """SHA-256 of a whole file, but for the digest in it, in hexadecimal digits."""
+    file.seek(0)
+    before = hashlib.sha256(file.read(DIGEST.start))
+    file.seek(DIGEST.stop)
+    return hashlib.file_digest(file, lambda: before).hexdigest().encode()
+
+
+def _require_sound(arrays: Arrays, forms: Forms) -> None:
+    """Raise a ValueError unless all arrays are there, as compiled loops expect them, and finite."""
+    if missing := forms.keys() - arrays.keys():
+        raise ValueError(f"no {min(missing)}")
+    for name, array in arrays.items():
+        if name not in forms and name not in OPTIONAL:
+            raise ValueError(f"{name}, which is not expected")
+        dtype, shape = forms.get(name, (np.dtype(np.float64), ()))
+        fits = len(shape) == array.ndim and all(
+            expected in (None, found) for expected, found in zip(shape, array.shape, strict=True)
+        )
+        if array.dtype != dtype or not fits:
+            raise ValueError(f"{name}: {array.dtype} of shape {array.shape}, not {dtype} of shape {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: numbers that are not finite")
+        if name.endswith("/step") and not 0 <= array < 2**53:
+            raise ValueError(f"{name}: {array}, which is no number of steps")
 
 
 def _is_shard(name: str, n_dimensions: int) -> bool:

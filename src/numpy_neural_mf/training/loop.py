@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.batches import Batches, Stretches
 from ..nn.schedules import Schedule
+from ..utils.settings import check_integer, check_number
 from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
@@ -41,12 +42,23 @@ class History:
     best_epoch: int = 0
 
     @classmethod
-    def checked(cls, found: Mapping[str, Any]) -> Self:
-        """One from a file; TypeError for other fields, ValueError for anything but numbers in them."""
+    def checked(cls, found: Mapping[str, Any], most: int | None = None) -> Self:
+        """One from a file; TypeError for other fields, ValueError for anything but finite numbers in them.
+
+        `most` is the largest number of epochs that there may be.
+        """
         history = cls(**found)
-        for name, value in found.items():
-            if not all(isinstance(number, int | float) for number in np.ravel(value).tolist()):
-                raise ValueError(f"{name}: expected numbers, found {value}")
+        n_epochs = len(history.train_loss)
+        if most is not None and n_epochs > most:
+            raise ValueError(f"train_loss: expected at most {most} epochs, found {n_epochs}")
+        for name, value in vars(history).items():
+            if name == "best_epoch":
+                check_integer(name, value, at_least=0)
+                continue
+            if not isinstance(value, list) or len(value) not in (0, n_epochs):
+                raise ValueError(f"{name}: expected a number for each of {n_epochs} epochs, found {value!r}")
+            for number in value:
+                check_number(name, number)
         return history
 
 
@@ -101,8 +113,10 @@ def train(
     n = int(engine.all_reduce(len(ratings)))
     batches = _batches(engine, ratings, n, batch_size, rng, time_bins)
     saved = None if checkpoint is None else checkpoint.restore(engine, inference.arrays)
-    history = History() if saved is None else History(**saved)
-    if saved is not None:
+    history = History()
+    if checkpoint is not None and saved is not None:
+        with checkpoint.refusing():
+            history = History.checked(saved, epochs)
         inference.resume()
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)

@@ -157,7 +157,7 @@ def tune(
     splits = [random_split(ratings, VALIDATION_SIZE, rng) for _ in range(n_splits)]
     defaults = studies.default_values(model, space, len(splits[0][0]))
     identity = fingerprint(f"{space} {vars(model)} {n_splits} {random_state}", ratings.arrays)
-    search = studies.open_study(study, identity, n_warmup_steps=epochs // 6)
+    search = studies.open_study(study, identity, epochs // 6, space)
     finished = studies.finished_trials(search)
     n_resumed, is_interrupted = len(finished), False
 

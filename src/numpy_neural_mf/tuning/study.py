@@ -15,13 +15,17 @@ import numpy as np
 from ..mf.architecture import Architecture
 from ..models import NeuralMF
 from ..models.neural_mf_settings import batch_size_for
-from ..utils.atomic_io import replacing
+from ..utils.atomic_io import replacing, require_file
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+# What Optuna may raise for a journal that somebody changed.
+FAULTS = (
+    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
+)  # fmt: skip
 HIDDEN_LAYER_SIZES = ("[]", "[16]", "[32, 16]", "[64]", "[64, 32]", "[128, 64]")  # text: studies are plain
 
 
@@ -62,14 +66,21 @@ def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
     return {name: np.asarray(value).tolist() for name, value in given.items() if value is not None}
 
 
-def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_steps: int) -> Study:
+def open_study(
+    path: str | os.PathLike[str] | None,
+    belongs_to: str,
+    n_warmup_steps: int,
+    space: Mapping[str, BaseDistribution],
+) -> Study:
     """A study in memory or in a file, which is created if needed; unfinished trials are marked as failed.
 
-    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`). A trial may be pruned after
-    `n_warmup_steps` reports, by the median of at least five complete trials. Raises ValueError if the file is
-    not a study, or is that of another search, and OSError if it cannot be read or written to.
+    `belongs_to` is the identity of the search (see `checkpoint.fingerprint`), and `space` its search space. A
+    trial may be pruned after `n_warmup_steps` reports, by the median of at least five complete trials. Raises
+    ValueError if the file is not a study, is damaged or is that of another search, and OSError if it cannot
+    be read or written to.
     """
     import optuna
+    from optuna.distributions import check_distribution_compatibility
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
     from optuna.trial import TrialState
@@ -90,7 +101,10 @@ def open_study(path: str | os.PathLike[str] | None, belongs_to: str, n_warmup_st
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_warmup_steps=n_warmup_steps),
         )
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        for trial in study.get_trials():
+            for name, distribution in trial.distributions.items():
+                check_distribution_compatibility(space[name], distribution)
+    except FAULTS as error:
         raise ValueError(f"{path}: expected a study, found one that is damaged: {error!r}") from error
     finally:
         optuna.logging.set_verbosity(verbosity)
@@ -138,6 +152,8 @@ def validation_rmse(trial: FrozenTrial) -> float:
 def _mend(path: Path) -> None:
     """Remove an incomplete last line: with another line after it, the file could not be read."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        require_file(path)
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     if lines and not lines[0].startswith(b'{"op_code":'):
         raise ValueError(f"{path}: expected a study, found another kind of file")

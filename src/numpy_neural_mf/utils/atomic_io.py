@@ -2,13 +2,46 @@
 
 import errno
 import os
+import re
+import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Seconds without a write after which a temporary file is taken for that of a killed process.
+ABANDONED = 3600.0
+Name = str | os.PathLike[str]
 
-def require_folder(path: str | os.PathLike[str]) -> None:
+
+def require_file(path: Name) -> None:
+    """Raise OSError unless a path is that of a file: reading a pipe or a device might never end."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise OSError(errno.EINVAL, "expected a file, found a folder, a pipe or a device", os.fspath(path))
+
+
+def require_output(path: Name, *inputs: Name | None) -> None:
+    """Raise OSError before the work if a file cannot be written to, ValueError if it is one of the inputs.
+
+    A temporary file is written next to it, unless the folder is still to be made.
+    """
+    path = Path(path)
+    if _is_stream(path):
+        return
+    require_folder(Path(os.path.realpath(path)).parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "expected a file to write to, found a folder", str(path))
+    for given in inputs:
+        if given is not None and path.exists() and Path(given).exists() and path.samefile(given):
+            raise ValueError(f"{path}: expected a file to write to, found one that is read")
+    if path.parent.exists():
+        temporary = _temporary(Path(os.path.realpath(path)))
+        temporary.touch()
+        temporary.unlink()
+
+
+def require_folder(path: Name) -> None:
     """Raise OSError before the work whose results go there, if a folder cannot be written to or made."""
     existing = Path(path).absolute()
     while not existing.exists():
@@ -26,22 +59,27 @@ def is_first_process() -> bool:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: Name) -> Iterator[Path]:
     """A temporary path next to `path`, of the same suffix, that takes its place when the block ends well.
 
     Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed.
     Links are followed: the file that a link points to is replaced. A new file has the mode of the old one,
     and its owner where that is allowed. A pipe or a device cannot be replaced: it is written to directly.
+    Any number of threads and processes may write at a time: the last one to end wins. What a killed process
+    left is removed by a later call, see `ABANDONED`. An OSError of a full disk names `path`.
     """
     path = Path(path)
     if _is_stream(path):
-        yield path
+        with _naming(path):
+            yield path
         return
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    _remove_abandoned(path)
+    temporary = _temporary(path)
     try:
-        yield temporary
+        with _naming(path):
+            yield temporary
         if temporary.is_file():
             if path.is_file():
                 status = path.stat()
@@ -53,6 +91,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name that no other call has, in this process or another, and that is no longer than a name may be."""
+    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}{path.suffix}")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` that nobody has written to for long."""
+    own = re.compile(rf"\.{re.escape(path.stem[:40])}\.[0-9a-f]{{16}}{re.escape(path.suffix)}")
+    for found in path.parent.iterdir():
+        with suppress(OSError):  # another process may be faster
+            if own.fullmatch(found.name) and time.time() - found.stat().st_mtime > ABANDONED:
+                found.unlink()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in an error that names none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _is_stream(path: Path) -> bool:

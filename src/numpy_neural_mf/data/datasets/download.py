@@ -52,7 +52,7 @@ class _BrokenOffError(Exception):
 
 def _attempt(url: str, part: Path, most: int, on_progress: BytesCallback | None) -> None:
     tag_file = _tag_file(part)
-    n_here = part.stat().st_size if part.exists() and tag_file.exists() else 0
+    n_here = part.stat().st_size if part.is_file() and tag_file.is_file() else 0
     headers = {"User-Agent": "numpy-neural-mf"}
     if n_here:
         headers |= {"Range": f"bytes={n_here}-", "If-Range": tag_file.read_text("latin-1")}

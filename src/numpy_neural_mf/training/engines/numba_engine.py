@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...mf.parameters import KINDS, SIDES, TIME_BINS, Entity, Parameters, table_name
 from ...nn.parameter import Array, IntArray, zeros_aligned
@@ -68,29 +67,29 @@ class NumbaEngine(Engine):
             self._reserve(n)
         ratings = np.ascontiguousarray(ratings, self._dtype)
         loss, of_weights, of_cutpoints, of_bins = self._gradients(pairs, ratings)
-        h = self._updates.count_steps()
+        step = self._updates.count_steps()
         self._launch(
             self._of_rows.update_rows,
-            self._n_threads, self._updates.kind, h, pairs.users, pairs.items, self._share["user"],
+            self._n_threads, step, pairs.users, pairs.items, self._share["user"],
             self._share["item"], self._row_gradients, self._residuals, self._curvatures, self._squares,
             *self._row_tables, *self._place, self._mine, self._rows, self._sums, self._bias_sums,
             self._shrink, self.objective.squares,
         )  # fmt: skip
         if len(of_bins):
-            self._update_bins(pairs.bins, of_bins, n, h)
-        decayed = h.copy()
-        decayed[4] *= 1 - self.optimizer.learning_rate * self.objective.weight_decay
-        self._updates.update_dense("intercept", self._residuals[:n].sum(keepdims=True), h)
+            self._update_bins(pairs.bins, of_bins, n, step)
+        kept = 1 - self.optimizer.learning_rate * self.objective.weight_decay
+        decayed = step._replace(decay=step.decay * kept)
+        self._updates.update_dense("intercept", self._residuals[:n].sum(keepdims=True), step)
         if (ordinal := self.objective.ordinal) is not None:
             gradient = ordinal.backward(self.parameters["cutpoints"], of_cutpoints / n)
-            self._updates.update_dense("cutpoints", gradient, h)
+            self._updates.update_dense("cutpoints", gradient, step)
         for name, part in self._weight_parts.items():
-            self._updates.update_dense(name, of_weights[part], h if name.endswith("bias") else decayed)
+            self._updates.update_dense(name, of_weights[part], step if name.endswith("bias") else decayed)
         return loss
 
     def step_per_sample(self, *batch: Any) -> float:
         """See `Engine.step_per_sample`: one loop for plain SGD without MLP, time and categories."""
-        is_plain = self._updates.kind == self._optimizers.OF_SGD and not self.architecture.layer_sizes
+        is_plain = self._updates.is_plain_sgd and not self.architecture.layer_sizes
         if not is_plain or self.architecture.periods or self.objective.ordinal:
             return super().step_per_sample(*batch)
         users, items, ratings = batch
@@ -138,7 +137,7 @@ class NumbaEngine(Engine):
         of_bins = bins_by_chunk.sum(axis=0) if self.architecture.periods else by_chunk[:0]
         return loss, by_chunk.sum(axis=0), of_cutpoints, of_bins
 
-    def _update_bins(self, bins: IntArray, of_bins: Array, n: int, h: NDArray[np.float64]) -> None:
+    def _update_bins(self, bins: IntArray, of_bins: Array, n: int, step: Any) -> None:
         counts, k = np.bincount(bins, minlength=len(of_bins)), self._k
         used = np.flatnonzero(counts)
         for place, side in enumerate(SIDES):
@@ -147,7 +146,7 @@ class NumbaEngine(Engine):
                 if (name := table_name(TIME_BINS[side], kind)) in self.parameters:
                     part = slice(place * k, (place + 1) * k) if kind == "embedding" else slice(2 * k, None)
                     learned = self._learned_table(name, self.parameters[name])
-                    self._updates.update_rows(learned, used, of_bins[used, part], shrinkage, h)
+                    self._updates.update_rows(learned, used, of_bins[used, part], shrinkage, step)
 
     def _model(self) -> Model:
         """Parameters and form as the kernels take them."""

@@ -133,7 +133,9 @@ def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
         dy = inner
         if layer:
             top -= sizes[layer - 1]
-    dx[: 2 * k] = dy
+    for f in range(2 * k):  # to assign arrays compiles for seconds: Numba's message on their shapes
+        for t in range(TILE):
+            dx[f, t] = dy[f, t]
     for f in range(k):
         p, q, dp, dq, v_p, v_q = x[f], x[k + f], dx[f], dx[k + f], v[f], v[k + f]
         if model.product:

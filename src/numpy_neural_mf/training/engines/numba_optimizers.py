@@ -2,23 +2,30 @@
 
 import math
 from collections import namedtuple
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numba.extending import overload, register_jitable
 
 from ...mf.parameters import Parameters
 from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ...nn.optimizers import State
 from ...nn.parameter import Array, IntArray
 from ..objective import TINY
-from .numba_compat import AHEAD, compiled, prefetch
+from .numba_compat import AHEAD, OPTIONS, compiled, prefetch
 
-OF_SGD, OF_MOMENTUM, OF_NESTEROV, OF_ADAGRAD, OF_RMSPROP, OF_ADAM = range(6)
-KINDS: dict[type[Optimizer], int] = {
-    SGD: OF_SGD, Adam: OF_ADAM, AdamW: OF_ADAM, RMSProp: OF_RMSPROP, AdaGrad: OF_ADAGRAD,
+# The numbers of a step: rate, two decays, epsilon and the decay of the value. The type names the optimiser,
+# so that only the one in use is compiled.
+NUMBERS = "rate h1 h2 epsilon decay"
+SGDStep = namedtuple("SGDStep", NUMBERS)
+MomentumStep = namedtuple("MomentumStep", NUMBERS)
+NesterovStep = namedtuple("NesterovStep", NUMBERS)
+AdaGradStep = namedtuple("AdaGradStep", NUMBERS)
+RMSPropStep = namedtuple("RMSPropStep", NUMBERS)
+AdamStep = namedtuple("AdamStep", NUMBERS)
+STEPS: dict[type[Optimizer], Any] = {
+    SGD: SGDStep, Adam: AdamStep, AdamW: AdamStep, RMSProp: RMSPropStep, AdaGrad: AdaGradStep,
 }  # fmt: skip
 
 
@@ -28,70 +35,35 @@ def of_row(prior, row):
     return prior[row if len(prior) > 1 else 0]
 
 
-def row_loop(formula: Callable[..., Any]) -> Any:
-    """A loop over rows for a formula: one that asks in each row which formula took three times as long."""
-    formula = compiled(formula)
-
-    @compiled
-    def update_by(h, rows, n_rows, g, shrink, learned):
-        table, precision, prior, a, b, _ = learned
-        c, k = table.dtype.type, table.shape[1]
-        rate, h1, h2, epsilon, decay = c(h[0]), c(h[1]), c(h[2]), c(h[3]), c(h[4])
-        tiny, zero = c(TINY), c(0)
-        for j in range(n_rows):
-            if j + AHEAD < n_rows:
-                prefetch(table, rows[j + AHEAD])
-                prefetch(a, rows[j + AHEAD])
-                prefetch(b, rows[j + AHEAD])
-            v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
-            centre = of_row(prior, rows[j])
-            for f in range(k):
-                x = v[f]
-                slope = d[f] + shrunk * precision[f] * (x - centre[f])
-                value, of_m, of_s = formula(decay * x, slope, m[f], s[f], rate, h1, h2, epsilon)
-                # In place of what is not remembered there is the table itself, which is written last.
-                s[f] = of_s
-                m[f] = of_m if abs(of_m) > tiny else zero
-                v[f] = value if abs(value) > tiny else zero
-
-    return update_by
+# The step of one number: nn/optimizers.py has the formulas. m and s are the optimiser's state, the rest is
+# what `NumbaOptimizer.count_steps` returns.
 
 
-# The step of one number, looped over rows: nn/optimizers.py has the formulas. m and s are the optimiser's
-# state, the rest `NumbaOptimizer.count_steps`.
-
-
-@row_loop
 def sgd(value, gradient, m, s, rate, h1, h2, epsilon):
     return value - rate * gradient, m, s
 
 
-@row_loop
 def momentum(value, gradient, m, s, rate, decay, h2, epsilon):
     m = decay * m + gradient
     return value - rate * m, m, s
 
 
-@row_loop
 def nesterov(value, gradient, m, s, rate, decay, h2, epsilon):
     m = decay * m + gradient
     return value - rate * (gradient + decay * m), m, s
 
 
-@row_loop
 def adagrad(value, gradient, m, s, rate, h1, h2, epsilon):
     m += gradient * gradient
     return value - rate * gradient / (np.sqrt(m) + epsilon), m, s
 
 
-@row_loop
 def rmsprop(value, gradient, m, s, rate, decay, h2, epsilon):
     one = type(value)(1)
     m = decay * m + (one - decay) * gradient * gradient
     return value - rate * gradient / (np.sqrt(m) + epsilon), m, s
 
 
-@row_loop
 def adam(value, gradient, m, s, rate, beta1, beta2, epsilon):
     one = type(value)(1)
     m = beta1 * m + (one - beta1) * gradient
@@ -99,21 +71,52 @@ def adam(value, gradient, m, s, rate, beta1, beta2, epsilon):
     return value - rate * m / (np.sqrt(s) + epsilon), m, s
 
 
+FORMULAS = {
+    SGDStep: sgd,
+    MomentumStep: momentum,
+    NesterovStep: nesterov,
+    AdaGradStep: adagrad,
+    RMSPropStep: rmsprop,
+    AdamStep: adam,
+}
+
+
+def step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
+    """The formula of the optimiser that `step` is of."""
+    raise NotImplementedError
+
+
+@overload(step_of_number, jit_options=OPTIONS, inline="always")
+def _step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
+    formula = register_jitable(FORMULAS[step.instance_class])
+
+    def of_step(step, value, gradient, m, s, rate, h1, h2, epsilon):
+        return formula(value, gradient, m, s, rate, h1, h2, epsilon)
+
+    return of_step
+
+
 @compiled
-def update(kind, *given):
-    """One step on rows[j], of gradient g[j] + shrink[j] · precision · (row - prior); see `row_loop`."""
-    if kind == OF_SGD:
-        sgd(*given)
-    elif kind == OF_MOMENTUM:
-        momentum(*given)
-    elif kind == OF_NESTEROV:
-        nesterov(*given)
-    elif kind == OF_ADAGRAD:
-        adagrad(*given)
-    elif kind == OF_RMSPROP:
-        rmsprop(*given)
-    else:
-        adam(*given)
+def update(step, rows, n_rows, g, shrink, learned):
+    """One step on rows[j], of gradient g[j] + shrink[j] · precision · (row - prior)."""
+    table, precision, prior, a, b, _ = learned
+    c, k = table.dtype.type, table.shape[1]
+    rate, h1, h2, epsilon, decay = c(step.rate), c(step.h1), c(step.h2), c(step.epsilon), c(step.decay)
+    tiny, zero = c(TINY), c(0)
+    for j in range(n_rows):
+        if j + AHEAD < n_rows:
+            prefetch(table, rows[j + AHEAD])
+            prefetch(a, rows[j + AHEAD])
+            prefetch(b, rows[j + AHEAD])
+        v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
+        centre = of_row(prior, rows[j])
+        for f in range(k):
+            slope = d[f] + shrunk * precision[f] * (v[f] - centre[f])
+            value, of_m, of_s = step_of_number(step, decay * v[f], slope, m[f], s[f], rate, h1, h2, epsilon)
+            # In place of what is not remembered there is the table itself, which is written last.
+            s[f] = of_s
+            m[f] = of_m if abs(of_m) > tiny else zero
+            v[f] = value if abs(value) > tiny else zero
 
 
 # A table, its precision and prior, the two arrays of the optimiser's state for it, and its `data`.
@@ -129,13 +132,17 @@ class NumbaOptimizer:
         self._optimizer = optimizer
         self._parameters = parameters
         self._one_row: dict[str, Learned] = {}
-        if type(optimizer) not in KINDS:
+        if type(optimizer) not in STEPS:
             raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
-        self.kind = KINDS[type(optimizer)]
+        self._step = STEPS[type(optimizer)]
         if isinstance(optimizer, SGD) and optimizer.momentum:
-            self.kind = OF_NESTEROV if optimizer.nesterov else OF_MOMENTUM
+            self._step = NesterovStep if optimizer.nesterov else MomentumStep
 
-    def count_steps(self, n: int = 1) -> NDArray[np.float64]:
+    @property
+    def is_plain_sgd(self) -> bool:
+        return self._step is SGDStep
+
+    def count_steps(self, n: int = 1) -> Any:
         """Count n steps of all; rate, two decays, epsilon and the decay of the value in the last of them."""
         steps = self._state["intercept"]["step"]
         steps += n
@@ -150,7 +157,7 @@ class NumbaOptimizer:
             numbers = [rate, 0, 0, o.epsilon, 1]
         else:
             numbers = [rate, getattr(o, "momentum", 0), 0, 0, 1]
-        return np.array(numbers, np.float64)
+        return self._step._make(map(float, numbers))
 
     def memory(self, name: str, value: Array) -> list[Array]:
         """A parameter and the two arrays remembered for it; in place of one that there is not, any array."""
@@ -158,20 +165,20 @@ class NumbaOptimizer:
         return [value, *(state[slot] for slot in slots if slot in state), value, value][:3]
 
     def update_rows(
-        self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, h: NDArray[np.float64]
+        self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, step: Any
     ) -> None:
         """A step on some rows of a table, of gradient + shrinkage · precision · (row - prior) each."""
         ids, gradient = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(gradient)
-        update(self.kind, h, ids, len(ids), gradient, shrinkage, learned)
+        update(step, ids, len(ids), gradient, shrinkage, learned)
 
-    def update_dense(self, name: str, gradient: Array, h: NDArray[np.float64]) -> None:
+    def update_dense(self, name: str, gradient: Array, step: Any) -> None:
         """A step on a dense array, as a table of one row."""
         if name not in self._one_row:  # a step is so short that to make these each time would show
             own, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))
             nothing = np.zeros((1, own.shape[1]), own.dtype)
             self._one_row[name] = Learned(own, nothing[0], nothing, a, b, nothing)
         learned = self._one_row[name]
-        update(self.kind, h, FIRST_ROW, 1, gradient.reshape(1, -1), learned.precision, learned)
+        update(step, FIRST_ROW, 1, gradient.reshape(1, -1), learned.precision, learned)
 
     @cached_property
     def _state(self) -> dict[str, State]:

@@ -10,7 +10,7 @@ from .numba_optimizers import of_row, update
 
 @compiled(parallel=True)
 def update_rows(
-    n_threads, kind, h, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P, Q,
+    n_threads, step, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P, Q,
     b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
 ):  # fmt: skip
     """Sum the gradients of each row and update it, in the order of the batch; a row belongs to one thread."""
@@ -25,17 +25,17 @@ def update_rows(
             record(users, of_thread, curvatures[:, :k], curvatures[:, 2 * k], P.data, b_u.data)
             for r in of_thread:
                 user_squares[users[r]] += squares[r]
-            update(kind, h, own, n_rows, total, shrunk, P)
+            update(step, own, n_rows, total, shrunk, P)
             if len(b_u.table):
-                update(kind, h, own, n_rows, bias_total, shrunk, b_u)
+                update(step, own, n_rows, bias_total, shrunk, b_u)
         else:
             of_thread = ratings_of_thread(items, thread, n_threads, mine[part])
             n_rows = sum_rows(items, of_thread, share_i, row_gradients[:, k:], residuals, place_i, own, total,
                               bias_total, shrunk)  # fmt: skip
             record(items, of_thread, curvatures[:, k : 2 * k], curvatures[:, 2 * k], Q.data, b_i.data)
-            update(kind, h, own, n_rows, total, shrunk, Q)
+            update(step, own, n_rows, total, shrunk, Q)
             if len(b_i.table):
-                update(kind, h, own, n_rows, bias_total, shrunk, b_i)
+                update(step, own, n_rows, bias_total, shrunk, b_i)
 
 
 @compiled

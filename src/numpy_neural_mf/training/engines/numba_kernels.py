@@ -260,12 +260,13 @@ def add_by_bin(bins, first, size, row_gradients, residuals, sums):
 
 @compiled(parallel=True)
 def gradients(
-    n_threads, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta, chunk_bins, chunk_losses,
-    row_gradients, residuals, squares, curvatures,
+    n_threads, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta, chunk_bins,
+    chunk_losses, row_gradients, residuals, squares, curvatures,
 ):  # fmt: skip
     """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k).
 
     With cutpoints θ, ratings are numbers of categories, and the gradients of θ are of sums, not means.
+    `layers` is None without an MLP: Numba compiles only the branch that is taken.
     """
     n = len(ratings)
     n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
@@ -276,15 +277,15 @@ def gradients(
             for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
                 first = tile * TILE
                 size = min(TILE, n - first)
-                if len(model.sizes):
-                    loss += tile_gradients(
-                        pairs, ratings, first, size, tile, model, spread, d_theta, scratch[thread], g,
-                        row_gradients, residuals, squares, curvatures,
-                    )  # fmt: skip
-                else:
+                if layers is None:
                     loss += factor_gradients(
                         pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals,
                         squares, curvatures,
+                    )  # fmt: skip
+                else:
+                    loss += tile_gradients(
+                        pairs, ratings, first, size, tile, model, spread, d_theta, scratch[thread], g,
+                        row_gradients, residuals, squares, curvatures,
                     )  # fmt: skip
                 if len(pairs.bins):
                     add_by_bin(pairs.bins, first, size, row_gradients, residuals, chunk_bins[chunk])

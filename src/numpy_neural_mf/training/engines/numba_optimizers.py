@@ -3,7 +3,7 @@
 import math
 from collections import namedtuple
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import overload, register_jitable
@@ -15,16 +15,42 @@ from ...nn.parameter import Array, IntArray
 from ..objective import TINY
 from .numba_compat import AHEAD, OPTIONS, compiled, prefetch
 
-# The numbers of a step: rate, two decays, epsilon and the decay of the value. The type names the optimiser,
-# so that only the one in use is compiled.
-NUMBERS = "rate h1 h2 epsilon decay"
-SGDStep = namedtuple("SGDStep", NUMBERS)
-MomentumStep = namedtuple("MomentumStep", NUMBERS)
-NesterovStep = namedtuple("NesterovStep", NUMBERS)
-AdaGradStep = namedtuple("AdaGradStep", NUMBERS)
-RMSPropStep = namedtuple("RMSPropStep", NUMBERS)
-AdamStep = namedtuple("AdamStep", NUMBERS)
-STEPS: dict[type[Optimizer], Any] = {
+
+class Step(NamedTuple):
+    """The numbers of a step; the subclass names the optimiser, so that only the one in use is compiled."""
+
+    rate: float
+    h1: float
+    h2: float
+    epsilon: float
+    decay: float  # of the value
+
+
+class SGDStep(Step):
+    pass
+
+
+class MomentumStep(Step):
+    pass
+
+
+class NesterovStep(Step):
+    pass
+
+
+class AdaGradStep(Step):
+    pass
+
+
+class RMSPropStep(Step):
+    pass
+
+
+class AdamStep(Step):
+    pass
+
+
+STEPS: dict[type[Optimizer], type[Step]] = {
     SGD: SGDStep, Adam: AdamStep, AdamW: AdamStep, RMSProp: RMSPropStep, AdaGrad: AdaGradStep,
 }  # fmt: skip
 
@@ -134,7 +160,7 @@ class NumbaOptimizer:
         self._one_row: dict[str, Learned] = {}
         if type(optimizer) not in STEPS:
             raise TypeError(f'engine "numba" has no compiled {type(optimizer).__name__}: use engine "numpy"')
-        self._step = STEPS[type(optimizer)]
+        self._step: type[Step] = STEPS[type(optimizer)]
         if isinstance(optimizer, SGD) and optimizer.momentum:
             self._step = NesterovStep if optimizer.nesterov else MomentumStep
 
@@ -142,7 +168,7 @@ class NumbaOptimizer:
     def is_plain_sgd(self) -> bool:
         return self._step is SGDStep
 
-    def count_steps(self, n: int = 1) -> Any:
+    def count_steps(self, n: int = 1) -> Step:
         """Count n steps of all; rate, two decays, epsilon and the decay of the value in the last of them."""
         steps = self._state["intercept"]["step"]
         steps += n
@@ -165,13 +191,13 @@ class NumbaOptimizer:
         return [value, *(state[slot] for slot in slots if slot in state), value, value][:3]
 
     def update_rows(
-        self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, step: Any
+        self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, step: Step
     ) -> None:
         """A step on some rows of a table, of gradient + shrinkage · precision · (row - prior) each."""
         ids, gradient = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(gradient)
         update(step, ids, len(ids), gradient, shrinkage, learned)
 
-    def update_dense(self, name: str, gradient: Array, step: Any) -> None:
+    def update_dense(self, name: str, gradient: Array, step: Step) -> None:
         """A step on a dense array, as a table of one row."""
         if name not in self._one_row:  # a step is so short that to make these each time would show
             own, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))

@@ -29,14 +29,18 @@ def small_window(monkeypatch):
 
 
 @given(n=st.integers(1, 2_000), batch_size=st.integers(1, 600), seed=st.integers(0, 9))
-def test_every_rating_comes_once_in_an_epoch_in_batches_of_the_size_asked_for(n, batch_size, seed):
+def test_every_rating_comes_once_in_an_epoch_in_batches_of_about_one_size(n, batch_size, seed):
+    """As few as have at most the size asked for: no step is of a few ratings that are left over."""
     ratings = numbered(n)
     source = Batches(ratings, batch_size, np.random.default_rng(seed))
     for _ in range(2):
         epoch = list(source.epoch())
         assert sorted(numbers(epoch)) == list(range(n))
-        assert [len(values) for *_, values in epoch[:-1]] == [batch_size] * (len(epoch) - 1)
         assert len(epoch) == -(-n // batch_size)
+        size = -(-n // len(epoch))
+        assert size <= batch_size
+        assert [len(values) for *_, values in epoch[:-1]] == [size] * (len(epoch) - 1)
+        assert len(epoch[-1][-1]) > size - len(epoch)
         for users, items, values in epoch:
             np.testing.assert_array_equal(items, ratings.items[users])
             np.testing.assert_array_equal(values, ratings.values[users])

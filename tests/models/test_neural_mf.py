@@ -31,7 +31,7 @@ def fit(ratings=RATINGS, validation=None, **fields):
 
 def test_the_more_ratings_the_larger_the_batches_and_the_fewer_the_epochs():
     n = [100, 10_000, 100_000, 200_000, 10_000_000]
-    assert [batch_size_for(NeuralMF(), one) for one in n] == [32, 312, 3125, 6250, 8192]
+    assert [batch_size_for(NeuralMF(), one) for one in n] == [32, 156, 1562, 3125, 8192]
     assert [epochs_for(NeuralMF(), one) for one in n] == [60, 60, 60, 30, 15]
     assert batch_size_for(NeuralMF(batch_size=7), 100) == 7
     assert epochs_for(NeuralMF(epochs=2), 100) == 2

@@ -47,7 +47,7 @@ class Batches:
 
     With more than `WINDOW` ratings, an epoch takes pieces of `PIECE` neighbours in random order, as many at a
     time as fill the window, and permutes the window: training reaches the same error as with a permutation of
-    all (docs/decisions/scale.md). `cut` makes batches of an order, perhaps of columns held elsewhere;
+    all (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` makes batches of an order, perhaps of columns held elsewhere;
     `n_ratings` are those of all processes; `time_bins`, shape (n,), are the last column, if there are any.
     """
 
@@ -62,7 +62,10 @@ class Batches:
     ) -> None:
         self._n = len(ratings) if n_ratings is None else n_ratings
         self._columns = _columns(ratings, time_bins)
-        self.batch_size, self._rng, self._cut = batch_size, rng, cut
+        # As few batches as with this size, but of about one size: a step on the three ratings that are left
+        # over moves all weights as far as one on a thousand.
+        self.batch_size = -(-self._n // -(-self._n // batch_size))
+        self._rng, self._cut = rng, cut
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch; the last may be shorter."""

@@ -42,7 +42,8 @@ class NeuralMF(DistributionRecommender):
     architecture : Architecture, default C_WIDE
     epochs : int or None, default None
         Passes over the ratings, by default 60 up to 100,000 ratings, then fewer, to 15 for 400,000 or more.
-    batch_size : int or None, default None; ratings in a step, by default a 32nd of all, from 32 to 8,192.
+    batch_size : int or None, default None
+        Most ratings in a step, by default a 64th of all, from 32 to 8,192. Batches are of about one size.
         1 is per-sample gradient descent, in an order shuffled once (`data.batches.Stretches`): with
         ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and ``engine="numba"``, that is the matrix
         factorisation of Funk and Koren in one compiled loop, the fastest training of this package; otherwise

@@ -68,8 +68,8 @@ def new_optimizer(model: NeuralMF) -> Optimizer:
 
 
 def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
-    """The batch size given, otherwise a 32nd of the ratings, from 32 to 8,192."""
-    return model.batch_size or min(max(n_ratings // 32, 32), 8192)
+    """The batch size given, otherwise a 64th of the ratings, from 32 to 8,192."""
+    return model.batch_size or min(max(n_ratings // 64, 32), 8192)
 
 
 def epochs_for(model: NeuralMF, n_ratings: int) -> int:

@@ -40,7 +40,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
         The rate of an optimiser given by name, or a schedule, step -> rate, of any optimiser.
-    batch_size : int, default 32, rows of X per step; the last batch of an epoch may be smaller
+    batch_size : int, default 32, most rows of X per step; batches are of about one size
     epochs : int, default 200, passes over the training rows, at most
     weight_decay : float, default 0.0
         Before each step, weights but not biases are multiplied by 1 - rate · weight_decay, with every
@@ -152,7 +152,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         best_epoch, best_loss, best = 0, np.inf, values
         for epoch in range(self.epochs):
             order = rng.permutation(len(X))
-            batches = [order[i : i + self.batch_size] for i in range(0, len(X), self.batch_size)]
+            batches = np.array_split(order, -(-len(X) // self.batch_size))
             loss = sum(step(X[batch], y[batch]) * len(batch) for batch in batches) / len(X)
             _require_finite(loss, epoch)
             self.history_["loss"].append(loss)

@@ -206,7 +206,7 @@ def test_every_epoch_sees_every_row_once_in_a_new_order():
     X = np.arange(10.0)[:, None]
     fit(X, X[:, 0], hidden_layer_sizes=(1,), activation=record, initializer=lambda rng, shape: np.ones(shape),
         optimizer=SGD(0.0), batch_size=4, epochs=2)  # fmt: skip
-    assert [len(batch) for batch in seen] == [4, 4, 2] * 2 + [2]  # the final loss is that of the last batch
+    assert [len(batch) for batch in seen] == [4, 3, 3] * 2 + [3]  # the final loss is that of the last batch
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:6])
     assert sorted(first) == sorted(second) == list(range(10))
     assert list(first) != list(second)

@@ -295,7 +295,8 @@ def test_an_item_that_one_user_loved_is_not_what_everybody_likes(new_model):
     loved = Ratings.from_columns(users, np.r_[98, [99] * 40], ratings, 6_000 + users, scale=(0.5, 5))
     columns = (np.concatenate([getattr(r, n) for r in (RATINGS, loved)]) for n in
                ("raw_users", "raw_items", "values", "timestamps"))  # fmt: skip
-    model = new_model().fit(Ratings.from_columns(*columns, scale=(0.5, 5)))
+    given = Ratings.from_columns(*columns, scale=(0.5, 5)).with_features(items=RATINGS.item_features)
+    model = new_model().fit(given)
     chosen = model.recommend("nobody", candidates=[98, 99], n=1).tolist()
     assert chosen == [99]
     assert model.recommend("nobody", candidates=[98, 99], n=1, by="upper_bound").tolist() == [98]

@@ -66,8 +66,10 @@ def test_a_model_of_its_own_tensors_is_the_same(drift, names):
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="n_timed: expected 0 without drift and previous_item"):
         back(MEAN, drift=False, previous_item=False)
-    with pytest.raises(ValueError, match="timescales: expected one above 0 for each drift"):
+    with pytest.raises(ValueError, match="timescales: expected one for each drift"):
         back(MEAN, timescales=[1.0, 2.0])
+    with pytest.raises(ValueError, match="timescales must be a finite number above 0, not 0"):
+        back(MEAN, timescales=[0.0] * len(MEAN.drifts))
 
 
 def test_without_previous_item_the_last_time_is_that_of_the_last_rating():

@@ -106,7 +106,7 @@ def test_the_help_needs_no_heavy_package(command):
         (["compare", "ratings.csv", "--engine", "abacus"], "--engine must be one of auto, numpy"),
         (["compare", "ratings.csv", "--seeds", "0"], "--seeds must be an integer of at least 1, not 0"),
         (["compare", "ratings.csv", "--folds", "1"], "--folds must be at least 2, or 0 for random"),
-        (["compare", "ratings.csv", "--epochs", "0"], "--epochs must be an integer of at least 1, not 0"),
+        (["compare", "ratings.csv", "--epochs", "0"], "--epochs must be an integer of at least 1, or None"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv"], "bad.csv: expected a folder, found a file"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv/x"], "bad.csv: expected a folder, found a file"),
         (["simulate", "bad.csv/x.csv", "--ratings", "70"], "bad.csv: "),

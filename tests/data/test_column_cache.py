@@ -26,6 +26,8 @@ from numpy_neural_mf.data.columns import is_mapped
 from numpy_neural_mf.data.readers import read_ratings
 from numpy_neural_mf.evaluation import held_out
 from numpy_neural_mf.models import interactions as seen
+from numpy_neural_mf.models import neural_mf_training
+from numpy_neural_mf.training.engines import numpy_engine
 
 HEADER = "userId,movieId,rating,timestamp\n"
 TEXT = HEADER + "1,10,4,5\n2,10,3,6\n2,11,3.5,7\n2,11,4.5,8\n"
@@ -154,6 +156,8 @@ def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
 )
 def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatch, settings):
     monkeypatch.setattr(batches, "STRETCH", 2**10)
+    monkeypatch.setattr(neural_mf_training, "BLOCK", 2**10)  # ratings whose errors are looked at in the end
+    monkeypatch.setattr(numpy_engine, "_keep_freed_memory", lambda: None)  # its 32 MB hide all else
 
     def peak(n):
         settings_of_all = {"epochs": 1, "embedding_dim": 2, "learning_rate": 0.01}

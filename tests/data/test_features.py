@@ -111,7 +111,9 @@ def test_rows_come_in_the_order_asked_for_and_strangers_have_empty_ones():
     np.testing.assert_array_equal(rows[[0, 1, 3]], features.matrix.toarray()[[3, 0, 0]])
     assert not rows[2].any()
     assert features.rows_for([]).shape == (0, 5)
-    assert not features.rows_for(["10"]).toarray().any()  # "10" is not 10
+    written = features.rows_for(["10", "010"]).toarray()  # "10" is 10, as it is to a model
+    np.testing.assert_array_equal(written[0], rows[1])
+    assert not written[1].any()
 
 
 @pytest.mark.parametrize(

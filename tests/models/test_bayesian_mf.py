@@ -198,7 +198,9 @@ def test_few_users_or_items_are_enough(n_users, n_items):
 @pytest.mark.parametrize("times", [None, np.arange(12) * DAY, np.zeros(12, np.int64)])
 def test_constant_ratings_are_predicted(times):
     users, items = np.indices((4, 3)).reshape(2, -1)
-    model = quick(n_samples=50).fit(Ratings.from_columns(users, items, np.full(12, 4.0), times, scale=(1, 5)))
+    ratings = Ratings.from_columns(users, items, np.full(12, 4.0), times, scale=(1, 5))
+    with pytest.warns(UserWarning, match="all 12 ratings are 4"):
+        model = quick(n_samples=50).fit(ratings)
     np.testing.assert_allclose(model.predict(users, items), 4.0, atol=0.2)
 
 

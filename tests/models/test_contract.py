@@ -289,13 +289,14 @@ def test_recommended_are_the_items_of_highest_bound_by_default_of_the_lower(
 
 
 def test_an_item_that_one_user_loved_is_not_what_everybody_likes(new_model):
-    """Item 98 has one rating, the highest; item 99 has forty, and all but one are the highest."""
+    """Item 98 has one rating, the highest; item 99 has forty, a step below it."""
     users = np.r_[0, :40]
-    ratings = np.r_[5.0, [5.0] * 39, 4.5]
+    ratings = np.r_[5.0, [4.5] * 40]
     loved = Ratings.from_columns(users, np.r_[98, [99] * 40], ratings, 6_000 + users, scale=(0.5, 5))
     columns = (np.concatenate([getattr(r, n) for r in (RATINGS, loved)]) for n in
                ("raw_users", "raw_items", "values", "timestamps"))  # fmt: skip
-    model = new_model().fit(Ratings.from_columns(*columns, scale=(0.5, 5)))
+    given = Ratings.from_columns(*columns, scale=(0.5, 5)).with_features(items=RATINGS.item_features)
+    model = new_model().fit(given)
     chosen = model.recommend("nobody", candidates=[98, 99], n=1).tolist()
     assert chosen == [99]
     assert model.recommend("nobody", candidates=[98, 99], n=1, by="upper_bound").tolist() == [98]

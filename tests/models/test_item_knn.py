@@ -134,7 +134,8 @@ def test_neighbours_find_what_biases_cannot():
 
 def test_if_all_ratings_are_equal_no_items_are_similar_and_the_mean_is_predicted():
     users, items = np.indices((4, 3)).reshape(2, -1)
-    model = ItemKNN().fit(Ratings.from_columns(users, items, np.full(12, 4.0), scale=(1, 5)))
+    with pytest.warns(UserWarning, match="all 12 ratings are 4"):
+        model = ItemKNN().fit(Ratings.from_columns(users, items, np.full(12, 4.0), scale=(1, 5)))
     assert model.similarity_.nnz == 0
     assert len(model.similar_items(0)[0]) == 0
     np.testing.assert_allclose(model.predict([0, 1], [2, "new"]), 4.0)

@@ -195,7 +195,7 @@ def test_a_timescale_that_is_not_above_zero_is_refused(moody, tmp_path):
     description, tensors = model_file.read(tmp_path / "m")
     description["settings"]["timescale"] = 0.0
     model_file.write(tmp_path / "m", description, tensors)
-    with pytest.raises(ModelFileError, match="timescale: expected a number above 0"):
+    with pytest.raises(ModelFileError, match="timescale must be a finite number of at least"):
         load_model(tmp_path / "m")
 
 

@@ -242,7 +242,7 @@ FORGERIES = {
     "a field without its variances": (
         setting("fields", {USERS: ["age"]}), "missing field_variance.user_embedding.weight"
     ),
-    "fields of no table": (setting("fields", {"code": ["age"]}), "NeuralMF: 'code'"),
+    "fields of no table": (setting("fields", {"code": ["age"]}), "NeuralMF: missing 'code'"),
     "fields no object": (setting("fields", ["age"]), "NeuralMF"),
     "optimizer unknown": (setting("optimizer", {"name": "eval"}), "NeuralMF"),
     "architecture unknown": (setting("architecture", {"code": 1}), "NeuralMF"),

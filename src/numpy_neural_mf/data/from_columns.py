@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..utils.arrays import Float32Array
 from .columns import blocks, coded_integers
 from .faults import Faults, RatingsError
+from .limits import MAX_RATING
 from .ratings import Ratings, check_scale
 from .timestamps import in_seconds, timestamp_seconds
 
@@ -51,7 +52,7 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
 
     The arrays are taken over. An impossible scale is a ValueError.
     """
-    from .raw_values import MAX_RATING, scale_of
+    from .raw_values import scale_of
 
     given = None if scale is None else check_scale(scale)
     values = columns["rating"]

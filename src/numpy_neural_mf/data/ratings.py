@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .columns import among, occurring, taken
 from .features import Features
 from .ids import check_ids
-from .raw_values import MAX_RATING, MIN_RANGE
+from .limits import MAX_RATING, MIN_RANGE
 from .timestamps import LATEST
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .columns import blocks, coded_integers
 from .faults import Faults, in_words
+from .limits import MAX_ID, MAX_RATING
 
 # Lowest, highest and step of the scales in common use; the first that holds every rating is taken.
 KNOWN_SCALES = (
@@ -22,13 +23,6 @@ KNOWN_SCALES = (
     (1.0, 100.0, 1.0),
     (0.0, 100.0, 1.0),
 )
-# The largest rating, and the smallest distance of the lowest from the highest: beyond these, single precision
-# does not hold what models compute.
-MAX_RATING = 1e9
-MIN_RANGE = 1e-9
-# Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
-MAX_ID = 256
-
 # Texts that other programs write where a value is missing.
 MISSING = ("", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..data.raw_values import MAX_ID
+from ..data.limits import MAX_ID
 from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import write_safetensors
 from .fitted import FittedData

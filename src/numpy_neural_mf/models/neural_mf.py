@@ -171,9 +171,9 @@ class NeuralMF(DistributionRecommender):
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         given = [ratings] if validation is None else [ratings, validation]
         require_ratings(*given)
-        warn_if_constant(ratings)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, communicator)
+        warn_if_constant(ratings)  # categories of ordinal ratings refuse them before
         engine = build_engine(self, data, rng, sign_rng)
         checkpoint = None
         if checkpoint_dir is not None:

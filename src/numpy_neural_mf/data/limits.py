@@ -1,0 +1,8 @@
+"""Limits of ids and ratings, for what reads them and for models, which need no polars to look them up."""
+
+# The largest rating, and the smallest distance of the lowest from the highest: beyond these, single precision
+# does not hold what models compute.
+MAX_RATING = 1e9
+MIN_RANGE = 1e-9
+# Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
+MAX_ID = 256

@@ -47,8 +47,9 @@ class Batches:
 
     With more than `WINDOW` ratings, an epoch takes pieces of `PIECE` neighbours in random order, as many at a
     time as fill the window, and permutes the window: training reaches the same error as with a permutation of
-    all (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` makes batches of an order, perhaps of columns held elsewhere;
-    `n_ratings` are those of all processes; `time_bins`, shape (n,), are the last column, if there are any.
+    all (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` makes batches of an
+    order, perhaps of columns held elsewhere; `n_ratings` are those of all processes; `time_bins`, shape (n,),
+    are the last column, if there are any.
     """
 
     def __init__(

@@ -122,3 +122,13 @@ def test_a_row_that_is_asked_for_ahead_stays_as_it_is():
     table = np.arange(40.0).reshape(2, 20)
     prefetch(table, 1)
     np.testing.assert_array_equal(table.ravel(), np.arange(40))
+
+
+def test_a_process_that_compiles_and_one_that_finds_compiled_code_round_alike(tmp_path):
+    program = """
+        from numpy_neural_mf import A_SMALL
+        found = NeuralMF(A_SMALL, epochs=2, engine="numba").fit(ratings)
+        print(b"".join(value.tobytes() for value in found.parameters_.values()).hex())
+    """
+    first, second = (run(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert first == second

@@ -46,6 +46,15 @@ def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return dispatcher
 
 
+def inlined(function: Callable[..., Any]) -> Any:
+    """`compiled`, and a part of whatever calls it.
+
+    A call that stays one goes, in the process that compiled both, to another copy than in those that load the
+    caller from disk, and the copies may round differently.
+    """
+    return compiled(function, forceinline=True)
+
+
 def is_cached(dispatcher: Any) -> bool:
     """Whether some process has left compiled code of a function on disk."""
     folder = dispatcher.stats.cache_path
@@ -98,7 +107,7 @@ def prefetch_byte(typing_context: Any, table: Any, offset: Any) -> Any:
     return types.void(table, offset), generate
 
 
-@compiled
+@inlined
 def prefetch(table, row):
     """Ask for a row of a table."""
     start = row * table.strides[0]

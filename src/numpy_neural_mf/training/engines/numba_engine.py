@@ -60,7 +60,7 @@ class NumbaEngine(Engine):
         self._no_cutpoints = np.zeros(0, dtype)
         self._reserve(0)
         if not numba_compat.is_cached(numba_kernels.gradients):
-            logger.warning("compiling the numba engine, once on this machine: it takes some 10 to 20 seconds")
+            logger.warning("compiling the numba engine, once on this machine: it takes 10 to 30 seconds")
 
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
         n, pairs = len(users), self._pairs(users, items, time_bins)

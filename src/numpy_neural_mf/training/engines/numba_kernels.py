@@ -10,7 +10,7 @@ from collections import namedtuple
 from numba import prange
 
 from ..objective import LEAST_SLOPE, MOST
-from .numba_compat import AHEAD, compiled, prefetch
+from .numba_compat import AHEAD, compiled, inlined, prefetch
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss
 
 # Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time.
@@ -28,7 +28,7 @@ Model = namedtuple(
 Spread = namedtuple("Spread", "V W v_u v_i weight curvature noise key")
 
 
-@compiled
+@inlined
 def gather(table, ids, first, n, x):
     """x[f, t] = table[ids[first + t], f]; what is beyond the n ratings of the tile is zero."""
     k = table.shape[1]
@@ -43,7 +43,7 @@ def gather(table, ids, first, n, x):
             x[f, t] = 0
 
 
-@compiled
+@inlined
 def add_gathered(table, bins, first, n, x):
     """x[f, t] += table[bins[first + t], f]."""
     for t in range(n):
@@ -52,7 +52,7 @@ def add_gathered(table, bins, first, n, x):
             x[f, t] += row[f]
 
 
-@compiled
+@inlined
 def gather_rows(pairs, first, n, model, x, y):
     """x[: 2 k] = p and q of a tile, and y = r̂ without f."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
@@ -74,7 +74,7 @@ def gather_rows(pairs, first, n, model, x, y):
             y[t] += p[t] * q[t]
 
 
-@compiled
+@inlined
 def run_layers(model, x, slope, y, top):
     """y += f of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
 
@@ -99,7 +99,7 @@ def run_layers(model, x, slope, y, top):
             add_product(W, inputs, z, n_out, n_in)
 
 
-@compiled
+@inlined
 def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
     """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch.
 
@@ -152,7 +152,7 @@ def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
                 dq[t] += c[t] * q[t] * v_p[t]
 
 
-@compiled
+@inlined
 def factor_gradients(
     pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals, squares, curvatures
 ):  # fmt: skip
@@ -199,14 +199,14 @@ def factor_gradients(
     return loss
 
 
-@compiled
+@inlined
 def unseen(error, variance, spread):
     """e² / (1 - h), from the variance of r̂ times w: the rating had a share h in its own prediction."""
     c = type(error)
     return error * error / (c(1) - min(variance / c(spread.noise), c(MOST)))
 
 
-@compiled
+@inlined
 def tile_gradients(
     pairs, ratings, first, size, tile, model, spread, d_theta, scratch, g, row_gradients, residuals, squares,
     curvatures,
@@ -247,7 +247,7 @@ def tile_gradients(
     return loss
 
 
-@compiled
+@inlined
 def add_by_bin(bins, first, size, row_gradients, residuals, sums):
     """Add the gradients of the rows of a tile, and of the biases, to the sums of their time bins."""
     k = row_gradients.shape[1]

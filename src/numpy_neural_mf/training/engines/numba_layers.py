@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from .numba_compat import compiled
+from .numba_compat import inlined
 
 TILE = 128  # ratings
 IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
@@ -45,7 +45,7 @@ def _tanh(x):
     return rational
 
 
-@compiled
+@inlined
 def add_product(W, x, y, n_out, n_in):
     """y += W x for a tile: x is (n_in, TILE), y is (n_out, TILE); four by four, to reuse registers."""
     whole_in, whole_out = n_in // 4 * 4, n_out // 4 * 4
@@ -72,7 +72,7 @@ def add_product(W, x, y, n_out, n_in):
                 yo[t] += a * xi[t]
 
 
-@compiled
+@inlined
 def add_outer(dy, x, g, n_out, n_in):
     """g += dy xᵀ for a tile: the gradient of the weights, shape (n_out, n_in)."""
     zero = g.dtype.type(0)
@@ -115,7 +115,7 @@ def add_outer(dy, x, g, n_out, n_in):
             g[n_out - 1, i] += a0
 
 
-@compiled
+@inlined
 def activate(kind, z, slope, n):
     """z ← f(z) and slope ← f'(z) for a tile of n features."""
     c = z.dtype.type
@@ -146,7 +146,7 @@ def activate(kind, z, slope, n):
                 s[t] = half * (one + h) + half * x * (one - h * h) * a * (one + c(3) * b * x * x)
 
 
-@compiled
+@inlined
 def add_noise(x, v, n, key, first):
     """x[n : 2 n] = x[:n] ± √v, with random signs: a tile of n features, whose ratings count from `first`."""
     # A hash of key and position (Chris Wellons' lowbias32) has the signs: the same in any thread.
@@ -165,7 +165,7 @@ def add_noise(x, v, n, key, first):
                 z[t] = y[t] + (s if (hashes[t] >> bit) & np.uint32(1) else -s)
 
 
-@compiled
+@inlined
 def ordinal_loss(y, step, theta, tau, d_theta):
     """-log P of an ordinal category, and its derivative by y; adds those by θ. See nn/ordinal.py."""
     zero, one, last = theta.dtype.type(0), theta.dtype.type(1), len(theta)
@@ -191,7 +191,7 @@ def ordinal_loss(y, step, theta, tau, d_theta):
     return loss, dy / tau
 
 
-@compiled
+@inlined
 def rating_loss(y, rating, n, weight, model, d_theta):
     """The loss of a rating, its derivative by y in the weighted mean over n ratings, and the error of y.
 

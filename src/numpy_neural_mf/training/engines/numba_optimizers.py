@@ -13,7 +13,7 @@ from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ...nn.optimizers import State
 from ...nn.parameter import Array, IntArray
 from ..objective import TINY
-from .numba_compat import AHEAD, OPTIONS, compiled, prefetch
+from .numba_compat import AHEAD, OPTIONS, inlined, prefetch
 
 
 class Step(NamedTuple):
@@ -55,7 +55,7 @@ STEPS: dict[type[Optimizer], type[Step]] = {
 }  # fmt: skip
 
 
-@compiled
+@inlined
 def of_row(prior, row):
     """The prior mean of a row: there is one for each, or one of all."""
     return prior[row if len(prior) > 1 else 0]
@@ -122,7 +122,7 @@ def _step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
     return of_step
 
 
-@compiled
+@inlined
 def update(step, rows, n_rows, g, shrink, learned):
     """One step on rows[j], of gradient g[j] + shrink[j] · precision · (row - prior)."""
     table, precision, prior, a, b, _ = learned

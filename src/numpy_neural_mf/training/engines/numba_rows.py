@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from ..objective import MOST
-from .numba_compat import AHEAD, compiled, prefetch
+from .numba_compat import AHEAD, compiled, inlined, prefetch
 from .numba_optimizers import of_row, update
 
 
@@ -38,7 +38,7 @@ def update_rows(
                 update(step, own, n_rows, bias_total, shrunk, b_i)
 
 
-@compiled
+@inlined
 def record(ids, ratings, curvatures, of_biases, data, bias_data):
     """Add the curvatures of some ratings, w J², to the data of their rows."""
     for r in ratings:
@@ -50,7 +50,7 @@ def record(ids, ratings, curvatures, of_biases, data, bias_data):
             bias_data[ids[r], 0] += of_biases[r]
 
 
-@compiled
+@inlined
 def owner(row, n_threads):
     """The thread that a row belongs to, by its number well mixed: popular rows may be neighbours."""
     mixed = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1)) >> np.uint32(16)
@@ -59,13 +59,13 @@ def owner(row, n_threads):
 
 # Without fast mathematics, which rounds differently in vectorised iterations and in the last ones: the number
 # of threads decides which rows are last.
-@compiled(fastmath=False)
+@compiled(fastmath=False, forceinline=True)
 def shrinkage(count, share, n):
     """2 / n times the shares of a row in the `count` of n ratings that use it."""
     return count * (type(n)(2) / n * share)
 
 
-@compiled
+@inlined
 def ratings_of_thread(ids, thread, n_threads, mine):
     """The ratings of a batch whose rows belong to a thread, in order, in the memory of `mine`."""
     n_mine = 0
@@ -75,7 +75,7 @@ def ratings_of_thread(ids, thread, n_threads, mine):
     return mine[:n_mine]
 
 
-@compiled
+@inlined
 def sum_rows(ids, ratings, share, row_gradients, residuals, place, rows, sums, bias_sums, shrink):
     """The rows that some ratings of a batch use, how many, and the sums of their gradients, in its order.
 

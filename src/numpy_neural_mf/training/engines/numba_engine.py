@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,15 @@ MAX_CHUNKS = 16
 NO_BINS, NO_KEY = np.zeros(0, np.int32), np.uint32(0)
 
 logger = logging.getLogger(__name__)
+
+
+@cache
+def announce(kernel: Any, seconds: str) -> None:
+    """Say once in a process that a kernel is about to be compiled, if it is."""
+    from .numba_compat import is_cached
+
+    if not is_cached(kernel):
+        logger.warning("compiling the numba engine, once on this machine: it takes %s seconds", seconds)
 
 
 class NumbaEngine(Engine):
@@ -59,10 +68,9 @@ class NumbaEngine(Engine):
         self._place = [np.full(len(self._share[side]), -1, np.int32) for side in SIDES]
         self._no_cutpoints = np.zeros(0, dtype)
         self._reserve(0)
-        if not numba_compat.is_cached(numba_kernels.gradients):
-            logger.warning("compiling the numba engine, once on this machine: it takes 10 to 30 seconds")
 
     def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
+        announce(self._kernels.gradients, "10 to 30")
         n, pairs = len(users), self._pairs(users, items, time_bins)
         if n > len(self._residuals):
             self._reserve(n)
@@ -93,6 +101,7 @@ class NumbaEngine(Engine):
         is_plain = self._updates.is_plain_sgd and not self.architecture.layer_sizes
         if not is_plain or self.architecture.periods or self.objective.ordinal:
             return super().step_per_sample(*batch)
+        announce(self._of_rows.descend, "a few")
         users, items, ratings = batch
         pairs = self._pairs(users, items, None)
         self._updates.count_steps(len(users))

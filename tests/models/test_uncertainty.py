@@ -267,7 +267,7 @@ EDGE_FORMS = {
 @pytest.mark.parametrize("name", EDGES)
 def test_every_form_learns_of_ratings_at_the_edge(name, form, engine):
     ratings = EDGES[name]
-    found = NeuralMF(EDGE_FORMS[form], epochs=12, engine=engine).fit(ratings)
+    found = NeuralMF(EDGE_FORMS[form], engine=engine).fit(ratings)
     ann = found.fold_in({int(ratings.raw_items[0]): float(ratings.values[0])})
     scale = ratings.scale
     for users in (found.user_ids_[:, None], "nobody", ann):

@@ -15,6 +15,7 @@ STEPS = 3  # of conjugate gradients in an update
 FIRST = 0.05  # τ_E² before the first update, in mean variances of rows about their prior
 ROUNDING = 1e-12  # of a square, of float32
 FLAT = 1e-3  # precision of the coefficients of the constant, next to σ²
+FIXED = 1e9  # of biases: their level is the intercept's, and two levels that both move diverge
 
 
 class PriorMeans:
@@ -61,7 +62,8 @@ class PriorMeans:
         E, tau2, by_prior = self.coefficients[name], self.variances[name], precision / (data + precision)
         weight = self._share * precision * (1 - by_prior)  # 1 / (1/Λ + 1/D)
         target = self._share * precision * (rows - by_prior * prior)  # times y, which D = 0 has not
-        penalty = np.vstack([np.full(tau2.shape[1], FLAT), noise / tau2])[self._fields].astype(np.float32)
+        constant = np.full(tau2.shape[1], FIXED if name.endswith("bias.weight") else FLAT)
+        penalty = np.vstack([constant, noise / tau2])[self._fields].astype(np.float32)
         diagonal = self._sum(self._squares @ weight) + penalty
         self._descend(E, self._sum(self._transposed @ target), weight, penalty, diagonal)
         found = E**2 + noise / diagonal

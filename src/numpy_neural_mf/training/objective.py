@@ -33,8 +33,9 @@ class Objective:
     `curvature` in place of w_u.
 
     J is the derivative of r̂ by a row: 1 by a bias; by p, q and the derivative of the MLP. Where q of a
-    product is uncertain, the expected square of J is J² + v_q. The variance of r̂ is Σ J² v, and
-    h = w Σ J² v / σ² is the share of a rating in its own prediction. `Inference` changes all arrays between
+    product is uncertain, the expected square of J is J² + v_q. Without the MLP, the variance of r̂ is
+    Σ J² v, and h = w Σ J² v / σ² is the share of a rating in its own prediction. What the MLP adds to that,
+    its noise adds to the error e. `Inference` changes all arrays between
     epochs.
     """
 

@@ -236,9 +236,10 @@ def tile_gradients(
         h, of_rating[2 * k] = cast(0), weight
         for f in range(2 * k):
             row[f], of_rating[f] = dx[f, t], weight * J2[f, t]
-            h += of_rating[f] * v[f, t]
         if model.product:  # of uncertain vectors
             for f in range(k):
+                p, q = x[f, t], x[k + f, t]
+                h += weight * (q * q * v[f, t] + p * p * v[k + f, t])
                 of_rating[f] += weight * v[k + f, t]
                 of_rating[k + f] += weight * v[f, t]
         if len(spread.v_u):

@@ -50,7 +50,7 @@ class NumpyEngine(Engine):
         dr: Array
         weight = o.weight.take(users).astype(self._dtype)
         u, i = self._sides(users, items, time_bins)
-        prediction, _, backward = self.forward(u, i)
+        prediction, variance, backward = self.forward(u, i)
         error = prediction - ratings
         if o.ordinal is None:
             loss, dr = float((error * error).mean()), (2 / n) * weight * error
@@ -59,21 +59,28 @@ class NumpyEngine(Engine):
             loss, dr, gradient = o.ordinal.loss(prediction, ratings, cutpoints.value)
             cutpoints.accumulate(gradient)
         curvature = self._dtype.type(o.curvature) * weight
-        self._record(u, i, error, curvature, backward(dr, curvature / n))
+        self._record(u, i, error, variance, curvature, backward(dr, curvature / n))
         return loss, {name: p.pop_grad() for name, p in self._learned.items()}
 
     def _record(
-        self, u: _BatchSide, i: _BatchSide, error: Array, curvature: Array, J: tuple[Array, Array]
+        self,
+        u: _BatchSide,
+        i: _BatchSide,
+        error: Array,
+        variance: Array,  # of p · q
+        curvature: Array,
+        J: tuple[Array, Array],
     ) -> None:
         """Add what the ratings of a batch say to `squares` and `data` of the objective."""
-        o, variance = self.objective, np.zeros_like(error)
+        o = self.objective
         for (side, ids), of_side, (other, others) in ((u, J[0], i), (i, J[1], u)):
             for kind in KINDS:
                 if (name := table_name(side, kind)) not in self.parameters:
                     continue
                 is_bias = kind == "bias"
                 squared = np.ones((len(error), 1), self._dtype) if is_bias else of_side * of_side
-                variance += (squared * self._variance(side, kind, ids[side].ids)).sum(axis=1)
+                if is_bias:
+                    variance = variance + self._variance(side, kind, ids[side].ids)[:, 0]
                 if self.architecture.product and not is_bias:  # q is uncertain, too
                     squared += self._variance(other, kind, others[other].ids)
                 o.data[name][ids[side].rows] += ids[side].sum(curvature[:, None] * squared)

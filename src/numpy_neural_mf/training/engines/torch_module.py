@@ -75,9 +75,10 @@ class NeuralMFModule(nn.Module):
     def add_variance(
         self, x: Tensor, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Add to the gradient of vectors, dr · J so far, that by the variance of r̂; E[J²] and Σ J² v.
+        """Add to the gradient of vectors, dr · J so far, that by the variance; E[J²], and their part of it.
 
-        `others` are the variances of the other side, dr and dv the derivatives by r̂ and by its variance.
+        The variance is that of p · q and the biases: here Σ_k p_k² v_qk and v_b. `others` are the variances
+        of the other side, dr and dv the derivatives by r̂ and by its variance.
         """
         assert x.grad is not None
         assert dr is not None
@@ -85,11 +86,12 @@ class NeuralMFModule(nn.Module):
         squares = (x.grad / dr[:, None]).nan_to_num(0, 0, 0) ** 2
         of_factors, of_bias = self.split(squares)
         of_bias.fill_(1)
-        variance = (squares * v).sum(dim=1)
+        variance = self.split(v)[1].sum(dim=1)
         if self.architecture.product:
             (factors, _), (gradient, _), (v_others, _) = map(self.split, (x, x.grad, others))
             gradient += 2 * dv[:, None] * factors * v_others
             of_factors += v_others
+            variance = variance + (factors**2 * v_others).sum(dim=1)
         return squares, variance
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:

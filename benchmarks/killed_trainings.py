@@ -32,7 +32,7 @@ models[name]().fit(ratings, checkpoint_dir=folder or None).save(path)
 
 
 def trained(name: str, folder: str, path: Path, most_seconds: float | None = None) -> bool:
-    """Train in a process, which is killed after so many seconds; whether it ended."""
+    """Train in a process that is killed after `most_seconds`; returns whether the training had ended."""
     command = [sys.executable, "-c", PROGRAM, name, folder, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None

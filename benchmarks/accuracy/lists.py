@@ -4,7 +4,7 @@
 
 A fifth of the ratings, of the file, if one is given, and simulated, is the test; for the choice of the
 multiple, models are trained on four fifths of the others and tested on the rest of these. The last table has
-the default and the mean alone on the test. Lists have ten items; ratings from the upper quarter of the scale
+the default and the mean only on the test. Lists have ten items; ratings from the upper quarter of the scale
 are relevant. "ratings" is the median number of training ratings of a listed item. "own variance" is the same
 of the inner split with the deviation that a NeuralMF has of each score in place of the standard error.
 """

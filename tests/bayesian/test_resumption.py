@@ -1,14 +1,11 @@
 """A sampling goes on from its checkpoint only if compiled loops can trust what is in it."""
 
-import json
-
 import numpy as np
 import pytest
-from safetensors import safe_open
+from forged_checkpoint import forge
 
 from numpy_neural_mf import BayesianMF, random_split, simulate_ratings
-from numpy_neural_mf.training.checkpoint import DIGEST, FILE, _digest
-from numpy_neural_mf.utils.safetensors_stream import write_safetensors
+from numpy_neural_mf.training.checkpoint import FILE
 
 pytest.importorskip("numba")
 RATINGS = simulate_ratings(n_users=40, n_items=40, n_ratings=1_000, drift=0.5, random_state=0)
@@ -37,22 +34,6 @@ def folder(tmp_path):
 
 def resume(folder):
     return model().fit(*random_split(RATINGS, 0.1), checkpoint_dir=folder)
-
-
-def forge(folder, change):
-    """Change the state and the arrays, as someone would who knows how the digest is made."""
-    path = folder / FILE
-    with safe_open(path, "np") as file:
-        state = json.loads(file.metadata()["state"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(state, arrays)
-    forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-    metadata = {"sha256": "0" * 64, "state": json.dumps(state)}
-    with path.open("wb+") as file:
-        write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
-        sha256 = _digest(file)
-        file.seek(DIGEST.start)
-        file.write(sha256)
 
 
 def element(name, index, value):

@@ -21,8 +21,8 @@ ARCHITECTURES = {
     "no MLP, no biases": Architecture(embedding_dim=4, biases=False),
     "no biases": Architecture(embedding_dim=4, hidden_layer_sizes=(5,), biases=False),
     "no product": Architecture(embedding_dim=4, hidden_layer_sizes=(5,), product=False),
-    "biases alone": Architecture(product=False),
-    "MLP alone": Architecture(embedding_dim=3, hidden_layer_sizes=(4,), biases=False, product=False),
+    "only biases": Architecture(product=False),
+    "only the MLP": Architecture(embedding_dim=3, hidden_layer_sizes=(4,), biases=False, product=False),
     "widths of one": Architecture(embedding_dim=1, hidden_layer_sizes=(1, 1), activation="tanh"),
     "three hidden layers": Architecture(embedding_dim=3, hidden_layer_sizes=(7, 5, 3), activation="gelu"),
 } | {name: Architecture(embedding_dim=4, hidden_layer_sizes=(8, 5), activation=name) for name in ACTIVATIONS}

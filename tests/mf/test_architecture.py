@@ -14,9 +14,9 @@ ARCHITECTURES = {
     "B_MEDIUM": B_MEDIUM,
     "C_WIDE": C_WIDE,
     "no MLP": Architecture(embedding_dim=5),
-    "biases alone": Architecture(biases=True, product=False),
+    "only biases": Architecture(biases=True, product=False),
     "product alone": Architecture(biases=False),
-    "MLP alone": Architecture(hidden_layer_sizes=(3,), biases=False, product=False),
+    "only the MLP": Architecture(hidden_layer_sizes=(3,), biases=False, product=False),
 }
 
 
@@ -65,9 +65,9 @@ def test_shapes_are_those_of_torch_with_a_row_for_the_unknown():
     ("name", "parts"),
     [
         ("no MLP", {"intercept", "user_embedding", "item_embedding", "user_bias", "item_bias"}),
-        ("biases alone", {"intercept", "user_bias", "item_bias"}),
+        ("only biases", {"intercept", "user_bias", "item_bias"}),
         ("product alone", {"intercept", "user_embedding", "item_embedding"}),
-        ("MLP alone", {"intercept", "user_embedding", "item_embedding", "mlp"}),
+        ("only the MLP", {"intercept", "user_embedding", "item_embedding", "mlp"}),
     ],
 )
 def test_a_part_switched_off_has_no_parameters(name, parts):

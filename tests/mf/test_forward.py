@@ -80,7 +80,7 @@ def test_no_users_and_no_items_are_no_scores():
 
 
 @pytest.mark.usefixtures("tile")
-@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone"])
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases"])
 def test_without_an_mlp_the_variance_is_exact_but_for_the_product_of_variances(name):
     """E(r̂²) - E(r̂)² over all rows p ± √v_u, q ± √v_i, which have the first two moments of normal ones."""
     architecture = ARCHITECTURES[name]
@@ -101,7 +101,7 @@ def test_without_an_mlp_the_variance_is_exact_but_for_the_product_of_variances(n
 
 
 @pytest.mark.usefixtures("tile")
-@pytest.mark.parametrize("name", ["gelu", "tanh", "MLP alone", "no biases"])
+@pytest.mark.parametrize("name", ["gelu", "tanh", "only the MLP", "no biases"])
 def test_with_an_mlp_the_variance_is_that_of_rows_drawn_at_random(name):
     """Of rows that are nearly certain: f is linear about them."""
     architecture, rng, n = ARCHITECTURES[name], np.random.default_rng(0), 40_000
@@ -126,7 +126,7 @@ def test_without_variances_there_is_none():
     assert form.means == form.parameters
 
 
-@pytest.mark.parametrize("name", ["B_MEDIUM", "no MLP, no biases", "biases alone", "MLP alone"])
+@pytest.mark.parametrize("name", ["B_MEDIUM", "no MLP, no biases", "only biases", "only the MLP"])
 def test_users_and_items_exchanged_have_the_same_variance(name):
     form = forward.Factorization(ARCHITECTURES[name], with_variances(ARCHITECTURES[name]))
     assert form.means.keys() == draw_parameters(ARCHITECTURES[name]).keys()
@@ -150,7 +150,7 @@ def test_a_row_takes_its_variances_with_it():
     np.testing.assert_allclose(dune.variance(np.array([4]), np.array([-1])), unknown)
 
 
-@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "MLP alone"])
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases", "only the MLP"])
 def test_the_variances_of_items_are_in_the_columns_of_the_row_of_a_user(name):
     form = forward.Factorization(ARCHITECTURES[name], with_variances(ARCHITECTURES[name]))
     items, weight = np.array([2, 2, 5]), np.array([1.0, 0.5, 2.0])

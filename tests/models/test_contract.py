@@ -50,8 +50,8 @@ MODELS = {
     "B_MEDIUM": partial(fast, B_MEDIUM),
     "C_WIDE": partial(fast, C_WIDE),
     "without MLP": partial(fast, Architecture(embedding_dim=4)),
-    "biases alone": partial(fast, Architecture(product=False)),
-    "MLP alone": partial(
+    "only biases": partial(fast, Architecture(product=False)),
+    "only the MLP": partial(
         fast, Architecture(4, (8,), "gelu", biases=False, product=False), epochs=10, learning_rate=0.03
     ),
     "drift": partial(fast, Architecture(4, drift=True)),

@@ -27,8 +27,8 @@ FORMS = {
     name: Architecture(embedding_dim=3, hidden_layer_sizes=(6, 4), activation=name) for name in ACTIVATIONS
 } | {
     "no MLP": Architecture(embedding_dim=3),
-    "biases alone": Architecture(product=False),
-    "MLP alone": Architecture(3, (4,), biases=False, product=False),
+    "only biases": Architecture(product=False),
+    "only the MLP": Architecture(3, (4,), biases=False, product=False),
     "own scale": Architecture(3, rating_scale=(2.9, 3.1)),
     "periods": Architecture(3, (4,), periods=4),
     "ordinal": Architecture(3, likelihood="ordinal"),

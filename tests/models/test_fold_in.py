@@ -26,8 +26,8 @@ RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state
 ARCHITECTURES = {
     "biased MF": Architecture(3),
     "without biases": Architecture(3, (5,), "tanh", biases=False),
-    "biases alone": Architecture(product=False),
-    "MLP alone": Architecture(3, (5, 4), "gelu", biases=False, product=False),
+    "only biases": Architecture(product=False),
+    "only the MLP": Architecture(3, (5, 4), "gelu", biases=False, product=False),
 } | {name: Architecture(3, (8, 5), name) for name in ACTIVATIONS}
 ITEMS = np.array([0, 2, 3, 7], np.int32)
 GIVEN = np.array([5.0, 1.0, 4.0, 2.5])

@@ -1,6 +1,5 @@
 """A training that was killed goes on, and ends as if nothing had happened, to the bit."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,12 +8,11 @@ import textwrap
 import numpy as np
 import pytest
 from cases import ARCHITECTURES
-from safetensors import safe_open
+from forged_checkpoint import forge
 
 from numpy_neural_mf import NeuralMF, random_split, simulate_ratings
 from numpy_neural_mf.data import batches
-from numpy_neural_mf.training.checkpoint import DIGEST, FILE, _digest
-from numpy_neural_mf.utils.safetensors_stream import write_safetensors
+from numpy_neural_mf.training.checkpoint import FILE
 
 RATINGS = simulate_ratings(60, 40, 900, drift=0.3, side_information=0.8, random_state=0)
 
@@ -181,22 +179,6 @@ def test_killed_while_saving_the_state_before_is_intact(tmp_path, monkeypatch):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
-
-
-def forge(folder, change):
-    """Change the state and the arrays, as someone would who knows how the digest is made."""
-    path = folder / FILE
-    with safe_open(path, "np") as file:
-        state = json.loads(file.metadata()["state"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(state, arrays)
-    forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
-    metadata = {"sha256": "0" * 64, "state": json.dumps(state)}
-    with path.open("wb+") as file:
-        write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
-        sha256 = _digest(file)
-        file.seek(DIGEST.start)
-        file.write(sha256)
 
 
 def array(name, change):

@@ -189,7 +189,7 @@ class LowRankMean:
         return {"P": np.hstack(self._P), "Q": np.hstack(self._Q), "n": np.array(self._n)}
 
     def restore(self, state: Mapping[str, FloatArray], n_factors: int) -> None:
-        """Continue from what `state` returned, for products of so many columns; ValueError for others."""
+        """Continue from what `state` returned; ValueError if P or Q is too wide for its samples."""
         P, Q, n = state["P"], state["Q"], int(state["n"])
         width, most = P.shape[1], 2 * OVERSAMPLING * self.rank + n_factors
         if width != Q.shape[1] or width > most or not min(n, 1) <= width <= n * n_factors:

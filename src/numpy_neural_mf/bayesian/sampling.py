@@ -82,7 +82,7 @@ def sets_without_own(side: OneSide) -> scipy.sparse.csr_array:
     """The sets of what was rated, those of n members with weight √(1 - 1/n)/√n: none with one member.
 
     A set has the rating that it is to explain, one of n: only the others count. With one rating for each
-    user, the effect of a set could not be told from that of the item.
+    user, the effect of a set would not be identifiable.
     """
     sets = side.rated_sets()
     n = np.diff(sets.indptr)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data.faults import Faults
+from ..data.ids import index_of
 from ..data.timestamps import timestamp_seconds
 from ..utils.atomic_io import replacing
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..data.tables import Columns
+
 # An integer in the one way that files are read with: 007 is another id.
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 
@@ -85,6 +87,14 @@ def lists_of(
     scores = ratings.data.ravel().astype(np.float64).round(2)  # in float64, a rounded number is short
     places = pl.DataFrame({"user": users, "rank": ranks, "item": items.data.ravel(), "rating": scores})
     return places.filter(~np.ma.getmaskarray(items).ravel())
+
+
+def with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
+    """Lists with the number of ratings of each item of the column `item`."""
+    import polars as pl
+
+    counts = model.fitted_.counts("item")[index_of(model.item_ids_, lists["item"])]
+    return lists.with_columns(n_ratings=pl.Series(counts))
 
 
 def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,7 @@ from .options import (
     option,
 )
 from .output import load, print_json, progress, read, remark, report, say, show, working
-from .tables import lists_of, raw_ids, read_table, roles_of_text, with_titles, write_table
-
-if TYPE_CHECKING:
-    import polars as pl
+from .tables import lists_of, raw_ids, read_table, roles_of_text, with_counts, with_titles, write_table
 
 AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
@@ -111,7 +108,7 @@ def recommend(
     for part in progress(parts, f"recommending to {len(chosen):,} users"):
         names = [str(one) for one in part] if unknown else part
         found.append(lists_of(names, *loaded.recommend(part, number, **how)))
-    lists = with_titles(_with_counts(pl.concat(found), loaded), titles)
+    lists = with_titles(with_counts(pl.concat(found), loaded), titles)
     if not predicts:
         lists = lists.rename({"rating": "score"})
     if output is None:
@@ -153,21 +150,13 @@ def fold_in(
     _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
     how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
-    lists = _with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
+    lists = with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
     show(with_titles(lists, titles), as_json, "title")
 
 
 def _bound(by: str) -> str:
     check_choice("--by", by, BOUNDS)
     return by
-
-
-def _with_counts(lists: "pl.DataFrame", model: Any) -> "pl.DataFrame":
-    """Lists with the number of ratings of each item."""
-    import polars as pl
-
-    counts = model.fitted_.counts("item")[index_of(model.item_ids_, lists["item"])]
-    return lists.with_columns(n_ratings=pl.Series(counts))
 
 
 def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:

@@ -190,7 +190,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         min_ratings : int, default 0, leave out known items with fewer ratings
         new_items : sequence of NewItem, default (), items that were folded in, to choose from as well
         by : {"lower_bound", "mean", "upper_bound", "thompson"}, default "lower_bound"
-            What to rank by: "mean" is r̂ alone; "upper_bound", with + for -, prefers items with few ratings;
+            What to rank by: "mean" is r̂; "upper_bound", with + for -, prefers items with few ratings;
             "thompson" draws each item's bound from a normal distribution, the same for all users of a call.
         rng : numpy.random.Generator, for "thompson", which needs it
         with_scores : bool, default False

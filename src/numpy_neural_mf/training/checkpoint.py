@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -70,12 +70,8 @@ class Checkpoint:
             return communicator.whole(arrays[name]) if name in shards else iter([arrays[name]])
 
         if is_first_process():
-            metadata = {"sha256": "0" * 64, "state": json.dumps(state)}
-            with replacing(self.path) as temporary, temporary.open("wb+") as file:
-                write_safetensors(file, forms, rows_of, metadata)
-                sha256 = _digest(file)
-                file.seek(DIGEST.start)
-                file.write(sha256)
+            with replacing(self.path) as temporary:
+                write_file(temporary, forms, rows_of, state)
         else:
             for name in in_order(forms):
                 list(rows_of(name))
@@ -148,6 +144,20 @@ class Checkpoint:
 
 class _AnotherTrainingError(Exception):
     """A checkpoint does not belong to this training."""
+
+
+def write_file(
+    path: Path,
+    forms: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]],
+    rows_of: Callable[[str], Iterator[NDArray[Any]]],
+    state: Mapping[str, Any],
+) -> None:
+    """Write a file of arrays and a state, with its digest."""
+    with path.open("wb+") as file:
+        write_safetensors(file, forms, rows_of, {"sha256": "0" * 64, "state": json.dumps(state)})
+        sha256 = _digest(file)
+        file.seek(DIGEST.start)
+        file.write(sha256)
 
 
 def _digest(file: BufferedReader | BufferedRandom) -> bytes:

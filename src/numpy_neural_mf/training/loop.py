@@ -1,4 +1,4 @@
-"""The training loop: epochs of shuffled mini-batches, a history, and the best weights kept."""
+"""The training loop: epochs of shuffled mini-batches, what is inferred between them, and a history."""
 
 import math
 import time

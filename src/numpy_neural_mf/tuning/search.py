@@ -179,11 +179,14 @@ def tune(
     best = min(finished, key=studies.validation_rmse, default=None)
     if best is None or studies.validation_rmse(best) == math.inf:
         raise KeyboardInterrupt if is_interrupted else FloatingPointError("every trial diverged")
+    settings = fixed | studies.as_settings(best.params)
+    return Tuning(settings, studies.validation_rmse(best), _frame_of(finished), n_resumed, is_interrupted)
+
+
+def _frame_of(trials: list[FrozenTrial]) -> pl.DataFrame:
     import polars as pl
 
-    trials = pl.DataFrame([_row(*numbered) for numbered in enumerate(finished)], infer_schema_length=None)
-    settings = fixed | studies.as_settings(best.params)
-    return Tuning(settings, studies.validation_rmse(best), trials, n_resumed, is_interrupted)
+    return pl.DataFrame([_row(*numbered) for numbered in enumerate(trials)], infer_schema_length=None)
 
 
 def _run(trial: Trial, model: NeuralMF, splits: Splits, report: ProgressCallback) -> None:

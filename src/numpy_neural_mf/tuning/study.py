@@ -49,7 +49,7 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
 
 
 def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution], n_ratings: int) -> dict[str, Any]:
-    """The settings with which a model learns from so many ratings, as values of the search space."""
+    """The settings of a model, with its batch size for `n_ratings`, as values of the search space."""
     values = vars(model) | asdict(model.architecture) | {"batch_size": batch_size_for(model, n_ratings)}
     values["hidden_layer_sizes"] = str(list(values["hidden_layer_sizes"]))
     return {name: values[name] for name in space}

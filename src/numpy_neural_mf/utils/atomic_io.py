@@ -99,7 +99,7 @@ def _temporary(path: Path) -> Path:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove temporary files of `path` that nobody has written to for long."""
+    """Remove temporary files of `path` that were last written more than `ABANDONED` seconds ago."""
     own = re.compile(rf"\.{re.escape(path.stem[:40])}\.[0-9a-f]{{16}}{re.escape(path.suffix)}")
     for found in path.parent.iterdir():
         with suppress(OSError):  # another process may be faster

@@ -136,7 +136,7 @@ def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weig
     require_the_steps_of_torch(new_engine, name, architecture, objective, HUNDRED)
 
 
-SOME_FORMS = ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"]
+SOME_FORMS = ["A_SMALL", "no MLP", "no MLP, no biases", "only biases", "only the MLP"]
 
 
 IN_TIME = {name: replace(ARCHITECTURES[name], periods=N_TIME_BINS) for name in SOME_FORMS}
@@ -364,7 +364,7 @@ def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
     assert relative_error(gradients, expected) <= 1e-9
 
 
-@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases", "A_SMALL"])
 def test_the_step_of_one_rating_is_along_the_gradient_of_autograd(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=1)
     expected_loss, expected = model_of(architecture).gradients(*batch)
@@ -377,7 +377,7 @@ def test_the_step_of_one_rating_is_along_the_gradient_of_autograd(new_engine, na
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
 @pytest.mark.parametrize("make", [partial(SGD, 0.02), partial(SGD, 0.01, momentum=0.5), Adam])
-@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "biases alone", "A_SMALL"])
+@pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases", "A_SMALL"])
 def test_per_sample_steps_are_batches_of_one_of_the_numpy_engine(new_engine, name, make, dtype, tolerance):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=200, dtype=dtype)
     engine = new_engine(architecture, make(), dtype=dtype)
@@ -424,7 +424,7 @@ def test_squares_and_data_are_those_of_autograd(new_engine, name, noise):
     require_the_records_of_autograd(new_engine, ARCHITECTURES[name], draw_batch(), noise=noise)
 
 
-@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no product", "biases alone"])
+@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no product", "only biases"])
 def test_in_float32_squares_and_data_are_the_same_to_rounding(new_engine, name):
     batch = draw_batch(dtype=np.float32)
     require_the_records_of_autograd(new_engine, ARCHITECTURES[name], batch, np.float32)

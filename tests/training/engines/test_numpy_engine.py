@@ -55,7 +55,7 @@ def test_of_ordinal_ratings_the_gradient_is_that_of_the_expected_loss(name):
 
 
 @pytest.mark.parametrize("likelihood", ["normal", "ordinal"])
-@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no MLP, no biases", "biases alone", "MLP alone"])
+@pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no MLP, no biases", "only biases", "only the MLP"])
 def test_with_time_bins_the_gradient_is_that_of_the_expected_loss(name, likelihood):
     architecture = replace(ARCHITECTURES[name], periods=N_TIME_BINS, likelihood=likelihood)
     batch = with_time_bins(in_categories(draw_batch(seed=3)))

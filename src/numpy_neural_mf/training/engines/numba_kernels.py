@@ -9,9 +9,9 @@ from collections import namedtuple
 
 from numba import prange
 
-from ..objective import LEAST_SLOPE, MOST
+from ..objective import LEAST_SLOPE
 from .numba_compat import AHEAD, compiled, inlined, prefetch
-from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss
+from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
 # Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time.
 Pairs = namedtuple("Pairs", "users items bins")
@@ -197,13 +197,6 @@ def factor_gradients(
             g[f] = dr * of_p + c * of_q * v_q[f]
             g[k + f] = dr * of_q + c * of_p * v_p[f]
     return loss
-
-
-@inlined
-def unseen(error, variance, spread):
-    """e² / (1 - h), from the variance of r̂ times w: the rating had a share h in its own prediction."""
-    c = type(error)
-    return error * error / (c(1) - min(variance / c(spread.noise), c(MOST)))
 
 
 @inlined

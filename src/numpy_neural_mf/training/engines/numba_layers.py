@@ -10,6 +10,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ..objective import MOST
 from .numba_compat import inlined
 
 TILE = 128  # ratings
@@ -203,3 +204,10 @@ def rating_loss(y, rating, n, weight, model, d_theta):
         return float(loss), dy / c(n), y - model.steps[int(rating)]
     error = y - rating
     return float(error * error), c(2) / c(n) * weight * error, error
+
+
+@inlined
+def unseen(error, variance, spread):
+    """e² / (1 - h), from the variance of r̂ times w: the rating had a share h in its own prediction."""
+    c = type(error)
+    return error * error / (c(1) - min(variance / c(spread.noise), c(MOST)))

@@ -100,16 +100,15 @@ class TorchModel(nn.Module):
         J = torch.autograd.grad(prediction.sum(), [p, q], allow_unused=True, materialize_grads=True)
         weight, noise = as_tensors(o.weight, o.noise)
         curvature, variances = self.curvature * weight[users], self.vector_variances(users, items)
-        of_rating, variance = {}, 0.0
+        of_rating, variance = {}, self.variance(users, items, bins)
         for place, side, ids in ((0, "user", users), (1, "item", items)):
             if architecture.has_embeddings:
                 uncertain = variances[1 - place] if architecture.product else 0.0
                 of_rating[f"{side}_embedding.weight"] = ids, J[place] ** 2 + uncertain
-                variance = variance + (J[place] ** 2 * variances[place]).sum(dim=1)
             if architecture.biases:
                 of_rating[f"{side}_bias.weight"] = ids, torch.ones(len(ids), 1, dtype=torch.float64)
                 variance = variance + self.variances(side, "bias", ids)[:, 0]
-        h = (curvature * variance / noise).clamp(max=MOST)
+        h = (curvature * variance.detach() / noise).clamp(max=MOST)
         squares = (prediction.detach() - ratings) ** 2 / (1 - h)
         found = {"squares": torch.zeros(len(weight), dtype=torch.float64).index_add(0, users, squares)}
         for name, (ids, squared) in of_rating.items():

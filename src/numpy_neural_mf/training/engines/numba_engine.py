@@ -63,7 +63,7 @@ class NumbaEngine(Engine):
         self._weights, self._transposed = (np.zeros(self._starts[-1], dtype) for _ in range(2))
         self._by_chunk = zeros_aligned((MAX_CHUNKS, len(self._weights)), dtype)
         self._activation = getattr(numba_layers, form.activation.upper())
-        self._width = max(2 * self._k + int(self._sizes[:-1].sum()), 4)
+        self._width = max(2 * self._k + int(self._sizes[:-1].sum()), 5)
         self._scratch = self._new_scratch(self._n_threads)
         self._place = [np.full(len(self._share[side]), -1, np.int32) for side in SIDES]
         self._no_cutpoints = np.zeros(0, dtype)

@@ -100,10 +100,11 @@ def run_layers(model, x, slope, y, top):
 
 
 @inlined
-def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
+def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
     """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch.
 
-    c is what the variance of p · q costs, times 2, and J2[: 2 k] = J², with J = dr̂/d[p, q]; inverse = 1 / dr.
+    J2[: 2 k] = w E[J²], with J = dr̂/d[p, q] and inverse = 1 / dr; h += w times the variance of p · q. The
+    weight w is that of a rating in that variance, which the loss has times cost / 2.
     """
     k, sizes, starts = model.P.shape[1], model.sizes, model.starts
     n_layers, top = len(sizes) - 1, 2 * k
@@ -145,11 +146,17 @@ def backward(model, x, v, slope, dr, inverse, c, dx, g, J2):
         of_p, of_q = J2[f], J2[k + f]
         for t in range(TILE):
             J_p, J_q = inverse[t] * dp[t], inverse[t] * dq[t]
-            of_p[t], of_q[t] = J_p * J_p, J_q * J_q
-        if model.product:
+            of_p[t], of_q[t] = weight[t] * J_p * J_p, weight[t] * J_q * J_q
+        if model.product:  # of uncertain vectors
             for t in range(TILE):
-                dp[t] += c[t] * p[t] * v_q[t]
-                dq[t] += c[t] * q[t] * v_p[t]
+                w_p, w_q = weight[t] * v_p[t], weight[t] * v_q[t]
+                of_p[t] += w_q
+                of_q[t] += w_p
+                w_p *= q[t]
+                w_q *= p[t]
+                h[t] += w_p * q[t] + w_q * p[t]
+                dp[t] += cost * w_q
+                dq[t] += cost * w_p
 
 
 @inlined
@@ -206,7 +213,7 @@ def tile_gradients(
 ):  # fmt: skip
     """With an MLP: the loss of a tile, summed, and gradients."""
     x, slope, dx, J2 = scratch[0], scratch[1], scratch[2], scratch[4]
-    y, dr, c, inverse = scratch[3, 0], scratch[3, 1], scratch[3, 2], scratch[3, 3]
+    y, dr, weight, inverse, h = scratch[3, 0], scratch[3, 1], scratch[3, 2], scratch[3, 3], scratch[3, 4]
     n, k, loss = len(ratings), model.P.shape[1], 0.0
     v, cast = slope[: 2 * k], type(model.mu)  # the slopes of p and q are not needed
     gather_rows(pairs, first, size, model, x, y)
@@ -214,30 +221,24 @@ def tile_gradients(
     gather(spread.W, pairs.items, first, size, v[k : 2 * k])
     add_noise(x, v, 2 * k, spread.key, tile * TILE)
     run_layers(model, x, slope, y, 2 * k)
-    dr[:], inverse[:] = 0, 0
+    dr[:], inverse[:], h[:] = 0, 0, 0
     for t in range(size):
-        w = spread.weight[pairs.users[first + t]]
-        c[t] = cast(2) / cast(n) * spread.curvature * w
+        u, i = pairs.users[first + t], pairs.items[first + t]
+        w = spread.weight[u]
+        weight[t] = spread.curvature * w
         value, dr[t], y[t] = rating_loss(y[t], ratings[first + t], n, w, model, d_theta)  # y: the error
         loss += value
         residuals[first + t] = dr[t]
         inverse[t] = cast(1) / dr[t] if abs(dr[t]) > LEAST_SLOPE else cast(0)
-    backward(model, x, v, slope, dr, inverse, c, dx, g, J2)
-    for t in range(size):
-        u, i, row = pairs.users[first + t], pairs.items[first + t], row_gradients[first + t]
-        of_rating, weight = curvatures[first + t], cast(spread.curvature * spread.weight[u])
-        h, of_rating[2 * k] = cast(0), weight
-        for f in range(2 * k):
-            row[f], of_rating[f] = dx[f, t], weight * J2[f, t]
-        if model.product:  # of uncertain vectors
-            for f in range(k):
-                p, q = x[f, t], x[k + f, t]
-                h += weight * (q * q * v[f, t] + p * p * v[k + f, t])
-                of_rating[f] += weight * v[k + f, t]
-                of_rating[k + f] += weight * v[f, t]
         if len(spread.v_u):
-            h += weight * (spread.v_u[u, 0] + spread.v_i[i, 0])
-        squares[first + t] = unseen(y[t], h, spread)
+            h[t] = weight[t] * (spread.v_u[u, 0] + spread.v_i[i, 0])
+    backward(model, x, v, slope, dr, inverse, weight, cast(2) / cast(n), dx, g, J2, h)
+    for t in range(size):
+        row, of_rating = row_gradients[first + t], curvatures[first + t]
+        for f in range(2 * k):
+            row[f], of_rating[f] = dx[f, t], J2[f, t]
+        of_rating[2 * k] = weight[t]
+        squares[first + t] = unseen(y[t], h[t], spread)
     return loss
 
 
@@ -265,7 +266,7 @@ def gradients(
     n = len(ratings)
     n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
     for thread in prange(n_threads):
-        for chunk in range(thread, n_chunks, n_threads):
+        for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
             g, d_theta, loss = chunk_gradients[chunk], chunk_theta[chunk], 0.0
             g[:], d_theta[:], chunk_bins[chunk] = 0, 0, 0
             for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):

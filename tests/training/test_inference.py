@@ -10,11 +10,12 @@ from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.engines import Engine
 from numpy_neural_mf.training.inference import (
-    FACTOR,
+    ABOVE_EDGE,
     NOISE_RATINGS,
     Inference,
     bias_variances,
     first_objective,
+    noise_edge,
 )
 from numpy_neural_mf.training.statistics import RatingStatistics
 
@@ -118,6 +119,22 @@ def test_two_processes_find_the_variances_of_all_ratings():
         assert found_by_both == pytest.approx(found, rel=1e-3)
 
 
+def of_nothing_known(ratings):
+    """The prior variance of a factor of which nothing is known."""
+    counts = RatingStatistics.of(ratings, ALONE).counts
+    return ABOVE_EDGE * of(ratings)[0] ** 0.5 * noise_edge(counts)
+
+
+@pytest.mark.parametrize(("n_u", "n_i"), [(16, 40), (200, 10), (30, 30)])
+def test_at_the_edge_noise_has_the_singular_value_that_holds_factors_back(n_u, n_i):
+    """v = σ²/D of both sides, solved from D = n v' + σ²/τ²; D D' is then the square of σ (√n_u + √n_i)."""
+    noise, counts = 0.7, {"user": np.array([n_u] * n_i + [0]), "item": np.array([n_i] * n_u + [0])}
+    tau2, v = noise**0.5 * noise_edge(counts), [0.0, 0.0]
+    for _ in range(1_000):
+        v = [noise / (n_u * v[1] + noise / tau2), noise / (n_i * v[0] + noise / tau2)]
+    assert noise**2 / (v[0] * v[1]) == pytest.approx(noise * (n_u**0.5 + n_i**0.5) ** 2, rel=1e-6)
+
+
 # Between epochs
 
 
@@ -137,20 +154,21 @@ def test_a_user_has_noise_between_that_of_all_and_that_of_the_user(updated):
     assert inference.objective.weight[-1] == pytest.approx(1)  # of the unknown user
 
 
-def test_variances_are_those_of_normal_rows_of_which_the_data_have_a_precision(updated):
+def test_variances_go_half_way_to_those_of_normal_rows_of_which_the_data_have_a_precision(updated):
     """1 / v = (Λ + Σ w J²) / σ²; the next epoch's data start at zero."""
     inference, _, _, data, noise = updated
     o = inference.objective
     first = new_inference(inference.ratings).objective  # as Λ of embeddings was before the update
     for name, of_rows in data.items():
         precision = (first if "embedding" in name else o).precision[name]
-        np.testing.assert_allclose(o.variance[name], noise / (precision + of_rows), rtol=1e-5)
+        expected = (first.variance[name] + noise / (precision + of_rows)) / 2
+        np.testing.assert_allclose(o.variance[name], expected, rtol=1e-5)
         assert not o.data[name].any()
 
 
 def test_the_prior_of_embeddings_is_where_rows_are_and_half_as_wide_as_they_and_what_is_not_known(updated):
     inference, engine, *_, noise = updated
-    o, before = inference.objective, FACTOR * of(inference.ratings)[0] ** 0.5
+    o, before = inference.objective, of_nothing_known(inference.ratings)
     for side, n in (("user", inference.ratings.n_users), ("item", inference.ratings.n_items)):
         name = EMBEDDING.format(side)
         rows, v = engine.parameters[name][:n], o.variance[name][:n]
@@ -191,8 +209,7 @@ def error(model, ratings):
 
 def unknown(model, ratings):
     """The prior variance of a factor of which nothing is known, in units of scores."""
-    noise, _ = of(ratings)
-    return FACTOR * noise**0.5 / model.unit_
+    return of_nothing_known(ratings) / model.unit_
 
 
 def test_a_factor_that_nothing_supports_varies_less_than_one_of_which_nothing_is_known():
@@ -202,6 +219,18 @@ def test_a_factor_that_nothing_supports_varies_less_than_one_of_which_nothing_is
         found = model.prior_variances_[EMBEDDING.format(side)]
         assert (found < unknown(model, ratings)).all()
         assert model.parameters_[EMBEDDING.format(side)].var() < 0.1 * found.mean()
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(300, 150), (200, 200)])
+def test_factors_do_not_grow_from_the_noise_of_dense_ratings(n_users, n_items):
+    model = fitted(simulated(n_users, n_items, 30_000)[0])
+    assert model.predict(model.user_ids_[:, None], model.item_ids_).std() < 0.02  # the noise has 0.7
+
+
+def test_a_factor_of_sparse_ratings_is_found():
+    ratings, expected = simulated(800, 400, 6_000, factor=0.7)
+    predicted = fitted(ratings).predict(ratings.raw_users, ratings.raw_items)
+    assert np.corrcoef(predicted, expected)[0, 1] > 0.8
 
 
 def test_a_weak_factor_is_found():

@@ -12,6 +12,7 @@ from ..training.engines import ENGINE_NAMES
 from ..utils.settings import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
+    from ..data import Ratings
     from .neural_mf import NeuralMF
 
 WARM_UP = 50  # most steps in which the rate rises: Adam knows little of the gradients yet
@@ -22,6 +23,7 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     ),
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
+LEARNED_FROM = 900  # ratings from which the mean row learns, in all epochs, each time counted
 ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
 # Settings that a file holds as they are.
 PLAIN_SETTINGS = (
@@ -72,6 +74,7 @@ def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
     return model.batch_size or min(max(n_ratings // 64, 32), 8192)
 
 
-def epochs_for(model: NeuralMF, n_ratings: int) -> int:
-    """The epochs given, otherwise those that have six million ratings in all, from 15 to 60."""
-    return model.epochs or min(max(6_000_000 // n_ratings, 15), 60)
+def epochs_for(model: NeuralMF, ratings: Ratings, n_ratings: int) -> int:
+    """The epochs given, otherwise those in which a row learns from some 900 ratings, from 15 to 60."""
+    n_rows = ratings.n_users + ratings.n_items
+    return model.epochs or min(max(LEARNED_FROM * n_rows // (2 * n_ratings), 15), 60)

@@ -111,7 +111,8 @@ def build_engine(
         if (name := table_name(side, "embedding")) in parameters:
             parameters[name][data.statistics.counts[side][rows] == 0] = 0
     optimizer, n = new_optimizer(model), data.statistics.n
-    name = choose_engine(model.engine, optimizer, epochs_for(model, n) * n, batch_size_for(model, n))
+    n_trained = epochs_for(model, data.ratings, n) * n
+    name = choose_engine(model.engine, optimizer, n_trained, batch_size_for(model, n))
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}
     engine = ENGINES[name](form, parameters, optimizer, objective, sign_rng, **on_device)
     engine.name = name
@@ -128,7 +129,7 @@ def train(
 ) -> History:
     """Train the engine's parameters in place."""
     batch_size = batch_size_for(model, data.statistics.n)
-    epochs = epochs_for(model, data.statistics.n)
+    epochs = epochs_for(model, data.ratings, data.statistics.n)
     n_steps = epochs * -(-data.statistics.n // batch_size)
     is_small = max(model.architecture.layer_sizes, default=0) <= SMALL_LAYER
     with one_blas_thread() if is_small else nullcontext():

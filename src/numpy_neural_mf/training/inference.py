@@ -28,10 +28,10 @@ from .statistics import RatingStatistics
 
 # Ratings of noise σ² that count with those of a user for σ_u².
 NOISE_RATINGS = 30
-# τ² of a factor of which nothing is known, in standard deviations of what biases leave of a rating: τ² of
-# users times τ² of items is a variance. Half of τ² follows the rows and half is this, so that a factor that
-# is still small is not given up.
-FACTOR = 0.14
+# τ² of a factor of which nothing is known, in what `noise_edge` gives: where rows have very different numbers
+# of ratings, more is better. Half of τ² follows the rows and half is this, so that a factor that is still
+# small is not given up.
+ABOVE_EDGE = 1.3
 SWEEPS = 30  # of the closed form of biases
 # Ratings in units deviate by about 1, or by nothing; less than this is taken to be this.
 LEAST_DEVIATION = 1e-3
@@ -53,7 +53,7 @@ def first_objective(
     """The objective before the first epoch, of ratings in units."""
     counts, rows = statistics.counts, communicator.rows
     noise, of_biases = bias_variances(ratings, counts, communicator)
-    of_factors = FACTOR * math.sqrt(noise)
+    of_factors = ABOVE_EDGE * math.sqrt(noise) * noise_edge(counts)
     if ordinal is not None:  # -log P is not divided by 2 σ²
         noise, of_biases = 0.5, {side: of_biases[side] for side in SIDES}
     prior: Parameters = {}
@@ -67,8 +67,8 @@ def first_objective(
         precision[table.name] = np.full(d, noise / tau2, np.float32)
         prior[table.name] = np.zeros((own if is_side and side in features else 1, d), np.float32)
         if is_side:
-            is_point = table.kind == "embedding" and not architecture.product  # see `Inference`
-            variance[table.name] = np.full((own, d), 0 if is_point else tau2 / 4, np.float32)
+            # Factors start as points: noise in the other side's would keep them from growing.
+            variance[table.name] = np.full((own, d), tau2 / 4 if table.kind == "bias" else 0, np.float32)
     by_entity: dict[Entity, NDArray[np.int64]] = {side: counts[side] for side in SIDES}
     by_entity |= dict.fromkeys(TIME_BINS.values(), statistics.time_counts)
     share = {e: (n > 0) / np.maximum(n, 1).astype(np.float32) for e, n in by_entity.items() if len(n)}
@@ -85,6 +85,18 @@ def first_objective(
         weight_decay=weight_decay,
         ordinal=ordinal,
     )
+
+
+def noise_edge(counts: Mapping[Side, NDArray[np.int64]]) -> float:
+    """τ²/σ of a factor that is as likely to grow from noise as to vanish: the least that finds signals.
+
+    With n_u ratings of each user and n_i of each item, the largest singular value of their noise is about
+    σ (√n_u + √n_i) (Marchenko and Pastur, 1967). Its square is, at this τ², the product of what holds a
+    factor of users and one of items back, σ²/v each, with v = σ² / (n v' + σ²/τ²) and v' of the other side.
+    """
+    n_u, n_i = (float(counts[side].sum()) / max(int(np.count_nonzero(counts[side])), 1) for side in SIDES)
+    g = 2 * math.sqrt(n_u * n_i)
+    return math.sqrt((n_u + n_i + g) / ((n_u + g) * (n_i + g)))
 
 
 def bias_variances(
@@ -204,7 +216,7 @@ class Inference:
         data = o.data[name].copy()
         o.data[name][:] = 0
         if kind == "bias" or engine.architecture.product:
-            v[...] = noise / (data + o.precision[name])
+            v += (noise / (data + o.precision[name]) - v) / 2  # v of both sides depend on each other
         seen = (self.counts[side] > 0)[own]
         if side in self.features:
             self.features[side].update(name, m, data, o.prior[name], o.precision[name], noise)

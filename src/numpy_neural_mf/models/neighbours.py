@@ -18,6 +18,7 @@ from .interactions import Interactions
 
 SWEEPS = 10  # of alternating least squares, after which the biases change little
 BLOCK = 2**22  # pairs of items compared at a time: this bounds the memory before weak neighbours are dropped
+PAIRS = 2**8  # predicted at a time, each from all ratings of its user
 MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with the number of items
 
 
@@ -135,12 +136,18 @@ class FittedNeighbours(FittedModel):
 
     def scores(self, users: IntArray, items: IntArray, timestamps: Times = None) -> FloatArray:
         scores = self.baseline(users, items)
-        known = np.flatnonzero((users >= 0) & (items >= 0))
-        known = known[np.argsort(users[known], kind="stable")]
-        for rows in np.split(known, np.flatnonzero(np.diff(users[known])) + 1):
-            if len(rows):
-                rated, _, residuals = self.rated_by(int(users[rows[0]]))
-                scores[rows] += self.neighbour_weights(items[rows], rated) @ residuals
+        known, seen = np.flatnonzero((users >= 0) & (items >= 0)), self.interactions
+        k, _, damping = self.settings
+        ratings = scipy.sparse.csr_array(
+            (seen.ratings, seen.items, seen.offsets), shape=(len(seen.offsets) - 1, seen.n_items)
+        )
+        for part in blocks(len(known), PAIRS):
+            rows = known[part]
+            rated = ratings[users[rows]]  # for each pair, what its user rated
+            pair = np.repeat(rows, np.diff(rated.indptr))
+            residuals = _with(rated, rated.data - self.baseline(users[pair], rated.indices))
+            near = weights(_with(rated, self.similarity[items[pair], rated.indices]), k, damping)
+            scores[rows] += near.multiply(residuals).sum(axis=1)
         return scores
 
     def scorer(self, items: IntArray) -> Scorer:

@@ -18,7 +18,7 @@ from .interactions import Interactions
 
 SWEEPS = 10  # of alternating least squares, after which the biases change little
 BLOCK = 2**22  # pairs of items compared at a time: this bounds the memory before weak neighbours are dropped
-PAIRS = 2**8  # predicted at a time, each from all ratings of its user
+PAIRS = 2**9  # predicted at a time, each from all ratings of its user
 MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with the number of items
 
 

@@ -371,7 +371,7 @@ def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json):
 
 @pytest.mark.parametrize("name", ["ratings.csv", "films.csv", "settings.toml"])
 def test_what_is_read_is_not_overwritten_and_nothing_is_trained(fault, folder, films, name):
-    (folder / "settings.toml").write_text("epochs = 1000000")
+    (folder / "settings.toml").write_text("epochs = 100000")
     before = (folder / name).read_bytes()
     options = ["--item-features", "films.csv", "--settings", "settings.toml"]
     sentence, code = fault("train", "ratings.csv", name, *options)

@@ -21,6 +21,7 @@ from numpy_neural_mf import (
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.training.checkpoint import FILE
+from numpy_neural_mf.training.loop import MAX_EPOCHS
 
 pytest.importorskip("numba")
 
@@ -424,6 +425,15 @@ def test_forged(path, name):
     assert str(caught.value).startswith(str(path))
 
 
+def test_the_history_of_the_longest_training_comes_back(path):
+    numbers = [1.2345678901234567e-100] * 2 * MAX_EPOCHS  # burn-in and samples
+    description, tensors = model_file.read(path)
+    names = ("train_loss", "validation_loss", "seconds")
+    description["summary"]["history"] = dict.fromkeys(names, numbers)
+    model_file.write(path, description, tensors)
+    assert load_model(path).history_.seconds == numbers
+
+
 # More ratings
 
 
@@ -501,10 +511,10 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim must be an integer of at least 1, not 0"),
-        ({"n_samples": 2.5}, "n_samples must be an integer of at least 1, not 2.5"),
+        ({"embedding_dim": 0}, "embedding_dim must be an integer from 1 to 1000000, not 0"),
+        ({"n_samples": 2.5}, "n_samples must be an integer from 1 to 100000, not 2.5"),
         ({"rank": -1}, "rank must be an integer"),
-        ({"burn_in": -1}, "burn_in must be an integer of at least 0, not -1"),
+        ({"burn_in": -1}, "burn_in must be an integer from 0 to 100000, not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -137,7 +137,7 @@ def test_a_file_keeps_the_steps(tmp_path):
     [
         ({"steps": [1, 2, 3, 4], "deviation": 1.0}, "cutpoints: expected float32 of shape"),
         ({"steps": [1, 3, 2, 4, 5], "deviation": 1.0}, "steps: expected an ascending list"),
-        ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation must be a finite number of at least"),
+        ({"steps": [1, 2, 3, 4, 5], "deviation": 0.0}, "deviation must be a finite number from"),
         ({"steps": [1, 2, 3, 4, 5]}, "'deviation'"),
         (None, "expected categories if the likelihood is ordinal"),
     ],

@@ -24,6 +24,7 @@ from numpy_neural_mf import (
 from numpy_neural_mf.mf.parameters import variance_name
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.loop import MAX_EPOCHS
 
 RATINGS = simulate_ratings(n_users=30, n_items=20, n_ratings=300, random_state=1)
 MODEL = NeuralMF(Architecture(4, (6,)), epochs=1, batch_size=64).fit(RATINGS)
@@ -204,7 +205,7 @@ FORGERIES = {
     "a scale of an architecture of words": (
         lambda d, t: d["settings"]["architecture"].update(rating_scale=["1", "5"]), "rating_scale must be"
     ),
-    "noise of next to nothing": (setting("noise", 1e-320), "noise must be a finite number of at least"),
+    "noise of next to nothing": (setting("noise", 1e-320), "noise must be a finite number from"),
     "a unit that float32 lacks": (setting("unit", 1e300), "unit must be a finite number"),
     "steps without end": (setting("steps", list(range(21))), "steps: expected a list of at most 20"),
     "steps that float32 lacks": (setting("steps", [1.0, 1e300]), "steps: expected an ascending list"),
@@ -298,7 +299,7 @@ def test_forged_baselines(path, model):
             forge_alpha = part("summary", {"alpha": alpha})
             model.save(path)
             forge(path, forge_alpha)
-            assert_refused(path, "LinearRegression: alpha must be a finite number of at least")
+            assert_refused(path, "LinearRegression: alpha must be a finite number from")
         model.save(path)
         forge(path, setting("alphas", []))
         assert_refused(path, "LinearRegression: alphas: expected at least one")
@@ -366,6 +367,13 @@ def test_numbers_that_are_not_finite(path, number):
     metadata = {"numpy-neural-mf": model_file.VERSION, "description": text}
     save_file(tensors, path, metadata | {"sha256": model_file.digest(text, tensors)})
     assert_refused(path, "no JSON, or has numbers that are too large")
+
+
+def test_the_history_of_the_longest_training_comes_back(path):
+    numbers = [1.2345678901234567e-100] * MAX_EPOCHS
+    names = ("train_loss", "expected_loss", "validation_loss", "seconds")
+    forge(path, part("summary", dict.fromkeys(names, numbers) | {"best_epoch": MAX_EPOCHS}))
+    assert load_model(path).history_.seconds == numbers
 
 
 def test_layers_by_the_thousand_are_refused_at_once(path):

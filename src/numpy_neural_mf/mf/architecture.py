@@ -9,7 +9,14 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
+from ..utils.settings import (
+    MAX_SIZE,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_number,
+    check_sizes,
+)
 from .parameters import SIDES, TIME_BINS, Entity, Kind, Parameters, Table
 
 LIKELIHOODS = ("normal", "ordinal")
@@ -74,8 +81,8 @@ class Architecture:
     def __post_init__(self) -> None:
         check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
-        check_integer("embedding_dim", self.embedding_dim, at_least=1)
-        check_integer("periods", self.periods, at_least=0)
+        check_integer("embedding_dim", self.embedding_dim, at_least=1, at_most=MAX_SIZE)
+        check_integer("periods", self.periods, at_least=0, at_most=MAX_SIZE)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
         for name in ("biases", "product", "features", "implicit", "drift"):

@@ -13,12 +13,11 @@ from safetensors import SafetensorError, safe_open
 
 from ..data.limits import MAX_ID
 from ..utils.atomic_io import replacing, require_file
-from ..utils.safetensors_stream import write_safetensors
+from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
 from .fitted import FittedData
 from .interactions import Interactions
 
 VERSION = "3"
-MAX_HEADER = 2**22  # names, shapes and the description take kilobytes: what claims more is no model of ours
 MAX_DIGITS = 40  # of whole numbers: a seed may have 128 bits
 # What numbers above 0 are at least, and what all are at most, for float32 to hold them.
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)

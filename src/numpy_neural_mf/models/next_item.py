@@ -10,11 +10,11 @@ from ..data import Ratings
 from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
-from ..training.loop import History
+from ..training.loop import MAX_EPOCHS, History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_choice, check_integer, check_number, known_keywords
+from ..utils.settings import MAX_SIZE, check_choice, check_integer, check_number, known_keywords
 from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
@@ -89,8 +89,9 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     def __post_init__(self) -> None:
         check_choice("encoder", self.encoder, ENCODERS)
         check_choice("device", self.device, DEVICES)
-        for name in ("embedding_dim", "sequence_length", "epochs", "batch_size"):
-            check_integer(name, getattr(self, name), at_least=1)
+        for name in ("embedding_dim", "sequence_length", "batch_size"):
+            check_integer(name, getattr(self, name), at_least=1, at_most=MAX_SIZE)
+        check_integer("epochs", self.epochs, at_least=1, at_most=MAX_EPOCHS)
         check_integer("negatives", self.negatives, at_least=0)
         check_integer("patience", self.patience, at_least=1, optional=True)
         check_number("dropout", self.dropout, at_least=0, below=1)

@@ -15,13 +15,12 @@ from safetensors import SafetensorError, safe_open
 
 from ..mf.parameters import is_table
 from ..utils.atomic_io import is_first_process, replacing, require_file
-from ..utils.safetensors_stream import in_order, write_safetensors
+from ..utils.safetensors_stream import MAX_HEADER, in_order, write_safetensors
 from .distributed import Communicator
 from .engines.base import Engine
 
 Arrays = dict[str, NDArray[Any]]
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int | None, ...]]]
-MAX_HEADER = 2**24  # the histories of a hundred thousand epochs take less
 # What an error in reading a file that somebody changed may be.
 FAULTS = (
     SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError

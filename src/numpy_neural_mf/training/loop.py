@@ -17,6 +17,8 @@ from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
 
+MAX_EPOCHS = 100_000  # of which the history fits into the header of a file
+
 
 @dataclass
 class History:

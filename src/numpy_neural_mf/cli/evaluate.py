@@ -25,7 +25,7 @@ RELEVANT = option(None, "Lowest rating of a relevant item.", show_default="upper
 
 def evaluate(
     context: Context, model: ModelFile, ratings: RatingsFile,
-    k: Annotated[int, option(None, "Length of the recommended lists.", "--k", "-k", min=1, max=MAX_SIZE)] = 10,
+    k: Annotated[int, option(None, "Length of the lists.", "--k", "-k", min=1, max=MAX_SIZE)] = 10,
     relevant: Annotated[float | None, RELEVANT] = None,
     ranking: Annotated[bool, switch(None, "Evaluate recommended lists, too.")] = True,
     report: Report = None, as_json: AsJson = False, settings: Settings = None,

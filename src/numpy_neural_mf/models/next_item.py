@@ -89,8 +89,9 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     def __post_init__(self) -> None:
         check_choice("encoder", self.encoder, ENCODERS)
         check_choice("device", self.device, DEVICES)
-        for name in ("embedding_dim", "sequence_length", "batch_size"):
+        for name in ("embedding_dim", "sequence_length"):
             check_integer(name, getattr(self, name), at_least=1, at_most=MAX_SIZE)
+        check_integer("batch_size", self.batch_size, at_least=1)
         check_integer("epochs", self.epochs, at_least=1, at_most=MAX_EPOCHS)
         check_integer("negatives", self.negatives, at_least=0)
         check_integer("patience", self.patience, at_least=1, optional=True)

@@ -273,7 +273,7 @@ def changed(**values):
     ("change", "fault"),
     [
         (lambda description, arrays: description.update(model="NeuralMF"), "NeuralMF"),
-        (lambda description, arrays: description["settings"].pop("dropout"), "NextItemModel: expected"),
+        (lambda description, arrays: description["settings"].pop("dropout"), "missing dropout; expected"),
         (
             lambda description, arrays: description["summary"].update(train_loss=["x"]),
             "train_loss must be a finite number",

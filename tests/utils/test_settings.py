@@ -10,6 +10,7 @@ from numpy_neural_mf.utils import settings
 from numpy_neural_mf.utils.settings import (
     check_boolean,
     check_choice,
+    check_fields,
     check_integer,
     check_number,
     check_sizes,
@@ -123,3 +124,17 @@ def test_the_examples_in_the_documentation_hold():
     results = doctest.testmod(settings)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_an_object_has_all_of_its_fields_and_no_other():
+    check_fields("history", {"loss": 1, "seconds": 2}, ["seconds", "loss"])
+    check_fields("summary", {}, [])
+    for value, message in (
+        ({"loss": 1}, "history: missing seconds; expected loss, seconds"),
+        ({"loss": 1, "seconds": 2, "b": 3, "a": 4}, "history: unknown a, b; expected loss, seconds"),
+        (None, "history: expected loss, seconds, found None"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            check_fields("history", value, ["loss", "seconds"])
+    with pytest.raises(ValueError, match="summary: unknown code; expected no fields"):
+        check_fields("summary", {"code": 1}, ())

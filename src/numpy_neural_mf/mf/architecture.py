@@ -1,7 +1,7 @@
 """The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from ..utils.settings import (
     MAX_SIZE,
     check_boolean,
     check_choice,
+    check_fields,
     check_integer,
     check_number,
     check_sizes,
@@ -97,7 +98,8 @@ class Architecture:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field; TypeError or ValueError if one is unknown or out of range."""
+        """One from a file, by field; TypeError or ValueError if one is missing, unknown or out of range."""
+        check_fields("architecture", settings, [field.name for field in fields(cls)])
         scale = settings["rating_scale"]
         return cls(**{**settings, "rating_scale": scale if scale is None else tuple(scale)})
 

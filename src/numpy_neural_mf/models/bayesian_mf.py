@@ -21,7 +21,7 @@ from ..training.loop import MAX_EPOCHS, History, ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
-from ..utils.settings import MAX_SIZE, check_boolean, check_integer, known_keywords
+from ..utils.settings import MAX_SIZE, check_boolean, check_fields, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
 from .base import identity, require_ratings, warn_if_constant
 from .files import TINY, Contents, Saved
@@ -248,11 +248,11 @@ class BayesianMF(DistributionRecommender):
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
         settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
+        check_fields("settings", settings, [*(field.name for field in fields(cls)), "n_timed"])
+        check_fields("summary", contents.summary, ["history", "rating_steps", "timescales"])
         model = cls(**{name: settings[name] for name in settings if name != "n_timed"})
         summary, n_timed = contents.summary, settings["n_timed"]
         check_integer("n_timed", n_timed, at_least=0)
-        if set(summary) != {"history", "rating_steps", "timescales"}:
-            raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
         n_users, n_items = len(contents.user_ids), len(contents.item_ids)
         parts = {name: settings[name] for name in ("n_timed", "rank", "drift", "previous_item")}
         parts |= {"timescales": summary["timescales"]}

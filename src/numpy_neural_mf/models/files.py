@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ..data.limits import MAX_ID
 from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
+from ..utils.settings import check_fields
 from .fitted import FittedData
 from .interactions import Interactions
 
@@ -159,8 +160,10 @@ class Contents:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         description, self._arrays = read(path)
-        if set(description) != DESCRIPTION:
-            self.refuse(f"the description should have {sorted(DESCRIPTION)}, found {sorted(description)}")
+        try:
+            check_fields("description", description, DESCRIPTION)
+        except ValueError as error:
+            self.refuse(str(error))
         self.name: Any = description["model"]
         self.settings: dict[str, Any] = description["settings"]
         self.summary: dict[str, Any] = description["summary"]
@@ -193,9 +196,7 @@ class Contents:
         self, name: str, dtype: DTypeLike, shape: tuple[int, ...], at_least: float = -HUGE
     ) -> NDArray[Any]:
         """An array of this dtype and shape, all of it finite and not below a bound."""
-        if name not in self._arrays:
-            self.refuse(f"arrays: missing {name}")
-        array = self._arrays.pop(name)
+        array = self._pop(name)
         if (array.dtype, array.shape) != (np.dtype(dtype), shape):
             expected = f"{np.dtype(dtype)} of shape {shape}"
             self.refuse(f"{name}: expected {expected}, found {array.dtype} of shape {array.shape}")
@@ -210,9 +211,14 @@ class Contents:
         if self._arrays:
             self.refuse(f"arrays: not expected {sorted(self._arrays)}")
 
+    def _pop(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            self.refuse(f"arrays: missing {name}")
+        return self._arrays.pop(name)
+
     def _ids(self, name: str) -> NDArray[Any]:
         """What `_encoded_ids` made numbers of, sorted and unique."""
-        ids = self._arrays.pop(name, np.empty(0))
+        ids = self._pop(name)
         if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
             if ids.shape[1] > MAX_ID:
                 self.refuse(f"{name}: expected ids of at most {MAX_ID} characters, found {ids.shape[1]:,}")
@@ -227,9 +233,7 @@ class Contents:
         return ids
 
     def _interactions(self) -> Interactions:
-        items, ratings, offsets = (
-            self._arrays.pop(f"seen.{name}", np.empty(0)) for name in ("items", "ratings", "offsets")
-        )
+        items, ratings, offsets = (self._pop(f"seen.{name}") for name in ("items", "ratings", "offsets"))
         if not (
             [array.dtype for array in (items, ratings, offsets)] == [np.int32, np.float32, np.int64]
             and items.ndim == 1

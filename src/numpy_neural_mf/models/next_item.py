@@ -14,7 +14,7 @@ from ..training.loop import MAX_EPOCHS, History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
-from ..utils.settings import MAX_SIZE, check_choice, check_integer, check_number, known_keywords
+from ..utils.settings import MAX_SIZE, check_choice, check_fields, check_integer, check_number, known_keywords
 from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
@@ -197,8 +197,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedSequences]:
         """The way back, for `load_model`."""
-        if set(contents.settings) != (known := {field.name for field in fields(cls)}):
-            raise ValueError(f"expected {sorted(known)}, found {sorted(contents.settings)}")
+        check_fields("settings", contents.settings, [field.name for field in fields(cls)])
         return cls(**contents.settings), FittedSequences.loaded(contents)
 
     def _best(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.batches import Batches, Stretches
 from ..nn.schedules import Schedule
-from ..utils.settings import check_integer, check_number
+from ..utils.settings import check_fields, check_integer, check_number
 from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
@@ -45,10 +45,11 @@ class History:
 
     @classmethod
     def checked(cls, found: Mapping[str, Any], most: int | None = None) -> Self:
-        """One from a file; TypeError for other fields, ValueError for anything but finite numbers in them.
+        """One from a file; TypeError or ValueError for other fields or anything but finite numbers in them.
 
         `most` is the largest number of epochs that there may be.
         """
+        check_fields("history", found, [field.name for field in fields(cls)])
         history = cls(**found)
         n_epochs = len(history.train_loss)
         if most is not None and n_epochs > most:

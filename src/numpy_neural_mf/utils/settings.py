@@ -61,6 +61,17 @@ def check_sizes(name: str, values: Any) -> None:
         raise error(f"{name} must be a sequence of integers from 1 to {MAX_SIZE}, not {values!r}")
 
 
+def check_fields(name: str, value: Any, fields: Collection[str]) -> None:
+    """Require an object of JSON with these fields, all of them and no other; ValueError otherwise."""
+    expected = f"expected {', '.join(sorted(fields)) or 'no fields'}"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}: {expected}, found {value!r}")
+    if missing := sorted(set(fields) - set(value)):
+        raise ValueError(f"{name}: missing {', '.join(missing)}; {expected}")
+    if unknown := sorted(set(value) - set(fields)):
+        raise ValueError(f"{name}: unknown {', '.join(unknown)}; {expected}")
+
+
 def known_keywords(*more: str) -> Callable[[C], C]:
     """A decorator of a class: an unknown keyword is a TypeError with the nearest name, or with all there are.
 

@@ -223,6 +223,16 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, fit, error):
         model.recommend(1)
 
 
+def test_an_update_that_overflows_leaves_the_model_as_it_was(trained):
+    model = load_model(trained)
+    state = model.fitted_
+    for table in model.parameters_.values():
+        table[...] = 3e38
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="states of users are not finite"):
+        model.partial_fit(in_circles())
+    assert model.fitted_ is state
+
+
 def test_loaded_it_ranks_the_same_bit_for_bit(fitted, tmp_path):
     path = tmp_path / "again.safetensors"
     fitted.save(path)

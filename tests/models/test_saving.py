@@ -246,6 +246,9 @@ USERS, WEIGHT = "user_embedding.weight", "mlp.0.weight"
 SEEN_EXPECTED = "seen.items, seen.ratings, seen.offsets: expected"
 FORGERIES = {
     "a scale too high": (part("rating_scale", [1, 1e300]), "rating_scale: expected"),
+    "a scale of which there are no ratings": (part("rating_scale", [1, 1e10]), "rating_scale: expected"),
+    "a scale too narrow": (part("rating_scale", [1, 1 + 1e-12]), "rating_scale: expected"),
+    "a rating too high": (element("seen.ratings", 0, 2e9), SEEN_EXPECTED),
     "a scale without end": (part("rating_scale", [1, 10**400]), "no JSON, or has numbers that are too large"),
     "a setting of 401 digits": (setting("epochs", 10**400), "no JSON, or has numbers that are too large"),
     "a seed of words": (setting("random_state", "7"), "random_state: expected a whole number"),
@@ -342,6 +345,10 @@ def test_forged_baselines(path, model):
     name = "mean" if isinstance(model, GlobalMean) else "intercept"
     forge(path, element(name, 0, np.nan))
     assert_refused(path, f"{name}: expected finite numbers")
+    model.save(path)
+    forge(path, element("seen.ratings", 0, 7))
+    if isinstance(model, LinearRegression):  # it is solved again from these
+        assert_refused(path, "LinearRegression: seen.ratings: expected ratings from 1 to 5")
     model.save(path)
     forge(path, part("summary", {"alpha": "exec"}))
     if isinstance(model, LinearRegression):

@@ -149,6 +149,9 @@ class LinearRegression(BiasRecommender):
         check_fields("summary", contents.summary, ["alpha"])
         model, alpha = cls(**contents.settings), contents.summary["alpha"]
         check_number("alpha", alpha, at_least=TINY, at_most=HUGE)
+        seen, (lowest, highest) = contents.interactions.ratings, map(np.float32, contents.rating_scale)
+        if not lowest <= seen.min() <= seen.max() <= highest:
+            raise ValueError(f"seen.ratings: expected ratings from {lowest:g} to {highest:g}")
         form = biases_only(
             float(contents.take("intercept", np.float64, (1,))[0]),
             contents.take("user_bias", np.float64, (len(contents.user_ids) + 1,)),

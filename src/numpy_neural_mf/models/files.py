@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..data.limits import MAX_ID
+from ..data.limits import MAX_ID, MAX_RATING, MIN_RANGE
 from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
 from ..utils.settings import check_fields
@@ -175,7 +175,9 @@ class Contents:
             case int(seed) if seed < 0:
                 self.refuse(f"random_state: expected a whole number of at least 0, found {seed}")
         match description["rating_scale"]:
-            case [int() | float() as low, int() | float() as high] if -HUGE <= low < high <= HUGE:
+            case [int() | float() as low, int() | float() as high] if (
+                -MAX_RATING <= low < high <= MAX_RATING and high - low >= MIN_RANGE
+            ):
                 self.rating_scale = float(low), float(high)
             case scale:
                 self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
@@ -239,7 +241,7 @@ class Contents:
             and items.ndim == 1
             and len(items)
             and ratings.shape == items.shape
-            and np.isfinite(ratings).all()
+            and (np.abs(ratings) <= MAX_RATING).all()
             and offsets.shape == (len(self.user_ids) + 1,)
             and offsets[0] == 0
             and offsets[-1] == len(items)

@@ -132,7 +132,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
         The ratings have timestamps, later than those that the model knows. A new item is recommended as an
         average one, until the next `fit`. After an error, the model is as it was. A ValueError says that
-        there are no ratings or no timestamps, or that ids are of another kind than the model's.
+        there are no ratings or no timestamps, or that ids are of another kind than the model's; a
+        FloatingPointError that numbers overflow.
         """
         require_ratings(ratings)
         if self._state is None:

@@ -140,7 +140,7 @@ class Checkpoint:
             advice = "name another folder, or delete it to start again"
             raise ValueError(f"{self.path}: {found}; {advice}") from None
         except FAULTS as error:
-            found = f"one without {error}" if isinstance(error, KeyError) else error
+            found = f"one without {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"{self.path}: expected a checkpoint, found: {found}") from error
 
 

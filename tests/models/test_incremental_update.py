@@ -103,7 +103,7 @@ def test_an_error_on_the_way_leaves_the_model_as_it_was(model, monkeypatch):
 def test_an_update_that_overflows_leaves_the_model_as_it_was(model):
     state = model.fitted_
     model.parameters_["item_bias.weight"][:] = 3e38
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="item_bias.* is not finite"):
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"item_bias.* is not finite"):
         model.partial_fit(Ratings.from_columns([0, 900], [0, 5], [5.0, 1.0], scale=(1, 5)))
     assert model.fitted_ is state
 

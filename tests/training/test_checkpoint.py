@@ -207,6 +207,13 @@ FORGERIES = {
     "another dtype": (array(f"parameters/{USERS}", lambda a: a.astype(np.float64)), "float64 of shape"),
     "not finite": (array("parameters/intercept", lambda a: a * np.nan), "not finite"),
     "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "no number of steps"),
+    "no noise": (array("inferred/noise", lambda a: a * 0), "noise: a variance that is not above 0"),
+    "a prior without end": (
+        array("inferred/precision.user_bias.weight", lambda a: a * 0),
+        "user_bias.weight: a variance that is not above 0",
+    ),
+    "a drift below 0": (array("inferred/drift.parameters", lambda a: -a), "drift.parameters: "),
+    "a step too far": (array("inferred/drift.parameters", lambda a: a + 1e9), "drift.parameters: "),
     "no parameter": (without(f"parameters/{USERS}"), f"no parameters/{USERS}"),
     "no moments": (without(f"optimizer/{USERS}/squares"), f"no optimizer/{USERS}/squares"),
     "no variance": (without(f"inferred/variance/{USERS}"), f"no inferred/variance/{USERS}"),
@@ -228,10 +235,10 @@ FORGERIES = {
 def test_a_forged_checkpoint_is_refused_before_a_loop_trusts_it(tmp_path, name, engine):
     change, message = FORGERIES[name]
     with pytest.raises(CutOffError):
-        model(engine=engine).fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
+        model(engine=engine, drift=True).fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
     forge(tmp_path, change)
     with pytest.raises(ValueError, match=message) as caught:
-        model(engine=engine).fit(RATINGS, checkpoint_dir=tmp_path)
+        model(engine=engine, drift=True).fit(RATINGS, checkpoint_dir=tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / FILE}: expected a checkpoint, found")
 
 

@@ -120,7 +120,7 @@ def train(
     if checkpoint is not None and saved is not None:
         with checkpoint.refusing():
             history = History.checked(saved, epochs)
-        inference.resume()
+            inference.resume()
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
         for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -143,6 +144,16 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
     monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", interrupted)
     code, out, _ = run_main("info", "model.safetensors")
     assert (code, out) == (130, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_where_the_output_does_not_fit_that_is_one_sentence(fault):
+    message, code = fault("simulate", "/dev/full", "--users", 9, "--items", 9, "--ratings", 70)
+    assert (message, code) == ("/dev/full: No space left on device (os error 28)", 2)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "numpy_neural_mf", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "numpy-neural-mf: No space left on device\n")
 
 
 INTERRUPTED_WHILE_IMPORTING = """

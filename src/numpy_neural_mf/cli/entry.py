@@ -69,7 +69,7 @@ def run() -> NoReturn:
         fail(as_typed(str(error), sys.argv[1:]), code=2)
     except OSError as error:
         path = error.filename2 or error.filename
-        fail(f"{path}: {error.strerror}" if path else str(error), code=2)
+        fail(f"{path}: {error.strerror}" if path else error.strerror or str(error), code=2)
     except (FloatingPointError, ImportError) as error:  # an optional package that is missing
         fail(str(error), code=1)
     except MemoryError as error:

@@ -151,5 +151,7 @@ def test_the_tables_of_time_bins_have_entities_and_names():
 def test_settings_from_a_file_are_checked():
     settings = asdict(B_MEDIUM) | {"rating_scale": [1, 5]}
     assert Architecture.from_settings(settings) == replace(B_MEDIUM, rating_scale=(1, 5))
-    with pytest.raises(TypeError, match="unheard"):
+    with pytest.raises(ValueError, match="architecture: unknown unheard; expected activation, biases, "):
         Architecture.from_settings(settings | {"unheard": 1})
+    with pytest.raises(ValueError, match="architecture: missing activation; expected activation, biases, "):
+        Architecture.from_settings({name: value for name, value in settings.items() if name != "activation"})

@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
         return code
     if command == "test":
         skipped = "; those that need PyTorch are skipped" if is_light else ""
-        print(f"The tests take several minutes{skipped}.", flush=True)
+        print(f"The tests take about 10 to 15 minutes with two cores{skipped}.", flush=True)
         return run([BIN / "python", "-m", "pytest", *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":
         return max(run([BIN / check[0], *check[1:]], cwd=ROOT) for check in CHECKS)

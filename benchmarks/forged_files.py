@@ -35,6 +35,7 @@ from numpy_neural_mf import (
     ItemKNN,
     LinearRegression,
     NeuralMF,
+    NextItemModel,
     Ratings,
     load_model,
     read_ratings,
@@ -68,6 +69,8 @@ MODELS: dict[str, Callable[[], Any]] = {
         embedding_dim=3, hidden_layer_sizes=(), likelihood="ordinal", **QUICK, engine="numpy"
     ),
     "BayesianMF": lambda: BayesianMF(3, n_samples=4, burn_in=2, rank=3, latent_clusters=2),
+    "NextItemModel, attention": lambda: NextItemModel(embedding_dim=4, sequence_length=3, **QUICK),
+    "NextItemModel, GRU": lambda: NextItemModel("gru", 3, sequence_length=4, **QUICK),
 }
 TRAININGS: dict[str, Callable[[], Any]] = {
     "NeuralMF, NumPy": lambda: NeuralMF(**FULL, **QUICK, engine="numpy"),
@@ -84,17 +87,22 @@ def use_model(path: Path, of: str) -> None:
     model = load_model(path)
     users, items = model.user_ids_[:5], model.item_ids_[:5]
     n = min(len(users), len(items))
-    for times in (None, np.arange(n) * 10**8):
-        model.predict(users[:n], items[:n], times)
     model.recommend(users, n=3)
     model.ratings_.to_frame()
-    model.explain(users[0], items[0])
-    lowest, highest = model.rating_scale_
-    model.predict(model.fold_in({items[0]: (lowest + highest) / 2}), items)
+    lowest, highest = model.fitted_.rating_scale
+    if isinstance(model, NextItemModel):
+        model.recommend_after(items, n=3)
+    else:
+        for times in (None, np.arange(n) * 10**8):
+            model.predict(users[:n], items[:n], times)
+        model.explain(users[0], items[0])
+        model.predict(model.fold_in({items[0]: (lowest + highest) / 2}), items)
     if hasattr(model, "predict_interval"):
         model.predict_interval(users[:n], items[:n])
         if len(model.rating_steps_):
             model.predict_distribution(users[:n], items[:n])
+    more = np.full(n, highest), np.full(n, 2 * 10**9)
+    model.partial_fit(Ratings.from_columns(users[:n], items[:n], *more, scale=(lowest, highest)))
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "again")
         load_model(Path(folder) / "again")
@@ -329,6 +337,8 @@ def _peak_mb() -> float:
 
 
 def _work(paths: dict[str, Path], connection: Any) -> None:
+    import torch  # noqa: F401 - its memory is not that of a file
+
     while (job := connection.recv()) is not None:
         connection.send(outcome(paths[job[0]], *job))
 

@@ -53,7 +53,7 @@ def test_what_is_installed_and_its_size_are_said_once(script, commands, capsys, 
     assert [[Path(path).name, *rest] for path, *rest in programs] == [program] * 2
     said = capsys.readouterr().out
     assert said.count("Installing ") == said.count(" MB on disk") == 1
-    assert said.count("The tests take") == (2 if arguments[0] == "test" else 0)
+    assert said.count("about 10 to 15 minutes with two cores") == (2 if arguments[0] == "test" else 0)
     assert ("PyTorch are skipped" in said) == ("--light" in arguments)
 
 

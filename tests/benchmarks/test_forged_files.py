@@ -21,6 +21,7 @@ def forged_files():
 def paths(forged_files, tmp_path_factory):
     pytest.importorskip("numba")
     pytest.importorskip("optuna")
+    pytest.importorskip("torch")
     return forged_files.make_files(tmp_path_factory.mktemp("sound"))
 
 

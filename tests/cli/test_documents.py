@@ -72,7 +72,7 @@ def test_a_command_ends_with_the_code_of_the_page(folder, code, arguments, said)
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
 def test_a_command_that_is_interrupted_ends_with_130_and_writes_nothing(folder):
-    process = started(folder, "train", "ratings.csv", "m", "--epochs", "1000000")
+    process = started(folder, "train", "ratings.csv", "m", "--epochs", "100000")
     assert "500 ratings" in process.stderr.readline()  # the ratings are read: training begins
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)

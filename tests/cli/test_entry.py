@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -106,12 +107,15 @@ def test_the_help_needs_no_heavy_package(command):
         (["compare", "ratings.csv", "--engine", "abacus"], "--engine must be one of auto, numpy"),
         (["compare", "ratings.csv", "--seeds", "0"], "--seeds must be an integer of at least 1, not 0"),
         (["compare", "ratings.csv", "--folds", "1"], "--folds must be at least 2, or 0 for random"),
-        (["compare", "ratings.csv", "--epochs", "0"], "--epochs must be an integer of at least 1, or None"),
+        (["compare", "ratings.csv", "--epochs", "0"], "from 1 to 100000, not 0"),
+        (["train", "ratings.csv", "--epochs", "0"], "from 1 to 100000, not 0"),
+        (["train", "ratings.csv", "--batch-size", "0"], "--batch-size must be an integer of at least 1, not"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv"], "bad.csv: expected a folder, found a file"),
         (["compare", "ratings.csv", "--output-dir", "bad.csv/x"], "bad.csv: expected a folder, found a file"),
         (["simulate", "bad.csv/x.csv", "--ratings", "70"], "bad.csv: "),
         (["simulate", ".", "--ratings", "70"], ""),
-        (["simulate", "x.csv", "--users", "0"], "--users must be an integer of at least 1, not 0"),
+        (["simulate", "x.csv", "--users", "0"], "--users must be an integer from 1 to"),
+        (["simulate", "x.csv", "--items", "9" * 20], "--items must be an integer from 1 to"),
         (["simulate", "x.csv", "--ratings", "70", "--users", "8", "--items", "8"], "--ratings must be"),
     ],
 )  # fmt: skip
@@ -140,6 +144,16 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
     monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", interrupted)
     code, out, _ = run_main("info", "model.safetensors")
     assert (code, out) == (130, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+def test_where_the_output_does_not_fit_that_is_one_sentence(fault):
+    message, code = fault("simulate", "/dev/full", "--users", 9, "--items", 9, "--ratings", 70)
+    assert (message, code) == ("/dev/full: No space left on device (os error 28)", 2)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "numpy_neural_mf", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "numpy-neural-mf: No space left on device\n")
 
 
 INTERRUPTED_WHILE_IMPORTING = """
@@ -179,11 +193,47 @@ def test_too_little_memory_is_one_sentence(monkeypatch, fault, reason):
 
 
 @pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (
+            "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8.00 GiB of which",
+            "there is not enough memory: PyTorch cannot allocate 2.50 GiB",
+        ),
+        (
+            "[enforce fail at alloc_cpu.cpp:127] data. DefaultCPUAllocator: can't allocate memory: "
+            "you tried to allocate 4000 bytes. Error code 12",
+            "there is not enough memory: PyTorch cannot allocate 4000 bytes",
+        ),
+        ("CUDA error: out of memory\nCompile with", "there is not enough memory for PyTorch"),
+    ],
+)
+def test_too_little_memory_for_pytorch_is_one_sentence(ratings_csv, monkeypatch, run_main, message, sentence):
+    def exhausting(*arguments, **settings):
+        raise type("OutOfMemoryError", (RuntimeError,), {})(message)
+
+    monkeypatch.setattr("numpy_neural_mf.models.NeuralMF.fit", exhausting)
+    code, out, err = run_main("train", "ratings.csv", "m", "--engine", "torch", "--device", "cuda")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[1:] == [f"numpy-neural-mf: {sentence}"]
+
+
+def test_another_error_of_a_program_is_not_hidden(monkeypatch, run_main):
+    def failing(path):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("numpy_neural_mf.cli.use.load_model", failing)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run_main("info", "model.safetensors")
+
+
+@pytest.mark.parametrize(
     ("message", "arguments", "expected"),
     [
         ("n_folds must be at least 2", ["--folds", "1"], "--folds must be at least 2"),
         ("n_folds must be at least 2", ["--folds=1"], "--folds must be at least 2"),
         ("n_folds must be at least 2", [], "n_folds must be at least 2"),
+        ("epochs must be an integer, or None, not 0", [], "epochs must be an integer, not 0"),
+        ("coverage must be below 1", ["--interval", "1"], "--interval must be below 1"),
         ("batch_size must be 1", ["--batch-size", "0"], "--batch-size must be 1"),
         ("scale: expected (lowest, highest)", ["--scale", "3", "2"], "--scale: expected (lowest, highest)"),
         ("users.csv: expected a table", ["--users", "users.csv"], "users.csv: expected a table"),
@@ -205,11 +255,23 @@ def test_a_missing_column_is_answered_with_the_option_that_names_it(folder, faul
 
 
 @pytest.mark.parametrize(
-    "arguments", [["compare", "--no-such-option"], ["compare", "--seeds", "many"], ["no such command"]]
+    "arguments",
+    [
+        ["compare", "--no-such-option"],
+        ["compare", "--seeds", "many"],
+        ["train", "ratings.csv", "--epochs", "x"],
+        ["train", "ratings.csv", "--hidden-layer-sizes", "0"],
+        ["train", "ratings.csv", "--hidden-layer-sizes", "9" * 20],
+        ["explain", "model.safetensors", "1", "2", "--number", "0"],
+        ["recommend", "model.safetensors", "-n", "9" * 20],
+        ["evaluate", "model.safetensors", "ratings.csv", "-k", "-1"],
+        ["no such command"],
+    ],
 )
 def test_an_unknown_option_is_answered_with_the_usage(run, arguments):
     result = run(*arguments, code=2)
     assert "Usage" in result.stderr
+    assert "None" not in result.stderr
     assert result.stdout == ""
 
 

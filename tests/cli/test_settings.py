@@ -67,7 +67,7 @@ def test_pairs_of_numbers_and_switches_are_taken(trained_by):
         ("epochs = [1, 2]", "found [1, 2]"),
         ("epochs = {a = 1}", "settings.toml: epochs: expected text, numbers or true or false"),
         ("epochs = 2026-01-01", "settings.toml: epochs: expected text, numbers or true or false"),
-        ('hidden_layer_sizes = ["a"]', "expected whole numbers such as 64,32, found ['a']"),
+        ('hidden_layer_sizes = ["a"]', "expected whole numbers from 1 to 1,000,000 such as 64,32, found ['"),
         ('biases = "perhaps"', "settings.toml: biases: "),
         ("scale = 3", "settings.toml: scale: "),
         ("epochs = ", "settings.toml: expected TOML, found: "),

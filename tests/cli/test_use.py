@@ -88,7 +88,7 @@ def test_bad_intervals_and_times_are_one_sentence(fault, bayesian, tmp_path):
     message, _ = fault("predict", mean, "ratings.csv", output, "--interval", 0.9)
     assert message == f"{mean}: expected a model with predict_interval, found a GlobalMean"
     message, _ = fault("predict", bayesian, "timed.csv", output, "--interval", 90)
-    assert message.startswith("coverage must be")
+    assert message.startswith("--interval must be")
     pairs.write_text("userId,movieId,timestamp\n1,3,1000\n1,4,soon\n")
     message, _ = fault("predict", bayesian, pairs, output)
     assert "pairs.csv, line 3: expected a timestamp, a number or a date such as YYYY-MM-DD" in message

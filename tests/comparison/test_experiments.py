@@ -467,7 +467,7 @@ def test_an_error_in_the_middle_is_raised_and_the_finished_runs_are_kept(compare
         ({"n_folds": 1}, "n_folds must be at least 2, or 0 for random splits, not 1"),
         ({"n_folds": -2}, "n_folds must be an integer of at least 0"),
         ({"models": None, "engine": "abacus"}, "engine must be one of auto, numpy.*not 'abacus'"),
-        ({"models": None, "epochs": 0}, "epochs must be .*at least 1, or None, not 0"),
+        ({"models": None, "epochs": 0}, "epochs must be .*from 1 to 100000, or None, not 0"),
         ({"models": {}}, "must be data and models"),
     ],
 )

@@ -1,5 +1,6 @@
 """The page of a comparison: all its numbers, whatever was compared, and no external resource."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -82,6 +83,13 @@ def test_it_is_accessible():
     assert "width=device-width, initial-scale=1" in page.values_of("content")
     assert page.tags.count("h1") == page.tags.count("title") == 1
     assert page.tags.count("svg") == len([label for label in page.values_of("role") if label == "img"])
+
+
+def test_on_a_narrow_screen_each_table_scrolls_and_the_page_does_not():
+    html, page = page_of(compared())
+    scrolling = re.findall(r'<div class="scroll"[^>]*>\s*<table>', html)
+    assert len(scrolling) == page.tags.count("table") > 0
+    assert ".scroll { overflow-x: auto;" in html
 
 
 def test_it_contains_the_numbers_of_the_table():

@@ -5,12 +5,12 @@ import gzip
 import pytest
 
 from numpy_neural_mf import RatingsError, read_features, read_ratings
-from numpy_neural_mf.data import gzip_text
+from numpy_neural_mf.data import limits
 
 
 @pytest.mark.parametrize("reader", [read_ratings, read_features])
 def test_what_unpacks_to_far_more_than_the_file_is_refused(tmp_path, monkeypatch, reader):
-    monkeypatch.setattr(gzip_text, "ALWAYS", 2**16)
+    monkeypatch.setattr(limits, "ALWAYS", 2**16)
     path = tmp_path / "r.csv.gz"
     path.write_bytes(gzip.compress(b"user,item,rating\n" + b"1,2,3\n" * 10**6))
     with pytest.raises(RatingsError, match="found over 100 times as much as the gzip file has bytes"):

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from numpy_neural_mf import RatingsError, read_ratings
+from numpy_neural_mf.data import limits, tables
 
 TABLE = "user,item,rating\n1,2,3\n4,5,2\n"
 
@@ -109,3 +110,19 @@ def test_damaged_parquet_is_an_error_whatever_is_damaged(tmp_path):
         path.write_bytes(damaged.tobytes())
         with suppress(RatingsError):
             read_ratings(path)
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "Feather"])
+def test_a_small_file_of_very_many_rows_is_refused_before_they_are_read(tmp_path, monkeypatch, kind):
+    def read(file, columns):
+        pytest.fail("the rows are read")
+
+    monkeypatch.setattr(limits, "ALWAYS", 2**16)
+    monkeypatch.setitem(tables.READERS, kind, (*tables.READERS[kind][:2], read))
+    frame = pl.DataFrame({"user": [1], "item": [2], "rating": [3.0]}).sample(10**5, with_replacement=True)
+    if kind == "Parquet":
+        frame.write_parquet(tmp_path / "r")
+    else:
+        frame.write_ipc(tmp_path / "r", compression="zstd")
+    with pytest.raises(RatingsError, match=r"^r: expected fewer rows, found 100,000, over 100 times as much"):
+        read_ratings(tmp_path / "r")

@@ -187,6 +187,8 @@ def test_without_test_ratings_evaluation_is_refused():
         evaluate(ItemMeans(train), train, test.take([]))
     with pytest.raises(ValueError, match="no rating of 6 or more"):
         evaluate(ItemMeans(train), train, test, relevant=6)
+    with pytest.raises(ValueError, match="k must be an integer of at least 1, not -1"):
+        evaluate(ItemMeans(train), train, test, k=-1)
 
 
 def test_ratings_that_the_model_has_learned_since_are_refused():

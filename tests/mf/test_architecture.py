@@ -23,10 +23,12 @@ ARCHITECTURES = {
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim must be an integer of at least 1, not 0"),
-        ({"embedding_dim": 2.5}, "embedding_dim must be an integer of at least 1, not 2.5"),
-        ({"hidden_layer_sizes": (8, 0)}, "hidden_layer_sizes must be a sequence of integers of at least 1"),
-        ({"hidden_layer_sizes": 5}, "hidden_layer_sizes must be a sequence of integers of at least 1, not 5"),
+        ({"embedding_dim": 0}, "embedding_dim must be an integer from 1 to 1000000, not 0"),
+        ({"embedding_dim": 2.5}, "embedding_dim must be an integer from 1 to 1000000, not 2.5"),
+        ({"embedding_dim": 10**30}, "embedding_dim must be an integer from 1 to 1000000, not 1"),
+        ({"hidden_layer_sizes": (10**30,)}, "sizes must be a sequence of integers from 1 to 1000000"),
+        ({"hidden_layer_sizes": (8, 0)}, "sizes must be a sequence of integers from 1 to 1000000"),
+        ({"hidden_layer_sizes": 5}, "sizes must be a sequence of integers from 1 to 1000000, not 5"),
         ({"activation": "swish"}, "activation must be one of .*relu.*, not 'swish'"),
         ({"drift": 1}, "drift must be"),
         ({"drift": True, "likelihood": "ordinal"}, 'drift: expected False with likelihood="ordinal"'),
@@ -149,5 +151,7 @@ def test_the_tables_of_time_bins_have_entities_and_names():
 def test_settings_from_a_file_are_checked():
     settings = asdict(B_MEDIUM) | {"rating_scale": [1, 5]}
     assert Architecture.from_settings(settings) == replace(B_MEDIUM, rating_scale=(1, 5))
-    with pytest.raises(TypeError, match="unheard"):
+    with pytest.raises(ValueError, match="architecture: unknown unheard; expected activation, biases, "):
         Architecture.from_settings(settings | {"unheard": 1})
+    with pytest.raises(ValueError, match="architecture: missing activation; expected activation, biases, "):
+        Architecture.from_settings({name: value for name, value in settings.items() if name != "activation"})

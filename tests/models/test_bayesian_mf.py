@@ -21,6 +21,7 @@ from numpy_neural_mf import (
 from numpy_neural_mf.evaluation import rmse
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.training.checkpoint import FILE
+from numpy_neural_mf.training.loop import MAX_EPOCHS
 
 pytest.importorskip("numba")
 
@@ -374,7 +375,7 @@ def element(name, index, value):
 
 N = len(TIMED)
 FORGERIES = {
-    "no number of times": (lambda d, t: d["settings"].pop("n_timed"), "BayesianMF"),
+    "no number of times": (lambda d, t: d["settings"].pop("n_timed"), "settings: missing n_timed; expected"),
     "times of words": (setting("n_timed", "1"), "n_timed must be an integer"),
     "fewer times than none": (setting("n_timed", -1), "n_timed must be an integer"),
     "true as a number of times": (setting("n_timed", True), "n_timed must be an integer"),
@@ -386,7 +387,7 @@ FORGERIES = {
     "no times": (setting("n_timed", 0), "timescales: expected one for each drift"),
     "rank out of range": (setting("rank", 0), "rank must be an integer"),
     "another rank": (setting("rank", 7), "expected float32 of shape"),
-    "setting unknown": (setting("learning_rate", 7), "BayesianMF"),
+    "setting unknown": (setting("learning_rate", 7), "settings: unknown learning_rate; expected"),
     "drift NaN": (element("level.0", 3, np.nan), "level.0: expected finite numbers"),
     "deviation of nothing": (
         element("deviation", 0, 0.0),
@@ -405,11 +406,13 @@ FORGERIES = {
     "timescale of words": (summary("timescales", ["a"] * 4), "BayesianMF: "),
     "steps falling": (summary("rating_steps", [2.0, 1.0]), "steps: expected an ascending list"),
     "steps nested": (summary("rating_steps", [[1.0]]), "steps must be a finite number"),
-    "history of words": (summary("history", {"train_loss": ["x"]}), "train_loss must be a finite number"),
-    "history unknown": (summary("history", {"code": [1.0]}), "BayesianMF: "),
-    "history no object": (summary("history", 3), "BayesianMF: "),
-    "more in the summary": (summary("code", "1"), "expected history, rating_steps and timescales"),
-}
+    "history of words": (
+        lambda d, t: d["summary"]["history"].update(train_loss=["x"]), "train_loss must be a finite number"
+    ),
+    "history unknown": (summary("history", {"code": [1.0]}), "history: missing best_epoch, "),
+    "history no object": (summary("history", 3), "history: expected best_epoch, .* found 3"),
+    "more in the summary": (summary("code", "1"), "summary: unknown code; expected history, "),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -422,6 +425,15 @@ def test_forged(path, name):
     with pytest.raises(ModelFileError, match=message) as caught:
         load_model(path)
     assert str(caught.value).startswith(str(path))
+
+
+def test_the_history_of_the_longest_training_comes_back(path):
+    numbers = [1.2345678901234567e-100] * 2 * MAX_EPOCHS  # burn-in and samples
+    description, tensors = model_file.read(path)
+    names = ("train_loss", "validation_loss", "seconds")
+    description["summary"]["history"] |= dict.fromkeys(names, numbers)
+    model_file.write(path, description, tensors)
+    assert load_model(path).history_.seconds == numbers
 
 
 # More ratings
@@ -501,10 +513,10 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"embedding_dim": 0}, "embedding_dim must be an integer of at least 1, not 0"),
-        ({"n_samples": 2.5}, "n_samples must be an integer of at least 1, not 2.5"),
+        ({"embedding_dim": 0}, "embedding_dim must be an integer from 1 to 1000000, not 0"),
+        ({"n_samples": 2.5}, "n_samples must be an integer from 1 to 100000, not 2.5"),
         ({"rank": -1}, "rank must be an integer"),
-        ({"burn_in": -1}, "burn_in must be an integer of at least 0, not -1"),
+        ({"burn_in": -1}, "burn_in must be an integer from 0 to 100000, not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

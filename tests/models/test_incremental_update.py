@@ -100,6 +100,14 @@ def test_an_error_on_the_way_leaves_the_model_as_it_was(model, monkeypatch):
     assert model.user_ids_ is ids
 
 
+def test_an_update_that_overflows_leaves_the_model_as_it_was(model):
+    state = model.fitted_
+    model.parameters_["item_bias.weight"][:] = 3e38
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"item_bias.* is not finite"):
+        model.partial_fit(Ratings.from_columns([0, 900], [0, 5], [5.0, 1.0], scale=(1, 5)))
+    assert model.fitted_ is state
+
+
 @pytest.mark.parametrize("architecture", [Architecture(4), Architecture(4, (8,))], ids=["biased MF", "MLP"])
 def test_the_old_are_not_forgotten_and_the_new_are_learned(architecture):
     ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=12_000, random_state=2)

@@ -41,10 +41,11 @@ def test_the_more_ratings_the_larger_the_batches_and_the_more_for_each_row_the_f
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epochs": "auto"}, "epochs must be an integer of at least 1, or None, not 'auto'"),
+        ({"epochs": "auto"}, "epochs must be an integer from 1 to 100000, or None, not 'auto'"),
         ({"learning_rate": None}, "learning_rate must be a finite number of at least 0, not None"),
-        ({"epochs": 0}, "epochs must be an integer of at least 1, or None, not 0"),
-        ({"epochs": 2.5}, "epochs must be an integer of at least 1, or None, not 2.5"),
+        ({"epochs": 0}, "epochs must be an integer from 1 to 100000, or None, not 0"),
+        ({"epochs": 100_001}, "epochs must be an integer from 1 to 100000, or None, not 100001"),
+        ({"epochs": 2.5}, "epochs must be an integer from 1 to 100000, or None, not 2.5"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, or None, not 0"),
         ({"optimizer": 3}, "optimizer must be one of .*adam.*, not 3"),
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
@@ -54,7 +55,7 @@ def test_the_more_ratings_the_larger_the_batches_and_the_more_for_each_row_the_f
         ({"learning_rate": float("inf")}, "learning_rate must be a finite number of at least 0, not inf"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number of at least 0, not nan"),
         ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0, not -1.0"),
-        ({"embedding_dim": 0}, "embedding_dim must be an integer of at least 1, not 0"),
+        ({"embedding_dim": 0}, "embedding_dim must be an integer from 1 to 1000000, not 0"),
         ({"drift": True, "likelihood": "ordinal"}, 'drift: expected False with likelihood="ordinal"'),
         ({"biases": False, "product": False, "hidden_layer_sizes": ()}, "nothing depends on user or item"),
         ({"activation": "swish"}, "activation must be one of .*, not 'swish'"),

@@ -195,7 +195,7 @@ def test_a_timescale_that_is_not_above_zero_is_refused(moody, tmp_path):
     description, tensors = model_file.read(tmp_path / "m")
     description["settings"]["timescale"] = 0.0
     model_file.write(tmp_path / "m", description, tensors)
-    with pytest.raises(ModelFileError, match="timescale must be a finite number of at least"):
+    with pytest.raises(ModelFileError, match="timescale must be a finite number from"):
         load_model(tmp_path / "m")
 
 

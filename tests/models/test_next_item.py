@@ -223,6 +223,16 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, fit, error):
         model.recommend(1)
 
 
+def test_an_update_that_overflows_leaves_the_model_as_it_was(trained):
+    model = load_model(trained)
+    state = model.fitted_
+    for table in model.parameters_.values():
+        table[...] = 3e38
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="states of users are not finite"):
+        model.partial_fit(in_circles())
+    assert model.fitted_ is state
+
+
 def test_loaded_it_ranks_the_same_bit_for_bit(fitted, tmp_path):
     path = tmp_path / "again.safetensors"
     fitted.save(path)
@@ -273,7 +283,7 @@ def changed(**values):
     ("change", "fault"),
     [
         (lambda description, arrays: description.update(model="NeuralMF"), "NeuralMF"),
-        (lambda description, arrays: description["settings"].pop("dropout"), "NextItemModel: expected"),
+        (lambda description, arrays: description["settings"].pop("dropout"), "missing dropout; expected"),
         (
             lambda description, arrays: description["summary"].update(train_loss=["x"]),
             "train_loss must be a finite number",
@@ -303,10 +313,11 @@ def test_a_file_that_does_not_fit_together_is_refused(trained, tmp_path, change,
     ("settings", "error", "message"),
     [
         ({"encoder": "lstm"}, ValueError, "encoder must be one of attention, gru"),
-        ({"embedding_dim": 0}, ValueError, "embedding_dim must be an integer of at least 1"),
+        ({"embedding_dim": 0}, ValueError, "embedding_dim must be an integer from 1 to"),
         ({"sequence_length": 2.5}, TypeError, "sequence_length must be an integer"),
         ({"negatives": -1}, ValueError, "negatives must be an integer of at least 0"),
         ({"dropout": 1.0}, ValueError, "dropout must be a finite number"),
+        ({"epochs": 100_001}, ValueError, "epochs must be an integer from 1 to 100000"),
         ({"epochs": True}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size"),
         ({"learning_rate": float("nan")}, ValueError, "learning_rate"),

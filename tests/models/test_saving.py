@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -13,10 +17,13 @@ from safetensors.numpy import save_file
 
 from numpy_neural_mf import (
     Architecture,
+    BayesianMF,
     GlobalMean,
+    ItemKNN,
     LinearRegression,
     ModelFileError,
     NeuralMF,
+    NextItemModel,
     Ratings,
     load_model,
     simulate_ratings,
@@ -24,8 +31,10 @@ from numpy_neural_mf import (
 from numpy_neural_mf.mf.parameters import variance_name
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.nn import Adam
+from numpy_neural_mf.training.loop import MAX_EPOCHS
 
 RATINGS = simulate_ratings(n_users=30, n_items=20, n_ratings=300, random_state=1)
+DESCRIBED = simulate_ratings(n_users=20, n_items=15, n_ratings=120, drift=0.3, side_information=0.5)
 MODEL = NeuralMF(Architecture(4, (6,)), epochs=1, batch_size=64).fit(RATINGS)
 
 
@@ -177,8 +186,48 @@ def test_a_description_that_is_no_json_object(path, text):
     assert_refused(path, "the description is no JSON")
 
 
+KINDS = {
+    "GlobalMean": GlobalMean,
+    "LinearRegression": LinearRegression,
+    "ItemKNN": ItemKNN,
+    "NeuralMF": lambda: NeuralMF(
+        Architecture(3, (4,), periods=2, drift=True, features=True), epochs=1, optimizer=Adam()
+    ),
+    "ordinal NeuralMF": lambda: NeuralMF(Architecture(3, likelihood="ordinal"), epochs=1),
+    "BayesianMF": lambda: BayesianMF(3, n_samples=2, burn_in=1, rank=2),
+    "NextItemModel": lambda: NextItemModel(embedding_dim=4, sequence_length=3, epochs=1),
+}
+
+
+def keys_of(value, path=()):
+    """The ways to the fields of an object, and to those of the objects in it."""
+    for name in value if isinstance(value, dict) else ():
+        yield *path, name
+        yield from keys_of(value[name], (*path, name))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_is_missing_is_named(path, kind):
+    pytest.importorskip("torch" if kind == "NextItemModel" else "numba")
+    KINDS[kind]().fit(DESCRIBED).save(path)
+    description, tensors = model_file.read(path)
+    for *above, name in keys_of(description):
+        changed = deepcopy(description)
+        reduce(getitem, above, changed).pop(name)
+        model_file.write(path, changed, tensors)
+        # Without the field of a table, its array is left over.
+        assert_refused(path, rf"missing {name}; expected |name of the optimizer must|not expected .*{name}")
+    for name in tensors:
+        model_file.write(path, description, {one: tensors[one] for one in tensors if one != name})
+        assert_refused(path, f"arrays: missing {re.escape(name)}$")
+
+
 def setting(name, value):
     return lambda description, tensors: description["settings"].update({name: value})
+
+
+def summary(name, value):
+    return lambda description, tensors: description["summary"].update({name: value})
 
 
 def part(name, value):
@@ -197,6 +246,9 @@ USERS, WEIGHT = "user_embedding.weight", "mlp.0.weight"
 SEEN_EXPECTED = "seen.items, seen.ratings, seen.offsets: expected"
 FORGERIES = {
     "a scale too high": (part("rating_scale", [1, 1e300]), "rating_scale: expected"),
+    "a scale of which there are no ratings": (part("rating_scale", [1, 1e10]), "rating_scale: expected"),
+    "a scale too narrow": (part("rating_scale", [1, 1 + 1e-12]), "rating_scale: expected"),
+    "a rating too high": (element("seen.ratings", 0, 2e9), SEEN_EXPECTED),
     "a scale without end": (part("rating_scale", [1, 10**400]), "no JSON, or has numbers that are too large"),
     "a setting of 401 digits": (setting("epochs", 10**400), "no JSON, or has numbers that are too large"),
     "a seed of words": (setting("random_state", "7"), "random_state: expected a whole number"),
@@ -204,13 +256,13 @@ FORGERIES = {
     "a scale of an architecture of words": (
         lambda d, t: d["settings"]["architecture"].update(rating_scale=["1", "5"]), "rating_scale must be"
     ),
-    "noise of next to nothing": (setting("noise", 1e-320), "noise must be a finite number of at least"),
+    "noise of next to nothing": (setting("noise", 1e-320), "noise must be a finite number from"),
     "a unit that float32 lacks": (setting("unit", 1e300), "unit must be a finite number"),
     "steps without end": (setting("steps", list(range(21))), "steps: expected a list of at most 20"),
     "steps that float32 lacks": (setting("steps", [1.0, 1e300]), "steps: expected an ascending list"),
-    "a loss too few": (part("summary", {"train_loss": [1.0], "seconds": [1.0, 2.0]}), "for each of 1 epochs"),
-    "an epoch of words": (part("summary", {"best_epoch": "last"}), "best_epoch must be an integer"),
-    "a loss that is true": (part("summary", {"train_loss": [True]}), "train_loss must be a finite number"),
+    "a loss too few": (summary("seconds", [1.0, 2.0]), "for each of 1 epochs"),
+    "an epoch of words": (summary("best_epoch", "last"), "best_epoch must be an integer"),
+    "a loss that is true": (summary("train_loss", [True]), "train_loss must be a finite number"),
     "a variance below 0": (
         element(variance_name("user", "embedding"), (0, 0), -1), "variance: expected numbers of at least 0"
     ),
@@ -229,27 +281,27 @@ FORGERIES = {
     "another model": (part("model", "os.system"), "model: expected one of GlobalMean, .* found 'os.system'"),
     "no model": (part("model", ["NeuralMF"]), "model: expected one of"),
     "another known model": (part("model", "GlobalMean"), "GlobalMean"),
-    "more in the description": (part("code", "1"), "the description should have"),
-    "less in the description": (lambda d, t: d.pop("summary"), "the description should have"),
+    "more in the description": (part("code", "1"), "description: unknown code; expected model, "),
+    "less in the description": (lambda d, t: d.pop("summary"), "description: missing summary; expected "),
     "scale reversed": (part("rating_scale", [5, 1]), "rating_scale: expected"),
     "scale too long": (part("rating_scale", [1, 2, 3]), "rating_scale: expected"),
     "scale of words": (part("rating_scale", ["1", "5"]), "rating_scale: expected"),
     "settings no object": (part("settings", 3), "settings and summary: expected objects"),
     "setting out of range": (setting("epochs", 0), "NeuralMF: epochs must be"),
     "setting of another kind": (setting("learning_rate", [1]), "NeuralMF"),
-    "setting unknown": (setting("__class__", "x"), "NeuralMF"),
+    "setting unknown": (setting("__class__", "x"), "settings: unknown __class__; expected architecture, "),
     "engine unknown": (setting("engine", "../engine"), "NeuralMF: engine must be"),
     "a field without its variances": (
         setting("fields", {USERS: ["age"]}), "missing field_variance.user_embedding.weight"
     ),
-    "fields of no table": (setting("fields", {"code": ["age"]}), "NeuralMF: missing 'code'"),
-    "fields no object": (setting("fields", ["age"]), "NeuralMF"),
-    "optimizer unknown": (setting("optimizer", {"name": "eval"}), "NeuralMF"),
-    "architecture unknown": (setting("architecture", {"code": 1}), "NeuralMF"),
-    "architecture no object": (setting("architecture", None), "NeuralMF"),
+    "fields of no table": (setting("fields", {"code": ["age"]}), "fields: expected names .* found {'code': "),
+    "fields no object": (setting("fields", ["age"]), "fields: expected names by table"),
+    "optimizer unknown": (setting("optimizer", {"name": "eval"}), "name of the optimizer must be one of"),
+    "architecture unknown": (setting("architecture", {"code": 1}), "architecture: missing activation, "),
+    "architecture no object": (setting("architecture", None), "architecture: expected .*, found None"),
     "summary no object": (part("summary", [1]), "settings and summary: expected objects"),
-    "summary unknown": (part("summary", {"losses": [1.0]}), "NeuralMF: "),
-    "summary of words": (part("summary", {"train_loss": ["x"]}), "NeuralMF: "),
+    "summary unknown": (summary("losses", [1.0]), "history: unknown losses; expected best_epoch"),
+    "summary of words": (summary("train_loss", ["x"]), "train_loss must be a finite number"),
     "path in a name": (array("../../etc/passwd", np.zeros(1)), r"not expected \['../../etc/passwd'\]"),
     "array missing": (lambda d, t: t.pop(WEIGHT), r"arrays: missing mlp.0.weight"),
     "another shape": (array(WEIGHT, np.zeros((8, 6), np.float32)), r"expected float32 of shape \(6, 8\)"),
@@ -257,13 +309,16 @@ FORGERIES = {
     "another dtype": (array(WEIGHT, np.zeros((6, 8))), "mlp.0.weight: expected float32 .* found float64"),
     "NaN": (element(WEIGHT, (0, 0), np.nan), "mlp.0.weight: expected finite numbers"),
     "infinity": (element(USERS, (3, 1), -np.inf), "user_embedding.weight: expected finite numbers"),
-    "no ids": (lambda d, t: t.pop("user_ids"), "user_ids: expected ids"),
+    "fields of numbers": (setting("fields", {USERS: [1]}), "fields of user_embedding.weight: expected"),
+    "a field twice": (setting("fields", {USERS: ["a", "a"]}), "fields of user_embedding.weight: expected"),
+    "optimizer without a name": (setting("optimizer", {}), "name of the optimizer must be one of"),
+    "no ids": (lambda d, t: t.pop("user_ids"), "arrays: missing user_ids"),
     "empty ids": (array("item_ids", np.zeros(0, np.int64)), "item_ids: expected ids"),
     "ids that are floats": (array("item_ids", np.arange(20.0)), "item_ids: expected ids"),
     "ids twice": (element("item_ids", 1, 1), "item_ids: expected sorted unique ids"),
     "no characters": (array("item_ids", np.full((20, 2), 2**31, np.uint32)), "item_ids: expected characters"),
-    "seen missing": (lambda d, t: t.pop("seen.items"), SEEN_EXPECTED),
-    "seen ratings missing": (lambda d, t: t.pop("seen.ratings"), SEEN_EXPECTED),
+    "seen missing": (lambda d, t: t.pop("seen.items"), "arrays: missing seen.items"),
+    "seen ratings missing": (lambda d, t: t.pop("seen.ratings"), "arrays: missing seen.ratings"),
     "seen NaN": (element("seen.ratings", 0, np.nan), SEEN_EXPECTED),
     "a seen rating too many": (
         array("seen.ratings", np.ones(301, np.float32)), SEEN_EXPECTED
@@ -291,14 +346,18 @@ def test_forged_baselines(path, model):
     forge(path, element(name, 0, np.nan))
     assert_refused(path, f"{name}: expected finite numbers")
     model.save(path)
+    forge(path, element("seen.ratings", 0, 7))
+    if isinstance(model, LinearRegression):  # it is solved again from these
+        assert_refused(path, "LinearRegression: seen.ratings: expected ratings from 1 to 5")
+    model.save(path)
     forge(path, part("summary", {"alpha": "exec"}))
     if isinstance(model, LinearRegression):
-        assert_refused(path, "LinearRegression: summary: expected alpha")
+        assert_refused(path, "LinearRegression: alpha must be a finite number from")
         for alpha in (-1.0, 1e-320, 1e300):
             forge_alpha = part("summary", {"alpha": alpha})
             model.save(path)
             forge(path, forge_alpha)
-            assert_refused(path, "LinearRegression: alpha must be a finite number of at least")
+            assert_refused(path, "LinearRegression: alpha must be a finite number from")
         model.save(path)
         forge(path, setting("alphas", []))
         assert_refused(path, "LinearRegression: alphas: expected at least one")
@@ -366,6 +425,13 @@ def test_numbers_that_are_not_finite(path, number):
     metadata = {"numpy-neural-mf": model_file.VERSION, "description": text}
     save_file(tensors, path, metadata | {"sha256": model_file.digest(text, tensors)})
     assert_refused(path, "no JSON, or has numbers that are too large")
+
+
+def test_the_history_of_the_longest_training_comes_back(path):
+    numbers = [1.2345678901234567e-100] * MAX_EPOCHS
+    names = ("train_loss", "expected_loss", "validation_loss", "seconds")
+    forge(path, part("summary", dict.fromkeys(names, numbers) | {"best_epoch": MAX_EPOCHS}))
+    assert load_model(path).history_.seconds == numbers
 
 
 def test_layers_by_the_thousand_are_refused_at_once(path):

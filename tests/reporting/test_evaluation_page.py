@@ -1,5 +1,6 @@
 """The page of an evaluation: errors, calibration, lists, for whatever kind of model and ratings."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -32,6 +33,13 @@ def test_it_loads_nothing(evaluation):
     assert not {"script", "link", "iframe", "img"} & set(page.tags)
     assert not page.values_of("src") + page.values_of("href")
     assert "url(" not in html.replace("url(#", "")
+
+
+def test_on_a_narrow_screen_each_table_scrolls_and_the_page_does_not(evaluation):
+    html, page = page_of(evaluation)
+    scrolling = re.findall(r'<div class="scroll"[^>]*>\s*<table>', html)
+    assert len(scrolling) == page.tags.count("table") > 0
+    assert ".scroll { overflow-x: auto;" in html
 
 
 def test_it_contains_the_errors_of_the_ratings(evaluation):

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import reduce
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -205,12 +207,19 @@ FORGERIES = {
     "another dtype": (array(f"parameters/{USERS}", lambda a: a.astype(np.float64)), "float64 of shape"),
     "not finite": (array("parameters/intercept", lambda a: a * np.nan), "not finite"),
     "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "no number of steps"),
+    "no noise": (array("inferred/noise", lambda a: a * 0), "noise: a variance that is not above 0"),
+    "a prior without end": (
+        array("inferred/precision.user_bias.weight", lambda a: a * 0),
+        "user_bias.weight: a variance that is not above 0",
+    ),
+    "a drift below 0": (array("inferred/drift.parameters", lambda a: -a), "drift.parameters: "),
+    "a step too far": (array("inferred/drift.parameters", lambda a: a + 1e9), "drift.parameters: "),
     "no parameter": (without(f"parameters/{USERS}"), f"no parameters/{USERS}"),
     "no moments": (without(f"optimizer/{USERS}/squares"), f"no optimizer/{USERS}/squares"),
     "no variance": (without(f"inferred/variance/{USERS}"), f"no inferred/variance/{USERS}"),
     "another array": (lambda s, a: a.update(more=a["inferred/noise"]), "more, which is not expected"),
-    "no progress": (lambda s, a: s.pop("progress"), "expected a checkpoint"),
-    "no owner": (lambda s, a: s.pop("belongs_to"), "expected a checkpoint"),
+    "no progress": (lambda s, a: s.pop("progress"), "found: one without 'progress'"),
+    "no owner": (lambda s, a: s.pop("belongs_to"), "found: one without 'belongs_to'"),
     "another kind of owner": (state(belongs_to=3), "expected a checkpoint"),
     "no generators": (state(generators={}), "the generators"),
     "generators of words": (state(generators={"order": "x", "signs": "y"}), "expected a checkpoint"),
@@ -226,11 +235,32 @@ FORGERIES = {
 def test_a_forged_checkpoint_is_refused_before_a_loop_trusts_it(tmp_path, name, engine):
     change, message = FORGERIES[name]
     with pytest.raises(CutOffError):
-        model(engine=engine).fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
+        model(engine=engine, drift=True).fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
     forge(tmp_path, change)
     with pytest.raises(ValueError, match=message) as caught:
-        model(engine=engine).fit(RATINGS, checkpoint_dir=tmp_path)
+        model(engine=engine, drift=True).fit(RATINGS, checkpoint_dir=tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / FILE}: expected a checkpoint, found")
+
+
+def keys_of(value, path=()):
+    """The ways to the fields of an object, and to those of the objects in it."""
+    for name in value if isinstance(value, dict) else ():
+        yield *path, name
+        yield from keys_of(value[name], (*path, name))
+
+
+def test_whatever_the_state_lacks_is_named(tmp_path):
+    with pytest.raises(CutOffError):
+        model().fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
+    keys = []
+    forge(tmp_path, lambda state, arrays: keys.extend(keys_of(state)))
+    sound = (tmp_path / FILE).read_bytes()
+    for *above, name in keys:
+        (tmp_path / FILE).write_bytes(sound)
+        forge(tmp_path, lambda state, arrays, at=above, name=name: reduce(getitem, at, state).pop(name))
+        missing = rf"expected a checkpoint, found: (one without '{name}'|.* missing {name}|the generators \[)"
+        with pytest.raises(ValueError, match=missing):
+            model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
 def test_a_forged_checkpoint_is_one_of_the_format(tmp_path):

@@ -142,7 +142,7 @@ def test_a_file_with_no_sensible_unit_is_refused(tmp_path):
     description, arrays = model_file.read(tmp_path / "m")
     description["settings"]["unit"] = -1
     model_file.write(tmp_path / "m", description, arrays)
-    with pytest.raises(ValueError, match="unit must be a finite number of at least"):
+    with pytest.raises(ValueError, match="unit must be a finite number from"):
         load_model(tmp_path / "m")
 
 

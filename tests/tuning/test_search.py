@@ -250,7 +250,7 @@ def test_the_settings_file_makes_the_best_model(tmp_path):
         assert fact in text
 
 
-@pytest.mark.parametrize("settings", [{"n_trials": 0}, {"n_splits": 0}, {"epochs": 0}])
+@pytest.mark.parametrize("settings", [{"n_trials": 0}, {"n_splits": 0}, {"epochs": 0}, {"timeout": -1}])
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="must be"):
         search(**settings)

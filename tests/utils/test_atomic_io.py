@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import threading
 import time
@@ -205,6 +206,14 @@ def test_a_full_disk_is_named_with_the_file():
         temporary.open("wb") as file,
     ):
         write_safetensors(file, {"a": (np.dtype("f4"), (64_000,))}, lambda name: iter([FLOATS]), {})
+
+
+def test_an_error_of_only_words_is_named_with_the_file(tmp_path):
+    found = f"{tmp_path / 'r.csv'}: No space left on device (os error 28)"
+    with pytest.raises(OSError, match=f"^{re.escape(found)}$"), replacing(tmp_path / "r.csv"):
+        raise OSError("No space left on device (os error 28)")  # as polars does
+    with pytest.raises(OSError, match=f"^{re.escape(found)}$"), replacing(tmp_path / "r.csv"):
+        raise OSError(found)
 
 
 def test_a_pipe_is_not_read_as_a_file(tmp_path):

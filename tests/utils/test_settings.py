@@ -10,6 +10,7 @@ from numpy_neural_mf.utils import settings
 from numpy_neural_mf.utils.settings import (
     check_boolean,
     check_choice,
+    check_fields,
     check_integer,
     check_number,
     check_sizes,
@@ -40,7 +41,7 @@ def test_an_integer_out_of_range_is_a_value_error(value):
 
 def test_an_integer_has_an_upper_bound_where_one_is_given():
     check_integer("n", 5, at_least=1, at_most=5)
-    with pytest.raises(ValueError, match="n must be an integer of at least 1 and of at most 5, not 6"):
+    with pytest.raises(ValueError, match="n must be an integer from 1 to 5, not 6"):
         check_integer("n", 6, at_least=1, at_most=5)
 
 
@@ -100,7 +101,7 @@ def test_a_choice_that_is_no_text_is_a_type_error(value):
 
 
 @pytest.mark.parametrize("value", [(), [8], (64, np.int64(32)), np.array([3, 4])])
-def test_sizes_are_integers_of_at_least_one(value):
+def test_sizes_are_integers_from_one(value):
     check_sizes("hidden_layer_sizes", value)
 
 
@@ -108,16 +109,32 @@ def test_sizes_are_integers_of_at_least_one(value):
     "value", [10, None, "ab", {8}, iter([8]), (8, 2.5), ("8",), (True,), np.array(8), np.ones((2, 2), int)]
 )
 def test_sizes_of_another_type_are_type_errors(value):
-    with pytest.raises(TypeError, match="hidden_layer_sizes must be a sequence of integers of at least 1"):
+    with pytest.raises(TypeError, match="sizes must be a sequence of integers from 1 to 1000000"):
         check_sizes("hidden_layer_sizes", value)
 
 
-def test_a_size_below_one_is_a_value_error():
-    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be .* at least 1, not \(5, 0\)"):
-        check_sizes("hidden_layer_sizes", (5, 0))
+@pytest.mark.parametrize("value", [(5, 0), (5, 1_000_001)])
+def test_a_size_out_of_range_is_a_value_error(value):
+    message = f"hidden_layer_sizes must be a sequence of integers from 1 to 1000000, not {value}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_sizes("hidden_layer_sizes", value)
 
 
 def test_the_examples_in_the_documentation_hold():
     results = doctest.testmod(settings)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_an_object_has_all_of_its_fields_and_no_other():
+    check_fields("history", {"loss": 1, "seconds": 2}, ["seconds", "loss"])
+    check_fields("summary", {}, [])
+    for value, message in (
+        ({"loss": 1}, "history: missing seconds; expected loss, seconds"),
+        ({"loss": 1, "seconds": 2, "b": 3, "a": 4}, "history: unknown a, b; expected loss, seconds"),
+        (None, "history: expected loss, seconds, found None"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            check_fields("history", value, ["loss", "seconds"])
+    with pytest.raises(ValueError, match="summary: unknown code; expected no fields"):
+        check_fields("summary", {"code": 1}, ())

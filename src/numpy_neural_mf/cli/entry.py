@@ -24,6 +24,8 @@ COMMANDS = {
     "Evaluation": (evaluate.evaluate, compare.compare),
 }
 HELP = "Neural matrix factorisation for ratings: train, compare, understand."
+# What PyTorch says of any device; its class of the error differs by device and is not imported here.
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 CODES = "Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."
 
 
@@ -67,19 +69,29 @@ def run() -> NoReturn:
         fail(as_typed(str(error), sys.argv[1:]), code=2)
     except OSError as error:
         path = error.filename2 or error.filename
-        fail(f"{path}: {error.strerror}" if path else str(error), code=2)
+        fail(f"{path}: {error.strerror}" if path else error.strerror or str(error), code=2)
     except (FloatingPointError, ImportError) as error:  # an optional package that is missing
         fail(str(error), code=1)
     except MemoryError as error:
         fail(f"there is not enough memory: {error}".removesuffix(": "), code=1)
+    except RuntimeError as error:
+        if not OUT_OF_MEMORY.search(str(error)):
+            raise
+        tried = re.search(r"tried to (allocate [\d.]+ \w+)", str(error), re.IGNORECASE)
+        which = f": PyTorch cannot {tried[1]}" if tried else " for PyTorch"
+        fail(f"there is not enough memory{which}", code=1)
     sys.exit(0)
 
 
 def as_typed(message: str, arguments: Iterable[str]) -> str:
-    """The error of a setting with its option, where that was typed, as its name: n_folds is --folds."""
+    """The error of a setting with its option, where that was typed, as its name: n_folds is --folds.
+
+    An option that is left out is None, which cannot be typed.
+    """
+    message = message.replace(", or None, not ", ", not ")
     for argument in arguments:
         flag = argument.partition("=")[0]
-        name = re.escape(flag.removeprefix("--").replace("-", "_"))
+        name = "coverage" if flag == "--interval" else re.escape(flag.removeprefix("--").replace("-", "_"))
         if flag.startswith("--"):
             message = re.sub(rf"^(n_)?{name}(?= must be |: expected | ')", flag, message)
     message = re.sub(r'engine "(\w+)"', r"--engine \1", message)

@@ -11,6 +11,7 @@ from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_ro
 from ..reporting.page import decimal, error_rows, evaluation_report, save_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_output
+from ..utils.settings import MAX_SIZE
 from .options import AsJson, ColumnName, ModelFile, RatingsFile, Report, Settings, option, switch
 from .output import command_line, load, log, print_json, read, remark, say, show, working
 from .tables import roles_of_text
@@ -24,7 +25,7 @@ RELEVANT = option(None, "Lowest rating of a relevant item.", show_default="upper
 
 def evaluate(
     context: Context, model: ModelFile, ratings: RatingsFile,
-    k: Annotated[int, option(None, "Length of the recommended lists.", "--k", "-k")] = 10,
+    k: Annotated[int, option(None, "Length of the lists.", "--k", "-k", min=1, max=MAX_SIZE)] = 10,
     relevant: Annotated[float | None, RELEVANT] = None,
     ranking: Annotated[bool, switch(None, "Evaluate recommended lists, too.")] = True,
     report: Report = None, as_json: AsJson = False, settings: Settings = None,

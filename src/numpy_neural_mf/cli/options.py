@@ -11,6 +11,7 @@ from typer import Argument
 from ..models.neural_mf_settings import DEVICES, PRECISIONS
 from ..models.recommend import BOUNDS
 from ..training.engines import ENGINE_NAMES
+from ..utils.settings import MAX_SIZE
 
 # Panels of the help.
 MODEL, TRAINING, HARDWARE, INPUT = "Model", "Training", "Hardware", "Columns of the ratings"
@@ -90,7 +91,7 @@ FEATURES = option(INPUT, "CSV or Parquet with an id first, as movies.csv.", **FI
 FeaturesFile = Annotated[Path | None, FEATURES]
 
 # What is listed.
-Number = Annotated[int, option(None, "Length of the list.", "--number", "-n")]
+Number = Annotated[int, option(None, "Length of the list.", "--number", "-n", min=1, max=MAX_SIZE)]
 TITLES = option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
 Titles = Annotated[Path | None, TITLES]
 By = Annotated[str, one_of(None, BOUNDS, "Bound of the rating to rank by")]

@@ -19,7 +19,7 @@ from ..reporting.console import ProgressBar
 from ..training.checkpoint import FILE
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import is_first_process, require_output
-from ..utils.settings import check_choice
+from ..utils.settings import MAX_SIZE, check_choice, check_sizes
 from .options import (
     HARDWARE,
     MODEL,
@@ -90,9 +90,11 @@ def train() -> None:
 def layer_sizes(text: str) -> tuple[int, ...]:
     """Widths of layers, such as "64,32"; an empty text for none."""
     try:
-        return tuple(int(size) for size in text.replace(",", " ").split())
+        sizes = tuple(int(size) for size in text.replace(",", " ").split())
+        check_sizes("sizes", sizes)
     except ValueError:
-        raise typer.BadParameter("expected whole numbers such as 64,32") from None
+        raise typer.BadParameter(f"expected whole numbers from 1 to {MAX_SIZE:,} such as 64,32") from None
+    return sizes
 
 
 CHECKPOINT_DIR = option(TRAINING, "Save the state here; the same command resumes a killed training.")

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .faults import RatingsError
+from .limits import MOST, most_unpacked
 
 GZIP = b"\x1f\x8b"
-# Bytes that each byte of a file may become, and that any file may: text seldom becomes ten times smaller.
-MOST = 100
-ALWAYS = 2**26
 
 
 def unpacked(path: Path) -> BinaryIO:
@@ -22,7 +20,7 @@ def unpacked(path: Path) -> BinaryIO:
 class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self.name, self.file = path.name, gzip.GzipFile(path)
-        self.n_left = max(ALWAYS, MOST * path.stat().st_size)
+        self.n_left = most_unpacked(path)
 
     def readable(self) -> bool:
         return True

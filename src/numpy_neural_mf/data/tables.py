@@ -11,6 +11,7 @@ import polars as pl
 
 from .delimited import UNREADABLE, Place, Text
 from .faults import RatingsError, listed, shortened
+from .limits import MOST, most_unpacked
 from .raw_values import as_series, as_text, whole_or_text
 from .text_format import HEAD, open_text
 
@@ -32,12 +33,13 @@ MATRIX = (
     "a matrix becomes ratings by polars.read_csv(path).unpivot(index='user', variable_name='item', "
     "value_name='rating').drop_nulls()"
 )
-# How binary files of tables begin, and what reads the names of their columns, and these.
+# How binary files of tables begin, and what reads the names of their columns, their length, and these.
 BINARY = {b"PAR1": "Parquet", b"ARROW1": "Feather"}
-READERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "Parquet": (pl.read_parquet_schema, pl.read_parquet),
-    "Feather": (pl.read_ipc_schema, pl.read_ipc),
+READERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
+    "Parquet": (pl.read_parquet_schema, pl.scan_parquet, pl.read_parquet),
+    "Feather": (pl.read_ipc_schema, pl.scan_ipc, pl.read_ipc),
 }
+VALUE = 8  # bytes of a value of most columns
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,18 @@ class Frame:
 
     def _in_file(self, path: Path, names: list[str] | None = None) -> Any:
         """The names of all columns, or some columns."""
-        read_names, read = READERS[self.kind]
+        read_names, scan, read = READERS[self.kind]
         try:
             with path.open("rb") as file:  # polars opens no path that is not UTF-8
-                return read_names(file) if names is None else read(file, columns=names)
+                if names is None:
+                    return read_names(file)
+                n_rows = scan(file).select(pl.len()).collect().item()
+                if n_rows * len(names) * VALUE > most_unpacked(path):
+                    found = f"found {n_rows:,}, over {MOST} times as much as the file has bytes"
+                    advice = f"give the frame if it is right: polars.{read.__name__}(path)"
+                    raise RatingsError(f"{self.name}: expected fewer rows, {found}; {advice}")
+                file.seek(0)
+                return read(file, columns=names)
         except UNREADABLE as error:
             reason = str(error).partition("\n")[0]
             raise RatingsError(f"{self.name}: expected a whole {self.kind} file, found: {reason}") from error

@@ -13,6 +13,7 @@ from ..data import Ratings
 from ..data.columns import blocks, count
 from ..data.ids import index_of
 from ..data.ratings import check_ratings
+from ..utils.settings import check_integer
 from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, mean_over_users, novelty
 from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
 
@@ -187,6 +188,7 @@ def evaluate_ranking(
     counts as not relevant, also one that the user would have liked: the metrics compare models, they do not
     measure satisfaction. A relevant item without a rating in training cannot be recommended: a miss.
     """
+    check_integer("k", k, at_least=1)
     _require_unknown_to(model, train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
     liked = test.take(test.values >= np.float32(threshold))

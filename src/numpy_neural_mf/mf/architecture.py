@@ -1,7 +1,7 @@
 """The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Self
 
@@ -9,7 +9,15 @@ import numpy as np
 
 from ..nn import ACTIVATIONS, default_initializer, normal
 from ..nn.parameter import Array, zeros_aligned
-from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
+from ..utils.settings import (
+    MAX_SIZE,
+    check_boolean,
+    check_choice,
+    check_fields,
+    check_integer,
+    check_number,
+    check_sizes,
+)
 from .parameters import SIDES, TIME_BINS, Entity, Kind, Parameters, Table
 
 LIKELIHOODS = ("normal", "ordinal")
@@ -74,8 +82,8 @@ class Architecture:
     def __post_init__(self) -> None:
         check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         object.__setattr__(self, "hidden_layer_sizes", tuple(self.hidden_layer_sizes))
-        check_integer("embedding_dim", self.embedding_dim, at_least=1)
-        check_integer("periods", self.periods, at_least=0)
+        check_integer("embedding_dim", self.embedding_dim, at_least=1, at_most=MAX_SIZE)
+        check_integer("periods", self.periods, at_least=0, at_most=MAX_SIZE)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
         for name in ("biases", "product", "features", "implicit", "drift"):
@@ -90,7 +98,8 @@ class Architecture:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field; TypeError or ValueError if one is unknown or out of range."""
+        """One from a file, by field; TypeError or ValueError if one is missing, unknown or out of range."""
+        check_fields("architecture", settings, [field.name for field in fields(cls)])
         scale = settings["rating_scale"]
         return cls(**{**settings, "rating_scale": scale if scale is None else tuple(scale)})
 

@@ -20,7 +20,7 @@ from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
-from .incremental_update import Update
+from .incremental_update import Update, require_finite
 from .recommend import MaskedArray, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
@@ -250,7 +250,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         Where a pair is rated again, the new rating replaces the old one. Linear models are solved again with
         all ratings; the others fit the rows that the new ratings touch. A model that is not fitted is fitted;
         after an error it is as it was. A ValueError says that there is no rating, that one is outside the
-        rating scale, or that ids are of another kind than the model's.
+        scale, or that ids are of another kind than the model's; a FloatingPointError that numbers overflow.
         """
         require_ratings(ratings)
         if self._state is None:
@@ -258,7 +258,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         scale = self._state.rating_scale
         require_in_scale(ratings.values, scale)
         update = Update.of(self._state, ratings.compact())
-        model = self._updated(update)
+        model = require_finite(self._updated(update))
         self._state = Fitted(update.user_ids, update.item_ids, scale, update.interactions, model)
         return self
 

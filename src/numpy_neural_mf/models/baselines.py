@@ -16,7 +16,7 @@ from ..mf.parameters import SIDES
 from ..mf.regularization import RowPenalty
 from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_number, known_keywords
+from ..utils.settings import check_fields, check_number, known_keywords
 from .base import Callback, Recommender, require_ratings, warn_if_constant
 from .files import HUGE, TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
@@ -59,8 +59,9 @@ class GlobalMean(Recommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
-        model = cls(**contents.settings)
-        return model, cls._model(float(contents.take("mean", np.float64, (1,))[0]), contents.rating_scale)
+        check_fields("settings", contents.settings, ())
+        check_fields("summary", contents.summary, ())
+        return cls(), cls._model(float(contents.take("mean", np.float64, (1,))[0]), contents.rating_scale)
 
 
 class BiasRecommender(Recommender):
@@ -144,16 +145,19 @@ class LinearRegression(BiasRecommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
-        model, alpha = cls(**contents.settings), contents.summary.get("alpha")
-        if set(contents.summary) != {"alpha"} or not isinstance(alpha, float):
-            raise ValueError(f"summary: expected alpha, found {contents.summary}")
+        check_fields("settings", contents.settings, ["alphas"])
+        check_fields("summary", contents.summary, ["alpha"])
+        model, alpha = cls(**contents.settings), contents.summary["alpha"]
         check_number("alpha", alpha, at_least=TINY, at_most=HUGE)
+        seen, (lowest, highest) = contents.interactions.ratings, map(np.float32, contents.rating_scale)
+        if not lowest <= seen.min() <= seen.max() <= highest:
+            raise ValueError(f"seen.ratings: expected ratings from {lowest:g} to {highest:g}")
         form = biases_only(
             float(contents.take("intercept", np.float64, (1,))[0]),
             contents.take("user_bias", np.float64, (len(contents.user_ids) + 1,)),
             contents.take("item_bias", np.float64, (len(contents.item_ids) + 1,)),
         )
-        return model, FittedModel(form, Normal(contents.rating_scale), RowPenalty(alpha, alpha))
+        return model, FittedModel(form, Normal(contents.rating_scale), RowPenalty(float(alpha), float(alpha)))
 
 
 def _ridge(alpha: float, one_hot: scipy.sparse.csr_array, ratings: Ratings) -> FittedModel:

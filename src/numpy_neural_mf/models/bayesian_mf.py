@@ -17,11 +17,11 @@ from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES, Parameters, Side
 from ..mf.regularization import RowPenalty
 from ..training.checkpoint import Checkpoint
-from ..training.loop import History, ProgressCallback
+from ..training.loop import MAX_EPOCHS, History, ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_boolean, check_integer, known_keywords
+from ..utils.settings import MAX_SIZE, check_boolean, check_fields, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
 from .base import identity, require_ratings, warn_if_constant
 from .files import TINY, Contents, Saved
@@ -132,9 +132,10 @@ class BayesianMF(DistributionRecommender):
     random_state: int | np.random.Generator | None = 0
 
     def __post_init__(self) -> None:
-        for name in ("embedding_dim", "latent_clusters", "n_samples", "rank"):
-            check_integer(name, getattr(self, name), at_least=1)
-        check_integer("burn_in", self.burn_in, at_least=0)
+        for name in ("embedding_dim", "latent_clusters", "rank"):
+            check_integer(name, getattr(self, name), at_least=1, at_most=MAX_SIZE)
+        check_integer("n_samples", self.n_samples, at_least=1, at_most=MAX_EPOCHS)
+        check_integer("burn_in", self.burn_in, at_least=0, at_most=MAX_EPOCHS)
         for name in ("features", "implicit", "drift", "previous_item", "user_noise"):
             check_boolean(name, getattr(self, name))
 
@@ -247,11 +248,11 @@ class BayesianMF(DistributionRecommender):
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
         settings = {OLD_NAMES.get(name, name): value for name, value in contents.settings.items()}
+        check_fields("settings", settings, [*(field.name for field in fields(cls)), "n_timed"])
+        check_fields("summary", contents.summary, ["history", "rating_steps", "timescales"])
         model = cls(**{name: settings[name] for name in settings if name != "n_timed"})
         summary, n_timed = contents.summary, settings["n_timed"]
         check_integer("n_timed", n_timed, at_least=0)
-        if set(summary) != {"history", "rating_steps", "timescales"}:
-            raise ValueError(f"expected history, rating_steps and timescales, found {sorted(summary)}")
         n_users, n_items = len(contents.user_ids), len(contents.item_ids)
         parts = {name: settings[name] for name in ("n_timed", "rank", "drift", "previous_item")}
         parts |= {"timescales": summary["timescales"]}

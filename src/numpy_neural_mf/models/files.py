@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..data.limits import MAX_ID
+from ..data.limits import MAX_ID, MAX_RATING, MIN_RANGE
 from ..utils.atomic_io import replacing, require_file
-from ..utils.safetensors_stream import write_safetensors
+from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
+from ..utils.settings import check_fields
 from .fitted import FittedData
 from .interactions import Interactions
 
 VERSION = "3"
-MAX_HEADER = 2**22  # names, shapes and the description take kilobytes: what claims more is no model of ours
 MAX_DIGITS = 40  # of whole numbers: a seed may have 128 bits
 # What numbers above 0 are at least, and what all are at most, for float32 to hold them.
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -160,8 +160,10 @@ class Contents:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         description, self._arrays = read(path)
-        if set(description) != DESCRIPTION:
-            self.refuse(f"the description should have {sorted(DESCRIPTION)}, found {sorted(description)}")
+        try:
+            check_fields("description", description, DESCRIPTION)
+        except ValueError as error:
+            self.refuse(str(error))
         self.name: Any = description["model"]
         self.settings: dict[str, Any] = description["settings"]
         self.summary: dict[str, Any] = description["summary"]
@@ -173,7 +175,9 @@ class Contents:
             case int(seed) if seed < 0:
                 self.refuse(f"random_state: expected a whole number of at least 0, found {seed}")
         match description["rating_scale"]:
-            case [int() | float() as low, int() | float() as high] if -HUGE <= low < high <= HUGE:
+            case [int() | float() as low, int() | float() as high] if (
+                -MAX_RATING <= low < high <= MAX_RATING and high - low >= MIN_RANGE
+            ):
                 self.rating_scale = float(low), float(high)
             case scale:
                 self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
@@ -194,9 +198,7 @@ class Contents:
         self, name: str, dtype: DTypeLike, shape: tuple[int, ...], at_least: float = -HUGE
     ) -> NDArray[Any]:
         """An array of this dtype and shape, all of it finite and not below a bound."""
-        if name not in self._arrays:
-            self.refuse(f"arrays: missing {name}")
-        array = self._arrays.pop(name)
+        array = self._pop(name)
         if (array.dtype, array.shape) != (np.dtype(dtype), shape):
             expected = f"{np.dtype(dtype)} of shape {shape}"
             self.refuse(f"{name}: expected {expected}, found {array.dtype} of shape {array.shape}")
@@ -211,9 +213,14 @@ class Contents:
         if self._arrays:
             self.refuse(f"arrays: not expected {sorted(self._arrays)}")
 
+    def _pop(self, name: str) -> NDArray[Any]:
+        if name not in self._arrays:
+            self.refuse(f"arrays: missing {name}")
+        return self._arrays.pop(name)
+
     def _ids(self, name: str) -> NDArray[Any]:
         """What `_encoded_ids` made numbers of, sorted and unique."""
-        ids = self._arrays.pop(name, np.empty(0))
+        ids = self._pop(name)
         if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
             if ids.shape[1] > MAX_ID:
                 self.refuse(f"{name}: expected ids of at most {MAX_ID} characters, found {ids.shape[1]:,}")
@@ -228,15 +235,13 @@ class Contents:
         return ids
 
     def _interactions(self) -> Interactions:
-        items, ratings, offsets = (
-            self._arrays.pop(f"seen.{name}", np.empty(0)) for name in ("items", "ratings", "offsets")
-        )
+        items, ratings, offsets = (self._pop(f"seen.{name}") for name in ("items", "ratings", "offsets"))
         if not (
             [array.dtype for array in (items, ratings, offsets)] == [np.int32, np.float32, np.int64]
             and items.ndim == 1
             and len(items)
             and ratings.shape == items.shape
-            and np.isfinite(ratings).all()
+            and (np.abs(ratings) <= MAX_RATING).all()
             and offsets.shape == (len(self.user_ids) + 1,)
             and offsets[0] == 0
             and offsets[-1] == len(items)

@@ -106,3 +106,11 @@ def _union(side: str, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
         expected, found = kinds[old.dtype.kind], kinds[new.dtype.kind]
         raise ValueError(f"expected {side} ids that are {expected}, as the model's, found {found}")
     return np.union1d(old, new)
+
+
+def require_finite(model: FittedModel) -> FittedModel:
+    """An updated model as it is, if its parameters are finite; a FloatingPointError otherwise."""
+    for name, value in model.factorization.parameters.items():
+        if not np.isfinite(value).all():
+            raise FloatingPointError(f"{name} is not finite after the update: fit the model again")
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self, cast
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..data import Ratings
 from ..mf.likelihood import Normal
 from ..mf.regularization import RowPenalty
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_integer, check_number, known_keywords
+from ..utils.settings import check_fields, check_integer, check_number, known_keywords
 from .base import Callback, require_ratings, warn_if_constant
 from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, sorted_reasons
@@ -143,7 +143,7 @@ class ItemKNN(BiasRecommender):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedModel]:
+        check_fields("settings", contents.settings, [field.name for field in fields(cls)])
+        check_fields("summary", contents.summary, ())
         model = cls(**contents.settings)
-        if contents.summary:
-            raise ValueError(f"summary: expected none, found {contents.summary}")
         return model, model._model(contents.interactions, contents.rating_scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +19,7 @@ from ..mf.regularization import RowPenalty
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training.loop import History
 from ..utils.arrays import Float32Array, FloatArray, IntArray
-from ..utils.settings import check_number
+from ..utils.settings import check_choice, check_fields, check_number
 from .files import HUGE, SMALLEST, TINY, Contents, Saved, Tensors
 from .fitted import FittedModel
 from .incremental_update import Update
@@ -28,6 +29,8 @@ from .uncertainty import checked_steps
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
+# Settings in a file that are learned.
+LEARNED = ("fields", "ordinal", "degrees_of_freedom", "unit", "noise", "steps", "timescale")
 TIME_RANGE = "periods"  # array of the times of the first and the last rating, for a model with time bins
 
 
@@ -99,16 +102,16 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
         name = type(optimizer).__name__.lower()
         if OPTIMIZERS.get(name) is not type(optimizer):
             raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
-        optimizer = {f.name: getattr(optimizer, f.name) for f in fields(optimizer) if f.init} | {"name": name}
+        optimizer = {field: getattr(optimizer, field) for field in _settings(optimizer)} | {"name": name}
     likelihood = fitted.likelihood
     settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
     settings |= {"architecture": asdict(model.architecture), "optimizer": optimizer, "unit": likelihood.unit}
     settings |= {"noise": fitted.noise, "steps": fitted.rating_steps.tolist()}
+    settings |= {"ordinal": None, "degrees_of_freedom": fitted.degrees_of_freedom, "timescale": None}
     if isinstance(likelihood, Ordinal):
         ordinal = likelihood.model
         settings["ordinal"] = {"steps": ordinal.steps.tolist(), "deviation": ordinal.deviation}
-    else:
-        settings["degrees_of_freedom"] = fitted.degrees_of_freedom
+        settings["degrees_of_freedom"] = None
     arrays: Tensors = {**fitted._form.parameters, "user_weight": np.asarray(fitted.user_weight)}
     arrays |= {f"prior.{name}": table for name, table in fitted.prior.items()}
     arrays |= {f"prior_variance.{name}": tau2 for name, tau2 in fitted.prior_variances.items()}
@@ -127,28 +130,34 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
 
 def settings_of(contents: Contents) -> dict[str, Any]:
     """The way back to the settings, as `NeuralMF` takes and checks them."""
-    learned = ("fields", "ordinal", "degrees_of_freedom", "unit", "noise", "steps", "timescale")
-    settings = {name: value for name, value in contents.settings.items() if name not in learned}
-    architecture = Architecture.from_settings(settings.pop("architecture"))
-    optimizer = settings.pop("optimizer")
-    if set(settings) != set(PLAIN_SETTINGS):
-        raise ValueError(f"expected {sorted(PLAIN_SETTINGS)}, found {sorted(settings)}")
+    given = contents.settings
+    check_fields("settings", given, (*PLAIN_SETTINGS, "architecture", "optimizer", *LEARNED))
+    optimizer = given["optimizer"]
     if isinstance(optimizer, dict):
-        optimizer = OPTIMIZERS[optimizer["name"]](**{k: v for k, v in optimizer.items() if k != "name"})
-    return settings | {"architecture": architecture, "optimizer": optimizer}
+        check_choice("name of the optimizer", optimizer.get("name"), OPTIMIZERS)
+        made = OPTIMIZERS[optimizer["name"]]
+        check_fields("optimizer", optimizer, [*_settings(made), "name"])
+        optimizer = made(**{name: optimizer[name] for name in _settings(made)})
+    settings = {name: given[name] for name in PLAIN_SETTINGS} | {"optimizer": optimizer}
+    return settings | {"architecture": Architecture.from_settings(given["architecture"])}
+
+
+def _settings(optimizer: Optimizer | type[Optimizer]) -> list[str]:
+    """The names of its settings, which are not those of its state."""
+    return [field.name for field in fields(optimizer) if field.init]
 
 
 def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     """The way back to what a model with these settings learned."""
     form, given = model.architecture, contents.settings
     n_rows = len(contents.user_ids), len(contents.item_ids)
-    ordinal, unit, noise = given.get("ordinal"), given["unit"], given["noise"]
+    ordinal, unit, noise = given["ordinal"], given["unit"], given["noise"]
     if (ordinal is not None) != (form.likelihood == "ordinal"):
         raise ValueError("expected categories if the likelihood is ordinal, and only then")
     for name, number in (("unit", unit), ("noise", noise)):
         check_number(name, number, at_least=TINY, at_most=HUGE)
-    freedom = np.inf if ordinal else given["degrees_of_freedom"]
-    if not ordinal:  # Student's t has a variance
+    freedom = given["degrees_of_freedom"] if ordinal is None else np.inf
+    if ordinal is None:  # Student's t has a variance
         check_number("degrees_of_freedom", freedom, above=2, at_most=HUGE)
     categories = _categories(ordinal)
     n_steps = 0 if categories is None else len(categories.steps)
@@ -169,7 +178,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
                     raise ValueError(f"{of_prior}: expected 1 row or {n}, found {len(prior[name])}")
                 prior_variances[name] = contents.take(f"prior_variance.{name}", np.float32, (d,), SMALLEST)
     field_variances: dict[str, Parameters] = {}
-    for name, names in given["fields"].items():
+    for name, names in _fields(given["fields"], prior).items():
         shape = len(names), shapes[name][1]
         by_field = contents.take(f"field_variance.{name}", np.float32, shape)
         field_variances[name] = dict(zip(names, by_field, strict=True))
@@ -187,6 +196,17 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
         rating_steps=checked_steps(given["steps"]),
         history=History.checked(contents.summary),
     )
+
+
+def _fields(given: Any, tables: Collection[str]) -> dict[str, list[str]]:
+    """The names of the fields of features, by table."""
+    if not isinstance(given, dict) or given.keys() - tables:
+        raise ValueError(f"fields: expected names by table, of {', '.join(tables) or 'no'}, found {given!r}")
+    for name, names in given.items():
+        is_typed = isinstance(names, list) and all(isinstance(one, str) for one in names)
+        if not is_typed or len(set(names)) < len(names):
+            raise ValueError(f"fields of {name}: expected different names, found {names!r}")
+    return given
 
 
 def _in_time(contents: Contents, form: Architecture) -> tuple[TimeBins | None, TimeVaryingBias | None]:
@@ -210,6 +230,7 @@ def _categories(ordinal: Any) -> CumulativeLogit | None:
     """The model of ordinal categories, if there are such."""
     if ordinal is None:
         return None
+    check_fields("ordinal", ordinal, ["steps", "deviation"])
     check_number("deviation", ordinal["deviation"], at_least=TINY, at_most=HUGE)
     return CumulativeLogit(checked_steps(ordinal["steps"]), ordinal["deviation"])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..nn import OPTIMIZERS, Optimizer
 from ..nn.schedules import Schedule, constant, cosine, linear_warmup
 from ..training.engines import ENGINE_NAMES
+from ..training.loop import MAX_EPOCHS
 from ..utils.settings import check_choice, check_integer, check_number
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def check_settings(model: NeuralMF) -> None:
     check_choice("schedule", model.schedule, SCHEDULES)
     if not isinstance(model.optimizer, Optimizer):
         check_choice("optimizer", model.optimizer, OPTIMIZERS)
-    check_integer("epochs", model.epochs, at_least=1, optional=True)
+    check_integer("epochs", model.epochs, at_least=1, at_most=MAX_EPOCHS, optional=True)
     check_integer("batch_size", model.batch_size, at_least=1, optional=True)
     if model.batch_size == 1 and model.architecture.drift:
         raise ValueError("drift: expected batches of more than one rating, found batch_size 1")

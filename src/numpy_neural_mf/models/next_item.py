@@ -10,11 +10,11 @@ from ..data import Ratings
 from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
-from ..training.loop import History
+from ..training.loop import MAX_EPOCHS, History
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
-from ..utils.settings import check_choice, check_integer, check_number, known_keywords
+from ..utils.settings import MAX_SIZE, check_choice, check_fields, check_integer, check_number, known_keywords
 from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
@@ -89,8 +89,10 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     def __post_init__(self) -> None:
         check_choice("encoder", self.encoder, ENCODERS)
         check_choice("device", self.device, DEVICES)
-        for name in ("embedding_dim", "sequence_length", "epochs", "batch_size"):
-            check_integer(name, getattr(self, name), at_least=1)
+        for name in ("embedding_dim", "sequence_length"):
+            check_integer(name, getattr(self, name), at_least=1, at_most=MAX_SIZE)
+        check_integer("batch_size", self.batch_size, at_least=1)
+        check_integer("epochs", self.epochs, at_least=1, at_most=MAX_EPOCHS)
         check_integer("negatives", self.negatives, at_least=0)
         check_integer("patience", self.patience, at_least=1, optional=True)
         check_number("dropout", self.dropout, at_least=0, below=1)
@@ -130,7 +132,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
         The ratings have timestamps, later than those that the model knows. A new item is recommended as an
         average one, until the next `fit`. After an error, the model is as it was. A ValueError says that
-        there are no ratings or no timestamps, or that ids are of another kind than the model's.
+        there are no ratings or no timestamps, or that ids are of another kind than the model's; a
+        FloatingPointError that numbers overflow.
         """
         require_ratings(ratings)
         if self._state is None:
@@ -195,8 +198,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedSequences]:
         """The way back, for `load_model`."""
-        if set(contents.settings) != (known := {field.name for field in fields(cls)}):
-            raise ValueError(f"expected {sorted(known)}, found {sorted(contents.settings)}")
+        check_fields("settings", contents.settings, [field.name for field in fields(cls)])
         return cls(**contents.settings), FittedSequences.loaded(contents)
 
     def _best(

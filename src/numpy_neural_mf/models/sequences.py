@@ -122,4 +122,7 @@ def _states_of(parameters: Parameters, items: Int32Array) -> Float32Array:
 
 
 def _with_mean(states: FloatArray) -> Float32Array:
-    return np.concatenate([states, states.mean(axis=0, keepdims=True)]).astype(np.float32)
+    states = np.concatenate([states, states.mean(axis=0, keepdims=True)]).astype(np.float32)
+    if not np.isfinite(states).all():
+        raise FloatingPointError("the states of users are not finite: fit the model again")
+    return states

@@ -15,13 +15,13 @@ from safetensors import SafetensorError, safe_open
 
 from ..mf.parameters import is_table
 from ..utils.atomic_io import is_first_process, replacing, require_file
-from ..utils.safetensors_stream import in_order, write_safetensors
+from ..utils.safetensors_stream import MAX_HEADER, in_order, write_safetensors
+from ..utils.settings import check_fields
 from .distributed import Communicator
 from .engines.base import Engine
 
 Arrays = dict[str, NDArray[Any]]
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int | None, ...]]]
-MAX_HEADER = 2**24  # the histories of a hundred thousand epochs take less
 # What an error in reading a file that somebody changed may be.
 FAULTS = (
     SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
@@ -126,6 +126,7 @@ class Checkpoint:
             if state["generators"].keys() != self.generators.keys():
                 raise ValueError(f"the generators {sorted(state['generators'])}")
             for name, of_generator in state["generators"].items():
+                check_fields(f"generator {name}", of_generator, self.generators[name].bit_generator.state)
                 self.generators[name].bit_generator.state = of_generator
             return arrays, dict(state["progress"])
 
@@ -139,7 +140,8 @@ class Checkpoint:
             advice = "name another folder, or delete it to start again"
             raise ValueError(f"{self.path}: {found}; {advice}") from None
         except FAULTS as error:
-            raise ValueError(f"{self.path}: expected a checkpoint, found: {error}") from error
+            found = f"one without {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{self.path}: expected a checkpoint, found: {found}") from error
 
 
 class _AnotherTrainingError(Exception):

@@ -88,6 +88,12 @@ class UserDrift:
         factor = np.bincount(users, 1 / (1 - np.minimum(self._spread / of_target, MOST)), self._n_users) / n
         return np.append(np.where(factor > 0, factor, 1), 1)
 
+    def resume(self, ratings: Ratings) -> None:
+        """Subtract the means that were restored; ValueError for parameters that are not reached."""
+        if not ((self._parameters > 0).all() and self._parameters[2] <= FIRST_STEP):
+            raise ValueError(f"drift.parameters: {self._parameters.tolist()}")
+        self.subtract(ratings)
+
     def subtract(self, ratings: Ratings) -> None:
         """Let ratings be those that were given less the means of the paths."""
         path = np.empty(len(self._mean), np.float32)

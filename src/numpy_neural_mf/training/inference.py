@@ -179,9 +179,13 @@ class Inference:
         return found if self.drift is None else found | self.drift.arrays
 
     def resume(self) -> None:
-        """Let an engine learn from ratings less the drift, after `arrays` were restored."""
+        """Let an engine learn from ratings less the drift, once `arrays` are restored; or a ValueError."""
+        o = self.objective
+        for name, array in {"noise": o.noise, "weight": o.weight, **o.precision}.items():
+            if not (array > 0).all():
+                raise ValueError(f"{name}: a variance that is not above 0")
         if self.drift is not None:
-            self.drift.subtract(self.ratings)
+            self.drift.resume(self.ratings)
 
     def update(self, engine: Engine) -> float | None:
         """Infer all, given the means of an engine; the mean of e² / (1 - h), an estimate of the mean σ_u².

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.batches import Batches, Stretches
 from ..nn.schedules import Schedule
-from ..utils.settings import check_integer, check_number
+from ..utils.settings import check_fields, check_integer, check_number
 from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
+
+MAX_EPOCHS = 100_000  # of which the history fits into the header of a file
 
 
 @dataclass
@@ -43,10 +45,11 @@ class History:
 
     @classmethod
     def checked(cls, found: Mapping[str, Any], most: int | None = None) -> Self:
-        """One from a file; TypeError for other fields, ValueError for anything but finite numbers in them.
+        """One from a file; TypeError or ValueError for other fields or anything but finite numbers in them.
 
         `most` is the largest number of epochs that there may be.
         """
+        check_fields("history", found, [field.name for field in fields(cls)])
         history = cls(**found)
         n_epochs = len(history.train_loss)
         if most is not None and n_epochs > most:
@@ -117,7 +120,7 @@ def train(
     if checkpoint is not None and saved is not None:
         with checkpoint.refusing():
             history = History.checked(saved, epochs)
-        inference.resume()
+            inference.resume()
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
         for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):

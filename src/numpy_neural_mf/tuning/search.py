@@ -20,7 +20,7 @@ from ..models import NeuralMF
 from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
-from ..utils.settings import check_integer
+from ..utils.settings import check_integer, check_number
 from . import study as studies
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def tune(
     """
     check_integer("n_trials", n_trials, at_least=1)
     check_integer("n_splits", n_splits, at_least=1)
+    check_number("timeout", timeout, at_least=0, optional=True)
     try:
         import optuna  # noqa: F401
     except ImportError as error:

@@ -115,6 +115,8 @@ def _naming(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
+        if error.errno is None and str(path) not in str(error):  # of polars, which names neither
+            raise OSError(f"{path}: {error}") from error
         raise
 
 

@@ -13,6 +13,8 @@ import numpy as np
 
 C = TypeVar("C", bound=type)
 
+MAX_SIZE = 1_000_000  # of a layer: of a larger one, NumPy says anything but that memory is lacking
+
 # Keyword to the words of the error and the comparison.
 BOUNDS = {
     "at_least": ("of at least", operator.ge),
@@ -51,12 +53,23 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
 
 
 def check_sizes(name: str, values: Any) -> None:
-    """Require a sequence of integers of at least 1, perhaps empty: a list, a tuple or a 1-D array."""
+    """Require a sequence of integers from 1 to MAX_SIZE, perhaps empty: a list, a tuple or a 1-D array."""
     is_sequence = isinstance(values, Sequence) or (isinstance(values, np.ndarray) and values.ndim == 1)
     is_typed = is_sequence and all(_is_a(Integral, value) for value in values)
-    if not (is_typed and all(value >= 1 for value in values)):
+    if not (is_typed and all(1 <= value <= MAX_SIZE for value in values)):
         error = ValueError if is_typed else TypeError
-        raise error(f"{name} must be a sequence of integers of at least 1, not {values!r}")
+        raise error(f"{name} must be a sequence of integers from 1 to {MAX_SIZE}, not {values!r}")
+
+
+def check_fields(name: str, value: Any, fields: Collection[str]) -> None:
+    """Require an object of JSON with these fields, all of them and no other; ValueError otherwise."""
+    expected = f"expected {', '.join(sorted(fields)) or 'no fields'}"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}: {expected}, found {value!r}")
+    if missing := sorted(set(fields) - set(value)):
+        raise ValueError(f"{name}: missing {', '.join(missing)}; {expected}")
+    if unknown := sorted(set(value) - set(fields)):
+        raise ValueError(f"{name}: unknown {', '.join(unknown)}; {expected}")
 
 
 def known_keywords(*more: str) -> Callable[[C], C]:
@@ -91,6 +104,8 @@ def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: M
     if in_range or (optional and value is None):
         return
     expected = " ".join([kind, " and ".join(f"{words} {bound}" for words, _, bound in given)]).strip()
+    if [*bounds] == ["at_least", "at_most"]:
+        expected = f"{kind} from {bounds['at_least']} to {bounds['at_most']}"
     error = ValueError if is_typed else TypeError
     raise error(f"{name} must be {expected}{', or None' if optional else ''}, not {value!r}")
 

@@ -233,11 +233,11 @@ def test_parts_know_their_own_floor():
     [
         (
             {"n_users": 3, "n_items": 4, "n_ratings": 13},
-            "n_ratings must be .* at most 12, not 13",
+            "n_ratings must be an integer from 1 to 12, not 13",
         ),
-        ({"n_users": 0}, "n_users must be an integer of at least 1, not 0"),
-        ({"n_items": -1}, "n_items must be an integer of at least 1, not -1"),
-        ({"n_ratings": 0}, "n_ratings must be an integer of at least 1 and .*, not 0"),
+        ({"n_users": 0}, "n_users must be an integer from 1 to .*, not 0"),
+        ({"n_items": -1}, "n_items must be an integer from 1 to .*, not -1"),
+        ({"n_ratings": 0}, "n_ratings must be an integer from 1 to .*, not 0"),
         ({"structure": "deep"}, "expected 'latent' or 'none', found 'deep'"),
         ({"drift": -0.1}, "drift: expected a strength from 0 to 5, found -0.1"),
         ({"side_information": 1.5}, "side_information: expected a strength from 0 to 1, found 1.5"),

@@ -15,6 +15,7 @@ DAY = 86_400
 START = 1_704_067_200  # 2024-01-01, seconds since 1970
 # How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
 PULL = 3.0
+MAX_IDS = 2**31 - 1  # rows are int32
 HIGHEST = {"drift": 5.0, "side_information": 1.0, "sequence": 5.0}
 
 
@@ -55,8 +56,8 @@ def simulate_ratings(
         previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
     random_state : int, numpy.random.Generator or None, default 0; the same seed gives the same ratings
     """
-    check_integer("n_users", n_users, at_least=1)
-    check_integer("n_items", n_items, at_least=1)
+    check_integer("n_users", n_users, at_least=1, at_most=MAX_IDS)
+    check_integer("n_items", n_items, at_least=1, at_most=MAX_IDS)
     check_integer("n_ratings", n_ratings, at_least=1, at_most=n_users * n_items)
     _check_strengths(structure, drift=drift, side_information=side_information, sequence=sequence)
     rng = np.random.default_rng(random_state)

@@ -30,17 +30,26 @@ FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: abo
 TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
 LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
 DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
+# Models whose first training compiles what others use, too: so many processes compile at the same time.
+COMPILE = """import numpy_neural_mf as nmf
+for model in {}:
+    model.fit(nmf.simulate_ratings(n_users=100, n_items=50, n_ratings=2_000))"""
+COMPILED = (
+    '[nmf.NeuralMF(nmf.C_WIDE, epochs=1, engine="numba")]',
+    '[nmf.NeuralMF(hidden_layer_sizes=(), epochs=1, engine="numba"), nmf.BayesianMF(n_samples=1, burn_in=0)]',
+)
 
 
-def run(command: list[str | Path], **more: Path) -> int:
-    """Run a program to its end and return its exit code; Ctrl-C reaches it, too, and gives 130."""
-    process, is_interrupted = subprocess.Popen(command, **more), False
-    while process.returncode is None:
-        try:
-            process.wait()
-        except KeyboardInterrupt:  # the program says what it keeps
-            is_interrupted = True
-    return INTERRUPTED if is_interrupted else process.returncode
+def run(*commands: list[str | Path], **more: Path) -> int:
+    """Run programs at the same time, and return the highest exit code; Ctrl-C reaches them, and gives 130."""
+    processes, is_interrupted = [subprocess.Popen(command, **more) for command in commands], False
+    for process in processes:
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:  # the program says what it keeps
+                is_interrupted = True
+    return INTERRUPTED if is_interrupted else max(process.returncode for process in processes)
 
 
 def set_up(requirement: str, words: str) -> int:
@@ -54,6 +63,9 @@ def set_up(requirement: str, words: str) -> int:
         venv.create(VENV, with_pip=True)
     pip = [BIN / "python", "-u", "-m", "pip", "install", "--disable-pip-version-check"]
     code = run([*pip, "--constraint", "constraints.txt", "--editable", requirement], cwd=ROOT)
+    if code == 0 and requirement == FAST[0]:
+        print("Compiling what the models run, once: about half a minute", flush=True)
+        code = run(*([BIN / "python", "-c", COMPILE.format(models)] for models in COMPILED))
     if code == 0:
         stamp.write_text(wanted)
     return code

@@ -21,9 +21,12 @@ def commands(script, monkeypatch):
     """The programs that `main` runs, which do nothing."""
     found = []
     names = script["main"].__globals__
-    monkeypatch.setitem(
-        names, "run", lambda command, **more: found.append([str(one) for one in command]) or 0
-    )
+
+    def record(*commands, **more):
+        found.extend([str(one) for one in command] for command in commands)
+        return 0
+
+    monkeypatch.setitem(names, "run", record)
 
     class Created:
         @staticmethod
@@ -50,6 +53,9 @@ def test_what_is_installed_and_its_size_are_said_once(script, commands, capsys, 
     assert pip[1:5] == ["-u", "-m", "pip", "install"]
     assert "--quiet" not in pip
     assert pip[-1] == extras
+    compiling = [command[-1] for command in programs if command[1] == "-c"]
+    assert len(compiling) == (2 if extras == ".[fast]" else 0)
+    programs = [command for command in programs if command[1] != "-c"]
     assert [[Path(path).name, *rest] for path, *rest in programs] == [program] * 2
     said = capsys.readouterr().out
     assert said.count("Installing ") == said.count(" MB on disk") == 1
@@ -76,5 +82,12 @@ def test_an_interrupted_program_finishes_and_the_exit_code_is_130(script, monkey
     assert script["run"](["program"]) == 130
 
 
-def test_the_exit_code_is_that_of_the_program(script):
-    assert script["run"]([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+def test_the_exit_code_is_the_highest_of_the_programs(script):
+    programs = [[sys.executable, "-c", f"raise SystemExit({code})"] for code in (0, 3, 0)]
+    assert script["run"](*programs) == 3
+
+
+def test_what_is_compiled_at_the_set_up_can_be_trained(script):
+    pytest.importorskip("numba")
+    for models in script["COMPILED"]:
+        exec(script["COMPILE"].format(models), {})

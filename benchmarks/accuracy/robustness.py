@@ -3,7 +3,7 @@
     python -m benchmarks.accuracy.robustness ml-latest-small/ratings.csv --seeds 3
     python -m benchmarks.accuracy.robustness --only none --models linear C_wide
 
-Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000 users.
+Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000 users or 1,000.
 "one each" has 3,000 users with one rating of one of 100 items, which only depends on the item, and the
 reverse. The test is a random fifth. Each model is trained with its defaults, on ids only, and C_wide and
 BayesianMF with sets of what was rated, too. A column has the RMSE of a
@@ -33,12 +33,13 @@ MODELS: dict[str, Callable[[int], Any]] = {
     "BayesianMF with sets": lambda seed: bayesian(seed, implicit=True),
 }
 SIZES = {
-    "5,000": (2_000, 5_000),
-    "26,000": (2_000, 26_000),
-    "100,000": (2_000, 100_000),
-    "400,000": (2_000, 400_000),
+    "5,000": (5_000, 2_000, 5_000),
+    "26,000": (5_000, 2_000, 26_000),
+    "100,000": (5_000, 2_000, 100_000),
+    "400,000": (5_000, 2_000, 400_000),
+    "350,000, 70 % of 100 items": (5_000, 100, 350_000),
+    "200,000, 50 % of 400 items": (1_000, 400, 200_000),
 }
-DENSE = {"350,000, 70 % of 100 items": (100, 350_000)}
 SCALES = {"0.5-5": (0.5, 5), "1-10": (1, 10), "1-100": (1, 100), "0-1": (0, 1), "-10-10": (-10, 10)}
 Cases = Iterator[tuple[str, Callable[[int], nmf.Ratings]]]
 
@@ -71,8 +72,8 @@ def cases(path: str | None) -> Cases:
         for percent in (100, 20, 10, 5):
             yield f"{percent} % of the file", partial(thinned, whole, percent / 100)
     for structure in ("latent", "none"):
-        for name, (n_items, n_ratings) in (SIZES | DENSE).items():
-            yield f"{structure} {name}", partial(simulated, structure, n_items, n_ratings)
+        for name, sizes in SIZES.items():
+            yield f"{structure} {name}", partial(simulated, structure, *sizes)
     for many in ("users", "items"):
         yield f"3,000 {many}, one each", partial(one_each, many)
     for name, scale in SCALES.items():
@@ -85,8 +86,8 @@ def thinned(ratings: nmf.Ratings, share: float, seed: int) -> nmf.Ratings:
     return nmf.random_split(ratings, test_size=1 - share, random_state=1000 + seed)[0]
 
 
-def simulated(structure: str, n_items: int, n_ratings: int, seed: int) -> nmf.Ratings:
-    return nmf.simulate_ratings(5_000, n_items, n_ratings, structure=structure, random_state=seed)
+def simulated(structure: str, n_users: int, n_items: int, n_ratings: int, seed: int) -> nmf.Ratings:
+    return nmf.simulate_ratings(n_users, n_items, n_ratings, structure=structure, random_state=seed)
 
 
 def one_each(many: str, seed: int, n: int = 3_000, n_others: int = 100) -> nmf.Ratings:
@@ -104,7 +105,7 @@ def one_each(many: str, seed: int, n: int = 3_000, n_others: int = 100) -> nmf.R
 
 def scaled(scale: tuple[float, float], seed: int) -> nmf.Ratings:
     """Stars on another scale, with decimals where it is wide: uniform noise within a step."""
-    ratings = simulated("latent", 2_000, 100_000, seed)
+    ratings = simulated("latent", 5_000, 2_000, 100_000, seed)
     width = (scale[1] - scale[0]) / 4
     values = scale[0] + width * (ratings.values - 1.0)
     if width > 1:

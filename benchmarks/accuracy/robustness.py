@@ -3,7 +3,8 @@
     python -m benchmarks.accuracy.robustness ml-latest-small/ratings.csv --seeds 3
     python -m benchmarks.accuracy.robustness --only none --models linear C_wide
 
-Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000 users or 1,000.
+Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000
+users or 1,000.
 "one each" has 3,000 users with one rating of one of 100 items, which only depends on the item, and the
 reverse. The test is a random fifth. Each model is trained with its defaults, on ids only, and C_wide and
 BayesianMF with sets of what was rated, too. A column has the RMSE of a

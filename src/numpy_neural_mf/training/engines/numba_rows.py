@@ -41,8 +41,10 @@ def update_rows(
 @inlined
 def record(ids, ratings, curvatures, of_biases, data, bias_data):
     """Add the curvatures of some ratings, w J², to the data of their rows."""
-    for r in ratings:
-        total, added = data[ids[r]], curvatures[r]
+    for j in range(len(ratings)):
+        if j + AHEAD < len(ratings):
+            prefetch(data, ids[ratings[j + AHEAD]])
+        total, added = data[ids[ratings[j]]], curvatures[ratings[j]]
         for f in range(len(total)):
             total[f] += added[f]
     if len(bias_data):

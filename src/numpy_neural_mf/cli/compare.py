@@ -18,7 +18,7 @@ RATINGS = "As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA
 def compare(
     context: typer.Context, ratings: Annotated[Path | None, typer.Argument(help=RATINGS)] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings.")] = None,
-    seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 5,
+    seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 3,
     folds: Annotated[int, option(TRAINING, "Folds of cross-validation per seed; 0 for one split.")] = 0,
     engine: Engine = "auto", device: Device = "auto", precision: Precision = "float32",
     output_dir: Annotated[Path, option(None, "Folder for the figure and the tables.")] = Path(),

@@ -27,7 +27,7 @@ def run_experiments(
     ratings: Any = None,
     *,
     epochs: int | None = None,
-    seeds: int = 5,
+    seeds: int = 3,
     n_folds: int = 0,
     engine: str = "auto",
     device: str = "auto",
@@ -51,7 +51,7 @@ def run_experiments(
         NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
         structure and one without, whose irreducible error is known.
     epochs : int, optional, for the neural models; by default that of `NeuralMF`
-    seeds : int, default 5, the number of seeds: 0, 1, 2, ...
+    seeds : int, default 3, the number of seeds: 0, 1, 2, ...
     n_folds : int, at least 2, or 0, the default, for random splits
     engine, device, precision : str, default "auto", "auto", "float32"
         For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.

@@ -49,7 +49,7 @@ GRID: dict[str, tuple[Any, ...]] = {
     "implicit": (True,),
 }
 # Constant of the inference -> values to try.
-CONSTANTS = {"FACTOR": (0.035, 0.07, 0.28, 0.56), "NOISE_RATINGS": (3, 10, 100, 300)}
+CONSTANTS = {"ABOVE_EDGE": (0.65, 1.0, 2.0, 2.6), "NOISE_RATINGS": (3, 10, 100, 300)}
 INFERENCE, TRAINING = "numpy_neural_mf.training.inference", "numpy_neural_mf.models.neural_mf_training"
 Variants = dict[str, Callable[[int], Any]]
 # Settings of NeuralMF, and what is put in place of a name of the package for the run.

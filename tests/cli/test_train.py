@@ -48,7 +48,7 @@ def same_predictions(a, b):
 
 
 def test_without_options_the_model_has_the_defaults(train):
-    assert re.fullmatch(r"Trained 50 epochs .*\nWrote model.safetensors\n", train("ratings.csv"))
+    assert re.fullmatch(r"Trained 60 epochs .*\nWrote model.safetensors\n", train("ratings.csv"))
     same = NeuralMF().fit(read_ratings("ratings.csv"))
     assert same_predictions(load_model("model.safetensors"), same)
 

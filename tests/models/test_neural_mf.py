@@ -32,8 +32,10 @@ def fit(ratings=RATINGS, validation=None, **fields):
 def test_the_more_ratings_the_larger_the_batches_and_the_more_for_each_row_the_fewer_the_epochs():
     n = [100, 10_000, 100_000, 200_000, 10_000_000]
     assert [batch_size_for(NeuralMF(), one) for one in n] == [32, 156, 1562, 3125, 8192]
-    rows = RATINGS.n_users + RATINGS.n_items
-    assert [epochs_for(NeuralMF(), RATINGS, m * rows) for m in (1, 7, 10, 20, 100)] == [60, 60, 45, 22, 15]
+    assert [epochs_for(NeuralMF(), RATINGS, one) for one in n] == [60, 60, 30, 15, 15]
+    many = simulate_ratings(n_users=10_000, n_items=4_000, n_ratings=100_000)
+    n_rows = many.n_users + many.n_items
+    assert [epochs_for(NeuralMF(), many, m * n_rows) for m in (1, 7, 10, 20, 100)] == [60, 60, 45, 22, 15]
     assert batch_size_for(NeuralMF(batch_size=7), 100) == 7
     assert epochs_for(NeuralMF(epochs=2), RATINGS, 100) == 2
 

@@ -41,8 +41,8 @@ class NeuralMF(DistributionRecommender):
     ----------
     architecture : Architecture, default C_WIDE
     epochs : int or None, default None
-        Passes over the ratings, by default 450 times the users and items by the ratings, from 15 to 60: the
-        mean row learns from some 900 ratings, each time counted.
+        Passes over the ratings, by default from 15 to 60: as many as learn from three million ratings in all,
+        and from 900 for the mean user or item, each time counted.
     batch_size : int or None, default None
         Most ratings in a step, by default a 64th of all, from 32 to 8,192. Batches are of about one size.
         1 is per-sample gradient descent, in an order shuffled once (`data.batches.Stretches`): with

@@ -24,7 +24,8 @@ SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     ),
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
-LEARNED_FROM = 900  # ratings from which the mean row learns, in all epochs, each time counted
+# Ratings that are learned from in all epochs, each time counted: by the mean row, and by all.
+BY_ROW, BY_ALL = 900, 3_000_000
 ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
 # Settings that a file holds as they are.
 PLAIN_SETTINGS = (
@@ -76,6 +77,6 @@ def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
 
 
 def epochs_for(model: NeuralMF, ratings: Ratings, n_ratings: int) -> int:
-    """The epochs given, otherwise those in which a row learns from some 900 ratings, from 15 to 60."""
-    n_rows = ratings.n_users + ratings.n_items
-    return model.epochs or min(max(LEARNED_FROM * n_rows // (2 * n_ratings), 15), 60)
+    """The epochs given, otherwise as many as learn from `BY_ROW` and `BY_ALL` ratings, from 15 to 60."""
+    n_trained = max(BY_ROW * (ratings.n_users + ratings.n_items) // 2, BY_ALL)
+    return model.epochs or min(max(n_trained // n_ratings, 15), 60)

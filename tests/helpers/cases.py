@@ -56,6 +56,8 @@ def draw_objective(
         if table.entity in SIDES:
             is_fixed = table.kind == "embedding" and architecture.hidden_layer_sizes and not with_signs
             variance[table.name] = rng.uniform(0, 0 if is_fixed else 0.5, (n, d)).astype(dtype)
+    k = architecture.embedding_dim
+    previous, previous_variance = rng.normal(0, 0.5, (n_items + 1, k + 1)), rng.uniform(0, 0.5, (n_items + 1, k))
     objective = Objective(
         share,
         prior,
@@ -65,6 +67,8 @@ def draw_objective(
         noise=np.full(1, 2, dtype),
         squares=np.zeros(n_users + 1, dtype),
         data={name: np.zeros_like(v) for name, v in variance.items()},
+        previous=previous.astype(dtype) if architecture.previous_item else None,
+        previous_variance=previous_variance.astype(dtype) if architecture.previous_item else None,
         ordinal=ORDINAL if architecture.likelihood == "ordinal" else None,
     )
     return replace(objective, **fields)
@@ -96,8 +100,16 @@ def with_time_bins(batch, seed=0):
     return *batch, bins[rng.integers(0, len(bins), len(batch[0]))].astype(np.int32)
 
 
+def with_previous_items(batch, seed=0):
+    """The batch with items that users rated before, of some users none; time bins are None if it has none."""
+    rng = np.random.default_rng(seed)
+    users, items, ratings, bins = *batch, *([None] if len(batch) == 3 else [])
+    return users, items, ratings, bins, rng.integers(0, N_ITEMS + 1, len(users)).astype(np.int32)
+
+
 def as_tensors(*arrays):
-    return [torch.tensor(a, dtype=torch.float64 if a.dtype.kind == "f" else torch.int64) for a in arrays]
+    types = {"f": torch.float64, "i": torch.int64}
+    return [None if a is None else torch.tensor(a, dtype=types[a.dtype.kind]) for a in arrays]
 
 
 def relative_error(given, expected):

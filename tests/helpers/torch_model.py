@@ -20,7 +20,8 @@ ACTIVATIONS = {
 class TorchModel(nn.Module):
     """r̂ = μ + b_u + b_i + p · q + MLP([p, q]); the names of its state_dict are those of the package.
 
-    The rows of a side are P_u + Y_t, with time bins.
+    The rows of a side are P_u + Y_t, with time bins. With the item j that the user rated before, p is p + y_j
+    in the product, and w_j is added.
     """
 
     def __init__(self, architecture, parameters, objective):
@@ -59,18 +60,26 @@ class TorchModel(nn.Module):
             return [torch.zeros(len(users), 0, dtype=torch.float64)] * 2
         return [self.variances(side, "embedding", ids) for side, ids in (("user", users), ("item", items))]
 
-    def forward(self, users, items, bins=None, signs=0.0):
+    def forward(self, users, items, bins=None, previous=None, signs=0.0):
         """r̂; with signs of shape (n, 2 k) the MLP is given p ± √v_u and q ± √v_i."""
-        return self.rate(users, items, bins, signs, *self.vectors(users, items, bins))
+        return self.rate(users, items, bins, previous, signs, *self.vectors(users, items, bins))
 
-    def rate(self, users, items, bins, signs, p, q):
+    def of_previous(self, previous):
+        """y, w and the variances of y."""
+        if previous is None:
+            return 0.0, 0.0, 0.0
+        vectors, variances = as_tensors(self.objective.previous, self.objective.previous_variance)
+        return vectors[previous, :-1], vectors[previous, -1], variances[previous]
+
+    def rate(self, users, items, bins, previous, signs, p, q):
         """r̂ of given vectors."""
         architecture, y = self.architecture, self.intercept.expand(len(users))
         if architecture.biases:
             for side, ids in (("user", users), ("item", items)):
                 y = y + self.rows(side, "bias", ids, bins)[:, 0]
         if architecture.product:
-            y = y + (p * q).sum(dim=1)
+            added, w, _ = self.of_previous(previous)
+            y = y + ((p + added) * q).sum(dim=1) + w
         if architecture.hidden_layer_sizes:
             v = torch.cat(self.vector_variances(users, items), dim=1)
             x = torch.cat([p, q], dim=1) + signs * v.sqrt()
@@ -83,24 +92,26 @@ class TorchModel(nn.Module):
     def curvature(self):
         return 1 / (2 * ORDINAL.deviation**2) if self.architecture.likelihood == "ordinal" else 1.0
 
-    def variance(self, users, items, bins):
+    def variance(self, users, items, bins, previous):
         """Of p · q, without the variances' products."""
         if not self.architecture.product:
             return torch.zeros(len(users), dtype=torch.float64)
         (p, q), (v_p, v_q) = self.vectors(users, items, bins), self.vector_variances(users, items)
-        return (p**2 * v_q + q**2 * v_p).sum(dim=1)
+        added, _, v_added = self.of_previous(previous)
+        return ((p + added) ** 2 * v_q + q**2 * (v_p + v_added)).sum(dim=1)
 
-    def records(self, users, items, ratings, bins=None, signs=0.0):
+    def records(self, users, items, ratings, bins=None, previous=None, signs=0.0):
         """What a step adds to `squares` of users and, by table, to `data`: see `Objective`."""
         o, architecture = self.objective, self.architecture
         users, items, ratings = as_tensors(users, items, ratings)
-        bins = None if bins is None else as_tensors(bins)[0]
+        bins, previous = as_tensors(bins, previous)
         p, q = (x.detach().requires_grad_() for x in self.vectors(users, items, bins))
-        prediction = self.rate(users, items, bins, signs, p, q)
+        prediction = self.rate(users, items, bins, previous, signs, p, q)
         J = torch.autograd.grad(prediction.sum(), [p, q], allow_unused=True, materialize_grads=True)
         weight, noise = as_tensors(o.weight, o.noise)
         curvature, variances = self.curvature * weight[users], self.vector_variances(users, items)
-        of_rating, variance = {}, self.variance(users, items, bins)
+        of_rating, variance = {}, self.variance(users, items, bins, previous)
+        variances[0] = variances[0] + self.of_previous(previous)[2]  # as q has it
         for place, side, ids in ((0, "user", users), (1, "item", items)):
             if architecture.has_embeddings:
                 uncertain = variances[1 - place] if architecture.product else 0.0
@@ -125,16 +136,16 @@ class TorchModel(nn.Module):
         below = torch.sigmoid((theta - prediction[:, None]) / ORDINAL.tau)
         return torch.log(torch.diff(below)[ratings[:, None] == torch.tensor(ORDINAL.steps)])
 
-    def losses(self, users, items, ratings, bins=None, signs=0.0):
+    def losses(self, users, items, ratings, bins=None, previous=None, signs=0.0):
         """Mean over the batch of (r - r̂)², or of -log P, and of what a step minimises: see `Objective`."""
-        given, prediction = self.objective, self(users, items, bins, signs)
+        given, prediction = self.objective, self(users, items, bins, previous, signs)
         (weight,) = as_tensors(given.weight)
         if self.architecture.likelihood == "ordinal":
             loss = expected = -self.log_probabilities(prediction, ratings).mean()
         else:
             squares = (ratings - prediction) ** 2
             loss, expected = squares.mean(), (weight[users] * squares).mean()
-        expected = expected + self.curvature * (weight[users] * self.variance(users, items, bins)).mean()
+        expected = expected + self.curvature * (weight[users] * self.variance(users, items, bins, previous)).mean()
         for name, table in self.named_parameters():
             if "_" in name:
                 entity = name[: name.rindex("_")]
@@ -164,7 +175,7 @@ class RowOptimizer:
         self.model = model
         self.optimizer = make_optimizer(model.parameters())
 
-    def step(self, users, items, ratings=None, bins=None):
+    def step(self, users, items, ratings=None, bins=None, previous=None):
         kept = {}
         for name, p in self.model.named_parameters():
             if "_" in name:

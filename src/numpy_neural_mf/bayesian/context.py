@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data.timestamps import TimeBins
 from ..mf.drift import Timeline
+from ..mf.previous_item import previous_items
 from ..utils.arrays import Float64Array, IntArray
 
 # Time bins of equal length, from the first rating to the last.
@@ -49,17 +50,9 @@ class ContextVariables:
         bins = TimeBins(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS)
         functions = {
             "time_bin": lambda: bins.of(times),
-            "previous_item": lambda: self._previous_items(users, times),
+            "previous_item": lambda: previous_items(self.timeline, self.items, self.n_items, users, times),
         }
         return [functions[name]() for name in self.names]
-
-    def _previous_items(self, users: IntArray, times: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The last item of an earlier time; ratings of the same time have no known order."""
-        user = np.maximum(users, 0)
-        first, end = self.timeline.starts[user], self.timeline.starts[user + 1]
-        position = self.timeline.first_after(first, end, times - 1) - 1
-        exists = (users >= 0) & (position >= first)
-        return np.where(exists, self.items[np.where(exists, position, 0)], self.n_items).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

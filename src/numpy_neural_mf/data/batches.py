@@ -12,8 +12,9 @@ from .columns import room_like
 from .prefetch import made_ahead
 from .ratings import Ratings
 
-# Columns of the same length: users, items, ratings and, where time matters, time bins.
-Batch = tuple[NDArray[Any], ...]
+# Columns of the same length: users, items, ratings and, for a model that uses them, time bins, or None if it
+# uses only what comes next, the items that users rated just before.
+Batch = tuple[Any, ...]
 
 # Columns, row numbers in order, size of a batch -> batches.
 Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
@@ -34,11 +35,15 @@ def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
         # No row is out of range: "clip" leaves out the check for it, which took half of the time.
-        yield tuple(column.take(batch, mode="clip") for column in columns)
+        yield tuple(None if column is None else column.take(batch, mode="clip") for column in columns)
 
 
-def _columns(ratings: Ratings, time_bins: NDArray[np.int32] | None) -> Batch:
+def _columns(
+    ratings: Ratings, time_bins: NDArray[np.int32] | None, previous: NDArray[np.int32] | None = None
+) -> Batch:
     columns = ratings.users, ratings.items, ratings.values
+    if previous is not None:
+        return *columns, time_bins, previous
     return columns if time_bins is None else (*columns, time_bins)
 
 
@@ -48,8 +53,8 @@ class Batches:
     With more than `WINDOW` ratings, an epoch takes pieces of `PIECE` neighbours in random order, as many at a
     time as fill the window, and permutes the window: training reaches the same error as with a permutation of
     all (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` makes batches of an
-    order, perhaps of columns held elsewhere; `n_ratings` are those of all processes; `time_bins`, shape (n,),
-    are the last column, if there are any.
+    order, perhaps of columns held elsewhere; `n_ratings` are those of all processes; `time_bins` and
+    `previous`, shape (n,), are the last columns, if there are any.
     """
 
     def __init__(
@@ -60,9 +65,10 @@ class Batches:
         cut: Cut = cut,
         n_ratings: int | None = None,
         time_bins: NDArray[np.int32] | None = None,
+        previous: NDArray[np.int32] | None = None,
     ) -> None:
         self._n = len(ratings) if n_ratings is None else n_ratings
-        self._columns = _columns(ratings, time_bins)
+        self._columns = _columns(ratings, time_bins, previous)
         # As few batches as with this size, but of about one size: a step on the three ratings that are left
         # over moves all weights as far as one on a thousand.
         self.batch_size = -(-self._n // -(-self._n // batch_size))

@@ -62,6 +62,10 @@ class Architecture:
     drift : bool, default False
         Whether the level of each user drifts: d_u(t), an Ornstein-Uhlenbeck process with a timescale that is
         learned, is added to the rating at time t. It needs the extra "fast".
+    previous_item : bool, default False
+        Whether the item j that a user rated just before changes the rating: by y_j · q_i + w_j, so that p_u
+        is p_u + y_j in the product (the previous item as a field of a factorization machine; Rendle, 2010).
+        It needs the product and the extra "fast".
     likelihood : {"normal", "ordinal"}, default "normal"
         "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
         probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
@@ -77,6 +81,7 @@ class Architecture:
     implicit: bool = False
     periods: int = 0
     drift: bool = False
+    previous_item: bool = False
     likelihood: str = "normal"
 
     def __post_init__(self) -> None:
@@ -86,10 +91,14 @@ class Architecture:
         check_integer("periods", self.periods, at_least=0, at_most=MAX_SIZE)
         check_choice("activation", self.activation, ACTIVATIONS)
         check_choice("likelihood", self.likelihood, LIKELIHOODS)
-        for name in ("biases", "product", "features", "implicit", "drift"):
+        for name in ("biases", "product", "features", "implicit", "drift", "previous_item"):
             check_boolean(name, getattr(self, name))
-        if self.drift and self.likelihood == "ordinal":
-            raise ValueError('drift: expected False with likelihood="ordinal", whose scores are no ratings')
+        for name in ("drift", "previous_item"):
+            if getattr(self, name) and self.likelihood == "ordinal":
+                expected = 'expected False with likelihood="ordinal", whose scores are no ratings'
+                raise ValueError(f"{name}: {expected}")
+        if self.previous_item and not self.product:
+            raise ValueError("previous_item: expected False without the product, of whose vectors it is one")
         if (scale := self.rating_scale) is not None:
             for bound in scale:
                 check_number("rating_scale", bound)

@@ -23,6 +23,7 @@ from cases import (
     draw_parameters,
     in_categories,
     relative_error,
+    with_previous_items,
     with_time_bins,
 )
 from torch_model import RowOptimizer, TorchModel
@@ -155,6 +156,37 @@ def test_with_time_bins_loss_predictions_and_every_gradient_are_those_of_autogra
     assert relative_error(gradients, expected) <= 1e-9
 
 
+AFTER_ANOTHER = {
+    f"{name}, {periods} periods": replace(ARCHITECTURES[name], periods=periods, previous_item=True)
+    for name in ["A_SMALL", "no MLP", "no MLP, no biases", "no biases"]
+    for periods in (0, N_TIME_BINS)
+}
+
+
+def after_another(architecture, batch, seed=0):
+    return with_previous_items(with_time_bins(batch, seed) if architecture.periods else batch, seed)
+
+
+@pytest.mark.parametrize("name", AFTER_ANOTHER)
+def test_with_previous_items_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name):
+    architecture = AFTER_ANOTHER[name]
+    batch = users, items, _, *context = after_another(architecture, draw_batch())
+    model, engine = model_of(architecture), new_engine(architecture, SGD(1.0))
+    expected_loss, expected = model.gradients(*batch)
+    prediction = model(*as_tensors(users, items, *context)).detach().numpy()
+    np.testing.assert_allclose(engine.predict(users, items, *context), prediction, rtol=1e-12, atol=1e-12)
+    loss, gradients = gradients_of(engine, batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    assert relative_error(gradients, expected) <= 1e-9
+
+
+@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+def test_with_previous_items_a_hundred_steps_are_those_of_torch(new_engine, architecture):
+    architecture = replace(architecture, previous_item=True)
+    batches = [after_another(architecture, batch, seed) for seed, batch in enumerate(HUNDRED)]
+    require_the_steps_of_torch(new_engine, "adam", architecture, draw_objective(architecture), batches)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
 def test_with_time_bins_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
@@ -185,6 +217,18 @@ def test_time_bins_are_asked_for_where_there_are_tables_of_them_and_only_there(n
     users, items, _, *bins = given
     for call in (lambda: engine.step(*given), lambda: engine.predict(users, items, *bins)):
         with pytest.raises(ValueError, match="expected the time bins of ratings if the architecture has"):
+            call()
+
+
+@pytest.mark.parametrize("previous_item", [False, True])
+def test_previous_items_are_asked_for_where_the_architecture_has_them_and_only_there(
+    new_engine, previous_item
+):
+    engine, batch = new_engine(replace(A_SMALL, previous_item=previous_item), Adam()), draw_batch()
+    given = batch if previous_item else with_previous_items(batch)
+    users, items, _, *context = given
+    for call in (lambda: engine.step(*given), lambda: engine.predict(users, items, *context)):
+        with pytest.raises(ValueError, match="expected previous items if the architecture has previous_item"):
             call()
 
 
@@ -455,19 +499,28 @@ def test_with_time_bins_squares_and_data_are_those_of_autograd(new_engine, name)
     require_the_records_of_autograd(new_engine, IN_TIME[name], with_time_bins(draw_batch()))
 
 
+@pytest.mark.parametrize("name", AFTER_ANOTHER)
+def test_with_previous_items_squares_and_data_are_those_of_autograd(new_engine, name):
+    architecture = AFTER_ANOTHER[name]
+    require_the_records_of_autograd(new_engine, architecture, after_another(architecture, draw_batch()))
+
+
 @pytest.mark.parametrize("name", [*SOME_FORMS, "no product"])
 def test_of_ordinal_ratings_squares_and_data_are_those_of_autograd(new_engine, name):
     require_the_records_of_autograd(new_engine, ORDINAL_FORMS[name], in_categories(draw_batch()))
 
 
+@pytest.mark.parametrize("previous_item", [False, True])
 @pytest.mark.parametrize("name", ["no MLP", "A_SMALL"])
-def test_after_they_are_sent_a_step_reads_what_was_changed_in_place(new_engine, name):
-    architecture, batch = ARCHITECTURES[name], draw_batch()
+def test_after_they_are_sent_a_step_reads_what_was_changed_in_place(new_engine, name, previous_item):
+    architecture = replace(ARCHITECTURES[name], previous_item=previous_item)
+    batch = after_another(architecture, draw_batch()) if previous_item else draw_batch()
     engine = new_engine(architecture, SGD(1.0))
     engine.step(*batch)
     engine.fetch()
     o = engine.objective
-    parts = o.prior, o.precision, o.variance, {"weight": o.weight, "noise": o.noise}, engine.parameters
+    parts = [o.prior, o.precision, o.variance, {"weight": o.weight, "noise": o.noise}, engine.parameters]
+    parts += [{"previous": o.previous, "variance": o.previous_variance}] * architecture.previous_item
     for arrays in parts:
         for array in arrays.values():
             array[...] *= np.linspace(0.5, 1.5, array.size).reshape(array.shape)
@@ -530,10 +583,12 @@ def test_random_signs_are_balanced_and_differ_by_rating_feature_and_step(new_eng
         assert np.abs((one * another).mean(axis=0)).max() < of_features
 
 
-def test_in_training_the_mlp_is_given_rows_plus_or_minus_their_deviation(new_engine):
+@pytest.mark.parametrize("previous_item", [False, True])
+def test_in_training_the_mlp_is_given_rows_plus_or_minus_their_deviation(new_engine, previous_item):
     """The loss, its gradient, squares and data are those of the signs that the seed draws."""
-    architecture, sizes = Architecture(K, (6, 3), "tanh"), {"n_users": N_SINGLE, "n_items": N_ITEMS}
-    users, items, _ = batch = draw_single()
+    architecture = Architecture(K, (6, 3), "tanh", previous_item=previous_item)
+    sizes = {"n_users": N_SINGLE, "n_items": N_ITEMS}
+    batch = users, items, *_ = with_previous_items(draw_single()) if previous_item else draw_single()
     (signs,) = draw_signs(new_engine, users, items, seed=5)
     parameters = draw_parameters(architecture, **sizes)
     objective = draw_objective(architecture, **sizes, with_signs=True)

@@ -15,7 +15,7 @@ from ...nn.parameter import Array, IntArray
 from ..distributed import Communicator
 from ..objective import Objective
 
-# The time bins of ratings, for an architecture with periods.
+# The time bins of ratings, for an architecture with periods, or items that users rated just before.
 Bins = IntArray | None
 
 
@@ -46,8 +46,10 @@ class Engine:
     def _prepare(self) -> None:
         """Make what an engine needs of its own."""
 
-    def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
-        """Learn from one batch of n ratings, where `time_bins` are for an architecture with periods.
+    def step(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
+    ) -> float:
+        """Learn from one batch of n ratings; `time_bins` and `previous` are for architectures with such.
 
         Returned is its mean squared error before the step, or mean -log P, without weights and priors.
         """
@@ -59,7 +61,9 @@ class Engine:
         losses = [self.step(*(column[r : r + 1] for column in columns)) for r in range(len(columns[0]))]
         return sum(losses) / len(losses)
 
-    def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
+    def predict(
+        self, users: IntArray, items: IntArray, time_bins: Bins = None, previous: Bins = None
+    ) -> Array:
         """r̂ of pairs, shape (n,), not clipped."""
         raise NotImplementedError
 
@@ -78,10 +82,12 @@ class Engine:
         """Read the arrays of `parameters` and of the objective again, if there are copies of them."""
 
 
-def require_time_bins(architecture: Architecture, time_bins: Any) -> None:
-    """Raise a ValueError unless there are time bins exactly if the architecture has periods."""
+def require_context(architecture: Architecture, time_bins: Any, previous: Any) -> None:
+    """Raise a ValueError unless there are time bins and previous items exactly if the architecture has such."""
     if (time_bins is not None) != bool(architecture.periods):
         raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
+    if (previous is not None) != architecture.previous_item:
+        raise ValueError("expected previous items if the architecture has previous_item, and only then")
 
 
 # The process in which each engine first started threads; a forked process inherits the entry.

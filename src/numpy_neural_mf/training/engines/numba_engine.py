@@ -12,7 +12,7 @@ import numpy as np
 from ...mf.parameters import KINDS, SIDES, TIME_BINS, Entity, Parameters, table_name
 from ...nn.parameter import Array, IntArray, zeros_aligned
 from ...utils.extras import naming_the_extra
-from .base import Bins, Engine, require_time_bins
+from .base import Bins, Engine, require_context
 
 if TYPE_CHECKING:
     from .numba_kernels import Model, Pairs, Spread
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # threads.
 MAX_CHUNKS = 16
 
-# Of a model without time, and of a step without an MLP.
+# Of a model without time or previous items, and of a step without an MLP.
 NO_BINS, NO_KEY = np.zeros(0, np.int32), np.uint32(0)
 
 logger = logging.getLogger(__name__)
@@ -69,9 +69,11 @@ class NumbaEngine(Engine):
         self._no_cutpoints = np.zeros(0, dtype)
         self._reserve(0)
 
-    def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
+    def step(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
+    ) -> float:
         announce(self._kernels.gradients, "10 to 30")
-        n, pairs = len(users), self._pairs(users, items, time_bins)
+        n, pairs = len(users), self._pairs(users, items, time_bins, previous)
         if n > len(self._residuals):
             self._reserve(n)
         ratings = np.ascontiguousarray(ratings, self._dtype)
@@ -99,11 +101,12 @@ class NumbaEngine(Engine):
     def step_per_sample(self, *batch: Any) -> float:
         """See `Engine.step_per_sample`: one loop for plain SGD without MLP, time and categories."""
         is_plain = self._updates.is_plain_sgd and not self.architecture.layer_sizes
-        if not is_plain or self.architecture.periods or self.objective.ordinal:
+        form = self.architecture
+        if not is_plain or form.periods or form.previous_item or self.objective.ordinal:
             return super().step_per_sample(*batch)
         announce(self._of_rows.descend, "a few")
         users, items, ratings = batch
-        pairs = self._pairs(users, items, None)
+        pairs = self._pairs(users, items, None, None)
         self._updates.count_steps(len(users))
         loss: float = self._of_rows.descend(
             pairs.users, pairs.items, np.ascontiguousarray(ratings, self._dtype), *self._row_tables,
@@ -112,15 +115,17 @@ class NumbaEngine(Engine):
         )  # fmt: skip
         return loss
 
-    def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
-        predictions, pairs = np.empty(len(users), self._dtype), self._pairs(users, items, time_bins)
+    def predict(
+        self, users: IntArray, items: IntArray, time_bins: Bins = None, previous: Bins = None
+    ) -> Array:
+        predictions, pairs = np.empty(len(users), self._dtype), self._pairs(users, items, time_bins, previous)
         self._kernels.predict(pairs, self._model(), self._new_scratch(1)[0], predictions)
         return predictions
 
-    def _pairs(self, users: IntArray, items: IntArray, time_bins: Bins) -> Pairs:
-        require_time_bins(self.architecture, time_bins)
-        bins = NO_BINS if time_bins is None else time_bins
-        return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in (users, items, bins)))
+    def _pairs(self, users: IntArray, items: IntArray, time_bins: Bins, previous: Bins) -> Pairs:
+        require_context(self.architecture, time_bins, previous)
+        columns = users, items, *(NO_BINS if ids is None else ids for ids in (time_bins, previous))
+        return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in columns))
 
     def _gradients(self, pairs: Pairs, ratings: Array) -> tuple[float, Array, Array, Array]:
         """Loss, and gradients of weights, of cutpoints and of time bins; those of rows are in buffers.
@@ -168,7 +173,7 @@ class NumbaEngine(Engine):
             theta, tau = ordinal.cutpoints(self.parameters["cutpoints"]), ordinal.tau
             steps = ordinal.steps.astype(self._dtype)
         return self._kernels.Model._make([
-            *self._tables.values(), self.parameters["intercept"][0], self.architecture.product,
+            *self._tables.values(), self._previous[0], self.parameters["intercept"][0], self.architecture.product,
             self._sizes, self._activation, self._weights, self._transposed, self._starts, theta,
             self._dtype.type(tau), steps,
         ])  # fmt: skip
@@ -178,7 +183,7 @@ class NumbaEngine(Engine):
         o, tables = self.objective, list(self._tables.items())[:4]
         of_rows = [o.variance.get(name, table) for name, table in tables]
         return self._kernels.Spread._make(
-            [*of_rows, o.weight, self._dtype.type(o.curvature), o.noise[0], key]
+            [*of_rows, self._previous[1], o.weight, self._dtype.type(o.curvature), o.noise[0], key]
         )
 
     @cached_property
@@ -191,6 +196,14 @@ class NumbaEngine(Engine):
             name = table_name(entity, kind)
             tables[name] = self.parameters.get(name, np.zeros(shape, self._dtype))
         return tables
+
+    @cached_property
+    def _previous(self) -> tuple[Array, Array]:
+        """y and w of previous items, and the variances of y; zeros for a model without."""
+        o, nothing = self.objective, np.zeros((1, self._k + 1), self._dtype)
+        if o.previous is None or o.previous_variance is None:
+            return nothing, nothing
+        return o.previous, o.previous_variance
 
     @cached_property
     def _row_tables(self) -> list[Any]:

@@ -13,19 +13,19 @@ from ..objective import LEAST_SLOPE
 from .numba_compat import AHEAD, compiled, inlined, prefetch
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
-# Users, items and time bins of ratings, int32 arrays of shape (n,); no bins for a model without time.
-Pairs = namedtuple("Pairs", "users items bins")
+# Users, items, time bins and previous items of ratings, int32 arrays of shape (n,), empty for a model without.
+Pairs = namedtuple("Pairs", "users items bins previous")
 
 # Parameters and form. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
-# b_i + b_z; absent tables have no columns, absent biases and cutpoints θ no rows. The MLP's weights and
-# biases lie one after another, those of a layer from `starts`.
+# b_i + b_z; absent tables have no columns, absent biases and cutpoints θ no rows. A has y and w of previous
+# items. The MLP's weights and biases lie one after another, those of a layer from `starts`.
 Model = namedtuple(
-    "Model", "P Q b_u b_i Y Z b_y b_z mu product sizes activation weights transposed starts theta tau steps"
+    "Model", "P Q b_u b_i Y Z b_y b_z A mu product sizes activation weights transposed starts theta tau steps"
 )
 
-# Variances of P, Q, b_u and b_i, the weight w of users, half the second derivative of the loss, σ², and the
+# Variances of P, Q, b_u, b_i and y, the weight w of users, half the second derivative of the loss, σ², and the
 # key of random signs: see `Objective`.
-Spread = namedtuple("Spread", "V W v_u v_i weight curvature noise key")
+Spread = namedtuple("Spread", "V W v_u v_i v_y weight curvature noise key")
 
 
 @inlined
@@ -72,6 +72,18 @@ def gather_rows(pairs, first, n, model, x, y):
         p, q = x[f], x[k + f]
         for t in range(TILE):
             y[t] += p[t] * q[t]
+
+
+@inlined
+def add_previous(previous, first, n, model, x, y):
+    """x[:k] += y_j and y += y_j · q + w_j of a tile, with the previous items j: see `Objective`."""
+    k = model.P.shape[1]
+    for t in range(n):
+        row = model.A[previous[first + t]]
+        y[t] += row[k]
+        for f in range(k):
+            x[f, t] += row[f]
+            y[t] += row[f] * x[k + f, t]
 
 
 @inlined
@@ -188,9 +200,16 @@ def factor_gradients(
                 g[f] += at_item[f]
                 g[k + f] += at_user[f]
         v_p, v_q = spread.V[u], spread.W[i]
+        j = pairs.previous[r] if len(pairs.previous) else 0
+        v_y = spread.v_y[j]
+        if len(pairs.previous):
+            added = model.A[j]
+            y += added[k]
+            for f in range(k):
+                g[k + f] += added[f]
         for f in range(k):
             y += g[f] * g[k + f]
-            h += g[f] * g[f] * v_p[f] + g[k + f] * g[k + f] * v_q[f]
+            h += g[f] * g[f] * (v_p[f] + v_y[f]) + g[k + f] * g[k + f] * v_q[f]
         w = spread.weight[u]
         value, residuals[r], error = rating_loss(y, ratings[r], n, w, model, d_theta)
         loss += value
@@ -200,9 +219,9 @@ def factor_gradients(
         for f in range(k):
             of_p, of_q = g[f], g[k + f]
             of_rating[f] = weight * (of_p * of_p + v_q[f])
-            of_rating[k + f] = weight * (of_q * of_q + v_p[f])
+            of_rating[k + f] = weight * (of_q * of_q + v_p[f] + v_y[f])
             g[f] = dr * of_p + c * of_q * v_q[f]
-            g[k + f] = dr * of_q + c * of_p * v_p[f]
+            g[k + f] = dr * of_q + c * of_p * (v_p[f] + v_y[f])
     return loss
 
 
@@ -220,6 +239,9 @@ def tile_gradients(
     gather(spread.V, pairs.users, first, size, v[:k])
     gather(spread.W, pairs.items, first, size, v[k : 2 * k])
     add_noise(x, v, 2 * k, spread.key, tile * TILE)
+    if len(pairs.previous):  # of which the MLP knows nothing
+        add_previous(pairs.previous, first, size, model, x, y)
+        add_gathered(spread.v_y, pairs.previous, first, size, v[:k])
     run_layers(model, x, slope, y, 2 * k)
     dr[:], inverse[:], h[:] = 0, 0, 0
     for t in range(size):
@@ -295,4 +317,6 @@ def predict(pairs, model, scratch, predictions):
         size, y = min(TILE, n - first), scratch[3, 0]
         gather_rows(pairs, first, size, model, scratch[0], y)
         run_layers(model, scratch[0], scratch[1], y, 0)
+        if len(pairs.previous):
+            add_previous(pairs.previous, first, size, model, scratch[0], y)
         predictions[first : first + size] = y[:size]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ...mf.parameters import KINDS, TIME_BINS, Entity, Kind, Side, table_name
 from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
 from ..objective import LEAST_SLOPE, MOST, TINY
-from .base import Bins, Engine, require_time_bins
+from .base import Bins, Engine, require_context
 
 # A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
 Term = tuple[Array, Callable[[Array], None]]
@@ -20,8 +21,19 @@ Term = tuple[Array, Callable[[Array], None]]
 # items, shape (n, k) each.
 Forward = tuple[Array, Array, Callable[[Array, Array], tuple[Array, Array]]]
 
-# The users, or the items, of a batch: rows of each table that a rating looks up.
-_BatchSide = tuple[Side, dict[Entity, GroupedIds]]
+
+class _BatchSide(NamedTuple):
+    """The users, or the items, of a batch: rows of each table that a rating looks up.
+
+    Users come with what the item that they rated just before adds to their vectors, and to these' variances,
+    in the product, shape (n, k), and to the rating, shape (n,): nothing where the model has no such.
+    """
+
+    name: Side
+    ids: dict[Entity, GroupedIds]
+    added: Array | float = 0.0
+    added_variance: Array | float = 0.0
+    offset: Array | float = 0.0
 
 
 class NumpyEngine(Engine):
@@ -32,8 +44,10 @@ class NumpyEngine(Engine):
         self._mlp = self._build_mlp()
         _keep_freed_memory()
 
-    def step(self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None) -> float:
-        loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins)
+    def step(
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
+    ) -> float:
+        loss, gradients = self.loss_and_gradients(users, items, ratings, time_bins, previous)
         if decay := self.objective.weight_decay:
             for n in range(self.architecture.n_layers):
                 weight = self.parameters[f"mlp.{n}.weight"]
@@ -43,13 +57,13 @@ class NumpyEngine(Engine):
         return loss
 
     def loss_and_gradients(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> tuple[float, dict[str, Gradient]]:
         """The mean loss of a batch, and the gradient of its objective, by parameter name."""
         o, n = self.objective, len(ratings)
         dr: Array
         weight = o.weight.take(users).astype(self._dtype)
-        u, i = self._sides(users, items, time_bins)
+        u, i = self._sides(users, items, time_bins, previous)
         prediction, variance, backward = self.forward(u, i)
         error = prediction - ratings
         if o.ordinal is None:
@@ -73,37 +87,38 @@ class NumpyEngine(Engine):
     ) -> None:
         """Add what the ratings of a batch say to `squares` and `data` of the objective."""
         o = self.objective
-        for (side, ids), of_side, (other, others) in ((u, J[0], i), (i, J[1], u)):
+        for of_batch, of_side, other in ((u, J[0], i), (i, J[1], u)):
             for kind in KINDS:
+                side, ids = of_batch.name, of_batch.ids
                 if (name := table_name(side, kind)) not in self.parameters:
                     continue
                 is_bias = kind == "bias"
                 squared = np.ones((len(error), 1), self._dtype) if is_bias else of_side * of_side
                 if is_bias:
-                    variance = variance + self._variance(side, kind, ids[side].ids)[:, 0]
+                    variance = variance + self._variance(of_batch, kind)[:, 0]
                 if self.architecture.product and not is_bias:  # q is uncertain, too
-                    squared += self._variance(other, kind, others[other].ids)
+                    squared += self._variance(other, kind) + other.added_variance
                 o.data[name][ids[side].rows] += ids[side].sum(curvature[:, None] * squared)
         # The rating had a share h in its own prediction: without it, it would be e / (1 - h) off.
         h = np.minimum(curvature * variance / o.noise, MOST)
-        users = u[1]["user"]
+        users = u.ids["user"]
         o.squares[users.rows] += users.sum((error * error / (1 - h))[:, None])[:, 0]
 
     def expected_loss(
-        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None
+        self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> float:
         """The objective of a batch, of which `loss_and_gradients` has the gradient: see `Objective`."""
         o, n, total = self.objective, len(ratings), 0.0
         weight = o.weight[users]
-        sides = self._sides(users, items, time_bins)
+        sides = self._sides(users, items, time_bins, previous)
         prediction, variance, _ = self.forward(*sides)
         if o.ordinal is None:
             total += float(weight @ (prediction - ratings) ** 2) / n
         else:
             total += o.ordinal.loss(prediction, ratings, self.parameters["cutpoints"])[0]
         total += o.curvature * float(weight @ variance) / n
-        for _, of_entities in sides:
-            for entity, grouped in of_entities.items():
+        for side in sides:
+            for entity, grouped in side.ids.items():
                 for name in (table_name(entity, kind) for kind in KINDS):
                     if name in self.parameters:
                         rows = self.parameters[name][grouped.ids] - self._prior(name, grouped.ids)
@@ -111,12 +126,14 @@ class NumpyEngine(Engine):
                         total += float((share * o.precision[name] * rows**2).sum()) / n
         return total
 
-    def predict(self, users: IntArray, items: IntArray, time_bins: Bins = None) -> Array:
-        return self.forward(*self._sides(users, items, time_bins), training=False)[0]
+    def predict(
+        self, users: IntArray, items: IntArray, time_bins: Bins = None, previous: Bins = None
+    ) -> Array:
+        return self.forward(*self._sides(users, items, time_bins, previous), training=False)[0]
 
     def forward(self, u: _BatchSide, i: _BatchSide, training: bool = True) -> Forward:
         """r̂, in training the variance of p · q, and the function back to the gradients."""
-        mu, n = self._learned["intercept"], len(u[1]["user"].ids)
+        mu, n = self._learned["intercept"], len(u.ids["user"].ids)
         of_all: Term = np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
         y, backward = _sum([of_all, *([self._bias(u), self._bias(i)] if self.architecture.biases else [])])
         if not self.architecture.has_embeddings:
@@ -133,24 +150,31 @@ class NumpyEngine(Engine):
             backward(dr)
             return backward_rows(dr, dv)
 
-        return y + of_rows, variance, backward_all
+        return y + u.offset + of_rows, variance, backward_all
 
-    def _sides(self, users: IntArray, items: IntArray, time_bins: Bins) -> tuple[_BatchSide, _BatchSide]:
-        require_time_bins(self.architecture, time_bins)
+    def _sides(
+        self, users: IntArray, items: IntArray, time_bins: Bins, previous: Bins
+    ) -> tuple[_BatchSide, _BatchSide]:
+        require_context(self.architecture, time_bins, previous)
         bins = None if time_bins is None else GroupedIds(time_bins)
 
-        def of_side(side: Side, ids: IntArray) -> _BatchSide:
-            of_bins: dict[Entity, GroupedIds] = {} if bins is None else {TIME_BINS[side]: bins}
-            return side, {side: GroupedIds(ids), **of_bins}
+        def of_side(side: Side, ids: IntArray) -> dict[Entity, GroupedIds]:
+            return {side: GroupedIds(ids)} if bins is None else {side: GroupedIds(ids), TIME_BINS[side]: bins}
 
-        return of_side("user", users), of_side("item", items)
+        u, i = _BatchSide("user", of_side("user", users)), _BatchSide("item", of_side("item", items))
+        o = self.objective
+        if previous is not None and o.previous is not None and o.previous_variance is not None:
+            found = o.previous.take(previous, axis=0).astype(self._dtype, copy=False)
+            variance = o.previous_variance.take(previous, axis=0).astype(self._dtype, copy=False)
+            u = u._replace(added=found[:, :-1], added_variance=variance, offset=found[:, -1])
+        return u, i
 
     def _vectors(self, of_side: _BatchSide, kind: Kind) -> Term:
         """P_u + Y_t of each rating, shape (n, d); without time, P_u.
 
         Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
-        return _sum([self._rows(entity, grouped, kind) for entity, grouped in of_side[1].items()])
+        return _sum([self._rows(entity, grouped, kind) for entity, grouped in of_side.ids.items()])
 
     def _rows(self, entity: Entity, ids: GroupedIds, kind: Kind) -> Term:
         """Rows of a table; backward adds the gradient for their prior: 2 Λ / (n n_row) · (row - m)."""
@@ -169,8 +193,8 @@ class NumpyEngine(Engine):
         prior = self.objective.prior[name]
         return prior if len(prior) == 1 else prior.take(ids, axis=0)
 
-    def _variance(self, side: Side, kind: Kind, ids: IntArray) -> Array:
-        return self.objective.variance[table_name(side, kind)].take(ids, axis=0)
+    def _variance(self, side: _BatchSide, kind: Kind) -> Array:
+        return self.objective.variance[table_name(side.name, kind)].take(side.ids[side.name].ids, axis=0)
 
     def _bias(self, side: _BatchSide) -> Term:
         """b_u or b_i."""
@@ -181,12 +205,14 @@ class NumpyEngine(Engine):
         """p · q + f([p, q]) of normal p and q."""
         p, backward_p = self._vectors(u, "embedding")
         q, backward_q = self._vectors(i, "embedding")
-        v_p, v_q = (self._variance(side, "embedding", ids[side].ids) for side, ids in (u, i))
+        v_p, v_q = (self._variance(side, "embedding") for side in (u, i))
+        with_added, v_with_added = p + u.added, v_p + u.added_variance  # in the product
         y, variance = np.zeros(len(p), p.dtype), np.zeros(len(p), p.dtype)
         product, k = self.architecture.product, self.architecture.embedding_dim
         if product:
-            y += np.einsum("nk,nk->n", p, q)
-            variance += np.einsum("nk,nk,nk->n", p, p, v_q) + np.einsum("nk,nk,nk->n", q, q, v_p)
+            y += np.einsum("nk,nk->n", with_added, q)
+            variance += np.einsum("nk,nk,nk->n", with_added, with_added, v_q)
+            variance += np.einsum("nk,nk,nk->n", q, q, v_with_added)
         if self._mlp:
             x, v = np.concatenate([p, q], axis=1), np.concatenate([v_p, v_q], axis=1)
             f, backward_f = self._mlp.forward(x + self._signs(x.shape) * np.sqrt(v))
@@ -196,7 +222,7 @@ class NumpyEngine(Engine):
             dp, dq = np.zeros_like(p), np.zeros_like(q)
             if product:
                 dp += dr[:, None] * q
-                dq += dr[:, None] * p
+                dq += dr[:, None] * with_added
             if self._mlp:
                 dx = backward_f(dr[:, None])
                 dp += dx[:, :k]
@@ -204,8 +230,8 @@ class NumpyEngine(Engine):
             inverse = np.divide(1, dr, out=np.zeros_like(dr), where=np.abs(dr) > LEAST_SLOPE)[:, None]
             J = dp * inverse, dq * inverse
             if product:  # d variance / dp = 2 p v_q
-                dp += (2 * dv)[:, None] * p * v_q
-                dq += (2 * dv)[:, None] * q * v_p
+                dp += (2 * dv)[:, None] * with_added * v_q
+                dq += (2 * dv)[:, None] * q * v_with_added
             backward_p(dp)
             backward_q(dq)
             return J
@@ -215,7 +241,8 @@ class NumpyEngine(Engine):
     def _score(self, u: _BatchSide, i: _BatchSide) -> Forward:
         """p · q + f([p, q]) of the means."""
         p, q = self._vectors(u, "embedding")[0], self._vectors(i, "embedding")[0]
-        y = np.einsum("nk,nk->n", p, q) if self.architecture.product else np.zeros(len(p), p.dtype)
+        is_product = self.architecture.product
+        y = np.einsum("nk,nk->n", p + u.added, q) if is_product else np.zeros(len(p), p.dtype)
         if self._mlp:
             y += self._mlp.forward(np.concatenate([p, q], axis=1))[0][:, 0]
         return y, np.zeros_like(y), lambda dr, dv: (p, q)

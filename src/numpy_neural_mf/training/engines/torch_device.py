@@ -49,15 +49,16 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
 def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Iterator[tuple[Any, ...]]:
     """The share of one process, whose ratings the columns have, of each batch of `rows`, which count all.
 
-    It has users, items, ratings, time bins or None, and `is_own`, which marks the share in the whole batch.
+    It has users, items, ratings, time bins and previous items, or None, and `is_own`, which marks the share
+    in the whole batch.
     """
-    no_bins, is_tensor = (None,) * (4 - len(columns)), isinstance(rows, Tensor)
+    columns, is_tensor = [*columns, None, None][:5], isinstance(rows, Tensor)
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
         is_own = (batch >= share.start) & (batch < share.stop)
         own = batch[is_own] - share.start
-        taken = (column[own] if is_tensor else column.take(own, mode="clip") for column in columns)
-        yield *taken, *no_bins, is_own
+        taken = [None if c is None else c[own] if is_tensor else c.take(own, mode="clip") for c in columns]
+        yield *taken, is_own
 
 
 class DeviceBatches:
@@ -74,12 +75,15 @@ class DeviceBatches:
         share, is_alone = self._communicator.place(len(columns[0])), self._communicator.size == 1
         if self._columns is not columns:
             self._columns = columns
-            is_small = fits(sum(column.nbytes for column in columns), self.device)
+            is_small = fits(sum(column.nbytes for column in columns if column is not None), self.device)
             self._resident = self._sent(columns) if is_small else None
         if (resident := self._resident) is not None:
             (there,) = self._sent([rows])
             if is_alone:
-                return (tuple(column[batch] for column in resident) for batch in torch.split(there, size))
+                return (
+                    tuple(column if column is None else column[batch] for column in resident)
+                    for batch in torch.split(there, size)
+                )
             return cut_share(resident, there, size, share)
         batches = cut(columns, rows, size) if is_alone else cut_share(columns, rows, size, share)
         return one_ahead(self._sent(batch) for batch in batches)

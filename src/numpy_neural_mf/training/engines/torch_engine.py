@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, pad
 
 from ...data.batches import Batch, cut
 from ...mf.parameters import SIDES, TIME_BINS, Entity, is_table
 from ...nn import AdaGrad
 from ...nn.parameter import Array
 from ..objective import TINY
-from .base import Engine, require_same_process, require_time_bins
+from .base import Engine, require_context, require_same_process
 from .torch_device import DeviceBatches, GraphedSteps, cut_share, find_device, products_in_tf32
 from .torch_lookup import Found, Lookup, TorchObjective, find, find_in_fixed_shape, looked_up, vectors
 from .torch_module import NeuralMFModule, OrdinalLoss
@@ -73,7 +73,10 @@ class TorchEngine(Engine):
             and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
         )
 
-    def step(self, users: Any, items: Any, ratings: Any, time_bins: Any = None, is_own: Any = None) -> Any:
+    def step(
+        self, users: Any, items: Any, ratings: Any, time_bins: Any = None, previous: Any = None,
+        is_own: Any = None,
+    ) -> Any:  # fmt: skip
         """Learn from one batch, arrays or tensors: see `Engine.step`.
 
         Each of many processes is given its share of a batch, as `cut` makes it, with `is_own`, which marks it
@@ -86,7 +89,7 @@ class TorchEngine(Engine):
         if self.architecture.n_layers:
             self._generator.manual_seed(int(self._rng.integers(2**63)))
         known = self._here(ratings).to(self.module.intercept.dtype)
-        columns = [known, *self._ids(users, items, time_bins)]
+        columns = [known, *self._ids(users, items, time_bins, previous)]
         if self._graphs is None:
             loss = self._learn(*columns, is_own=is_own)
         else:
@@ -103,7 +106,8 @@ class TorchEngine(Engine):
             for entity, some in found.items()
         }
         with products_in_tf32(self.precision == "tf32"):
-            loss = self._differentiate(known, ids[0], found, lookups, n, self._signs(n, is_own))
+            previous = self._objective.previous(ids[-1] if self.architecture.previous_item else None)
+            loss = self._differentiate(known, ids[0], found, lookups, n, self._signs(n, is_own), previous)
         with torch.no_grad():
             dense = [value.grad for value in self._dense.values()]
             self.communicator.sum([loss, *(gradient for gradient in dense if gradient is not None)])
@@ -127,6 +131,7 @@ class TorchEngine(Engine):
         lookups: Mapping[Entity, Lookup],
         n: int,
         signs: Tensor | None,
+        previous: Sequence[Tensor],
     ) -> Tensor:
         """The mean loss to report, and gradients of the leaves: scaled ones of rows, and `data` of variances.
 
@@ -137,7 +142,10 @@ class TorchEngine(Engine):
         given = [vectors(rows, side) for side in SIDES]
         given += [embedding(found[side].positions, lookups[side].variances) for side in SIDES]
         p, q, v_p, v_q = (some.detach() for some in given)
-        prediction = self._forward(p.requires_grad_(), q.requires_grad_(), v_p, v_q, signs)
+        if previous:  # variances as the rows of tables are: those of factors, then that of the bias
+            v_y = pad(previous[1], (0, p.shape[1] - previous[1].shape[1]))
+            previous = [previous[0], v_p + v_y]
+        prediction = self._forward(p.requires_grad_(), q.requires_grad_(), v_p, v_q, signs, previous)
         prediction.retain_grad()
         error, weight = prediction - known, o.weight[users]
         if self._ordinal is None:
@@ -147,9 +155,10 @@ class TorchEngine(Engine):
         torch.autograd.backward(scale(fit / n))
         with torch.no_grad():
             curvature, dv = self.objective.curvature * weight, scale(self.objective.curvature * weight / n)
+            added, v_with_added = (previous[0][:, : p.shape[1]], previous[1]) if previous else (0.0, v_p)
             (squares_p, spread_p), (squares_q, spread_q) = (
                 self.module.add_variance(*of_side, prediction.grad, dv)
-                for of_side in ((p, v_p, v_q), (q, v_q, v_p))
+                for of_side in ((p, added, v_p, v_q), (q, 0.0, v_q, v_with_added))
             )
             o.record_errors(found["user"], error, curvature * (spread_p + spread_q))
             data = [curvature[:, None] * squares for squares in (squares_p, squares_q)]
@@ -158,14 +167,16 @@ class TorchEngine(Engine):
         torch.autograd.backward(by_row, [p.grad, q.grad, *data, *costs])
         return loss.detach() / n
 
-    def _forward(self, p: Tensor, q: Tensor, v_p: Tensor, v_q: Tensor, signs: Tensor | None) -> Tensor:
+    def _forward(
+        self, p: Tensor, q: Tensor, v_p: Tensor, v_q: Tensor, signs: Tensor | None, previous: Sequence[Tensor]
+    ) -> Tensor:
         """r̂ of each rating, whose vectors and their variances are given."""
         offset = None
         if signs is not None:
             offset = signs * torch.cat([self.module.split(v)[0] for v in (v_p, v_q)], dim=1).sqrt()
         bits = SIXTEEN_BITS.get(self.precision)
         with torch.autocast(self.device.type, bits, enabled=bits is not None):
-            return self.module.rate(p, q, offset)
+            return self.module.rate(p, q, offset, *previous[:1])
 
     def _signs(self, n: int, is_own: Any) -> Tensor | None:
         """Random signs for what the MLP is given, by a key of the host's generator.
@@ -184,12 +195,12 @@ class TorchEngine(Engine):
             entity: find_in_fixed_shape(entity, some, len(self._share[entity]), self.communicator)
             if in_fixed_shapes
             else find(some, self.communicator)
-            for entity, some in _by_entity(*ids).items()
+            for entity, some in self._by_entity(*ids).items()
         }
 
-    def predict(self, users: Any, items: Any, time_bins: Any = None) -> Array:
+    def predict(self, users: Any, items: Any, time_bins: Any = None, previous: Any = None) -> Array:
         """See `Engine.predict`; each of many processes predicts as often as it likes before `all_reduce`."""
-        ids = self._ids(users, items, time_bins)
+        ids = self._ids(users, items, time_bins, previous)
         self.communicator.any(np.array(self.communicator.size > 1))
         return self._predict(*ids)
 
@@ -197,18 +208,26 @@ class TorchEngine(Engine):
         self._load()
         with torch.inference_mode():
             if self.communicator.size == 1:
-                rows = {entity: self._held.tables[entity][some] for entity, some in _by_entity(*ids).items()}
+                tables, by_entity = self._held.tables, self._by_entity(*ids)
+                rows = {entity: tables[entity][some] for entity, some in by_entity.items()}
             else:
                 found, tables = self._find(ids), self._held.tables
                 rows = looked_up(
                     found,
                     {e: some.exchange.fetch(tables[e][some.exchange.owned]) for e, some in found.items()},
                 )
-            return self.module.rate(*(vectors(rows, side) for side in SIDES)).cpu().numpy()
+            previous = self._objective.previous(ids[-1] if self.architecture.previous_item else None)[:1]
+            return self.module.rate(*(vectors(rows, side) for side in SIDES), None, *previous).cpu().numpy()
 
-    def _ids(self, users: Any, items: Any, time_bins: Any) -> list[Tensor]:
-        require_time_bins(self.architecture, time_bins)
-        return [self._here(column) for column in (users, items, time_bins) if column is not None]
+    def _ids(self, users: Any, items: Any, time_bins: Any, previous: Any) -> list[Tensor]:
+        require_context(self.architecture, time_bins, previous)
+        columns = users, items, time_bins, previous
+        return [self._here(column) for column in columns if column is not None]
+
+    def _by_entity(self, users: Tensor, items: Tensor, *context: Tensor) -> dict[Entity, Tensor]:
+        """The rows that ratings use, by entity."""
+        bins = dict.fromkeys(TIME_BINS.values(), context[0]) if self.architecture.periods else {}
+        return {"user": users, "item": items, **bins}
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
         """Batches, or the shares of this process, arrays on the CPU, otherwise tensors on the device."""
@@ -220,7 +239,8 @@ class TorchEngine(Engine):
 
     def all_reduce(self, number: float) -> float:
         nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
-        columns = [nothing] * (3 if self.architecture.periods else 2)
+        form = self.architecture
+        columns = [nothing] * (2 + bool(form.periods) + form.previous_item)
         while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
             self._predict(*columns)
         return float(self.communicator.all_reduce(np.array(number)))
@@ -277,9 +297,3 @@ class TorchEngine(Engine):
         if isinstance(column, Tensor):
             return column.to(self.device)
         return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)
-
-
-def _by_entity(users: Tensor, items: Tensor, time_bins: Tensor | None = None) -> dict[Entity, Tensor]:
-    """The rows that ratings use, by entity."""
-    bins = {} if time_bins is None else dict.fromkeys(TIME_BINS.values(), time_bins)
-    return {"user": users, "item": items, **bins}

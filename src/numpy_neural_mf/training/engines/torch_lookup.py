@@ -99,6 +99,7 @@ class TorchObjective:
         self.share = {entity: constants.tensor(of_rows) for entity, of_rows in share.items()}
         self.weight, self.noise = constants.tensor(o.weight), constants.tensor(o.noise)
         self.squares = self._summed.tensor(o.squares)
+        self._previous = [constants.tensor(a) for a in (o.previous, o.previous_variance) if a is not None]
         self._prior = {e: constants.joined([o.prior[n] for n in names]) for e, names in names_of.items()}
         self._by_row = {e for e, names in names_of.items() if len(o.prior[names[0]]) > 1}
         self._precision = {
@@ -121,6 +122,10 @@ class TorchObjective:
         fetched = exchange.fetch(torch.cat(parts, dim=1))
         here, variances, cost = torch.split(fetched, [part.shape[1] for part in parts], dim=1)
         return Lookup(rows, v, here, variances, cost[:, 0])
+
+    def previous(self, items: Tensor | None) -> list[Tensor]:
+        """y and w of previous items, (n, k + 1), and the variances of y, (n, k)."""
+        return [] if items is None else [embedding(items, table) for table in self._previous]
 
     def shrinkage(self, entity: Entity, found: Found) -> Tensor:
         """How often Σ Λ (row - m)² of each row counts in the sum over a batch."""

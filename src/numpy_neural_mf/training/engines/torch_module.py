@@ -56,29 +56,35 @@ class NeuralMFModule(nn.Module):
         tables = (self._modules.get(table_name(side, kind).removesuffix(".weight")) for kind in KINDS)
         return torch.cat([table(ids) for table in tables if table is not None], dim=1)
 
-    def rate(self, users: Tensor, items: Tensor, offset: Tensor | None = None) -> Tensor:
+    def rate(
+        self, users: Tensor, items: Tensor, offset: Tensor | None = None, previous: Tensor | None = None
+    ) -> Tensor:
         """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias.
 
-        `offset`, (n, 2 k), is added to what the MLP is given.
+        `offset`, (n, 2 k), is added to what the MLP is given; of `previous`, (n, k + 1), factors to those of
+        users in the product, and the bias to the rating.
         """
         form, y = self.architecture, cast("Tensor", self.intercept)
         (p, b_u), (q, b_i) = self.split(users), self.split(items)
         if form.biases:
             y = y + b_u[:, 0] + b_i[:, 0]
         if form.has_embeddings and form.product:
-            y = y + (p * q).sum(dim=1)
+            y = y + ((p if previous is None else p + previous[:, :-1]) * q).sum(dim=1)
+        if previous is not None:
+            y = y + previous[:, -1]
         if form.has_embeddings and form.n_layers:
             x = torch.cat([p, q], dim=1)
             y = y + self._mlp(x if offset is None else x + offset)
         return y
 
     def add_variance(
-        self, x: Tensor, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
+        self, x: Tensor, added: Tensor | float, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Add to the gradient of vectors, dr · J so far, that by the variance; E[J²], and their part of it.
 
-        The variance is that of p · q and the biases: here Σ_k p_k² v_qk and v_b. `others` are the variances
-        of the other side, dr and dv the derivatives by r̂ and by its variance.
+        The variance is that of p · q and the biases: here Σ_k p_k² v_qk and v_b, where p has what is `added`
+        in the product. `others` are the variances of the other side, dr and dv the derivatives by r̂ and by
+        its variance.
         """
         assert x.grad is not None
         assert dr is not None
@@ -88,7 +94,7 @@ class NeuralMFModule(nn.Module):
         of_bias.fill_(1)
         variance = self.split(v)[1].sum(dim=1)
         if self.architecture.product:
-            (factors, _), (gradient, _), (v_others, _) = map(self.split, (x, x.grad, others))
+            (factors, _), (gradient, _), (v_others, _) = map(self.split, (x + added, x.grad, others))
             gradient += 2 * dv[:, None] * factors * v_others
             of_factors += v_others
             variance = variance + (factors**2 * v_others).sum(dim=1)

@@ -76,7 +76,7 @@ def models(world_name: str, starts_with: str) -> Models:
     without = PARTS_THAT_FIND.get(world_name, PARTS)
     names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
     plain = f"BayesianMF without {names}"
-    side_information = replace(nmf.C_WIDE, features=True, periods=24, drift=True)
+    side_information = replace(nmf.C_WIDE, features=True, periods=24, drift=True, previous_item=True)
     found: Models = {
         "linear regression": (nmf.LinearRegression, ""),
         "C_wide": (nmf.NeuralMF, ""),

@@ -56,8 +56,9 @@ def draw_objective(
         if table.entity in SIDES:
             is_fixed = table.kind == "embedding" and architecture.hidden_layer_sizes and not with_signs
             variance[table.name] = rng.uniform(0, 0 if is_fixed else 0.5, (n, d)).astype(dtype)
-    k = architecture.embedding_dim
-    previous, previous_variance = rng.normal(0, 0.5, (n_items + 1, k + 1)), rng.uniform(0, 0.5, (n_items + 1, k))
+    shape = n_items + 1, architecture.embedding_dim
+    previous = rng.normal(0, 0.5, (shape[0], shape[1] + 1))
+    previous_variance = rng.uniform(0, 0.5, shape)
     objective = Objective(
         share,
         prior,

@@ -145,7 +145,8 @@ class TorchModel(nn.Module):
         else:
             squares = (ratings - prediction) ** 2
             loss, expected = squares.mean(), (weight[users] * squares).mean()
-        expected = expected + self.curvature * (weight[users] * self.variance(users, items, bins, previous)).mean()
+        variance = self.variance(users, items, bins, previous)
+        expected = expected + self.curvature * (weight[users] * variance).mean()
         for name, table in self.named_parameters():
             if "_" in name:
                 entity = name[: name.rindex("_")]

@@ -118,6 +118,7 @@ def neural_mf(
     features: UsesFeatures = None, implicit: Implicit = None,
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
     drift: Annotated[bool | None, switch(MODEL, "Let the level of each user drift.")] = None,
+    previous_item: Annotated[bool | None, switch(MODEL, "Use the item rated before.")] = None,
     likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings; by default found.")] = None,
     batch_size: Annotated[int | None, option(TRAINING, "Ratings per step; by default found.")] = None,

@@ -95,6 +95,10 @@ class Factorization:
                 scores[tile] += mlp.later(mlp.of_users(p[tile]) + mlp.of_items(q[tile]))[0]
         return scores
 
+    def item_vectors(self, items: IntArray, time_bins: IntArray | None = None) -> Array:
+        """q of these rows, at time bins if the model has such, shape (n, k)."""
+        return self._rows("item", items, time_bins)[0]
+
     def variance(self, users: IntArray, items: IntArray) -> Array:
         """The variance of r̂ of pairs of rows, shape (n,), of independent normal rows, to first order.
 

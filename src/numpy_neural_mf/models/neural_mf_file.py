@@ -15,6 +15,7 @@ from ..mf.drift import Timeline, TimeVaryingBias
 from ..mf.forward import Factorization
 from ..mf.likelihood import Likelihood, Normal, Ordinal
 from ..mf.parameters import KINDS, SIDES, Parameters, Side, table_name, variance_name
+from ..mf.previous_item import PreviousItemEffect
 from ..mf.regularization import RowPenalty
 from ..nn import OPTIMIZERS, CumulativeLogit, Optimizer
 from ..training.loop import History
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Settings in a file that are learned.
 LEARNED = ("fields", "ordinal", "degrees_of_freedom", "unit", "noise", "steps", "timescale")
+InTime = tuple[TimeBins | None, TimeVaryingBias | None, PreviousItemEffect | None]
 TIME_RANGE = "periods"  # array of the times of the first and the last rating, for a model with time bins
 
 
@@ -72,11 +74,12 @@ class FittedNeuralMF(FittedModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoresInTime:
-    """A factorisation with time bins, and a level of each user that drifts, in units of scores."""
+    """A factorisation with time bins, drifting levels of users, and an effect of the previous item."""
 
     factorization: Factorization
     time_bins: TimeBins | None
     drift: TimeVaryingBias | None
+    previous: PreviousItemEffect | None
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
         """See `TimedScores`."""
@@ -84,15 +87,23 @@ class ScoresInTime:
         scores = self.factorization.scores(users, items, bins)
         if self.drift is not None:
             scores += self.drift.at(users, items, timestamps).astype(scores.dtype)
+        if self.previous is not None:
+            q = self.factorization.item_vectors(items, bins)
+            scores += self.previous.at(users, timestamps, q).astype(scores.dtype)
         return scores
 
     def updated(self, now: Factorization, update: Update) -> Self:
-        """The same with the rows of a factorisation at the last time bin; new users do not drift."""
-        drift = self.drift
+        """The same with the rows of a factorisation at the last time bin; new users do not drift.
+
+        New ratings come before no other: they are previous items of none.
+        """
+        drift, previous, n_users = self.drift, self.previous, len(update.user_ids)
         if drift is not None:
-            timeline = drift.timeline.inserted(update.old_users, len(update.user_ids))
-            drift = replace(drift, timeline=timeline)
-        return replace(self, factorization=self.factorization.with_last_time_bin(now), drift=drift)
+            drift = replace(drift, timeline=drift.timeline.inserted(update.old_users, n_users))
+        if previous is not None:
+            previous = previous.inserted(update.old_users, n_users, update.old_items, len(update.item_ids))
+        form = self.factorization.with_last_time_bin(now)
+        return replace(self, factorization=form, drift=drift, previous=previous)
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
@@ -121,9 +132,12 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     if isinstance(fitted.timed, ScoresInTime):
         if (bins := fitted.timed.time_bins) is not None:
             arrays[TIME_RANGE] = np.array([bins.first, bins.last], np.int64)
+        if (previous := fitted.timed.previous) is not None:
+            arrays |= _of_timeline(previous.timeline)
+            arrays |= {"previous_item.items": previous.items, "previous_item.vectors": previous.vectors}
         if (drift := fitted.timed.drift) is not None:
             settings["timescale"] = drift.timescale
-            arrays |= {"drift.starts": drift.timeline.starts, "drift.times": drift.timeline.times}
+            arrays |= _of_timeline(drift.timeline)
             arrays["drift.values"] = np.asarray(drift.values, np.float32)
     return Saved(settings, asdict(fitted.history), arrays)
 
@@ -209,21 +223,34 @@ def _fields(given: Any, tables: Collection[str]) -> dict[str, list[str]]:
     return given
 
 
-def _in_time(contents: Contents, form: Architecture) -> tuple[TimeBins | None, TimeVaryingBias | None]:
-    bins, drift = None, None
+def _of_timeline(timeline: Timeline) -> Tensors:
+    return {"drift.starts": timeline.starts, "drift.times": timeline.times}
+
+
+def _in_time(contents: Contents, form: Architecture) -> InTime:
+    bins, drift, previous = None, None, None
     if form.periods:
         first, last = contents.take(TIME_RANGE, np.int64, (2,)).tolist()
         if first > last:
             raise ValueError(f"{TIME_RANGE}: expected the first time and the last, found {first}, {last}")
         bins = TimeBins(first, last, form.periods)
-    if form.drift:
-        n, timescale = contents.length("drift.times"), contents.settings["timescale"]
-        check_number("timescale", timescale, at_least=TINY, at_most=HUGE)
+    if form.drift or form.previous_item:
+        n = contents.length("drift.times")
         starts = contents.take("drift.starts", np.int64, (len(contents.user_ids) + 1,))
         timeline = Timeline.checked(starts, contents.take("drift.times", np.int64, (n,)))
+    if form.drift:
+        timescale = contents.settings["timescale"]
+        check_number("timescale", timescale, at_least=TINY, at_most=HUGE)
         values = contents.take("drift.values", np.float32, (n,))
         drift = TimeVaryingBias("user", timeline, values, float(timescale))
-    return bins, drift
+    if form.previous_item:
+        n_items = len(contents.item_ids)
+        items = contents.take("previous_item.items", np.int32, (n,))
+        if not (n and items.min() >= 0 and items.max() < n_items):
+            raise ValueError("previous_item.items: expected rows of items")
+        vectors = contents.take("previous_item.vectors", np.float32, (n_items + 1, form.embedding_dim + 1))
+        previous = PreviousItemEffect(timeline, items, vectors)
+    return bins, drift, previous
 
 
 def _categories(ordinal: Any) -> CumulativeLogit | None:
@@ -239,7 +266,7 @@ def assemble(
     architecture: Architecture,
     parameters: Parameters,
     likelihood: Likelihood,
-    in_time: tuple[TimeBins | None, TimeVaryingBias | None],
+    in_time: InTime,
     *,
     noise: float,
     prior_variances: Parameters,
@@ -253,7 +280,7 @@ def assemble(
         return noise / np.concatenate([np.zeros(0), *tables])
 
     form = Factorization(architecture, parameters)
-    timed = None if in_time == (None, None) else ScoresInTime(form, *in_time)
+    timed = None if in_time == (None, None, None) else ScoresInTime(form, *in_time)
     return FittedNeuralMF(
         form.at_last_time_bin(),
         likelihood,

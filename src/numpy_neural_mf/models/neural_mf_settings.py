@@ -56,8 +56,9 @@ def check_settings(model: NeuralMF) -> None:
         check_choice("optimizer", model.optimizer, OPTIMIZERS)
     check_integer("epochs", model.epochs, at_least=1, at_most=MAX_EPOCHS, optional=True)
     check_integer("batch_size", model.batch_size, at_least=1, optional=True)
-    if model.batch_size == 1 and model.architecture.drift:
-        raise ValueError("drift: expected batches of more than one rating, found batch_size 1")
+    for name in ("drift", "previous_item"):
+        if model.batch_size == 1 and getattr(model.architecture, name):
+            raise ValueError(f"{name}: expected batches of more than one rating, found batch_size 1")
     for name in ("learning_rate", "weight_decay"):
         check_number(name, getattr(model, name), at_least=0)
 

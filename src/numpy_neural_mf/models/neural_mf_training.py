@@ -20,12 +20,13 @@ from ..training.checkpoint import Checkpoint
 from ..training.distributed import Communicator, all_ratings, own_part
 from ..training.drift import UserDrift
 from ..training.engines import ENGINES, Engine, choose_engine
-from ..training.inference import LEAST_DEVIATION, Inference, first_objective
+from ..training.inference import FACTOR, LEAST_DEVIATION, Inference, first_objective
 from ..training.loop import History, ProgressCallback
 from ..training.objective import MOST
+from ..training.previous_item import PreviousItems
 from ..training.prior_means import PriorMeans
 from ..training.statistics import RatingStatistics, in_units, unit_for
-from ..utils.arrays import FloatArray
+from ..utils.arrays import FloatArray, IntArray
 from ..utils.threads import one_blas_thread
 from .fitted import BLOCK, Fitted, interactions_of, rows_of_pairs
 from .neural_mf_file import FittedNeuralMF, assemble, likelihood_of
@@ -55,7 +56,7 @@ class TrainingData:
 
 def uses_times(architecture: Architecture) -> bool:
     """Whether a model learns from the times of ratings."""
-    return bool(architecture.periods) or architecture.drift
+    return bool(architecture.periods) or architecture.drift or architecture.previous_item
 
 
 def prepare(
@@ -91,7 +92,11 @@ def prepare(
         own = replace(own, values=own.values.copy())
     found, times = statistics.time_bins, own.timestamps
     bins = None if found is None or times is None else found.of(times)
-    inference = Inference(objective, own, counts, communicator, features, drift, bins)
+    previous = None
+    if form.previous_item:
+        variance = FACTOR * float(objective.noise[0]) ** 0.5
+        previous = PreviousItems(own, form.embedding_dim, variance, communicator)
+    inference = Inference(objective, own, counts, communicator, features, drift, bins, previous)
     scale = form.rating_scale or given.scale
     return TrainingData(own, given, held_out, scale, unit, statistics, inference, communicator)
 
@@ -144,6 +149,7 @@ def train(
             rng=rng,
             unit_of_loss=1.0 if data.inference.objective.ordinal is not None else data.unit**2,
             time_bins=data.inference.bins,
+            previous=None if data.inference.previous is None else data.inference.previous.column,
             on_progress=on_progress,
             checkpoint=checkpoint,
         )
@@ -157,9 +163,13 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
     users, items = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
     # The last row of the engine's tables is that of the unknown.
     columns = [np.where(users < 0, ratings.n_users, users), np.where(items < 0, ratings.n_items, items)]
-    times, drift = validation.timestamps, data.inference.drift
+    times, drift, previous = validation.timestamps, data.inference.drift, data.inference.previous
+    context: list[IntArray | None] = [None, None]
     if bins is not None:
-        columns.append(np.full(len(users), bins.n - 1, np.int32) if times is None else bins.of(times))
+        context[0] = np.full(len(users), bins.n - 1, np.int32) if times is None else bins.of(times)
+    if previous is not None:
+        nothing = np.full(len(users), ratings.n_items, np.int32)
+        context[1] = nothing if times is None else previous.before(users, times)
     n_all = engine.all_reduce(len(validation))
 
     def loss() -> float:
@@ -168,7 +178,8 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
         likelihood = likelihood_of(engine.parameters, data.inference.objective.ordinal, data.scale, data.unit)
         squares = 0.0
         for block in blocks(len(validation), BLOCK):
-            scores = engine.predict(*(column[block] for column in columns))
+            in_context = (None if column is None else column[block] for column in context)
+            scores = engine.predict(*(column[block] for column in columns), *in_context)
             if drift is not None and times is not None:
                 scores += drift.bias.at(users[block], items[block], times[block]).astype(scores.dtype)
             error = likelihood.rating(scores) - validation.values[block]
@@ -206,7 +217,11 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
         model.architecture,
         parameters,
         likelihood_of(parameters, objective.ordinal, data.scale, data.unit),
-        (data.statistics.time_bins, None if inference.drift is None else inference.drift.bias),
+        (
+            data.statistics.time_bins,
+            None if inference.drift is None else inference.drift.bias,
+            None if inference.previous is None else inference.previous.effect(objective),
+        ),
         noise=noise,
         user_weight=objective.weight,
         prior=prior,

@@ -8,18 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Ratings
-from ..data.columns import blocks
 from ..mf.drift import Timeline, TimeVaryingBias
 from ..utils.extras import naming_the_extra
 from .distributed import Communicator
-from .engines.base import Bins, Engine
 from .objective import MOST, Objective
 
 # Prior medians of the timescale, in seconds, and of the variance, as a share of that of the ratings: a user's
 # ratings are correlated within a session. Standard deviations of the logarithms of both.
 TIMESCALE, VARIANCE = 600.0, 0.03
 SPREADS = (0.5, 1.0)
-AT_ONCE = 2**16  # ratings predicted at a time
 # The logarithm by which variance and timescale change in the first epoch, and how it falls: to the last.
 FIRST_STEP, FALL, LAST_STEP = 0.5, 0.9, 0.1
 
@@ -39,7 +36,7 @@ class UserDrift:
         with naming_the_extra("drift", "fast"):
             from .kernels import filter_paths, smooth_paths
         self._filter, self._smooth = filter_paths, smooth_paths
-        self._communicator, self._own = communicator, communicator.place(len(ratings))
+        self._own = communicator.place(len(ratings))
         self._given = ratings.values.copy()
         users, times = communicator.all_gather(ratings.users), communicator.all_gather(ratings.timestamps)
         self._users, self._n_users = users, ratings.n_users
@@ -64,20 +61,13 @@ class UserDrift:
         return TimeVaryingBias("user", self._timeline, values, float(self._parameters[1]))
 
     def follow(
-        self, engine: Engine, objective: Objective, ratings: Ratings, bins: Bins = None
+        self, objective: Objective, ratings: Ratings, residual: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Smooth all paths given the residuals of an engine, and let it learn from ratings less their means.
+        """Smooth all paths given the residuals of all ratings; `ratings` become those less their means.
 
         Returned is a factor for the squares of each user's errors: a rating has a share in its own path, too,
         which the engine does not know.
         """
-        residual = np.empty(len(ratings))
-        for part in blocks(len(ratings), AT_ONCE):
-            of_bins = None if bins is None else bins[part]
-            found = engine.predict(ratings.users[part], ratings.items[part], of_bins)
-            residual[part] = ratings.values[part] - found
-        engine.all_reduce(0.0)
-        residual = self._communicator.all_gather(residual)
         noise = objective.noise[0] / objective.weight.astype(np.float64)[self._users]
         target, of_target = residual[self._order] + self._mean, noise[self._order]
         filtered = self._climb(target, of_target)

@@ -23,6 +23,7 @@ from .distributed import Communicator
 from .drift import UserDrift
 from .engines.base import Engine
 from .objective import TINY, Objective
+from .previous_item import PreviousItems
 from .prior_means import PriorMeans
 from .statistics import RatingStatistics
 
@@ -33,6 +34,7 @@ NOISE_RATINGS = 30
 # small is not given up.
 ABOVE_EDGE = 1.3
 SWEEPS = 30  # of the closed form of biases
+AT_ONCE = 2**16  # ratings predicted at a time
 # Ratings in units deviate by about 1, or by nothing; less than this is taken to be this.
 LEAST_DEVIATION = 1e-3
 # τ² of a bias in σ², at least: a lower one would make steps of SGD diverge, and biases hardly smaller.
@@ -72,7 +74,7 @@ def first_objective(
     by_entity: dict[Entity, NDArray[np.int64]] = {side: counts[side] for side in SIDES}
     by_entity |= dict.fromkeys(TIME_BINS.values(), statistics.time_counts)
     share = {e: (n > 0) / np.maximum(n, 1).astype(np.float32) for e, n in by_entity.items() if len(n)}
-    n_users = len(counts["user"])
+    n_users, n_items, k = len(counts["user"]), len(counts["item"]), architecture.embedding_dim
     return Objective(
         {entity: np.asarray(s, np.float32) for entity, s in share.items()},
         prior,
@@ -83,6 +85,8 @@ def first_objective(
         squares=np.zeros(n_users, np.float32),
         data={name: np.zeros_like(v) for name, v in variance.items()},
         weight_decay=weight_decay,
+        previous=np.zeros((n_items, k + 1), np.float32) if architecture.previous_item else None,
+        previous_variance=np.zeros((n_items, k), np.float32) if architecture.previous_item else None,
         ordinal=ordinal,
     )
 
@@ -154,6 +158,7 @@ class Inference:
     features: Mapping[Side, PriorMeans] = field(default_factory=dict)
     drift: UserDrift | None = None
     bins: NDArray[np.int32] | None = None  # time bins of the ratings, for an architecture with periods
+    previous: PreviousItems | None = None
 
     def __post_init__(self) -> None:
         o, noise = self.objective, float(self.objective.noise[0])
@@ -176,6 +181,9 @@ class Inference:
         found |= {"weight": o.weight, "noise": o.noise}
         for side, means in self.features.items():
             found |= {f"{side}.{name}": array for name, array in means.arrays.items()}
+        if self.previous is not None and o.previous is not None and o.previous_variance is not None:
+            found |= {"previous_item.mean": o.previous, "previous_item.variance": o.previous_variance}
+            found |= self.previous.arrays
         return found if self.drift is None else found | self.drift.arrays
 
     def resume(self) -> None:
@@ -194,8 +202,12 @@ class Inference:
         """
         o = self.objective
         squares = self.communicator.all_reduce(o.squares.astype(np.float64))
-        if self.drift is not None:
-            squares *= self.drift.follow(engine, o, self.ratings, self.bins)
+        if self.drift is not None or self.previous is not None:
+            residual = self._residual(engine)
+            if self.previous is not None:
+                residual = self.previous.follow(engine, o, residual, self.bins)
+            if self.drift is not None:
+                squares *= self.drift.follow(o, self.ratings, residual)
         o.squares[:] = 0
         n = self.counts["user"]
         expected = float(squares.sum()) / int(n.sum())
@@ -211,6 +223,16 @@ class Inference:
                 if table_name(side, kind) in engine.parameters:
                     self._infer(engine, side, kind)
         return expected if o.ordinal is None else None
+
+    def _residual(self, engine: Engine) -> NDArray[np.float64]:
+        """What an engine learns from less what it predicts, of the ratings of all processes."""
+        r, residual = self.ratings, np.empty(len(self.ratings))
+        columns = self.bins, None if self.previous is None else self.previous.column
+        for part in blocks(len(r), AT_ONCE):
+            context = (None if column is None else column[part] for column in columns)
+            residual[part] = r.values[part] - engine.predict(r.users[part], r.items[part], *context)
+        engine.all_reduce(0.0)
+        return np.asarray(self.communicator.all_gather(residual))
 
     def _infer(self, engine: Engine, side: Side, kind: Kind) -> None:
         """Variances of a table, then the prior of its rows."""

@@ -1,8 +1,10 @@
-"""Ornstein-Uhlenbeck processes, filtered and smoothed, compiled by Numba."""
+"""Ornstein-Uhlenbeck processes, filtered and smoothed, and ridge regressions, compiled by Numba."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from .engines.numba_compat import compiled
 
@@ -53,3 +55,37 @@ def smooth_paths(starts, variance, filtered, mean, spread):
                 gain = decay * P[i] / ahead
                 mean[i] += gain * (mean[i + 1] - decay * m[i])
                 spread[i] += gain * gain * (spread[i + 1] - ahead)
+
+
+@compiled
+def regress(
+    starts, order, items, bins, Q, V, Z, target, precision, prior_precision, coefficients, variances
+):  # fmt: skip
+    """Fill means and variances of the coefficients of each group's ridge regression, shape (n_groups, k + 1).
+
+    Its observations are order[starts[g]:starts[g + 1]]. The regressors of one are a normal vector of the mean
+    Q[item] + Z[bin] and the variances V[item], and 1.
+    """
+    d = Q.shape[1] + 1
+    x, A, b = np.ones(d), np.empty((d, d)), np.empty(d)
+    for group in range(len(starts) - 1):
+        A[:], b[:] = 0.0, 0.0
+        for place in range(starts[group], starts[group + 1]):
+            n = order[place]
+            w, q, v, z = precision[n], Q[items[n]], V[items[n]], Z[bins[n]]
+            for f in range(d - 1):
+                x[f] = q[f] + z[f]
+                A[f, f] += w * v[f]
+            for f in range(d):
+                wx = w * x[f]
+                b[f] += wx * target[n]
+                for e in range(f + 1):
+                    A[f, e] += wx * x[e]
+        for f in range(d):
+            A[f, f] += prior_precision[f]
+            for e in range(f):
+                A[e, f] = A[f, e]
+        inverse = np.linalg.inv(A)
+        coefficients[group] = inverse @ b
+        for f in range(d):
+            variances[group, f] = inverse[f, f]

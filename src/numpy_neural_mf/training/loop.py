@@ -100,21 +100,23 @@ def train(
     rng: np.random.Generator,
     unit_of_loss: float = 1.0,
     time_bins: NDArray[np.int32] | None = None,
+    previous: NDArray[np.int32] | None = None,
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
 
-    Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`,
-    shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample gradient descent, in
-    stretches that share a learning rate and are one batch to `on_progress` (`data.batches.Stretches`).
+    Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`
+    and `previous` items, shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample
+    gradient descent, in stretches that share a learning rate and are one batch to `on_progress`
+    (`data.batches.Stretches`).
 
     After each epoch `inference` moves the objective, and `validation_loss` is called for the history, whose
     losses are those of the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each
     epoch, is where training goes on.
     """
     n = int(engine.all_reduce(len(ratings)))
-    batches = _batches(engine, ratings, n, batch_size, rng, time_bins)
+    batches = _batches(engine, ratings, n, batch_size, rng, time_bins, previous)
     saved = None if checkpoint is None else checkpoint.restore(engine, inference.arrays)
     history = History()
     if checkpoint is not None and saved is not None:
@@ -149,10 +151,11 @@ def _batches(
     batch_size: int,
     rng: np.random.Generator,
     time_bins: NDArray[np.int32] | None,
+    previous: NDArray[np.int32] | None,
 ) -> Stretches | Batches:
     if batch_size == 1:
         return Stretches(ratings, rng, time_bins)
-    return Batches(ratings, batch_size, rng, engine.cut, n, time_bins)
+    return Batches(ratings, batch_size, rng, engine.cut, n, time_bins, previous)
 
 
 def _infer(engine: Engine, inference: Inference, history: History, unit_of_loss: float) -> None:

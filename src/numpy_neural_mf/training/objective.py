@@ -35,9 +35,9 @@ class Objective:
     J is the derivative of r̂ by a row: 1 by a bias; by p, q and the derivative of the MLP. Where q of a
     product is uncertain, the expected square of J is J² + v_q. Without the MLP, the variance of r̂ is
     Σ J² v, and h = w Σ J² v / σ² is the share of a rating in its own prediction. What the MLP adds to that,
-    its noise adds to the error e. In the product, and only there, p is p_u + y_j, of variances v_u + v_j, with
-    j the item that the user rated just before; a step moves neither. `Inference` changes all arrays between
-    epochs.
+    its noise adds to the error e. In the product, and only there, p is p_u + y_j, of variances v_u + v_j,
+    with j the item that the user rated just before, and w_j is added to r̂; a step does not move them.
+    `Inference` changes all arrays between epochs.
     """
 
     share: Mapping[Entity, Array]  # 1/n of each row of an entity, 0 without ratings
@@ -50,8 +50,8 @@ class Objective:
     squares: Array  # engines add e² / (1 - h) of each rating to that of its user, shape (n_users + 1,)
     data: Parameters  # and w E[J²] to that of its rows, by table of users and of items, of its shape
     weight_decay: float = 0.0
-    # y and w of the item that a user rated just before, shape (n_items + 1, k + 1), the last row for none, and
-    # the variances of y, (n_items + 1, k); None for an architecture without it.
+    # y and w by the item that a user rated just before, shape (n_items + 1, k + 1), in the last row zeros for
+    # none, and the variances of y, (n_items + 1, k); None for an architecture without previous_item.
     previous: Array | None = None
     previous_variance: Array | None = None
     ordinal: CumulativeLogit | None = None

@@ -83,7 +83,7 @@ class Engine:
 
 
 def require_context(architecture: Architecture, time_bins: Any, previous: Any) -> None:
-    """Raise a ValueError unless there are time bins and previous items exactly if the architecture has such."""
+    """Raise a ValueError unless there are time bins, and previous items, exactly if there should be."""
     if (time_bins is not None) != bool(architecture.periods):
         raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
     if (previous is not None) != architecture.previous_item:

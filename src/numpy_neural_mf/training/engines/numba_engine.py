@@ -173,9 +173,9 @@ class NumbaEngine(Engine):
             theta, tau = ordinal.cutpoints(self.parameters["cutpoints"]), ordinal.tau
             steps = ordinal.steps.astype(self._dtype)
         return self._kernels.Model._make([
-            *self._tables.values(), self._previous[0], self.parameters["intercept"][0], self.architecture.product,
-            self._sizes, self._activation, self._weights, self._transposed, self._starts, theta,
-            self._dtype.type(tau), steps,
+            *self._tables.values(), self._previous[0], self.parameters["intercept"][0],
+            self.architecture.product, self._sizes, self._activation, self._weights, self._transposed,
+            self._starts, theta, self._dtype.type(tau), steps,
         ])  # fmt: skip
 
     def _spread(self, key: np.uint32 = NO_KEY) -> Spread:

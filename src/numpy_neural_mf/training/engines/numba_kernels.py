@@ -13,7 +13,7 @@ from ..objective import LEAST_SLOPE
 from .numba_compat import AHEAD, compiled, inlined, prefetch
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
-# Users, items, time bins and previous items of ratings, int32 arrays of shape (n,), empty for a model without.
+# Users, items, time bins and previous items of ratings, int32 arrays of shape (n,), empty where none.
 Pairs = namedtuple("Pairs", "users items bins previous")
 
 # Parameters and form. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
@@ -23,8 +23,8 @@ Model = namedtuple(
     "Model", "P Q b_u b_i Y Z b_y b_z A mu product sizes activation weights transposed starts theta tau steps"
 )
 
-# Variances of P, Q, b_u, b_i and y, the weight w of users, half the second derivative of the loss, σ², and the
-# key of random signs: see `Objective`.
+# Variances of P, Q, b_u, b_i and y, the weight w of users, half the second derivative of the loss, σ², and
+# the key of random signs: see `Objective`.
 Spread = namedtuple("Spread", "V W v_u v_i v_y weight curvature noise key")
 
 

@@ -217,7 +217,8 @@ class TorchEngine(Engine):
                     {e: some.exchange.fetch(tables[e][some.exchange.owned]) for e, some in found.items()},
                 )
             previous = self._objective.previous(ids[-1] if self.architecture.previous_item else None)[:1]
-            return self.module.rate(*(vectors(rows, side) for side in SIDES), None, *previous).cpu().numpy()
+            p, q = (vectors(rows, side) for side in SIDES)
+            return self.module.rate(p, q, None, *previous).cpu().numpy()
 
     def _ids(self, users: Any, items: Any, time_bins: Any, previous: Any) -> list[Tensor]:
         require_context(self.architecture, time_bins, previous)

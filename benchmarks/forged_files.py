@@ -59,6 +59,7 @@ def ratings() -> Ratings:
 
 
 FULL = {"embedding_dim": 3, "hidden_layer_sizes": (4,), "periods": 2, "drift": True, "implicit": True}
+FULL["previous_item"] = True
 QUICK = {"epochs": 2, "batch_size": 60}
 MODELS: dict[str, Callable[[], Any]] = {
     "GlobalMean": GlobalMean,

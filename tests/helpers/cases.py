@@ -56,9 +56,6 @@ def draw_objective(
         if table.entity in SIDES:
             is_fixed = table.kind == "embedding" and architecture.hidden_layer_sizes and not with_signs
             variance[table.name] = rng.uniform(0, 0 if is_fixed else 0.5, (n, d)).astype(dtype)
-    shape = n_items + 1, architecture.embedding_dim
-    previous = rng.normal(0, 0.5, (shape[0], shape[1] + 1))
-    previous_variance = rng.uniform(0, 0.5, shape)
     objective = Objective(
         share,
         prior,
@@ -68,11 +65,19 @@ def draw_objective(
         noise=np.full(1, 2, dtype),
         squares=np.zeros(n_users + 1, dtype),
         data={name: np.zeros_like(v) for name, v in variance.items()},
-        previous=previous.astype(dtype) if architecture.previous_item else None,
-        previous_variance=previous_variance.astype(dtype) if architecture.previous_item else None,
+        **previous_of(architecture, rng, dtype, n_items),
         ordinal=ORDINAL if architecture.likelihood == "ordinal" else None,
     )
     return replace(objective, **fields)
+
+
+def previous_of(architecture, rng, dtype, n_items=N_ITEMS):
+    """What an objective has of previous items."""
+    if not architecture.previous_item:
+        return {}
+    n, k = n_items + 1, architecture.embedding_dim
+    vectors, variance = rng.normal(0, 0.5, (n, k + 1)), rng.uniform(0, 0.5, (n, k))
+    return {"previous": vectors.astype(dtype), "previous_variance": variance.astype(dtype)}
 
 
 # Not evenly spaced, and one of them, 2, is given by nobody.

@@ -42,6 +42,7 @@ def objective_of(architecture=B_MEDIUM, dtype=np.float64, *, signs=False, **fiel
         noise=np.full(1, 0.8, dtype),
         squares=np.zeros(N_USERS + 1, dtype),
         data={name: np.zeros_like(v) for name, v in variance.items()},
+        **previous_of(architecture, rng, dtype),
     )  # fmt: skip
     if architecture.likelihood == "ordinal":
         objective = replace(objective, ordinal=ORDINAL, weight=np.ones_like(objective.weight))

@@ -59,6 +59,10 @@ MODELS = {
     "implicit": partial(fast, Architecture(4, implicit=True)),
     "features and implicit": partial(fast, A_SMALL, features=True, implicit=True),
     "periods": partial(fast, A_SMALL, periods=6),
+    "previous item": partial(fast, A_SMALL, previous_item=True),
+    "periods, drift and previous item": partial(
+        fast, Architecture(4, periods=3, drift=True, previous_item=True)
+    ),
     "periods and features": partial(fast, Architecture(4, periods=3, features=True)),
     "ordinal": partial(fast, Architecture(4, (8,), likelihood="ordinal")),
     "ordinal, periods and features": partial(

@@ -1,4 +1,4 @@
-"""A NeuralMF with time bins, or levels that drift, predicts at a time, and refuses ratings without times."""
+"""A NeuralMF with time bins, drift or previous items predicts at a time, and needs ratings with times."""
 
 import sys
 from dataclasses import replace
@@ -10,6 +10,7 @@ from numpy_neural_mf import (
     Architecture,
     NeuralMF,
     Ratings,
+    leave_last_out,
     load_model,
     random_split,
     simulate_ratings,
@@ -212,3 +213,99 @@ def test_drift_without_numba_says_what_to_install(monkeypatch):
         ModuleNotFoundError, match=r'drift needs numba: pip install "numpy-neural-mf\[fast\]"'
     ):
         NeuralMF(DRIFTS, epochs=1, engine="numpy").fit(MOODS)
+
+
+AFTER_ANOTHER = Architecture(4, previous_item=True)
+SEQUENCES = simulate_ratings(400, 60, 12_000, sequence=1.0, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def after_another():
+    return NeuralMF(AFTER_ANOTHER, epochs=10).fit(SEQUENCES)
+
+
+def test_what_the_item_rated_before_does_is_found():
+    train, test = leave_last_out(SEQUENCES)
+    errors = []
+    for has_it in (True, False):
+        model = NeuralMF(AFTER_ANOTHER, previous_item=has_it, epochs=30).fit(train)
+        errors.append(rmse(model.predict(test.raw_users, test.raw_items, test.timestamps), test.expected))
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_without_a_time_and_before_any_rating_the_item_before_has_no_effect(after_another):
+    model, users, items = after_another, SEQUENCES.user_ids[:20, None], SEQUENCES.item_ids[None]
+    usual = model.predict(users, items)
+    np.testing.assert_array_equal(model.predict(users, items, SEQUENCES.timestamps.min()), usual)
+    np.testing.assert_array_equal(model.predict("nobody", items, 10**10), model.predict("nobody", items))
+    later = model.predict(users, items, 10**10)
+    assert np.abs(later - usual).max() > 0.1
+    assert abs(float((later - usual).mean())) < 0.05  # it is centred
+    listed, scores = model.recommend(users.ravel(), n=3, with_scores=True)
+    np.testing.assert_allclose(scores, model.predict(users, listed), rtol=1e-5)
+    ann = model.fold_in({1: 5.0, 2: 1.0})
+    np.testing.assert_array_equal(model.predict(ann, items, 10**10), model.predict(ann, items))
+
+
+def test_a_file_keeps_the_effect_of_the_item_before_and_new_ratings_leave_it(after_another, tmp_path):
+    after_another.save(tmp_path / "m")
+    again = load_model(tmp_path / "m")
+    columns = SEQUENCES.raw_users[:500], SEQUENCES.raw_items[:500], SEQUENCES.timestamps[:500]
+    assert again.predict(*columns).tobytes() == after_another.predict(*columns).tobytes()
+    effect = again.predict(3, 5, 10**10) - again.predict(3, 5)
+    again.partial_fit(Ratings.from_columns([-1, -1], [1, -7], [5.0, 1.0], [1, 2], (1, 5)))
+    assert again.predict(3, 5, 10**10) - again.predict(3, 5) == pytest.approx(effect, abs=1e-5)
+    np.testing.assert_array_equal(again.predict(-1, [1, 5, -7], 10**10), again.predict(-1, [1, 5, -7]))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("previous_item.items", lambda items: items + 60, "previous_item.items: expected rows of items"),
+        ("previous_item.items", lambda items: items - 60, "previous_item.items: expected rows of items"),
+        ("previous_item.items", lambda items: items[1:], "previous_item.items: expected int32 of shape"),
+        ("previous_item.vectors", lambda y: y[:, 1:].copy(), "previous_item.vectors: expected float32 of"),
+        ("previous_item.vectors", lambda y: y * np.nan, "previous_item.vectors: expected finite numbers"),
+    ],
+)
+def test_a_file_of_previous_items_that_are_none_is_refused(after_another, tmp_path, name, change, message):
+    after_another.save(tmp_path / "m")
+    description, tensors = model_file.read(tmp_path / "m")
+    model_file.write(tmp_path / "m", description, tensors | {name: change(tensors[name])})
+    with pytest.raises(ModelFileError, match=message):
+        load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch"])
+def test_every_engine_learns_the_same_from_the_item_before(engine):
+    form = replace(AFTER_ANOTHER, periods=3, drift=True)
+    ours, theirs = (
+        NeuralMF(form, epochs=3, batch_size=256, engine=e).fit(SEQUENCES).predict([1, 2, 3], 4, 10**9)
+        for e in ("numpy", engine)
+    )
+    np.testing.assert_allclose(theirs, ours, atol=1e-4)
+
+
+def test_the_validation_loss_is_that_of_predictions_at_their_times(after_another):
+    train, test = leave_last_out(SEQUENCES)
+    model = NeuralMF(AFTER_ANOTHER, epochs=4).fit(train, test)
+    predicted = model.predict(test.raw_users, test.raw_items, test.timestamps)
+    assert model.history_.validation_loss[-1] == pytest.approx(rmse(predicted, test.values) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"likelihood": "ordinal"}, 'previous_item: expected False with likelihood="ordinal"'),
+        ({"product": False, "hidden_layer_sizes": (4,)}, "previous_item: expected False without the product"),
+        ({"batch_size": 1}, "previous_item: expected batches of more than one rating, found batch_size 1"),
+    ],
+)
+def test_the_item_before_needs_residuals_a_product_and_batches(settings, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralMF(AFTER_ANOTHER, **settings)
+
+
+def test_the_item_before_needs_times():
+    with pytest.raises(ValueError, match="expected timestamps, since the architecture has previous_item"):
+        NeuralMF(AFTER_ANOTHER).fit(replace(SEQUENCES, timestamps=None))

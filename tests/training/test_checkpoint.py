@@ -81,7 +81,8 @@ FORMS = {
     "MLP": {"hidden_layer_sizes": (8,)},
     "features and sets": {"features": True, "implicit": True},
     "time": {"periods": 3, "drift": True},
-    "all": {"features": True, "implicit": True, "periods": 3, "drift": True},
+    "previous items": {"previous_item": True},
+    "all": {"features": True, "implicit": True, "periods": 3, "drift": True, "previous_item": True},
     "ordinal": {"likelihood": "ordinal", "features": True, "periods": 3},
 }
 

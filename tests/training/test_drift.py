@@ -12,20 +12,9 @@ from threads_as_processes import in_two
 from numpy_neural_mf import Ratings
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.drift import TIMESCALE, VARIANCE, UserDrift
-from numpy_neural_mf.training.engines import Engine
 from numpy_neural_mf.training.objective import MOST
 
 N_USERS = 40
-
-
-class Constant(Engine):
-    """An engine that predicts the same of all pairs."""
-
-    def __init__(self):
-        pass
-
-    def predict(self, users, items, time_bins=None):
-        return np.full(len(users), 3.0, np.float32)
 
 
 def objective(noise, n_users=N_USERS, weights=(1.0,)):
@@ -59,7 +48,7 @@ def follow(ratings, n=1, of=objective(0.16)):  # noqa: B008
     learned = replace(ratings, values=ratings.values.copy())
     drift = UserDrift(learned, float(ratings.values.std()), Communicator())
     for _ in range(n):
-        factor = drift.follow(Constant(), of, learned)
+        factor = drift.follow(of, learned, learned.values - 3.0)  # as if 3 were predicted of all pairs
     return drift, learned, factor
 
 
@@ -117,7 +106,7 @@ def test_users_without_ratings_and_equal_ratings_do_not_harm():
     ratings = Ratings.from_columns([1, 1, 3], [1, 2, 1], [3.0, 3.0, 3.0], [5, 5, 9], scale=(1, 5))
     ratings = ratings.take(np.array([0, 1]))  # user 3 has none
     drift = UserDrift(ratings, 0.0, Communicator())
-    factor = drift.follow(Constant(), objective(1.0, ratings.n_users), ratings)
+    factor = drift.follow(objective(1.0, ratings.n_users), ratings, ratings.values - 3.0)
     np.testing.assert_allclose(factor, np.ones(3), rtol=1e-6)
     np.testing.assert_allclose(ratings.values, 3.0, rtol=1e-6)
 
@@ -131,7 +120,7 @@ def test_two_processes_follow_the_paths_of_all_ratings():
         own = replace(ratings.part(part), values=ratings.values[part].copy())
         drift = UserDrift(own, float(ratings.values.std()), communicator)
         for _ in range(3):
-            found = drift.follow(Constant(), objective(0.16), own)
+            found = drift.follow(objective(0.16), own, communicator.all_gather(own.values - 3.0))
         return part, own.values, found, parameters_of(drift)
 
     for part, values, found, parameters in in_two(one_of_two):

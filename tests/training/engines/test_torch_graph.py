@@ -5,7 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cases import B_MEDIUM, N_TIME_BINS, draw_batch, in_categories, require_resumed_to_the_bit, with_time_bins
+from cases import (
+    B_MEDIUM,
+    N_TIME_BINS,
+    draw_batch,
+    in_categories,
+    require_resumed_to_the_bit,
+    with_previous_items,
+    with_time_bins,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_engines import new_engine, require_same_records
@@ -46,18 +54,20 @@ def test_distinct_rows_are_those_of_unique_and_the_rest_is_the_unknown(ids):
     assert not counts[n:].any()
 
 
+@pytest.mark.parametrize("previous_item", [False, True])
 @pytest.mark.parametrize("periods", [0, N_TIME_BINS])
 @pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
 @pytest.mark.parametrize("n", [3, 64, 500])
-def test_a_step_of_fixed_shapes_is_the_step(make, n, periods):
+def test_a_step_of_fixed_shapes_is_the_step(make, n, periods, previous_item):
     """Fewer ids than rows, about as many, and more; time bins of no rating stay, and so does their state."""
-    form = replace(B_MEDIUM, periods=periods)
+    form = replace(B_MEDIUM, periods=periods, previous_item=previous_item)
     engines = [new_engine(form, make(), signs=True) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
     engines[1]._shares_memory = False  # copies, as on a device
     for seed in range(5):
         batch = draw_batch(seed, n, np.float32)
         batch = with_time_bins(batch, seed) if periods else batch
+        batch = with_previous_items(batch, seed) if previous_item else batch
         assert engines[0].step(*batch) == pytest.approx(engines[1].step(*batch), rel=1e-5)
     engines[1].fetch()
     require_same_records(engines[1].objective, engines[0].objective, rtol=1e-3)
@@ -200,6 +210,7 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
     [
         {"implicit": True},
         {"periods": 5, "drift": True},
+        {"periods": 5, "drift": True, "previous_item": True},
         {"periods": 5, "implicit": True, "likelihood": "ordinal"},
     ],
     ids=str,

@@ -31,7 +31,7 @@ SETTINGS = {
 MORE = {
     "half": {"precision": "float16"},
     "sets": {"implicit": True},
-    "timed": {"periods": 5, "drift": True},
+    "timed": {"periods": 5, "drift": True, "previous_item": True},
     "ordinal": {"likelihood": "ordinal"},
 }  # fmt: skip
 

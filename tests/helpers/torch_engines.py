@@ -11,6 +11,7 @@ from cases import (
     ORDINAL,
     draw_batch,
     draw_parameters,
+    previous_of,
     with_time_bins,
 )
 

@@ -20,7 +20,7 @@ from ..training.checkpoint import Checkpoint
 from ..training.distributed import Communicator, all_ratings, own_part
 from ..training.drift import UserDrift
 from ..training.engines import ENGINES, Engine, choose_engine
-from ..training.inference import FACTOR, LEAST_DEVIATION, Inference, first_objective
+from ..training.inference import LEAST_DEVIATION, Inference, first_objective
 from ..training.loop import History, ProgressCallback
 from ..training.objective import MOST
 from ..training.previous_item import PreviousItems
@@ -94,7 +94,7 @@ def prepare(
     bins = None if found is None or times is None else found.of(times)
     previous = None
     if form.previous_item:
-        variance = FACTOR * float(objective.noise[0]) ** 0.5
+        variance = float((objective.noise / objective.precision[table_name("user", "embedding")])[0])
         previous = PreviousItems(own, form.embedding_dim, variance, communicator)
     inference = Inference(objective, own, counts, communicator, features, drift, bins, previous)
     scale = form.rating_scale or given.scale

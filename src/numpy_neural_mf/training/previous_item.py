@@ -15,9 +15,6 @@ from .distributed import Communicator
 from .engines.base import Bins, Engine
 from .objective import Objective
 
-# What is added to prior variances that the rows show, as a share of those before training, and how it falls:
-# early, q knows nothing of what only the previous item shows, and a column that was given up stays so.
-FIRST, FALL = 0.5, 0.8
 LEAST = 1e-6  # of a prior variance, in σ², and of what divides it
 AT_ONCE = 2**16  # ratings whose effect is computed at a time
 Floats = NDArray[np.float64]
@@ -49,12 +46,11 @@ class PreviousItems:
         self._counts = np.bincount(self._previous, minlength=self._n_items + 1)[:-1]
         self.column = self._previous[communicator.place(len(ratings))]
         self._variances = np.full(width + 1, variance)
-        self._added = np.full(1, FIRST * variance)
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """All that changes but the vectors, to be saved."""
-        return {"previous_item.variances": self._variances, "previous_item.added": self._added}
+        return {"previous_item.variances": self._variances}
 
     def before(self, users: NDArray[np.int32], times: NDArray[np.int64]) -> NDArray[np.int32]:
         """See `previous_items`."""
@@ -88,9 +84,7 @@ class PreviousItems:
         )  # fmt: skip
         seen = np.flatnonzero(self._counts)
         shown = np.maximum((1 - spread[seen] / self._variances).sum(axis=0), LEAST)
-        inferred = (found[seen] ** 2).sum(axis=0) / shown
-        self._variances[:] = np.maximum(inferred + self._added, LEAST * noise)
-        self._added *= FALL
+        self._variances[:] = np.maximum((found[seen] ** 2).sum(axis=0) / shown, LEAST * noise)
         found[seen] -= self._counts @ found[:-1] / max(int(self._counts.sum()), 1)
         table[...], variances[...] = found, spread[:, :-1]
         return target - self._effect(table.astype(np.float64), q, z, at)

@@ -38,13 +38,14 @@ def drawn(effect=0.0, seed=0):
 
 def state(q, variance=0.0, rows=slice(None), weight=1.0, time_bins=None):
     """An engine and an objective."""
+    n = len(q)
     parameters = {Q: q[rows]} | ({} if time_bins is None else {Z: time_bins[rows]})
     objective = SimpleNamespace(
         noise=np.array([NOISE]),
         weight=np.broadcast_to(weight, N_USERS + 1),
         variance={V: np.full_like(q, variance)[rows]},
-        previous=np.zeros((N_ITEMS + 1, K + 1), np.float32),
-        previous_variance=np.zeros((N_ITEMS + 1, K), np.float32),
+        previous=np.zeros((n, K + 1), np.float32),
+        previous_variance=np.zeros((n, K), np.float32),
     )
     return SimpleNamespace(parameters=parameters), objective
 

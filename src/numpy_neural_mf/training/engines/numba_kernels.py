@@ -11,6 +11,7 @@ from numba import prange
 
 from ..objective import LEAST_SLOPE
 from .numba_compat import AHEAD, compiled, inlined, prefetch
+from .numba_gather import add_gathered, add_previous, gather, gather_rows
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
 # Users, items, time bins and previous items of ratings, int32 arrays of shape (n,), empty where none.
@@ -26,64 +27,6 @@ Model = namedtuple(
 # Variances of P, Q, b_u, b_i and y, the weight w of users, half the second derivative of the loss, σ², and
 # the key of random signs: see `Objective`.
 Spread = namedtuple("Spread", "V W v_u v_i v_y weight curvature noise key")
-
-
-@inlined
-def gather(table, ids, first, n, x):
-    """x[f, t] = table[ids[first + t], f]; what is beyond the n ratings of the tile is zero."""
-    k = table.shape[1]
-    for t in range(n):
-        if first + t + AHEAD < len(ids):
-            prefetch(table, ids[first + t + AHEAD])
-        row = table[ids[first + t]]
-        for f in range(k):
-            x[f, t] = row[f]
-    for t in range(n, TILE):
-        for f in range(k):
-            x[f, t] = 0
-
-
-@inlined
-def add_gathered(table, bins, first, n, x):
-    """x[f, t] += table[bins[first + t], f]."""
-    for t in range(n):
-        row = table[bins[first + t]]
-        for f in range(table.shape[1]):
-            x[f, t] += row[f]
-
-
-@inlined
-def gather_rows(pairs, first, n, model, x, y):
-    """x[: 2 k] = p and q of a tile, and y = r̂ without f."""
-    users, items, bins = pairs.users, pairs.items, pairs.bins
-    k = model.P.shape[1]
-    y[:] = model.mu
-    if len(model.b_u):
-        for t in range(n):
-            y[t] += model.b_u[users[first + t], 0] + model.b_i[items[first + t], 0]
-            if len(bins):
-                y[t] += model.b_y[bins[first + t], 0] + model.b_z[bins[first + t], 0]
-    gather(model.P, users, first, n, x[:k])
-    gather(model.Q, items, first, n, x[k : 2 * k])
-    if len(bins):
-        add_gathered(model.Y, bins, first, n, x[:k])
-        add_gathered(model.Z, bins, first, n, x[k : 2 * k])
-    for f in range(k if model.product else 0):
-        p, q = x[f], x[k + f]
-        for t in range(TILE):
-            y[t] += p[t] * q[t]
-
-
-@inlined
-def add_previous(previous, first, n, model, x, y):
-    """x[:k] += y_j and y += y_j · q + w_j of a tile, with the previous items j: see `Objective`."""
-    k = model.P.shape[1]
-    for t in range(n):
-        row = model.A[previous[first + t]]
-        y[t] += row[k]
-        for f in range(k):
-            x[f, t] += row[f]
-            y[t] += row[f] * x[k + f, t]
 
 
 @inlined
@@ -178,7 +121,7 @@ def factor_gradients(
     """Without an MLP: the loss of a tile, summed, and gradients, from rows where they lie."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
     P, Q, n, k, loss = model.P, model.Q, len(users), model.P.shape[1], 0.0
-    cast = type(model.mu)
+    cast, follows = type(model.mu), len(pairs.previous) > 0
     for r in range(first, first + size):
         u, i = users[r], items[r]
         if r + AHEAD < n:
@@ -200,16 +143,16 @@ def factor_gradients(
                 g[f] += at_item[f]
                 g[k + f] += at_user[f]
         v_p, v_q = spread.V[u], spread.W[i]
-        j = pairs.previous[r] if len(pairs.previous) else 0
-        v_y = spread.v_y[j]
-        if len(pairs.previous):
-            added = model.A[j]
+        j = pairs.previous[r] if follows else 0
+        added, v_y = model.A[j], spread.v_y[j]
+        if follows:
             y += added[k]
             for f in range(k):
                 g[k + f] += added[f]
+                h += g[f] * g[f] * v_y[f]
         for f in range(k):
             y += g[f] * g[k + f]
-            h += g[f] * g[f] * (v_p[f] + v_y[f]) + g[k + f] * g[k + f] * v_q[f]
+            h += g[f] * g[f] * v_p[f] + g[k + f] * g[k + f] * v_q[f]
         w = spread.weight[u]
         value, residuals[r], error = rating_loss(y, ratings[r], n, w, model, d_theta)
         loss += value
@@ -219,9 +162,10 @@ def factor_gradients(
         for f in range(k):
             of_p, of_q = g[f], g[k + f]
             of_rating[f] = weight * (of_p * of_p + v_q[f])
-            of_rating[k + f] = weight * (of_q * of_q + v_p[f] + v_y[f])
+            v = v_p[f] + v_y[f] if follows else v_p[f]
+            of_rating[k + f] = weight * (of_q * of_q + v)
             g[f] = dr * of_p + c * of_q * v_q[f]
-            g[k + f] = dr * of_q + c * of_p * (v_p[f] + v_y[f])
+            g[k + f] = dr * of_q + c * of_p * v
     return loss
 
 

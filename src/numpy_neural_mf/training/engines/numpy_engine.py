@@ -153,7 +153,7 @@ class NumpyEngine(Engine):
         return y + u.offset + of_rows, variance, backward_all
 
     def _sides(
-        self, users: IntArray, items: IntArray, time_bins: Bins, previous: Bins
+        self, users: IntArray, items: IntArray, time_bins: Bins, previous: Bins = None
     ) -> tuple[_BatchSide, _BatchSide]:
         require_context(self.architecture, time_bins, previous)
         bins = None if time_bins is None else GroupedIds(time_bins)

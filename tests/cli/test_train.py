@@ -252,6 +252,15 @@ def test_no_layers_make_plain_matrix_factorisation(train):
     assert (architecture.hidden_layer_sizes, architecture.embedding_dim) == ((), 4)
 
 
+def test_the_previous_item_has_an_effect_where_it_is_asked_for(train):
+    pytest.importorskip("numba")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, sequence=0.5).to_frame().write_csv("ratings.csv")
+    train(*NEURAL, "--previous-item")
+    model = load_model("m")
+    assert model.architecture.previous_item
+    assert same_predictions(model, NeuralMF(epochs=1, previous_item=True).fit(read_ratings("ratings.csv")))
+
+
 def test_the_level_of_users_drifts_where_it_is_asked_for(train):
     pytest.importorskip("numba")
     simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
@@ -278,6 +287,7 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
         (["--batch-size", 0], "--batch-size must be"),
         (["--drift", "--likelihood", "ordinal"], "drift: expected False"),
+        (["--previous-item", "--no-product"], "previous_item: expected False without the product"),
         (["--scale", 2, 3], "expected a rating from 2 to 3"),
         (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
     ],

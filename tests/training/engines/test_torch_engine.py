@@ -339,7 +339,7 @@ def test_tf32_is_for_cuda():
 def test_a_share_of_a_batch_is_for_many_processes():
     batch = draw_batch(dtype=np.float32)
     with pytest.raises(ValueError, match="with many processes, a share of a batch"):
-        new_engine().step(*batch, None, np.ones(len(batch[0]), bool))
+        new_engine().step(*batch, None, None, np.ones(len(batch[0]), bool))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

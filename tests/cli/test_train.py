@@ -287,7 +287,7 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
         (["--no-product", "--no-biases", "--hidden-layer-sizes", ""], "nothing depends on user or item"),
         (["--batch-size", 0], "--batch-size must be"),
         (["--drift", "--likelihood", "ordinal"], "drift: expected False"),
-        (["--previous-item", "--no-product"], "previous_item: expected False without the product"),
+        (["--previous-item", "--no-product"], "--previous-item: expected False without the product"),
         (["--scale", 2, 3], "expected a rating from 2 to 3"),
         (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
     ],

@@ -150,10 +150,12 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
 def test_where_the_output_does_not_fit_that_is_one_sentence(fault):
     message, code = fault("simulate", "/dev/full", "--users", 9, "--items", 9, "--ratings", 70)
     assert (message, code) == ("/dev/full: No space left on device (os error 28)", 2)
-    with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "numpy_neural_mf", "--version"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (2, "numpy-neural-mf: No space left on device\n")
+    for unbuffered in ("", "1"):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "numpy_neural_mf", "--version"]
+            environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+        assert (done.returncode, done.stderr) == (2, "numpy-neural-mf: No space left on device\n")
 
 
 INTERRUPTED_WHILE_IMPORTING = """

@@ -64,7 +64,10 @@ def run() -> NoReturn:
     warnings.showwarning = lambda message, *_: remark(f"numpy-neural-mf: {message}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
-            app()
+            try:
+                app()
+            finally:
+                flush_output()
     except ValueError as error:
         fail(as_typed(str(error), sys.argv[1:]), code=2)
     except OSError as error:
@@ -81,6 +84,16 @@ def run() -> NoReturn:
         which = f": PyTorch cannot {tried[1]}" if tried else " for PyTorch"
         fail(f"there is not enough memory{which}", code=1)
     sys.exit(0)
+
+
+def flush_output() -> None:
+    """Write what is still in memory; an OSError if it does not fit, but not if nobody reads it any more."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # at the exit it is tried again
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def as_typed(message: str, arguments: Iterable[str]) -> str:

@@ -30,7 +30,7 @@ FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: abo
 TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
 LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
 DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
-# Models whose first training compiles what others use, too: so many processes compile at the same time.
+# Training these models compiles all kernels. Each line is trained in a process of its own.
 COMPILE = """import numpy_neural_mf as nmf
 for model in {}:
     model.fit(nmf.simulate_ratings(n_users=100, n_items=50, n_ratings=2_000))"""

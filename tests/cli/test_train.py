@@ -252,22 +252,17 @@ def test_no_layers_make_plain_matrix_factorisation(train):
     assert (architecture.hidden_layer_sizes, architecture.embedding_dim) == ((), 4)
 
 
-def test_the_previous_item_has_an_effect_where_it_is_asked_for(train):
+@pytest.mark.parametrize(
+    ("option", "planted"), [("previous_item", {"sequence": 0.5}), ("drift", {"drift": 0.5})]
+)
+def test_what_depends_on_time_is_learned_where_it_is_asked_for(train, option, planted):
     pytest.importorskip("numba")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, sequence=0.5).to_frame().write_csv("ratings.csv")
-    train(*NEURAL, "--previous-item")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, **planted).to_frame().write_csv("ratings.csv")
+    train(*NEURAL, "--" + option.replace("_", "-"))
     model = load_model("m")
-    assert model.architecture.previous_item
-    assert same_predictions(model, NeuralMF(epochs=1, previous_item=True).fit(read_ratings("ratings.csv")))
-
-
-def test_the_level_of_users_drifts_where_it_is_asked_for(train):
-    pytest.importorskip("numba")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
-    train(*NEURAL, "--drift")
-    model = load_model("m")
-    assert model.architecture.drift
-    assert same_predictions(model, NeuralMF(epochs=1, drift=True).fit(read_ratings("ratings.csv")))
+    assert getattr(model.architecture, option)
+    same = NeuralMF(epochs=1, **{option: True}).fit(read_ratings("ratings.csv"))
+    assert same_predictions(model, same)
 
 
 def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):

@@ -175,6 +175,15 @@ def test_a_file_keeps_the_drift(moody, tmp_path):
     assert theirs.tobytes() == ours.tobytes()
 
 
+def require_refusal(model, path, name, change, message):
+    """That a file of the model with an array changed is refused with the message."""
+    model.save(path)
+    description, tensors = model_file.read(path)
+    model_file.write(path, description, tensors | {name: change(tensors[name])})
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -184,11 +193,7 @@ def test_a_file_keeps_the_drift(moody, tmp_path):
     ],
 )
 def test_a_file_of_a_drift_that_is_out_of_order_is_refused(moody, tmp_path, name, change, message):
-    moody.save(tmp_path / "m")
-    description, tensors = model_file.read(tmp_path / "m")
-    model_file.write(tmp_path / "m", description, tensors | {name: change(tensors[name])})
-    with pytest.raises(ModelFileError, match=message):
-        load_model(tmp_path / "m")
+    require_refusal(moody, tmp_path / "m", name, change, message)
 
 
 def test_a_timescale_that_is_not_above_zero_is_refused(moody, tmp_path):
@@ -269,11 +274,7 @@ def test_a_file_keeps_the_effect_of_the_item_before_and_new_ratings_leave_it(aft
     ],
 )
 def test_a_file_of_previous_items_that_are_none_is_refused(after_another, tmp_path, name, change, message):
-    after_another.save(tmp_path / "m")
-    description, tensors = model_file.read(tmp_path / "m")
-    model_file.write(tmp_path / "m", description, tensors | {name: change(tensors[name])})
-    with pytest.raises(ModelFileError, match=message):
-        load_model(tmp_path / "m")
+    require_refusal(after_another, tmp_path / "m", name, change, message)
 
 
 @pytest.mark.parametrize("engine", ["numba", "torch"])

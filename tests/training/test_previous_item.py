@@ -118,8 +118,8 @@ def test_items_that_come_before_none_and_ratings_without_an_order_have_no_effect
 
 def test_two_processes_solve_for_the_ratings_of_both():
     ratings, _, q, _, residual, _ = drawn(0.5)
-    alone = state(q)
-    left = PreviousItems(ratings, K, 0.1, Communicator()).follow(*alone, residual, None)
+    single = state(q)
+    left = PreviousItems(ratings, K, 0.1, Communicator()).follow(*single, residual, None)
 
     def one_of_two(communicator):
         own = ratings.part(communicator.part(len(ratings)))
@@ -129,7 +129,7 @@ def test_two_processes_solve_for_the_ratings_of_both():
 
     for found, vectors in in_two(one_of_two):
         np.testing.assert_allclose(found, left, atol=1e-6)
-        np.testing.assert_allclose(vectors, alone[1].previous, atol=1e-6)
+        np.testing.assert_allclose(vectors, single[1].previous, atol=1e-6)
 
 
 def test_ratings_without_times_are_refused():

@@ -87,7 +87,7 @@ def run() -> NoReturn:
 
 
 def flush_output() -> None:
-    """Write what is still in memory; an OSError if it does not fit, but not if nobody reads it any more."""
+    """Flush standard output. A full disk raises an OSError; a pipe that was closed does not."""
     try:
         sys.stdout.flush()
     except OSError as error:

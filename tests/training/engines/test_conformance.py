@@ -210,25 +210,27 @@ def test_a_time_bin_that_no_rating_of_a_batch_is_in_stays_as_it_is(new_engine):
         np.testing.assert_array_equal(changed, [0, 2])
 
 
-@pytest.mark.parametrize("periods", [0, N_TIME_BINS])
-def test_time_bins_are_asked_for_where_there_are_tables_of_them_and_only_there(new_engine, periods):
-    engine, batch = new_engine(replace(A_SMALL, periods=periods), Adam()), draw_batch()
-    given = batch if periods else with_time_bins(batch)
-    users, items, _, *bins = given
-    for call in (lambda: engine.step(*given), lambda: engine.predict(users, items, *bins)):
-        with pytest.raises(ValueError, match="expected the time bins of ratings if the architecture has"):
-            call()
-
-
-@pytest.mark.parametrize("previous_item", [False, True])
-def test_previous_items_are_asked_for_where_the_architecture_has_them_and_only_there(
-    new_engine, previous_item
+@pytest.mark.parametrize("is_needed", [False, True])
+@pytest.mark.parametrize(
+    ("needs", "with_column", "message"),
+    [
+        ({"periods": N_TIME_BINS}, with_time_bins, "the time bins of ratings if the architecture has"),
+        (
+            {"previous_item": True},
+            with_previous_items,
+            "previous items if the architecture has previous_item",
+        ),
+    ],
+    ids=["time bins", "previous items"],
+)
+def test_columns_are_required_where_the_architecture_needs_them_and_only_there(
+    new_engine, needs, with_column, message, is_needed
 ):
-    engine, batch = new_engine(replace(A_SMALL, previous_item=previous_item), Adam()), draw_batch()
-    given = batch if previous_item else with_previous_items(batch)
+    engine, batch = new_engine(replace(A_SMALL, **needs) if is_needed else A_SMALL, Adam()), draw_batch()
+    given = batch if is_needed else with_column(batch)
     users, items, _, *context = given
     for call in (lambda: engine.step(*given), lambda: engine.predict(users, items, *context)):
-        with pytest.raises(ValueError, match="expected previous items if the architecture has previous_item"):
+        with pytest.raises(ValueError, match=f"expected {message}"):
             call()
 
 

@@ -27,6 +27,11 @@ def previous_items(
     return np.where(exists, items[np.where(exists, position, 0)], n_items).astype(np.int32)
 
 
+def effect_of(rows: FloatArray, q: FloatArray) -> FloatArray:
+    """y · q + w of rows of y and w, shape (n, k + 1), and vectors of items, (n, k): shape (n,)."""
+    return np.asarray(np.einsum("nk,nk->n", rows[:, :-1], q) + rows[:, -1])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PreviousItemEffect:
     """y_j · q_i + w_j for a rating of item i whose user rated item j just before.
@@ -45,8 +50,7 @@ class PreviousItemEffect:
     def at(self, users: IntArray, times: NDArray[np.int64], q: FloatArray) -> FloatArray:
         """The effect for users (-1: unknown) at these times on items of vectors q, shape (n, k): (n,)."""
         previous = previous_items(self.timeline, self.items, len(self.vectors) - 1, users, times)
-        found = self.vectors[previous]
-        return np.asarray(np.einsum("nk,nk->n", found[:, :-1], q) + found[:, -1])
+        return effect_of(self.vectors[previous], q)
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> PreviousItemEffect:
         """The same after user u has become row users[u] of n_users, items likewise; others have no effect."""

@@ -9,7 +9,7 @@ from ..data import Ratings
 from ..data.columns import blocks
 from ..mf.drift import Timeline
 from ..mf.parameters import TIME_BINS, table_name
-from ..mf.previous_item import PreviousItemEffect, previous_items
+from ..mf.previous_item import PreviousItemEffect, effect_of, previous_items
 from ..utils.extras import naming_the_extra
 from .distributed import Communicator
 from .engines.base import Bins, Engine
@@ -94,8 +94,7 @@ class PreviousItems:
         assert at is not None
         effect = np.empty(len(self._items))
         for part in blocks(len(effect), AT_ONCE):
-            rows, vectors = table[self._previous[part]], q[self._items[part]] + z[at[part]]
-            effect[part] = np.einsum("nk,nk->n", rows[:, :-1], vectors) + rows[:, -1]
+            effect[part] = effect_of(table[self._previous[part]], q[self._items[part]] + z[at[part]])
         return effect
 
     def _whole(self, shard: NDArray[np.floating]) -> NDArray[np.floating]:

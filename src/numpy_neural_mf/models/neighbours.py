@@ -146,7 +146,8 @@ class FittedNeighbours(FittedModel):
             rated = ratings[users[rows]]  # for each pair, what its user rated
             pair = np.repeat(rows, np.diff(rated.indptr))
             residuals = _with(rated, rated.data - self.baseline(users[pair], rated.indices))
-            near = weights(_with(rated, self.similarity[items[pair], rated.indices]), k, damping)
+            similarity = self.similarity[items[rows]].multiply(_with(rated, 1.0)).tocsr()
+            near = weights(similarity, k, damping)
             scores[rows] += near.multiply(residuals).sum(axis=1)
         return scores
 

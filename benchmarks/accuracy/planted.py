@@ -2,13 +2,15 @@
 
     python -m benchmarks.accuracy.planted --seeds 3
     python -m benchmarks.accuracy.planted --full --only drift --n-ratings 100000 400000
+    python -m benchmarks.accuracy.planted --million --only "drift and features" --models BayesianMF "C_wide, "
 
 Each model is given the day of each rating and the genres and decade of each item in every world; where they
 are not planted, they are random. B_medium shows what the MLP is worth. The test is a random fifth, and in
 worlds with a sequence the last rating of each user. RMSE is the expected one: the noise of these ratings has
 no influence. `gained` is the reduction of RMSE against the same model without the parts named, or without
 the MLP, with its 95 % interval, paired over ratings. `--full` has 200,000 ratings, five times the default;
-`--sparse` has 5,000 ratings of 3,000 users and 2,000 items.
+`--million` has a million, of 6,040 users and 3,706 items; `--sparse` has 5,000 ratings of 3,000
+users and 2,000 items.
 """
 
 from collections.abc import Callable
@@ -27,6 +29,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "drift": DRIFT,
     "side information": SIDE_INFORMATION,
     "sequence": SEQUENCE,
+    "drift and features": DRIFT | SIDE_INFORMATION,
     "all": DRIFT | SIDE_INFORMATION | SEQUENCE,
 }
 # The parts of BayesianMF that can find what is planted; where nothing is, all are left out.
@@ -35,6 +38,7 @@ PARTS_THAT_FIND = {
     "drift": ("drift",),
     "side information": ("features",),
     "sequence": ("previous_item",),
+    "drift and features": ("features", "drift"),
     "all": ("features", "drift", "previous_item"),
 }
 Models = dict[str, tuple[Callable[[], Any], str]]  # and the name of the one that it is compared with
@@ -44,13 +48,17 @@ Split = tuple[nmf.Ratings, nmf.Ratings]
 def main() -> None:
     parser = Parser(__doc__, n_ratings=[10_000], only=["drift"])
     parser.add_argument("--full", action="store_true", help="200,000 ratings")
+    parser.add_argument("--million", action="store_true", help="in the shape of MovieLens 1M")
     parser.add_argument("--sparse", action="store_true", help="fewer than two ratings a user")
     parser.add_argument("--only", nargs="+", default=[*WORLDS], choices=WORLDS, metavar="WORLD")
     parser.add_argument("--n-ratings", nargs="+", type=int, help="by default 40 for each user")
-    parser.add_options(seeds=1, models="")
+    parser.add_argument("--models", nargs="+", default=[""], help="those whose names start with one of these")
+    parser.add_options(seeds=1)
     given = parser.parse_args()
     sizes = {"n_users": 5000, "n_items": 2000} if given.full else {"n_users": 1000, "n_items": 400}
     default_n_ratings = 40 * sizes["n_users"]
+    if given.million:
+        sizes, default_n_ratings = {"n_users": 6040, "n_items": 3706}, 1_000_000
     if given.sparse:
         sizes, default_n_ratings = {"n_users": 3000, "n_items": 2000}, 5_000
     results = Results("planted", given, **sizes)
@@ -71,25 +79,27 @@ def world(planted: dict[str, Any], seed: int, **sizes: int) -> nmf.Ratings:
     return ratings if ratings.item_features else ratings.with_features(items=other.item_features)
 
 
-def models(world_name: str, starts_with: str) -> Models:
-    """The models whose names start with that."""
+def models(world_name: str, starts_with: list[str]) -> Models:
+    """The models whose names start with one of these."""
     without = PARTS_THAT_FIND.get(world_name, PARTS)
     names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
     plain = f"BayesianMF without {names}"
-    side_information = replace(nmf.C_WIDE, features=True, periods=24, drift=True, previous_item=True)
+    side_information = replace(
+        nmf.C_WIDE, features=True, implicit=True, periods=24, drift=True, previous_item=True
+    )
     found: Models = {
         "linear regression": (nmf.LinearRegression, ""),
         "C_wide": (nmf.NeuralMF, ""),
         plain: (lambda: nmf.BayesianMF(**dict.fromkeys(without, False)), ""),
         "BayesianMF": (nmf.BayesianMF, plain),
-        "C_wide, features, time": (lambda: nmf.NeuralMF(side_information), "C_wide"),
+        "C_wide, all": (lambda: nmf.NeuralMF(side_information), "C_wide"),
     }
     if world_name in ("nothing", "latent"):
         found |= {
             "B_medium without MLP": (lambda: nmf.NeuralMF(nmf.B_MEDIUM, hidden_layer_sizes=()), ""),
             "B_medium": (lambda: nmf.NeuralMF(nmf.B_MEDIUM), "B_medium without MLP"),
         }
-    return {name: model for name, model in found.items() if name.startswith(starts_with)}
+    return {name: model for name, model in found.items() if name.startswith(tuple(starts_with))}
 
 
 def report(table: str, models: Models, splits: list[Split], results: Results) -> None:

@@ -69,7 +69,6 @@ def _amazon(category: str, n_ratings: str, sha256: str) -> DataSet:
 
 
 # Categories of the release of 2014, ratings as its page counts them, and SHA-256 as OmniRec's loader has it.
-# fmt: off
 AMAZON_2014 = """
 Amazon_Instant_Video 583_933 249e1061d30db8c1230e4f3edd0523be12c37e6a8e6b9872a312cf6c326f157b
 Apps_for_Android 2_638_172 ed8919d499a20949a60ea10c40c25d820783da7bead896f32213f98b1887d987
@@ -96,7 +95,6 @@ Tools_and_Home_Improvement 1_926_047 ea650a9d79e69a78f011843104ecac2a3ed8059bf74
 Toys_and_Games 2_252_771 e28a342ca89a79036a9a840c0385a3a3342a08d3d3450ea3eaf3d544cd65d3af
 Video_Games 1_324_753 f0ca171050c2e0f208d47f5267992476b21ab68a01439c21c8be1a4432982cfa
 """
-# fmt: on
 
 DATASETS = {
     "ml-100k": _movielens("ml-100k", 100_000, 5, "0e33842e24a9c977be4e0107933c0723"),
@@ -112,14 +110,14 @@ DATASETS = {
         url="https://github.com/zygmuntz/goodbooks-10k/releases/download/v1.0/goodbooks-10k.zip",
         # From Ludwig's configuration of goodbooks_books.
         checksum="sha256:261b97b56db61f3fb2ce5aadbb13704d30179fcc986c17ace665a0af9ed00731",
-        megabytes=30,
+        megabytes=30,  # an estimate from the sizes of the files in it
         n_ratings=5_976_479,
         licence="CC BY-SA 4.0: any use, with attribution, adaptations under the same licence",
         citation="Zygmunt Zając. Goodbooks-10k: A New Dataset for Book Recommendations. FastML, 2017. "
         "http://fastml.com/goodbooks-10k-a-new-dataset-for-book-recommendations",
     ),
     "book-crossing": DataSet(
-        # The copy in the Web Archive: the set's own server is gone since 2023.
+        # The copy in the Web Archive: the set's own server has been gone since 2023.
         url="https://web.archive.org/web/20230623001827id_/"
         "http://www2.informatik.uni-freiburg.de/~cziegler/BX/BX-CSV-Dump.zip",
         # From the DVC files of PIReT's bookdata tools and of LensKit's performance monitor.

@@ -23,7 +23,8 @@ from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
 from ..utils.settings import MAX_SIZE, check_boolean, check_fields, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
-from .base import identity, require_ratings, warn_if_constant
+from .base import require_ratings, warn_if_constant
+from .estimator import identity
 from .files import TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located

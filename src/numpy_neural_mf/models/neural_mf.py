@@ -17,7 +17,8 @@ from ..training.loop import History, ProgressCallback
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import known_keywords
-from .base import identity, require_ratings, warn_if_constant
+from .base import require_ratings, warn_if_constant
+from .estimator import identity
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
@@ -128,7 +129,7 @@ class NeuralMF(DistributionRecommender):
         random_state: int | np.random.Generator | None = 0,
         **fields: Any,
     ) -> None:
-        self.architecture = replace(architecture, **fields)
+        self.architecture = replace(architecture, **fields) if fields else architecture
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
@@ -140,6 +141,9 @@ class NeuralMF(DistributionRecommender):
         self.precision = precision
         self.random_state = random_state
         check_settings(self)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return super().get_params(deep) | (vars(self.architecture) if deep else {})
 
     @property
     def n_parameters_(self) -> int:

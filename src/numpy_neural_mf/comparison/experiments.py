@@ -13,9 +13,11 @@ from rich.text import Text
 from ..data import Ratings, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
-from ..reporting.console import ProgressBar, harmless, terminal
+from ..reporting.console import terminal
+from ..training.progress_bar import ProgressBar
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_integer
+from ..utils.tables import harmless
 from .cross_validation import ModelFactory, add_runs, as_ratings, fold_splits, random_splits
 from .results import Comparison
 

@@ -20,10 +20,11 @@ from rich.text import Text
 from ..data import RatingsSummary
 from ..evaluation import holm
 from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
-from ..reporting.console import harmless, html_table, markdown, markdown_table, rich_table
+from ..reporting.console import markdown, markdown_table, rich_table
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
 from ..utils.deprecation import DeprecatedName
+from ..utils.tables import Table, harmless, html_table
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         parts: list[str] = []
         for _, title, table, sentences in self.sections():
-            parts += [html_table(table, title), *map(_paragraph, sentences)]
+            parts += [html_table(Table(title, table.columns, table.rows())), *map(_paragraph, sentences)]
         return "".join([*parts, *map(_paragraph, self._notes())])
 
 

@@ -15,7 +15,7 @@ from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.forwarded import Forwarded
-from .estimator import Estimator
+from .estimator import Estimator, NotFittedError
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
@@ -25,10 +25,6 @@ from .recommend import MaskedArray, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
 Callback = ProgressCallback | None
-
-
-class NotFittedError(RuntimeError, AttributeError):
-    """The model is not fitted."""
 
 
 class LearnedFromRatings(Estimator, ABC, Generic[F]):
@@ -95,10 +91,14 @@ class Recommender(LearnedFromRatings[Fitted]):
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
 
     @abstractmethod
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Learn from ratings, from scratch.
 
-        Models that learn in epochs evaluate `validation` and call `on_progress` with a `Progress`.
+        Models that learn in epochs evaluate `validation`, call `on_progress` with a `Progress`, and show it
+        if `progress`: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
 
     @property

@@ -10,6 +10,10 @@ from ..data import Ratings
 from ..training.checkpoint import fingerprint
 
 
+class NotFittedError(RuntimeError, AttributeError):
+    """The model is not fitted."""
+
+
 class Estimator:
     """A model whose settings are the parameters of its constructor, as those of scikit-learn's estimators."""
 

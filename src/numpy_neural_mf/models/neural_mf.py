@@ -14,6 +14,7 @@ from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint
 from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
+from ..training.progress import showing
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import known_keywords
@@ -155,6 +156,8 @@ class NeuralMF(DistributionRecommender):
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        *,
+        progress: bool = False,
     ) -> Self:
         """Learn from ratings, from scratch or from where the same training was interrupted.
 
@@ -172,6 +175,8 @@ class NeuralMF(DistributionRecommender):
             Folder for the state of the training after each epoch. The same call with the same ratings and
             settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
             Another engine may resume as well: the same training to rounding and random signs.
+        progress : bool, default False
+            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         given = [ratings] if validation is None else [ratings, validation]
@@ -186,7 +191,8 @@ class NeuralMF(DistributionRecommender):
             belongs_to = communicator.broadcast(lambda: identity(self, given, order_rng, **options))
             generators = {"order": order_rng, "signs": sign_rng}
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
-        history = train(self, engine, data, order_rng, on_progress, checkpoint)
+        with showing(progress, "NeuralMF", on_progress) as on_progress:
+            history = train(self, engine, data, order_rng, on_progress, checkpoint)
         self._state = finish(self, engine, data, history)
         return self
 

@@ -1,5 +1,6 @@
 """The training loop: epochs of shuffled mini-batches, what is inferred between them, and a history."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,8 @@ from ..utils.settings import check_fields, check_integer, check_number
 from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
+
+logger = logging.getLogger(__name__)
 
 MAX_EPOCHS = 100_000  # of which the history fits into the header of a file
 
@@ -84,6 +87,10 @@ class Progress:
     train_loss: float
     validation_loss: float
 
+    def __str__(self) -> str:
+        validation = "" if math.isnan(self.validation_loss) else f", validation {self.validation_loss:.4f}"
+        return f"epoch {self.epoch} of {self.epochs}, loss {self.train_loss:.4f}{validation}"
+
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -123,6 +130,7 @@ def train(
         with checkpoint.refusing():
             history = History.checked(saved, epochs)
             inference.resume()
+    log_start(n, history, epochs)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
         for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):
@@ -139,9 +147,29 @@ def train(
             require_finite("the validation loss", history.validation_loss[-1], epoch)
         if checkpoint is not None:
             checkpoint.save(engine, inference.arrays, asdict(history))
+        log_epoch(history, epochs)
     for value in engine.parameters.values():  # no loss was computed after the last step
         require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
+    log_end(history)
     return history
+
+
+def log_start(n_ratings: int, history: History, epochs: int) -> None:
+    """Log what a training begins with, or goes on from."""
+    logger.info("training on %d ratings from epoch %d to %d", n_ratings, len(history.train_loss) + 1, epochs)
+
+
+def log_epoch(history: History, epochs: int) -> None:
+    """Log the losses of the last epoch."""
+    losses = (history.train_loss, history.expected_loss, history.validation_loss)
+    named = zip(("loss", "expected", "validation"), losses, strict=True)
+    text = ", ".join(f"{name} {values[-1]:.4f}" for name, values in named if values)
+    logger.info("epoch %d of %d: %s", len(history.train_loss), epochs, text)
+
+
+def log_end(history: History) -> None:
+    """Log how long a training took."""
+    logger.info("trained %d epochs in %.1f seconds", len(history.train_loss), sum(history.seconds))
 
 
 def _batches(

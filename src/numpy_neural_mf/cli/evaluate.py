@@ -8,7 +8,8 @@ from typer import Context
 
 from ..data import summarize
 from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
-from ..reporting.page import decimal, error_rows, evaluation_report, save_report
+from ..evaluation.results import decimal, error_rows
+from ..reporting.page import evaluation_report, save_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_output
 from ..utils.settings import MAX_SIZE

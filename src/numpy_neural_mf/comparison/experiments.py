@@ -1,6 +1,7 @@
 """The comparison of several models on the same ratings with several seeds."""
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -113,7 +114,8 @@ def run_experiments(
     finally:
         if comparison.runs:  # after an error too: they are perhaps hours of work
             comparison.save(output_dir)
-            console.print(comparison)
+            if not console.is_jupyter or sys.exception():  # a notebook shows what is returned
+                console.print(comparison)
     return comparison
 
 

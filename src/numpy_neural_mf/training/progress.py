@@ -34,11 +34,10 @@ def showing(
 
     console = Console(stderr=True)
     with ProgressBar(1, console) if console.is_terminal else nullcontext() as bar:
+        show: ProgressCallback = _in_notebook(what) if console.is_jupyter else _as_lines(what)
         if bar is not None:
             bar.start_run(what)
             show = bar.on_progress
-        else:
-            show = _in_notebook(what) if console.is_jupyter else _as_lines(what)
 
         def show_and_call(progress: Progress) -> None:
             show(progress)

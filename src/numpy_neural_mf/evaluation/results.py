@@ -52,7 +52,7 @@ class RatingErrors(Tabular):
     def mean_user_mae(self) -> float:
         return float(self.user_mae.mean())
 
-    def _tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Table]:
         head = ["ratings", "n", "RMSE", "MAE", "R²", "FCP"]
         yield Table(f"Errors of {self.overall.n:,} predictions", head, error_rows(self))
 
@@ -95,7 +95,7 @@ class RankingQuality(Tabular):
     def _means(self, chosen: NDArray[np.bool_]) -> dict[str, float]:
         return {name: mean_over_users(scores[chosen]) for name, scores in self.per_user.items()}
 
-    def _tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Table]:
         users = f"{len(self.user_ids):,} users, {self.is_warm.sum():,} of them warm"
         relevant = f"a rating of {self.relevant:g} or more is relevant"
         groups = (self.overall, self.warm, self.cold)
@@ -112,10 +112,10 @@ class Evaluation(Tabular):
     ratings: RatingErrors
     ranking: RankingQuality | None
 
-    def _tables(self) -> Iterator[Table]:
-        yield from self.ratings._tables()
+    def tables(self) -> Iterator[Table]:
+        yield from self.ratings.tables()
         if self.ranking is not None:
-            yield from self.ranking._tables()
+            yield from self.ranking.tables()
 
 
 def decimal(value: float) -> str:

@@ -74,7 +74,7 @@ class History(Tabular):
             "validation": self.validation_loss,
         }
 
-    def _tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Table]:
         columns = {name: values for name, values in self._losses().items() if values}
         n = len(self.train_loss)
         shown = range(n)[::-1][:: max(1, -(-n // MOST_ROWS))][::-1]  # the last one is

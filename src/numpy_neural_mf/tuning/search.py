@@ -75,7 +75,7 @@ class Tuning(Tabular):
         value = self.trials["validation_rmse"][0]
         return math.nan if value is None else float(value)
 
-    def _tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Table]:
         rmse = f"validation RMSE {self.validation_rmse:.4f} (defaults {self.default_rmse:.4f})"
         rows = [*self.settings.items()]
         yield Table(f"The best of {self.trials.height} trials: {rmse}", ["setting", "value"], rows)

@@ -25,14 +25,14 @@ class Tabular:
     __slots__ = ()
 
     @abstractmethod
-    def _tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[Table]:
         """What is shown."""
 
     def __repr__(self) -> str:
-        return "\n\n".join(map(text_table, self._tables()))
+        return "\n\n".join(map(text_table, self.tables()))
 
     def _repr_html_(self) -> str:
-        return "".join(map(html_table, self._tables()))
+        return "".join(map(html_table, self.tables()))
 
 
 def harmless(text: str) -> str:

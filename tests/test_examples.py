@@ -84,3 +84,14 @@ def test_informative_features_are_told_from_those_drawn_at_random_and_there_is_a
     bias = dict(re.findall(r"(\w+) (\d\.\d+)", text.splitlines()[3]))
     assert max(bias, key=lambda field: float(bias[field])) == "decade"
     assert [path.name for path in tmp_path.iterdir()] == ["variances.png"]
+
+
+def test_scikit_learn_ranks_the_models_and_finds_the_settings_of_lowest_error(output_of):
+    text = output_of("scikit_learn.py")
+    scores = numbers(r"R² (\d\.\d+)", text)
+    assert scores == sorted(scores)
+    assert len(scores) == 3
+    assert re.search(
+        r"RMSE 0\.\d+ with {'recommender__embedding_dim': 8, 'recommender__learning_rate': 0.01}", text
+    )
+    assert "NeuralMF(epochs=10, embedding_dim=8, hidden_layer_sizes=()) recommends [" in text

@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib
+import importlib.metadata
 import inspect
 import pkgutil
 import subprocess
@@ -93,7 +93,8 @@ def output_of(code):
 
 
 HEAVY = {"matplotlib", "sklearn", "polars", "jinja2", "scipy.sparse", "scipy.stats", "scipy.optimize"}
-LIGHT = [name for name in numpy_neural_mf.__all__ if name != "NeuralNetwork"]
+NEED_SKLEARN = {"NeuralNetwork", "RatingRegressor"}
+LIGHT = [name for name in numpy_neural_mf.__all__ if name not in NEED_SKLEARN]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,10 @@ def test_importing_brings_no_optional_package_and_no_heavy_one(code):
 def test_the_public_names_are_listed_before_one_is_used():
     names = output_of("import numpy_neural_mf; print(*dir(numpy_neural_mf))")
     assert set(numpy_neural_mf.__all__) < set(names)
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert numpy_neural_mf.__version__ == importlib.metadata.version("numpy-neural-mf")
 
 
 def test_a_part_of_the_package_is_an_attribute_and_another_name_is_none():

@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api import *  # noqa: F403
+
+    __version__: str
 else:
 
     def __getattr__(name):
         """Import the public names at the first use of one: the command line catches Ctrl-C before."""
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("numpy-neural-mf")
         api = importlib.import_module(f"{__name__}.api")
         if name in ("__all__", *api.__all__):
             return getattr(api, name)

@@ -34,20 +34,25 @@ from .nn import check_gradients
 from .tuning.search import Tuning, tune
 
 if TYPE_CHECKING:
+    from .models.rating_regressor import RatingRegressor
     from .nn import NeuralNetwork
 else:
 
     def __getattr__(name):
-        """Import NeuralNetwork at its first use: it needs scikit-learn."""
+        """Import at its first use what needs scikit-learn."""
         from . import nn
 
+        if name == "RatingRegressor":
+            from .models.rating_regressor import RatingRegressor
+
+            return RatingRegressor
         return getattr(nn, name)
 
 
 __all__ = [
     "A_SMALL", "B_MEDIUM", "C_WIDE", "Architecture", "BayesianMF", "Comparison", "Features", "GlobalMean",
-    "ItemKNN", "LinearRegression", "ModelFileError", "NeuralMF", "NeuralNetwork", "NextItemModel", "Ratings",
-    "RatingsError", "Tuning", "check_gradients", "cross_validate", "evaluate", "k_fold", "leave_last_out",
-    "load_model", "random_split", "read_features", "read_ratings", "run_experiments", "simulate_ratings",
-    "time_split", "tune", "user_split",
+    "ItemKNN", "LinearRegression", "ModelFileError", "NeuralMF", "NeuralNetwork", "NextItemModel",
+    "RatingRegressor", "Ratings", "RatingsError", "Tuning", "check_gradients", "cross_validate", "evaluate",
+    "k_fold", "leave_last_out", "load_model", "random_split", "read_features", "read_ratings",
+    "run_experiments", "simulate_ratings", "time_split", "tune", "user_split",
 ]  # fmt: skip

@@ -508,3 +508,32 @@ def test_unknown_users_in_the_test_part_are_counted(compare):
     """Every user has one rating, so that all of the test users are unknown."""
     ratings = Ratings.from_columns(np.arange(100), np.zeros(100, int), np.resize([1.0, 5.0], 100))
     assert all(np.isfinite(rmses(compare(ratings))))
+
+
+def test_a_notebook_shows_table_and_figure_once_by_what_is_returned(compare, console, monkeypatch):
+    monkeypatch.setattr(console, "is_jupyter", True)
+    monkeypatch.setattr("rich.jupyter.display", lambda segments, text: console.file.write(text))
+    comparison = compare(FRAME)
+    assert "run 2 of 2" in said(console)
+    assert "test error" not in said(console)
+    html = comparison._repr_html_()
+    assert html.count("test error, of one run") == 1
+    assert html.count('<img alt="Test error of each model') == 1
+
+
+def test_a_notebook_shows_the_finished_runs_after_an_error(compare, console, monkeypatch):
+    def fails(seed):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(console, "is_jupyter", True)
+    monkeypatch.setattr("rich.jupyter.display", lambda segments, text: console.file.write(text))
+    with pytest.raises(ZeroDivisionError):
+        compare(FRAME, models=MODELS | {"fails": fails})
+    assert "test error" in said(console)
+
+
+def test_the_figure_of_a_comparison_names_its_models_and_its_text_is_its_table(compare):
+    comparison = compare(FRAME)
+    assert repr(comparison) == str(comparison)
+    errors, _ = comparison.plot().subfigs[0].axes
+    assert [label.get_text() for label in errors.get_yticklabels()] == ["mean", "neural"]

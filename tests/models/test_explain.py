@@ -73,3 +73,13 @@ def test_the_text_names_the_first_reasons_and_sums_up_the_others():
     assert "  +0.250  not from any rating" in text
     assert "12, rated" not in text
     assert "clipped" not in str(Explanation(5.0, 3.0, 0.5, 1.0, 0.5, 0.0, (), 1.0))
+
+
+def test_a_notebook_shows_tables_with_ids_escaped():
+    why = Explanation(5.0, 3.0, 0.5, 1.0, 1.5, -1.0, (Reason("<b>\x1b", 4.0, 0.5),), 0.25)
+    assert repr(why) == str(why)
+    html = why._repr_html_()
+    assert "Predicted: 5.000" in html
+    assert "&lt;b&gt;\N{REPLACEMENT CHARACTER}, rated 4" in html
+    assert html.count("<table>") == 2
+    assert Explanation(5.0, 3.0, 0.5, 1.0, 0.5, 0.0, (), 1.0)._repr_html_().count("<table>") == 1

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array, hstack
 from numpy_neural_mf import Features, GlobalMean, NeuralMF, simulate_ratings
 from numpy_neural_mf.evaluation import calibration
 from numpy_neural_mf.evaluation.runs import Run, mean_rmse
-from numpy_neural_mf.models.base import NotFittedError
+from numpy_neural_mf.models.estimator import NotFittedError
 from numpy_neural_mf.reporting.plots import (
     COLOURS,
     MARKERS,

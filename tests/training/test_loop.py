@@ -11,7 +11,7 @@ from numpy_neural_mf import simulate_ratings
 from numpy_neural_mf.data import batches
 from numpy_neural_mf.nn import SGD, constant, cosine
 from numpy_neural_mf.training.engines import Engine
-from numpy_neural_mf.training.loop import train
+from numpy_neural_mf.training.loop import History, train
 
 RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=250, random_state=0)
 
@@ -223,3 +223,17 @@ def test_an_engine_may_cut_batches_of_other_lengths_or_parts_of_them():
     history = run(CutsAnew(losses=[1.0, 2.0, 6.0]), epochs=1, on_progress=seen.append)
     assert [p.n_trained for p in seen] == [40, 210, 250]
     assert history.train_loss == [pytest.approx((40 * 1 + 170 * 2 + 40 * 6) / 250)]
+
+
+def test_a_history_is_one_line_and_in_a_notebook_a_table_that_ends_with_the_last_epoch():
+    assert repr(History()) == "History: 0 epochs in 0.0 seconds"
+    losses = [1 / n for n in range(1, 422)]
+    history = History(losses, [], losses, [0.5] * 421, 421)
+    text = "History: 421 epochs in 210.5 seconds, at last loss 0.0024, validation 0.0024"
+    assert repr(history) == text
+    html = history._repr_html_()
+    assert text in html
+    assert html.count("<tr>") <= 21
+    assert '<td style="text-align: left">421</td>' in html
+    assert "expected" not in html
+    assert History()._repr_html_()

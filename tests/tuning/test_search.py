@@ -271,3 +271,13 @@ def test_without_optuna_the_extra_is_named(monkeypatch):
 def test_nothing_is_printed(capfd):
     search()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_search_is_shown_by_its_settings_and_errors():
+    tuning = search(n_trials=2)
+    first, head, *settings = repr(tuning).splitlines()
+    rmse = f"validation RMSE {tuning.validation_rmse:.4f} (defaults {tuning.default_rmse:.4f})"
+    assert first == f"The best of 2 trials: {rmse}"
+    assert head.split() == ["setting", "value"]
+    assert [line.split()[0] for line in settings] == list(tuning.settings)
+    assert rmse in tuning._repr_html_()

@@ -12,7 +12,7 @@ from ..data import Ratings
 from ..mf.drift import Timeline
 from ..mf.side_information import OneSide
 from ..training.checkpoint import Checkpoint
-from ..training.loop import History, Progress, ProgressCallback
+from ..training.loop import History, Progress, ProgressCallback, log_end, log_epoch, log_start
 from .context import ContextVariables
 from .drift import DRIFTS, Drift
 from .factor_block import FactorBlock
@@ -109,6 +109,7 @@ def draw_samples(
     history = History(best_epoch=n_sweeps)
     if checkpoint is not None:
         history = resumed(checkpoint, (sampler, posterior), monitor, n_sweeps, burn_in) or history
+    log_start(n, history, n_sweeps)
     for sweep in range(len(history.train_loss), n_sweeps):
         start = time.perf_counter()
         sampler.sweep(burn_in=sweep < burn_in)
@@ -124,4 +125,6 @@ def draw_samples(
         if on_progress is not None:
             losses = history.train_loss[-1], history.validation_loss[-1] if monitor else float("nan")
             on_progress(Progress(sweep + 1, n_sweeps, (sweep + 1) * n, n_sweeps * n, *losses))
+        log_epoch(history, n_sweeps)
+    log_end(history)
     return history

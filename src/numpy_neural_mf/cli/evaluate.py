@@ -8,7 +8,8 @@ from typer import Context
 
 from ..data import summarize
 from ..evaluation import Evaluation, evaluate_ranking, evaluate_ratings, seen_rows
-from ..reporting.page import decimal, error_rows, evaluation_report, save_report
+from ..evaluation.results import decimal, error_rows
+from ..reporting.page import evaluation_report, save_report
 from ..reporting.provenance import settings_of
 from ..utils.atomic_io import require_output
 from ..utils.settings import MAX_SIZE
@@ -98,14 +99,7 @@ def _show(found: Evaluation) -> None:
     if errors.n_cold_users or errors.n_cold_items:
         say(f"Unknown to the model: {errors.n_cold_users:,} users, {errors.n_cold_items:,} items.\n")
     if lists is not None:
-        rows = [
-            [f"{name}@{lists.k}", decimal(score), decimal(lists.warm[name]), decimal(lists.cold[name])]
-            for name, score in lists.overall.items()
-        ]
-        rows += [[name, decimal(getattr(lists, name)), "", ""] for name in ("coverage", "gini")]
-        show(pl.DataFrame(rows, ["lists", "all users", "warm", "cold"], orient="row"))
-        say(
-            f"Lists of {lists.k} for {len(lists.user_ids):,} users, {lists.is_warm.sum():,} of them warm; "
-            f"a rating of {lists.relevant:g} or more is relevant.\n"
-        )
+        (table,) = lists.tables()
+        show(pl.DataFrame(table.rows, table.head, orient="row"))
+        say(f"{table.caption}.\n")
     show(_calibration(found).rename({"mean_prediction": "mean prediction"}))

@@ -15,7 +15,8 @@ from rich.status import Status
 
 from ..data import Ratings, read_ratings
 from ..models import load_model
-from ..reporting.console import harmless, rich_table
+from ..reporting.console import rich_table
+from ..utils.tables import harmless
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,9 +15,9 @@ from ..mf.architecture import ARCHITECTURES, LIKELIHOODS, Architecture
 from ..models import BayesianMF, NeuralMF
 from ..models.neural_mf_settings import DEVICES, SCHEDULES
 from ..nn import ACTIVATIONS, OPTIMIZERS
-from ..reporting.console import ProgressBar
 from ..training.checkpoint import FILE
 from ..training.loop import Progress, ProgressCallback
+from ..training.progress_bar import ProgressBar
 from ..utils.atomic_io import is_first_process, require_output
 from ..utils.settings import MAX_SIZE, check_choice, check_sizes
 from .options import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Context, Exit
 
 from ..mf.architecture import ARCHITECTURES
-from ..reporting.console import ProgressBar
+from ..training.progress_bar import ProgressBar
 from ..tuning.search import TuningProgress
 from ..tuning.search import tune as search
 from ..utils.atomic_io import require_output

@@ -1,6 +1,7 @@
 """The comparison of several models on the same ratings with several seeds."""
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
@@ -13,9 +14,11 @@ from rich.text import Text
 from ..data import Ratings, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
-from ..reporting.console import ProgressBar, harmless, terminal
+from ..reporting.console import terminal
+from ..training.progress_bar import ProgressBar
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_integer
+from ..utils.tables import harmless
 from .cross_validation import ModelFactory, add_runs, as_ratings, fold_splits, random_splits
 from .results import Comparison
 
@@ -111,7 +114,8 @@ def run_experiments(
     finally:
         if comparison.runs:  # after an error too: they are perhaps hours of work
             comparison.save(output_dir)
-            console.print(comparison)
+            if not console.is_jupyter or sys.exception():  # a notebook shows what is returned
+                console.print(comparison)
     return comparison
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -20,14 +21,17 @@ from rich.text import Text
 from ..data import RatingsSummary
 from ..evaluation import holm
 from ..evaluation.runs import Run, common_runs, mean_rmse, rmse_difference
-from ..reporting.console import harmless, html_table, markdown, markdown_table, rich_table
+from ..reporting.console import markdown, markdown_table, rich_table
 from ..reporting.provenance import made_with
 from ..utils.atomic_io import replacing
 from ..utils.deprecation import DeprecatedName
+from ..utils.tables import Table, harmless, html_table
 from .conclusions import SIGNIFICANCE_LEVEL, conclusions
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from ..utils.figures import Figure
 
 FIGURE = "comparacion_arquitecturas.png"
 NUMBERS = ("rmse", "rmse_low", "rmse_high", "rmse_std", "mae", "parameters", "seconds", "excess_rmse")
@@ -44,7 +48,7 @@ DIFFERENCES: dict[str, type] = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class Comparison:
     """The results of a comparison, which are shown as tables in a terminal and in a notebook.
 
@@ -118,7 +122,7 @@ class Comparison:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the figure and JSON, CSV and Markdown files into a folder, each whole or not at all."""
-        from ..reporting.plots import comparison_figure, save_figure
+        from ..reporting.plots import save_figure
 
         folder = Path(folder)
         everything = {
@@ -138,8 +142,14 @@ class Comparison:
         for name, content in text.items():
             with replacing(folder / name) as temporary:
                 temporary.write_text(content, encoding="utf-8")
-        save_figure(comparison_figure(self.groups()), folder / FIGURE)
+        save_figure(self.plot(), folder / FIGURE)
         self.files = [folder / name for name in (FIGURE, *text)]
+
+    def plot(self) -> Figure:
+        """Errors and losses of the models, as a figure of matplotlib, which a notebook shows."""
+        from ..reporting.plots import comparison_figure
+
+        return comparison_figure(self.groups())
 
     def sections(self) -> Iterator[tuple[str, str, pl.DataFrame, list[str]]]:
         """Name, title, readable table and conclusions of each data set."""
@@ -162,7 +172,7 @@ class Comparison:
             parts += [*(Text(harmless(sentence)) for sentence in sentences), Text()]
         return Group(*parts, *(Text(harmless(note)) for note in self._notes()))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         text = io.StringIO()
         # Plain text also in a notebook and with FORCE_COLOR.
         Console(width=120, file=text, force_terminal=False, force_jupyter=False).print(self)
@@ -171,7 +181,11 @@ class Comparison:
     def _repr_html_(self) -> str:
         parts: list[str] = []
         for _, title, table, sentences in self.sections():
-            parts += [html_table(table, title), *map(_paragraph, sentences)]
+            parts += [html_table(Table(title, table.columns, table.rows())), *map(_paragraph, sentences)]
+        if self.runs:
+            png = base64.b64encode(self.plot()._repr_png_()).decode()
+            alt = "Test error of each model, and its losses by epoch"
+            parts.append(f'<img alt="{alt}" style="max-width: 100%" src="data:image/png;base64,{png}">')
         return "".join([*parts, *map(_paragraph, self._notes())])
 
 

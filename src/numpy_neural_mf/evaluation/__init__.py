@@ -1,10 +1,6 @@
 """Evaluation: rating and ranking metrics, evaluation on held-out ratings, and significance."""
 
 from .held_out import (
-    Errors,
-    Evaluation,
-    RankingQuality,
-    RatingErrors,
     evaluate,
     evaluate_ranking,
     evaluate_ratings,
@@ -26,6 +22,7 @@ from .ranking_metrics import (
     reciprocal_rank_at_k,
 )
 from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
+from .results import Errors, Evaluation, RankingQuality, RatingErrors
 from .significance import Estimate, PairedDifference, holm, mean_over_splits, paired_difference
 
 __all__ = [

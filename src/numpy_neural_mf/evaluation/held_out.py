@@ -3,7 +3,6 @@
 A pair is warm if its user and its item both have a rating in training, otherwise cold.
 """
 
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,8 +13,9 @@ from ..data.columns import blocks, count
 from ..data.ids import index_of
 from ..data.ratings import check_ratings
 from ..utils.settings import check_integer
-from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, mean_over_users, novelty
-from .rating_metrics import Calibration, calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
+from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, novelty
+from .rating_metrics import calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
+from .results import Errors, Evaluation, RankingQuality, RatingErrors
 
 
 class SupportsPredict(Protocol):
@@ -31,103 +31,23 @@ class SupportsRecommend(Protocol):
     def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Errors:
-    """RMSE, MAE, R² and FCP over n ratings; NaN where there are none (see the functions of these names)."""
-
-    n: int
-    rmse: float
-    mae: float
-    r2: float
-    fcp: float
-
-
-@dataclass(frozen=True, eq=False)
-class RatingErrors:
-    """Errors of the predictions of held-out ratings.
-
-    `overall` is over all ratings, `warm` over those of a known user and a known item, `cold` over the others.
-    `n_cold_users` and `n_cold_items` count those of the test part without a rating in training. `user_ids`
-    are the raw ids of the users of the test part, sorted; `user_rmse` and `user_mae`, float64, are of each,
-    and in `mean_user_rmse` and `mean_user_mae` each has the same weight.
-    """
-
-    overall: Errors
-    warm: Errors
-    cold: Errors
-    n_cold_users: int
-    n_cold_items: int
-    user_ids: NDArray[Any]
-    user_rmse: NDArray[np.float64]
-    user_mae: NDArray[np.float64]
-    calibration: Calibration
-
-    @property
-    def mean_user_rmse(self) -> float:
-        return float(self.user_rmse.mean())
-
-    @property
-    def mean_user_mae(self) -> float:
-        return float(self.user_mae.mean())
-
-
-@dataclass(frozen=True, eq=False)
-class RankingQuality:
-    """Quality of the lists of k items, for the users with a relevant item in the test part.
-
-    Attributes
-    ----------
-    relevant : float, the lowest rating of a relevant item
-    user_ids : array of shape (n_users,), raw ids of these users, sorted; empty if no rating is high enough
-    is_warm : bool array of shape (n_users,), whether the user has a rating in training
-    per_user : dict of str to float64 array of shape (n_users,), by `RANKING_METRICS` and "novelty"
-    coverage, gini : float, of all lists together, over the items with a rating in training; NaN without users
-    overall, warm, cold : dict of str to float
-        Means over all users, and over those with and without a rating in training; NaN where there are none.
-    """
-
-    k: int
-    relevant: float
-    user_ids: NDArray[Any]
-    is_warm: NDArray[np.bool_]
-    per_user: dict[str, NDArray[np.float64]]
-    coverage: float
-    gini: float
-
-    @property
-    def overall(self) -> dict[str, float]:
-        return self._means(np.ones(len(self.is_warm), bool))
-
-    @property
-    def warm(self) -> dict[str, float]:
-        return self._means(self.is_warm)
-
-    @property
-    def cold(self) -> dict[str, float]:
-        return self._means(~self.is_warm)
-
-    def _means(self, chosen: NDArray[np.bool_]) -> dict[str, float]:
-        return {name: mean_over_users(scores[chosen]) for name, scores in self.per_user.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """The errors of a model's predictions and, if it recommends, the quality of its lists."""
-
-    ratings: RatingErrors
-    ranking: RankingQuality | None
-
-
 def evaluate(
-    model: SupportsPredict, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
+    model: SupportsPredict,
+    train: Ratings | None = None,
+    test: Ratings | None = None,
+    k: int = 10,
+    relevant: float | None = None,
 ) -> Evaluation:
-    """Evaluate the predictions and the lists of a fitted model on held-out ratings.
+    """Evaluate the predictions and the lists of a fitted model on ratings that it has not seen.
+
+    ``evaluate(model, test)`` and ``evaluate(model, train, test)`` are the same for a model of this package.
 
     Parameters
     ----------
     model : object with ``predict(users, items, timestamps)``, fitted on `train`
         Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
     train, test : Ratings; `train` decides what is warm and which items can be recommended
+        One part is the test part; `train` is then what the model learned from, its `ratings_`.
     k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
@@ -135,10 +55,17 @@ def evaluate(
 
     Raises
     ------
+    TypeError : `train` is not given, and the model has no `ratings_`
     ValueError
         If the test part is empty, no test rating reaches the given `relevant`, the test part shares a pair of
         user and item with training or with ratings that the model has learned since, or a prediction is NaN.
     """
+    if test is None:
+        train, test = None, train
+    train = getattr(model, "ratings_", None) if train is None else train
+    if train is None or test is None:
+        missing = "test" if test is None else "train"
+        raise TypeError(f"{missing}: expected ratings; a {type(model).__name__} has no ratings_ of its own")
     ranking = None
     if isinstance(model, SupportsRecommend):
         ranking = evaluate_ranking(model, train, test, k, relevant)

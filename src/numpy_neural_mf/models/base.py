@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..data import Ratings
 from ..data.ratings import check_ratings
 from ..mf.parameters import Side
-from ..training.checkpoint import fingerprint
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.forwarded import Forwarded
+from .estimator import Estimator, NotFittedError
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
@@ -27,11 +27,7 @@ F = TypeVar("F", bound=FittedData)
 Callback = ProgressCallback | None
 
 
-class NotFittedError(RuntimeError, AttributeError):
-    """The model is not fitted."""
-
-
-class LearnedFromRatings(ABC, Generic[F]):
+class LearnedFromRatings(Estimator, ABC, Generic[F]):
     """What all models share: settings and, once fitted, one frozen F, with the ids and the ratings."""
 
     _state: F | None = None
@@ -71,6 +67,13 @@ class LearnedFromRatings(ABC, Generic[F]):
         """
         save(path, type(self).__name__, self.fitted_, self._saved())
 
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The model of this class that `save` wrote: see `load_model`; another is a ModelFileError."""
+        from .loading import load_model  # which knows all classes
+
+        return load_model(path, cls)  # type: ignore[no-any-return]
+
 
 class Recommender(LearnedFromRatings[Fitted]):
     """A model of ratings: settings and, once fitted, one frozen `Fitted`, which `fit` assigns last.
@@ -88,10 +91,14 @@ class Recommender(LearnedFromRatings[Fitted]):
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
 
     @abstractmethod
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Learn from ratings, from scratch.
 
-        Models that learn in epochs evaluate `validation` and call `on_progress` with a `Progress`.
+        Models that learn in epochs evaluate `validation`, call `on_progress` with a `Progress`, and show it
+        if `progress`: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
 
     @property
@@ -244,6 +251,14 @@ class Recommender(LearnedFromRatings[Fitted]):
         """
         return fold_in_item(self.fitted_, item_id, ratings)
 
+    def score(self, ratings: Ratings) -> float:
+        """R² of the predictions of ratings, at their times: 1 is perfect, 0 as good as their mean."""
+        from sklearn.metrics import r2_score
+
+        require_ratings(ratings)
+        prediction = self.predict(ratings.raw_users, ratings.raw_items, ratings.timestamps)
+        return float(r2_score(ratings.values.astype(np.float64), prediction))
+
     def partial_fit(self, ratings: Ratings) -> Self:
         """Learn from more ratings, of old and new users and items, without forgetting the others.
 
@@ -281,20 +296,3 @@ def warn_if_constant(ratings: Ratings) -> None:
     if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
         found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
         warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)
-
-
-def identity(
-    model: Recommender,
-    given: Sequence[Ratings],
-    rng: np.random.Generator,
-    *,
-    with_times: bool = True,
-    name: str = "",
-    left_out: Sequence[str] = (),
-) -> str:
-    """Of a training, for its checkpoint: settings, the state of the generator, and all ratings given."""
-    settings = {n: v for n, v in vars(model).items() if n[0] != "_" and n not in left_out}
-    settings |= {"random_state": rng.bit_generator.state}  # not as given
-    columns = [array for part in given for array in part.arrays]
-    columns += [part.timestamps for part in given if with_times and part.timestamps is not None]
-    return fingerprint(f"{name}{settings}", columns)

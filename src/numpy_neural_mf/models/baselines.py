@@ -39,7 +39,10 @@ class GlobalMean(Recommender):
     n_parameters_ = 1
     mean_ = Forwarded[float]("fitted_.model.intercept")
 
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Take the mean; validation is not used."""
         require_ratings(ratings, validation)
         ratings = ratings.compact()
@@ -109,7 +112,10 @@ class LinearRegression(BiasRecommender):
     def n_parameters_(self) -> int:
         return 1 + len(self.user_ids_) + len(self.item_ids_)
 
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Choose alpha, on `validation` if given, and solve the least squares."""
         require_ratings(ratings, validation)
         warn_if_constant(ratings)

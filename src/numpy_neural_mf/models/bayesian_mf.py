@@ -18,12 +18,14 @@ from ..mf.parameters import SIDES, Parameters, Side
 from ..mf.regularization import RowPenalty
 from ..training.checkpoint import Checkpoint
 from ..training.loop import MAX_EPOCHS, History, ProgressCallback
+from ..training.progress import showing
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
 from ..utils.settings import MAX_SIZE, check_boolean, check_fields, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
-from .base import identity, require_ratings, warn_if_constant
+from .base import require_ratings, warn_if_constant
+from .estimator import identity
 from .files import TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
@@ -145,6 +147,8 @@ class BayesianMF(DistributionRecommender):
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        *,
+        progress: bool = False,
     ) -> Self:
         """Draw samples, from scratch or from the checkpoint of the same training.
 
@@ -159,6 +163,8 @@ class BayesianMF(DistributionRecommender):
         checkpoint_dir : path, optional
             Folder of the state of the training, written after every tenth sample. The same call with the same
             ratings and settings continues from there and gives the same model, bit for bit.
+        progress : bool, default False
+            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
@@ -180,7 +186,9 @@ class BayesianMF(DistributionRecommender):
         settings |= {"n_factors": self.embedding_dim, "context_variables": context_variables}
         sampler = build_sampler(ratings, rng, **settings)
         posterior = Posterior(sampler, self.rank, context_variables)
-        with one_blas_thread():  # products of a few columns: see docs/decisions/one-blas-thread.md
+        showing_it = showing(progress, "BayesianMF", on_progress)
+        # Products of a few columns: see docs/decisions/one-blas-thread.md.
+        with one_blas_thread(), showing_it as on_progress:
             history = draw_samples(
                 sampler,
                 posterior,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
+from ..utils.tables import Table, html_table
 from .fitted import Fitted, FittedModel
 from .fold_in import NewUser, RowFit, locate
 
@@ -23,9 +24,9 @@ class Reason:
     weight: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """Why a model predicts what it does: ``str`` of it is a small text.
+    """Why a model predicts what it does, which is shown as a small text, and as tables in a notebook.
 
     mean + user_bias + item_bias + interaction + clipped is the prediction, to rounding, and the weights of
     all reasons + rest are user_bias + interaction, the part of the prediction in which the user takes part.
@@ -53,24 +54,42 @@ class Explanation:
     reasons: tuple[Reason, ...]
     rest: float
 
-    def __str__(self) -> str:
-        lines = [
-            f"{self.mean:+8.3f}  mean",
-            f"{self.user_bias:+8.3f}  bias of the user",
-            f"{self.item_bias:+8.3f}  bias of the item",
-            f"{self.interaction:+8.3f}  interaction of both",
+    def _parts(self) -> list[tuple[float, str]]:
+        """What adds up to the prediction."""
+        parts = [
+            (self.mean, "mean"),
+            (self.user_bias, "bias of the user"),
+            (self.item_bias, "bias of the item"),
+            (self.interaction, "interaction of both"),
         ]
-        if self.clipped:
-            lines.append(f"{self.clipped:+8.3f}  brought onto the scale")
+        return parts + [(self.clipped, "brought onto the scale")] * bool(self.clipped)
+
+    def _weights(self) -> list[tuple[float, str]]:
+        """What adds up to the user's part; nothing without reasons."""
+        if not self.reasons:
+            return []
+        weights = [(r.weight, f"{r.item}, rated {r.rating:g}") for r in self.reasons[:SHOWN]]
+        if others := self.reasons[SHOWN:]:
+            weights.append((sum(r.weight for r in others), f"{len(others)} others"))
+        total = self.user_bias + self.interaction, "bias of the user and interaction"
+        return [*weights, (self.rest, "not from any rating"), total]
+
+    def __repr__(self) -> str:
+        lines = [f"{amount:+8.3f}  {name}" for amount, name in self._parts()]
         lines.append(f"{self.prediction:8.3f}  predicted")
-        if self.reasons:
+        if weights := self._weights():
             lines += ["", "of which from the ratings of the user:"]
-            lines += [f"{r.weight:+8.3f}  {r.item}, rated {r.rating:g}" for r in self.reasons[:SHOWN]]
-            if others := self.reasons[SHOWN:]:
-                lines.append(f"{sum(r.weight for r in others):+8.3f}  {len(others)} others")
-            lines.append(f"{self.rest:+8.3f}  not from any rating")
-            lines.append(f"{self.user_bias + self.interaction:+8.3f}  bias of the user and interaction")
+            lines += [f"{amount:+8.3f}  {name}" for amount, name in weights]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        tables = {f"Predicted: {self.prediction:.3f}": self._parts()}
+        tables["Of which from the ratings of the user"] = self._weights()
+        return "".join(
+            html_table(Table(caption, ["", ""], [(name, f"{amount:+.3f}") for amount, name in rows]))
+            for caption, rows in tables.items()
+            if rows
+        )
 
 
 def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:

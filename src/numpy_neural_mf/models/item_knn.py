@@ -81,7 +81,10 @@ class ItemKNN(BiasRecommender):
         """The mean, the biases, and one similarity for each pair of items with a similarity above 0."""
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
         require_ratings(ratings, validation)
         warn_if_constant(ratings)

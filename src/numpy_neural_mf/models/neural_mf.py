@@ -14,10 +14,12 @@ from ..nn import Optimizer
 from ..training.checkpoint import Checkpoint
 from ..training.engines import communicator_of
 from ..training.loop import History, ProgressCallback
+from ..training.progress import showing
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import known_keywords
-from .base import identity, require_ratings, warn_if_constant
+from .base import require_ratings, warn_if_constant
+from .estimator import identity
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
@@ -128,7 +130,7 @@ class NeuralMF(DistributionRecommender):
         random_state: int | np.random.Generator | None = 0,
         **fields: Any,
     ) -> None:
-        self.architecture = replace(architecture, **fields)
+        self.architecture = replace(architecture, **fields) if fields else architecture
         self.epochs = epochs
         self.batch_size = batch_size
         self.optimizer = optimizer
@@ -141,6 +143,9 @@ class NeuralMF(DistributionRecommender):
         self.random_state = random_state
         check_settings(self)
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        return super().get_params(deep) | (vars(self.architecture) if deep else {})
+
     @property
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
@@ -151,6 +156,8 @@ class NeuralMF(DistributionRecommender):
         validation: Ratings | None = None,
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        *,
+        progress: bool = False,
     ) -> Self:
         """Learn from ratings, from scratch or from where the same training was interrupted.
 
@@ -168,6 +175,8 @@ class NeuralMF(DistributionRecommender):
             Folder for the state of the training after each epoch. The same call with the same ratings and
             settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
             Another engine may resume as well: the same training to rounding and random signs.
+        progress : bool, default False
+            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         given = [ratings] if validation is None else [ratings, validation]
@@ -182,7 +191,8 @@ class NeuralMF(DistributionRecommender):
             belongs_to = communicator.broadcast(lambda: identity(self, given, order_rng, **options))
             generators = {"order": order_rng, "signs": sign_rng}
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, generators)
-        history = train(self, engine, data, order_rng, on_progress, checkpoint)
+        with showing(progress, "NeuralMF", on_progress) as on_progress:
+            history = train(self, engine, data, order_rng, on_progress, checkpoint)
         self._state = finish(self, engine, data, history)
         return self
 

@@ -11,6 +11,7 @@ from ..data.ids import index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
 from ..training.loop import MAX_EPOCHS, History
+from ..training.progress import showing
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
@@ -102,7 +103,10 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     def n_parameters_(self) -> int:
         return sum(value.size for value in self.parameters_.values())
 
-    def fit(self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None) -> Self:
+    def fit(
+        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        progress: bool = False,
+    ) -> Self:  # fmt: skip
         """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
 
         A ValueError says that there are no ratings, no timestamps, or no such device, a FloatingPointError
@@ -115,15 +119,20 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
             Later ratings, as `leave_last_out` holds them out. Each user's first one is predicted after each
             epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
         on_progress : callable, optional, called after each batch with a `Progress`
+        progress : bool, default False
+            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
         require_ratings(ratings, validation)
         train = in_time_order(ratings.compact())
         held_out = None if validation is None else next_items(train, validation, self.sequence_length)
         settings = {n: v for n, v in self._settings().items() if n not in ("encoder", "random_state")}
-        settings |= {"rng": np.random.default_rng(self.random_state), "on_progress": on_progress}
+        settings |= {"rng": np.random.default_rng(self.random_state)}
         with naming_the_extra("NextItemModel", "torch"):
             from ..training.next_item_training import train_encoder
-        parameters, history = train_encoder(self.encoder, train, held_out, **settings)
+        with showing(progress, "NextItemModel", on_progress) as on_progress:
+            parameters, history = train_encoder(
+                self.encoder, train, held_out, **settings, on_progress=on_progress
+            )
         self._state = FittedSequences.of(train, parameters, self.sequence_length, history)
         return self
 

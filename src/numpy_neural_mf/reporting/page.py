@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import RatingsSummary
 from ..evaluation import Calibration, Evaluation, RankingQuality, RatingErrors
+from ..evaluation.results import decimal, error_rows
 from ..utils.atomic_io import replacing
 from .provenance import made_with
 
@@ -126,21 +127,6 @@ def evaluation_report(
         "ranking_table": _ranking_table(lists) if lists else None,
     }
     return render("evaluation.html", **shown, **footer(command, made_at))
-
-
-def decimal(value: float) -> str:
-    """A metric with four decimals; empty for NaN."""
-    return "" if math.isnan(value) else f"{value:.4f}"
-
-
-def error_rows(errors: RatingErrors) -> list[list[str]]:
-    """Name, number, RMSE, MAE, R² and FCP of all, warm and cold ratings, where there are any."""
-    parts = {"overall": errors.overall, "warm": errors.warm, "cold": errors.cold}
-    return [
-        [name, f"{part.n:,}", *map(decimal, (part.rmse, part.mae, part.r2, part.fcp))]
-        for name, part in parts.items()
-        if part.n
-    ]
 
 
 def _ranking_table(lists: RankingQuality) -> Table:

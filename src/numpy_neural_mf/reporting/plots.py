@@ -17,7 +17,6 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -29,24 +28,15 @@ from ..mf.parameters import KINDS, SIDES, table_name
 from ..mf.side_information import RATED
 from ..models import NeuralMF
 from ..utils.atomic_io import replacing
+from ..utils.figures import COLOURS, CURVES, GREY, GRID, Figure, clean
 
 Models = Mapping[str, Sequence[Run]]
 Look = tuple[str, str]  # colour and marker
 
-# Okabe and Ito's colours, distinct to all kinds of colour vision; the markers distinguish models in grey.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#555555"
-# Of what a history has: style of its line, and name.
-CURVES = {
-    "train_loss": ("-", "training"),
-    "expected_loss": ("-.", "expected of unseen ratings"),
-    "validation_loss": (":", "validation"),
-}
 BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
 FAR_BEHIND = 1.1  # a model is, if its RMSE is above the lowest by this factor
-GRID = "#dddddd"
 # Colours that follow the page's light or dark theme.
 THEME = {"#000000": "currentColor", GRID: "var(--rule)", GREY: "var(--muted)"}
 MAX_LABELLED = 11  # bars of the widest histogram that has its percentages written above them
@@ -101,7 +91,7 @@ def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
         top = (floor, 1.01)
         axes.annotate("irreducible error", top, xycoords=("data", "axes fraction"), ha="center", fontsize=8)
     has_bars = any(error.n_splits > 1 for error in errors.values())
-    return _clean(axes, "x", "test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars)
+    return clean(axes, "x", "test RMSE" + " (dot: mean, bar: 95 % confidence interval)" * has_bars)
 
 
 def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
@@ -141,7 +131,7 @@ def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
         text.set_parse_math(False)
     is_repeated = any(len(runs) > 1 for runs in models.values())
     label = "epoch" + " (line: mean, band: one standard deviation)" * is_repeated
-    return _clean(axes, "y", label, "mean squared error")
+    return clean(axes, "y", label, "mean squared error")
 
 
 def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) -> Figure:
@@ -158,7 +148,7 @@ def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) 
         if len(starts) <= MAX_LABELLED:
             labels = ["<1 %" if 0 < share < 1 else f"{share:.0f} %" for share in shares]
             axes.bar_label(bars, labels, padding=2, fontsize=8)
-    return _clean(axes, "y", label, "share (%)")
+    return clean(axes, "y", label, "share (%)")
 
 
 def calibration_figure(calibration: Calibration) -> Figure:
@@ -168,7 +158,7 @@ def calibration_figure(calibration: Calibration) -> Figure:
     ends = (min(x.min(), y.min()), max(x.max(), y.max()))
     axes.plot(ends, ends, **REFERENCE)
     axes.plot(x, y, color=COLOURS[0], linewidth=1.8, marker="o", markersize=5)
-    return _clean(axes, "both", "rating", "mean prediction")
+    return clean(axes, "both", "rating", "mean prediction")
 
 
 def variance_figure(model: NeuralMF) -> Figure:
@@ -238,7 +228,7 @@ def _draw_factors(axes: Axes, model: NeuralMF) -> None:
     sides = [Patch(color=colour, label=f"{side}s") for side, colour in zip(SIDES, COLOURS, strict=False)]
     line = Line2D([], [], color="black", linewidth=1.2, label=prior_label)
     _title(axes, "Which factors are used", [*sides, line])
-    _clean(axes, "y", "factor, by how much it moves ratings", "standard deviation of the rows")
+    clean(axes, "y", "factor, by how much it moves ratings", "standard deviation of the rows")
 
 
 def _draw_fields(axes: Axes, model: NeuralMF) -> None:
@@ -257,7 +247,7 @@ def _draw_fields(axes: Axes, model: NeuralMF) -> None:
     handles = [Patch(fc=GREY, label="all factors"), Patch(fc=GREY, alpha=0.4, label="bias")]
     _title(axes, "Which features are informative", handles)
     axes.margins(x=0.12)
-    _clean(axes, "x", "standard deviation of what a field adds to a row")
+    clean(axes, "x", "standard deviation of what a field adds to a row")
 
 
 def _title(axes: Axes, title: str, handles: Sequence[Artist]) -> None:
@@ -282,16 +272,6 @@ def _looks(models: Models) -> dict[str, Look]:
     learned = [model for model, runs in models.items() if any(run.history is not None for run in runs)]
     looks = dict(zip(learned, zip(cycle(COLOURS), cycle(MARKERS), strict=False), strict=False))
     return {model: looks.get(model, BASELINE) for model in models}
-
-
-def _clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figure:
-    axes.set_xlabel(x_label, fontsize=9)
-    axes.set_ylabel(y_label, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis=grid_axis, color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
-    return cast(Figure, axes.figure)
 
 
 def _height(models: Iterable[str]) -> float:

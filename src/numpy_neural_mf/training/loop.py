@@ -1,10 +1,11 @@
 """The training loop: epochs of shuffled mini-batches, what is inferred between them, and a history."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,22 @@ from ..data import Ratings
 from ..data.batches import Batches, Stretches
 from ..nn.schedules import Schedule
 from ..utils.settings import check_fields, check_integer, check_number
+from ..utils.tables import Table, Tabular
 from .checkpoint import Checkpoint
 from .engines.base import Engine
 from .inference import Inference
 
+if TYPE_CHECKING:
+    from ..utils.figures import Figure
+
+logger = logging.getLogger(__name__)
+
+MOST_ROWS = 20  # of a history that a notebook shows
 MAX_EPOCHS = 100_000  # of which the history fits into the header of a file
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(Tabular):
     """What happened in each epoch.
 
     Attributes
@@ -42,6 +50,36 @@ class History:
     validation_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     best_epoch: int = 0
+
+    def __repr__(self) -> str:
+        n = len(self.train_loss)
+        text = f"History: {n} epochs in {sum(self.seconds):.1f} seconds"
+        return f"{text}, at last {self.last_losses}" if n else text
+
+    @property
+    def last_losses(self) -> str:
+        """Those of the last epoch, as text."""
+        return ", ".join(f"{name} {values[-1]:.4f}" for name, values in self._losses().items() if values)
+
+    def plot(self) -> "Figure":
+        """The losses by epoch, as a figure of matplotlib, which a notebook shows."""
+        from ..utils.figures import losses_figure
+
+        return losses_figure(vars(self))
+
+    def _losses(self) -> dict[str, list[float]]:
+        return {
+            "loss": self.train_loss,
+            "expected": self.expected_loss,
+            "validation": self.validation_loss,
+        }
+
+    def tables(self) -> Iterator[Table]:
+        columns = {name: values for name, values in self._losses().items() if values}
+        n = len(self.train_loss)
+        shown = range(n)[::-1][:: max(1, -(-n // MOST_ROWS))][::-1]  # the last one is
+        rows = [[at + 1, *(f"{values[at]:.4f}" for values in columns.values())] for at in shown]
+        yield Table(repr(self), ["epoch", *columns], rows)
 
     @classmethod
     def checked(cls, found: Mapping[str, Any], most: int | None = None) -> Self:
@@ -84,6 +122,10 @@ class Progress:
     train_loss: float
     validation_loss: float
 
+    def __str__(self) -> str:
+        validation = "" if math.isnan(self.validation_loss) else f", validation {self.validation_loss:.4f}"
+        return f"epoch {self.epoch} of {self.epochs}, loss {self.train_loss:.4f}{validation}"
+
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -123,6 +165,7 @@ def train(
         with checkpoint.refusing():
             history = History.checked(saved, epochs)
             inference.resume()
+    log_start(n, history, epochs)
     for epoch in range(len(history.train_loss) + 1, epochs + 1):
         start, total, first_step = time.perf_counter(), 0.0, (epoch - 1) * -(-n // batch_size)
         for total, n_trained in _running_sums(engine, batches, schedule, first_step, unit_of_loss):
@@ -139,9 +182,26 @@ def train(
             require_finite("the validation loss", history.validation_loss[-1], epoch)
         if checkpoint is not None:
             checkpoint.save(engine, inference.arrays, asdict(history))
+        log_epoch(history, epochs)
     for value in engine.parameters.values():  # no loss was computed after the last step
         require_finite("a parameter", engine.all_reduce(float(np.abs(value).max(initial=0.0))), epochs)
+    log_end(history)
     return history
+
+
+def log_start(n_ratings: int, history: History, epochs: int) -> None:
+    """Log what a training begins with, or goes on from."""
+    logger.info("training on %d ratings from epoch %d to %d", n_ratings, len(history.train_loss) + 1, epochs)
+
+
+def log_epoch(history: History, epochs: int) -> None:
+    """Log the losses of the last epoch."""
+    logger.info("epoch %d of %d: %s", len(history.train_loss), epochs, history.last_losses)
+
+
+def log_end(history: History) -> None:
+    """Log how long a training took."""
+    logger.info("trained %d epochs in %.1f seconds", len(history.train_loss), sum(history.seconds))
 
 
 def _batches(

@@ -18,7 +18,7 @@ from ..mf.parameters import Parameters
 from ..nn.schedules import cosine
 from .engines.base import require_same_process
 from .engines.torch_device import find_device
-from .loop import History, Progress, ProgressCallback, require_finite
+from .loop import History, Progress, ProgressCallback, log_end, log_epoch, log_start, require_finite
 from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread
 
 # Probability that a negative is drawn uniformly; otherwise in proportion to an item's number of ratings.
@@ -99,6 +99,7 @@ class _Trainer:
         schedule, n_trained, latest = cosine(learning_rate, epochs * n), 0, math.nan
         lowest = self.validation_loss(held_out) if held_out else math.nan
         best = deepcopy(encoder.state_dict()) if held_out else {}
+        log_start(n, history, epochs)
         for epoch in range(1, epochs + 1):
             if held_out and patience is not None and epoch - 1 - history.best_epoch >= patience:
                 break
@@ -122,12 +123,14 @@ class _Trainer:
             require_finite("the loss", history.train_loss[-1], epoch)
             if held_out is None:
                 history.best_epoch = epoch
-                continue
-            latest = self.validation_loss(held_out)
-            require_finite("the validation loss", latest, epoch)
-            history.validation_loss.append(latest)
-            if latest < lowest:
-                lowest, best, history.best_epoch = latest, deepcopy(encoder.state_dict()), epoch
+            else:
+                latest = self.validation_loss(held_out)
+                require_finite("the validation loss", latest, epoch)
+                history.validation_loss.append(latest)
+                if latest < lowest:
+                    lowest, best, history.best_epoch = latest, deepcopy(encoder.state_dict()), epoch
+            log_epoch(history, epochs)
+        log_end(history)
         if held_out:
             encoder.load_state_dict(best)
         return history

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from ..training.checkpoint import fingerprint
 from ..training.loop import Progress, ProgressCallback
 from ..utils.atomic_io import replacing
 from ..utils.settings import check_integer, check_number
+from ..utils.tables import Table, Tabular
 from . import study as studies
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class TuningProgress:
     training: Progress
 
 
-@dataclass(frozen=True)
-class Tuning:
+@dataclass(frozen=True, repr=False)
+class Tuning(Tabular):
     """The result of a search.
 
     Attributes
@@ -73,6 +74,11 @@ class Tuning:
         """Validation RMSE of the default settings; NaN if they diverged."""
         value = self.trials["validation_rmse"][0]
         return math.nan if value is None else float(value)
+
+    def tables(self) -> Iterator[Table]:
+        rmse = f"validation RMSE {self.validation_rmse:.4f} (defaults {self.default_rmse:.4f})"
+        rows = [*self.settings.items()]
+        yield Table(f"The best of {self.trials.height} trials: {rmse}", ["setting", "value"], rows)
 
     def save(self, path: str | os.PathLike[str], data: str) -> None:
         """Write the settings as TOML, whole or not at all; comments name their origin, the ratings `data`."""

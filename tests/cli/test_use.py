@@ -162,6 +162,16 @@ def test_recommend_adds_titles_and_leaves_out_rated_items(run, run_json):
     assert "Film" in run("recommend", MODEL, 1, "--titles", "movies.csv").stdout
 
 
+def test_lists_have_candidates_without_those_excluded(run, run_json):
+    only = ("--candidates", 3, "--candidates", 5, "--candidates", 7, "--exclude", 5)
+    item = int(load_model(MODEL).item_ids_[0])
+    for command in (("recommend", MODEL, 1, "--with-seen"), ("fold-in", MODEL, "--rate", f"{item}=5"),
+                    ("similar", MODEL, item)):  # fmt: skip
+        assert {row["item"] for row in run_json(*command, *only)} == {3, 7}
+    result = run("recommend", MODEL, 1, "--exclude", "Comedy")
+    assert "candidates or exclusions that are unknown: Comedy" in result.stderr
+
+
 def test_recommend_logs_unknown_users(run):
     result = run("recommend", MODEL, 1, "nobody", "-n", 2)
     assert "unknown users, for whom popular items are listed: nobody" in result.stderr

@@ -1,13 +1,11 @@
 """A trained model in use: predict, recommend, fold-in, similar, explain, update, info, export."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from typer import Argument, Context
 
 from ..data.ids import index_of
@@ -18,7 +16,9 @@ from ..utils.settings import check_choice
 from .options import (
     AsJson,
     By,
+    Candidates,
     ColumnName,
+    Exclude,
     MinRatings,
     ModelFile,
     Number,
@@ -28,7 +28,17 @@ from .options import (
     option,
 )
 from .output import load, print_json, progress, read, remark, report, say, show, working
-from .tables import lists_of, raw_ids, read_table, roles_of_text, with_counts, with_titles, write_table
+from .tables import (
+    filters,
+    lists_of,
+    raw_ids,
+    read_table,
+    roles_of_text,
+    unknown_ids,
+    with_counts,
+    with_titles,
+    write_table,
+)  # fmt: skip
 
 AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
 WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
@@ -83,6 +93,7 @@ def recommend(
     model: ModelFile, users: Annotated[list[str] | None, USERS] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
+    candidates: Candidates = None, exclude: Exclude = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items that each user will like, best first.
@@ -99,9 +110,11 @@ def recommend(
     if not users and output is None:
         raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
     chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
-    unknown = _unknown(loaded.user_ids_, users and chosen, "unknown users, for whom popular items are listed")
+    what = "unknown users, for whom popular items are listed"
+    unknown = unknown_ids(loaded.user_ids_, users and chosen, what)
     predicts = hasattr(loaded, "predict")  # a NextItemModel predicts no ratings
     how: dict[str, Any] = {"exclude_seen": not with_seen, "min_ratings": min_ratings, "with_scores": True}
+    how |= filters(loaded.item_ids_, candidates, exclude)
     how |= {"by": _bound(by)} if predicts else {}
     parts = [chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)]
     found = []
@@ -124,6 +137,7 @@ def fold_in(
     ratings: Annotated[Path | None, Argument(help="CSV or Parquet of one user's ratings.")] = None,
     rate: Annotated[list[str] | None, RATE] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
+    candidates: Candidates = None, exclude: Exclude = None,
     item: ColumnName = None, rating: ColumnName = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Recommend to a new user with a few ratings; the model does not change.
@@ -147,8 +161,9 @@ def fold_in(
         raise ValueError(
             f"expected ratings of items that the model knows, found {', '.join(map(str, given))}"
         )
-    _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
+    unknown_ids(loaded.item_ids_, given, "left out items that are unknown to the model")
     how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
+    how |= filters(loaded.item_ids_, candidates, exclude)
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
     lists = with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
     show(with_titles(lists, titles), as_json, "title")
@@ -159,19 +174,12 @@ def _bound(by: str) -> str:
     return by
 
 
-def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
-    """Those of the chosen ids that the model does not know, with a line of the log that lists them."""
-    unknown = [str(one) for one in chosen or () if index_of(ids, one) < 0]
-    if unknown:
-        remark(f"{what}: {', '.join(unknown)}")
-    return unknown
-
-
 def similar(
     model: ModelFile,
     id: Annotated[str, Argument(help="Raw id of an item, or with --users of a user.")],
-    number: Number = 10, users: Annotated[bool, OF_USERS] = False,
-    min_ratings: MinRatings = 0, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
+    number: Number = 10, users: Annotated[bool, OF_USERS] = False, min_ratings: MinRatings = 0,
+    titles: Titles = None, candidates: Candidates = None, exclude: Exclude = None,
+    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items, or users, whose embeddings have the highest cosine similarity to one.
 
@@ -182,8 +190,9 @@ def similar(
 
     kind = "user" if users else "item"
     loaded = load(model, f"similar_{kind}s")
-    raw_id = raw_ids(loaded.user_ids_ if users else loaded.item_ids_, [id])[0]
-    ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings)
+    known = loaded.user_ids_ if users else loaded.item_ids_
+    raw_id, how = raw_ids(known, [id])[0], filters(known, candidates, exclude)
+    ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings, **how)
     found = pl.DataFrame({kind: ids, "cosine": cosines.astype(np.float64).round(3)})
     show(found if users else with_titles(found, titles), as_json, "title")
 

@@ -4,12 +4,13 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.ids import Ids
 from ..data.ratings import check_ratings
 from ..mf.parameters import Side
 from ..training.checkpoint import fingerprint
@@ -21,7 +22,7 @@ from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
 from .incremental_update import Update, require_finite
-from .recommend import MaskedArray, Ranked, recommend, similar
+from .recommend import Choice, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
 Callback = ProgressCallback | None
@@ -54,14 +55,26 @@ class LearnedFromRatings(ABC, Generic[F]):
             raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
         return self._state
 
-    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+    def _similar(self, side: Side, raw: Any, n: int, choice: Choice) -> Ranked:
+        """Ids and similarities of `similar_items`."""
+        return similar(self.fitted_, side, self._embeddings(side), raw, n, choice)
+
+    def similar_items(
+        self,
+        item: Any,
+        n: int = 10,
+        min_ratings: int = 0,
+        *,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
+    ) -> Ranked:
         """The n other items whose embeddings have the highest cosine with that of `item`, best first.
 
-        Items with fewer than `min_ratings` ratings are left out. Returned are ids and cosines, arrays of
-        shape (n,), shorter where there are fewer. An unknown item, or a model without embeddings, is a
-        ValueError.
+        `min_ratings`, `candidates` and `exclude` are as in `Recommender.recommend`. Returned are ids and
+        cosines, arrays of shape (n,), shorter where there are fewer. An unknown item, or a model without
+        embeddings, is a ValueError.
         """
-        return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
+        return self._similar("item", item, n, Choice(candidates, exclude, min_ratings))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
@@ -130,43 +143,14 @@ class Recommender(LearnedFromRatings[Fitted]):
         located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
-    @overload
-    def recommend(
-        self,
-        users: Users,
-        n: int = ...,
-        *,
-        exclude_seen: bool = ...,
-        candidates: ArrayLike | None = ...,
-        min_ratings: int = ...,
-        new_items: Sequence[NewItem] = ...,
-        by: str = ...,
-        rng: np.random.Generator | None = ...,
-        with_scores: Literal[False] = ...,
-    ) -> MaskedArray: ...
-
-    @overload
-    def recommend(
-        self,
-        users: Users,
-        n: int = ...,
-        *,
-        exclude_seen: bool = ...,
-        candidates: ArrayLike | None = ...,
-        min_ratings: int = ...,
-        new_items: Sequence[NewItem] = ...,
-        by: str = ...,
-        rng: np.random.Generator | None = ...,
-        with_scores: Literal[True],
-    ) -> tuple[MaskedArray, MaskedArray]: ...
-
     def recommend(
         self,
         users: Users,
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         by: str = "lower_bound",
@@ -185,8 +169,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         users : scalar or array-like of raw ids, or a user that was folded in
         n : int, default 10
         exclude_seen : bool, default True, leave out the items that the user rated
-        candidates : array-like of raw ids, optional
-            Items to choose from, by default all; unknown ones are left out.
+        candidates, exclude : collections of raw ids, optional
+            Items to choose from, by default all, and items to leave out, new ones among them. Unknown ids
+            change nothing. For items with a feature, see `Features.ids_with`.
         min_ratings : int, default 0, leave out known items with fewer ratings
         new_items : sequence of NewItem, default (), items that were folded in, to choose from as well
         by : {"lower_bound", "mean", "upper_bound", "thompson"}, default "lower_bound"
@@ -200,14 +185,21 @@ class Recommender(LearnedFromRatings[Fitted]):
         items : array of raw ids, of shape (*users.shape, n), masked (``.tolist()``: None) where none is left
         scores : masked float32 array of that shape, what `predict` says; only with `with_scores`
         """
-        items, scores = recommend(
-            self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items, by, rng
-        )
+        choice = Choice(candidates, exclude, min_ratings)
+        items, scores = recommend(self.fitted_, users, n, exclude_seen, choice, new_items, by, rng)
         return (items, scores) if with_scores else items
 
-    def similar_users(self, user: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+    def similar_users(
+        self,
+        user: Any,
+        n: int = 10,
+        min_ratings: int = 0,
+        *,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
+    ) -> Ranked:
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
-        return similar(self.fitted_, "user", self._embeddings("user"), user, n, min_ratings)
+        return self._similar("user", user, n, Choice(candidates, exclude, min_ratings))
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Take the prediction for a user and an item, raw ids or folded in, apart.

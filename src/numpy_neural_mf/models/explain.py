@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
 from .fitted import Fitted, FittedModel
-from .fold_in import NewUser, RowFit, locate
+from .fold_in import Located, NewUser, RowFit, locate
 
 SHOWN = 10  # ratings that `str` lists one by one
 
@@ -75,7 +75,7 @@ class Explanation:
 
 def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
     """See `Recommender.explain`."""
-    located = locate(fitted, user, item)
+    located = one_pair(locate(fitted, user, item))
     model, u, i = located.model, int(located.users), int(located.items)
     interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
     rated, ratings = interactions.of_row(u if i >= 0 else -1)
@@ -99,6 +99,13 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )
+
+
+def one_pair(located: Located) -> Located:
+    """The same, unless there are many pairs, which is a TypeError."""
+    if located.users.ndim:
+        raise TypeError(f"expected one user and one item, found ids of shape {located.users.shape}")
+    return located
 
 
 def rating_weights(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data import Ratings
-from ..data.ids import index_of
+from ..data.ids import Ids, index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
 from ..training.loop import MAX_EPOCHS, History
@@ -20,7 +20,7 @@ from .files import Contents, Saved
 from .incremental_update import Update
 from .interactions import Interactions
 from .neural_mf_settings import DEVICES
-from .recommend import MaskedArray, best_items, candidate_rows
+from .recommend import Choice, MaskedArray, best_items
 from .sequences import FittedSequences
 
 ENCODERS = ("attention", "gru")
@@ -147,7 +147,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
         with_scores: bool = False,
     ) -> Any:
@@ -158,7 +159,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         """
         fitted = self.fitted_
         rows, seen = index_of(fitted.user_ids, users), fitted.interactions if exclude_seen else None
-        items, scores = self._best(fitted.states, rows, n, seen, candidates, min_ratings)
+        items, scores = self._best(fitted.states, rows, n, seen, Choice(candidates, exclude, min_ratings))
         return (items, scores) if with_scores else items
 
     def recommend_after(
@@ -167,7 +168,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
     ) -> MaskedArray:
         """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
@@ -184,7 +186,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         ratings = np.ones(len(own), np.float32)
         seen = Interactions.of(np.zeros_like(own), own, ratings, 1, len(fitted.item_ids))
         states = fitted.state_after(rows)
-        return self._best(states, user, n, seen if exclude_seen else None, candidates, min_ratings)[0]
+        choice = Choice(candidates, exclude, min_ratings)
+        return self._best(states, user, n, seen if exclude_seen else None, choice)[0]
 
     def _embeddings(self, side: Side) -> FloatArray | None:
         return self.parameters_["embedding.weight"][:-1] if side == "item" else None
@@ -207,13 +210,12 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         rows: Int32Array,
         n: int,
         seen: Interactions | None,
-        candidates: ArrayLike | None,
-        min_ratings: int,
+        choice: Choice,
     ) -> tuple[MaskedArray, MaskedArray]:
         """Items and logits for rows of states, of shape (*rows.shape, n)."""
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))
-        items = candidate_rows(fitted, candidates, min_ratings)
+        items = choice.rows(fitted, "item")
         scorer = fitted.scorer(items, states)
         best, logits = best_items(scorer, rows.ravel(), items, int(n), [] if seen is None else [seen])
         return tuple(  # type: ignore[return-value]

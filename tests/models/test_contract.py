@@ -753,6 +753,26 @@ def test_what_was_learned_is_saved(fitted, tmp_path):
     assert loaded.predict(loaded.fold_in(ANN), 3) == fitted.predict(fitted.fold_in(ANN), 3)
 
 
+TITLED = RATINGS.with_titles({item: f"Film №{item}" for item in RATINGS.item_ids.tolist() if item != 3})
+
+
+def test_titles_stay_with_a_model_its_file_and_its_ratings(new_model, tmp_path):
+    model = new_model().fit(TITLED)
+    model.save(tmp_path / "m")
+    for one in (model, load_model(tmp_path / "m")):
+        expected = ["" if item == 3 else f"Film №{item}" for item in one.item_ids_.tolist()]
+        assert one.titles_.tolist() == expected
+        assert one.ratings_.titles == {i: t for i, t in TITLED.titles.items() if i in one.item_ids_}
+        assert {reason.title for reason in one.explain(1, 2).reasons} <= {*expected}
+    new = Ratings.from_columns([1, 1], [2, 999], [3.0, 4.0], scale=RATINGS.scale)
+    model.partial_fit(new.with_titles({2: "Another", 999: "New"}))
+    assert [model.fitted_.titles[item] for item in (1, 2, 999)] == ["Film №1", "Another", "New"]
+
+
+def test_without_titles_there_are_none(fitted):
+    assert fitted.titles_ is None
+
+
 def assert_adds_up(model, user, item):
     why = model.explain(user, item)
     assert why.prediction == float(model.predict(user, item))

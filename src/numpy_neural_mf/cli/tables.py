@@ -115,18 +115,13 @@ def with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
     return lists.with_columns(n_ratings=pl.Series(counts))
 
 
-def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:
-    """The table with the title of each item of its column `item`, if there is a file of them."""
-    if path is None:
-        return frame
+def with_titles(frame: pl.DataFrame, model: Any, path: Path | None) -> pl.DataFrame:
+    """The table with the title of each item of its column `item`, of a file or else of the model."""
     import polars as pl
 
-    from ..data.raw_values import as_series, as_text
-    from ..data.tables import NAMES, named_as, open_table, read_columns
+    from ..data.titles import titles_of
 
-    table = open_table(path, header=True)
-    wanted = {"item": "id" if "id" in table.names() and not named_as(table.names(), NAMES["item"]) else None}
-    columns = read_columns(table, wanted | {"title": None}, text_ids=True).roles
-    known = dict(zip(columns["item"], as_text(as_series(columns["title"])), strict=True))
-    title = [known.get(str(item)) or "" for item in frame["item"]]
-    return frame.with_columns(pl.Series("title", title, pl.String))
+    titles = model.fitted_.titles if path is None else titles_of(path, model.item_ids_)
+    if titles is None:
+        return frame
+    return frame.with_columns(pl.Series("title", [titles.get(item, "") for item in frame["item"]], pl.String))

@@ -1,4 +1,4 @@
-"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info, export."""
+"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info."""
 
 import re
 from dataclasses import asdict, fields
@@ -10,7 +10,6 @@ from typer import Argument, Context
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
-from ..models.export import EXPORTED, to_onnx, to_torch
 from ..models.recommend import BOUNDS
 from ..utils.settings import check_choice
 from .options import (
@@ -41,7 +40,6 @@ from .tables import (
 )  # fmt: skip
 
 AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
-WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
 USERS = Argument(help="Raw ids; all users with --output.")
 WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
@@ -121,7 +119,7 @@ def recommend(
     for part in progress(parts, f"recommending to {len(chosen):,} users"):
         names = [str(one) for one in part] if unknown else part
         found.append(lists_of(names, *loaded.recommend(part, number, **how)))
-    lists = with_titles(with_counts(pl.concat(found), loaded), titles)
+    lists = with_titles(with_counts(pl.concat(found), loaded), loaded, titles)
     if not predicts:
         lists = lists.rename({"rating": "score"})
     if output is None:
@@ -166,7 +164,7 @@ def fold_in(
     how |= filters(loaded.item_ids_, candidates, exclude)
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
     lists = with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
-    show(with_titles(lists, titles), as_json, "title")
+    show(with_titles(lists, loaded, titles), as_json, "title")
 
 
 def _bound(by: str) -> str:
@@ -194,7 +192,7 @@ def similar(
     raw_id, how = raw_ids(known, [id])[0], filters(known, candidates, exclude)
     ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings, **how)
     found = pl.DataFrame({kind: ids, "cosine": cosines.astype(np.float64).round(3)})
-    show(found if users else with_titles(found, titles), as_json, "title")
+    show(found if users else with_titles(found, loaded, titles), as_json, "title")
 
 
 def explain(
@@ -213,17 +211,19 @@ def explain(
         remark("the user or the item is unknown to the model, so no rating is a reason")
     found = loaded.explain(raw_user, raw_item)
     parts = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "reasons"}
-    reasons = [asdict(reason) for reason in found.reasons[:number]]
+    reasons = pl.DataFrame([asdict(reason) for reason in found.reasons[:number]])
+    if len(reasons):
+        reasons = with_titles(reasons.drop("title"), loaded, titles)
     if as_json:
-        print_json(parts | {"reasons": reasons})
+        print_json(parts | {"reasons": reasons.to_dicts()})
         return
     rest, prediction = parts.pop("rest"), parts.pop("prediction")
     rows = [{"part": name.replace("_", " "), "value": f"{value:+.3f}"} for name, value in parts.items()]
     show(pl.DataFrame([*rows, {"part": "prediction", "value": f"{prediction:.3f}"}]))
-    if reasons:
+    if len(reasons):
         say("The user's ratings account for the user bias and the interaction:")
-        weights = pl.Series("weight", [f"{reason['weight']:+.3f}" for reason in reasons])
-        show(with_titles(pl.DataFrame(reasons).with_columns(weights), titles), prose="title")
+        weights = pl.Series("weight", [f"{weight:+.3f}" for weight in reasons["weight"]])
+        show(reasons.with_columns(weights), prose="title")
         others = found.reasons[number:]
         say(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
         say(f"{rest:+.3f}  not from any rating")
@@ -233,7 +233,7 @@ def update(
     context: Context, model: ModelFile, ratings: RatingsFile,
     output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
+    titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Train a model further on new ratings, of known and of new users and items.
 
@@ -242,6 +242,7 @@ def update(
     loaded, path = load(model, "partial_fit"), output or model
     scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
     new = read(context, scale=scale, text_ids=roles_of_text(loaded))
+    new = new if titles is None else new.with_titles(titles)
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     with working(f"learning {len(new):,} ratings"):
         loaded.partial_fit(new)
@@ -279,22 +280,3 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
         print_json(facts)
     else:
         show(pl.DataFrame({"fact": list(facts), "value": map(str, facts.values())}), prose="value")
-
-
-def export(
-    model: ModelFile,
-    output: Annotated[Path, Argument(help=".onnx for ONNX, .pt2 for torch.export.")],
-    as_json: AsJson = False, settings: Settings = None,
-) -> None:  # fmt: skip
-    """Write a model for programs that do not have this package.
-
-    numpy-neural-mf export films.safetensors films.onnx
-    """
-    if output.suffix not in WRITERS:
-        raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
-    loaded = load_model(model)
-    if not isinstance(loaded, EXPORTED):
-        expected = ", ".join(one.__name__ for one in EXPORTED)
-        raise ValueError(f"{model}: expected one of {expected}, found a {type(loaded).__name__}")
-    WRITERS[output.suffix](loaded, output)
-    report(f"Wrote {output}", {"output": str(output)}, as_json)

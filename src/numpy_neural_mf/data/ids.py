@@ -53,13 +53,21 @@ def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
     strings = ids.dtype.kind == "U"
     if wanted.dtype.kind == ("U" if strings else "i"):
         return _positions(ids, wanted)
-    # Mixed, missing, fractional or huge ids: only those of the type of `ids` can be known.
-    of_kind = _written if strings else _as_number
-    values = np.fromiter(map(of_kind, wanted.ravel().tolist()), object, wanted.size)
-    usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
-    found = np.full(len(values), -1, np.int32)
-    found[usable] = _positions(ids, values[usable].astype(str if strings else np.int64))
+    usable, values = of_kind(ids, wanted)
+    found = np.full(wanted.size, -1, np.int32)
+    found[usable] = _positions(ids, values)
     return found.reshape(wanted.shape)
+
+
+def of_kind(ids: NDArray[Any], raw: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Which of some raw ids, taken in one dimension, can be among known ones, and these in their dtype.
+
+    Mixed, missing, fractional or huge ids cannot, if they are not of the kind of the known.
+    """
+    strings = ids.dtype.kind == "U"
+    values = np.fromiter(map(_written if strings else _as_number, raw.ravel().tolist()), object, raw.size)
+    usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
+    return usable, values[usable].astype(str if strings else np.int64)
 
 
 def _checked(ids: NDArray[Any]) -> NDArray[Any]:

@@ -39,6 +39,7 @@ class LearnedFromRatings(ABC, Generic[F]):
     user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
     item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
     ratings_ = Forwarded[Ratings]("fitted_.ratings")
+    titles_ = Forwarded[NDArray[Any] | None]("fitted_.item_titles")
 
     @abstractmethod
     def _saved(self) -> Saved:
@@ -96,6 +97,7 @@ class Recommender(LearnedFromRatings[Fitted]):
     user_ids_, item_ids_ : arrays of raw ids in the training ratings or with features, sorted and unique
     rating_scale_ : (float, float), lowest and highest rating; predictions lie within
     ratings_ : Ratings, the ratings that it learned from, by user, without times
+    titles_ : array of str, the titles of `item_ids_`, "" where there is none, or None: `Ratings.with_titles`
     """
 
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
@@ -251,7 +253,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         require_in_scale(ratings.values, scale)
         update = Update.of(self._state, ratings.compact())
         model = require_finite(self._updated(update))
-        self._state = Fitted(update.user_ids, update.item_ids, scale, update.interactions, model)
+        self._state = Fitted(
+            update.user_ids, update.item_ids, scale, update.interactions, model, titles=update.titles
+        )
         return self
 
     def _embeddings(self, side: Side) -> FloatArray | None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
@@ -16,11 +15,15 @@ SHOWN = 10  # ratings that `str` lists one by one
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it."""
+    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it.
+
+    The title of the item is "" where it is not known.
+    """
 
     item: int | str
     rating: float
     weight: float
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,9 @@ class Explanation:
         lines.append(f"{self.prediction:8.3f}  predicted")
         if self.reasons:
             lines += ["", "of which from the ratings of the user:"]
-            lines += [f"{r.weight:+8.3f}  {r.item}, rated {r.rating:g}" for r in self.reasons[:SHOWN]]
+            lines += [
+                f"{r.weight:+8.3f}  {r.title or r.item}, rated {r.rating:g}" for r in self.reasons[:SHOWN]
+            ]
             if others := self.reasons[SHOWN:]:
                 lines.append(f"{sum(r.weight for r in others):+8.3f}  {len(others)} others")
             lines.append(f"{self.rest:+8.3f}  not from any rating")
@@ -82,7 +87,7 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
     form, unit = model.factorization, model.likelihood.unit
     score = float(form.row_scorer(np.array([i], np.int32))(form.row(u))[0][0])
     weights = unit * rating_weights(model, u, i, rated, ratings)
-    reasons = sorted_reasons(fitted.item_ids[rated], ratings, weights)
+    reasons = sorted_reasons(fitted, rated, ratings, weights)
     mean, total = unit * model.intercept, unit * score
     user_bias, item_bias = (
         unit * float(form.parameters[f"{side}_bias.weight"][row, 0]) if form.architecture.biases else 0.0
@@ -130,7 +135,12 @@ def rating_weights(
     return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
 
 
-def sorted_reasons(items: NDArray[Any], ratings: Float32Array, weights: Float64Array) -> tuple[Reason, ...]:
+def sorted_reasons(
+    fitted: Fitted, rated: IntArray, ratings: Float32Array, weights: Float64Array
+) -> tuple[Reason, ...]:
     """Reasons, highest absolute weight first."""
-    order = np.argsort(-np.abs(weights), kind="stable")
-    return tuple(Reason(items[j].item(), float(ratings[j]), float(weights[j])) for j in order)
+    items, titles = fitted.item_ids[rated].tolist(), fitted.titles or {}
+    order = np.argsort(-np.abs(weights), kind="stable").tolist()
+    return tuple(
+        Reason(items[j], float(ratings[j]), float(weights[j]), titles.get(items[j], "")) for j in order
+    )

@@ -89,7 +89,8 @@ class ItemKNN(BiasRecommender):
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids
         interactions = interactions_of(ratings, *ids)
-        self._state = Fitted(*ids, ratings.scale, interactions, self._model(interactions, ratings.scale))
+        model = self._model(interactions, ratings.scale)
+        self._state = Fitted(*ids, ratings.scale, interactions, model, titles=ratings.titles)
         return self
 
     def _similar(self, side: Side, raw: Any, n: int, choice: Choice) -> Ranked:
@@ -119,7 +120,7 @@ class ItemKNN(BiasRecommender):
             float(item_bias),
             float(interaction),
             float(np.clip(total, *self.rating_scale_)) - total,
-            sorted_reasons(self.item_ids_[rated], ratings, contributions),
+            sorted_reasons(self.fitted_, rated, ratings, contributions),
             float(user_bias),
         )
 

@@ -55,7 +55,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
     Attributes
     ----------
-    user_ids_, item_ids_, ratings_ : as those of a `Recommender`
+    user_ids_, item_ids_, ratings_, titles_ : as those of a `Recommender`
     parameters_ : dict of str to float32 array, of the encoder, by PyTorch's names; `n_parameters_` numbers
     history_ : History, mean of -log P(next item), and seconds, of each epoch
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
-from ..data.ids import Ids
+from ..data.ids import Ids, as_ids
 from ..data.ratings import check_ratings
 from ..mf.parameters import Side
 from ..training.checkpoint import fingerprint
@@ -22,6 +22,7 @@ from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
 from .incremental_update import Update, require_finite
+from .list_frames import recommended_frame, similar_frame
 from .recommend import Choice, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
@@ -61,21 +62,18 @@ class LearnedFromRatings(ABC, Generic[F]):
         return similar(self.fitted_, side, self._embeddings(side), raw, n, choice)
 
     def similar_items(
-        self,
-        item: Any,
-        n: int = 10,
-        min_ratings: int = 0,
-        *,
-        candidates: Ids | None = None,
-        exclude: Ids | None = None,
-    ) -> Ranked:
+        self, item: Any, n: int = 10, min_ratings: int = 0, *,
+        candidates: Ids | None = None, exclude: Ids | None = None, as_frame: bool = False,
+    ) -> Any:  # fmt: skip
         """The n other items whose embeddings have the highest cosine with that of `item`, best first.
 
         `min_ratings`, `candidates` and `exclude` are as in `Recommender.recommend`. Returned are ids and
-        cosines, arrays of shape (n,), shorter where there are fewer. An unknown item, or a model without
-        embeddings, is a ValueError.
+        cosines, arrays of shape (n,), shorter where there are fewer; with `as_frame` a polars data frame:
+        item, title (where the model has titles), rank, score. An unknown item, or a model without embeddings,
+        is a ValueError.
         """
-        return self._similar("item", item, n, Choice(candidates, exclude, min_ratings))
+        ranked = self._similar("item", item, n, Choice(candidates, exclude, min_ratings))
+        return similar_frame(self.fitted_, "item", ranked) if as_frame else ranked
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
@@ -158,6 +156,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         by: str = "lower_bound",
         rng: np.random.Generator | None = None,
         with_scores: bool = False,
+        as_frame: bool = False,
     ) -> Any:
         """The items that a user will like, best first: by default those that are surely good.
 
@@ -181,27 +180,30 @@ class Recommender(LearnedFromRatings[Fitted]):
             "thompson" draws each item's bound from a normal distribution, the same for all users of a call.
         rng : numpy.random.Generator, for "thompson", which needs it
         with_scores : bool, default False
+        as_frame : bool, default False, return a data frame, whose ``.to_dicts()`` is plain Python, for JSON
 
         Returns
         -------
         items : array of raw ids, of shape (*users.shape, n), masked (``.tolist()``: None) where none is left
         scores : masked float32 array of that shape, what `predict` says; only with `with_scores`
+        frame : polars.DataFrame in place of both, with `as_frame`
+            One row for each item of each list: user (not of one who was folded in), item, title (where the
+            model has titles), rank, from 1, score and, of a model with `predict_interval`, low and high.
         """
+        users = users if isinstance(users, NewUser) else as_ids(users)
         choice = Choice(candidates, exclude, min_ratings)
         items, scores = recommend(self.fitted_, users, n, exclude_seen, choice, new_items, by, rng)
+        if as_frame:
+            return recommended_frame(self, users, items, scores, new_items)
         return (items, scores) if with_scores else items
 
     def similar_users(
-        self,
-        user: Any,
-        n: int = 10,
-        min_ratings: int = 0,
-        *,
-        candidates: Ids | None = None,
-        exclude: Ids | None = None,
-    ) -> Ranked:
+        self, user: Any, n: int = 10, min_ratings: int = 0, *,
+        candidates: Ids | None = None, exclude: Ids | None = None, as_frame: bool = False,
+    ) -> Any:  # fmt: skip
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
-        return self._similar("user", user, n, Choice(candidates, exclude, min_ratings))
+        ranked = self._similar("user", user, n, Choice(candidates, exclude, min_ratings))
+        return similar_frame(self.fitted_, "user", ranked) if as_frame else ranked
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Take the prediction for a user and an item, raw ids or folded in, apart.

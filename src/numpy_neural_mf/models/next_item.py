@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data import Ratings
-from ..data.ids import Ids, index_of
+from ..data.ids import Ids, as_ids, index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
 from ..training.loop import MAX_EPOCHS, History
@@ -19,6 +19,7 @@ from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
 from .interactions import Interactions
+from .list_frames import recommended_frame
 from .neural_mf_settings import DEVICES
 from .recommend import Choice, MaskedArray, best_items
 from .sequences import FittedSequences
@@ -151,6 +152,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         exclude: Ids | None = None,
         min_ratings: int = 0,
         with_scores: bool = False,
+        as_frame: bool = False,
     ) -> Any:
         """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
 
@@ -158,8 +160,11 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         `Recommender.recommend`, but that the scores are the logits h · e_i + c_i.
         """
         fitted = self.fitted_
+        users = as_ids(users)
         rows, seen = index_of(fitted.user_ids, users), fitted.interactions if exclude_seen else None
         items, scores = self._best(fitted.states, rows, n, seen, Choice(candidates, exclude, min_ratings))
+        if as_frame:
+            return recommended_frame(self, users, items, scores)
         return (items, scores) if with_scores else items
 
     def recommend_after(
@@ -171,8 +176,9 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         candidates: Ids | None = None,
         exclude: Ids | None = None,
         min_ratings: int = 0,
-    ) -> MaskedArray:
-        """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
+        as_frame: bool = False,
+    ) -> Any:
+        """Raw ids, a masked array of shape (n,) or a frame, most likely next after somebody new's items.
 
         `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
         parameters and errors are those of `recommend`. The model does not change.
@@ -187,7 +193,8 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         seen = Interactions.of(np.zeros_like(own), own, ratings, 1, len(fitted.item_ids))
         states = fitted.state_after(rows)
         choice = Choice(candidates, exclude, min_ratings)
-        return self._best(states, user, n, seen if exclude_seen else None, choice)[0]
+        best, logits = self._best(states, user, n, seen if exclude_seen else None, choice)
+        return recommended_frame(self, None, best, logits) if as_frame else best
 
     def _embeddings(self, side: Side) -> FloatArray | None:
         return self.parameters_["embedding.weight"][:-1] if side == "item" else None

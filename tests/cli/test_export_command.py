@@ -3,7 +3,7 @@
 import pytest
 
 from numpy_neural_mf import GlobalMean, load_model, read_ratings
-from numpy_neural_mf.cli import use
+from numpy_neural_mf.cli import export
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -13,7 +13,7 @@ def test_the_suffix_chooses_the_format(run, tmp_path, monkeypatch, suffix):
     def write(model, path):
         path.write_text(f"{type(model).__name__} as {suffix}")
 
-    monkeypatch.setitem(use.WRITERS, suffix, write)
+    monkeypatch.setitem(export.WRITERS, suffix, write)
     result = run("export", "model.safetensors", tmp_path / f"films{suffix}")
     assert result.stdout == f"Wrote {tmp_path}/films{suffix}\n"
     assert (tmp_path / f"films{suffix}").read_text() == f"NeuralMF as {suffix}"

@@ -162,6 +162,38 @@ def test_recommend_adds_titles_and_leaves_out_rated_items(run, run_json):
     assert "Film" in run("recommend", MODEL, 1, "--titles", "movies.csv").stdout
 
 
+def test_lists_have_candidates_without_those_excluded(run, run_json):
+    only = ("--candidates", 3, "--candidates", 5, "--candidates", 7, "--exclude", 5)
+    item = int(load_model(MODEL).item_ids_[0])
+    for command in (("recommend", MODEL, 1, "--with-seen"), ("fold-in", MODEL, "--rate", f"{item}=5"),
+                    ("similar", MODEL, item)):  # fmt: skip
+        assert {row["item"] for row in run_json(*command, *only)} == {3, 7}
+    result = run("recommend", MODEL, 1, "--exclude", "Comedy")
+    assert "candidates or exclusions that are unknown: Comedy" in result.stderr
+
+
+def test_titles_of_the_model_are_listed_by_every_command(run, run_json, tmp_path):
+    path, source = tmp_path / "m", ("ratings.csv", tmp_path / "m", "--epochs", 1)
+    run("train", "neural-mf", *source, "--titles", "movies.csv")
+    item = int(load_model(path).item_ids_[0])
+    for command in (
+        ("recommend", path, 1),
+        ("fold-in", path, "--rate", f"{item}=5"),
+        ("similar", path, item),
+    ):
+        for row in run_json(*command, "-n", 3):
+            assert row["title"] == f"Film {row['item']}, the long title of a film"
+    reasons = run_json("explain", path, 1, item)["reasons"]
+    assert [one["title"] for one in reasons] == [
+        f"Film {one['item']}, the long title of a film" for one in reasons
+    ]
+    assert "title" not in run_json("explain", MODEL, 1, item)["reasons"][0]
+    (tmp_path / "more.csv").write_text("user,item,rating\n1,999,3\n")
+    (tmp_path / "films.csv").write_text("item,title\n999,New\n")
+    run("update", path, tmp_path / "more.csv", "--titles", tmp_path / "films.csv")
+    assert load_model(path).titles_[[0, -1]].tolist() == [f"Film {item}, the long title of a film", "New"]
+
+
 def test_recommend_logs_unknown_users(run):
     result = run("recommend", MODEL, 1, "nobody", "-n", 2)
     assert "unknown users, for whom popular items are listed: nobody" in result.stderr

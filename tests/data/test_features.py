@@ -116,6 +116,20 @@ def test_rows_come_in_the_order_asked_for_and_strangers_have_empty_ones():
     assert not written[1].any()
 
 
+def test_ids_are_found_by_their_values():
+    films = Features.from_frame({
+        "id": [9, 7, 11, 13], "genres": ["Comedy", "Crime|Drama", "Drama", None], "year": [1, 2, 3, 4]
+    })  # fmt: skip
+    assert films.ids_with("genres", "Drama").tolist() == [7, 11]
+    assert films.ids_with("genres", "Comedy", "Crime").tolist() == [7, 9]
+    assert films.ids_with("genres").tolist() == []
+    with pytest.raises(ValueError, match="found 'Western': 'genres' has Comedy, Crime, Drama"):
+        films.ids_with("genres", "Drama", "Western")
+    for field in ("year", "genre"):
+        with pytest.raises(ValueError, match=f"{field!r} has no such values"):
+            films.ids_with(field, 1)
+
+
 @pytest.mark.parametrize(
     ("frame", "told", "message"),
     [

@@ -1,11 +1,13 @@
 """Any collection of ids is looked up one by one; what is neither an id nor a collection is an error."""
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
-from numpy_neural_mf.data.ids import as_ids, index_of
+from numpy_neural_mf.data.ids import as_ids, ids_among, index_of
 
 KNOWN = np.array([7, 8, 9])
 TABLE = {9: 1.0, 7: 2.0}
@@ -48,12 +50,31 @@ def test_a_number_is_the_same_written_out_and_in_no_other_way():
     ]
     assert index_of(KNOWN, np.array(["9", "x"])).tolist() == [2, -1]
     texts = np.array(["7", "a"])
-    assert index_of(texts, [7, "a", np.int64(7), True, 7.0, None]).tolist() == [0, 1, 0, -1, -1, -1]
+    assert index_of(texts, [7, "a", np.int64(7), 7.0, None]).tolist() == [0, 1, 0, -1, -1]
     assert index_of(texts, np.array([[7], [8]])).tolist() == [[0], [-1]]
     assert index_of(np.array([-3, 0]), ["-3", "0", "-0", "9" * 19]).tolist() == [0, 1, -1, -1]
 
 
-@pytest.mark.parametrize("no_id", [None, b"7", object(), 7j])
+@pytest.mark.parametrize(
+    "no_id",
+    [
+        None, b"7", object(), 7j, True, [{7, 8}], [[7], [8, 9]], [b"7"], np.array([b"7"]), [True, False],
+        np.array([True, False]), np.array(["2020-01-01"], "datetime64[ns]"), [datetime(2020, 1, 1)],
+        pd.DataFrame({"item": [7]}), pl.DataFrame({"item": [7]}), np.array({7}),
+    ],
+)  # fmt: skip
 def test_what_is_no_id_is_refused(no_id):
     with pytest.raises(TypeError, match="expected an id or a collection of ids, found"):
         index_of(KNOWN, no_id)
+
+
+def test_missing_ids_are_unknown():
+    nullable = pd.Series([7, None], dtype="Int64")
+    assert index_of(KNOWN, nullable).tolist() == index_of(KNOWN, [7, None]).tolist() == [0, -1]
+    assert index_of(KNOWN, [7, np.nan, pd.NaT]).tolist() == [0, -1, -1]
+
+
+@pytest.mark.parametrize("one", ["Comedy", 7, np.int64(7)])
+def test_one_id_is_no_collection(one):
+    with pytest.raises(TypeError, match="exclude: expected a collection of ids, found one"):
+        ids_among("exclude", one)

@@ -351,6 +351,76 @@ def test_candidates_are_what_is_chosen_from_the_unknown_left_out(fitted):
     assert fitted.recommend(1, candidates=[]).count() == 0
 
 
+COLLECTIONS = [list, set, frozenset, tuple, iter, np.array, polars.Series, pandas.Series, dict.fromkeys]
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_candidates_and_exclusions_are_any_collection_of_ids(collection):
+    model = MODELS["without MLP"]().fit(RATINGS)
+    some, how = [3, 5, 7], {"n": 40, "exclude_seen": False}
+    everything, best = model.recommend(1, **how).tolist(), model.similar_items(1, 40)[0].tolist()
+    assert set(model.recommend(1, candidates=collection(some), **how).compressed()) == {*some}
+    left = [item for item in everything if item not in some]
+    assert model.recommend(1, exclude=collection(some), **how).compressed().tolist() == left
+    assert model.similar_items(1, 40, candidates=collection(some))[0].tolist() == [
+        item for item in best if item in some
+    ]
+    assert model.similar_items(1, 40, exclude=collection(some))[0].tolist() == [
+        item for item in best if item not in some
+    ]
+    two = model.recommend(collection([2, 4]), 3)
+    np.testing.assert_array_equal(two, model.recommend([2, 4], 3))
+
+
+def test_what_is_excluded_is_in_no_list(fitted):
+    everything = fitted.recommend([1, "nobody"], 40, exclude_seen=False)
+    some = fitted.recommend(
+        [1, "nobody"], 40, exclude_seen=False, exclude=["7", 3, 10**9], candidates=range(9)
+    )
+    for of_all, left in zip(everything, some, strict=True):
+        assert left.compressed().tolist() == [item for item in of_all if item < 9 and item not in (3, 7)]
+    new = fitted.fold_in_item(10**6, {1: 5.0})
+    assert 10**6 in fitted.recommend(2, 41, new_items=[new])
+    assert 10**6 not in fitted.recommend(2, 41, new_items=[new], exclude=(one for one in [10**6]))
+
+
+def test_similar_are_chosen_from_candidates_without_those_excluded(fitted):
+    for ask in (fitted.similar_items, fitted.similar_users):
+        try:
+            everything = ask(1, 100)[0].tolist()
+        except ValueError:
+            continue  # it has no embeddings
+        some = ask(1, 100, candidates=range(20), exclude={3, 7})[0]
+        assert some.tolist() == [one for one in everything if one < 20 and one not in (3, 7)]
+
+
+@pytest.mark.parametrize("wrong", ["Comedy", 7, [{7}], object(), np.array([True, False])])
+def test_what_is_no_collection_of_ids_is_a_type_error(wrong):
+    fitted = MODELS["without MLP"]().fit(RATINGS)
+    for ask in (fitted.recommend, fitted.similar_items, fitted.similar_users):
+        for name in ("candidates", "exclude"):
+            with pytest.raises(TypeError, match="collection of ids, found"):
+                ask(1, **{name: wrong})
+    if not isinstance(wrong, str | int):
+        for ask in (fitted.recommend, lambda ids: fitted.predict(ids, 1), lambda ids: fitted.predict(1, ids)):
+            with pytest.raises(TypeError, match="expected an id or a collection of ids, found"):
+                ask(wrong)
+
+
+def test_what_is_asked_of_one_takes_one(fitted):
+    for ask in (fitted.similar_items, fitted.similar_users):
+        if isinstance(fitted, BayesianMF):  # which has embeddings of both
+            with pytest.raises(TypeError, match="expected one id, found an array of shape"):
+                ask({1, 2})
+    with pytest.raises(TypeError, match=r"expected one user and one item, found ids of shape \(2,\)"):
+        fitted.explain([1, 2], 3)
+
+
+def test_what_was_folded_in_is_one_user_not_one_of_many(fitted):
+    with pytest.raises(TypeError, match="found NewUser among them"):
+        fitted.recommend([fitted.fold_in({1: 5.0})])
+
+
 def test_items_with_few_ratings_can_be_left_out(fitted):
     counts = dict(zip(*np.unique(fitted.ratings_.raw_items, return_counts=True), strict=True))
     least = int(np.median([*counts.values()]))
@@ -681,6 +751,26 @@ def test_what_was_learned_is_saved(fitted, tmp_path):
     assert loaded.predict(*pairs).tobytes() == fitted.predict(*pairs).tobytes()
     assert loaded.explain(500, 3) == fitted.explain(500, 3)
     assert loaded.predict(loaded.fold_in(ANN), 3) == fitted.predict(fitted.fold_in(ANN), 3)
+
+
+TITLED = RATINGS.with_titles({item: f"Film №{item}" for item in RATINGS.item_ids.tolist() if item != 3})
+
+
+def test_titles_stay_with_a_model_its_file_and_its_ratings(new_model, tmp_path):
+    model = new_model().fit(TITLED)
+    model.save(tmp_path / "m")
+    for one in (model, load_model(tmp_path / "m")):
+        expected = ["" if item == 3 else f"Film №{item}" for item in one.item_ids_.tolist()]
+        assert one.titles_.tolist() == expected
+        assert one.ratings_.titles == {i: t for i, t in TITLED.titles.items() if i in one.item_ids_}
+        assert {reason.title for reason in one.explain(1, 2).reasons} <= {*expected}
+    new = Ratings.from_columns([1, 1], [2, 999], [3.0, 4.0], scale=RATINGS.scale)
+    model.partial_fit(new.with_titles({2: "Another", 999: "New"}))
+    assert [model.fitted_.titles[item] for item in (1, 2, 999)] == ["Film №1", "Another", "New"]
+
+
+def test_without_titles_there_are_none(fitted):
+    assert fitted.titles_ is None
 
 
 def assert_adds_up(model, user, item):

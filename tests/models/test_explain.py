@@ -65,10 +65,11 @@ def test_of_biases_alone_every_rating_weighs_what_it_is_above_the_expected():
 
 
 def test_the_text_names_the_first_reasons_and_sums_up_the_others():
-    reasons = tuple(Reason(n, 4.0, 0.5 / n) for n in range(1, 15))
+    reasons = tuple(Reason(n, 4.0, 0.5 / n, "" if n < 3 else f"Film {n}") for n in range(1, 15))
     text = str(Explanation(5.0, 3.0, 0.5, 1.0, 1.5, -1.0, reasons, 0.25))
     assert "  -1.000  brought onto the scale" in text
     assert "  +0.500  1, rated 4" in text
+    assert "  +0.167  Film 3, rated 4" in text
     assert "  +0.161  4 others" in text
     assert "  +0.250  not from any rating" in text
     assert "12, rated" not in text

@@ -456,3 +456,30 @@ def test_threads_that_save_to_one_path_leave_a_sound_file(path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(MODEL.save, [path] * 20))
     assert load_model(path).history_ == MODEL.history_
+
+
+def lines(*titles):
+    return np.frombuffer("\n".join(titles).encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("titles", "message"),
+    [
+        (lines(*"x" * 19), "titles: expected 20 lines of text"),
+        (lines(*"x" * 21), "titles: expected 20 lines of text"),
+        (lines(*"x" * 20).astype(np.int64), "titles: expected 20 lines of text"),
+        (lines(*"x" * 20)[None], "titles: expected 20 lines of text"),
+        (lines(*"x" * 19, "x" * 501), "titles: expected at most 500 characters each, found 501"),
+        (np.append(lines(*"x" * 20), np.uint8(200)), "titles: expected UTF-8"),
+        (np.empty(0, np.uint8), "titles: expected 20 lines of text"),
+    ],
+)
+def test_titles_that_are_forged(path, titles, message):
+    forge(path, lambda description, tensors: tensors.update(titles=titles))
+    assert_refused(path, message)
+
+
+def test_without_any_title_a_file_has_none(tmp_path):
+    with pytest.warns(UserWarning, match="none of 0 titles"):
+        GlobalMean().fit(RATINGS.with_titles({})).save(tmp_path / "m")
+    assert load_model(tmp_path / "m").titles_ is None

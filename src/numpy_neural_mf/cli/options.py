@@ -96,6 +96,10 @@ TITLES = option(None, "CSV with an id first and a column title, as movies.csv.",
 Titles = Annotated[Path | None, TITLES]
 By = Annotated[str, one_of(None, BOUNDS, "Bound of the rating to rank by")]
 MinRatings = Annotated[int, option(None, "Leave out items with fewer ratings.", min=0)]
+CANDIDATES = option(None, "List only this raw id; may be repeated.", "--candidates", metavar="ID")
+EXCLUDE = option(None, "Leave out this raw id; may be repeated.", "--exclude", metavar="ID")
+Candidates = Annotated[list[str] | None, CANDIDATES]
+Exclude = Annotated[list[str] | None, EXCLUDE]
 
 # How a model is trained.
 SEED = option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state", min=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from ..data.faults import Faults
 from ..data.ids import index_of
 from ..data.timestamps import timestamp_seconds
 from ..utils.atomic_io import replacing
+from .output import remark
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,6 +30,22 @@ def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
     """Ids that were typed as the model has them: whole numbers, or text as it is."""
     is_text = ids.dtype.kind == "U"
     return [text if is_text or not INTEGER.fullmatch(text) else int(text) for text in texts]
+
+
+def unknown_ids(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
+    """Those of the chosen ids that the model does not know, with a line of the log that lists them."""
+    unknown = [str(one) for one in chosen or () if index_of(ids, one) < 0]
+    if unknown:
+        remark(f"{what}: {', '.join(unknown)}")
+    return unknown
+
+
+def filters(
+    ids: NDArray[Any], candidates: list[str] | None, exclude: list[str] | None
+) -> dict[str, list[str] | None]:
+    """Candidates and what is excluded, with a line of the log for those that the model does not know."""
+    unknown_ids(ids, [*(candidates or ()), *(exclude or ())], "candidates or exclusions that are unknown")
+    return {"candidates": candidates or None, "exclude": exclude}
 
 
 def roles_of_text(model: Any) -> list[str]:
@@ -97,18 +115,13 @@ def with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
     return lists.with_columns(n_ratings=pl.Series(counts))
 
 
-def with_titles(frame: pl.DataFrame, path: Path | None) -> pl.DataFrame:
-    """The table with the title of each item of its column `item`, if there is a file of them."""
-    if path is None:
-        return frame
+def with_titles(frame: pl.DataFrame, model: Any, path: Path | None) -> pl.DataFrame:
+    """The table with the title of each item of its column `item`, of a file or else of the model."""
     import polars as pl
 
-    from ..data.raw_values import as_series, as_text
-    from ..data.tables import NAMES, named_as, open_table, read_columns
+    from ..data.titles import titles_of
 
-    table = open_table(path, header=True)
-    wanted = {"item": "id" if "id" in table.names() and not named_as(table.names(), NAMES["item"]) else None}
-    columns = read_columns(table, wanted | {"title": None}, text_ids=True).roles
-    known = dict(zip(columns["item"], as_text(as_series(columns["title"])), strict=True))
-    title = [known.get(str(item)) or "" for item in frame["item"]]
-    return frame.with_columns(pl.Series("title", title, pl.String))
+    titles = model.fitted_.titles if path is None else titles_of(path, model.item_ids_)
+    if titles is None:
+        return frame
+    return frame.with_columns(pl.Series("title", [titles.get(item, "") for item in frame["item"]], pl.String))

@@ -36,6 +36,7 @@ from .options import (
     Scale,
     Seed,
     Settings,
+    Titles,
     defaults_of,
     one_of,
     option,
@@ -130,7 +131,7 @@ def neural_mf(
     engine: Engine = NEURAL.engine, device: Device = NEURAL.device, precision: Precision = NEURAL.precision,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
-    user_features: FeaturesFile = None, item_features: FeaturesFile = None,
+    user_features: FeaturesFile = None, item_features: FeaturesFile = None, titles: Titles = None,
 ) -> None:  # fmt: skip
     """Matrix factorisation with a neural network, by mini-batches; the default.
 
@@ -161,7 +162,7 @@ def bayesian_mf(
     random_state: Seed = BAYESIAN.random_state, checkpoint_dir: CheckpointDir = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
-    user_features: FeaturesFile = None, item_features: FeaturesFile = None,
+    user_features: FeaturesFile = None, item_features: FeaturesFile = None, titles: Titles = None,
     kinds: OldName = None, warm_up: OldName = None,
 ) -> None:  # fmt: skip
     """Bayesian matrix factorisation by Gibbs sampling, with intervals; needs the extra fast.
@@ -190,6 +191,7 @@ def next_item(
     device: Annotated[str, one_of(HARDWARE, DEVICES, "Device of the engine torch")] = "auto",
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
+    titles: Titles = None,
 ) -> None:  # fmt: skip
     """Next-item prediction from the last items of each user; needs the extra torch and timestamps.
 
@@ -210,11 +212,12 @@ def _train(model: Any, context: typer.Context) -> None:
     given = context.params
     path, source = Path(given["model"]), Path(given["ratings"])  # text, in older versions of Typer
     checkpoint_dir = given.get("checkpoint_dir")
-    inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "settings")]
+    inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "titles", "settings")]
     require_output(path, *inputs, ratings_file(source))
     if checkpoint_dir:
         require_output(Path(checkpoint_dir) / FILE, path)
     ratings = read(context)
+    ratings = ratings if given["titles"] is None else ratings.with_titles(given["titles"])
     lines, sides = [f"{source.name}: {ratings}"], dict[str, Features]()
     for side, ids in (("user", ratings.user_ids), ("item", ratings.item_ids)):
         if file := given.get(f"{side}_features"):

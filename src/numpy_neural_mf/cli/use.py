@@ -1,24 +1,23 @@
-"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info, export."""
+"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from typer import Argument, Context
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
-from ..models.export import EXPORTED, to_onnx, to_torch
 from ..models.recommend import BOUNDS
 from ..utils.settings import check_choice
 from .options import (
     AsJson,
     By,
+    Candidates,
     ColumnName,
+    Exclude,
     MinRatings,
     ModelFile,
     Number,
@@ -28,10 +27,19 @@ from .options import (
     option,
 )
 from .output import load, print_json, progress, read, remark, report, say, show, working
-from .tables import lists_of, raw_ids, read_table, roles_of_text, with_counts, with_titles, write_table
+from .tables import (
+    filters,
+    lists_of,
+    raw_ids,
+    read_table,
+    roles_of_text,
+    unknown_ids,
+    with_counts,
+    with_titles,
+    write_table,
+)  # fmt: skip
 
 AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
-WRITERS = {".onnx": to_onnx, ".pt2": to_torch}
 INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
 USERS = Argument(help="Raw ids; all users with --output.")
 WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
@@ -83,6 +91,7 @@ def recommend(
     model: ModelFile, users: Annotated[list[str] | None, USERS] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
+    candidates: Candidates = None, exclude: Exclude = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items that each user will like, best first.
@@ -99,16 +108,18 @@ def recommend(
     if not users and output is None:
         raise ValueError("expected users to recommend to, or --output FILE to write the lists of all")
     chosen: Any = raw_ids(loaded.user_ids_, users) if users else loaded.user_ids_
-    unknown = _unknown(loaded.user_ids_, users and chosen, "unknown users, for whom popular items are listed")
+    what = "unknown users, for whom popular items are listed"
+    unknown = unknown_ids(loaded.user_ids_, users and chosen, what)
     predicts = hasattr(loaded, "predict")  # a NextItemModel predicts no ratings
     how: dict[str, Any] = {"exclude_seen": not with_seen, "min_ratings": min_ratings, "with_scores": True}
+    how |= filters(loaded.item_ids_, candidates, exclude)
     how |= {"by": _bound(by)} if predicts else {}
     parts = [chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)]
     found = []
     for part in progress(parts, f"recommending to {len(chosen):,} users"):
         names = [str(one) for one in part] if unknown else part
         found.append(lists_of(names, *loaded.recommend(part, number, **how)))
-    lists = with_titles(with_counts(pl.concat(found), loaded), titles)
+    lists = with_titles(with_counts(pl.concat(found), loaded), loaded, titles)
     if not predicts:
         lists = lists.rename({"rating": "score"})
     if output is None:
@@ -124,6 +135,7 @@ def fold_in(
     ratings: Annotated[Path | None, Argument(help="CSV or Parquet of one user's ratings.")] = None,
     rate: Annotated[list[str] | None, RATE] = None,
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
+    candidates: Candidates = None, exclude: Exclude = None,
     item: ColumnName = None, rating: ColumnName = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Recommend to a new user with a few ratings; the model does not change.
@@ -147,11 +159,12 @@ def fold_in(
         raise ValueError(
             f"expected ratings of items that the model knows, found {', '.join(map(str, given))}"
         )
-    _unknown(loaded.item_ids_, given, "left out items that are unknown to the model")
+    unknown_ids(loaded.item_ids_, given, "left out items that are unknown to the model")
     how: dict[str, Any] = {"min_ratings": min_ratings, "by": _bound(by), "with_scores": True}
+    how |= filters(loaded.item_ids_, candidates, exclude)
     items, scores = loaded.recommend(loaded.fold_in(given), number, **how)
     lists = with_counts(lists_of([0], items[None], scores[None]).drop("user"), loaded)
-    show(with_titles(lists, titles), as_json, "title")
+    show(with_titles(lists, loaded, titles), as_json, "title")
 
 
 def _bound(by: str) -> str:
@@ -159,19 +172,12 @@ def _bound(by: str) -> str:
     return by
 
 
-def _unknown(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
-    """Those of the chosen ids that the model does not know, with a line of the log that lists them."""
-    unknown = [str(one) for one in chosen or () if index_of(ids, one) < 0]
-    if unknown:
-        remark(f"{what}: {', '.join(unknown)}")
-    return unknown
-
-
 def similar(
     model: ModelFile,
     id: Annotated[str, Argument(help="Raw id of an item, or with --users of a user.")],
-    number: Number = 10, users: Annotated[bool, OF_USERS] = False,
-    min_ratings: MinRatings = 0, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
+    number: Number = 10, users: Annotated[bool, OF_USERS] = False, min_ratings: MinRatings = 0,
+    titles: Titles = None, candidates: Candidates = None, exclude: Exclude = None,
+    as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items, or users, whose embeddings have the highest cosine similarity to one.
 
@@ -182,10 +188,11 @@ def similar(
 
     kind = "user" if users else "item"
     loaded = load(model, f"similar_{kind}s")
-    raw_id = raw_ids(loaded.user_ids_ if users else loaded.item_ids_, [id])[0]
-    ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings)
+    known = loaded.user_ids_ if users else loaded.item_ids_
+    raw_id, how = raw_ids(known, [id])[0], filters(known, candidates, exclude)
+    ids, cosines = getattr(loaded, f"similar_{kind}s")(raw_id, number, min_ratings, **how)
     found = pl.DataFrame({kind: ids, "cosine": cosines.astype(np.float64).round(3)})
-    show(found if users else with_titles(found, titles), as_json, "title")
+    show(found if users else with_titles(found, loaded, titles), as_json, "title")
 
 
 def explain(
@@ -204,17 +211,19 @@ def explain(
         remark("the user or the item is unknown to the model, so no rating is a reason")
     found = loaded.explain(raw_user, raw_item)
     parts = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "reasons"}
-    reasons = [asdict(reason) for reason in found.reasons[:number]]
+    reasons = pl.DataFrame([asdict(reason) for reason in found.reasons[:number]])
+    if len(reasons):
+        reasons = with_titles(reasons.drop("title"), loaded, titles)
     if as_json:
-        print_json(parts | {"reasons": reasons})
+        print_json(parts | {"reasons": reasons.to_dicts()})
         return
     rest, prediction = parts.pop("rest"), parts.pop("prediction")
     rows = [{"part": name.replace("_", " "), "value": f"{value:+.3f}"} for name, value in parts.items()]
     show(pl.DataFrame([*rows, {"part": "prediction", "value": f"{prediction:.3f}"}]))
-    if reasons:
+    if len(reasons):
         say("The user's ratings account for the user bias and the interaction:")
-        weights = pl.Series("weight", [f"{reason['weight']:+.3f}" for reason in reasons])
-        show(with_titles(pl.DataFrame(reasons).with_columns(weights), titles), prose="title")
+        weights = pl.Series("weight", [f"{weight:+.3f}" for weight in reasons["weight"]])
+        show(reasons.with_columns(weights), prose="title")
         others = found.reasons[number:]
         say(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
         say(f"{rest:+.3f}  not from any rating")
@@ -224,7 +233,7 @@ def update(
     context: Context, model: ModelFile, ratings: RatingsFile,
     output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
-    as_json: AsJson = False, settings: Settings = None,
+    titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Train a model further on new ratings, of known and of new users and items.
 
@@ -233,6 +242,7 @@ def update(
     loaded, path = load(model, "partial_fit"), output or model
     scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
     new = read(context, scale=scale, text_ids=roles_of_text(loaded))
+    new = new if titles is None else new.with_titles(titles)
     n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
     with working(f"learning {len(new):,} ratings"):
         loaded.partial_fit(new)
@@ -270,22 +280,3 @@ def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -
         print_json(facts)
     else:
         show(pl.DataFrame({"fact": list(facts), "value": map(str, facts.values())}), prose="value")
-
-
-def export(
-    model: ModelFile,
-    output: Annotated[Path, Argument(help=".onnx for ONNX, .pt2 for torch.export.")],
-    as_json: AsJson = False, settings: Settings = None,
-) -> None:  # fmt: skip
-    """Write a model for programs that do not have this package.
-
-    numpy-neural-mf export films.safetensors films.onnx
-    """
-    if output.suffix not in WRITERS:
-        raise ValueError(f"{output}: expected a suffix of {', '.join(WRITERS)}, found {output.suffix!r}")
-    loaded = load_model(model)
-    if not isinstance(loaded, EXPORTED):
-        expected = ", ".join(one.__name__ for one in EXPORTED)
-        raise ValueError(f"{model}: expected one of {expected}, found a {type(loaded).__name__}")
-    WRITERS[output.suffix](loaded, output)
-    report(f"Wrote {output}", {"output": str(output)}, as_json)

@@ -123,6 +123,28 @@ class Features:
         text += f" of {', '.join(dict.fromkeys(self.fields))}" if self.fields else ""
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
+    def ids_with(self, field: str, *values: object) -> NDArray[Any]:
+        """The raw ids that have any of these values in a field of categories or of many values, sorted.
+
+        A field of another kind, or a value that no id has, is a ValueError.
+
+        Examples
+        --------
+        >>> films = Features.from_frame({"id": [7, 9, 11], "genres": ["Crime|Drama", "Comedy", "Drama"]})
+        >>> films.ids_with("genres", "Crime", "Comedy").tolist()
+        [7, 9]
+
+        So only comedies are listed, or none: ``model.recommend(1, candidates=films.ids_with("genres",
+        "Comedy"))``, ``model.recommend(1, exclude=films.ids_with("genres", "Comedy"))``.
+        """
+        known = {name: at for at, name in enumerate(self.columns) if self.fields[at] == field != name}
+        if missing := [value for value in values if f"{field}={value}" not in known]:
+            values_of = [name.removeprefix(f"{field}=") for name in known]
+            found = f"{shortened(field)!r} has {shortened(', '.join(values_of)) or 'no such values'}"
+            raise ValueError(f"expected a value of a field, found {shortened(str(missing[0]))!r}: {found}")
+        of_values = self.matrix[:, [known[f"{field}={value}"] for value in values]]
+        return np.asarray(self.ids[np.diff(of_values.tocsr().indptr) > 0])
+
     def rows_for(self, ids: Ids) -> scipy.sparse.csr_array:
         """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
         n, matrix, row = len(self.ids), self.matrix, index_of(self.ids, ids)

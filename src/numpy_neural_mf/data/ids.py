@@ -8,26 +8,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = Any  # an id, an array-like of ids of any shape, or an iterable of ids
+ID_TYPES = (str, int, float, np.integer, np.floating, type(None))  # a missing id is an unknown one
+PANDAS_MISSING = ("NAType", "NaTType")
 
 
 def as_ids(raw: Ids) -> NDArray[Any]:
     """One id (shape ()) or a collection of ids as an array of integers, strings or objects, none changed.
 
     Arrays, Series, lists and tuples keep their shape; other iterables become one dimension in their order. A
-    set is sorted, numbers first. None, bytes and what is neither an id nor a collection are a TypeError.
+    set is sorted, numbers first. None, bytes, a data frame, a mask, and what else is neither an id nor a
+    collection of ids are a TypeError.
 
     >>> as_ids({9, 8}).tolist(), as_ids(id for id in "ba").tolist(), as_ids("ann").shape
     ([8, 9], ['b', 'a'], ())
     """
+    if hasattr(raw, "columns"):
+        raise TypeError(f"expected an id or a collection of ids, found {type(raw).__name__}: give its column")
     if hasattr(raw, "__array__"):
-        return np.asarray(raw)
+        return _checked(np.asarray(raw))
     if isinstance(raw, set | frozenset):
         raw = sorted(raw, key=lambda id: (isinstance(id, str), id))
     if isinstance(raw, bytes | bytearray) or not isinstance(raw, str | int | float | Iterable):
         raise TypeError(f"expected an id or a collection of ids, found {type(raw).__name__}")
     if not isinstance(raw, str | int | float | list | tuple):
         raw = list(raw)
-    return np.asarray(raw, dtype=object)
+    return _checked(np.asarray(raw, dtype=object))
+
+
+def ids_among(name: str, raw: Ids) -> NDArray[Any]:
+    """A collection of ids, of at least one dimension, as `as_ids` makes it; one id alone is a TypeError."""
+    ids = as_ids(raw)
+    if not ids.ndim:
+        raise TypeError(f"{name}: expected a collection of ids, found one {type(raw).__name__}, {raw!r}")
+    return ids
 
 
 def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
@@ -40,13 +53,31 @@ def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
     strings = ids.dtype.kind == "U"
     if wanted.dtype.kind == ("U" if strings else "i"):
         return _positions(ids, wanted)
-    # Mixed, missing, fractional or huge ids: only those of the type of `ids` can be known.
-    of_kind = _written if strings else _as_number
-    values = np.fromiter(map(of_kind, wanted.ravel().tolist()), object, wanted.size)
-    usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
-    found = np.full(len(values), -1, np.int32)
-    found[usable] = _positions(ids, values[usable].astype(str if strings else np.int64))
+    usable, values = of_kind(ids, wanted)
+    found = np.full(wanted.size, -1, np.int32)
+    found[usable] = _positions(ids, values)
     return found.reshape(wanted.shape)
+
+
+def of_kind(ids: NDArray[Any], raw: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+    """Which of some raw ids, taken in one dimension, can be among known ones, and these in their dtype.
+
+    Mixed, missing, fractional or huge ids cannot, if they are not of the kind of the known.
+    """
+    strings = ids.dtype.kind == "U"
+    values = np.fromiter(map(_written if strings else _as_number, raw.ravel().tolist()), object, raw.size)
+    usable = np.array([_is_str(v) if strings else _is_int64(v) for v in values], bool)
+    return usable, values[usable].astype(str if strings else np.int64)
+
+
+def _checked(ids: NDArray[Any]) -> NDArray[Any]:
+    """The same, if its values are numbers, strings or missing: a set in a list would be an unknown id."""
+    types = set(map(type, ids.ravel().tolist())) if ids.dtype.kind == "O" else {ids.dtype.type}
+    for of in types:
+        is_id = issubclass(of, (*ID_TYPES, np.str_)) and not issubclass(of, bool)
+        if not is_id and of.__name__ not in PANDAS_MISSING:
+            raise TypeError(f"expected an id or a collection of ids, found {of.__name__} among them")
+    return ids
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:

@@ -8,6 +8,8 @@ MAX_RATING = 1e9
 MIN_RANGE = 1e-9
 # Characters of the longest id: NumPy's strings are all as long as the longest, at 4 bytes a character.
 MAX_ID = 256
+# Characters of the longest title; a longer one is cut.
+MAX_TITLE = 500
 # Bytes that each byte of a compressed file may become, and that any file may: text seldom becomes ten times
 # smaller.
 MOST = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from .features import Features
 from .ids import check_ids
 from .limits import MAX_RATING, MIN_RANGE
 from .timestamps import LATEST
+from .titles import Titles, titles_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,6 +46,7 @@ class Ratings:
         only for simulated ratings.
     n_dropped : int, default 0, ratings left out because the same user rated the same item again later
     user_features, item_features : Features, optional, see `with_features`; parts have those of the whole
+    titles : mapping of raw item id to str, optional, see `with_titles`; parts have those of the whole
     scale_is_guessed : bool, default False, whether `scale` is one in common use that holds every rating
     """
 
@@ -60,6 +63,7 @@ class Ratings:
     user_features: Features | None = None
     item_features: Features | None = None
     scale_is_guessed: bool = False
+    titles: Titles | None = None
 
     def __post_init__(self) -> None:
         n = len(self.users)
@@ -208,6 +212,30 @@ class Ratings:
         user_features = self.user_features if users is None else users
         item_features = self.item_features if items is None else items
         return replace(self, user_features=user_features, item_features=item_features)
+
+    def with_titles(self, source: Any) -> Ratings:
+        """The same ratings, with titles of items, which models keep and show in lists and explanations.
+
+        Ids are looked up as `predict` does; a title longer than 500 characters is cut. A table without
+        columns of items and titles is a RatingsError. If no title is of a rated item, a UserWarning says so.
+
+        Parameters
+        ----------
+        source : mapping of raw id to title, data frame, or path of a file, or of a folder with one
+            A table has a column of items (``movieId``, ``item_id``, ``id``, …) and one of titles (``title``,
+            ``name``, …).
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import Ratings
+        >>> ratings = Ratings.from_columns(["ann", "bob"], [7, 9], [4.0, 2.0])
+        >>> ratings.with_titles({7: "Heat (1995)", 9: "Casino (1995)"}).titles[7]
+        'Heat (1995)'
+        """
+        titles = titles_of(source, self.item_ids)
+        if not any(id in titles for id in self.item_ids.tolist()):
+            warnings.warn(f"none of {len(titles):,} titles is of an item of the ratings", stacklevel=2)
+        return replace(self, titles=titles)
 
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
         """The same ratings, with only those users and items that have one, indexed again.

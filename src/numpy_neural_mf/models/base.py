@@ -4,12 +4,13 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings
+from ..data.ids import Ids, as_ids
 from ..data.ratings import check_ratings
 from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
@@ -21,7 +22,8 @@ from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
 from .incremental_update import Update, require_finite
-from .recommend import MaskedArray, Ranked, recommend, similar
+from .list_frames import recommended_frame, similar_frame
+from .recommend import Choice, Ranked, recommend, similar
 
 F = TypeVar("F", bound=FittedData)
 Callback = ProgressCallback | None
@@ -34,6 +36,7 @@ class LearnedFromRatings(Estimator, ABC, Generic[F]):
     user_ids_ = Forwarded[NDArray[Any]]("fitted_.user_ids")
     item_ids_ = Forwarded[NDArray[Any]]("fitted_.item_ids")
     ratings_ = Forwarded[Ratings]("fitted_.ratings")
+    titles_ = Forwarded[NDArray[Any] | None]("fitted_.item_titles")
 
     @abstractmethod
     def _saved(self) -> Saved:
@@ -50,14 +53,23 @@ class LearnedFromRatings(Estimator, ABC, Generic[F]):
             raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
         return self._state
 
-    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+    def _similar(self, side: Side, raw: Any, n: int, choice: Choice) -> Ranked:
+        """Ids and similarities of `similar_items`."""
+        return similar(self.fitted_, side, self._embeddings(side), raw, n, choice)
+
+    def similar_items(
+        self, item: Any, n: int = 10, min_ratings: int = 0, *,
+        candidates: Ids | None = None, exclude: Ids | None = None, as_frame: bool = False,
+    ) -> Any:  # fmt: skip
         """The n other items whose embeddings have the highest cosine with that of `item`, best first.
 
-        Items with fewer than `min_ratings` ratings are left out. Returned are ids and cosines, arrays of
-        shape (n,), shorter where there are fewer. An unknown item, or a model without embeddings, is a
-        ValueError.
+        `min_ratings`, `candidates` and `exclude` are as in `Recommender.recommend`. Returned are ids and
+        cosines, arrays of shape (n,), shorter where there are fewer; with `as_frame` a polars data frame:
+        item, title (where the model has titles), rank, score. An unknown item, or a model without embeddings,
+        is a ValueError.
         """
-        return similar(self.fitted_, "item", self._embeddings("item"), item, n, min_ratings)
+        ranked = self._similar("item", item, n, Choice(candidates, exclude, min_ratings))
+        return similar_frame(self.fitted_, "item", ranked) if as_frame else ranked
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file, safetensors with JSON in its header, for `load_model` to read.
@@ -86,6 +98,7 @@ class Recommender(LearnedFromRatings[Fitted]):
     user_ids_, item_ids_ : arrays of raw ids in the training ratings or with features, sorted and unique
     rating_scale_ : (float, float), lowest and highest rating; predictions lie within
     ratings_ : Ratings, the ratings that it learned from, by user, without times
+    titles_ : array of str, the titles of `item_ids_`, "" where there is none, or None: `Ratings.with_titles`
     """
 
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
@@ -137,48 +150,20 @@ class Recommender(LearnedFromRatings[Fitted]):
         located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
-    @overload
-    def recommend(
-        self,
-        users: Users,
-        n: int = ...,
-        *,
-        exclude_seen: bool = ...,
-        candidates: ArrayLike | None = ...,
-        min_ratings: int = ...,
-        new_items: Sequence[NewItem] = ...,
-        by: str = ...,
-        rng: np.random.Generator | None = ...,
-        with_scores: Literal[False] = ...,
-    ) -> MaskedArray: ...
-
-    @overload
-    def recommend(
-        self,
-        users: Users,
-        n: int = ...,
-        *,
-        exclude_seen: bool = ...,
-        candidates: ArrayLike | None = ...,
-        min_ratings: int = ...,
-        new_items: Sequence[NewItem] = ...,
-        by: str = ...,
-        rng: np.random.Generator | None = ...,
-        with_scores: Literal[True],
-    ) -> tuple[MaskedArray, MaskedArray]: ...
-
     def recommend(
         self,
         users: Users,
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         by: str = "lower_bound",
         rng: np.random.Generator | None = None,
         with_scores: bool = False,
+        as_frame: bool = False,
     ) -> Any:
         """The items that a user will like, best first: by default those that are surely good.
 
@@ -192,8 +177,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         users : scalar or array-like of raw ids, or a user that was folded in
         n : int, default 10
         exclude_seen : bool, default True, leave out the items that the user rated
-        candidates : array-like of raw ids, optional
-            Items to choose from, by default all; unknown ones are left out.
+        candidates, exclude : collections of raw ids, optional
+            Items to choose from, by default all, and items to leave out, new ones among them. Unknown ids
+            change nothing. For items with a feature, see `Features.ids_with`.
         min_ratings : int, default 0, leave out known items with fewer ratings
         new_items : sequence of NewItem, default (), items that were folded in, to choose from as well
         by : {"lower_bound", "mean", "upper_bound", "thompson"}, default "lower_bound"
@@ -201,20 +187,30 @@ class Recommender(LearnedFromRatings[Fitted]):
             "thompson" draws each item's bound from a normal distribution, the same for all users of a call.
         rng : numpy.random.Generator, for "thompson", which needs it
         with_scores : bool, default False
+        as_frame : bool, default False, return a data frame, whose ``.to_dicts()`` is plain Python, for JSON
 
         Returns
         -------
         items : array of raw ids, of shape (*users.shape, n), masked (``.tolist()``: None) where none is left
         scores : masked float32 array of that shape, what `predict` says; only with `with_scores`
+        frame : polars.DataFrame in place of both, with `as_frame`
+            One row for each item of each list: user (not of one who was folded in), item, title (where the
+            model has titles), rank, from 1, score and, of a model with `predict_interval`, low and high.
         """
-        items, scores = recommend(
-            self.fitted_, users, n, exclude_seen, candidates, min_ratings, new_items, by, rng
-        )
+        users = users if isinstance(users, NewUser) else as_ids(users)
+        choice = Choice(candidates, exclude, min_ratings)
+        items, scores = recommend(self.fitted_, users, n, exclude_seen, choice, new_items, by, rng)
+        if as_frame:
+            return recommended_frame(self, users, items, scores, new_items)
         return (items, scores) if with_scores else items
 
-    def similar_users(self, user: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
+    def similar_users(
+        self, user: Any, n: int = 10, min_ratings: int = 0, *,
+        candidates: Ids | None = None, exclude: Ids | None = None, as_frame: bool = False,
+    ) -> Any:  # fmt: skip
         """The users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
-        return similar(self.fitted_, "user", self._embeddings("user"), user, n, min_ratings)
+        ranked = self._similar("user", user, n, Choice(candidates, exclude, min_ratings))
+        return similar_frame(self.fitted_, "user", ranked) if as_frame else ranked
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Take the prediction for a user and an item, raw ids or folded in, apart.
@@ -274,7 +270,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         require_in_scale(ratings.values, scale)
         update = Update.of(self._state, ratings.compact())
         model = require_finite(self._updated(update))
-        self._state = Fitted(update.user_ids, update.item_ids, scale, update.interactions, model)
+        self._state = Fitted(
+            update.user_ids, update.item_ids, scale, update.interactions, model, titles=update.titles
+        )
         return self
 
     def _embeddings(self, side: Side) -> FloatArray | None:

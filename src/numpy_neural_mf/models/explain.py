@@ -4,24 +4,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..mf.parameters import SIDES
 from ..utils.arrays import Float32Array, Float64Array, IntArray
 from ..utils.tables import Table, html_table
 from .fitted import Fitted, FittedModel
-from .fold_in import NewUser, RowFit, locate
+from .fold_in import Located, NewUser, RowFit, locate
 
 SHOWN = 10  # ratings that `str` lists one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it."""
+    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it.
+
+    The title of the item is "" where it is not known.
+    """
 
     item: int | str
     rating: float
     weight: float
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -68,7 +71,7 @@ class Explanation:
         """What adds up to the user's part; nothing without reasons."""
         if not self.reasons:
             return []
-        weights = [(r.weight, f"{r.item}, rated {r.rating:g}") for r in self.reasons[:SHOWN]]
+        weights = [(r.weight, f"{r.title or r.item}, rated {r.rating:g}") for r in self.reasons[:SHOWN]]
         if others := self.reasons[SHOWN:]:
             weights.append((sum(r.weight for r in others), f"{len(others)} others"))
         total = self.user_bias + self.interaction, "bias of the user and interaction"
@@ -94,14 +97,14 @@ class Explanation:
 
 def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
     """See `Recommender.explain`."""
-    located = locate(fitted, user, item)
+    located = one_pair(locate(fitted, user, item))
     model, u, i = located.model, int(located.users), int(located.items)
     interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
     rated, ratings = interactions.of_row(u if i >= 0 else -1)
     form, unit = model.factorization, model.likelihood.unit
     score = float(form.row_scorer(np.array([i], np.int32))(form.row(u))[0][0])
     weights = unit * rating_weights(model, u, i, rated, ratings)
-    reasons = sorted_reasons(fitted.item_ids[rated], ratings, weights)
+    reasons = sorted_reasons(fitted, rated, ratings, weights)
     mean, total = unit * model.intercept, unit * score
     user_bias, item_bias = (
         unit * float(form.parameters[f"{side}_bias.weight"][row, 0]) if form.architecture.biases else 0.0
@@ -118,6 +121,13 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
         reasons,
         user_bias + interaction - sum(reason.weight for reason in reasons),
     )
+
+
+def one_pair(located: Located) -> Located:
+    """The same, unless there are many pairs, which is a TypeError."""
+    if located.users.ndim:
+        raise TypeError(f"expected one user and one item, found ids of shape {located.users.shape}")
+    return located
 
 
 def rating_weights(
@@ -142,7 +152,12 @@ def rating_weights(
     return np.asarray(similarity * (terms.pull + terms.weight * (J @ theta)))
 
 
-def sorted_reasons(items: NDArray[Any], ratings: Float32Array, weights: Float64Array) -> tuple[Reason, ...]:
+def sorted_reasons(
+    fitted: Fitted, rated: IntArray, ratings: Float32Array, weights: Float64Array
+) -> tuple[Reason, ...]:
     """Reasons, highest absolute weight first."""
-    order = np.argsort(-np.abs(weights), kind="stable")
-    return tuple(Reason(items[j].item(), float(ratings[j]), float(weights[j])) for j in order)
+    items, titles = fitted.item_ids[rated].tolist(), fitted.titles or {}
+    order = np.argsort(-np.abs(weights), kind="stable").tolist()
+    return tuple(
+        Reason(items[j], float(ratings[j]), float(weights[j]), titles.get(items[j], "")) for j in order
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
-from ..data.limits import MAX_ID, MAX_RATING, MIN_RANGE
+from ..data.limits import MAX_ID, MAX_RATING, MAX_TITLE, MIN_RANGE
 from ..utils.atomic_io import replacing, require_file
 from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
 from ..utils.settings import check_fields
@@ -24,6 +24,7 @@ MAX_DIGITS = 40  # of whole numbers: a seed may have 128 bits
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
+TITLES = "titles"  # the array of those of the items: UTF-8, a line each; absent if there are none
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -54,6 +55,8 @@ def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Sav
         "seen.ratings": fitted.interactions.ratings,
         "seen.offsets": fitted.interactions.offsets,
     }
+    if fitted.item_titles is not None and any(fitted.item_titles):
+        arrays[TITLES] = np.frombuffer("\n".join(fitted.item_titles).encode(), np.uint8)
     write(path, description, arrays | saved.arrays)
 
 
@@ -183,6 +186,7 @@ class Contents:
                 self.refuse(f"rating_scale: expected [lowest, highest], found {scale}")
         self.user_ids, self.item_ids = self._ids("user_ids"), self._ids("item_ids")
         self.interactions = self._interactions()
+        self.titles = self._titles() if TITLES in self._arrays else None
 
     def refuse(self, fault: str) -> NoReturn:
         """Raise the ModelFileError of a fault."""
@@ -233,6 +237,18 @@ class Contents:
         if not (ids[:-1] < ids[1:]).all():
             self.refuse(f"{name}: expected sorted unique ids")
         return ids
+
+    def _titles(self) -> dict[Any, str]:
+        text, n = self._pop(TITLES), len(self.item_ids)
+        if text.dtype != np.uint8 or text.ndim != 1 or np.count_nonzero(text == ord("\n")) != n - 1:
+            self.refuse(f"{TITLES}: expected {n} lines of text")
+        try:
+            titles = text.tobytes().decode().split("\n")
+        except UnicodeDecodeError:
+            self.refuse(f"{TITLES}: expected UTF-8")
+        if (longest := max(map(len, titles))) > MAX_TITLE:
+            self.refuse(f"{TITLES}: expected at most {MAX_TITLE} characters each, found {longest:,}")
+        return {id: title for id, title in zip(self.item_ids.tolist(), titles, strict=True) if title}
 
     def _interactions(self) -> Interactions:
         items, ratings, offsets = (self._pop(f"seen.{name}") for name in ("items", "ratings", "offsets"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..data import Ratings
 from ..data.columns import blocks, renumbered
 from ..data.ids import index_of
+from ..data.titles import Titles, aligned
 from ..mf.forward import Factorization, Scorer, mirrored
 from ..mf.likelihood import Likelihood
 from ..mf.parameters import Parameters, Side, table_name
@@ -96,6 +98,12 @@ class FittedData:
     item_ids: NDArray[Any]
     rating_scale: tuple[float, float]
     interactions: Interactions
+    titles: Titles | None = field(default=None, kw_only=True)
+
+    @cached_property
+    def item_titles(self) -> NDArray[Any] | None:
+        """The titles of `item_ids`, "" where there is none; None if none were given."""
+        return aligned(self.titles, self.item_ids)
 
     @property
     def ratings(self) -> Ratings:
@@ -104,7 +112,7 @@ class FittedData:
         # Predictions may have a narrower scale than the ratings.
         scale = min(lowest, float(values.min())), max(highest, float(values.max()))
         pairs = self.interactions.users, self.interactions.items
-        return Ratings(*pairs, values, self.user_ids, self.item_ids, scale)
+        return Ratings(*pairs, values, self.user_ids, self.item_ids, scale, titles=self.titles)
 
     def ids(self, side: Side) -> NDArray[Any]:
         """Raw ids of the users, or the items."""
@@ -125,7 +133,7 @@ class Fitted(FittedData):
     def of(cls, ratings: Ratings, model: FittedModel) -> Self:
         """A model with the ratings that it learned from, as `compact` leaves them."""
         ids = ratings.user_ids, ratings.item_ids
-        return cls(*ids, ratings.scale, interactions_of(ratings, *ids), model)
+        return cls(*ids, ratings.scale, interactions_of(ratings, *ids), model, titles=ratings.titles)
 
 
 def rows_of_pairs(ratings: Ratings, user_ids: NDArray[Any], item_ids: NDArray[Any]) -> Rows:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..data import Ratings
 from ..data.ids import index_of
+from ..data.titles import Titles
 from ..mf.parameters import KINDS, SIDES, Parameters, Side, fill_unknown, table_name, variance_name
 from ..utils.arrays import FloatArray, Int32Array
 from ..utils.threads import one_blas_thread
@@ -34,6 +35,7 @@ class Update:
     old_users: Int32Array
     old_items: Int32Array
     new: Ratings
+    titles: Titles | None
 
     @classmethod
     def of(cls, fitted: FittedData, new: Ratings) -> Update:
@@ -56,7 +58,8 @@ class Update:
             n_items,
         )
         new = replace(new, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
-        return cls(user_ids, item_ids, interactions, old_users, old_items, new)
+        titles = {**(fitted.titles or {}), **(new.titles or {})} or None
+        return cls(user_ids, item_ids, interactions, old_users, old_items, new, titles)
 
     def inserted(self, side: Side, table: FloatArray) -> FloatArray:
         """A table with the old rows in their new places; new rows are as the last one, the unknown's."""

@@ -9,19 +9,20 @@ import numpy as np
 
 from ..data import Ratings
 from ..mf.likelihood import Normal
+from ..mf.parameters import Side
 from ..mf.regularization import RowPenalty
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_fields, check_integer, check_number, known_keywords
 from .base import Callback, require_ratings, warn_if_constant
 from .baselines import BiasRecommender, biases_only
-from .explain import Explanation, sorted_reasons
+from .explain import Explanation, one_pair, sorted_reasons
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of
 from .fold_in import locate
 from .incremental_update import Update
 from .interactions import Interactions
 from .neighbours import FittedNeighbours, baselines, similarities
-from .recommend import Ranked, known_row
+from .recommend import Choice, Ranked, known_row
 
 
 @known_keywords()
@@ -91,21 +92,24 @@ class ItemKNN(BiasRecommender):
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids
         interactions = interactions_of(ratings, *ids)
-        self._state = Fitted(*ids, ratings.scale, interactions, self._model(interactions, ratings.scale))
+        model = self._model(interactions, ratings.scale)
+        self._state = Fitted(*ids, ratings.scale, interactions, model, titles=ratings.titles)
         return self
 
-    def similar_items(self, item: Any, n: int = 10, min_ratings: int = 0) -> Ranked:
-        """The n items with the highest similarity s to `item`, if as many are above 0, best first."""
+    def _similar(self, side: Side, raw: Any, n: int, choice: Choice) -> Ranked:
+        """The n items with the highest similarity s to one, if as many are above 0."""
+        if side == "user":
+            return super()._similar(side, raw, n, choice)
         fitted = self.fitted_
         check_integer("n", n, at_least=1)
-        row = self.similarity_[[known_row(fitted, "item", item)]]
+        row = self.similarity_[[known_row(fitted, "item", raw)]]
         order = np.lexsort((row.indices, -row.data))
-        order = order[fitted.counts("item")[row.indices[order]] >= min_ratings][:n]
+        order = order[choice.allowed(fitted, "item")[row.indices[order]]][:n]
         return fitted.item_ids[row.indices[order]], row.data[order]
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Mean, biases and the contribution of each neighbour; the `rest` is the bias of the user."""
-        located = locate(self.fitted_, user, item)
+        located = one_pair(locate(self.fitted_, user, item))
         model, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
         rated, ratings, residuals = model.rated_by(u if i >= 0 else -1)
         contributions = model.neighbour_weights(np.array([i]), rated).toarray()[0] * residuals
@@ -119,7 +123,7 @@ class ItemKNN(BiasRecommender):
             float(item_bias),
             float(interaction),
             float(np.clip(total, *self.rating_scale_)) - total,
-            sorted_reasons(self.item_ids_[rated], ratings, contributions),
+            sorted_reasons(self.fitted_, rated, ratings, contributions),
             float(user_bias),
         )
 

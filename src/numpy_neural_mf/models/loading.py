@@ -38,6 +38,6 @@ def load_model(path: str | os.PathLike[str], expected: type = object) -> Any:
     contents.require_empty()
     if isinstance(learned, FittedModel):
         ids = contents.user_ids, contents.item_ids
-        learned = Fitted(*ids, contents.rating_scale, contents.interactions, learned)
+        learned = Fitted(*ids, contents.rating_scale, contents.interactions, learned, titles=contents.titles)
     model._state = learned
     return model

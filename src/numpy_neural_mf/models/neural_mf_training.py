@@ -233,7 +233,7 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
     )
     if objective.ordinal is None:
         fitted = replace(fitted, degrees_of_freedom=degrees_of_freedom(_studentised_errors(fitted, given)))
-    return Fitted(*ids, data.scale, interactions_of(given, *ids), fitted)
+    return Fitted(*ids, data.scale, interactions_of(given, *ids), fitted, titles=given.titles)
 
 
 def _studentised_errors(fitted: FittedNeuralMF, given: Ratings) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data import Ratings
-from ..data.ids import index_of
+from ..data.ids import Ids, as_ids, index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
 from ..training.loop import MAX_EPOCHS, History
@@ -20,8 +20,9 @@ from .base import Callback, LearnedFromRatings, require_ratings
 from .files import Contents, Saved
 from .incremental_update import Update
 from .interactions import Interactions
+from .list_frames import recommended_frame
 from .neural_mf_settings import DEVICES
-from .recommend import MaskedArray, best_items, candidate_rows
+from .recommend import Choice, MaskedArray, best_items
 from .sequences import FittedSequences
 
 ENCODERS = ("attention", "gru")
@@ -56,7 +57,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
     Attributes
     ----------
-    user_ids_, item_ids_, ratings_ : as those of a `Recommender`
+    user_ids_, item_ids_, ratings_, titles_ : as those of a `Recommender`
     parameters_ : dict of str to float32 array, of the encoder, by PyTorch's names; `n_parameters_` numbers
     history_ : History, mean of -log P(next item), and seconds, of each epoch
 
@@ -156,9 +157,11 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
         with_scores: bool = False,
+        as_frame: bool = False,
     ) -> Any:
         """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
 
@@ -166,8 +169,11 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         `Recommender.recommend`, but that the scores are the logits h · e_i + c_i.
         """
         fitted = self.fitted_
+        users = as_ids(users)
         rows, seen = index_of(fitted.user_ids, users), fitted.interactions if exclude_seen else None
-        items, scores = self._best(fitted.states, rows, n, seen, candidates, min_ratings)
+        items, scores = self._best(fitted.states, rows, n, seen, Choice(candidates, exclude, min_ratings))
+        if as_frame:
+            return recommended_frame(self, users, items, scores)
         return (items, scores) if with_scores else items
 
     def recommend_after(
@@ -176,10 +182,12 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         n: int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ArrayLike | None = None,
+        candidates: Ids | None = None,
+        exclude: Ids | None = None,
         min_ratings: int = 0,
-    ) -> MaskedArray:
-        """Raw ids, a masked array of shape (n,), most likely next after the items of somebody new.
+        as_frame: bool = False,
+    ) -> Any:
+        """Raw ids, a masked array of shape (n,) or a frame, most likely next after somebody new's items.
 
         `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
         parameters and errors are those of `recommend`. The model does not change.
@@ -193,7 +201,9 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         ratings = np.ones(len(own), np.float32)
         seen = Interactions.of(np.zeros_like(own), own, ratings, 1, len(fitted.item_ids))
         states = fitted.state_after(rows)
-        return self._best(states, user, n, seen if exclude_seen else None, candidates, min_ratings)[0]
+        choice = Choice(candidates, exclude, min_ratings)
+        best, logits = self._best(states, user, n, seen if exclude_seen else None, choice)
+        return recommended_frame(self, None, best, logits) if as_frame else best
 
     def _embeddings(self, side: Side) -> FloatArray | None:
         return self.parameters_["embedding.weight"][:-1] if side == "item" else None
@@ -216,13 +226,12 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         rows: Int32Array,
         n: int,
         seen: Interactions | None,
-        candidates: ArrayLike | None,
-        min_ratings: int,
+        choice: Choice,
     ) -> tuple[MaskedArray, MaskedArray]:
         """Items and logits for rows of states, of shape (*rows.shape, n)."""
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))
-        items = candidate_rows(fitted, candidates, min_ratings)
+        items = choice.rows(fitted, "item")
         scorer = fitted.scorer(items, states)
         best, logits = best_items(scorer, rows.ravel(), items, int(n), [] if seen is None else [seen])
         return tuple(  # type: ignore[return-value]

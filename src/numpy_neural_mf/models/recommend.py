@@ -1,15 +1,17 @@
 """Lists of a fitted model: the best items for users, and the most similar items or users. Ties go by row."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..data.columns import blocks
-from ..data.ids import index_of
+from ..data.ids import Ids, ids_among, index_of
 from ..mf.forward import Scorer
 from ..mf.parameters import Side
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
@@ -27,13 +29,50 @@ BOUNDS = {"lower_bound": -2.0, "mean": 0.0, "upper_bound": 2.0}
 GROUP = 64  # items whose highest score stands for them all where a bound on the best is sought
 
 
+class Choice(NamedTuple):
+    """What a list is made from: candidates, without what is excluded or has fewer ratings."""
+
+    candidates: Ids | None
+    exclude: Ids | None
+    min_ratings: int
+
+    def checked(self) -> Choice:
+        """The same with arrays, so that what is iterated over once can be read again."""
+        check_integer("min_ratings", self.min_ratings, at_least=0)
+        candidates = None if self.candidates is None else ids_among("candidates", self.candidates)
+        exclude = None if self.exclude is None else ids_among("exclude", self.exclude)
+        return Choice(candidates, exclude, self.min_ratings)
+
+    def allowed(self, fitted: FittedData, side: Side) -> NDArray[np.bool_]:
+        """Whether each known item, or user, is to be chosen from, shape (n,)."""
+        candidates, exclude, min_ratings = self.checked()
+        ids, allowed = fitted.ids(side), fitted.counts(side) >= min_ratings
+        if candidates is not None:
+            allowed &= _marked(ids, candidates)
+        return allowed if exclude is None else allowed & ~_marked(ids, exclude)
+
+    def rows(self, fitted: FittedData, side: Side) -> Int32Array:
+        """Rows of the known to choose from, ascending."""
+        return np.flatnonzero(self.allowed(fitted, side)).astype(np.int32)
+
+    def excludes(self, raw: int | str) -> bool:
+        """Whether one id is excluded; the others have been checked."""
+        return self.exclude is not None and bool((index_of(np.array([raw]), self.exclude) >= 0).any())
+
+
+def _marked(ids: NDArray[Any], some: Ids) -> NDArray[np.bool_]:
+    """Whether each of the known ids is one of these, shape (n,)."""
+    rows, marked = index_of(ids, some), np.zeros(len(ids), bool)
+    marked[rows[rows >= 0]] = True
+    return marked
+
+
 def recommend(
     fitted: Fitted,
     users: Users,
     n: int,
     exclude_seen: bool,
-    candidates: ArrayLike | None,
-    min_ratings: int,
+    choice: Choice,
     new_items: Sequence[NewItem],
     by: str,
     rng: np.random.Generator | None,
@@ -43,8 +82,10 @@ def recommend(
     check_choice("by", by, (*BOUNDS, "thompson"))
     if (by == "thompson") != isinstance(rng, np.random.Generator):
         raise TypeError(f'rng: expected a Generator by "thompson", and only then, found {rng!r} by {by!r}')
+    choice = choice.checked()
+    new_items = [item for item in new_items if not choice.excludes(item.id)]
     model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)
-    items = candidate_rows(fitted, candidates, min_ratings)
+    items = choice.rows(fitted, "item")
     new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
     items = np.concatenate([items, new_rows])
     ids = np.concatenate([fitted.item_ids, *([item.id] for item in new_items)])
@@ -64,34 +105,26 @@ def recommend(
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
 
 
-def candidate_rows(fitted: FittedData, candidates: ArrayLike | None, min_ratings: int) -> Int32Array:
-    """Rows of the known items to choose from, ascending."""
-    check_integer("min_ratings", min_ratings, at_least=0)
-    items = np.arange(len(fitted.item_ids), dtype=np.int32)
-    if candidates is not None:
-        items = np.unique(index_of(fitted.item_ids, candidates))
-        items = items[items >= 0]
-    return items[fitted.counts("item")[items] >= min_ratings] if min_ratings else items
-
-
 def similar(
-    fitted: FittedData, side: Side, table: FloatArray | None, raw: Any, n: int, min_ratings: int
+    fitted: FittedData, side: Side, table: FloatArray | None, raw: Any, n: int, choice: Choice
 ) -> Ranked:
     """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
     check_integer("n", n, at_least=1)
     if table is None:
         raise ValueError(f"this model has no embeddings to compare {side}s by")
     row, ids = known_row(fitted, side, raw), fitted.ids(side)
-    rows, cosines = most_similar(table, row, n, fitted.counts(side) >= min_ratings)
+    rows, cosines = most_similar(table, row, n, choice.allowed(fitted, side))
     return ids[rows], cosines
 
 
 def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
     """The row of a raw id; a ValueError if it is unknown."""
-    row = int(index_of(fitted.ids(side), raw))
+    row = index_of(fitted.ids(side), raw)
+    if row.ndim:
+        raise TypeError(f"{side}: expected one id, found an array of shape {row.shape}")
     if row < 0:
         raise ValueError(f"{side} {raw!r} is unknown: it has no rating that was given to fit, nor features")
-    return row
+    return int(row)
 
 
 def best_items(

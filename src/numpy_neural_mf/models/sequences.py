@@ -33,7 +33,9 @@ class FittedSequences(FittedData):
         items = last_items(ratings, sequence_length)
         states = _with_mean(_states_of(parameters, items))
         interactions = interactions_of(ratings, *ids)
-        return cls(*ids, ratings.scale, interactions, parameters, items, states, history)
+        return cls(
+            *ids, ratings.scale, interactions, parameters, items, states, history, titles=ratings.titles
+        )
 
     @classmethod
     def loaded(cls, contents: Contents) -> Self:
@@ -49,7 +51,8 @@ class FittedSequences(FittedData):
             contents.refuse("last_items: expected rows of items, filled up with -1 at the right")
         states = contents.take("states", np.float32, (n_users + 1, k))
         history = History.checked(contents.summary)
-        return cls(*ids, contents.rating_scale, contents.interactions, parameters, items, states, history)
+        seen, titles = contents.interactions, contents.titles
+        return cls(*ids, contents.rating_scale, seen, parameters, items, states, history, titles=titles)
 
     def saved(self, settings: dict[str, Any]) -> Saved:
         """Settings of the model, history and arrays."""
@@ -95,6 +98,7 @@ class FittedSequences(FittedData):
             parameters=parameters,
             last_items=items,
             states=_with_mean(states),
+            titles=update.titles,
         )
 
 

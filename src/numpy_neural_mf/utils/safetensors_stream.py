@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 # What safetensors calls the types.
-DTYPES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32"}
+DTYPES = {
+    "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32", "uint8": "U8",
+}  # fmt: skip
 MAX_HEADER = 2**24  # bytes; the longest histories take less, see `training.loop.MAX_EPOCHS`
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 RowsOf = Callable[[str], Iterator[NDArray[Any]]]

@@ -36,41 +36,41 @@ def read_ratings(
 ) -> Ratings:
     """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
 
-        A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
-        "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a
-        number is no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other
-        columns are not looked at, and blank lines are skipped. A line with more or fewer fields than the first is
-        an error.
+    A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
+    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a
+    number is no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other
+    columns are not looked at, and blank lines are skipped. A line with more or fewer fields than the first is
+    an error.
 
-        Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
-        spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
-        the column strings, and so do 1 and 1.0 in one column. Where a user rated an item more than once the last
-        rating counts (see `Ratings.from_columns`); a UserWarning says if most rows are left out.
+    Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
+    spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
+    the column strings, and so do 1 and 1.0 in one column. Where a user rated an item more than once the last
+    rating counts (see `Ratings.from_columns`); a UserWarning says if most rows are left out.
 
-        Parameters
-        ----------
-        source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
-            Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``, and with titles, if
-        there is a ``movies.csv`` or ``books.csv``.
-        user, item, rating, timestamp : str, optional
-            Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
-            …, in any case). A timestamp is optional.
-        scale : (float, float), optional, lowest and highest rating possible; else as in `Ratings.from_columns`
-        timestamps : bool, default True
-            Whether to keep them, 8 of the 20 bytes of a rating. If False, a column that is found by its usual
-            name, such as "date", need not be one of times.
-        text_ids : bool or collection of {"user", "item"}, default False
-            Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
-        cache : bool or path, default False
-            Keep the columns of a file in another one next to it, ``ratings.csv.columns``, or in this folder. The
-            next time they are mapped from there at once, read-only, unless the file has changed since or the
-            copy is not whole; then it is written again. Where it cannot be written, that is logged.
+    Parameters
+    ----------
+    source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
+        Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``, and with titles, if
+    there is a ``movies.csv`` or ``books.csv``.
+    user, item, rating, timestamp : str, optional
+        Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
+        …, in any case). A timestamp is optional.
+    scale : (float, float), optional, lowest and highest rating possible; else as in `Ratings.from_columns`
+    timestamps : bool, default True
+        Whether to keep them, 8 of the 20 bytes of a rating. If False, a column that is found by its usual
+        name, such as "date", need not be one of times.
+    text_ids : bool or collection of {"user", "item"}, default False
+        Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
+    cache : bool or path, default False
+        Keep the columns of a file in another one next to it, ``ratings.csv.columns``, or in this folder. The
+        next time they are mapped from there at once, read-only, unless the file has changed since or the
+        copy is not whole; then it is written again. Where it cannot be written, that is logged.
 
-        Raises
-        ------
-        RatingsError
-            The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
-            row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
+    Raises
+    ------
+    RatingsError
+        The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
+        row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
     """
     from .tables import path_of
 

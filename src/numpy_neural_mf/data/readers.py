@@ -51,7 +51,7 @@ def read_ratings(
     ----------
     source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
         Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``, and with titles, if
-    there is a ``movies.csv`` or ``books.csv``.
+        there is a ``movies.csv`` or ``books.csv``.
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.

@@ -508,3 +508,11 @@ def test_unknown_users_in_the_test_part_are_counted(compare):
     """Every user has one rating, so that all of the test users are unknown."""
     ratings = Ratings.from_columns(np.arange(100), np.zeros(100, int), np.resize([1.0, 5.0], 100))
     assert all(np.isfinite(rmses(compare(ratings))))
+
+
+def test_a_mapping_is_of_columns_if_they_are_named_so_and_otherwise_of_data_sets():
+    columns = FRAME.to_dict()
+    assert {name: len(part) for name, part in experiments.find_data(columns).items()} == {
+        "ratings": len(FRAME)
+    }
+    assert list(experiments.find_data({"user": columns, "item": FRAME})) == ["user", "item"]

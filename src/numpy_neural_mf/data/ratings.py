@@ -233,14 +233,6 @@ class Ratings:
         return pl.DataFrame(columns)
 
 
-def check_ratings(*given: object) -> None:
-    """Raise a TypeError if any of these are not Ratings; a data frame has a length and rows, too."""
-    for ratings in given:
-        if not isinstance(ratings, Ratings):
-            found = type(ratings).__name__
-            raise TypeError(f"expected Ratings, which read_ratings makes of a table, found {found}")
-
-
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
     """The scale as floats, once it is found possible."""
     if len(scale) != 2 or not (np.isfinite(scale).all() and scale[0] < scale[1]):

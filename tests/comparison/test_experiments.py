@@ -511,8 +511,6 @@ def test_unknown_users_in_the_test_part_are_counted(compare):
 
 
 def test_a_mapping_is_of_columns_if_they_are_named_so_and_otherwise_of_data_sets():
-    columns = FRAME.to_dict()
-    assert {name: len(part) for name, part in experiments.find_data(columns).items()} == {
-        "ratings": len(FRAME)
-    }
-    assert list(experiments.find_data({"user": columns, "item": FRAME})) == ["user", "item"]
+    columns, find = FRAME.to_dict(), experiments.find_data
+    assert {name: len(part) for name, part in find(columns).items()} == {"ratings": len(FRAME)}
+    assert list(find({"user": columns, "item": FRAME})) == ["user", "item"]

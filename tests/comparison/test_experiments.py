@@ -537,3 +537,9 @@ def test_the_figure_of_a_comparison_names_its_models_and_its_text_is_its_table(c
     assert repr(comparison) == str(comparison)
     errors, _ = comparison.plot().subfigs[0].axes
     assert [label.get_text() for label in errors.get_yticklabels()] == ["mean", "neural"]
+
+
+def test_a_mapping_is_of_columns_if_they_are_named_so_and_otherwise_of_data_sets():
+    columns, find = FRAME.to_dict(), experiments.find_data
+    assert {name: len(part) for name, part in find(columns).items()} == {"ratings": len(FRAME)}
+    assert list(find({"user": columns, "item": FRAME})) == ["user", "item"]

@@ -142,7 +142,6 @@ def test_ids_are_found_by_their_values():
         ({"id": [1, 2], "x": [1]}, {}, "expected columns of one length, found 2, 1"),
         ({"id": [1, "1"]}, {}, "row 2: expected an id in column 'id', an integer as the first, found '1'"),
         ({"id": []}, {}, "expected at least one row, found none"),
-        (5, {}, "expected a data frame, found int"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_with_its_place(frame, told, message):
@@ -240,7 +239,55 @@ class TestFiles:
         assert not any("no genres" in name for name in features.columns)
 
 
+@pytest.mark.parametrize(
+    "genres",
+    [
+        [["Drama", "War"], ["War"], []],
+        [("Drama", "War", "War"), ("War",), None],
+        [{"War", "Drama"}, {"War"}, set()],
+        [frozenset({"War", "Drama"}), ["War", None], float("nan")],
+    ],
+)
+@pytest.mark.parametrize("frame", [dict, pandas.DataFrame])
+def test_lists_and_sets_are_many_values(genres, frame):
+    films = read_features(frame({"id": [7, 8, 9], "genres": genres}))
+    assert films.columns == ("genres=Drama", "genres=War")
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(films.matrix.toarray(), [[half, half], [0, 1], [0, 0]], rtol=1e-6)
+
+
+def test_a_frame_is_read_as_a_file_is(tmp_path):
+    frame = polars.DataFrame({"movieId": [7, 8], "title": ["Up (2009)", "Ran (1985)"], "kinds": ["a|b", "a"]})
+    frame.write_csv(tmp_path / "films.csv")
+    for source in (frame, frame.to_dict(), frame.to_arrow(), tmp_path / "films.csv"):
+        films = read_features(source)
+        assert films.columns == ("kinds=a", "kinds=b", "year=1985", "year=2009")
+        assert read_features(source, text_ids=True).ids.tolist() == ["7", "8"]
+
+
+@pytest.mark.parametrize("source", [None, 5, [1, 2]])
+def test_what_has_no_features_is_a_type_error_that_names_it(source):
+    with pytest.raises(TypeError, match=f"expected a path or a data frame, found {type(source).__name__}$"):
+        read_features(source)
+    with pytest.raises(TypeError, match=f"expected a data frame, found {type(source).__name__}$"):
+        Features.from_frame(source)
+
+
 class TestRatingsWithFeatures:
+    def test_features_may_be_whatever_read_features_takes(self, tmp_path):
+        ages = {"id": [1, 2], "age": [30, 40]}
+        polars.DataFrame(ages).write_csv(tmp_path / "users.csv")
+        for source in (ages, polars.DataFrame(ages), tmp_path / "users.csv"):
+            assert self.RATINGS.with_features(users=source).user_features.columns == ("age",)
+
+    def test_ids_of_a_frame_are_strings_if_those_of_the_ratings_are(self):
+        ratings = Ratings.from_columns(["1", "x"], [7, 8], [4.0, 2.0])
+        described = ratings.with_features(
+            users={"id": [1, 2], "age": [30, 40]}, items={"id": [7], "a": ["b"]}
+        )
+        assert described.user_features.ids.tolist() == ["1", "2"]
+        assert described.item_features.ids.tolist() == [7]
+
     RATINGS = Ratings.from_columns([1, 1, 2, 2, 3], [10, 20, 10, 50, 20], [5, 4, 3, 2, 1], range(5))
 
     def test_parts_have_the_features_of_the_whole(self):

@@ -153,11 +153,44 @@ class TestParts:
         assert part.item_ids.tolist() == [10]
         assert part.raw_users.tolist() == ["a"]
 
-    def test_to_frame_and_back(self, ratings):
-        frame = ratings.to_frame()
+    def test_to_a_frame_and_back(self, ratings):
+        frame = ratings.to_polars()
         assert frame.columns == ["user_id", "item_id", "rating", "timestamp"]
-        back = Ratings.from_columns(*frame, scale=ratings.scale)
-        assert back.to_frame().equals(frame)
+        for same in (frame, ratings.to_pandas(), ratings.to_frame()):
+            assert read_ratings(same, scale=ratings.scale).to_polars().equals(frame)
+        assert pl.DataFrame(ratings.to_pandas().to_dict("list"), frame.schema).equals(frame)
+
+    def test_its_head_shows_the_first_rows(self, ratings):
+        assert ratings.head().equals(ratings.to_polars())
+        assert ratings.head(2).equals(ratings.to_polars()[:2])
+
+    @pytest.mark.parametrize(
+        ("rows", "expected"),
+        [
+            (slice(2), [0, 1]),
+            (slice(None, None, -1), [2, 1, 0]),
+            ([2, 0], [2, 0]),
+            ([-1], [2]),
+            (np.array([1], np.uint8), [1]),
+            ([True, False, True], [0, 2]),
+            (pl.Series([False, True, False]), [1]),
+            ([], []),
+            (slice(5, None), []),
+        ],
+    )
+    def test_a_part_is_chosen_by_a_slice_a_mask_or_integers(self, ratings, rows, expected):
+        part = dataclasses.replace(ratings, n_dropped=1)[rows]
+        assert isinstance(part, Ratings)
+        assert part.to_polars().equals(ratings.to_polars()[expected])
+        assert part.n_dropped == 0
+        assert part.item_ids is ratings.item_ids
+
+    @pytest.mark.parametrize("rows", [1, [0.5], ["a"], [[0]], [True], (slice(1), 0), None, [None]])
+    def test_anything_else_is_refused(self, ratings, rows):
+        with pytest.raises(
+            IndexError, match=r"expected a slice, a mask of shape \(3,\) or integers .*, found"
+        ):
+            ratings[rows]
 
     def test_a_ratings_object_introduces_itself(self, ratings):
         assert repr(ratings) == "Ratings: 3 ratings of 2 items by 2 users, 0.5 to 5, mean 2.83, density 75 %"

@@ -4,11 +4,14 @@ import csv
 import gzip
 import os
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -390,10 +393,95 @@ class TestFrames:
         with pytest.raises(RatingsError, match=message):
             read_ratings(frame)
 
-    @pytest.mark.parametrize("source", [5, object()])
-    def test_what_is_no_frame_is_refused(self, source):
-        with pytest.raises(RatingsError, match=r"expected a path or a data frame, found (int|object)"):
+    @pytest.mark.parametrize(
+        "source", [5, None, object(), b"ratings.csv", {1, 2}, [1, 2], [[1, 2, 3.0]], iter([1]),
+                   pl.Series([1]), pd.Series([1]), np.zeros((3, 3))]
+    )  # fmt: skip
+    def test_what_holds_no_ratings_is_a_type_error_that_names_it(self, source):
+        found = f"expected Ratings, a path, a data frame, .*, found {type(source).__name__}$"
+        with pytest.raises(TypeError, match=found):
             read_ratings(source)
+
+
+COLUMNS = {"user": [7, 9, 9], "item": [1, 1, 2], "rating": [4.0, 2.0, 5.0], "timestamp": [30, 20, 10]}
+
+
+class TestWhateverHoldsRatings:
+    @pytest.mark.parametrize(
+        "source",
+        [
+            tuple(COLUMNS.values()),
+            tuple(map(np.array, COLUMNS.values())),
+            tuple(map(pd.Series, COLUMNS.values())),
+            tuple(map(pl.Series, COLUMNS.values())),
+            MappingProxyType(COLUMNS),
+            pd.DataFrame(COLUMNS),
+            pl.DataFrame(COLUMNS),
+            pl.LazyFrame(COLUMNS),
+            pa.table(COLUMNS),
+            pa.table(COLUMNS).to_batches()[0],
+            pl.DataFrame(COLUMNS).to_dicts(),
+            pd.DataFrame(COLUMNS).to_records(index=False),
+        ],
+        ids=lambda source: type(source).__name__,
+    )
+    def test_tables_and_tuples_of_columns_are_the_same_ratings(self, source):
+        ratings = read_ratings(source)
+        assert ratings.to_frame().equals(Ratings.from_columns(*COLUMNS.values()).to_frame())
+
+    def test_a_tuple_needs_no_timestamps(self):
+        assert read_ratings(tuple(COLUMNS.values())[:3]).timestamps is None
+
+    @pytest.mark.parametrize("n", [0, 1, 2, 5])
+    def test_a_tuple_of_another_length_is_refused(self, n):
+        with pytest.raises(RatingsError, match=rf"expected \(users, items, ratings\) .* a tuple of {n}$"):
+            read_ratings(([1],) * n)
+
+    def test_ratings_are_returned_as_they_are(self):
+        ratings = read_ratings(COLUMNS)
+        assert read_ratings(ratings) is ratings
+        with pytest.raises(ValueError, match=r"no settings with Ratings, .* found \['user', 'scale'\]"):
+            read_ratings(ratings, user="u", scale=(1, 5))
+
+    @pytest.mark.parametrize("form", ["bsr", "coo", "csc", "csr", "dia", "dok", "lil"])
+    @pytest.mark.parametrize("kind", ["matrix", "array"])
+    def test_stored_entries_of_a_sparse_matrix_are_ratings(self, form, kind):
+        dense = np.array([[0, 4, 0], [0, 0, 0], [2, 0, 5]])
+        ratings = read_ratings(getattr(scipy.sparse, f"{form}_{kind}")(dense))
+        found = zip(*ratings.to_frame().sort("user_id", "item_id").to_dict().values(), strict=True)
+        assert list(found) == [(0, 1, 4.0), (2, 0, 2.0), (2, 2, 5.0)]
+
+    def test_a_stored_zero_is_a_rating(self):
+        matrix = scipy.sparse.csr_array(([0.0, 10.0], ([0, 1], [1, 0])))
+        assert read_ratings(matrix).values.tolist() == [0, 10]
+
+    def test_blocks_are_not_filled_up_with_ratings_of_zero(self):
+        matrix = scipy.sparse.bsr_array(np.array([[0, 4, 0, 0], [0, 0, 0, 0]]), blocksize=(2, 2))
+        assert read_ratings(matrix).values.tolist() == [4]
+        assert matrix.nnz == 4
+
+    @pytest.mark.parametrize(
+        ("matrix", "message"),
+        [
+            (scipy.sparse.csr_array((3, 4)), "sparse matrix: expected at least one rating, found none"),
+            (scipy.sparse.coo_array([1.0, 2.0]), "sparse matrix: expected rows of users, .*, found 1 axes"),
+            (
+                scipy.sparse.csr_array([[0, 0], [np.nan, 0]]),
+                "sparse matrix, row 1, column 0: expected a finite",
+            ),
+            (
+                scipy.sparse.csr_array([[0, 1j]]),
+                "sparse matrix, row 0, column 1: expected a number as rating",
+            ),
+        ],
+    )
+    def test_faults_of_a_sparse_matrix_are_named_by_row_and_column(self, matrix, message):
+        with pytest.raises(RatingsError, match=message):
+            read_ratings(matrix)
+
+    def test_a_sparse_matrix_has_no_names_of_columns(self):
+        with pytest.raises(ValueError, match="expected no names of columns with a sparse matrix"):
+            read_ratings(scipy.sparse.eye_array(3).tocsr(), user="u")
 
 
 class TestRefusals:

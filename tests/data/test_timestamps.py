@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from numpy_neural_mf.data import Ratings, read_ratings
@@ -26,6 +27,11 @@ COLUMNS = {
     "polars' zone": pl.Series([MOMENT]).dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Madrid"),
     "pandas": pd.Series([pd.Timestamp(MOMENT)]),
     "pandas' zone": pd.Series([pd.Timestamp(MOMENT, tz="UTC").tz_convert("Europe/Madrid")]),
+    "pandas' index": pd.DatetimeIndex([MOMENT]),
+    "pandas' Arrow": pd.Series([MOMENT]).astype("timestamp[ms][pyarrow]"),
+    "Arrow": pa.array([MOMENT], pa.timestamp("ms", "Europe/Madrid")),
+    "list of NumPy's": [np.datetime64(MOMENT)],
+    "list of NumPy's ns": [np.datetime64(MOMENT, "ns")],
     "text": ["2005-04-02 23:53:47"],
     "text with T": [" 2005-04-02T23:53:47"],
     "text in UTC": ["2005-04-02T23:53:47Z"],
@@ -38,6 +44,21 @@ def test_every_way_to_give_a_time_is_one(column):
     found = as_timestamps(column)
     assert (found.dtype, found.tolist()) == (np.int64, [SECONDS])
     assert Ratings.from_columns([1], [1], [3], column).timestamps.tolist() == [SECONDS]
+    assert read_ratings(([1], [1], [3], column)).timestamps.tolist() == [SECONDS]
+    frame = pd.DataFrame({"user": [1], "item": [1], "rating": [3], "date": column})
+    assert read_ratings(frame).timestamps.tolist() == [SECONDS]
+
+
+def test_times_of_several_zones_or_of_none_are_in_one_column():
+    times = [
+        MOMENT,
+        MOMENT.replace(tzinfo=dt.UTC),
+        MOMENT.replace(tzinfo=MADRID),
+        MOMENT.date(),
+        "2005-04-02",
+    ]
+    assert as_timestamps(times).tolist() == [SECONDS, SECONDS, SECONDS - 7200, 1112400000, 1112400000]
+    assert as_timestamps(pd.Series(times[:4])).tolist() == [SECONDS, SECONDS, SECONDS - 7200, 1112400000]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +95,15 @@ def test_the_shape_stays():
         (True, "timestamps: expected a timestamp, .* found True"),
         ([dt.datetime(2005, 4, 2), pd.NaT], "timestamps, row 2: expected a timestamp"),
         ([float("nan")], "timestamps, row 1: expected a timestamp"),
+        ([MOMENT, MOMENT.replace(tzinfo=MADRID), 5], "timestamps, row 3: expected a timestamp, .* found 5"),
+        ([dt.timedelta(1)], "timestamps, row 1: expected a timestamp, .* found 1 day"),
+        (np.array([5], "m8[s]"), "timestamps, row 1: expected a timestamp, .* found 0:00:05"),
+        ([dt.datetime(9999, 12, 31)], "timestamps, row 1: expected a time before the year 5138, found 9999"),
+        (
+            ["1970-01-01", "9999-12-31"],
+            "timestamps, row 2: expected a time before the year 5138, found '9999",
+        ),
+        ([dt.date(9999, 12, 31)], "timestamps, row 1: expected a time before the year 5138, found 9999"),
     ],
 )
 def test_what_is_no_time_is_refused_with_its_place(times, message):

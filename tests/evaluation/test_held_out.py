@@ -240,3 +240,11 @@ def test_evaluation_does_not_change_the_model(model):
     again = evaluate(model, train, test)
     assert again.ratings.overall.rmse == first.ratings.overall.rmse
     assert again.ranking.overall == first.ranking.overall
+
+
+def test_both_parts_may_be_whatever_read_ratings_takes():
+    train, test = random_split(simulate_ratings(n_users=30, n_items=20, n_ratings=300))
+    model = GlobalMean().fit(train)
+    found, expected = evaluate(model, train.to_frame(), test.to_frame()), evaluate(model, train, test)
+    assert found.ratings.overall.rmse == expected.ratings.overall.rmse
+    assert found.ranking.overall == pytest.approx(expected.ranking.overall, nan_ok=True)

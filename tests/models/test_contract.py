@@ -206,7 +206,7 @@ def test_predicting_before_fit_says_what_is_missing(new_model):
         new_model().predict([1], [2])
 
 
-@pytest.mark.parametrize("given", [None, [[1, 2, 3.0]], np.zeros((3, 3)), "ratings.csv"])
+@pytest.mark.parametrize("given", [None, [[1, 2, 3.0]], np.zeros((3, 3))])
 def test_fit_takes_ratings_and_nothing_else(new_model, given):
     with pytest.raises(TypeError, match="expected Ratings"):
         new_model().fit(given)

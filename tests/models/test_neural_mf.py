@@ -193,7 +193,7 @@ def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
 
 def test_validation_that_is_no_ratings_is_refused():
     with pytest.raises(TypeError, match="expected Ratings"):
-        fit(validation=RATINGS.to_frame())
+        fit(validation=5)
     with pytest.raises(ValueError, match="at least one rating"):
         fit(validation=RATINGS.take([]))
 

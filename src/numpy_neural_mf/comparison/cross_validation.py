@@ -3,9 +3,9 @@
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..data import Ratings, k_fold, random_split, read_ratings, summarize
+from ..data import Ratings, RatingsLike, k_fold, random_split, read_ratings, summarize
 from ..evaluation import evaluate_ranking, mae, require_held_out, rmse
 from ..evaluation.runs import Run
 from ..models import BayesianMF, Recommender
@@ -30,10 +30,10 @@ class Split(NamedTuple):
 
 def cross_validate(
     models: ModelFactory | Mapping[str, ModelFactory],
-    ratings: Any = None,
+    ratings: RatingsLike = None,
     *,
     n_folds: int = 5,
-    splits: Iterable[tuple[Ratings, Ratings]] | None = None,
+    splits: Iterable[tuple[RatingsLike, RatingsLike]] | None = None,
     seeds: int = 1,
     ranking: bool = False,
     on_run: Callable[[Run], None] | None = None,
@@ -45,7 +45,7 @@ def cross_validate(
     ----------
     models : callable ``(seed) -> Recommender``, not fitted, or mapping of str to such callables
         A model or a class of models may stand for a callable: each seed is then its `random_state`.
-    ratings : Ratings, path or data frame, optional, divided by ``k_fold(ratings, n_folds)``
+    ratings : Ratings, or what `read_ratings` takes, optional, divided by ``k_fold(ratings, n_folds)``
     n_folds : int, default 5
     splits : iterable of (train, test), optional
         Your own splits in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
@@ -83,7 +83,7 @@ def cross_validate(
         raise ValueError("expected either ratings or splits of them")
     comparison = Comparison()
     if splits is None:
-        ratings = as_ratings(ratings)
+        ratings = read_ratings(ratings)
         comparison.data["ratings"] = summarize(ratings)
         seeded = fold_splits(ratings, seeds, n_folds)
     else:
@@ -95,11 +95,6 @@ def cross_validate(
         raise ValueError("splits: expected at least one, found none")
     comparison.n_planned = len(comparison.runs)
     return comparison
-
-
-def as_ratings(source: Any) -> Ratings:
-    """Ratings as they are, or read from a path or a data frame."""
-    return source if isinstance(source, Ratings) else read_ratings(source)
 
 
 def fold_splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Split]:
@@ -114,10 +109,10 @@ def random_splits(ratings: Ratings, seeds: int) -> Iterator[Split]:
     return (Split(f"seed {s}", s, s, *random_split(ratings, random_state=s)) for s in range(seeds))
 
 
-def _own_splits(splits: Iterable[tuple[Ratings, Ratings]], seeds: int) -> Iterator[Split]:
+def _own_splits(splits: Iterable[tuple[RatingsLike, RatingsLike]], seeds: int) -> Iterator[Split]:
     """The caller's splits, each with every seed, since the iterable may be consumed only once."""
     for number, (train, test) in enumerate(splits):
-        require_held_out(train, test)
+        train, test = require_held_out(train, test)
         for seed in range(seeds):
             yield Split(f"split {number}, seed {seed}", seed, number, train, test)
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..data import Ratings, read_ratings, simulate_ratings, summarize
+from ..data import Ratings, RatingsLike, read_ratings, simulate_ratings, summarize
 from ..mf.architecture import ARCHITECTURES, Architecture
 from ..models import BayesianMF, GlobalMean, ItemKNN, LinearRegression, NeuralMF, Recommender
 from ..reporting.console import terminal
@@ -19,7 +19,7 @@ from ..training.progress_bar import ProgressBar
 from ..utils.atomic_io import require_folder
 from ..utils.settings import check_integer
 from ..utils.tables import harmless
-from .cross_validation import ModelFactory, add_runs, as_ratings, fold_splits, random_splits
+from .cross_validation import ModelFactory, add_runs, fold_splits, random_splits
 from .results import Comparison
 
 FIRST_SEEDS = 3  # of more, after which a first table is shown
@@ -27,7 +27,7 @@ DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
 def run_experiments(
-    ratings: Any = None,
+    ratings: RatingsLike = None,
     *,
     epochs: int | None = None,
     seeds: int = 3,
@@ -49,7 +49,7 @@ def run_experiments(
 
     Parameters
     ----------
-    ratings : Ratings, path or data frame, or mapping of names to these, optional
+    ratings : Ratings, or what `read_ratings` takes, or mapping of names to these, optional
         By default ``ratings.csv`` in the working directory or in the folder that the environment variable
         NUMPY_NEURAL_MF_DATA names; if there is none, two simulated sets of 200,000 ratings, one with
         structure and one without, whose irreducible error is known.
@@ -155,11 +155,11 @@ def default_models(
 
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
     """The data sets to compare on, by name: those given, the one found, or simulated ones."""
-    if isinstance(ratings, Mapping):
-        return {str(name): as_ratings(source) for name, source in ratings.items()}
+    if isinstance(ratings, Mapping) and not _is_table(ratings):
+        return {str(name): read_ratings(source) for name, source in ratings.items()}
     if ratings is not None:
         name = Path(ratings).name if isinstance(ratings, str | os.PathLike) else "ratings"
-        return {name: as_ratings(ratings)}
+        return {name: read_ratings(ratings)}
     for folder in (".", os.environ.get(DATA_VARIABLE)):
         if folder and Path(folder, "ratings.csv").is_file():
             return {"ratings.csv": read_ratings(Path(folder, "ratings.csv"))}
@@ -167,6 +167,13 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
         "simulated, latent structure": simulate_ratings(structure="latent"),
         "simulated, no structure": simulate_ratings(structure="none"),
     }
+
+
+def _is_table(given: Mapping[Any, Any]) -> bool:
+    """Whether a mapping is one of columns, rather than of names to ratings."""
+    from ..data.tables import NAMES, named_as
+
+    return all(named_as(map(str, given), NAMES[role]) for role in ("user", "item", "rating"))
 
 
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:

@@ -20,6 +20,8 @@ from .ids import Ids, check_ids, index_of
 if TYPE_CHECKING:
     from .tables import Columns
 
+FeaturesLike = Any  # `Features`, or what `read_features` takes
+
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
 # What pandas, and Parquet files of pandas, call the numbers of the rows, which describe no user or item.
@@ -78,8 +80,9 @@ class Features:
 
         What a column becomes, where it is not named:
 
-        - *Many-valued*, if it holds lists, or strings of which one has a "|": each value is a column. Each of
-          n values of a row has the weight 1/√n, so that their sum is as long as one (Koren, 2008, sec. 4.1).
+        - *Many-valued*, if it holds lists, tuples or sets, or strings of which one has a "|": each value is a
+          column. Each of n values of a row has the weight 1/√n, so that their sum is as long as one (Koren,
+          2008, sec. 4.1).
         - *Categories*, other strings and truth values: each value is a column, of weight 1.
         - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
         - Strings of which nearly every row has one of its own, such as titles, are left out.
@@ -153,7 +156,7 @@ class Features:
 
 
 def read_features(
-    source: str | os.PathLike[str],
+    source: FeaturesLike,
     id: str | None = None,
     *,
     many_valued: Sequence[str] = (),
@@ -162,13 +165,15 @@ def read_features(
     ignored: Sequence[str] = (),
     text_ids: bool = False,
 ) -> Features:
-    """Read features from a file, text with a header or Parquet: `Features.from_frame` explains the columns.
+    """Read features from a file or a data frame: `Features.from_frame` explains the columns.
 
     Where titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category, too.
 
     Parameters
     ----------
-    source : path of the file, or of the folder of a MovieLens set with ``movies.csv``
+    source : path, or data frame (polars, pandas, Arrow, or a mapping of columns)
+        A path is that of a file, text with a header, Parquet or Feather, or of the folder of a MovieLens set
+        with ``movies.csv``.
     id, many_valued, categories, numbers, ignored
         As in `Features.from_frame`.
     text_ids : bool, default False, whether ids are strings, as those of the ratings are, even if all integers
@@ -177,6 +182,8 @@ def read_features(
     ------
     RatingsError
         The file is no table, or its columns are not what they are taken for; the message names the line.
+    TypeError
+        The source is neither a path nor a data frame.
     OSError
         The file cannot be read.
 
@@ -189,25 +196,33 @@ def read_features(
 
     from .delimited import Text
     from .feature_columns import typed
-    from .raw_values import as_text, whole_or_text
+    from .raw_values import as_series, as_text, whole_or_text
     from .tables import open_table, path_of, read_columns
 
-    path = path_of(source)
-    table = open_table(path / "movies.csv" if path.is_dir() else path, header=True)
+    if isinstance(source, str | os.PathLike):
+        path = path_of(source)
+        source = path / "movies.csv" if path.is_dir() else path
+    table = open_table(source, header=True)
     columns = read_columns(table, {}, whole=True)
     id = id_column(columns.frame) if id is None else id
     frame = dict(columns.frame)
     if isinstance(table, Text):
         frame = {name: whole_or_text(one) if name == id else typed(one) for name, one in frame.items()}
     if text_ids and id in frame:
-        frame[id] = as_text(columns.frame[id]).str.strip_chars()
-    title = frame.get("title")
-    if title is not None and title.dtype == pl.String and "year" not in frame:
+        frame[id] = as_text(as_series(columns.frame[id])).str.strip_chars()
+    title = as_series(frame.get("title", ()))
+    if title.dtype == pl.String and "year" not in frame:
         year = title.str.extract(YEAR)
         if year.null_count() < len(year) / 2:
             frame["year"], categories = year, ["year", *categories]
     roles = {"many_valued": many_valued, "categories": categories, "numbers": numbers, "ignored": ignored}
     return features_of(replace(columns, frame=frame), id, roles)
+
+
+def as_features(source: FeaturesLike, ids: NDArray[Any]) -> Features:
+    """Features as they are, or read with ids that are strings if these are."""
+    is_text = ids.dtype.kind == "U"
+    return source if isinstance(source, Features) else read_features(source, text_ids=is_text)
 
 
 def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str]]) -> Features:

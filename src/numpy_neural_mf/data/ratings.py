@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .columns import among, occurring, taken
-from .features import Features
+from .features import Features, FeaturesLike, as_features
 from .ids import check_ids
 from .limits import MAX_RATING, MIN_RANGE
 from .timestamps import LATEST
@@ -180,6 +180,33 @@ class Ratings:
         features = (self.user_features, self.item_features)
         return own + [array for one in features if one is not None for array in one.arrays]
 
+    def __getitem__(self, rows: slice | ArrayLike) -> Ratings:
+        """Some of the ratings, with the ids and scale of the whole; what is not as below is an IndexError.
+
+        Parameters
+        ----------
+        rows : slice, bool array-like of shape (n,), or array-like of integers, in their order
+
+        Examples
+        --------
+        >>> from numpy_neural_mf import Ratings
+        >>> ratings = Ratings.from_columns(["ann", "bob"], [7, 9], [4.0, 2.0])
+        >>> len(ratings[:1]), ratings[ratings.values < 3].raw_users.tolist()
+        (1, ['bob'])
+        """
+        if isinstance(rows, slice):
+            return replace(self.part(rows), n_dropped=0)
+        rows = np.asarray(rows)
+        is_mask = rows.dtype == bool and rows.shape == (len(self),)
+        if not (is_mask or (rows.ndim == 1 and (rows.dtype.kind in "iu" or not rows.size))):
+            expected = f"expected a slice, a mask of shape ({len(self)},) or integers of shape (n,)"
+            raise IndexError(f"{expected}, found {rows.dtype} of shape {rows.shape}")
+        return self.take(rows)
+
+    def head(self, n: int = 5) -> pl.DataFrame:
+        """The first n ratings, as `to_polars` has them."""
+        return self[:n].to_polars()
+
     def take(self, rows: ArrayLike) -> Ratings:
         """The ratings at `rows` (indices or a mask of shape (n,)), with the ids and scale of the whole."""
         rows = np.asarray(rows)
@@ -194,23 +221,24 @@ class Ratings:
         """What is made of each column that there is, by its name."""
         return {name: of(column) for name in COLUMNS if (column := getattr(self, name)) is not None}
 
-    def with_features(self, users: Features | None = None, items: Features | None = None) -> Ratings:
+    def with_features(self, users: FeaturesLike = None, items: FeaturesLike = None) -> Ratings:
         """The same ratings, with what is known of their users and items, for models that make use of it.
 
-        See `read_features` and `Features.from_frame`; None keeps the present ones. They may describe some of
-        the ids, and ids without ratings: a model then knows these as well. Ids that are integers where
-        those of the ratings are strings, or the other way round, are a ValueError.
+        Each is `Features`, or a path or a data frame, which `read_features` reads; None keeps the present
+        ones. They may describe some of the ids, and ids without ratings: a model then knows these as well.
+        `Features` with ids that are integers where those of the ratings are strings, or the other way round,
+        are a ValueError.
 
         Examples
         --------
-        >>> from numpy_neural_mf import Features, Ratings
+        >>> from numpy_neural_mf import Ratings
         >>> ratings = Ratings.from_columns(["ann", "bob"], [7, 9], [4.0, 2.0])
-        >>> films = Features.from_frame({"id": [7, 9, 11], "genres": ["Crime|Drama", "Comedy", None]})
+        >>> films = {"id": [7, 9, 11], "genres": [["Crime", "Drama"], ["Comedy"], []]}
         >>> ratings.with_features(items=films).item_features
         Features: 3 rows, 3 columns of genres
         """
-        user_features = self.user_features if users is None else users
-        item_features = self.item_features if items is None else items
+        user_features = self.user_features if users is None else as_features(users, self.user_ids)
+        item_features = self.item_features if items is None else as_features(items, self.item_ids)
         return replace(self, user_features=user_features, item_features=item_features)
 
     def with_titles(self, source: Any) -> Ratings:
@@ -251,22 +279,23 @@ class Ratings:
             items, item_ids = among(items, item_ids, self.item_features.ids)
         return replace(self, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_polars(self) -> pl.DataFrame:
         """A polars data frame: user_id, item_id, rating and, where known, timestamp."""
         import polars as pl
 
+        return pl.DataFrame(self._named())
+
+    to_frame = to_polars  # the former name
+
+    def to_pandas(self) -> Any:
+        """The same as a pandas data frame; a ModuleNotFoundError where pandas is not installed."""
+        import pandas as pd
+
+        return pd.DataFrame(self._named())
+
+    def _named(self) -> dict[str, NDArray[Any]]:
         columns = {"user_id": self.raw_users, "item_id": self.raw_items, "rating": self.values}
-        if self.timestamps is not None:
-            columns["timestamp"] = self.timestamps
-        return pl.DataFrame(columns)
-
-
-def check_ratings(*given: object) -> None:
-    """Raise a TypeError if any of these are not Ratings; a data frame has a length and rows, too."""
-    for ratings in given:
-        if not isinstance(ratings, Ratings):
-            found = type(ratings).__name__
-            raise TypeError(f"expected Ratings, which read_ratings makes of a table, found {found}")
+        return columns if self.timestamps is None else columns | {"timestamp": self.timestamps}
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:

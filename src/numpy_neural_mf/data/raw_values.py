@@ -23,6 +23,8 @@ KNOWN_SCALES = (
     (1.0, 100.0, 1.0),
     (0.0, 100.0, 1.0),
 )
+# Of times and durations, the units of NumPy that polars knows.
+UNITS = {"M": "datetime64[us]", "m": "timedelta64[us]"}
 # Texts that other programs write where a value is missing.
 MISSING = ("", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>")
 
@@ -32,11 +34,24 @@ def as_series(raw: Any) -> pl.Series:
     if isinstance(raw, pl.Series):
         return raw
     array = raw if isinstance(raw, list | tuple) else np.asarray(raw)
-    if isinstance(array, np.ndarray) and array.dtype.kind == "M":
-        array = array.astype("datetime64[us]")  # a unit that polars knows
+    if isinstance(array, np.ndarray) and array.dtype.kind in UNITS:
+        array = array.astype(UNITS[array.dtype.kind])
     if isinstance(array, np.ndarray) and array.dtype != object:
         return pl.Series(array)
-    return pl.Series([None if is_missing(value) else value for value in array], strict=False)
+    values = [_plain(value) for value in array]
+    try:
+        return pl.Series(values, strict=False)
+    except pl.exceptions.PolarsError:  # times of several zones, or some with none
+        return pl.Series(values, dtype=pl.Object)
+
+
+def _plain(value: Any) -> Any:
+    """An object as polars knows it."""
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if isinstance(value, np.datetime64):
+        return value.astype(UNITS["M"]).item()
+    return None if is_missing(value) else value
 
 
 def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:

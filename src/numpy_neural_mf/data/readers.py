@@ -1,4 +1,4 @@
-"""Ratings from a file or a data frame; the content decides what it is, and a fault is named by its line.
+"""Ratings from files, data frames, arrays and matrices; a fault is named by its line.
 
 What reads tables is imported where a table is read: it needs polars.
 """
@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import scipy
+
 from .column_cache import identity_of, load_columns, save_columns, store_path
 from .faults import RatingsError
 from .from_columns import ratings_from, ratings_of_numbers, warn_of_dropped
@@ -18,12 +20,15 @@ from .titles import titles_file
 
 logger = logging.getLogger(__name__)
 
+RatingsLike = Any  # what `read_ratings` takes
+EXPECTED = "Ratings, a path, a data frame, a mapping or a tuple of columns, or a sparse matrix"
+
 # Where the ratings are in the folder of a data set.
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 
 
 def read_ratings(
-    source: Any,
+    source: RatingsLike,
     *,
     user: str | None = None,
     item: str | None = None,
@@ -34,13 +39,13 @@ def read_ratings(
     text_ids: bool | Collection[str] = False,
     cache: bool | str | os.PathLike[str] = False,
 ) -> Ratings:
-    """Read ratings from a file or a data frame; a setting that is impossible is a ValueError.
+    """Read ratings from whatever holds them; a setting that is impossible is a ValueError.
 
-    A file may be Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab,
-    "|" or "::" between the fields. The content decides, not the name. A first line whose third field is a
-    number is no header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other
-    columns are not looked at, and blank lines are skipped. A line with more or fewer fields than the first is
-    an error.
+    All that takes ratings, such as `fit`, `evaluate` and the splits, takes what this takes. A file may be
+    Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or "::"
+    between the fields. The content decides, not the name. A first line whose third field is a number is no
+    header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
+    not looked at, and blank lines are skipped. A line with more or fewer fields than the first is an error.
 
     Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
     spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
@@ -49,9 +54,12 @@ def read_ratings(
 
     Parameters
     ----------
-    source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
+    source : str, path, or data frame (polars, pandas, Arrow, or a mapping of columns)
         Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``, and with titles, if
-        there is a ``movies.csv`` or ``books.csv``.
+        there is a ``movies.csv`` or ``books.csv``; a tuple
+        (users, items, ratings) or (users, items, ratings, timestamps) of columns; a sparse matrix of any
+        format of SciPy, whose stored entries are the ratings of the users with the numbers of their rows for
+        the items with those of their columns; or `Ratings`, which are returned as they are.
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.
@@ -71,8 +79,18 @@ def read_ratings(
     RatingsError
         The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
         row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
+    TypeError
+        The source is none of these.
     """
     from .tables import path_of
+
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    if isinstance(source, Ratings):
+        if given := [name for name, value in {**columns, "scale": scale}.items() if value is not None]:
+            raise ValueError(
+                f"expected no settings with Ratings, which are returned as they are, found {given}"
+            )
+        return source
 
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
@@ -95,11 +113,11 @@ def read_ratings(
 
     try:
         # Even without timestamps, since which of two ratings is the last is known from the times.
-        ratings = read(user=user, item=item, rating=rating, timestamp=timestamp)
+        ratings = read(**columns)
     except RatingsError:
         if timestamps or timestamp is not None:
             raise
-        ratings = read(user=user, item=item, rating=rating)
+        ratings = read(**{role: name for role, name in columns.items() if role != "timestamp"})
     warn_of_dropped(ratings)
     ratings = ratings if timestamps else replace(ratings, timestamps=None)
     return ratings if titles is None else _with_titles(ratings, titles)
@@ -142,10 +160,21 @@ def _parsed(
     text_ids: bool | Collection[str],
 ) -> Ratings:
     from .delimited import Text
-    from .tables import open_table, read_columns, roles_of
+    from .tables import POSITIONS, open_table, read_columns, roles_of
 
+    if scipy.sparse.issparse(source):
+        if any(wanted.values()):
+            raise ValueError(
+                f"expected no names of columns with a sparse matrix, which has none, found {wanted}"
+            )
+        return _of_entries(source, scale)
+    if isinstance(source, tuple):
+        if len(source) not in (3, 4):
+            expected = "expected (users, items, ratings) or (users, items, ratings, timestamps)"
+            raise RatingsError(f"{expected}, found a tuple of {len(source)}")
+        source = dict(zip(POSITIONS, source, strict=False))
     try:
-        table = open_table(source)
+        table = open_table(source, expected=EXPECTED)
     except OSError as error:
         raise RatingsError(f"{source}: expected a file of ratings, found: {error.strerror}") from error
     if isinstance(table, Text) and not text_ids:
@@ -155,3 +184,22 @@ def _parsed(
             return ratings
     columns = read_columns(table, wanted, text_ids=text_ids)
     return ratings_from(columns.roles, scale, table.name, columns.place)
+
+
+def _of_entries(matrix: Any, scale: tuple[float, float] | None) -> Ratings:
+    """The stored entries of a sparse matrix; the zeros that fill up the blocks of BSR are none."""
+    if matrix.ndim != 2:
+        raise RatingsError(
+            f"sparse matrix: expected rows of users, columns of items, found {matrix.ndim} axes"
+        )
+    entries = matrix.tocsr() if matrix.format == "bsr" else matrix
+    if matrix.format == "bsr":
+        entries.eliminate_zeros()
+    entries = entries.tocoo()
+    columns = {"user": entries.row, "item": entries.col, "rating": entries.data}
+    return ratings_from(
+        columns,
+        scale,
+        "sparse matrix",
+        lambda n: f"sparse matrix, row {entries.row[n]}, column {entries.col[n]}",
+    )

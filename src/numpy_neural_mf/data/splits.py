@@ -1,8 +1,7 @@
 """Ratings divided into a part to learn from and a part to be judged on.
 
 Every split puts each row into one part and looks at no rating to do so. Both parts keep the ids and the scale
-of the whole; ``train.compact()`` has only the users and items that training knows. What is no `Ratings`, such
-as a data frame, is a TypeError.
+of the whole; ``train.compact()`` has only the users and items that training knows.
 """
 
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .columns import blocks, count, room_like, rows_by_code
-from .ratings import Ratings, check_ratings
+from .ratings import Ratings
+from .readers import RatingsLike, read_ratings
 
 # Ratings up to which one order of all is made, or drawn.
 AT_ONCE = 2**22
@@ -20,7 +20,7 @@ RandomState = int | np.random.Generator | None
 
 
 def random_split(
-    ratings: Ratings, test_size: float = 0.2, random_state: RandomState = 0
+    ratings: RatingsLike, test_size: float = 0.2, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
     """Training and test part at random, rows in the order of `ratings`.
 
@@ -28,16 +28,16 @@ def random_split(
 
     Parameters
     ----------
-    ratings : Ratings
+    ratings : Ratings, or what `read_ratings` takes
     test_size : float in (0, 1), default 0.2, share of the ratings in the test part, in whole ratings
     random_state : int, numpy.random.Generator or None, default 0; None draws another split at each call
     """
+    ratings = read_ratings(ratings)
     return parts(ratings, drawn_rows(ratings, test_size, random_state))
 
 
 def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) -> NDArray[np.bool_]:
     """True where a rating is in the test part of `random_split`, for which no rating is looked at."""
-    check_ratings(ratings)
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
@@ -54,7 +54,7 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
 
 
 def k_fold(
-    ratings: Ratings, n_folds: int = 5, random_state: RandomState = 2026
+    ratings: RatingsLike, n_folds: int = 5, random_state: RandomState = 2026
 ) -> Iterator[tuple[Ratings, Ratings]]:
     """(train, test) for each fold of cross-validation: every rating is in exactly one test part.
 
@@ -65,11 +65,11 @@ def k_fold(
 
     Parameters
     ----------
-    ratings : Ratings
+    ratings : Ratings, or what `read_ratings` takes
     n_folds : int, default 5, from 2 to the number of ratings; otherwise a ValueError, before the first fold
     random_state : int, numpy.random.Generator or None, default 2026
     """
-    check_ratings(ratings)
+    ratings = read_ratings(ratings)
     n = len(ratings)
     if not 2 <= n_folds <= n:
         raise ValueError(f"n_folds: expected 2 to {n}, the number of ratings, found {n_folds}")
@@ -100,7 +100,7 @@ def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> ND
     return folds
 
 
-def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
+def leave_last_out(ratings: RatingsLike, n: int = 1) -> tuple[Ratings, Ratings]:
     """Training part, and test part of the last ratings of each user, rows in the order of `ratings`.
 
     Of equal timestamps the row further down is the later one. A user with n ratings or fewer stays wholly in
@@ -109,10 +109,10 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
 
     Parameters
     ----------
-    ratings : Ratings, with timestamps
+    ratings : Ratings, or what `read_ratings` takes, with timestamps
     n : int, default 1, ratings of each user in the test part
     """
-    check_ratings(ratings)
+    ratings = read_ratings(ratings)
     if n < 1:
         raise ValueError(f"n: expected at least 1 rating of each user, found {n}")
     times, n_ratings = _timestamps_of(ratings), count(ratings.users, ratings.n_users)
@@ -127,7 +127,7 @@ def leave_last_out(ratings: Ratings, n: int = 1) -> tuple[Ratings, Ratings]:
     return parts(ratings, is_test)
 
 
-def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
+def time_split(ratings: RatingsLike, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
     """Training part, and test part of the latest ratings of all, rows in the order of `ratings`.
 
     No test rating is earlier than any training rating, of any user; of equal timestamps the row further down
@@ -136,10 +136,10 @@ def time_split(ratings: Ratings, test_size: float = 0.2) -> tuple[Ratings, Ratin
 
     Parameters
     ----------
-    ratings : Ratings, with timestamps
+    ratings : Ratings, or what `read_ratings` takes, with timestamps
     test_size : float in (0, 1), default 0.2, as in `random_split`
     """
-    check_ratings(ratings)
+    ratings = read_ratings(ratings)
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
     cut = _sorted_at(times, n_train)
@@ -167,7 +167,7 @@ def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
 
 
 def user_split(
-    ratings: Ratings, test_size: float = 0.1, random_state: RandomState = 0
+    ratings: RatingsLike, test_size: float = 0.1, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
     """Training part, and test part of whole users, drawn at random, rows in the order of `ratings`.
 
@@ -176,11 +176,11 @@ def user_split(
 
     Parameters
     ----------
-    ratings : Ratings
+    ratings : Ratings, or what `read_ratings` takes
     test_size : float in (0, 1), default 0.1, share of the users with ratings in the test part, in whole users
     random_state : int, numpy.random.Generator or None, default 0
     """
-    check_ratings(ratings)
+    ratings = read_ratings(ratings)
     users = np.flatnonzero(count(ratings.users, ratings.n_users))
     n_test = _whole_share(test_size, len(users), "users")
     is_held_out = np.zeros(ratings.n_users, bool)

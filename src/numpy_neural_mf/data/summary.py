@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .columns import count
-from .ratings import Ratings, check_ratings
+from .ratings import Ratings
+from .readers import RatingsLike, read_ratings
 
 # More distinct ratings than these are counted in as many bins of equal width.
 MOST_BARS = 20
@@ -38,9 +39,9 @@ class RatingsSummary:
     n_dropped: int
 
 
-def summarize(ratings: Ratings) -> RatingsSummary:
-    """Ratings in a few numbers; without any rating a ValueError."""
-    check_ratings(ratings)
+def summarize(ratings: RatingsLike) -> RatingsSummary:
+    """Ratings, or what `read_ratings` takes, in a few numbers; without any rating a ValueError."""
+    ratings = read_ratings(ratings)
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")
     n_users = int(np.count_nonzero(count(ratings.users, ratings.n_users)))

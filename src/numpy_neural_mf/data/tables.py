@@ -107,10 +107,13 @@ def path_of(source: str | os.PathLike[str]) -> Path:
     raise RatingsError(f"{text}: expected the path of a file, found: {reason}")
 
 
-def open_table(source: Any, header: bool | None = None) -> Text | Frame:
+def open_table(
+    source: Any, header: bool | None = None, expected: str = "a path or a data frame"
+) -> Text | Frame:
     """A path (see `read_ratings`) or data frame as a table; `header` says whether text has one, if known.
 
-    RatingsError for neither, an empty file or one that is not text, OSError for one that cannot be read.
+    TypeError for what is not `expected`, RatingsError for an empty file or one that is not text, OSError for
+    one that cannot be read.
     """
     if isinstance(source, str | os.PathLike):
         path = path_of(source)
@@ -119,21 +122,23 @@ def open_table(source: Any, header: bool | None = None) -> Text | Frame:
         kind = next((kind for start, kind in BINARY.items() if head.startswith(start)), None)
         return Frame(path.name, path, kind) if kind else open_text(path, head, header)
     if hasattr(source, "read"):
-        found = f"expected a path or a data frame, found {type(source).__name__}"
-        raise RatingsError(f"{found}; give the frame: polars.read_csv(it)")
-    return frame_of(source, "a path or a data frame")
+        found = f"expected {expected}, found {type(source).__name__}"
+        raise TypeError(f"{found}; give the frame: polars.read_csv(it)")
+    return frame_of(source, expected)
 
 
 def frame_of(source: Any, expected: str = "a data frame") -> Frame:
-    """A data frame of any library, or a dict of columns, as a table."""
+    """A data frame of any library, or a mapping of columns, as a table; a TypeError for what is neither."""
+    if not (isinstance(source, Mapping) or _names_its_columns(source)):
+        raise TypeError(f"expected {expected}, found {type(source).__name__}")
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
-    if not isinstance(source, dict) and type(source).__module__.partition(".")[0] != "pandas":
+    if not isinstance(source, Mapping) and type(source).__module__.partition(".")[0] != "pandas":
         try:
             source = pl.DataFrame(source).to_dict()
         except (TypeError, ValueError, *UNREADABLE) as error:
-            raise RatingsError(f"expected {expected}, found {type(source).__name__}") from error
+            raise TypeError(f"expected {expected}, found {type(source).__name__}") from error
     names = [str(name) for name in source]
     if len(set(names)) < len(names):
         raise RatingsError(f"data frame: expected each column once, found {listed(names)}")
@@ -143,6 +148,13 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
     is_one = {name: isinstance(one, str) or not hasattr(one, "__len__") for name, one in columns.items()}
     n = max((len(one) for name, one in columns.items() if not is_one[name]), default=1)
     return Frame("data frame", {name: [one] * n if is_one[name] else one for name, one in columns.items()})
+
+
+def _names_its_columns(source: Any) -> bool:
+    """Whether this is a frame, an array of NumPy with fields, or a list of mappings."""
+    is_records = isinstance(source, list) and bool(source) and isinstance(source[0], Mapping)
+    has_fields = bool(getattr(getattr(source, "dtype", None), "names", None))
+    return is_records or has_fields or any(hasattr(type(source), one) for one in ("columns", "schema"))
 
 
 def read_columns(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 EXPECTED = "a timestamp, a number or a date such as YYYY-MM-DD HH:MM:SS"
+EARLIER = "a time before the year 5138"
 # Seconds from 1970 to the year 5138, and milliseconds to March 1973.
 LATEST = 10**11
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +28,8 @@ def as_timestamps(raw: Any) -> NDArray[np.int64]:
     Numbers are truncated; those too large for seconds since 1970 are milli-, micro- or nanoseconds since then
     (see `in_seconds`). Dates, datetimes and ISO 8601 text, such as "2005-04-02 23:53:47" and
     "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded down; a time without a zone is taken as
-    UTC. A value that is missing or no time is a ValueError with its position, from 1.
+    UTC, a date as its midnight. A value that is missing, no time or from the year 5138 on is a ValueError
+    with its position, from 1.
 
     Examples
     --------
@@ -49,24 +51,25 @@ def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
     """`as_timestamps` of a column; what is wrong with it is added to `faults`."""
     import polars as pl
 
+    numbers = moments = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
     if raw.dtype == pl.String:
         text = raw.str.strip_chars()
-        dates = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
         # Straight to integers first: a float would round nanoseconds since 1970.
-        seconds = text.cast(pl.Int64, strict=False).fill_null(_truncated(text)).fill_null(dates)
-        if seconds.has_nulls():
-            rest = text.filter(seconds.is_null()).drop_nulls().unique()
-            iso = pl.Series([_iso_seconds(one) for one in rest.to_list()], dtype=pl.Int64)
-            seconds = seconds.fill_null(text.replace_strict(rest, iso, default=None))
-    elif isinstance(raw.dtype, pl.Datetime):
-        seconds = raw.dt.epoch("s")  # of UTC, whatever the zone
-    elif isinstance(raw.dtype, pl.Date):
-        seconds = raw.cast(pl.Datetime("us")).dt.epoch("s")
-    elif raw.dtype.is_numeric() or raw.dtype == pl.Null:
-        seconds = _truncated(raw) if raw.dtype.is_float() else raw.cast(pl.Int64, strict=False)
-    else:
-        seconds = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
-    if faults.add(seconds.is_null(), raw, EXPECTED):
+        numbers = text.cast(pl.Int64, strict=False).fill_null(_truncated(text))
+        moments = text.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False).dt.epoch("s")
+        is_other = numbers.is_null() & moments.is_null()
+        if is_other.any():
+            rest = text.filter(is_other).drop_nulls().unique()
+            iso = pl.Series([_moment_seconds(one) for one in rest.to_list()], dtype=pl.Int64)
+            moments = moments.fill_null(text.replace_strict(rest, iso, default=None))
+    elif isinstance(raw.dtype, pl.Datetime | pl.Date):
+        moments = raw.dt.epoch("s")  # of UTC, whatever the zone
+    elif raw.dtype == pl.Object:
+        moments = pl.Series([_moment_seconds(one) for one in raw], dtype=pl.Int64)
+    elif raw.dtype.is_numeric():
+        numbers = _truncated(raw) if raw.dtype.is_float() else raw.cast(pl.Int64, strict=False)
+    seconds = numbers.fill_null(moments)
+    if faults.add(seconds.is_null(), raw, EXPECTED) or faults.add(moments.abs() >= LATEST, raw, EARLIER):
         return np.empty(0, np.int64)
     return in_seconds(seconds.to_numpy(writable=True))
 
@@ -80,10 +83,16 @@ def in_seconds(times: NDArray[np.int64]) -> NDArray[np.int64]:
     return times
 
 
-def _iso_seconds(text: str) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+def _moment_seconds(moment: Any) -> int | None:
+    """Of a datetime, a date or ISO 8601 text; None for anything else."""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment)
+        except ValueError:
+            return None
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if not isinstance(moment, datetime):
         return None
     return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - EPOCH) // timedelta(seconds=1)
 

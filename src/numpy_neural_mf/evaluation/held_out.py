@@ -8,10 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import Ratings
+from ..data import Ratings, RatingsLike, read_ratings
 from ..data.columns import blocks, count
 from ..data.ids import index_of
-from ..data.ratings import check_ratings
 from ..utils.settings import check_integer
 from .ranking_metrics import RANKING_METRICS, catalogue_coverage, gini, novelty
 from .rating_metrics import calibration, fcp, mae, mae_per_user, r2, rmse, rmse_per_user
@@ -33,8 +32,8 @@ class SupportsRecommend(Protocol):
 
 def evaluate(
     model: SupportsPredict,
-    train: Ratings | None = None,
-    test: Ratings | None = None,
+    train: RatingsLike = None,
+    test: RatingsLike = None,
     k: int = 10,
     relevant: float | None = None,
 ) -> Evaluation:
@@ -46,8 +45,8 @@ def evaluate(
     ----------
     model : object with ``predict(users, items, timestamps)``, fitted on `train`
         Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
-    train, test : Ratings; `train` decides what is warm and which items can be recommended
-        One part is the test part; `train` is then what the model learned from, its `ratings_`.
+    train, test : Ratings, or what `read_ratings` takes
+        `train` decides what is warm and which items can be recommended. One part is the test part; `train` is then what the model learned from, its `ratings_`.
     k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
@@ -66,15 +65,15 @@ def evaluate(
     if train is None or test is None:
         missing = "test" if test is None else "train"
         raise TypeError(f"{missing}: expected ratings; a {type(model).__name__} has no ratings_ of its own")
-    ranking = None
+    train, test, ranking = read_ratings(train), read_ratings(test), None
     if isinstance(model, SupportsRecommend):
         ranking = evaluate_ranking(model, train, test, k, relevant)
     return Evaluation(evaluate_ratings(model, train, test), ranking)
 
 
-def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> RatingErrors:
+def evaluate_ratings(model: SupportsPredict, train: RatingsLike, test: RatingsLike) -> RatingErrors:
     """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
-    _require_unknown_to(model, train, test)
+    train, test = _unknown_to(model, train, test)
 
     def predicted(block: slice) -> Any:
         times = None if test.timestamps is None else test.timestamps[block]
@@ -107,7 +106,11 @@ def evaluate_ratings(model: SupportsPredict, train: Ratings, test: Ratings) -> R
 
 
 def evaluate_ranking(
-    model: SupportsRecommend, train: Ratings, test: Ratings, k: int = 10, relevant: float | None = None
+    model: SupportsRecommend,
+    train: RatingsLike,
+    test: RatingsLike,
+    k: int = 10,
+    relevant: float | None = None,
 ) -> RankingQuality:
     """Quality of the lists that `recommend` gives by default; parameters and errors as those of `evaluate`.
 
@@ -116,7 +119,7 @@ def evaluate_ranking(
     measure satisfaction. A relevant item without a rating in training cannot be recommended: a miss.
     """
     check_integer("k", k, at_least=1)
-    _require_unknown_to(model, train, test)
+    train, test = _unknown_to(model, train, test)
     threshold = relevance_threshold(test.scale) if relevant is None else relevant
     liked = test.take(test.values >= np.float32(threshold))
     if not len(liked) and relevant is not None:
@@ -178,18 +181,20 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
     return seen
 
 
-def require_held_out(train: Ratings, test: Ratings) -> None:
-    """Raise ValueError if the test part is empty or shares a pair of user and item with training."""
-    check_ratings(train, test)
+def require_held_out(train: RatingsLike, test: RatingsLike) -> tuple[Ratings, Ratings]:
+    """Both as `Ratings`; a ValueError if the test part is empty or shares a pair with training."""
+    train, test = read_ratings(train), read_ratings(test)
     if not len(test):
         raise ValueError("test: expected ratings to evaluate on, found none")
     if n_seen := int(seen_rows(train, test).sum()):
         raise ValueError(f"test: {n_seen} of its {len(test)} ratings are of a user and an item in train too")
+    return train, test
 
 
-def _require_unknown_to(model: object, train: Ratings, test: Ratings) -> None:
-    """Raise ValueError if a test pair is in training or has been learned since, as by `partial_fit`."""
-    require_held_out(train, test)
+def _unknown_to(model: object, train: RatingsLike, test: RatingsLike) -> tuple[Ratings, Ratings]:
+    """Both as `Ratings`; a ValueError if a test pair was learned, in training or since (`partial_fit`)."""
+    train, test = require_held_out(train, test)
     learned = getattr(model, "ratings_", None)
     if learned is not None and (n_seen := int(seen_rows(learned, test).sum())):
         raise ValueError(f"test: the model has learned from {n_seen} of its {len(test)} ratings")
+    return train, test

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import Ratings
+from ..data import RatingsLike, read_ratings
 from ..data.columns import count
 from ..data.ids import index_of
 from ..utils.settings import check_integer
@@ -140,7 +140,7 @@ def gini(recommended: ArrayLike, n_items: int) -> float:
     return float((2 * j - n_items - 1) @ (x / x.sum()) / max(n_items - 1, 1))
 
 
-def novelty(recommended: ArrayLike, train: Ratings) -> NDArray[np.float64]:
+def novelty(recommended: ArrayLike, train: RatingsLike) -> NDArray[np.float64]:
     """Mean self-information of each list, in bits: the mean over its items of log₂(n_users / n_i), float64.
 
     n_i of the n_users with ratings in training, in which each user rates an item at most once, rated item i;
@@ -150,6 +150,7 @@ def novelty(recommended: ArrayLike, train: Ratings) -> NDArray[np.float64]:
     Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, "Solving the apparent diversity-accuracy dilemma of
     recommender systems", PNAS 2010.
     """
+    train = read_ratings(train)
     if not len(train):
         raise ValueError("train: expected ratings, found none")
     lists = masked_lists(recommended)

@@ -1,7 +1,6 @@
 """The contract of every recommender: fit on ratings; predict, recommend, fold in and explain by raw ids."""
 
 import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
@@ -9,9 +8,8 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import Ratings
+from ..data import Ratings, RatingsLike
 from ..data.ids import Ids, as_ids
-from ..data.ratings import check_ratings
 from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
@@ -21,6 +19,7 @@ from .explain import Explanation, explain
 from .files import Contents, Saved, save
 from .fitted import Fitted, FittedData, FittedModel
 from .fold_in import Items, NewItem, NewUser, Users, fold_in_item, fold_in_user, locate, require_in_scale
+from .given_ratings import given_ratings
 from .incremental_update import Update, require_finite
 from .list_frames import recommended_frame, similar_frame
 from .recommend import Choice, Ranked, recommend, similar
@@ -105,10 +104,10 @@ class Recommender(LearnedFromRatings[Fitted]):
 
     @abstractmethod
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
-        """Learn from ratings, from scratch.
+        """Learn from ratings, from scratch: `Ratings`, or what `read_ratings` takes.
 
         Models that learn in epochs evaluate `validation`, call `on_progress` with a `Progress`, and show it
         if `progress`: as a bar in a terminal or a notebook, otherwise as lines on standard error.
@@ -247,15 +246,15 @@ class Recommender(LearnedFromRatings[Fitted]):
         """
         return fold_in_item(self.fitted_, item_id, ratings)
 
-    def score(self, ratings: Ratings) -> float:
+    def score(self, ratings: RatingsLike) -> float:
         """R² of the predictions of ratings, at their times: 1 is perfect, 0 as good as their mean."""
         from sklearn.metrics import r2_score
 
-        require_ratings(ratings)
+        ratings, _ = given_ratings(ratings)
         prediction = self.predict(ratings.raw_users, ratings.raw_items, ratings.timestamps)
         return float(r2_score(ratings.values.astype(np.float64), prediction))
 
-    def partial_fit(self, ratings: Ratings) -> Self:
+    def partial_fit(self, ratings: RatingsLike) -> Self:
         """Learn from more ratings, of old and new users and items, without forgetting the others.
 
         Where a pair is rated again, the new rating replaces the old one. Linear models are solved again with
@@ -263,7 +262,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         after an error it is as it was. A ValueError says that there is no rating, that one is outside the
         scale, or that ids are of another kind than the model's; a FloatingPointError that numbers overflow.
         """
-        require_ratings(ratings)
+        ratings, _ = given_ratings(ratings)
         if self._state is None:
             return self.fit(ratings)
         scale = self._state.rating_scale
@@ -280,17 +279,3 @@ class Recommender(LearnedFromRatings[Fitted]):
         return None if table is None else table[:-1]
 
 
-def require_ratings(ratings: Ratings, *others: Ratings | None) -> None:
-    """Raise an error if these, and the others that are given, are not ratings, at least one."""
-    parts = [ratings, *(other for other in others if other is not None)]
-    check_ratings(*parts)
-    if not all(map(len, parts)):
-        raise ValueError("expected at least one rating to learn from, found none")
-
-
-def warn_if_constant(ratings: Ratings) -> None:
-    """Warn of ratings that are all the same, from which a model of ratings learns no taste."""
-    value = ratings.values[0]
-    if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
-        found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
-        warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)

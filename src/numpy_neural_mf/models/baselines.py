@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import scipy
 
-from ..data import Ratings, random_split
+from ..data import Ratings, RatingsLike, random_split
 from ..mf.architecture import Architecture
 from ..mf.forward import Factorization
 from ..mf.likelihood import Normal
@@ -17,9 +17,10 @@ from ..mf.regularization import RowPenalty
 from ..utils.arrays import Float64Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_fields, check_number, known_keywords
-from .base import Callback, Recommender, require_ratings, warn_if_constant
+from .base import Callback, Recommender
 from .files import HUGE, TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
+from .given_ratings import given_ratings, warn_if_constant
 from .incremental_update import Update
 
 
@@ -40,11 +41,11 @@ class GlobalMean(Recommender):
     mean_ = Forwarded[float]("fitted_.model.intercept")
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
         """Take the mean; validation is not used."""
-        require_ratings(ratings, validation)
+        ratings, validation = given_ratings(ratings, validation)
         ratings = ratings.compact()
         self._state = Fitted.of(ratings, self._model(ratings.mean, ratings.scale))
         return self
@@ -113,11 +114,11 @@ class LinearRegression(BiasRecommender):
         return 1 + len(self.user_ids_) + len(self.item_ids_)
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
         """Choose alpha, on `validation` if given, and solve the least squares."""
-        require_ratings(ratings, validation)
+        ratings, validation = given_ratings(ratings, validation)
         warn_if_constant(ratings)
         alpha = self._best_alpha(ratings, validation)
         ratings = ratings.compact()

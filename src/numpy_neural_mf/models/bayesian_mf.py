@@ -12,7 +12,7 @@ from ..bayesian.posterior import Posterior
 from ..bayesian.posterior_mean import PosteriorMean
 from ..bayesian.resumption import ValidationMonitor
 from ..bayesian.sampling import build_sampler, context_variables_of, draw_samples
-from ..data import Ratings
+from ..data import RatingsLike
 from ..mf.likelihood import Normal
 from ..mf.parameters import SIDES, Parameters, Side
 from ..mf.regularization import RowPenalty
@@ -24,11 +24,11 @@ from ..utils.deprecation import DeprecatedName, renamed_parameters
 from ..utils.forwarded import Forwarded
 from ..utils.settings import MAX_SIZE, check_boolean, check_fields, check_integer, known_keywords
 from ..utils.threads import one_blas_thread
-from .base import require_ratings, warn_if_constant
 from .estimator import identity
 from .files import TINY, Contents, Saved
 from .fitted import Fitted, FittedModel, rows_of_pairs
 from .fold_in import Located
+from .given_ratings import given_ratings, warn_if_constant
 from .incremental_update import Update, updated
 from .uncertainty import DistributionRecommender, checked_steps, few_steps, interval, probabilities
 
@@ -143,8 +143,8 @@ class BayesianMF(DistributionRecommender):
 
     def fit(
         self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
+        ratings: RatingsLike,
+        validation: RatingsLike = None,
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         *,
@@ -157,8 +157,8 @@ class BayesianMF(DistributionRecommender):
 
         Parameters
         ----------
-        ratings : Ratings
-        validation : Ratings, optional; its loss is in `history_`; it has no other effect
+        ratings : Ratings, or what `read_ratings` takes
+        validation : the same, optional; its loss is in `history_`; it has no other effect
         on_progress : callable, optional, called after each sample with a `Progress`
         checkpoint_dir : path, optional
             Folder of the state of the training, written after every tenth sample. The same call with the same
@@ -169,8 +169,8 @@ class BayesianMF(DistributionRecommender):
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
         rng = np.random.default_rng(self.random_state)
+        ratings, validation = given_ratings(ratings, validation)
         given = [ratings] if validation is None else [ratings, validation]
-        require_ratings(*given)
         warn_if_constant(ratings)
         ratings = ratings.compact(self.features)
         context_variables = context_variables_of(ratings, variable_names(self.drift, self.previous_item))

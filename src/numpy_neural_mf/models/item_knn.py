@@ -7,18 +7,19 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from ..data import Ratings
+from ..data import RatingsLike
 from ..mf.likelihood import Normal
 from ..mf.parameters import Side
 from ..mf.regularization import RowPenalty
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_fields, check_integer, check_number, known_keywords
-from .base import Callback, require_ratings, warn_if_constant
+from .base import Callback
 from .baselines import BiasRecommender, biases_only
 from .explain import Explanation, one_pair, sorted_reasons
 from .files import Contents, Saved
 from .fitted import Fitted, FittedModel, interactions_of
 from .fold_in import locate
+from .given_ratings import given_ratings, warn_if_constant
 from .incremental_update import Update
 from .interactions import Interactions
 from .neighbours import FittedNeighbours, baselines, similarities
@@ -83,11 +84,11 @@ class ItemKNN(BiasRecommender):
         return 1 + len(self.user_ids_) + len(self.item_ids_) + int(self.similarity_.nnz) // 2
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
         """Compute biases and similarities; `validation` and `on_progress` are not used."""
-        require_ratings(ratings, validation)
+        ratings, validation = given_ratings(ratings, validation)
         warn_if_constant(ratings)
         ratings = ratings.compact()
         ids = ratings.user_ids, ratings.item_ids

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..data import Ratings
+from ..data import RatingsLike
 from ..mf.architecture import C_WIDE, Architecture
 from ..mf.likelihood import Ordinal
 from ..mf.parameters import Parameters
@@ -18,11 +18,11 @@ from ..training.progress import showing
 from ..utils.arrays import Float32Array
 from ..utils.forwarded import Forwarded
 from ..utils.settings import known_keywords
-from .base import require_ratings, warn_if_constant
 from .estimator import identity
 from .files import Contents, Saved
 from .fitted import FittedModel
 from .fold_in import Located
+from .given_ratings import given_ratings, warn_if_constant
 from .incremental_update import Update, updated
 from .neural_mf_file import FittedNeuralMF, ScoresInTime, fitted_of, saved, settings_of
 from .neural_mf_settings import ENGINE_SETTINGS, check_settings
@@ -152,8 +152,8 @@ class NeuralMF(DistributionRecommender):
 
     def fit(
         self,
-        ratings: Ratings,
-        validation: Ratings | None = None,
+        ratings: RatingsLike,
+        validation: RatingsLike = None,
         on_progress: ProgressCallback | None = None,
         checkpoint_dir: str | os.PathLike[str] | None = None,
         *,
@@ -168,8 +168,8 @@ class NeuralMF(DistributionRecommender):
 
         Parameters
         ----------
-        ratings : Ratings
-        validation : Ratings, optional; its loss is in `history_`; it has no other effect
+        ratings : Ratings, or what `read_ratings` takes
+        validation : the same, optional; its loss is in `history_`; it has no other effect
         on_progress : callable, optional, called after each batch with a `Progress`
         checkpoint_dir : path, optional
             Folder for the state of the training after each epoch. The same call with the same ratings and
@@ -179,8 +179,8 @@ class NeuralMF(DistributionRecommender):
             Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
+        ratings, validation = given_ratings(ratings, validation)
         given = [ratings] if validation is None else [ratings, validation]
-        require_ratings(*given)
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, communicator)
         warn_if_constant(ratings)  # categories of ordinal ratings refuse them before

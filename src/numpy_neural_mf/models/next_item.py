@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..data import Ratings
+from ..data import RatingsLike
 from ..data.ids import Ids, as_ids, index_of
 from ..data.time_order import in_time_order, next_items
 from ..mf.parameters import Parameters, Side
@@ -16,8 +16,9 @@ from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.extras import naming_the_extra
 from ..utils.forwarded import Forwarded
 from ..utils.settings import MAX_SIZE, check_choice, check_fields, check_integer, check_number, known_keywords
-from .base import Callback, LearnedFromRatings, require_ratings
+from .base import Callback, LearnedFromRatings
 from .files import Contents, Saved
+from .given_ratings import given_ratings
 from .incremental_update import Update
 from .interactions import Interactions
 from .list_frames import recommended_frame
@@ -105,7 +106,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         return sum(value.size for value in self.parameters_.values())
 
     def fit(
-        self, ratings: Ratings, validation: Ratings | None = None, on_progress: Callback = None, *,
+        self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
         """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
@@ -115,15 +116,16 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
         Parameters
         ----------
-        ratings : Ratings; of equal timestamps of a user, the row further down is the later one
-        validation : Ratings, optional
+        ratings : Ratings, or what `read_ratings` takes
+            Of equal timestamps of a user, the row further down is the later one.
+        validation : the same, optional
             Later ratings, as `leave_last_out` holds them out. Each user's first one is predicted after each
             epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
         on_progress : callable, optional, called after each batch with a `Progress`
         progress : bool, default False
             Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
         """
-        require_ratings(ratings, validation)
+        ratings, validation = given_ratings(ratings, validation)
         train = in_time_order(ratings.compact())
         held_out = None if validation is None else next_items(train, validation, self.sequence_length)
         settings = {n: v for n, v in self._settings().items() if n not in ("encoder", "random_state")}
@@ -137,7 +139,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         self._state = FittedSequences.of(train, parameters, self.sequence_length, history)
         return self
 
-    def partial_fit(self, ratings: Ratings) -> Self:
+    def partial_fit(self, ratings: RatingsLike) -> Self:
         """Continue the sequences of old and new users, without training; `fit`, if the model is not fitted.
 
         The ratings have timestamps, later than those that the model knows. A new item is recommended as an
@@ -145,7 +147,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         there are no ratings or no timestamps, or that ids are of another kind than the model's; a
         FloatingPointError that numbers overflow.
         """
-        require_ratings(ratings)
+        ratings, _ = given_ratings(ratings)
         if self._state is None:
             return self.fit(ratings)
         self._state = self._state.updated(Update.of(self._state, ratings.compact()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data import Ratings, random_split
+from ..data import Ratings, RatingsLike, random_split, read_ratings
 from ..evaluation import rmse
 from ..mf.architecture import C_WIDE, Architecture
 from ..models import NeuralMF
@@ -95,7 +95,7 @@ class Tuning(Tabular):
 
 
 def tune(
-    ratings: Ratings,
+    ratings: RatingsLike,
     *,
     architecture: Architecture | None = None,
     n_trials: int = 50,
@@ -116,7 +116,8 @@ def tune(
 
     Parameters
     ----------
-    ratings : Ratings, of training only: leave out the test part on which the result is to be evaluated
+    ratings : Ratings, or what `read_ratings` takes
+        Of training only: leave out the test part on which the result is to be evaluated.
     architecture : Architecture, optional
         If given, only the settings of its training are searched; by default the architecture is searched too.
     n_trials : int, default 50, total number of trials, including those in `study`
@@ -157,7 +158,7 @@ def tune(
         import optuna  # noqa: F401
     except ImportError as error:
         raise ImportError('tune needs Optuna: pip install "numpy-neural-mf[tune]"') from error
-    start = time.monotonic()
+    ratings, start = read_ratings(ratings), time.monotonic()
     space, model = studies.search_space(architecture), NeuralMF(architecture or C_WIDE, epochs=epochs)
     fixed = {"epochs": epochs} | studies.architecture_settings(architecture)
     rng = np.random.default_rng(random_state)

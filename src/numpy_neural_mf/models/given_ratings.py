@@ -1,0 +1,22 @@
+"""The ratings that a model is given to learn from."""
+
+import warnings
+
+from ..data import Ratings, RatingsLike, read_ratings
+
+
+def given_ratings(ratings: RatingsLike, validation: RatingsLike = None) -> tuple[Ratings, Ratings | None]:
+    """What `read_ratings` makes of both; a ValueError if there is no rating in one that is given."""
+    train = read_ratings(ratings)
+    held_out = None if validation is None else read_ratings(validation)
+    if not len(train) or (held_out is not None and not len(held_out)):
+        raise ValueError("expected at least one rating to learn from, found none")
+    return train, held_out
+
+
+def warn_if_constant(ratings: Ratings) -> None:
+    """Warn of ratings that are all the same, from which a model of ratings learns no taste."""
+    value = ratings.values[0]
+    if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
+        found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
+        warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)

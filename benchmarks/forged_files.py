@@ -89,7 +89,7 @@ def use_model(path: Path, of: str) -> None:
     users, items = model.user_ids_[:5], model.item_ids_[:5]
     n = min(len(users), len(items))
     model.recommend(users, n=3)
-    model.ratings_.to_frame()
+    model.ratings_.to_polars()
     lowest, highest = model.fitted_.rating_scale
     if isinstance(model, NextItemModel):
         model.recommend_after(items, n=3)
@@ -117,7 +117,7 @@ def resume(path: Path, of: str) -> None:
 def use_cache(path: Path, of: str) -> None:
     """Read the ratings of which this is the cache: a cache that is refused is written again, and is right."""
     found = read_ratings(path.with_suffix(""), cache=True)
-    if not found.to_frame().equals(read_ratings(path.with_suffix("")).to_frame()):
+    if not found.to_polars().equals(read_ratings(path.with_suffix("")).to_polars()):
         raise AssertionError("the cache was taken, and is wrong")
 
 
@@ -263,7 +263,7 @@ def make_files(folder: Path) -> dict[str, Path]:
             new().fit(ratings(), checkpoint_dir=path.parent)
     source = folder / "cache" / "ratings.csv"
     source.parent.mkdir()
-    ratings().to_frame().write_csv(source)
+    ratings().to_polars().write_csv(source)
     read_ratings(source, cache=True)
     paths["column cache"] = column_cache.store_path(source)
     paths["study"] = path = folder / "study" / "study.journal"

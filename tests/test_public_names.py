@@ -132,7 +132,7 @@ sys.meta_path.insert(0, Missing())
 from numpy_neural_mf import *
 from numpy_neural_mf import __all__, cli
 ratings = simulate_ratings(n_users=20, n_items=10, n_ratings=100)
-NeuralMF(epochs=1).fit(read_ratings(ratings.to_frame()))
+NeuralMF(epochs=1).fit(read_ratings(ratings.to_polars()))
 print(*__all__)
 """
 

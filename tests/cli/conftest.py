@@ -74,7 +74,7 @@ def terminal(monkeypatch):
 @pytest.fixture(scope="session")
 def small_csv():
     """The text of a file of 900 ratings of 40 items by 60 users."""
-    return simulate_ratings(n_users=60, n_items=40, n_ratings=900).to_frame().write_csv()
+    return simulate_ratings(n_users=60, n_items=40, n_ratings=900).to_polars().write_csv()
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def trained(tmp_path_factory, run):
     """A folder with ratings.csv, movies.csv and model.safetensors, trained by the command line."""
     folder = tmp_path_factory.mktemp("trained")
     ratings = simulate_ratings(n_users=80, n_items=50, n_ratings=1_500)
-    ratings.to_frame().write_csv(folder / "ratings.csv")
+    ratings.to_polars().write_csv(folder / "ratings.csv")
     titles = [f"Film {item}, the long title of a film" for item in ratings.item_ids]
     pl.DataFrame({"movieId": ratings.item_ids, "title": titles}).write_csv(folder / "movies.csv")
     run("train", folder / "ratings.csv", folder / "model.safetensors", "--epochs", 3)
@@ -114,7 +114,7 @@ def models(trained, monkeypatch):
 @pytest.fixture(scope="session")
 def timed(trained):
     """timed.csv in the folder of `trained`: ratings with timestamps."""
-    simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8).to_frame().write_csv(
+    simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8).to_polars().write_csv(
         trained / "timed.csv"
     )
     return trained / "timed.csv"

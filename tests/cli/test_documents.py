@@ -35,7 +35,7 @@ def test_no_other_commands_are_run_in_examples():
 
 @pytest.fixture
 def folder(tmp_path):
-    simulate_ratings(n_users=40, n_items=30, n_ratings=500).to_frame().write_csv(tmp_path / "ratings.csv")
+    simulate_ratings(n_users=40, n_items=30, n_ratings=500).to_polars().write_csv(tmp_path / "ratings.csv")
     return tmp_path
 
 

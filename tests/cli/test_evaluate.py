@@ -23,8 +23,8 @@ def split(tmp_path_factory, run):
     folder = tmp_path_factory.mktemp("evaluate")
     train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500))
     train = train.take(np.flatnonzero((train.raw_users > 5) & (train.raw_items > 3)))
-    train.to_frame().write_csv(folder / "train.csv")
-    test.to_frame().write_csv(folder / "test.csv")
+    train.to_polars().write_csv(folder / "train.csv")
+    test.to_polars().write_csv(folder / "test.csv")
     run("train", folder / "train.csv", folder / "model", "--epochs", 3)
     return folder
 
@@ -71,7 +71,7 @@ def test_what_is_relevant_can_be_chosen(run_json):
 
 
 def test_training_ratings_are_left_out_and_counted(run, run_json, tmp_path):
-    both = read_ratings("test.csv").to_frame().vstack(read_ratings("train.csv").to_frame()[:100])
+    both = read_ratings("test.csv").to_polars().vstack(read_ratings("train.csv").to_polars()[:100])
     both.write_csv(tmp_path / "both.csv")
     result = run("evaluate", "model", tmp_path / "both.csv", "--json")
     assert "left out: 100 of" in result.stderr
@@ -91,8 +91,8 @@ def test_times_are_read_from_a_column_of_any_name(run, run_json, tmp_path, monke
     pytest.importorskip("numba")
     monkeypatch.chdir(tmp_path)
     train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8))
-    train.to_frame().write_csv("train.csv")
-    test.to_frame().rename({"timestamp": "moment"}).write_csv("test.csv")
+    train.to_polars().write_csv("train.csv")
+    test.to_polars().rename({"timestamp": "moment"}).write_csv("test.csv")
     run("train", "bayesian-mf", "train.csv", "model", "--samples", 12)
     command = ["evaluate", "model", "test.csv", "--no-ranking"]
     found = evaluate(load_model("model"), train, test).ratings.overall.rmse
@@ -102,7 +102,7 @@ def test_times_are_read_from_a_column_of_any_name(run, run_json, tmp_path, monke
 
 
 def test_nan_is_null_in_json(run_json, tmp_path):
-    Ratings.from_columns([1000, 1001], [10, 11], [4, 5]).to_frame().write_csv(tmp_path / "cold.csv")
+    Ratings.from_columns([1000, 1001], [10, 11], [4, 5]).to_polars().write_csv(tmp_path / "cold.csv")
     facts = run_json("evaluate", "model", tmp_path / "cold.csv")
     assert facts["ratings"]["warm"] == {"n": 0, "rmse": None, "mae": None, "r2": None, "fcp": None}
     assert facts["ratings"]["cold"]["n"] == 2
@@ -111,7 +111,7 @@ def test_nan_is_null_in_json(run_json, tmp_path):
 def test_the_report_says_what_was_left_out(run_main, ratings_csv):
     ratings_csv = ratings_csv.rename("my ratings.csv")
     ratings = read_ratings(ratings_csv)
-    ratings.take(range(700)).to_frame().write_csv("train.csv")
+    ratings.take(range(700)).to_polars().write_csv("train.csv")
     LinearRegression().fit(read_ratings("train.csv")).save("linear")
     code, _, err = run_main("evaluate", "linear", "my ratings.csv", "--report", "report.html")
     assert code == 0

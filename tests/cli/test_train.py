@@ -257,7 +257,7 @@ def test_no_layers_make_plain_matrix_factorisation(train):
 )
 def test_what_depends_on_time_is_learned_where_it_is_asked_for(train, option, planted):
     pytest.importorskip("numba")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, **planted).to_frame().write_csv("ratings.csv")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, **planted).to_polars().write_csv("ratings.csv")
     train(*NEURAL, "--" + option.replace("_", "-"))
     model = load_model("m")
     assert getattr(model.architecture, option)
@@ -300,7 +300,7 @@ def test_bad_settings_are_one_sentence_before_anything_is_trained(folder, fault,
 
 def test_a_bayesian_model_is_the_one_that_python_would_train(train, folder, films):
     pytest.importorskip("numba")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_polars().write_csv("ratings.csv")
     result = train(
         *BAYESIAN, "--embedding-dim", 2, "--rank", 4, "--no-implicit", "--no-user-noise", "--seed", 5,
         "--item-features", "films.csv", "--checkpoint-dir", "state",
@@ -363,7 +363,7 @@ def test_a_next_item_model_has_the_settings_of_the_options(run, monkeypatch):
 
 def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json):
     pytest.importorskip("torch")
-    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_frame().write_csv("ratings.csv")
+    simulate_ratings(n_users=50, n_items=30, n_ratings=700, drift=0.5).to_polars().write_csv("ratings.csv")
     options = ["--embedding-dim", 4, "--sequence-length", 5, "--epochs", 1]
     assert "Trained 1 epochs" in run("train", "next-item", "ratings.csv", "m", *options).stdout
     model = load_model("m")

@@ -99,7 +99,7 @@ def test_bad_intervals_and_times_are_one_sentence(fault, bayesian, tmp_path):
 
 
 def test_ids_that_look_like_numbers_stay_text_where_the_model_has_text(run, run_json, tmp_path):
-    frame = read_ratings("ratings.csv").to_frame()
+    frame = read_ratings("ratings.csv").to_polars()
     users = [f"u{user}" for user in frame["user_id"]]
     items = ["x" if item == 3 else f"00{item}" for item in frame["item_id"]]
     frame = frame.with_columns(user_id=pl.Series(users), item_id=pl.Series(items))
@@ -140,7 +140,7 @@ def test_lists_of_many_users_show_how_far_they_are_on_a_terminal(run, monkeypatc
 
 @pytest.mark.parametrize("by", ["lower_bound", "mean", "upper_bound"])
 def test_lists_are_ranked_by_the_bound_that_is_asked_for_and_say_how_often_items_were_rated(run_json, by):
-    model, counts = load_model(MODEL), read_ratings("ratings.csv").to_frame()["item_id"].value_counts()
+    model, counts = load_model(MODEL), read_ratings("ratings.csv").to_polars()["item_id"].value_counts()
     rows = run_json("recommend", MODEL, 1, "--by", by)
     assert [row["item"] for row in rows] == model.recommend(1, by=by).tolist()
     assert [row["n_ratings"] for row in rows] == [
@@ -156,7 +156,7 @@ def test_recommend_adds_titles_and_leaves_out_rated_items(run, run_json):
     assert [row["user"] for row in rows] == [1] * 3 + [2] * 3
     assert [row["rank"] for row in rows] == [1, 2, 3] * 2
     assert all(row["title"] == f"Film {row['item']}, the long title of a film" for row in rows)
-    frame = read_ratings("ratings.csv").to_frame()
+    frame = read_ratings("ratings.csv").to_polars()
     seen = set(frame.filter(pl.col("user_id") == 1)["item_id"].to_list())
     assert not seen & {row["item"] for row in rows[:3]}
     assert "Film" in run("recommend", MODEL, 1, "--titles", "movies.csv").stdout

@@ -102,7 +102,7 @@ def test_a_single_model_needs_no_name():
 
 def test_ratings_come_in_any_form():
     rmses = [[run.rmse for run in cross_validate(MODELS, source, n_folds=2).runs]
-             for source in (RATINGS, RATINGS.to_frame())]  # fmt: skip
+             for source in (RATINGS, RATINGS.to_polars())]  # fmt: skip
     assert rmses[0] == rmses[1]
 
 

@@ -22,7 +22,7 @@ from numpy_neural_mf import (
 from numpy_neural_mf import simulate_ratings as simulate
 
 SIMULATED = simulate(n_users=200, n_items=80, n_ratings=3_000)
-FRAME = SIMULATED.to_frame()
+FRAME = SIMULATED.to_polars()
 FILES = ["comparacion_arquitecturas.png", "comparison.csv", "comparison.json", "comparison.md"]
 
 MODELS = {

@@ -55,7 +55,7 @@ def parsed(monkeypatch):
 
 
 def same(ours, theirs):
-    assert ours.to_frame().equals(theirs.to_frame())
+    assert ours.to_polars().equals(theirs.to_polars())
     assert (ours.scale, ours.n_dropped) == (theirs.scale, theirs.n_dropped)
     return True
 
@@ -88,7 +88,7 @@ def mapped(tmp_path, monkeypatch):
 
     def new(n):
         path = tmp_path / "ratings.csv"
-        frame = simulate_ratings(n_users=300, n_items=200, n_ratings=n).to_frame()
+        frame = simulate_ratings(n_users=300, n_items=200, n_ratings=n).to_polars()
         times = np.random.default_rng(0).integers(n // 2, size=n)
         frame.with_columns(timestamp=times).write_csv(path)
         read_ratings(path, cache=True)
@@ -101,11 +101,11 @@ def test_what_is_made_of_mapped_ratings_is_mapped_and_the_same(mapped):
     ratings = mapped(5_000)
     train, test = random_split(ratings)
     assert (len(train), len(test)) == (4_000, 1_000)
-    in_memory = Ratings.from_columns(*ratings.to_frame())
+    in_memory = Ratings.from_columns(*ratings.to_polars())
     for part, expected in zip((train, test), random_split(in_memory), strict=True):
-        assert part.to_frame().equals(expected.to_frame())
+        assert part.to_polars().equals(expected.to_polars())
         few = part.take(part.users < 200).compact()
-        assert few.to_frame().equals(expected.take(expected.users < 200).to_frame())
+        assert few.to_polars().equals(expected.take(expected.users < 200).to_polars())
         for column in (part.users, part.values, few.users, few.items, few.take(np.array([3, 1])).values):
             assert is_mapped(column)
 
@@ -139,7 +139,7 @@ def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
     ratings = mapped(5_000)
     ours = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(ratings)
     theirs = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(
-        Ratings.from_columns(*ratings.to_frame())
+        Ratings.from_columns(*ratings.to_polars())
     )
     for name, value in ours.parameters_.items():
         np.testing.assert_array_equal(value, theirs.parameters_[name])
@@ -187,7 +187,7 @@ def test_memory_of_saving_and_of_what_is_warm_does_not_grow_with_mapped_ratings(
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert (
-            load_model(tmp_path / "model.safetensors").ratings_.to_frame().equals(model.ratings_.to_frame())
+            load_model(tmp_path / "model.safetensors").ratings_.to_polars().equals(model.ratings_.to_polars())
         )
         return peak
 

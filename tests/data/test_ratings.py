@@ -96,9 +96,9 @@ def test_long_columns_are_worked_on_in_blocks_with_the_same_result(rows, stretch
         patched.setattr(columns, "BLOCK", 3)
         in_blocks = Ratings.from_columns(users, items, values, times)
         compact = in_blocks.take(in_blocks.users == 0).compact()
-    assert in_blocks.to_frame().equals(at_once.to_frame())
+    assert in_blocks.to_polars().equals(at_once.to_polars())
     assert in_blocks.n_dropped == at_once.n_dropped
-    assert compact.to_frame().equals(at_once.take(at_once.users == 0).to_frame())
+    assert compact.to_polars().equals(at_once.take(at_once.users == 0).to_polars())
 
 
 class TestIndexOf:
@@ -156,7 +156,7 @@ class TestParts:
     def test_to_a_frame_and_back(self, ratings):
         frame = ratings.to_polars()
         assert frame.columns == ["user_id", "item_id", "rating", "timestamp"]
-        for same in (frame, ratings.to_pandas(), ratings.to_frame()):
+        for same in (frame, ratings.to_pandas(), ratings.to_polars()):
             assert read_ratings(same, scale=ratings.scale).to_polars().equals(frame)
         assert pl.DataFrame(ratings.to_pandas().to_dict("list"), frame.schema).equals(frame)
 

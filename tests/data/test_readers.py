@@ -427,7 +427,7 @@ class TestWhateverHoldsRatings:
     )
     def test_tables_and_tuples_of_columns_are_the_same_ratings(self, source):
         ratings = read_ratings(source)
-        assert ratings.to_frame().equals(Ratings.from_columns(*COLUMNS.values()).to_frame())
+        assert ratings.to_polars().equals(Ratings.from_columns(*COLUMNS.values()).to_polars())
 
     def test_a_tuple_needs_no_timestamps(self):
         assert read_ratings(tuple(COLUMNS.values())[:3]).timestamps is None
@@ -448,7 +448,7 @@ class TestWhateverHoldsRatings:
     def test_stored_entries_of_a_sparse_matrix_are_ratings(self, form, kind):
         dense = np.array([[0, 4, 0], [0, 0, 0], [2, 0, 5]])
         ratings = read_ratings(getattr(scipy.sparse, f"{form}_{kind}")(dense))
-        found = zip(*ratings.to_frame().sort("user_id", "item_id").to_dict().values(), strict=True)
+        found = zip(*ratings.to_polars().sort("user_id", "item_id").to_dict().values(), strict=True)
         assert list(found) == [(0, 1, 4.0), (2, 0, 2.0), (2, 2, 5.0)]
 
     def test_a_stored_zero_is_a_rating(self):

@@ -164,7 +164,7 @@ def test_what_is_too_much_for_one_order_is_split_as_if_it_were_not(name, ratings
         patched.setattr(splits, "AT_ONCE", 3)
         in_blocks = parts(SPLITS[name], ratings)
     for ours, theirs in zip(in_blocks, at_once, strict=True):
-        assert ours.to_frame().equals(theirs.to_frame())
+        assert ours.to_polars().equals(theirs.to_polars())
 
 
 @every_split
@@ -303,7 +303,7 @@ def test_leaving_out_nothing_is_refused(n):
 @pytest.mark.parametrize("split", [random_split, k_fold, leave_last_out, time_split, user_split, summarize])
 def test_what_read_ratings_takes_is_taken(split):
     ratings = Ratings.from_columns(np.arange(40) % 7, np.arange(40), np.full(40, 3.0), np.arange(40))
-    found, expected = split(ratings.to_frame()), split(ratings)
+    found, expected = split(ratings.to_polars()), split(ratings)
     if split is summarize:
         assert found == expected
     else:
@@ -311,4 +311,4 @@ def test_what_read_ratings_takes_is_taken(split):
         pairs = zip(found, expected, strict=True) if of_k_fold else [(found, expected)]
         for ours, theirs in pairs:
             for part, same in zip(ours, theirs, strict=True):
-                assert part.to_frame().equals(same.to_frame())
+                assert part.to_polars().equals(same.to_polars())

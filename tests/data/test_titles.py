@@ -29,7 +29,7 @@ def test_every_source_gives_titles_by_ids_of_the_kind_of_the_ratings(source):
 
 def test_files_and_folders_have_titles(tmp_path):
     polars.DataFrame(COLUMNS).write_csv(tmp_path / "movies.csv")
-    RATINGS.to_frame().write_csv(tmp_path / "ratings.csv")
+    RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     for source in (tmp_path / "movies.csv", tmp_path, str(tmp_path)):
         assert RATINGS.with_titles(source).titles[9] == "Casino (1995)"
     read = read_ratings(tmp_path)
@@ -41,19 +41,19 @@ def test_files_and_folders_have_titles(tmp_path):
 def test_books_have_titles_as_films_have(tmp_path):
     columns = {"book_id": [7], "isbn": ["9"], "original_title": ["?"], "title": ["Emma"]}
     polars.DataFrame(columns).write_csv(tmp_path / "books.csv")
-    RATINGS.to_frame().write_csv(tmp_path / "ratings.csv")
+    RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     assert read_ratings(tmp_path).titles == {7: "Emma"}
 
 
 def test_a_folder_without_titles_is_an_error_only_for_who_asks_for_them(tmp_path):
-    RATINGS.to_frame().write_csv(tmp_path / "ratings.csv")
+    RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     assert read_ratings(tmp_path).titles is None
     with pytest.raises(FileNotFoundError):
         RATINGS.with_titles(tmp_path)
 
 
 def test_titles_of_a_folder_that_cannot_be_read_are_left_out_with_a_line_of_the_log(tmp_path, caplog):
-    RATINGS.to_frame().write_csv(tmp_path / "ratings.csv")
+    RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     (tmp_path / "movies.csv").write_text("a,b\n1,2\n")
     assert read_ratings(tmp_path).titles is None
     assert "no titles were read: movies.csv: expected a column of items" in caplog.text

@@ -245,6 +245,6 @@ def test_evaluation_does_not_change_the_model(model):
 def test_both_parts_may_be_whatever_read_ratings_takes():
     train, test = random_split(simulate_ratings(n_users=30, n_items=20, n_ratings=300))
     model = GlobalMean().fit(train)
-    found, expected = evaluate(model, train.to_frame(), test.to_frame()), evaluate(model, train, test)
+    found, expected = evaluate(model, train.to_polars(), test.to_polars()), evaluate(model, train, test)
     assert found.ratings.overall.rmse == expected.ratings.overall.rmse
     assert found.ranking.overall == pytest.approx(expected.ranking.overall, nan_ok=True)

@@ -13,12 +13,12 @@ RATINGS = simulate_ratings(n_users=30, n_items=20, n_ratings=300, random_state=1
 
 @pytest.fixture
 def path(tmp_path):
-    RATINGS.to_frame().write_csv(tmp_path / "ratings.csv")
+    RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     return tmp_path / "ratings.csv"
 
 
 def sources(path):
-    frame = RATINGS.to_frame()
+    frame = RATINGS.to_polars()
     columns = RATINGS.raw_users, RATINGS.raw_items, RATINGS.values
     matrix = scipy.sparse.coo_array((columns[2], columns[:2]))
     return [
@@ -44,7 +44,7 @@ def test_a_model_learns_the_same_however_its_ratings_are_held(new_model, path):
 
 
 def test_a_model_is_updated_from_what_read_ratings_takes():
-    frame = RATINGS.to_frame()
+    frame = RATINGS.to_polars()
     model = GlobalMean().fit(frame[:200]).partial_fit(frame[200:])
     assert model.mean_ == pytest.approx(RATINGS.mean)
 

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from numpy_neural_mf import GlobalMean, ItemKNN, NeuralMF, RatingRegressor, RatingsError, simulate_ratings
 
 RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, sequence=0.4, random_state=1)
-FRAME = RATINGS.to_frame()
+FRAME = RATINGS.to_polars()
 KINDS = {
     "polars": FRAME,
     "pandas": pandas.DataFrame(FRAME.to_dict(as_series=False), index=np.arange(len(FRAME))[::-1]),

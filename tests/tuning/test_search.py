@@ -234,7 +234,7 @@ def test_the_study_of_another_search_is_refused(tmp_path, other):
 
 
 def test_ids_may_be_text():
-    frame = RATINGS.to_frame()
+    frame = RATINGS.to_polars()
     renamed = frame.with_columns(frame["user_id"].cast(str) + "!", frame["item_id"].cast(str) + "é")
     assert search(read_ratings(renamed)).validation_rmse < 2
 

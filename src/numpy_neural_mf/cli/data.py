@@ -35,7 +35,7 @@ def simulate(
     """
     simulated = simulate_ratings(users, items, ratings, structure=structure.value, random_state=seed)
     with replacing(output) as temporary:
-        simulated.to_frame().write_csv(temporary)
+        simulated.to_polars().write_csv(temporary)
     floor = simulated.noise_floor
     text = f"{output}: {simulated}\nNoise floor: no model can expect an RMSE below {floor:.4f}."
     report(text, {"output": str(output), "ratings": len(simulated), "noise_floor": floor}, as_json)

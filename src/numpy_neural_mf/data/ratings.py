@@ -285,8 +285,6 @@ class Ratings:
 
         return pl.DataFrame(self._named())
 
-    to_frame = to_polars  # the former name
-
     def to_pandas(self) -> Any:
         """The same as a pandas data frame; a ModuleNotFoundError where pandas is not installed."""
         import pandas as pd

@@ -31,7 +31,7 @@ class RatingRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     --------
     >>> from sklearn.model_selection import cross_val_score
     >>> from numpy_neural_mf import ItemKNN, RatingRegressor, simulate_ratings
-    >>> frame = simulate_ratings(n_users=300, n_items=100, n_ratings=6_000).to_frame()
+    >>> frame = simulate_ratings(n_users=300, n_items=100, n_ratings=6_000).to_polars()
     >>> cross_val_score(RatingRegressor(ItemKNN()), frame, frame["rating"], cv=3).shape
     (3,)
     """

@@ -351,7 +351,7 @@ def downloaded(monkeypatch, folder, name, file):
 
 
 def rows(folder):
-    return list(read_ratings(folder).to_frame().iter_rows())
+    return list(read_ratings(folder).to_polars().iter_rows())
 
 
 def test_a_set_comes_from_its_own_address(tmp_path, monkeypatch):

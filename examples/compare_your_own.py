@@ -5,7 +5,7 @@ A data frame (polars or pandas) or a path goes in by name; a model is a name and
 
 from numpy_neural_mf import Architecture, LinearRegression, NeuralMF, run_experiments, simulate_ratings
 
-frame = simulate_ratings(n_users=500, n_items=200, n_ratings=15_000).to_polars()  # yours: polars.read_csv(...)
+frame = simulate_ratings(n_users=500, n_items=200, n_ratings=15_000).to_polars()  # or polars.read_csv(...)
 print(frame.head(3))
 
 PRODUCT = Architecture(embedding_dim=8)  # biases and p · q: biased matrix factorisation

@@ -7,7 +7,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from numpy_neural_mf import ItemKNN, LinearRegression, NeuralMF, RatingRegressor, simulate_ratings
 
-frame = simulate_ratings(n_users=500, n_items=200, n_ratings=15_000).to_polars()  # yours: pandas.read_csv(...)
+frame = simulate_ratings(n_users=500, n_items=200, n_ratings=15_000).to_polars()  # or pandas.read_csv(...)
 X, y = frame.drop("rating"), frame["rating"]
 print(X.head(3))
 

@@ -46,7 +46,8 @@ def evaluate(
     model : object with ``predict(users, items, timestamps)``, fitted on `train`
         Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
     train, test : Ratings, or what `read_ratings` takes
-        `train` decides what is warm and which items can be recommended. One part is the test part; `train` is then what the model learned from, its `ratings_`.
+        `train` decides what is warm and which items can be recommended. One part is the
+        test part; `train` is then what the model learned from, its `ratings_`.
     k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a

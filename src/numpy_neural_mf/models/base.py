@@ -277,5 +277,3 @@ class Recommender(LearnedFromRatings[Fitted]):
     def _embeddings(self, side: Side) -> FloatArray | None:
         table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")
         return None if table is None else table[:-1]
-
-

@@ -84,5 +84,5 @@ def test_titles_of_nothing_that_was_rated_are_a_warning():
 
 @pytest.mark.parametrize("wrong", [5, ["Heat"], {"title": ["Heat"]}, {"item": [7]}, {7: 3}])
 def test_what_has_no_titles_is_refused(wrong):
-    with pytest.raises(RatingsError, match="expected"):
+    with pytest.raises((RatingsError, TypeError), match="expected"):
         RATINGS.with_titles(wrong)

@@ -30,6 +30,7 @@ RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 def read_ratings(
     source: RatingsLike,
     *,
+    query: str | None = None,
     user: str | None = None,
     item: str | None = None,
     rating: str | None = None,
@@ -59,7 +60,13 @@ def read_ratings(
         there is a ``movies.csv`` or ``books.csv``; a tuple
         (users, items, ratings) or (users, items, ratings, timestamps) of columns; a sparse matrix of any
         format of SciPy, whose stored entries are the ratings of the users with the numbers of their rows for
-        the items with those of their columns; or `Ratings`, which are returned as they are.
+        the items with those of their columns; or `Ratings`, which are returned as they are. With `query`, the
+        address of a database, ``sqlite:///ratings.db`` (with four "/" an absolute path) or
+        ``postgresql://user:password@host/name``, which needs the extra "database".
+    query : str, optional
+        SQL whose result has the columns of ratings: ``SELECT user, item, rating FROM ratings``. It is run
+        read-only. No error shows the address. For any other database, give the frame that
+        ``polars.read_database(query, connection)`` makes.
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.
@@ -96,7 +103,9 @@ def read_ratings(
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
     titles = None
-    if isinstance(source, str | os.PathLike):
+    if query is not None:
+        source = _of_query(source, query)
+    elif isinstance(source, str | os.PathLike):
         source = path_of(source)
         if source.is_dir():
             expected = f"{source}: expected a file of ratings"
@@ -160,7 +169,7 @@ def _parsed(
     text_ids: bool | Collection[str],
 ) -> Ratings:
     from .delimited import Text
-    from .tables import POSITIONS, open_table, read_columns, roles_of
+    from .tables import POSITIONS, Frame, open_table, read_columns, roles_of
 
     if scipy.sparse.issparse(source):
         if any(wanted.values()):
@@ -174,7 +183,7 @@ def _parsed(
             raise RatingsError(f"{expected}, found a tuple of {len(source)}")
         source = dict(zip(POSITIONS, source, strict=False))
     try:
-        table = open_table(source, expected=EXPECTED)
+        table = source if isinstance(source, Frame) else open_table(source, expected=EXPECTED)
     except OSError as error:
         raise RatingsError(f"{source}: expected a file of ratings, found: {error.strerror}") from error
     if isinstance(table, Text) and not text_ids:
@@ -184,6 +193,14 @@ def _parsed(
             return ratings
     columns = read_columns(table, wanted, text_ids=text_ids)
     return ratings_from(columns.roles, scale, table.name, columns.place)
+
+
+def _of_query(address: Any, query: str) -> Any:
+    """What a query finds, as a table that errors call the query."""
+    from .database import frame_of_query
+    from .tables import frame_of
+
+    return replace(frame_of(frame_of_query(address, query)), name="query")
 
 
 def _of_entries(matrix: Any, scale: tuple[float, float] | None) -> Ratings:

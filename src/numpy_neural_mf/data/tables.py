@@ -95,8 +95,9 @@ class Frame:
 def path_of(source: str | os.PathLike[str]) -> Path:
     """A path that can be opened, ``~`` for the home folder; a RatingsError for an address or a pipe."""
     text = os.fspath(source)
-    if re.match(r"[A-Za-z][\w+.-]+://", text):
-        raise RatingsError(f"{text}: expected a path, found an address; download the file first")
+    if address := re.match(r"[A-Za-z][\w+.-]+://", text):  # the rest may have a password
+        advice = "download the file first, or give query for a database"
+        raise RatingsError(f"{address[0]}…: expected a path, found an address; {advice}")
     try:
         path = Path(text).expanduser()
         if "\0" not in text and (path.is_file() or path.is_dir() or not path.exists()):

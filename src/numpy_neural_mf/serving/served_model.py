@@ -1,0 +1,225 @@
+"""A model of a file as the service uses it: raw ids in, plain Python values out."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.ids import index_of
+from ..mf.parameters import Side
+from ..models import NewUser, load_model
+from ..models.fitted import Fitted
+from .metrics import UNKNOWN
+from .prepared import prepared
+from .problems import RequestError
+from .schemas import ItemRating, Pair, RecommendRequest
+from .titles import Titles
+
+Stamp = tuple[int, int, int]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that never changes, its file and the titles of its items."""
+
+    name: str
+    path: Path
+    stamp: Stamp
+    model: Any
+    titles: Titles | None
+
+    @classmethod
+    def load(cls, path: Path, titles: Mapping[str, str] | None) -> Self:
+        """From a file, whose arrays all processes share; errors are those of `load_model`."""
+        stamp = stamp_of(path)  # before it is read: a file that comes meanwhile is another
+        model = load_model(path, mapped=True)
+        if isinstance(model.fitted_, Fitted):
+            model._state = replace(model.fitted_, model=prepared(model.fitted_))
+        own = getattr(model, "titles_", None)
+        if titles is not None:
+            own = [titles.get(str(item), "") for item in model.item_ids_.tolist()]
+        counts = model.fitted_.counts("item")  # computed now, not by the first request
+        return cls(path.stem, path, stamp, model, None if own is None else Titles(list(own), counts))
+
+    # Who and what
+
+    def row(self, side: Side, raw: int | str) -> int:
+        """The row of an id, -1 of an unknown one, which is counted."""
+        row = int(index_of(self.model.fitted_.ids(side), raw))
+        if row < 0:
+            UNKNOWN.labels(side).inc()
+        return row
+
+    def require_item(self, raw: int | str) -> int:
+        """The row of an item that the model knows."""
+        if (row := self.row("item", raw)) < 0:
+            raise RequestError(404, "item", "expected an item that the model knows")
+        return row
+
+    def require(self, method: str) -> None:
+        """Refuse a request that needs a method which the model does not have."""
+        if not hasattr(self.model, method):
+            found = type(self.model).__name__
+            raise RequestError(422, "model", f"expected a model with {method}, found a {found}")
+
+    def check_ratings(self, ratings: Sequence[ItemRating], place: str = "ratings") -> None:
+        """Refuse ratings outside the model's scale."""
+        low, high = getattr(self.model, "rating_scale_", (-np.inf, np.inf))
+        for at, one in enumerate(ratings):
+            if not low <= one.rating <= high:
+                raise RequestError(
+                    422, f"{place}[{at}].rating", f"expected a rating from {low:g} to {high:g}"
+                )
+
+    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
+        """Somebody with these ratings, of which those of unknown items are left out."""
+        self.require("fold_in")
+        rows = {self.row("item", item): rating for item, rating in ratings.items()}
+        ids = self.model.item_ids_
+        return self.model.fold_in({ids[row]: rating for row, rating in rows.items() if row >= 0})
+
+    # Answers
+
+    def predict(self, pairs: Sequence[Pair], interval: float | None) -> Facts:
+        """Predicted ratings of pairs, with intervals of this coverage."""
+        self.require("predict" if interval is None else "predict_interval")
+        users, items = [pair.user for pair in pairs], [pair.item for pair in pairs]
+        known = [
+            self.row("user", u) >= 0 and self.row("item", i) >= 0 for u, i in zip(users, items, strict=True)
+        ]
+        columns = {"user": users, "item": items, "known": known}
+        columns["rating"] = self.model.predict(users, items).tolist()
+        return {"model": self.name, "predictions": _rows(columns | self._bounds(users, items, interval))}
+
+    def recommend(self, user: Any, asked: RecommendRequest) -> Facts:
+        """The best items for a user that is known or folded in."""
+        options: Facts = {"by": asked.by, "diversity": asked.diversity, "min_ratings": asked.min_ratings}
+        given = {name: value for name, value in options.items() if value}
+        takes = inspect.signature(self.model.recommend).parameters
+        for name in given.keys() - takes.keys():
+            raise RequestError(
+                422, name, f"expected none, since a {type(self.model).__name__} does not take it"
+            )
+        if asked.exclude or asked.candidates is not None:
+            given["candidates"] = self._candidates(asked)
+        items, scores = self.model.recommend(user, asked.n, with_scores=True, **given)
+        items = items.compressed()
+        if asked.interval is not None:
+            self.require("predict_interval")
+        columns = {"score": scores.compressed().tolist()} | self._bounds(user, items, asked.interval)
+        return {"model": self.name, "items": _rows(self._item_columns(items) | columns)}
+
+    def similar(self, item: int | str, n: int) -> Facts:
+        """The items most similar to one."""
+        self.require_item(item)
+        try:
+            items, cosines = self.model.similar_items(item, n)
+        except ValueError as error:  # it has no embeddings
+            raise RequestError(422, "model", str(error)) from error
+        columns = self._item_columns(items) | {"similarity": cosines.tolist()}
+        return {"model": self.name, "items": _rows(columns)}
+
+    def explain(self, user: Any, item: int | str, n: int) -> Facts:
+        """The parts of a prediction, and the n ratings that weigh most."""
+        self.require("explain")
+        self.require_item(item)
+        found = asdict(self.model.explain(user, item))
+        reasons, others = found["reasons"][:n], found["reasons"][n:]
+        titles = self._item_columns([reason["item"] for reason in reasons])
+        columns = titles | {name: [reason[name] for reason in reasons] for name in ("rating", "weight")}
+        weight = float(sum(reason["weight"] for reason in others))
+        return found | {"model": self.name, "reasons": _rows(columns), "others": weight}
+
+    def items(self, search: str, limit: int, offset: int) -> Facts:
+        """A page of the items whose titles have all words of a text, often rated ones first."""
+        if search and self.titles is None:
+            raise RequestError(422, "search", "expected none, since no titles are known")
+        rows = self._by_count if self.titles is None or not search else self.titles.find(search)
+        page = np.array(rows[offset : offset + limit], np.int64)
+        columns = self._item_columns(self.model.item_ids_[page])
+        columns["n_ratings"] = self.model.fitted_.counts("item")[page].tolist()
+        return {"model": self.name, "total": len(rows), "items": _rows(columns)}
+
+    def starters(self, n: int) -> Facts:
+        """Items that are known and divide opinions, to be rated first by somebody new."""
+        items = self.model.item_ids_[self._starters[:n]]
+        counts = self.model.fitted_.counts("item")[self._starters[:n]].tolist()
+        columns = self._item_columns(items) | {"n_ratings": counts}
+        return {"model": self.name, "total": len(self._starters), "items": _rows(columns)}
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the model is, when it was written and what it learned from."""
+        fitted = self.model.fitted_
+        return {
+            "name": self.name,
+            "kind": type(self.model).__name__,
+            "file": self.path.name,
+            "written": datetime.fromtimestamp(self.stamp[1] / 1e9, UTC).isoformat(timespec="seconds"),
+            "n_users": len(fitted.user_ids),
+            "n_items": len(fitted.item_ids),
+            "n_ratings": len(fitted.interactions.items),
+            "n_parameters": int(self.model.n_parameters_),
+            "rating_scale": getattr(self.model, "rating_scale_", None),
+            "has_titles": self.titles is not None,
+            "has_intervals": hasattr(self.model, "predict_interval"),
+        }
+
+    @cached_property
+    def _by_count(self) -> list[int]:
+        return np.argsort(-self.model.fitted_.counts("item"), kind="stable").tolist()
+
+    @cached_property
+    def _starters(self) -> NDArray[np.intp]:
+        """Rows by log(n_i) s_i, where s_i is the standard deviation of the ratings of an item.
+
+        As log popularity · entropy of Rashid et al., "Getting to know you", 2002.
+        """
+        seen = self.model.fitted_.interactions
+        counts, n = np.maximum(seen.item_counts, 1), seen.n_items
+        sums, squares = (np.bincount(seen.items, weights, n) for weights in (seen.ratings, seen.ratings**2))
+        deviations = np.sqrt(np.maximum(squares / counts - (sums / counts) ** 2, 0))
+        return np.argsort(-np.log(counts) * deviations, kind="stable")
+
+    def _candidates(self, asked: RecommendRequest) -> NDArray[Any]:
+        ids = self.model.item_ids_
+        allowed = np.ones(len(ids), bool) if asked.candidates is None else _marked(ids, asked.candidates)
+        return np.asarray(ids[allowed & ~_marked(ids, asked.exclude)])
+
+    def _bounds(self, users: Any, items: Any, coverage: float | None) -> Facts:
+        if coverage is None or not len(items):
+            return {}
+        low, high = self.model.predict_interval(users, items, coverage=coverage)
+        return {"low": low.tolist(), "high": high.tolist()}
+
+    def _item_columns(self, items: Any) -> Facts:
+        """Ids, and titles where they are known."""
+        items = np.asarray(items)
+        columns = {"item": items.tolist()}
+        if self.titles is not None:
+            rows = index_of(self.model.item_ids_, items).tolist()
+            columns["title"] = [self.titles.titles[row] for row in rows]
+        return columns
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes when another file takes the place of one."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _marked(ids: NDArray[Any], some: Sequence[Any]) -> NDArray[np.bool_]:
+    rows, marked = index_of(ids, some), np.zeros(len(ids), bool)
+    marked[rows[rows >= 0]] = True
+    return marked
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Facts]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -12,11 +12,13 @@ MODELS = Argument(help="Model files; the first is the default.", exists=True, di
 STORE = option(None, "Address of the ratings store; by default SQLite beside the model.")
 TOKEN = option(None, "File of the token that requests need; else NUMPY_NEURAL_MF_TOKEN.", **FILE)
 ORIGIN = option(None, "Another web origin whose pages may ask; may be repeated.", metavar="URL")
+ABOUT = option(None, "JSON file of what the page says of the data: data, licence, citation, items.", **FILE)
 HOST = option(None, "Where to listen; by default this machine only.")
 
 
 def serve(
     models: Annotated[list[Path], MODELS], titles: Titles = None,
+    about: Annotated[Path | None, ABOUT] = None,
     store: Annotated[str, STORE] = "", token_file: Annotated[Path | None, TOKEN] = None,
     origin: Annotated[list[str] | None, ORIGIN] = None,
     host: Annotated[str, HOST] = "127.0.0.1",
@@ -35,6 +37,7 @@ def serve(
         tuple(map(str, models)),
         store=store,
         titles=None if titles is None else str(titles),
+        about=None if about is None else str(about),
         token_file=None if token_file is None else str(token_file),
         origins=tuple(origin or ()),
         host=host,

@@ -12,9 +12,10 @@ from .problems import problem
 
 MOST_AT_ONCE = 512  # requests that a worker has begun
 TIME_LIMIT = 30.0  # seconds, with the time that the request takes to come in
+NOWHERE = "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'self'; {NOWHERE}; require-trusted-types-for 'script'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

@@ -59,9 +59,11 @@ async def explain(asked: schemas.ExplainRequest, service: Served) -> Any:
 
 
 @api.get("/similar", response_model=schemas.SimilarItems, **brief)
-async def similar(item: QueryId, service: Served, n: Length = 10, model: ModelName = None) -> Any:
+async def similar(
+    item: QueryId, service: Served, n: Length = 10, min_ratings: Offset = 0, model: ModelName = None
+) -> Any:
     """List the items that are most similar to one."""
-    return service.find(model).similar(item, n)
+    return service.find(model).similar(item, n, min_ratings)
 
 
 @api.get("/items", response_model=schemas.Items, **brief)
@@ -97,7 +99,7 @@ async def ratings(given: NewRatings, service: Served) -> Any:
 @api.get("/models", response_model=schemas.Models)
 async def models(service: Served) -> Any:
     """What each model is, when it was written and on what it was trained."""
-    return {"models": [served.facts for served in service.models.values()]}
+    return {"models": [served.facts for served in service.models.values()], "about": service.about}
 
 
 @probes.get("/live", response_model=schemas.Status)

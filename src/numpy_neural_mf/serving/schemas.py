@@ -80,6 +80,9 @@ class RecommendRequest(Somebody):
     exclude: Ids = Field([], description="Items to leave out, besides those that the user rated.")
     candidates: Ids | None = Field(None, description="Items to choose from; by default all.")
     interval: Coverage | None = None
+    reasons: Annotated[int, Field(strict=True, ge=0, le=10)] = Field(
+        0, description="Number of ratings of the user, the weightiest first, that come with each item."
+    )
 
 
 class ExplainRequest(Somebody):
@@ -113,15 +116,22 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
+class WeighedRating(ItemFacts):
+    rating: float
+    weight: float = Field(description="The part of the prediction that comes from this rating.")
+
+
 class Recommendation(ItemFacts):
     score: float = Field(description="The predicted rating; of a model of the next item, its logit.")
     low: float | None = None
     high: float | None = None
+    reasons: list[WeighedRating] | None = None
 
 
 class Recommendations(BaseModel):
     model: str
     items: list[Recommendation]
+    unknown: list[int | str] | None = Field(None, description="Rated items that the model does not know.")
 
 
 class SimilarItem(ItemFacts):
@@ -131,11 +141,6 @@ class SimilarItem(ItemFacts):
 class SimilarItems(BaseModel):
     model: str
     items: list[SimilarItem]
-
-
-class WeighedRating(ItemFacts):
-    rating: float
-    weight: float = Field(description="The part of the prediction that comes from this rating.")
 
 
 class Explained(BaseModel):
@@ -177,12 +182,24 @@ class ModelFacts(BaseModel):
     n_ratings: int
     n_parameters: int
     rating_scale: tuple[float, float] | None
+    rating_steps: list[float] = Field(description="The distinct ratings it learned from; none if over 20.")
+    item_ids: Literal["integer", "text"]
     has_titles: bool
     has_intervals: bool
 
 
+class About(Asked):
+    """What the page says of the data."""
+
+    items: Literal["films", "items"] = "items"
+    data: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
 class Models(BaseModel):
     models: list[ModelFacts] = Field(description="The first is the default.")
+    about: About
 
 
 class Status(BaseModel):

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ..data.ids import index_of
 from ..mf.parameters import Side
 from ..models import NewUser, load_model
+from ..models.explain import Reason
 from ..models.fitted import Fitted
+from ..models.uncertainty import few_steps
 from .metrics import UNKNOWN
 from .prepared import prepared
 from .problems import RequestError
@@ -114,13 +116,21 @@ class ServedModel:
         if asked.interval is not None:
             self.require("predict_interval")
         columns = {"score": scores.compressed().tolist()} | self._bounds(user, items, asked.interval)
-        return {"model": self.name, "items": _rows(self._item_columns(items) | columns)}
+        if asked.reasons:
+            self.require("explain")
+            explained = [self.model.explain(user, item).reasons for item in items.tolist()]
+            columns["reasons"] = [self._reasons(reasons[: asked.reasons]) for reasons in explained]
+        answer: Facts = {"model": self.name, "items": _rows(self._item_columns(items) | columns)}
+        if asked.ratings is not None:
+            rated = [one.item for one in asked.ratings]
+            answer["unknown"] = [item for item in rated if index_of(self.model.item_ids_, item) < 0]
+        return answer
 
-    def similar(self, item: int | str, n: int) -> Facts:
+    def similar(self, item: int | str, n: int, min_ratings: int) -> Facts:
         """The items most similar to one."""
         self.require_item(item)
         try:
-            items, cosines = self.model.similar_items(item, n)
+            items, cosines = self.model.similar_items(item, n, min_ratings)
         except ValueError as error:  # it has no embeddings
             raise RequestError(422, "model", str(error)) from error
         columns = self._item_columns(items) | {"similarity": cosines.tolist()}
@@ -130,12 +140,9 @@ class ServedModel:
         """The parts of a prediction, and the n ratings that weigh most."""
         self.require("explain")
         self.require_item(item)
-        found = asdict(self.model.explain(user, item))
-        reasons, others = found["reasons"][:n], found["reasons"][n:]
-        titles = self._item_columns([reason["item"] for reason in reasons])
-        columns = titles | {name: [reason[name] for reason in reasons] for name in ("rating", "weight")}
-        weight = float(sum(reason["weight"] for reason in others))
-        return found | {"model": self.name, "reasons": _rows(columns), "others": weight}
+        found = self.model.explain(user, item)
+        reasons, others = self._reasons(found.reasons[:n]), sum(one.weight for one in found.reasons[n:])
+        return asdict(found) | {"model": self.name, "reasons": reasons, "others": float(others)}
 
     def items(self, search: str, limit: int, offset: int) -> Facts:
         """A page of the items whose titles have all words of a text, often rated ones first."""
@@ -168,6 +175,8 @@ class ServedModel:
             "n_ratings": len(fitted.interactions.items),
             "n_parameters": int(self.model.n_parameters_),
             "rating_scale": getattr(self.model, "rating_scale_", None),
+            "rating_steps": few_steps(fitted.interactions.ratings).tolist(),
+            "item_ids": "integer" if fitted.item_ids.dtype.kind == "i" else "text",
             "has_titles": self.titles is not None,
             "has_intervals": hasattr(self.model, "predict_interval"),
         }
@@ -198,6 +207,11 @@ class ServedModel:
             return {}
         low, high = self.model.predict_interval(users, items, coverage=coverage)
         return {"low": low.tolist(), "high": high.tolist()}
+
+    def _reasons(self, reasons: Sequence[Reason]) -> list[Facts]:
+        columns = self._item_columns([one.item for one in reasons])
+        columns |= {name: [getattr(one, name) for one in reasons] for name in ("rating", "weight")}
+        return _rows(columns)
 
     def _item_columns(self, items: Any) -> Facts:
         """Ids, and titles where they are known."""

@@ -3,8 +3,11 @@
 import logging
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from .metrics import RELOADS, WRITTEN
 from .problems import RequestError
+from .schemas import About
 from .served_model import ServedModel, stamp_of
 from .settings import ServerSettings
 from .store import RatingsStore, store_beside
@@ -20,6 +23,7 @@ class Service:
         paths = [Path(path) for path in settings.models]
         if len({path.stem for path in paths}) < len(paths):
             raise ValueError("expected model files of different names, found the same twice")
+        self.about = read_about(settings.about) if settings.about else About()
         self._titles = read_titles(settings.titles) if settings.titles else None
         self.models = {path.stem: self._load(path) for path in paths}
         self.store = RatingsStore(settings.store or store_beside(paths[0]))
@@ -53,3 +57,12 @@ class Service:
         served = ServedModel.load(path, self._titles)
         WRITTEN.labels(served.name).set(served.stamp[1] / 1e9)
         return served
+
+
+def read_about(path: str) -> About:
+    """What a JSON file says of the data; another content is a ValueError."""
+    try:
+        return About.model_validate_json(Path(path).read_bytes())
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "the file"
+        raise ValueError(f"{path}: {where}: {error.errors()[0]['msg']}") from error

@@ -20,6 +20,9 @@ class ServerSettings:
     store : str, address of the database of ratings, as SQLAlchemy takes it; by default SQLite beside the
         first model, ``films.ratings.sqlite`` for ``films.safetensors``
     titles : str or None, CSV file with an id first and a column title
+    about : str or None
+        JSON file of what the page says of the data: "data", "licence", "citation", and "items", "films" or
+        "items".
     token_file : str or None
         File of the token that each request needs; by default that of the environment variable
         NUMPY_NEURAL_MF_TOKEN, and without it, none.
@@ -31,6 +34,7 @@ class ServerSettings:
     models: tuple[str, ...]
     store: str = ""
     titles: str | None = None
+    about: str | None = None
     token_file: str | None = None
     origins: tuple[str, ...] = ()
     host: str = "127.0.0.1"

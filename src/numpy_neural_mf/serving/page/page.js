@@ -156,15 +156,15 @@ function sliders() {
 // Everything that is in words, again in another language.
 function speak(language) {
   const { lang } = Object.assign(document.documentElement, { lang: language });
-  text = textsOf(lang, served.data?.items ?? "items", "stars");
+  text = textsOf(lang, served.about.items, "stars");
   document.querySelectorAll("[data-text]").forEach((one) => (one.textContent = text[one.dataset.text]));
   document.title = text.heading;
   $("legend").textContent = text.legend(COVERAGE);
   $("second").options[0].textContent = text.none;
-  const { data } = served;
-  $("source").textContent = text.source({ data: data?.name, ratings: known.n_ratings, users: known.n_users, items: known.n_items });
-  $("licence").textContent = data?.licence ? text.licence(data.licence) : "";
-  $("citation").textContent = data?.citation ? text.citation(data.citation) : "";
+  const { data, licence, citation } = served.about;
+  $("source").textContent = text.source({ data, ratings: known.n_ratings, users: known.n_users, items: known.n_items });
+  $("licence").textContent = licence && text.licence(licence);
+  $("citation").textContent = citation && text.citation(citation);
   sliders();
   draw();
   changed();

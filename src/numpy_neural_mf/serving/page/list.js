@@ -31,9 +31,9 @@ function amounts(found, text) {
   const shown = parts.filter(([, value], i) => i === 0 || Math.abs(value) >= 0.005);
   const made = [table(text.parts, [...shown, [text.prediction, found.prediction, "total"]], text)];
   if (!found.reasons.length) return [...made, element("p", { className: "note", textContent: text.noReasons })];
-  const given = found.reasons.slice(0, REASONS).map((one) => [text.rated(nameOf(one.title), one.rating), one.weight]);
-  const others = found.reasons.slice(REASONS).reduce((sum, one) => sum + one.weight, found.rest);
-  return [...made, table(text.reasons, [...given, [text.rest, others]], text)];
+  const given = found.reasons.map((one) => [text.rated(nameOf(one.title), one.rating), one.weight]);
+  if (found.others) given.push([text.otherRatings, found.others]);
+  return [...made, table(text.reasons, [...given, [text.rest, found.rest]], text)];
 }
 
 function alike(found, text, onRate) {
@@ -60,20 +60,20 @@ function disclosure(label, spoken, key, open, fill, onError) {
   return [toggle, panel];
 }
 
-export function row(one, { model, scale, text, open, given, on }) {
+export function row(one, { model, text, open, asked, on }) {
   const name = nameOf(one.title);
-  const [why, parts] = disclosure(text.why, text.whyOf(name), `why ${one.item}`, open,
-    async () => amounts(await api.explain({ ratings: given, item: one.item, model }), text), on.error);
-  const [like, others] = disclosure(text.similar, text.similarOf(name), `like ${one.item}`, open,
-    async () => alike((await api.similar(one.item, SIMILAR, model)).items, text, on.rate), on.error);
-  const reason = (one.reasons ?? []).find(({ weight }) => weight > 0.005);
+  const [why, parts] = disclosure(text.why, text.whyOf(name), `why ${model.name} ${one.item}`, open,
+    async () => amounts(await api.explain({ ratings: asked.ratings, item: one.item, model: model.name, n: REASONS }), text), on.error);
+  const [like, others] = disclosure(text.similar, text.similarOf(name), `like ${model.name} ${one.item}`, open,
+    async () => alike(await api.similar({ item: one.item, n: SIMILAR, min_ratings: asked.min_ratings, model: model.name }), text, on.rate), on.error);
+  const reason = one.reasons.find(({ weight }) => weight > 0.005);
   const said = text.predicted(one.score, one.low, one.high);
   const made = element("li", { className: "suggestion" },
     element("h4", {}, titled("span", one.title)),
     element("p", { className: "score", title: said },
       element("span", { ariaHidden: "true", className: "number", textContent: text.fixed(one.score) }),
       element("span", { className: "spoken", textContent: said })),
-    range(one, scale),
+    range(one, model.rating_scale),
     one.low === undefined ? "" : element("p", { className: "bounds", ariaHidden: "true", textContent: text.bounds(one.low, one.high) }),
     element("p", { className: "reason", textContent: reason ? text.because(nameOf(reason.title), reason.rating) : text.liked }),
     element("div", { className: "actions" }, why, like,

@@ -4,10 +4,10 @@ import { button, element, nameOf, titled } from "./elements.js";
 import { focusIn, row } from "./list.js";
 import { parsed, Ratings } from "./ratings.js";
 import { search } from "./search.js";
-import { stars } from "./stars.js";
+import { stars, stepsOf } from "./stars.js";
 import { textsOf } from "./texts.js";
 
-const STARTERS = 6, LISTED = 10, COVERAGE = 0.8;
+const STARTERS = 6, KNOWN_STARTERS = 120, LISTED = 10, REASONS = 3, COVERAGE = 0.8;
 const COUNTS = [0, 1, 2, 5, 10, 20, 50, 100, 200]; // of the slider for the number of ratings
 const $ = (id) => document.getElementById(id);
 const setting = (key, value) => {
@@ -19,7 +19,7 @@ const setting = (key, value) => {
   }
 };
 
-let text, known, served, pending, offered = [], offset = 0;
+let text, known, served, pending, starters = [], offered = [];
 const open = new Set();
 const mine = new Ratings(changed);
 
@@ -35,14 +35,14 @@ function chosen() {
 async function refresh(first = "") {
   pending?.abort();
   pending = new AbortController();
-  const body = {
-    ratings: mine.list, n: LISTED, exclude: [...mine.hidden.keys()], interval: COVERAGE, reasons: 3,
+  const asked = {
+    ratings: mine.list, n: LISTED, exclude: [...mine.hidden.keys()], reasons: REASONS,
     diversity: Number($("diversity").value), min_ratings: COUNTS[$("popularity").value],
   };
+  const of = (model) => ({ ...asked, model: model.name, ...(model.has_intervals && { interval: COVERAGE }) });
   $("lists").ariaBusy = "true";
   try {
-    const asked = chosen().map((model) => api.recommend({ ...body, model: model.name }, pending.signal));
-    show(await Promise.all(asked), body.ratings);
+    show(await Promise.all(chosen().map((model) => api.recommend(of(model), pending.signal))), asked);
     const [best] = document.querySelectorAll(".suggestion");
     const top = best && { title: best.querySelector(".title").firstChild.data, score: Number(best.dataset.score) };
     say([first, text.updated(document.querySelector("ol")?.children.length ?? 0, top?.title, top?.score)].filter(Boolean).join(" "));
@@ -52,13 +52,13 @@ async function refresh(first = "") {
   }
 }
 
-function show(answers, given) {
+function show(answers, asked) {
   const lists = $("lists"), restore = focusIn(lists), models = chosen();
   const on = { rate: offer, drop, error: failed };
   lists.replaceChildren(
     ...answers.map((answer, i) => {
       const heading = element("h3", { textContent: models[i].name, hidden: models.length < 2 });
-      const scale = models[i].scale, context = { model: models[i].name, scale, text, open, given, on };
+      const context = { model: models[i], text, open, asked, on };
       return element("section", {}, heading, element("ol", {}, ...answer.items.map((one) => row(one, context))));
     }),
   );
@@ -89,10 +89,9 @@ function entries(details, summary, entries, cells) {
   details.lastElementChild.replaceChildren(...Array.from(entries, ([item, one]) => element("li", {}, ...cells(one, item))));
 }
 
-const steps = () => known.steps;
 const rateRow = (one) =>
   element("li", {}, titled("span", one.title),
-    stars(one.title, mine.rated.get(one.item)?.rating, steps(), text, (rating) => mine.rate(one, rating)));
+    stars(one.title, mine.rated.get(one.item)?.rating, stepsOf(known), text, (rating) => mine.rate(one, rating)));
 
 function draw() {
   $("offered").replaceChildren(...offered.map(rateRow));
@@ -106,16 +105,11 @@ function offer(one) {
   $("offered").querySelector("input:checked").focus();
 }
 
-async function others() {
+// The next starters that are neither rated nor hidden; after the last, the first again.
+function others() {
   const isNew = ({ item }) => !mine.rated.has(item) && !mine.hidden.has(item);
-  const found = [];
-  while (found.length < STARTERS) {
-    const { items } = await api.starters(STARTERS, offset);
-    offset = items.length ? offset + items.length : 0;
-    found.push(...items.filter(isNew));
-    if (items.length < STARTERS) break;
-  }
-  offered = found.slice(0, STARTERS);
+  offered = starters.filter(isNew).slice(0, STARTERS);
+  starters = [...starters.filter((one) => !offered.includes(one)), ...offered];
   draw();
 }
 
@@ -136,11 +130,14 @@ async function read(file) {
   const rows = parsed(await file.text());
   $("file").value = "";
   if (!rows.length || !("item" in rows[0] && "rating" in rows[0])) return say(text.notRatings);
-  const good = new Map();
+  const good = new Map(), [low, high] = known.rating_scale;
   for (const { item, rating, title } of rows) {
-    const value = Number(rating), id = known.text_ids ? item : Number(item);
-    if (value >= known.scale[0] && value <= known.scale[1] && rating.trim()) good.set(id, { title: title || item, rating: value });
+    const value = Number(rating || NaN), id = known.item_ids === "text" ? item : Number(item);
+    if (value >= low && value <= high && !Number.isNaN(id)) good.set(id, { title: title || item, rating: value });
   }
+  const ratings = Array.from(good, ([item, { rating }]) => ({ item, rating }));
+  const { unknown = [] } = await api.recommend({ ratings, n: 1, model: known.name });
+  unknown.forEach((item) => good.delete(item));
   said = text.opened(good.size, rows.length - good.size);
   mine.change(() => good.forEach((one, item) => mine.rated.set(item, one)));
   draw();
@@ -148,7 +145,7 @@ async function read(file) {
 
 function sliders() {
   const least = COUNTS[$("popularity").value];
-  $("diversity-value").textContent = text.number($("diversity").value * 100) + " %";
+  $("diversity-value").textContent = text.percent(Number($("diversity").value));
   $("popularity-value").textContent = least ? text.times(least) : text.never;
   $("popularity").setAttribute("aria-valuetext", $("popularity-value").textContent);
 }
@@ -159,7 +156,7 @@ function speak(language) {
   text = textsOf(lang, served.about.items, "stars");
   document.querySelectorAll("[data-text]").forEach((one) => (one.textContent = text[one.dataset.text]));
   document.title = text.heading;
-  $("legend").textContent = text.legend(COVERAGE);
+  $("legend").textContent = served.models.some((one) => one.has_intervals) ? text.legend(COVERAGE) : "";
   $("second").options[0].textContent = text.none;
   const { data, licence, citation } = served.about;
   $("source").textContent = text.source({ data, ratings: known.n_ratings, users: known.n_users, items: known.n_items });
@@ -175,7 +172,7 @@ function listen() {
   $("theme").addEventListener("change", () => (document.documentElement.dataset.theme = setting("theme", $("theme").value)));
   for (const id of ["diversity", "popularity"]) $(id).addEventListener("input", () => (sliders(), refresh()));
   for (const id of ["model", "second"]) $(id).addEventListener("change", () => refresh());
-  $("others").addEventListener("click", () => others().catch(failed));
+  $("others").addEventListener("click", others);
   $("undo").addEventListener("click", undo);
   $("export").addEventListener("click", save);
   $("import").addEventListener("click", () => $("file").click());
@@ -187,14 +184,17 @@ async function start() {
   document.documentElement.dataset.theme = $("theme").value = setting("theme") ?? "";
   $("language").value = setting("language") ?? (navigator.language.startsWith("es") ? "es" : "en");
   served = await api.models();
+  served.models = served.models.filter((one) => one.rating_scale); // others predict no ratings
   known = served.models[0];
   const names = served.models.map(({ name }) => element("option", { textContent: name, value: name }));
   $("model").append(...names);
   $("second").append(element("option", { value: "" }), ...names.map((one) => one.cloneNode(true)));
   document.querySelectorAll(".models").forEach((one) => (one.hidden = names.length < 2));
+  document.querySelector(".search").hidden = !known.has_titles;
   speak($("language").value);
   listen();
-  await others();
+  starters = await api.starters(KNOWN_STARTERS);
+  others();
 }
 
 start().catch((error) => {

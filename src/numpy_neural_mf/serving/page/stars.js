@@ -9,6 +9,11 @@ export function perStar(steps) {
   return even && steps.length <= 10 && { 1: 1, 0.5: 2 }[steps[0]];
 }
 
+// What can be chosen: the ratings that the model learned from, or eleven of a scale with many.
+export function stepsOf({ rating_steps: steps, rating_scale: [low, high] }) {
+  return steps.length ? steps : Array.from({ length: 11 }, (_, i) => low + (i * (high - low)) / 10);
+}
+
 export function stars(title, rating, steps, text, onRate) {
   const halves = perStar(steps);
   const group = element("div", { className: halves ? "stars" : "stars numbers", role: "radiogroup" });

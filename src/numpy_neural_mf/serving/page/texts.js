@@ -6,11 +6,12 @@ const SPANISH = { films: ["película", "películas", true], items: ["ítem", "í
 function english(kind, unit) {
   const [one, many] = ENGLISH[kind];
   const fixed = (value, digits = 1) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const percent = (share) => share.toLocaleString("en", { style: "percent" });
   const number = (value, digits = 1) => value.toLocaleString("en", { maximumFractionDigits: digits });
-  const stars = (n) => `${number(n)} ${unit === "stars" ? (n === 1 ? "star" : "stars") : n === 1 ? "point" : "points"}`;
+  const stars = (n) => `${number(n)}\u00a0${unit === "stars" ? (n === 1 ? "star" : "stars") : n === 1 ? "point" : "points"}`;
   const count = (n) => `${number(n)} ${n === 1 ? one : many}`;
   return {
-    number, fixed, stars,
+    number, fixed, percent, stars,
     bounds: (low, high) => `${fixed(low)} – ${fixed(high)}`,
     skip: "Go to the list",
     heading: `Rate a few ${many}`,
@@ -31,7 +32,7 @@ function english(kind, unit) {
     list: "The model suggests",
     diversity: "Variety", popularity: "Rated at least", times: (n) => (n === 1 ? "once" : `${number(n)} times`), never: "any number of times",
     model: "Model", beside: "Beside it", none: "No other model", undo: "Undo",
-    legend: (share) => `The dot is the prediction; the bar is where ${number(share * 100)} % of such ratings should fall.`,
+    legend: (share) => `The dot is the prediction; the bar is where ${percent(share)} of such ratings should fall.`,
     predicted: (score, low, high) =>
       low === undefined ? stars(score) : `${stars(score)}, probably from ${number(low)} to ${number(high)}`,
     because: (title, rating) => `Because you gave “${title}” ${stars(rating)}`,
@@ -41,9 +42,10 @@ function english(kind, unit) {
     rate: kind === "films" ? "Seen it" : "I know it", rateOf: (title) => `Rate “${title}”`,
     drop: "Not this one", dropOf: (title) => `Not this one: “${title}”`,
     parts: "How the prediction adds up",
-    mean: "Average of all ratings", userBias: "How high you rate", itemBias: `How well others like this ${one}`,
+    mean: "Starting point", userBias: "How high you rate", itemBias: `How well others like this ${one}`,
     interaction: "Your taste", clipped: "Brought onto the scale", prediction: "Prediction",
     reasons: "What each of your ratings adds to it", rest: "Not from any rating", rated: (title, n) => `“${title}”: ${stars(n)}`,
+    otherRatings: "Your other ratings",
     noReasons: "You have not rated anything yet, so this is what the model expects of anybody.",
     noSimilar: "This model has nothing to compare by.",
     updated: (n, title, score) => (n ? `${count(n)}. First: “${title}”, ${stars(score)}.` : `No ${many} are left: lower a slider.`),
@@ -63,11 +65,12 @@ function spanish(kind, unit) {
   const [one, many, feminine] = SPANISH[kind];
   const a = feminine ? "a" : "o";
   const fixed = (value, digits = 1) => value.toLocaleString("es", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const percent = (share) => share.toLocaleString("es", { style: "percent" });
   const number = (value, digits = 1) => value.toLocaleString("es", { maximumFractionDigits: digits, useGrouping: "always" });
-  const stars = (n) => `${number(n)} ${unit === "stars" ? (n === 1 ? "estrella" : "estrellas") : n === 1 ? "punto" : "puntos"}`;
+  const stars = (n) => `${number(n)}\u00a0${unit === "stars" ? (n === 1 ? "estrella" : "estrellas") : n === 1 ? "punto" : "puntos"}`;
   const count = (n) => `${number(n)} ${n === 1 ? one : many}`;
   return {
-    number, fixed, stars,
+    number, fixed, percent, stars,
     bounds: (low, high) => `${fixed(low)} – ${fixed(high)}`,
     skip: "Ir a la lista",
     heading: `Valora algun${a}s ${many}`,
@@ -88,7 +91,7 @@ function spanish(kind, unit) {
     list: "El modelo te propone",
     diversity: "Variedad", popularity: "Con al menos", times: (n) => (n === 1 ? "1 valoración" : `${number(n)} valoraciones`), never: "cualquier número",
     model: "Modelo", beside: "Al lado", none: "Ningún otro", undo: "Deshacer",
-    legend: (share) => `El punto es la predicción; en la barra debería caer el ${number(share * 100)} % de las valoraciones así.`,
+    legend: (share) => `El punto es la predicción; en la barra debería caer el ${percent(share)} de las valoraciones así.`,
     predicted: (score, low, high) =>
       low === undefined ? stars(score) : `${stars(score)}, probablemente entre ${number(low)} y ${number(high)}`,
     because: (title, rating) => `Porque diste ${stars(rating)} a «${title}»`,
@@ -98,10 +101,11 @@ function spanish(kind, unit) {
     rate: kind === "films" ? "Ya la he visto" : "Ya lo conozco", rateOf: (title) => `Valorar «${title}»`,
     drop: `Est${feminine ? "a" : "e"} no`, dropOf: (title) => `Est${feminine ? "a" : "e"} no: «${title}»`,
     parts: "De qué se compone la predicción",
-    mean: "Media de todas las valoraciones", userBias: "Lo alto que valoras",
+    mean: "Punto de partida", userBias: "Lo alto que sueles valorar",
     itemBias: `Lo que gusta est${feminine ? "a" : "e"} ${one} a los demás`,
     interaction: "Tus gustos", clipped: "Ajuste a la escala", prediction: "Predicción",
     reasons: "Lo que aporta cada una de tus valoraciones", rest: "No viene de ninguna valoración", rated: (title, n) => `«${title}»: ${stars(n)}`,
+    otherRatings: "Tus demás valoraciones",
     noReasons: "Aún no has valorado nada: esto es lo que el modelo espera de cualquiera.",
     noSimilar: "Este modelo no tiene con qué comparar.",
     updated: (n, title, score) => (n ? `${count(n)}. Primer${a}: «${title}», ${stars(score)}.` : `No queda ningun${feminine ? "a" : ""} ${one}: baja algún control.`),

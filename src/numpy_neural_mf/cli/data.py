@@ -60,6 +60,15 @@ def download(
         sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in MOVIELENS.items()]
         show(pl.DataFrame(sets, ["name", "ratings", "MB", "licence"], orient="row"), as_json, "licence")
         return
+    path = downloaded(name, folder)
+    licence = MOVIELENS[name].licence
+    text = f"{path}: under the licence in its README: {licence}. Cite {CITATION}\n"
+    facts = {"folder": str(path), "licence": licence, "citation": CITATION}
+    report(f"{text}Next: numpy-neural-mf compare {path}", facts, as_json)
+
+
+def downloaded(name: str, folder: Path) -> Path:
+    """The folder of a MovieLens data set, brought with a progress bar; errors as of `download_movielens`."""
     console = stderr()
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -74,7 +83,4 @@ def download(
         fail("interrupted: the same command resumes where it stopped", code=130)
     for change in changes:
         remark(str(change.message))
-    licence = MOVIELENS[name].licence
-    text = f"{path}: under the licence in its README: {licence}. Cite {CITATION}\n"
-    facts = {"folder": str(path), "licence": licence, "citation": CITATION}
-    report(f"{text}Next: numpy-neural-mf compare {path}", facts, as_json)
+    return path

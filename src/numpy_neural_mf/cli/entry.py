@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import numpy as np
 import typer
 
-from . import compare, data, evaluate, serve, train, tune, use
+from . import compare, data, demo, evaluate, serve, train, tune, use
 from .options import option
 from .output import fail, remark
 
@@ -20,7 +20,8 @@ from .output import fail, remark
 COMMANDS = {
     "Data": (data.download, data.simulate),
     "Models": (tune.tune, use.update, use.info, use.export),
-    "Predictions": (use.predict, use.recommend, use.fold_in, use.similar, use.explain, serve.serve),
+    "Predictions": (use.predict, use.recommend, use.fold_in, use.similar, use.explain),
+    "Service": (serve.serve, demo.demo),
     "Evaluation": (evaluate.evaluate, compare.compare),
 }
 HELP = "Neural matrix factorisation for ratings: train, compare, understand."

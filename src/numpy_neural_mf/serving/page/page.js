@@ -12,8 +12,8 @@ const COUNTS = [0, 1, 2, 5, 10, 20, 50, 100, 200]; // of the slider for the numb
 const $ = (id) => document.getElementById(id);
 const setting = (key, value) => {
   try {
-    if (value !== undefined) localStorage.setItem(`${"numpy-neural-mf"}-${key}`, value);
-    return localStorage.getItem(`${"numpy-neural-mf"}-${key}`);
+    if (value !== undefined) localStorage.setItem(`numpy-neural-mf-${key}`, value);
+    return localStorage.getItem(`numpy-neural-mf-${key}`);
   } catch {
     return value ?? null;
   }
@@ -57,7 +57,7 @@ function show(answers, asked) {
   const on = { rate: offer, drop, error: failed };
   lists.replaceChildren(
     ...answers.map((answer, i) => {
-      const heading = element("h3", { textContent: models[i].name, hidden: models.length < 2 });
+      const heading = element("h3", { textContent: models[i].name, className: models.length < 2 ? "spoken" : "" });
       const context = { model: models[i], text, open, asked, on };
       return element("section", {}, heading, element("ol", {}, ...answer.items.map((one) => row(one, context))));
     }),
@@ -147,7 +147,7 @@ function sliders() {
   const least = COUNTS[$("popularity").value];
   $("diversity-value").textContent = text.percent(Number($("diversity").value));
   $("popularity-value").textContent = least ? text.times(least) : text.never;
-  $("popularity").setAttribute("aria-valuetext", $("popularity-value").textContent);
+  for (const id of ["diversity", "popularity"]) $(id).setAttribute("aria-valuetext", $(`${id}-value`).textContent);
 }
 
 // Everything that is in words, again in another language.

@@ -22,7 +22,7 @@ export function stars(title, rating, steps, text, onRate) {
   const cells = element("div", { className: "cells" });
   cells.style.setProperty("--cells", steps.length);
   cells.style.setProperty("--halves", halves || 1);
-  const said = element("output", { className: "value" });
+  const said = element("span", { className: "value", ariaHidden: "true" });
   const fill = (value) => {
     const at = value === undefined ? 0 : steps.indexOf(value) + 1;
     cells.style.setProperty("--filled", at / steps.length);

@@ -12,14 +12,14 @@ from typing import Annotated, NoReturn
 import numpy as np
 import typer
 
-from . import compare, data, demo, evaluate, serve, train, tune, use
+from . import compare, data, demo, evaluate, serve, train, tune, update, use
 from .options import option
 from .output import fail, remark
 
 # Panels of the help, each with its commands.
 COMMANDS = {
     "Data": (data.download, data.simulate),
-    "Models": (tune.tune, use.update, use.info, use.export),
+    "Models": (tune.tune, update.update, use.info, use.export),
     "Predictions": (use.predict, use.recommend, use.fold_in, use.similar, use.explain),
     "Service": (serve.serve, demo.demo),
     "Evaluation": (evaluate.evaluate, compare.compare),

@@ -19,7 +19,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ..utils.threads import one_blas_thread
 from .guard import Guard
-from .problems import add_problems
+from .problems import add_problems, openapi_with_problems
 from .routes import api, metrics, probes
 from .service import Service
 from .settings import ServerSettings
@@ -52,6 +52,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.include_router(probes)
     app.mount("/", StaticFiles(directory=PAGE, html=True), "page")
     add_problems(app)
+    generated = app.openapi
+    app.openapi = lambda: openapi_with_problems(generated())  # type: ignore[method-assign]
     if settings.is_local and token is None:  # no page of another site may ask under a name of its own
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
     if settings.origins:

@@ -1,5 +1,6 @@
 """The routes of the service."""
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -90,7 +91,11 @@ async def ratings(given: NewRatings, service: Served) -> Any:
         for name, kind in kinds.items():
             if kind == "i" and not isinstance(getattr(one, name), int):
                 raise RequestError(422, f"[{at}].{name}", "expected an integer, as the ids of the model are")
-    rows = [Rating(one.user, one.item, one.rating, one.timestamp) for one in given]
+    now = int(time.time())
+    rows = [
+        Rating(one.user, one.item, one.rating, now if one.timestamp is None else one.timestamp)
+        for one in given
+    ]
     await run_in_threadpool(service.store.add, rows)
     STORED.inc(len(rows))
     return {"stored": len(rows)}
@@ -126,10 +131,10 @@ async def _user(service: Service, served: ServedModel, asked: schemas.Somebody) 
     if asked.ratings is not None:
         served.check_ratings(asked.ratings)
         return served.fold_in({one.item: one.rating for one in asked.ratings})
-    if served.row("user", asked.user) >= 0:
+    if served.rows("user", asked.user) >= 0:
         return asked.user
     if hasattr(served.model, "fold_in"):
-        kept = await run_in_threadpool(service.store.of_user, asked.user)
+        kept = await run_in_threadpool(service.store.of_user, str(asked.user))
         if kept:
             return served.fold_in(kept)
     raise RequestError(404, "user", "expected a user that the model or the ratings store knows")

@@ -52,18 +52,17 @@ class ServedModel:
 
     # Who and what
 
-    def row(self, side: Side, raw: int | str) -> int:
-        """The row of an id, -1 of an unknown one, which is counted."""
-        row = int(index_of(self.model.fitted_.ids(side), raw))
-        if row < 0:
-            UNKNOWN.labels(side).inc()
-        return row
+    def rows(self, side: Side, raw: Any) -> NDArray[np.int32]:
+        """Rows of one id or many, -1 of unknown ones, which are counted."""
+        rows = index_of(self.model.fitted_.ids(side), raw)
+        if unknown := int(np.count_nonzero(rows < 0)):
+            UNKNOWN.labels(side).inc(unknown)
+        return rows
 
-    def require_item(self, raw: int | str) -> int:
-        """The row of an item that the model knows."""
-        if (row := self.row("item", raw)) < 0:
+    def require_item(self, item: int | str) -> None:
+        """Refuse an item that the model does not know."""
+        if self.rows("item", item) < 0:
             raise RequestError(404, "item", "expected an item that the model knows")
-        return row
 
     def require(self, method: str) -> None:
         """Refuse a request that needs a method which the model does not have."""
@@ -76,16 +75,16 @@ class ServedModel:
         low, high = getattr(self.model, "rating_scale_", (-np.inf, np.inf))
         for at, one in enumerate(ratings):
             if not low <= one.rating <= high:
-                raise RequestError(
-                    422, f"{place}[{at}].rating", f"expected a rating from {low:g} to {high:g}"
-                )
+                expected = f"expected a rating from {low:g} to {high:g}"
+                raise RequestError(422, f"{place}[{at}].rating", expected)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
         """Somebody with these ratings, of which those of unknown items are left out."""
         self.require("fold_in")
-        rows = {self.row("item", item): rating for item, rating in ratings.items()}
+        by_row = dict(zip(self.rows("item", list(ratings)).tolist(), ratings.values(), strict=True))
         ids = self.model.item_ids_
-        return self.model.fold_in({ids[row]: rating for row, rating in rows.items() if row >= 0})
+        folded_in: NewUser = self.model.fold_in({ids[row]: by_row[row] for row in by_row if row >= 0})
+        return folded_in
 
     # Answers
 
@@ -93,10 +92,8 @@ class ServedModel:
         """Predicted ratings of pairs, with intervals of this coverage."""
         self.require("predict" if interval is None else "predict_interval")
         users, items = [pair.user for pair in pairs], [pair.item for pair in pairs]
-        known = [
-            self.row("user", u) >= 0 and self.row("item", i) >= 0 for u, i in zip(users, items, strict=True)
-        ]
-        columns = {"user": users, "item": items, "known": known}
+        known = (self.rows("user", users) >= 0) & (self.rows("item", items) >= 0)
+        columns = {"user": users, "item": items, "known": known.tolist()}
         columns["rating"] = self.model.predict(users, items).tolist()
         return {"model": self.name, "predictions": _rows(columns | self._bounds(users, items, interval))}
 
@@ -106,15 +103,14 @@ class ServedModel:
         given = {name: value for name, value in options.items() if value}
         takes = inspect.signature(self.model.recommend).parameters
         for name in given.keys() - takes.keys():
-            raise RequestError(
-                422, name, f"expected none, since a {type(self.model).__name__} does not take it"
-            )
+            kind = type(self.model).__name__
+            raise RequestError(422, name, f"expected none, since a {kind} does not take it")
         if asked.exclude or asked.candidates is not None:
             given["candidates"] = self._candidates(asked)
-        items, scores = self.model.recommend(user, asked.n, with_scores=True, **given)
-        items = items.compressed()
         if asked.interval is not None:
             self.require("predict_interval")
+        items, scores = self.model.recommend(user, asked.n, with_scores=True, **given)
+        items = items.compressed()
         columns = {"score": scores.compressed().tolist()} | self._bounds(user, items, asked.interval)
         if asked.reasons:
             self.require("explain")
@@ -182,8 +178,8 @@ class ServedModel:
         }
 
     @cached_property
-    def _by_count(self) -> list[int]:
-        return np.argsort(-self.model.fitted_.counts("item"), kind="stable").tolist()
+    def _by_count(self) -> NDArray[np.intp]:
+        return np.argsort(-self.model.fitted_.counts("item"), kind="stable")
 
     @cached_property
     def _starters(self) -> NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""The state of a server: the models that it serves, taken up anew when their files are replaced, and the store."""
+"""The state of a server: the models, taken up anew when their files are replaced, and the ratings store."""
 
 import logging
 from pathlib import Path
@@ -38,7 +38,7 @@ class Service:
         return self.models[name]
 
     def reload(self) -> None:
-        """Take up the files that were replaced; one that cannot be read is logged, and the old model serves."""
+        """Take up the files that were replaced; where one cannot be read, the old model goes on."""
         for name, old in list(self.models.items()):
             try:
                 stamp = stamp_of(old.path)

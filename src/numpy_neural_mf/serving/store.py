@@ -1,6 +1,5 @@
 """The ratings that came in, kept in a database: SQLite, or PostgreSQL by its address."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,12 +39,12 @@ PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={WAIT}000")
 
 
 class Rating(NamedTuple):
-    """What a user rated; seconds since 1970, None for now."""
+    """What a user rated, and when, in seconds since 1970."""
 
     user: int | str
     item: int | str
     rating: float
-    timestamp: int | None = None
+    timestamp: int
 
 
 def store_beside(model: str | Path) -> str:
@@ -75,38 +74,29 @@ class RatingsStore:
 
     def add(self, ratings: Sequence[Rating]) -> None:
         """Keep ratings; of those of one user and item, that with the latest timestamp, or else the last."""
-        now = int(time.time())
-        by_time = sorted(ratings, key=lambda one: now if one.timestamp is None else one.timestamp)
+        by_time = sorted(ratings, key=lambda one: one.timestamp)
+        latest = {(str(one.user), str(one.item)): one for one in by_time}
         # In the order of their keys, so that two writers never wait for each other.
-        latest = sorted({(str(one.user), str(one.item)): one for one in by_time}.items())
-        rows = [
-            {
-                "user": user,
-                "item": item,
-                "rating": one.rating,
-                "timestamp": now if one.timestamp is None else one.timestamp,
-            }
-            for (user, item), one in latest
-        ]
-        new = self._insert(RATINGS)
+        rows = [latest[key]._replace(user=key[0], item=key[1])._asdict() for key in sorted(latest)]
+        new: Any = self._insert(RATINGS)
         replaced = {name: new.excluded[name] for name in ("rating", "timestamp")}
         is_later = new.excluded.timestamp >= RATINGS.c.timestamp
         statement = new.on_conflict_do_update(index_elements=["user", "item"], set_=replaced, where=is_later)
         with self._engine.begin() as connection:
             connection.execute(statement, rows)
 
-    def of_user(self, user: int | str) -> dict[str, float]:
+    def of_user(self, user: str) -> dict[str, float]:
         """Ratings of one user, by item."""
-        query = select(RATINGS.c.item, RATINGS.c.rating).where(RATINGS.c.user == str(user))
+        query = select(RATINGS.c.item, RATINGS.c.rating).where(RATINGS.c.user == user)
         with self._engine.connect() as connection:
-            return {item: rating for item, rating in connection.execute(query)}
+            return {row.item: row.rating for row in connection.execute(query)}
 
     def columns(self) -> dict[str, list[Any]]:
         """All ratings: columns user, item, rating and timestamp, by time."""
         order = RATINGS.c.timestamp, RATINGS.c.user, RATINGS.c.item
         with self._engine.connect() as connection:
             rows = connection.execute(select(RATINGS).order_by(*order)).all()
-        return {name: [row[at] for row in rows] for at, name in enumerate(RATINGS.c.keys())}
+        return {name: [row[at] for row in rows] for at, name in enumerate(Rating._fields)}
 
     def __len__(self) -> int:
         with self._engine.connect() as connection:

@@ -31,12 +31,12 @@ class Titles:
 
     def __init__(self, titles: Sequence[str], counts: Sequence[int]) -> None:
         self.titles = titles
-        self._folded = [folded(title) for title in titles]
+        self._folded = [f" {folded(title)}" for title in titles]
         self._by_count = sorted(range(len(titles)), key=lambda row: -counts[row])
 
     def find(self, text: str) -> list[int]:
-        """Rows of the titles with all words of a text, often rated ones first."""
-        words = folded(text).split()
+        """Rows of the titles with words that begin with each word of a text, often rated ones first."""
+        words = [f" {word}" for word in folded(text).split()]
         return [row for row in self._by_count if all(word in self._folded[row] for word in words)]
 
 

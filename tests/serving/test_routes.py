@@ -63,13 +63,30 @@ def test_somebody_new_is_folded_in(films, model):
     assert [one["low"] for one in found] == pytest.approx(low.tolist(), abs=1e-6)
 
 
-def test_items_that_the_model_does_not_know_are_no_part_of_what_is_folded_in(films):
+def test_items_that_the_model_does_not_know_are_named_and_no_part_of_what_is_folded_in(films):
+    def listed(ratings):
+        found = answer(films.post("/v1/recommend", json={"ratings": ratings}))
+        return found.pop("unknown"), found
+
     unknown = [{"item": 99_999, "rating": 2.0}]
-    lists = [answer(films.post("/v1/recommend", json={"ratings": r})) for r in (SENT, SENT + unknown)]
-    assert lists[0] == lists[1]
-    assert answer(films.post("/v1/recommend", json={"ratings": unknown})) == answer(
-        films.post("/v1/recommend", json={"ratings": []})
-    )
+    (none, known), (named, same) = listed(SENT), listed(SENT + unknown)
+    assert (none, named) == ([], [99_999])
+    assert known == same
+    assert listed(unknown)[1] == listed([])[1]
+
+
+def test_reasons_come_with_the_items_of_a_list(films, model):
+    found = answer(films.post("/v1/recommend", json={"ratings": SENT, "n": 4, "reasons": 2}))["items"]
+    ann = model.fold_in(NEW)
+    for one in found:
+        reasons = model.explain(ann, one["item"]).reasons[:2]
+        assert [reason["item"] for reason in one["reasons"]] == [reason.item for reason in reasons]
+        assert [reason["weight"] for reason in one["reasons"]] == pytest.approx(
+            [reason.weight for reason in reasons], abs=1e-6
+        )
+        assert all(reason["title"].startswith("Film ") for reason in one["reasons"])
+    nobody = answer(films.post("/v1/recommend", json={"ratings": [], "reasons": 2}))["items"]
+    assert {tuple(one["reasons"]) for one in nobody} == {()}
 
 
 @pytest.mark.parametrize("who", [{"user": 1}, {"ratings": SENT}])
@@ -191,3 +208,31 @@ def test_the_page_is_at_the_root(films):
     page = films.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
+def test_similar_items_can_be_asked_to_be_known(films, model):
+    found = answer(films.get("/v1/similar", params={"item": 3, "n": 5, "min_ratings": 30}))["items"]
+    assert [one["item"] for one in found] == model.similar_items(3, 5, 30)[0].tolist()
+
+
+def test_models_say_which_ratings_and_ids_they_take(served):
+    films, texts = answer(served("films", "texts").get("/v1/models"))["models"]
+    assert films["rating_steps"] == [1, 2, 3, 4, 5]
+    assert (films["item_ids"], texts["item_ids"]) == ("integer", "text")
+
+
+def test_what_the_page_says_of_the_data_is_that_of_the_file(served, tmp_path):
+    nothing = {"items": "items", "data": "", "licence": "", "citation": ""}
+    assert answer(served("films").get("/v1/models"))["about"] == nothing
+    path = tmp_path / "about.json"
+    path.write_text('{"items": "films", "licence": "of nobody"}')
+    given = nothing | {"items": "films", "licence": "of nobody"}
+    assert answer(served("films", about=str(path)).get("/v1/models"))["about"] == given
+
+
+@pytest.mark.parametrize("text", ['{"items": "books"}', '{"author": "x"}', "[", '{"data": 3}'])
+def test_another_file_about_the_data_is_refused(served, tmp_path, text):
+    path = tmp_path / "about.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"about.json: "):
+        served("films", about=str(path))

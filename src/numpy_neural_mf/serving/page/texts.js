@@ -52,7 +52,7 @@ function english(kind, unit) {
     hid: (title) => `“${title}” will not be suggested.`,
     undone: "Undone.",
     offered: (title) => `“${title}” is there to rate.`,
-    opened: (n, left) => `${n} ratings opened.${left ? ` Left out: ${left} lines that this model does not know or whose rating is not on its scale.` : ""}`,
+    opened: (n, left) => `${n} ${n === 1 ? "rating" : "ratings"} opened.${left ? ` Left out: ${left} lines that this model does not know or whose rating is not on its scale.` : ""}`,
     notRatings: "This file has no ratings: expected a table with the columns item and rating.",
     failed: (why) => `The server did not answer as expected: ${why}`,
     source: (facts) => `${facts.data ? `${facts.data}: ` : ""}${number(facts.ratings)} ratings by ${number(facts.users)} people of ${count(facts.items)}.`,

@@ -1,24 +1,23 @@
-"""A browser and a service for the tests of the page, which are skipped where there is no browser."""
+"""A browser, and a service in a thread, for the tests of the page; skipped where there is no browser."""
 
 import shutil
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = "quic background-networking component-update sync gpu".split()
+QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 ARGUMENTS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 
 
 @contextmanager
 def chromium():
-    """Chromium of the system, by Playwright."""
+    """Chromium of the system, driven by Playwright."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        pytest.skip(f"there is no browser: none of {', '.join(NAMES)}")
+        pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -26,18 +25,21 @@ def chromium():
 
 
 @contextmanager
-def serving(settings):
-    """The address of a service in a thread."""
+def serving(app):
+    """The address of an app in a thread."""
     import uvicorn
 
-    from numpy_neural_mf.serving import create_app
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            ready.set()
 
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="warning", ws="none"))
+    ready = threading.Event()
+    server = Server(uvicorn.Config(app, port=0, log_level="warning", ws="none"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.01)
     try:
+        assert ready.wait(60)
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True

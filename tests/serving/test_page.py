@@ -260,7 +260,7 @@ def test_sliders_are_part_of_the_question(page):
 
 def test_two_models_are_shown_side_by_side(page):
     with listed(page, "factors"):
-        page.get_by_label("Beside it").select_option("factors")
+        page.get_by_label("Compare with").select_option("factors")
     expect(page.locator("ol")).to_have_count(2)
     assert page.locator("#lists h3").all_inner_texts() == ["network", "factors"]
     first, second = (page.locator("ol").nth(at).bounding_box() for at in (0, 1))

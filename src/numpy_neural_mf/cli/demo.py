@@ -20,7 +20,7 @@ from ..models import NeuralMF
 from ..reporting.console import ProgressBar
 from ..utils.extras import naming_the_extra
 from .data import downloaded
-from .options import option, switch
+from .options import Settings, option, switch
 from .output import fail, log, remark, say, stderr
 
 SET = "ml-latest-small"
@@ -43,6 +43,7 @@ def demo(
     port: Annotated[int, option(None, "Where the page is served.", min=1, max=65_535)] = 8000,
     download: Annotated[bool, DOWNLOAD] = True,
     open_browser: Annotated[bool, switch(None, "Open the page in the browser.", "--open")] = False,
+    settings: Settings = None,
 ) -> None:  # fmt: skip
     """Train two models and serve the page on which you rate and see what they make of it.
 

@@ -31,8 +31,8 @@ function english(kind, unit) {
     private: "Your ratings stay in this browser. The server computes with them and keeps none.",
     list: "The model suggests",
     diversity: "Variety", popularity: "Rated at least", times: (n) => (n === 1 ? "once" : `${number(n)} times`), never: "any number of times",
-    model: "Model", beside: "Beside it", none: "No other model", undo: "Undo",
-    legend: (share) => `The dot is the prediction; the bar is where ${percent(share)} of such ratings should fall.`,
+    model: "Model", beside: "Compare with", none: "No other model", undo: "Undo",
+    legend: (share) => `The dot is the prediction; the bar is where ${percent(share)} of such ratings should fall. What is surely good comes first.`,
     predicted: (score, low, high) =>
       low === undefined ? stars(score) : `${stars(score)}, probably from ${number(low)} to ${number(high)}`,
     because: (title, rating) => `Because you gave “${title}” ${stars(rating)}`,
@@ -90,8 +90,8 @@ function spanish(kind, unit) {
     private: "Tus valoraciones no salen de este navegador más que para el cálculo; el servidor no las guarda.",
     list: "El modelo te propone",
     diversity: "Variedad", popularity: "Con al menos", times: (n) => (n === 1 ? "1 valoración" : `${number(n)} valoraciones`), never: "cualquier número",
-    model: "Modelo", beside: "Al lado", none: "Ningún otro", undo: "Deshacer",
-    legend: (share) => `El punto es la predicción; en la barra debería caer el ${percent(share)} de las valoraciones así.`,
+    model: "Modelo", beside: "Comparar con", none: "Ningún otro", undo: "Deshacer",
+    legend: (share) => `El punto es la predicción; en la barra debería caer el ${percent(share)} de las valoraciones así. Primero aparece lo que es bueno con más seguridad.`,
     predicted: (score, low, high) =>
       low === undefined ? stars(score) : `${stars(score)}, probablemente entre ${number(low)} y ${number(high)}`,
     because: (title, rating) => `Porque diste ${stars(rating)} a «${title}»`,

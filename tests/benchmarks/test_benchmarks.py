@@ -73,6 +73,16 @@ def test_a_measurement_has_the_value_the_time_and_the_memory_of_a_run(imported):
     assert np.isnan(measurement.peak_mb) or measurement.peak_mb > 0
 
 
+def test_phases_of_the_compiled_engine_take_all_of_its_time(imported, monkeypatch, tmp_path):
+    path = tmp_path / "phases.json"
+    monkeypatch.setattr(sys, "argv", ["engines", "--phases", "--quick", "--output", str(path)])
+    imported("benchmarks.speed.engines").main()
+    (table,) = json.loads(path.read_text(encoding="utf-8"))["tables"].values()
+    shares = {row["phase"]: int(row["share"].rstrip("%")) for row in table}
+    assert shares["gradients"] > 0
+    assert 98 <= sum(shares.values()) <= 102
+
+
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (5,)])
 def test_penalised_is_the_squared_error_and_a_penalty_on_the_rows_of_each_rating(
     imported, hidden_layer_sizes

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from numpy_neural_mf.cli import data
-from numpy_neural_mf.data import MOVIELENS
+from numpy_neural_mf.data import DATASETS
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -49,33 +49,34 @@ def test_the_same_seed_simulates_the_same_ratings(run, folder):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A replacement of `download_movielens`, which has its own tests."""
+    """A replacement of `download_dataset`, which has its own tests."""
 
     def answering(does):
         def download(name, folder, on_progress):
             on_progress(10, 20)
             return does(folder / name)
 
-        monkeypatch.setattr(data, "download_movielens", download)
+        monkeypatch.setattr(data, "download_dataset", download)
 
     return answering
 
 
 def test_without_a_name_the_sets_are_listed_with_their_terms(run, run_json):
     table = run("download").stdout
-    assert [name for name in MOVIELENS if name not in table] == []
+    assert [name for name in DATASETS if name not in table] == []
     assert "no redistribution" in table
     rows = run_json("download")
-    assert [row["name"] for row in rows] == list(MOVIELENS)
+    assert [row["name"] for row in rows] == list(DATASETS)
     assert rows[1]["ratings"] == 1_000_209
 
 
 def test_a_downloaded_set_is_described_with_its_terms_and_what_to_run_next(run, run_json, server):
     server(lambda path: path)
     text = run("download", "ml-latest-small", "films").stdout
-    assert "films/ml-latest-small: under the licence in its README: research use" in text
+    assert "films/ml-latest-small: licence: research use" in text
     assert "Harper and Joseph A. Konstan" in text
     assert "Next: numpy-neural-mf compare films/ml-latest-small" in text
+    assert "licence: CC BY-SA 4.0" in run("download", "goodbooks-10k").stdout
     facts = run_json("download", "ml-latest-small")
     assert facts["folder"] == "ml-latest-small"
     assert "research use" in facts["licence"]

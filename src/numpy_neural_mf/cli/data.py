@@ -8,13 +8,12 @@ from typing import Annotated
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from typer import Argument
 
-from ..data import MOVIELENS, download_movielens, simulate_ratings
-from ..data.datasets.movielens import CITATION
+from ..data import DATASETS, download_dataset, simulate_ratings
 from ..utils.atomic_io import replacing
 from .options import AsJson, Settings, option
 from .output import fail, remark, report, show, stderr
 
-SET = Argument(help="Name of a set; without it, the sets are listed.", autocompletion=lambda: list(MOVIELENS))
+SET = Argument(help="Name of a set; without it, the sets are listed.", autocompletion=lambda: list(DATASETS))
 Structure = StrEnum("Structure", ["latent", "none"])
 STRUCTURE = option(None, "With none, only the mean can be learned.")
 
@@ -47,40 +46,41 @@ def download(
     folder: Annotated[Path, Argument(help="Where to put the folder of the set.")] = Path(),
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Download a MovieLens data set from GroupLens, under its licence.
+    """Download a data set from its public address, under its licence.
 
     An interrupted download resumes when the command is run again.
 
     numpy-neural-mf download
     numpy-neural-mf download ml-latest-small
+    numpy-neural-mf download goodbooks-10k
     """
     if name is None:
         import polars as pl
 
-        sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in MOVIELENS.items()]
+        sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in DATASETS.items()]
         show(pl.DataFrame(sets, ["name", "ratings", "MB", "licence"], orient="row"), as_json, "licence")
         return
     path = downloaded(name, folder)
-    licence = MOVIELENS[name].licence
-    text = f"{path}: under the licence in its README: {licence}. Cite {CITATION}\n"
-    facts = {"folder": str(path), "licence": licence, "citation": CITATION}
+    dataset = DATASETS[name]
+    text = f"{path}: licence: {dataset.licence}. Citation: {dataset.citation}\n"
+    facts = {"folder": str(path), "licence": dataset.licence, "citation": dataset.citation}
     report(f"{text}Next: numpy-neural-mf compare {path}", facts, as_json)
 
 
 def downloaded(name: str, folder: Path) -> Path:
-    """The folder of a MovieLens data set, brought with a progress bar; errors as of `download_movielens`."""
+    """The folder of a data set, brought with a progress bar; errors are those of `download_dataset`."""
     console = stderr()
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task = bar.add_task(name, total=None)
     try:
-        with warnings.catch_warnings(record=True) as changes, bar:
+        with warnings.catch_warnings(record=True) as notes, bar:
             warnings.simplefilter("always", UserWarning)
-            path = download_movielens(
+            path = download_dataset(
                 name, folder, on_progress=lambda n, total: bar.update(task, completed=n, total=total)
             )
     except KeyboardInterrupt:
         fail("interrupted: the same command resumes where it stopped", code=130)
-    for change in changes:
-        remark(str(change.message))
+    for note in notes:
+        remark(str(note.message))
     return path

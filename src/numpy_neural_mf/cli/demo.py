@@ -13,9 +13,8 @@ from urllib.request import urlopen
 from typer import Argument
 
 from ..comparison.experiments import ratings_here
-from ..data import MOVIELENS, Ratings, read_ratings, simulate_ratings
+from ..data import DATASETS, Ratings, read_ratings, simulate_ratings
 from ..data.datasets.invented_titles import invented_titles
-from ..data.datasets.movielens import CITATION
 from ..models import NeuralMF
 from ..reporting.console import ProgressBar
 from ..utils.extras import naming_the_extra
@@ -74,7 +73,7 @@ def _data(folder: Path, download: bool) -> Data:
     if found := ratings_here():
         return _read(found)
     if download or (folder / SET).exists():
-        log(f"MovieLens {SET} into {folder}: {MOVIELENS[SET].licence}")
+        log(f"MovieLens {SET} into {folder}: {DATASETS[SET].licence}")
         try:
             return _read(downloaded(SET, folder) / "ratings.csv")
         except OSError as error:
@@ -96,10 +95,10 @@ def _read(path: Path) -> Data:
     if titles.is_file():
         readme = path.with_name("README.txt")
         name = re.search(r"ml-[\w-]*\w", readme.read_text("utf-8", "replace")) if readme.is_file() else None
-        known = MOVIELENS.get(name[0]) if name else None
-        licence = known.licence if known else "that of its README"
+        known = DATASETS.get(name[0]) if name else None
         about = {"items": "films", "data": f"MovieLens {name[0] if name else ''}".strip()}
-        about |= {"licence": licence, "citation": CITATION}
+        about |= {"licence": known.licence if known else "that of its README"}
+        about |= {"citation": DATASETS[SET].citation}
     return Data(read_ratings(path), titles if titles.is_file() else None, about, path)
 
 

@@ -17,7 +17,7 @@ from .ratings import Ratings
 
 logger = logging.getLogger(__name__)
 
-# Where the ratings are in the folder of a MovieLens set.
+# Where the ratings are in the folder of a data set.
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 
 
@@ -49,7 +49,7 @@ def read_ratings(
     Parameters
     ----------
     source : str, path, or data frame (polars, pandas, Arrow, or a dict of columns)
-        Or the folder of a MovieLens set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``.
+        Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``.
     user, item, rating, timestamp : str, optional
         Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
         …, in any case). A timestamp is optional.
@@ -101,7 +101,7 @@ def read_ratings(
 
 
 def ratings_file(folder: Path) -> Path | None:
-    """The file of ratings in the folder of a MovieLens set, if there is one."""
+    """The file of ratings in the folder of a data set, if there is one."""
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 

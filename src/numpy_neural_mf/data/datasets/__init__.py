@@ -1,6 +1,7 @@
-"""Data sets: MovieLens by name, and simulated ratings whose irreducible error is known."""
+"""Data sets by name, and simulated ratings whose irreducible error is known."""
 
-from .movielens import MOVIELENS, MovieLensSet, download_movielens
+from .by_name import download_dataset
+from .catalogue import DATASETS, DataSet
 from .synthetic import simulate_ratings
 
-__all__ = ["MOVIELENS", "MovieLensSet", "download_movielens", "simulate_ratings"]
+__all__ = ["DATASETS", "DataSet", "download_dataset", "simulate_ratings"]

@@ -1,4 +1,4 @@
-"""MovieLens sets by name, from a server that behaves and from servers that do not."""
+"""Data sets by name, from a server that behaves and from servers that do not."""
 
 import hashlib
 import io
@@ -6,13 +6,14 @@ import re
 import threading
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from numpy_neural_mf import read_ratings
-from numpy_neural_mf.data import MOVIELENS, MovieLensSet, download_movielens
+from numpy_neural_mf.data import DATASETS, download_dataset
 from numpy_neural_mf.data.datasets import download as transfer
 
 NAME = "ml-100k"
@@ -86,7 +87,7 @@ class Handler(BaseHTTPRequestHandler):
 def serving(body=ARCHIVE, faults=(), tag='"1"'):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.body, server.faults, server.tag, server.requests = body, list(faults), tag, []
-        server.url = f"http://127.0.0.1:{server.server_port}/"
+        server.url = f"http://127.0.0.1:{server.server_port}/{NAME}.zip"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -103,14 +104,15 @@ def catalogue(monkeypatch):
     monkeypatch.setattr(transfer, "PAUSES", (0, 0))
 
 
-def expect(monkeypatch, archive, **facts):
-    digest = hashlib.md5(archive, usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(MOVIELENS, NAME, MovieLensSet(3, 1, digest, **facts))
+def expect(monkeypatch, file, name=NAME, **facts):
+    digest = hashlib.sha256(file).hexdigest()
+    facts = {"checksum": f"sha256:{digest}", "megabytes": 1} | facts
+    monkeypatch.setitem(DATASETS, name, replace(DATASETS[name], **facts))
 
 
 def refused(server, folder):
     with pytest.raises(OSError, match=r"^\S") as error:
-        download_movielens(NAME, folder, base_url=server.url)
+        download_dataset(NAME, folder, url=server.url)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -128,7 +130,7 @@ def ranges(server):
 
 def test_a_set_is_brought_and_read(tmp_path):
     with serving() as server:
-        folder = download_movielens(NAME, tmp_path / "new" / "folder", base_url=server.url)
+        folder = download_dataset(NAME, tmp_path / "new" / "folder", url=server.url)
     assert folder == tmp_path / "new" / "folder" / NAME
     assert len(read_ratings(folder)) == 3
     assert names(folder.parent) == [NAME]
@@ -139,21 +141,21 @@ def test_progress_counts_bytes_up_to_all_of_them(tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "BLOCK", 100)
     told = []
     with serving() as server:
-        download_movielens(NAME, tmp_path, base_url=server.url, on_progress=lambda *n: told.append(n))
+        download_dataset(NAME, tmp_path, url=server.url, on_progress=lambda *n: told.append(n))
     assert told[-1] == (len(ARCHIVE), len(ARCHIVE))
     assert [n for n, _ in told] == sorted({n for n, _ in told})
 
 
 def test_a_set_that_is_there_is_not_fetched_again(tmp_path):
     with serving() as server:
-        first = download_movielens(NAME, tmp_path, base_url=server.url)
-        assert download_movielens(NAME, tmp_path, base_url=server.url) == first
+        first = download_dataset(NAME, tmp_path, url=server.url)
+        assert download_dataset(NAME, tmp_path, url=server.url) == first
     assert len(server.requests) == 1
 
 
 def test_a_redirection_is_followed(tmp_path):
     with serving() as server:
-        assert download_movielens(NAME, tmp_path, base_url=f"{server.url}moved/").is_dir()
+        assert download_dataset(NAME, tmp_path, url=server.url.replace("/ml", "/moved/ml")).is_dir()
 
 
 # When the transfer breaks off
@@ -161,7 +163,7 @@ def test_a_redirection_is_followed(tmp_path):
 
 def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path):
     with serving(faults=[{"breaks_at": 150}, {"breaks_at": 260}]) as server:
-        download_movielens(NAME, tmp_path, base_url=server.url)
+        download_dataset(NAME, tmp_path, url=server.url)
     assert ranges(server) == [None, "bytes=150-", "bytes=260-"]
     assert server.requests[1]["If-Range"] == '"1"'
 
@@ -171,7 +173,7 @@ def test_what_came_before_a_kill_is_not_sent_again(tmp_path):
         assert "failed 3 times" in refused(server, tmp_path)
         assert names(tmp_path) == [f"{NAME}.zip.part", f"{NAME}.zip.part.tag"]
         assert (tmp_path / f"{NAME}.zip.part").read_bytes() == ARCHIVE[:150]
-        download_movielens(NAME, tmp_path, base_url=server.url)
+        download_dataset(NAME, tmp_path, url=server.url)
     assert ranges(server)[-1] == "bytes=150-"
     assert names(tmp_path) == [NAME]
 
@@ -180,20 +182,20 @@ def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_part(tmp_path):
     with serving(body=b"older" * 100, faults=[{"breaks_at": 150}] * 3) as server:
         refused(server, tmp_path)
     with serving(tag='"2"') as server:
-        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+        assert len(read_ratings(download_dataset(NAME, tmp_path, url=server.url))) == 3
     assert ranges(server) == ["bytes=150-"]
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"1"'])
 def test_what_cannot_be_named_for_sure_is_fetched_anew(tmp_path, tag):
     with serving(faults=[{"breaks_at": 150}], tag=tag) as server:
-        download_movielens(NAME, tmp_path, base_url=server.url)
+        download_dataset(NAME, tmp_path, url=server.url)
     assert ranges(server) == [None, None]
 
 
 def test_a_server_that_ignores_ranges_sends_all_anew(tmp_path):
     with serving(faults=[{"breaks_at": 150}, {"ignores_range": True}]) as server:
-        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+        assert len(read_ratings(download_dataset(NAME, tmp_path, url=server.url))) == 3
 
 
 def test_bytes_from_another_place_than_asked_for_are_not_taken(tmp_path):
@@ -207,7 +209,7 @@ def test_a_part_that_is_complete_already_is_unpacked(tmp_path):
     (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE)
     (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
     with serving() as server:
-        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+        assert len(read_ratings(download_dataset(NAME, tmp_path, url=server.url))) == 3
     assert ranges(server) == [f"bytes={len(ARCHIVE)}-"]
 
 
@@ -215,7 +217,7 @@ def test_a_part_longer_than_the_file_is_fetched_anew(tmp_path):
     (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE + b"more")
     (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
     with serving() as server:
-        assert len(read_ratings(download_movielens(NAME, tmp_path, base_url=server.url))) == 3
+        assert len(read_ratings(download_dataset(NAME, tmp_path, url=server.url))) == 3
     assert ranges(server) == [f"bytes={len(ARCHIVE) + 4}-", None]
 
 
@@ -229,7 +231,7 @@ def test_a_server_that_promises_more_than_it_sends_is_not_believed(tmp_path):
 
 def test_a_server_that_is_ill_for_a_while_is_asked_again(tmp_path):
     with serving(faults=[{"status": 500}, {"status": 503}]) as server:
-        assert download_movielens(NAME, tmp_path, base_url=server.url).is_dir()
+        assert download_dataset(NAME, tmp_path, url=server.url).is_dir()
 
 
 def test_a_server_that_stays_ill_is_given_up(tmp_path):
@@ -241,7 +243,7 @@ def test_a_server_that_stays_ill_is_given_up(tmp_path):
 def test_a_file_that_is_not_there_is_asked_for_once(tmp_path):
     with serving(faults=[{"status": 404}]) as server:
         said = refused(server, tmp_path)
-    assert said == f"{server.url}{NAME}.zip: expected a file, the server answered 404 Not Found"
+    assert said == f"{server.url}: expected a file, the server answered 404 Not Found"
     assert len(server.requests) == 1
 
 
@@ -267,7 +269,7 @@ def test_a_server_that_sends_too_slowly_is_given_up(tmp_path, monkeypatch):
         serving(body=b"x" * 500_000) as server,
         pytest.raises(OSError, match=r"the last time: fewer than .* bytes in a second"),
     ):
-        transfer.fetch(f"{server.url}{NAME}.zip", part, 10**6)
+        transfer.fetch(server.url, part, 10**6)
 
 
 # When what comes is not what was expected
@@ -277,21 +279,21 @@ def test_wrong_bytes_are_removed_and_both_digests_told(tmp_path):
     wrong = zipped({"ml-100k/u.data": "1\t1\t1\n"})
     with serving(body=wrong) as server:
         said = refused(server, tmp_path)
-    found = hashlib.md5(wrong, usedforsecurity=False).hexdigest()
-    assert f"expected MD5 {MOVIELENS[NAME].md5}, found {found}" in said
+    expected = DATASETS[NAME].checksum.removeprefix("sha256:")
+    assert f"{NAME}.zip: expected SHA256 {expected}, found {hashlib.sha256(wrong).hexdigest()}" in said
     assert names(tmp_path) == []
 
 
 def test_a_file_cut_short_by_its_server_is_removed(tmp_path):
     with serving(faults=[{"lies": -100}]) as server:
-        assert "expected MD5" in refused(server, tmp_path)
+        assert "expected SHA256" in refused(server, tmp_path)
     assert names(tmp_path) == []
 
 
 def test_a_set_that_may_change_is_taken_with_a_warning(tmp_path, monkeypatch):
     expect(monkeypatch, b"an older state", is_fixed=False)
     with serving() as server, pytest.warns(UserWarning, match="the set has changed"):
-        folder = download_movielens(NAME, tmp_path, base_url=server.url)
+        folder = download_dataset(NAME, tmp_path, url=server.url)
     assert len(read_ratings(folder)) == 3
 
 
@@ -321,7 +323,7 @@ def test_an_archive_that_is_unsafe_or_broken_is_refused(tmp_path, monkeypatch, a
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("numpy_neural_mf.data.datasets.movielens.MAX_UNPACKED", 100)
+    monkeypatch.setattr("numpy_neural_mf.data.datasets.by_name.MAX_UNPACKED", 100)
     with serving() as server:
         assert "refused, it would unpack to" in refused(server, tmp_path)
     assert names(tmp_path) == []
@@ -329,16 +331,92 @@ def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
 
 def test_an_unknown_name_is_told_with_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match=r"expected one of ml-100k, .*, found 'ml-5m'"):
-        download_movielens("ml-5m", tmp_path)
+        download_dataset("ml-5m", tmp_path)
 
 
 def test_what_is_in_the_way_is_not_touched(tmp_path):
     (tmp_path / NAME).mkdir()
     with pytest.raises(OSError, match="is in the way"):
-        download_movielens(NAME, tmp_path)
+        download_dataset(NAME, tmp_path)
     assert names(tmp_path / NAME) == []
 
 
-def test_who_may_share_a_set_is_told():
-    assert "no redistribution" in MOVIELENS["ml-1m"].licence
-    assert "redistribution under the same conditions" in MOVIELENS["ml-32m"].licence
+# Every set, in the layout that it has
+
+
+def downloaded(monkeypatch, folder, name, file):
+    expect(monkeypatch, file, name)
+    with serving(body=file) as server:
+        return download_dataset(name, folder, url=server.url)
+
+
+def rows(folder):
+    return list(read_ratings(folder).to_frame().iter_rows())
+
+
+def test_a_set_comes_from_its_own_address(tmp_path, monkeypatch):
+    with serving() as server:
+        expect(monkeypatch, ARCHIVE, url=server.url)
+        assert len(read_ratings(download_dataset(NAME, tmp_path))) == 3
+
+
+def test_a_set_with_an_md5_is_checked_by_it(tmp_path, monkeypatch):
+    digest = hashlib.md5(ARCHIVE, usedforsecurity=False).hexdigest()
+    expect(monkeypatch, ARCHIVE, checksum=f"md5:{digest}")
+    with serving() as server:
+        assert download_dataset(NAME, tmp_path, url=server.url).is_dir()
+
+
+def test_goodbooks_has_its_ratings_beside_its_books(tmp_path, monkeypatch):
+    files = {
+        "books.csv": "book_id,title\n258,Emma\n",
+        "ratings.csv": "user_id,book_id,rating\n1,258,5\n2,4081,4\n",
+    }
+    folder = downloaded(monkeypatch, tmp_path, "goodbooks-10k", zipped(files))
+    assert rows(folder) == [(1, 258, 5.0), (2, 4081, 4.0)]
+    assert names(folder) == ["books.csv", "ratings.csv"]
+
+
+BOOK_CROSSING = """"User-ID";"ISBN";"Book-Rating"\r
+"276725";"034545104X";"0"\r
+"276726";"0155061224";"5"\r
+"276726";"\\"2080674722";"0"\r
+"276729";"85-7164;8572é";"10"\r
+"""
+
+
+def test_book_crossing_is_without_its_zeros_which_are_counted(tmp_path, monkeypatch):
+    file = zipped({"BX-Books.csv": "", "BX-Book-Ratings.csv": BOOK_CROSSING.encode("latin-1")})
+    with pytest.warns(
+        UserWarning, match=r"book-crossing: 2 of 4 ratings are 0, which stands for none"
+    ) as said:
+        folder = downloaded(monkeypatch, tmp_path, "book-crossing", file)
+    assert said[0].filename == __file__
+    assert rows(folder) == [(276726, "0155061224", 5.0), (276729, "85-7164;8572é", 10.0)]
+    assert names(folder) == ["BX-Book-Ratings.csv", "BX-Books.csv", "ratings.csv"]
+
+
+def test_jester_has_ratings_from_minus_ten_to_ten_zero_among_them(tmp_path, monkeypatch):
+    file = zipped({"jester_ratings.dat": "1\t\t5\t\t0.219\n1\t\t7\t\t-9.281\n63978\t\t150\t\t0\n\n"})
+    folder = downloaded(monkeypatch, tmp_path, "jester", file)
+    expected = [(1, 5, pytest.approx(0.219)), (1, 7, pytest.approx(-9.281)), (63978, 150, 0.0)]
+    assert rows(folder) == expected
+
+
+def test_a_category_of_amazon_is_a_file_without_archive(tmp_path, monkeypatch):
+    file = b"A1YS9MDZP93857,0006428320,3.0,1394496000\nA3TS466QBAWB9D,B000068NW5,5.0,1370476800\n"
+    folder = downloaded(monkeypatch, tmp_path, "amazon-2014-musical-instruments", file)
+    assert rows(folder) == [
+        ("A1YS9MDZP93857", "0006428320", 3.0, 1394496000),
+        ("A3TS466QBAWB9D", "B000068NW5", 5.0, 1370476800),
+    ]
+    assert names(tmp_path) == ["amazon-2014-musical-instruments"]
+
+
+def test_a_line_that_is_no_rating_is_refused_with_its_number(tmp_path, monkeypatch):
+    file = zipped({"jester_ratings.dat": "1\t\t5\t\t0.219\n1\t\tfive\n"})
+    with pytest.raises(
+        OSError, match=r"jester: jester_ratings.dat, line 2: expected a rating, found '1\\t\\tfive"
+    ):
+        downloaded(monkeypatch, tmp_path, "jester", file)
+    assert names(tmp_path) == []

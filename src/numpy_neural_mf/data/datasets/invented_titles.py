@@ -5,25 +5,32 @@ import numpy as np
 from ...utils.settings import check_integer
 from ..splits import RandomState
 
-ADJECTIVES = (
-    "Amber Borrowed Bright Broken Crooked Crystal Distant Early Electric Empty Faithful Forgotten Gentle Golden Hidden "
-    "Hollow Honest Idle Iron Late Lonely Midnight Narrow Northern Paper Patient Quiet Reluctant Restless Salt Scarlet "
-    "Second Seventh Silent Silver Sleepless Stolen Tender Unlikely Velvet Wandering Winter"
-).split()
-NOUNS = (
-    "Accordion Archipelago Astronomer Baker Beekeeper Bridge Carousel Cartographer Chandelier Clockmaker Comet Compass "
-    "Detective Dragonfly Ferryman Garden Glacier Harbour Heron Hotel Ladder Lantern Letter Librarian Lighthouse Locksmith "
-    "Machinist Meridian Messenger Mirror Observatory Orchard Orchestra Passenger Pianist Pilot Planet Promise Railway "
-    "Riverboat Saxophone Shoreline Sparrow Staircase Stranger Summer Tailor Telegraph Tide Tournament Voyage Waltz Widow"
-).split()
-PLACES = (
-    "Aberdeen Bergen Cádiz Dakar Galway Genoa Hobart Kraków Kyoto Lima Lisbon Montreal Nairobi Odesa Oslo Porto Quito "
-    "Reykjavík Rotterdam Salta Tallinn Trieste Tromsø Valparaíso"
-).split()
-NAMES = "Ada Amara Bruno Clara Dmitri Elena Farid Greta Hugo Ines Jonas Lena Marta Noor Otto Paloma Rafael Sofia Tomás Yuki".split()
+WORDS = {
+    "adjective": """
+        Amber Borrowed Bright Broken Crooked Crystal Distant Early Electric Empty Faithful Forgotten
+        Gentle Golden Hidden Hollow Honest Idle Iron Late Lonely Midnight Narrow Northern Paper Patient
+        Quiet Reluctant Restless Salt Scarlet Second Seventh Silent Silver Sleepless Stolen Tender
+        Unlikely Velvet Wandering Winter
+    """,
+    "noun": """
+        Accordion Archipelago Astronomer Baker Beekeeper Bridge Carousel Cartographer Chandelier
+        Clockmaker Comet Compass Detective Dragonfly Ferryman Garden Glacier Harbour Heron Hotel Ladder
+        Lantern Letter Librarian Lighthouse Locksmith Machinist Meridian Messenger Mirror Observatory
+        Orchard Orchestra Passenger Pianist Pilot Planet Promise Railway Riverboat Saxophone Shoreline
+        Sparrow Staircase Stranger Summer Tailor Telegraph Tide Tournament Voyage Waltz Widow
+    """,
+    "place": """
+        Aberdeen Bergen Cádiz Dakar Galway Genoa Hobart Kraków Kyoto Lima Lisbon Montreal Nairobi Odesa
+        Oslo Porto Quito Reykjavík Rotterdam Salta Tallinn Trieste Tromsø Valparaíso
+    """,
+    "name": """
+        Ada Amara Bruno Clara Dmitri Elena Farid Greta Hugo Ines Jonas Lena Marta Noor Otto Paloma Rafael
+        Sofia Tomás Yuki
+    """,
+}
 FORMS = (
-    "The {adjective} {noun}", "{noun} of {place}", "{name} and the {noun}", "No {noun} in {place}",
-    "The {noun} and the {other}", "{adjective} {noun}", "Last {noun} to {place}", "{name}'s {noun}", "The {noun}",
+    "The {adjective} {noun}", "{adjective} {noun}", "The {noun}", "{noun} of {place}", "No {noun} in {place}",
+    "Last {noun} to {place}", "{name} and the {noun}", "{name}'s {noun}", "The {noun} and the {other}",
 )  # fmt: skip
 YEARS = 1950, 2025
 
@@ -35,15 +42,10 @@ def invented_titles(n: int, random_state: RandomState = 0) -> list[str]:
     """
     check_integer("n", n, at_least=0, at_most=10_000)
     rng, titles = np.random.default_rng(random_state), dict[str, None]()
+    words = {kind: text.split() for kind, text in WORDS.items()}
+    words["other"] = words["noun"]
     while len(titles) < n:
-        words = {
-            "adjective": rng.choice(ADJECTIVES),
-            "noun": rng.choice(NOUNS),
-            "other": rng.choice(NOUNS),
-            "place": rng.choice(PLACES),
-            "name": rng.choice(NAMES),
-        }
-        name = rng.choice(FORMS).format(**words)
-        if words["noun"] != words["other"]:
-            titles[name] = None
+        chosen = {kind: some[rng.integers(len(some))] for kind, some in words.items()}
+        if chosen["noun"] != chosen["other"]:
+            titles[FORMS[rng.integers(len(FORMS))].format(**chosen)] = None
     return [f"{name} ({rng.integers(*YEARS)})" for name in titles]

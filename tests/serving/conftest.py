@@ -25,7 +25,9 @@ def text_ratings(ratings):
 def folder(tmp_path_factory, ratings, text_ratings):
     """films.safetensors, and others.safetensors with text ids, and movies.csv with titles of the first."""
     folder = tmp_path_factory.mktemp("served")
-    NeuralMF(embedding_dim=4, hidden_layer_sizes=(4,), epochs=3).fit(ratings).save(folder / "films.safetensors")
+    NeuralMF(embedding_dim=4, hidden_layer_sizes=(4,), epochs=3).fit(ratings).save(
+        folder / "films.safetensors"
+    )
     linear = NeuralMF(embedding_dim=4, hidden_layer_sizes=(), epochs=3)
     linear.fit(text_ratings).save(folder / "texts.safetensors")
     GlobalMean().fit(ratings).save(folder / "mean.safetensors")

@@ -65,9 +65,17 @@ def visit(browser, address):
     """A function that opens the page in a new profile; no error is logged, and no request goes elsewhere."""
     contexts, faults = [], []
 
-    def visit(**options):
+    def visit(has_diversity=True, **options):
+        def with_diversity(route):
+            answer = route.fetch()
+            found = answer.json()
+            for model in found["models"]:
+                model["has_diversity"] = has_diversity
+            route.fulfill(response=answer, json=found)
+
         context = browser.new_context(**options)
         contexts.append(context)
+        context.route("**/v1/models", with_diversity)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
@@ -256,6 +264,14 @@ def test_sliders_are_part_of_the_question(page):
     assert found.value.request.post_data_json["diversity"] == 0.3
     assert page.locator("#diversity").get_attribute("aria-valuetext") == "30%"
     assert said(page) == "No films are left: lower a slider."
+
+
+def test_a_slider_that_no_model_takes_is_not_shown(visit):
+    page = visit(has_diversity=False, locale="en-GB")
+    assert page.get_by_role("slider").count() == 1
+    with listed(page) as found:
+        page.get_by_role("slider").fill("5")
+    assert "diversity" not in found.value.request.post_data_json
 
 
 def test_two_models_are_shown_side_by_side(page):

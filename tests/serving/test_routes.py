@@ -2,11 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from inspect import signature
 
 import numpy as np
 import pytest
 
-from numpy_neural_mf import load_model
+from numpy_neural_mf import NeuralMF, load_model
 
 NEW = {3: 5.0, 8: 1.0, 12: 4.0}
 SENT = [{"item": item, "rating": rating} for item, rating in NEW.items()]
@@ -219,6 +220,7 @@ def test_models_say_which_ratings_and_ids_they_take(served):
     films, texts = answer(served("films", "texts").get("/v1/models"))["models"]
     assert films["rating_steps"] == [1, 2, 3, 4, 5]
     assert (films["item_ids"], texts["item_ids"]) == ("integer", "text")
+    assert films["has_diversity"] == ("diversity" in signature(NeuralMF.recommend).parameters)
 
 
 def test_what_the_page_says_of_the_data_is_that_of_the_file(served, tmp_path):

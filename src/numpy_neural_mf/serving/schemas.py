@@ -186,6 +186,7 @@ class ModelFacts(BaseModel):
     item_ids: Literal["integer", "text"]
     has_titles: bool
     has_intervals: bool
+    has_diversity: bool = Field(description="Whether lists take `diversity`.")
 
 
 class About(Asked):

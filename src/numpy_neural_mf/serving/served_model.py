@@ -175,6 +175,7 @@ class ServedModel:
             "item_ids": "integer" if fitted.item_ids.dtype.kind == "i" else "text",
             "has_titles": self.titles is not None,
             "has_intervals": hasattr(self.model, "predict_interval"),
+            "has_diversity": "diversity" in inspect.signature(self.model.recommend).parameters,
         }
 
     @cached_property

@@ -37,9 +37,13 @@ async function refresh(first = "") {
   pending = new AbortController();
   const asked = {
     ratings: mine.list, n: LISTED, exclude: [...mine.hidden.keys()], reasons: REASONS,
-    diversity: Number($("diversity").value), min_ratings: COUNTS[$("popularity").value],
+    min_ratings: COUNTS[$("popularity").value],
   };
-  const of = (model) => ({ ...asked, model: model.name, ...(model.has_intervals && { interval: COVERAGE }) });
+  const of = (model) => ({
+    ...asked, model: model.name,
+    ...(model.has_intervals && { interval: COVERAGE }),
+    ...(model.has_diversity && { diversity: Number($("diversity").value) }),
+  });
   $("lists").ariaBusy = "true";
   try {
     show(await Promise.all(chosen().map((model) => api.recommend(of(model), pending.signal))), asked);
@@ -191,6 +195,7 @@ async function start() {
   $("second").append(element("option", { value: "" }), ...names.map((one) => one.cloneNode(true)));
   document.querySelectorAll(".models").forEach((one) => (one.hidden = names.length < 2));
   document.querySelector(".search").hidden = !known.has_titles;
+  $("diversity").parentElement.hidden = !served.models.some((one) => one.has_diversity);
   speak($("language").value);
   listen();
   starters = await api.starters(KNOWN_STARTERS);

@@ -60,6 +60,15 @@ def download(
         sets = [(name, one.n_ratings, one.megabytes, one.licence) for name, one in DATASETS.items()]
         show(pl.DataFrame(sets, ["name", "ratings", "MB", "licence"], orient="row"), as_json, "licence")
         return
+    path = downloaded(name, folder)
+    dataset = DATASETS[name]
+    text = f"{path}: licence: {dataset.licence}. Citation: {dataset.citation}\n"
+    facts = {"folder": str(path), "licence": dataset.licence, "citation": dataset.citation}
+    report(f"{text}Next: numpy-neural-mf compare {path}", facts, as_json)
+
+
+def downloaded(name: str, folder: Path) -> Path:
+    """The folder of a data set, brought with a progress bar; errors are those of `download_dataset`."""
     console = stderr()
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
@@ -74,7 +83,4 @@ def download(
         fail("interrupted: the same command resumes where it stopped", code=130)
     for note in notes:
         remark(str(note.message))
-    dataset = DATASETS[name]
-    text = f"{path}: licence: {dataset.licence}. Citation: {dataset.citation}\n"
-    facts = {"folder": str(path), "licence": dataset.licence, "citation": dataset.citation}
-    report(f"{text}Next: numpy-neural-mf compare {path}", facts, as_json)
+    return path

@@ -12,15 +12,16 @@ from typing import Annotated, NoReturn
 import numpy as np
 import typer
 
-from . import compare, data, evaluate, export, train, tune, use
+from . import compare, data, demo, evaluate, export, serve, train, tune, update, use
 from .options import option
 from .output import fail, remark
 
 # Panels of the help, each with its commands.
 COMMANDS = {
     "Data": (data.download, data.simulate),
-    "Models": (tune.tune, use.update, use.info, export.export),
+    "Models": (tune.tune, update.update, use.info, export.export),
     "Predictions": (use.predict, use.recommend, use.fold_in, use.similar, use.explain),
+    "Service": (serve.serve, demo.demo),
     "Evaluation": (evaluate.evaluate, compare.compare),
 }
 HELP = "Neural matrix factorisation for ratings: train, compare, understand."

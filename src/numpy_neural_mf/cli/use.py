@@ -1,4 +1,4 @@
-"""A trained model in use: predict, recommend, fold-in, similar, explain, update, info."""
+"""A trained model in use: predict, recommend, fold-in, similar, explain, info."""
 
 import re
 from dataclasses import asdict, fields
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from typer import Argument, Context
+from typer import Argument
 
 from ..data.ids import index_of
 from ..models import BayesianMF, NeuralMF, load_model
@@ -21,18 +21,16 @@ from .options import (
     MinRatings,
     ModelFile,
     Number,
-    RatingsFile,
     Settings,
     Titles,
     option,
 )
-from .output import load, print_json, progress, read, remark, report, say, show, working
+from .output import load, print_json, progress, remark, report, say, show, working
 from .tables import (
     filters,
     lists_of,
     raw_ids,
     read_table,
-    roles_of_text,
     unknown_ids,
     with_counts,
     with_titles,
@@ -227,30 +225,6 @@ def explain(
         others = found.reasons[number:]
         say(f"{sum(reason.weight for reason in others):+.3f}  {len(others)} other ratings")
         say(f"{rest:+.3f}  not from any rating")
-
-
-def update(
-    context: Context, model: ModelFile, ratings: RatingsFile,
-    output: Annotated[Path | None, Argument(help="The file to write; by default the model's.")] = None,
-    user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
-    titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
-) -> None:  # fmt: skip
-    """Train a model further on new ratings, of known and of new users and items.
-
-    numpy-neural-mf update films.safetensors this_week.csv
-    """
-    loaded, path = load(model, "partial_fit"), output or model
-    scale = getattr(loaded, "rating_scale_", None)  # a NextItemModel has none
-    new = read(context, scale=scale, text_ids=roles_of_text(loaded))
-    new = new if titles is None else new.with_titles(titles)
-    n_users, n_items = len(loaded.user_ids_), len(loaded.item_ids_)
-    with working(f"learning {len(new):,} ratings"):
-        loaded.partial_fit(new)
-    loaded.save(path)
-    n_users, n_items = len(loaded.user_ids_) - n_users, len(loaded.item_ids_) - n_items
-    text = f"Wrote {path}: {len(new):,} ratings learned, {n_users:,} new users, {n_items:,} new items"
-    facts = {"model": str(path), "ratings": len(new), "new_users": n_users, "new_items": n_items}
-    report(text, facts, as_json)
 
 
 def info(model: ModelFile, as_json: AsJson = False, settings: Settings = None) -> None:

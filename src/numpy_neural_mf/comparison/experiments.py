@@ -160,9 +160,8 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
     if ratings is not None:
         name = Path(ratings).name if isinstance(ratings, str | os.PathLike) else "ratings"
         return {name: read_ratings(ratings)}
-    for folder in (".", os.environ.get(DATA_VARIABLE)):
-        if folder and Path(folder, "ratings.csv").is_file():
-            return {"ratings.csv": read_ratings(Path(folder, "ratings.csv"))}
+    if found := ratings_here():
+        return {found.name: read_ratings(found)}
     return {
         "simulated, latent structure": simulate_ratings(structure="latent"),
         "simulated, no structure": simulate_ratings(structure="none"),
@@ -174,6 +173,12 @@ def _is_table(given: Mapping[Any, Any]) -> bool:
     from ..data.tables import NAMES, named_as
 
     return all(named_as(map(str, given), NAMES[role]) for role in ("user", "item", "rating"))
+
+
+def ratings_here() -> Path | None:
+    """ratings.csv in the working directory, or in the folder that NUMPY_NEURAL_MF_DATA names."""
+    folders = [".", *filter(None, [os.environ.get(DATA_VARIABLE)])]
+    return next((path for path in (Path(one, "ratings.csv") for one in folders) if path.is_file()), None)
 
 
 def _neural_mf(architecture: Architecture, settings: dict[str, Any], seed: int) -> Recommender:

@@ -123,11 +123,7 @@ class Factorization:
         Biased matrix factorisation is one product of the rows [p_u, b_u, 1] and [q_i, 1, μ + b_i].
         """
         form, mlp = self.architecture, self._mlp
-        q, b_i = self._rows("item", items)
-        one = np.ones((len(items), 1), q.dtype)
-        columns = [one, (self.parameters["intercept"] + b_i)[:, None]]
-        by_item = np.ascontiguousarray(np.hstack([q, *columns] if form.product else columns).T)
-        item_half = mlp.of_items(q) if mlp else q.T
+        by_item, item_half = self.item_columns(items)
         n_at_once = max(1, TILE // max(1, len(items)))
 
         def score(users: IntArray) -> Array:
@@ -146,6 +142,14 @@ class Factorization:
             return scores
 
         return score
+
+    def item_columns(self, items: IntArray) -> tuple[Array, Array]:
+        """What scores of all users have in common: columns [q_i, 1, μ + b_i], and the MLP's W_i q_i + c."""
+        mlp = self._mlp
+        q, b_i = self._rows("item", items)
+        columns = [np.ones((len(items), 1), q.dtype), (self.parameters["intercept"] + b_i)[:, None]]
+        by_item = np.hstack([q, *columns] if self.architecture.product else columns)
+        return np.ascontiguousarray(by_item.T), mlp.of_items(q) if mlp else q.T
 
     def row_scorer(self, items: IntArray) -> RowScorer:
         """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""

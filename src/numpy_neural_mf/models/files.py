@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..data.limits import MAX_ID, MAX_RATING, MAX_TITLE, MIN_RANGE
 from ..utils.atomic_io import replacing, require_file
-from ..utils.safetensors_stream import MAX_HEADER, write_safetensors
+from ..utils.safetensors_stream import MAX_HEADER, mapped_safetensors, write_safetensors
 from ..utils.settings import check_fields
 from .fitted import FittedData
 from .interactions import Interactions
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected what JSON has, found {type(value).__name__}")
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
+def read(path: str | os.PathLike[str], mapped: bool = False) -> tuple[dict[str, Any], Tensors]:
     """The description and the arrays of a file whose digest is right; what they mean is not checked."""
     path = Path(path)
     require_file(path)
@@ -100,7 +100,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Tensors]:
                 refuse(path, "not a model of numpy-neural-mf")
             if version != VERSION:
                 refuse(path, f"expected version {VERSION} of the format, found {version[:20]!r}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if mapped:
+                tensors = mapped_safetensors(path)
+            else:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # or a dtype unknown to NumPy
         refuse(path, f"truncated, or no safetensors file ({error})")
     text = metadata.get("description", "")
@@ -160,9 +163,9 @@ class Contents:
     It has the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], mapped: bool = False) -> None:
         self._path = path
-        description, self._arrays = read(path)
+        description, self._arrays = read(path, mapped)
         try:
             check_fields("description", description, DESCRIPTION)
         except ValueError as error:

@@ -15,14 +15,17 @@ CLASSES: tuple[Any, ...] = (GlobalMean, LinearRegression, ItemKNN, BayesianMF, N
 MODELS = {model.__name__: model for model in CLASSES}
 
 
-def load_model(path: str | os.PathLike[str], expected: type = object) -> Any:
+def load_model(path: str | os.PathLike[str], expected: type = object, *, mapped: bool = False) -> Any:
     """The fitted model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
 
     It is a GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel. Nothing in the file
     is executed, and nothing of it is used before it is checked: a ModelFileError, which is a ValueError, says
     that it is not a model, not an `expected` one, not complete, or that its parts do not fit each other.
+
+    With `mapped`, arrays stay in the file: they are read-only, and processes that load it share their memory.
+    Such a file may be replaced, as `save` does, but not changed.
     """
-    contents = Contents(path)
+    contents = Contents(path, mapped)
     if not (isinstance(contents.name, str) and contents.name in MODELS):
         contents.refuse(f"model: expected one of {', '.join(MODELS)}, found {contents.name!r}")
     if not issubclass(MODELS[contents.name], expected):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +34,20 @@ def write_safetensors(file: BinaryIO, forms: Forms, rows_of: RowsOf, metadata: M
     for name in in_order(forms):
         for rows in rows_of(name):
             file.write(as_bytes(rows.astype(rows.dtype.newbyteorder("<"), copy=False)))
+
+
+def mapped_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, read-only, in memory that all processes that map the file share."""
+    content = np.asarray(np.memmap(path, np.uint8, "r"))
+    start = 8 + int.from_bytes(content[:8].tobytes(), "little")
+    header = json.loads(content[8:start].tobytes())
+    types = {name: np.dtype(dtype).newbyteorder("<") for dtype, name in DTYPES.items()}
+    arrays = {}
+    for name in header.keys() - {"__metadata__"}:
+        first, end = header[name]["data_offsets"]
+        array = content[start + first : start + end].view(types[header[name]["dtype"]])
+        arrays[name] = array.reshape(header[name]["shape"])
+    return arrays
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:

@@ -1,0 +1,102 @@
+"""The app: routes, protection and error answers put together."""
+
+import asyncio
+import logging
+import secrets
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from ..utils.threads import one_blas_thread
+from .guard import Guard
+from .problems import add_problems, openapi_with_problems
+from .routes import api, metrics, probes
+from .service import Service
+from .settings import ServerSettings
+
+logger = logging.getLogger(__name__)
+
+PAGE = Path(__file__).parent / "page"
+MAX_BODY = 2**20  # bytes of a request
+SECONDS_BETWEEN_LOOKS = 1.0  # at the model files
+LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """The service as an ASGI application, its models loaded.
+
+    A ModelFileError says that a file is no model, a ValueError that a setting is impossible.
+    """
+    service, token = Service(settings), settings.token
+    app = FastAPI(
+        title="numpy-neural-mf",
+        description="Predicted ratings, lists of items, explanations, and a place for new ratings.",
+        lifespan=_lifespan,
+        max_body_size=MAX_BODY,
+        redoc_url=None,
+    )
+    app.state.service = service
+    protected = [] if token is None else [Depends(_require(token))]
+    app.include_router(api, dependencies=protected)
+    app.include_router(metrics, dependencies=protected)
+    app.include_router(probes)
+    app.mount("/", StaticFiles(directory=PAGE, html=True), "page")
+    add_problems(app)
+    generated = app.openapi
+    app.openapi = lambda: openapi_with_problems(generated())  # type: ignore[method-assign]
+    if settings.is_local and token is None:  # no page of another site may ask under a name of its own
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(Guard)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """While the app runs, BLAS has one thread, and model files that are replaced are taken up."""
+    service, look = app.state.service, asyncio.Event()
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look.set)
+    with one_blas_thread():
+        watching = asyncio.create_task(_watch(service, look))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            service.store.close()
+
+
+async def _watch(service: Service, look: asyncio.Event) -> None:
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(look.wait(), SECONDS_BETWEEN_LOOKS)
+        look.clear()
+        await asyncio.to_thread(service.reload)
+
+
+def _require(token: str) -> Callable[..., Awaitable[None]]:
+    """A dependency that refuses requests without the token."""
+    scheme = HTTPBearer(auto_error=False, description="The token that the server was started with.")
+
+    async def require(given: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)]) -> None:
+        if given is None or not secrets.compare_digest(given.credentials.encode(), token.encode()):
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(401, "Authorization: expected Bearer and the token", headers)
+
+    return require

@@ -1,0 +1,66 @@
+"""What every request passes: limits of time and of concurrency, metrics, and headers of every answer."""
+
+import asyncio
+import time
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .metrics import REQUESTS, SECONDS
+from .problems import problem
+
+MOST_AT_ONCE = 512  # requests that a worker has begun
+TIME_LIMIT = 30.0  # seconds, with the time that the request takes to come in
+NOWHERE = "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": f"default-src 'self'; {NOWHERE}; require-trusted-types-for 'script'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Guard:
+    """The app behind limits and metrics."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started, status = time.perf_counter(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        self._inside += 1
+        try:
+            if self._inside > MOST_AT_ONCE:
+                busy = problem(503, "too many requests at once", headers={"Retry-After": "1"})
+                return await busy(scope, receive, sent)
+            async with asyncio.timeout(TIME_LIMIT):
+                await self._app(scope, receive, sent)
+        except TimeoutError:
+            if not status:
+                await problem(408, f"the request took more than {TIME_LIMIT:g} s")(scope, receive, sent)
+        finally:
+            self._inside -= 1
+            route = _route(scope)
+            REQUESTS.labels(scope["method"], route, status or 500).inc()
+            SECONDS.labels(route).observe(time.perf_counter() - started)
+
+
+def _route(scope: Scope) -> str:
+    """The path as the service declares it: those that it does not have are one."""
+    route: Any = scope.get("route")
+    return getattr(route, "path", None) or "other"

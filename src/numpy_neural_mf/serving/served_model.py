@@ -1,0 +1,236 @@
+"""A model of a file as the service uses it: raw ids in, plain Python values out."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.ids import index_of
+from ..mf.parameters import Side
+from ..models import NewUser, load_model
+from ..models.explain import Reason
+from ..models.fitted import Fitted
+from ..models.uncertainty import few_steps
+from .metrics import UNKNOWN
+from .prepared import prepared
+from .problems import RequestError
+from .schemas import ItemRating, Pair, RecommendRequest
+from .titles import Titles
+
+Stamp = tuple[int, int, int]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model that never changes, its file and the titles of its items."""
+
+    name: str
+    path: Path
+    stamp: Stamp
+    model: Any
+    titles: Titles | None
+
+    @classmethod
+    def load(cls, path: Path, titles: Mapping[str, str] | None) -> Self:
+        """From a file, whose arrays all processes share; errors are those of `load_model`."""
+        stamp = stamp_of(path)  # before it is read: a file that comes meanwhile is another
+        model = load_model(path, mapped=True)
+        if isinstance(model.fitted_, Fitted):
+            model._state = replace(model.fitted_, model=prepared(model.fitted_))
+        own = getattr(model, "titles_", None)
+        if titles is not None:
+            own = [titles.get(str(item), "") for item in model.item_ids_.tolist()]
+        counts = model.fitted_.counts("item")  # computed now, not by the first request
+        return cls(path.stem, path, stamp, model, None if own is None else Titles(list(own), counts))
+
+    # Who and what
+
+    def rows(self, side: Side, raw: Any) -> NDArray[np.int32]:
+        """Rows of one id or many, -1 of unknown ones, which are counted."""
+        rows = index_of(self.model.fitted_.ids(side), raw)
+        if unknown := int(np.count_nonzero(rows < 0)):
+            UNKNOWN.labels(side).inc(unknown)
+        return rows
+
+    def require_item(self, item: int | str) -> None:
+        """Refuse an item that the model does not know."""
+        if self.rows("item", item) < 0:
+            raise RequestError(404, "item", "expected an item that the model knows")
+
+    def require(self, method: str) -> None:
+        """Refuse a request that needs a method which the model does not have."""
+        if not hasattr(self.model, method):
+            found = type(self.model).__name__
+            raise RequestError(422, "model", f"expected a model with {method}, found a {found}")
+
+    def check_ratings(self, ratings: Sequence[ItemRating], place: str = "ratings") -> None:
+        """Refuse ratings outside the model's scale."""
+        low, high = getattr(self.model, "rating_scale_", (-np.inf, np.inf))
+        for at, one in enumerate(ratings):
+            if not low <= one.rating <= high:
+                expected = f"expected a rating from {low:g} to {high:g}"
+                raise RequestError(422, f"{place}[{at}].rating", expected)
+
+    def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
+        """Somebody with these ratings, of which those of unknown items are left out."""
+        self.require("fold_in")
+        by_row = dict(zip(self.rows("item", list(ratings)).tolist(), ratings.values(), strict=True))
+        ids = self.model.item_ids_
+        folded_in: NewUser = self.model.fold_in({ids[row]: by_row[row] for row in by_row if row >= 0})
+        return folded_in
+
+    # Answers
+
+    def predict(self, pairs: Sequence[Pair], interval: float | None) -> Facts:
+        """Predicted ratings of pairs, with intervals of this coverage."""
+        self.require("predict" if interval is None else "predict_interval")
+        users, items = [pair.user for pair in pairs], [pair.item for pair in pairs]
+        known = (self.rows("user", users) >= 0) & (self.rows("item", items) >= 0)
+        columns = {"user": users, "item": items, "known": known.tolist()}
+        columns["rating"] = self.model.predict(users, items).tolist()
+        return {"model": self.name, "predictions": _rows(columns | self._bounds(users, items, interval))}
+
+    def recommend(self, user: Any, asked: RecommendRequest) -> Facts:
+        """The best items for a user that is known or folded in."""
+        options: Facts = {"by": asked.by, "diversity": asked.diversity, "min_ratings": asked.min_ratings}
+        given = {name: value for name, value in options.items() if value}
+        takes = inspect.signature(self.model.recommend).parameters
+        for name in given.keys() - takes.keys():
+            kind = type(self.model).__name__
+            raise RequestError(422, name, f"expected none, since a {kind} does not take it")
+        if asked.exclude or asked.candidates is not None:
+            given["candidates"] = self._candidates(asked)
+        if asked.interval is not None:
+            self.require("predict_interval")
+        items, scores = self.model.recommend(user, asked.n, with_scores=True, **given)
+        items = items.compressed()
+        columns = {"score": scores.compressed().tolist()} | self._bounds(user, items, asked.interval)
+        if asked.reasons:
+            self.require("explain")
+            explained = [self.model.explain(user, item).reasons for item in items.tolist()]
+            columns["reasons"] = [self._reasons(reasons[: asked.reasons]) for reasons in explained]
+        answer: Facts = {"model": self.name, "items": _rows(self._item_columns(items) | columns)}
+        if asked.ratings is not None:
+            rated = [one.item for one in asked.ratings]
+            answer["unknown"] = [item for item in rated if index_of(self.model.item_ids_, item) < 0]
+        return answer
+
+    def similar(self, item: int | str, n: int, min_ratings: int) -> Facts:
+        """The items most similar to one."""
+        self.require_item(item)
+        try:
+            items, cosines = self.model.similar_items(item, n, min_ratings)
+        except ValueError as error:  # it has no embeddings
+            raise RequestError(422, "model", str(error)) from error
+        columns = self._item_columns(items) | {"similarity": cosines.tolist()}
+        return {"model": self.name, "items": _rows(columns)}
+
+    def explain(self, user: Any, item: int | str, n: int) -> Facts:
+        """The parts of a prediction, and the n ratings that weigh most."""
+        self.require("explain")
+        self.require_item(item)
+        found = self.model.explain(user, item)
+        reasons, others = self._reasons(found.reasons[:n]), sum(one.weight for one in found.reasons[n:])
+        return asdict(found) | {"model": self.name, "reasons": reasons, "others": float(others)}
+
+    def items(self, search: str, limit: int, offset: int) -> Facts:
+        """A page of the items whose titles have all words of a text, often rated ones first."""
+        if search and self.titles is None:
+            raise RequestError(422, "search", "expected none, since no titles are known")
+        rows = self._by_count if self.titles is None or not search else self.titles.find(search)
+        page = np.array(rows[offset : offset + limit], np.int64)
+        columns = self._item_columns(self.model.item_ids_[page])
+        columns["n_ratings"] = self.model.fitted_.counts("item")[page].tolist()
+        return {"model": self.name, "total": len(rows), "items": _rows(columns)}
+
+    def starters(self, n: int) -> Facts:
+        """Items that are known and divide opinions, to be rated first by somebody new."""
+        items = self.model.item_ids_[self._starters[:n]]
+        counts = self.model.fitted_.counts("item")[self._starters[:n]].tolist()
+        columns = self._item_columns(items) | {"n_ratings": counts}
+        return {"model": self.name, "total": len(self._starters), "items": _rows(columns)}
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the model is, when it was written and what it learned from."""
+        fitted = self.model.fitted_
+        return {
+            "name": self.name,
+            "kind": type(self.model).__name__,
+            "file": self.path.name,
+            "written": datetime.fromtimestamp(self.stamp[1] / 1e9, UTC).isoformat(timespec="seconds"),
+            "n_users": len(fitted.user_ids),
+            "n_items": len(fitted.item_ids),
+            "n_ratings": len(fitted.interactions.items),
+            "n_parameters": int(self.model.n_parameters_),
+            "rating_scale": getattr(self.model, "rating_scale_", None),
+            "rating_steps": few_steps(fitted.interactions.ratings).tolist(),
+            "item_ids": "integer" if fitted.item_ids.dtype.kind == "i" else "text",
+            "has_titles": self.titles is not None,
+            "has_intervals": hasattr(self.model, "predict_interval"),
+            "has_diversity": "diversity" in inspect.signature(self.model.recommend).parameters,
+        }
+
+    @cached_property
+    def _by_count(self) -> NDArray[np.intp]:
+        return np.argsort(-self.model.fitted_.counts("item"), kind="stable")
+
+    @cached_property
+    def _starters(self) -> NDArray[np.intp]:
+        """Rows by log(n_i) s_i, where s_i is the standard deviation of the ratings of an item.
+
+        As log popularity · entropy of Rashid et al., "Getting to know you", 2002.
+        """
+        seen = self.model.fitted_.interactions
+        counts, n = np.maximum(seen.item_counts, 1), seen.n_items
+        sums, squares = (np.bincount(seen.items, weights, n) for weights in (seen.ratings, seen.ratings**2))
+        deviations = np.sqrt(np.maximum(squares / counts - (sums / counts) ** 2, 0))
+        return np.argsort(-np.log(counts) * deviations, kind="stable")
+
+    def _candidates(self, asked: RecommendRequest) -> NDArray[Any]:
+        ids = self.model.item_ids_
+        allowed = np.ones(len(ids), bool) if asked.candidates is None else _marked(ids, asked.candidates)
+        return np.asarray(ids[allowed & ~_marked(ids, asked.exclude)])
+
+    def _bounds(self, users: Any, items: Any, coverage: float | None) -> Facts:
+        if coverage is None or not len(items):
+            return {}
+        low, high = self.model.predict_interval(users, items, coverage=coverage)
+        return {"low": low.tolist(), "high": high.tolist()}
+
+    def _reasons(self, reasons: Sequence[Reason]) -> list[Facts]:
+        columns = self._item_columns([one.item for one in reasons])
+        columns |= {name: [getattr(one, name) for one in reasons] for name in ("rating", "weight")}
+        return _rows(columns)
+
+    def _item_columns(self, items: Any) -> Facts:
+        """Ids, and titles where they are known."""
+        items = np.asarray(items)
+        columns = {"item": items.tolist()}
+        if self.titles is not None:
+            rows = index_of(self.model.item_ids_, items).tolist()
+            columns["title"] = [self.titles.titles[row] for row in rows]
+        return columns
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What changes when another file takes the place of one."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _marked(ids: NDArray[Any], some: Sequence[Any]) -> NDArray[np.bool_]:
+    rows, marked = index_of(ids, some), np.zeros(len(ids), bool)
+    marked[rows[rows >= 0]] = True
+    return marked
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[Facts]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

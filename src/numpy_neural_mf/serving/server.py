@@ -1,0 +1,60 @@
+"""The server: uvicorn with the app, in one process or several."""
+
+import os
+import signal
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from ..models import load_model
+from .settings import ServerSettings
+from .store import RatingsStore, store_beside
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serve until a signal ends it; errors at the start are those of `create_app`.
+
+    SIGHUP makes it look at once whether a model file was replaced, which it does each second by itself.
+    """
+    settings.to_environment()
+    config = uvicorn.Config(
+        f"{__name__}:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http="httptools",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=30,
+    )
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+        return
+    for path in settings.models:  # a fault is reported here, once
+        load_model(path, mapped=True)
+    RatingsStore(settings.store or store_beside(settings.models[0])).close()  # makes its table
+    with TemporaryDirectory(prefix="numpy-neural-mf-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        Workers(config, [config.bind_socket()]).run()
+
+
+class Workers(Multiprocess):
+    """Processes that all look for new models at SIGHUP, where uvicorn would replace them."""
+
+    def handle_hup(self) -> None:
+        """Pass the signal on."""
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
+
+
+def app_from_environment() -> FastAPI:
+    """The app of a worker process."""
+    from .app import create_app
+
+    return create_app(ServerSettings.from_environment())

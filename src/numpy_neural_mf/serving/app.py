@@ -12,6 +12,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -27,7 +28,6 @@ from .settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
-MAX_BODY = 2**20  # bytes of a request
 SECONDS_BETWEEN_LOOKS = 1.0  # at the model files
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
@@ -42,7 +42,6 @@ def create_app(settings: ServerSettings) -> FastAPI:
         title="numpy-neural-mf",
         description="Predicted ratings, lists of items, explanations, and a place for new ratings.",
         lifespan=_lifespan,
-        max_body_size=MAX_BODY,
         redoc_url=None,
     )
     app.state.service = service
@@ -50,7 +49,8 @@ def create_app(settings: ServerSettings) -> FastAPI:
     app.include_router(api, dependencies=protected)
     app.include_router(metrics, dependencies=protected)
     app.include_router(probes)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), "page")
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.add_api_route("/", _page, include_in_schema=False)
     add_problems(app)
     generated = app.openapi
     app.openapi = lambda: openapi_with_problems(generated())  # type: ignore[method-assign]
@@ -65,6 +65,10 @@ def create_app(settings: ServerSettings) -> FastAPI:
         )
     app.add_middleware(Guard)
     return app
+
+
+async def _page() -> FileResponse:
+    return FileResponse(PAGE / "index.html")
 
 
 @asynccontextmanager

@@ -1,16 +1,18 @@
-"""What every request passes: limits of time and of concurrency, metrics, and headers of every answer."""
+"""What every request passes: limits of size, time and concurrency, metrics, and headers of every answer."""
 
 import asyncio
 import time
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import REQUESTS, SECONDS
 from .problems import problem
 
 MOST_AT_ONCE = 512  # requests that a worker has begun
+MAX_BODY = 2**20  # bytes of a request
 TIME_LIMIT = 30.0  # seconds, with the time that the request takes to come in
 NOWHERE = "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {
@@ -32,7 +34,15 @@ class Guard:
         """Answer a request."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        started, status = time.perf_counter(), 0
+        started, size, status = time.perf_counter(), 0, 0
+
+        async def received() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > MAX_BODY:
+                raise HTTPException(413, f"expected at most {MAX_BODY:,} bytes")
+            return message
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -49,7 +59,7 @@ class Guard:
                 busy = problem(503, "too many requests at once", headers={"Retry-After": "1"})
                 return await busy(scope, receive, sent)
             async with asyncio.timeout(TIME_LIMIT):
-                await self._app(scope, receive, sent)
+                await self._app(scope, received, sent)
         except TimeoutError:
             if not status:
                 await problem(408, f"the request took more than {TIME_LIMIT:g} s")(scope, receive, sent)

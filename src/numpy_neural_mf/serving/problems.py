@@ -1,5 +1,6 @@
 """Errors as application/problem+json (RFC 9457), which name the field and what was expected."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from .schemas import Problem
+
+logger = logging.getLogger(__name__)
 
 MOST_ERRORS = 20  # that one answer lists
 CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -67,7 +70,7 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(SQLAlchemyError)
     async def without_store(request: Request, error: SQLAlchemyError) -> JSONResponse:
-        app.state.logger.error("ratings store: %s", error)
+        logger.error("ratings store: %s", error)
         return problem(503, "the ratings store does not answer", headers={"Retry-After": "1"})
 
     @app.exception_handler(Exception)

@@ -67,7 +67,12 @@ def test_a_body_of_another_type_is_refused(films):
 
 
 def test_a_body_that_is_too_large_is_refused(films):
-    refused(films.post("/v1/recommend", content=b" " * 10_000_000), 413, "expected at most 1,048,576 bytes", errors=False)
+    refused(
+        films.post("/v1/recommend", content=b" " * 10_000_000),
+        413,
+        "expected at most 1,048,576 bytes",
+        errors=False,
+    )
     million = {"user": 1, "candidates": [1] * 1_000_000}
     refused(films.post("/v1/recommend", json=million), 413, "expected at most 1,048,576 bytes", errors=False)
 

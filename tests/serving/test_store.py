@@ -43,7 +43,9 @@ def test_the_latest_rating_of_a_pair_counts_in_one_call_and_over_several(store):
 
 def test_a_commit_is_synchronised_with_the_disk(store):
     with store._engine.connect() as connection:
-        pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        ]
     assert pragmas == ["wal", 2]  # 2 is FULL
 
 

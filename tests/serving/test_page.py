@@ -363,7 +363,7 @@ def test_a_file_without_ratings_is_refused_in_a_sentence(page, tmp_path):
 
 def test_spanish_and_english_say_the_same_things(page):
     names = page.evaluate("""async () => {
-      const { textsOf } = await import("./texts.js");
+      const { textsOf } = await import("./page/texts.js");
       const texts = (language) => Object.entries(textsOf(language, "films", "stars"));
       return ["en", "es"].map((one) => texts(one).map(([key, text]) => key + typeof text));
     }""")
@@ -378,7 +378,7 @@ def test_spanish_has_its_own_numbers_and_genders(visit):
     assert page.locator("#offered .value").first.inner_text() == "3,5"
     assert said(page).startswith("10 películas. Primera: «")
     assert re.fullmatch(r"\d,\d", page.locator(".number").first.inner_text())
-    items = page.evaluate("async () => (await import('./texts.js')).textsOf('es', 'items', 'stars').yours")
+    items = page.evaluate("async () => (await import('./page/texts.js')).textsOf('es', 'items', 'stars').yours")
     assert items == "¿Qué te parecen estos?"
 
 

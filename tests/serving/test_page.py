@@ -378,7 +378,9 @@ def test_spanish_has_its_own_numbers_and_genders(visit):
     assert page.locator("#offered .value").first.inner_text() == "3,5"
     assert said(page).startswith("10 películas. Primera: «")
     assert re.fullmatch(r"\d,\d", page.locator(".number").first.inner_text())
-    items = page.evaluate("async () => (await import('./page/texts.js')).textsOf('es', 'items', 'stars').yours")
+    items = page.evaluate(
+        "async () => (await import('./page/texts.js')).textsOf('es', 'items', 'stars').yours"
+    )
     assert items == "¿Qué te parecen estos?"
 
 

@@ -13,7 +13,7 @@ def unlearned_ratings(store: RatingsStore, model: Any) -> Ratings | None:
     """The kept ratings that the model has not learned, or with another value; None if there are none."""
     kept, fitted = store.columns(), model.fitted_
     sides = [
-        np.unique(np.array(kept[side], ids.dtype.kind), return_inverse=True)
+        np.unique(np.array(kept[side], np.int64 if ids.dtype.kind == "i" else str), return_inverse=True)
         for side, ids in (("user", fitted.user_ids), ("item", fitted.item_ids))
     ]
     (user_ids, users), (item_ids, items) = sides

@@ -17,9 +17,8 @@ def test_only_ratings_that_are_new_or_have_changed_are_unlearned(folder, tmp_pat
         assert unlearned_ratings(store, model) is None
         items, ratings = model.fitted_.interactions.of_row(model.user_ids_.tolist().index(user))
         known = model.item_ids_[items].tolist()
-        store.add(
-            [Rating(user, known[0], float(ratings[0]), 1), Rating(user, known[1], 6 - float(ratings[1]), 2)]
-        )
+        changed = float(ratings[1] % 5 + 1)
+        store.add([Rating(user, known[0], float(ratings[0]), 1), Rating(user, known[1], changed, 2)])
         new = 9_001 if name == "films" else "somebody"
         store.add([Rating(new, known[0], 4.0, 3)])
         found = unlearned_ratings(store, model)

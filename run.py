@@ -27,6 +27,10 @@ CHECKS = (
 )
 # What is installed: extras, and in words with the space that it takes on disk.
 FAST = ".[fast]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Numba: about 700 MB on disk"
+SERVE = (
+    ".[fast,serve]",
+    "NumPy, SciPy, scikit-learn, polars, matplotlib, Numba and FastAPI: about 750 MB on disk",
+)
 TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
 LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
 DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
@@ -63,7 +67,7 @@ def set_up(requirement: str, words: str) -> int:
         venv.create(VENV, with_pip=True)
     pip = [BIN / "python", "-u", "-m", "pip", "install", "--disable-pip-version-check"]
     code = run([*pip, "--constraint", "constraints.txt", "--editable", requirement], cwd=ROOT)
-    if code == 0 and requirement == FAST[0]:
+    if code == 0 and requirement in (FAST[0], SERVE[0]):
         print("Compiling what the models run, once: about half a minute", flush=True)
         code = run(*([BIN / "python", "-c", COMPILE.format(models)] for models in COMPILED))
     if code == 0:
@@ -79,7 +83,8 @@ def main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     is_light = command == "test" and "--light" in rest
-    kind = LIGHT if is_light else {"test": DEV, "check": DEV, "tune": TUNE}.get(command, FAST)
+    kinds = {"test": LIGHT if is_light else DEV, "check": DEV, "tune": TUNE, "serve": SERVE, "demo": SERVE}
+    kind = kinds.get(command, FAST)
     if code := set_up(*kind):
         return code
     if command == "test":

@@ -29,10 +29,9 @@ DOWNLOAD = option(None, "Whether MovieLens may be downloaded.", "--download/--no
 
 
 class Data(NamedTuple):
-    """Ratings to show, the file of their titles, what is said of them, and their file, if they have one."""
+    """Ratings to show, with titles, what is said of them, and their file, if they have one."""
 
     ratings: Ratings
-    titles: Path | None
     about: dict[str, str]
     file: Path | None
 
@@ -64,8 +63,7 @@ def demo(
     if open_browser:
         threading.Thread(target=_open, args=[address], daemon=True).start()
     say(f"Serving {address}, until Ctrl-C")
-    titles = None if data.titles is None else str(data.titles)
-    serve(ServerSettings(tuple(map(str, models)), titles=titles, about=str(about), port=port))
+    serve(ServerSettings(tuple(map(str, models)), about=str(about), port=port))
 
 
 def _data(folder: Path, download: bool) -> Data:
@@ -78,28 +76,24 @@ def _data(folder: Path, download: bool) -> Data:
             return _read(downloaded(SET, folder) / "ratings.csv")
         except OSError as error:
             remark(f"{error}; ratings are simulated instead")
-    import polars as pl
-
     ratings = simulate_ratings(n_users=1_500, n_items=600, n_ratings=60_000)
-    titles = folder / "simulated" / "titles.csv"
-    titles.parent.mkdir(parents=True, exist_ok=True)
-    items = ratings.item_ids
-    pl.DataFrame({"item": items, "title": invented_titles(len(items))}).write_csv(titles)
-    about = {"data": "Simulated ratings of films that do not exist", "items": "films"}
-    return Data(ratings, titles, about, None)
+    items = ratings.item_ids.tolist()
+    ratings = ratings.with_titles(dict(zip(items, invented_titles(len(items)), strict=True)))
+    return Data(ratings, {"data": "Simulated ratings of films that do not exist", "items": "films"}, None)
 
 
 def _read(path: Path) -> Data:
     """Ratings of a file; those beside movies.csv are MovieLens', which of them their README says."""
-    titles, about = path.with_name("movies.csv"), {"items": "items"}
-    if titles.is_file():
+    ratings, about = read_ratings(path), {"items": "items"}
+    if (titles := path.with_name("movies.csv")).is_file():
+        ratings = ratings.with_titles(titles)
         readme = path.with_name("README.txt")
         name = re.search(r"ml-[\w-]*\w", readme.read_text("utf-8", "replace")) if readme.is_file() else None
         known = DATASETS.get(name[0]) if name else None
         about = {"items": "films", "data": f"MovieLens {name[0] if name else ''}".strip()}
         about |= {"licence": known.licence if known else "that of its README"}
         about |= {"citation": DATASETS[SET].citation}
-    return Data(read_ratings(path), titles if titles.is_file() else None, about, path)
+    return Data(ratings, about, path)
 
 
 def _trained(name: str, home: Path, data: Data) -> Path:

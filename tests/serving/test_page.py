@@ -547,3 +547,12 @@ def test_a_late_answer_does_not_replace_a_newer_one(page):
     page.locator(".panel td").first.wait_for()  # a later answer is here
     assert len(suggested(page)) == len(answer["items"])
     assert said(page).startswith("10 films")
+
+
+def test_the_page_of_the_routes_is_complete_without_another_server(visit):
+    page, sent = visit(), []
+    page.on("request", lambda request: sent.append(request.url))
+    page.goto(page.url + "docs")
+    page.get_by_text("/v1/recommend").wait_for()
+    assert page.locator(".opblock").count() > 10
+    assert all(url.startswith((page.url.removesuffix("docs"), "data:")) for url in sent)

@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -38,7 +39,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     A ModelFileError says that a file is no model, a ValueError that a setting is impossible.
     """
     service, token = Service(settings), settings.token
-    app = FastAPI(
+    app = FastAPIOffline(
         title="numpy-neural-mf",
         description="Predicted ratings, lists of items, explanations, and a place for new ratings.",
         lifespan=_lifespan,

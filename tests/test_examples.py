@@ -1,11 +1,13 @@
 """The examples run as they stand, in a folder of their own, and show what they promise."""
 
 import ast
+import json
 import re
 import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -54,6 +56,19 @@ def test_compare_your_own_compares_and_writes(output_of, tmp_path):
         assert word in text
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert len(list((tmp_path / "results").iterdir())) == 4
+
+
+def test_the_cells_of_the_notebook_run_in_order_and_it_has_their_outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / "habits.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    names = {}
+    for cell in code:
+        assert cell["outputs"]
+        assert "error" not in [output["output_type"] for output in cell["outputs"]]
+        exec("".join(cell["source"]), names)
+    assert all(np.array_equal(one.predict(*names["pairs"]), names["copies"][0].predict(*names["pairs"]))
+               for one in names["copies"])  # fmt: skip
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)

@@ -105,6 +105,12 @@ def test_importing_brings_no_optional_package_and_no_heavy_one(code):
     assert HEAVY.union(OPTIONAL).intersection(modules) == set()
 
 
+def test_ratings_are_learned_and_recommended_without_what_only_reads_and_draws():
+    code = "from numpy_neural_mf import *; r = simulate_ratings(n_users=30, n_items=20, n_ratings=200)"
+    code += "\nNeuralMF(epochs=1, engine='numpy').fit(r).recommend(1); import sys; print(*sys.modules)"
+    assert {"matplotlib", "sklearn", "polars", "pandas"}.intersection(output_of(code)) == set()
+
+
 def test_the_public_names_are_listed_before_one_is_used():
     names = output_of("import numpy_neural_mf; print(*dir(numpy_neural_mf))")
     assert set(numpy_neural_mf.__all__) < set(names)

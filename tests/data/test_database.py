@@ -179,7 +179,7 @@ class TestPostgresql:
             ),
             (
                 "WITH gone AS (DELETE FROM tried RETURNING *) SELECT * FROM gone",
-                "PostgreSQL: cannot execute DELETE in a read-only transaction",
+                "PostgreSQL: cannot execute (DELETE|SELECT) in a read-only transaction",
             ),
         ],
     )

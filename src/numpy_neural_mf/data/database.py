@@ -61,7 +61,7 @@ def _of_postgresql(address: str, query: str) -> pl.DataFrame:
         written = "with %40 for @ and %2F for / in the password"
         raise RatingsError(f"expected postgresql://user:password@host/name, {written}, found another address")
     try:
-        with psycopg.connect(address) as connection:
+        with psycopg.connect(address, client_encoding="UTF8") as connection:
             connection.read_only = True
             return _found(query, connection)
     except (psycopg.Error, *UNREADABLE, TypeError) as error:

@@ -89,8 +89,6 @@ def read_ratings(
     TypeError
         The source is none of these.
     """
-    from .tables import path_of
-
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     if isinstance(source, Ratings):
         if given := [name for name, value in {**columns, "scale": scale}.items() if value is not None]:
@@ -98,6 +96,7 @@ def read_ratings(
                 f"expected no settings with Ratings, which are returned as they are, found {given}"
             )
         return source
+    from .tables import path_of
 
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:

@@ -106,7 +106,7 @@ def test_importing_brings_no_optional_package_and_no_heavy_one(code):
 
 
 def test_ratings_are_learned_and_recommended_without_what_only_reads_and_draws():
-    code = "from numpy_neural_mf import *; r = simulate_ratings(n_users=30, n_items=20, n_ratings=200)"
+    code = "from numpy_neural_mf import NeuralMF, simulate_ratings; r = simulate_ratings(30, 20, 200)"
     code += "\nNeuralMF(epochs=1, engine='numpy').fit(r).recommend(1); import sys; print(*sys.modules)"
     assert {"matplotlib", "sklearn", "polars", "pandas"}.intersection(output_of(code)) == set()
 

@@ -61,7 +61,7 @@ def same(a: Path, b: Path) -> bool:
 def main() -> None:
     """Kill and compare, print and keep the counts."""
     parser = Parser(__doc__, kills=2)
-    parser.add_options(kills=70, seconds=2.0, seed=0)
+    parser.add_options(kills=70, seconds=2.0, seed=1)
     given = parser.parse_args()
     results, rng, n_different = Results("killed_trainings", given), np.random.default_rng(given.seed), 0
     for name in ("numpy", "numba", "bayesian"):

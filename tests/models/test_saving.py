@@ -456,3 +456,11 @@ def test_threads_that_save_to_one_path_leave_a_sound_file(path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(MODEL.save, [path] * 20))
     assert load_model(path).history_ == MODEL.history_
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    MODEL.save("~/model")
+    assert load_model("~/model").history_ == load_model(tmp_path / "model").history_
+    type(MODEL)(epochs=1).fit(RATINGS, checkpoint_dir="~/state")
+    assert (tmp_path / "state").is_dir()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ...utils.shortened import quoted
 from ..readers import ratings_file
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def download_movielens(
     from .download import fetch, remove
 
     if name not in MOVIELENS:
-        raise ValueError(f"expected one of {', '.join(MOVIELENS)}, found {name!r}")
+        raise ValueError(f"expected one of {', '.join(MOVIELENS)}, found {quoted(name)}")
     destination = Path(folder, name)
     if destination.exists():
         if ratings_file(destination) is None:

@@ -1,18 +1,18 @@
 """Kill trainings with SIGKILL again and again, and compare the model with that of an undisturbed one.
 
-python -m benchmarks.killed_trainings [--trainings 5] [--seed 0]
+python -m benchmarks.killed_trainings
 
 Each training has a checkpoint and is killed at random times, as often as it takes to end; then its model must
-be the same to the bit.
+be the same to the bit. Trainings are repeated until there are enough kills.
 """
 
-import argparse
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from benchmarks.harness import Parser, Results
 
 from numpy_neural_mf import load_model
 
@@ -59,28 +59,28 @@ def same(a: Path, b: Path) -> bool:
 
 
 def main() -> None:
-    """Kill and compare, and print the counts."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--trainings", type=int, default=5, help="of each model")
-    parser.add_argument("--seconds", type=float, default=2.0, help="until a kill, at most")
-    parser.add_argument("--seed", type=int, default=0)
+    """Kill and compare, print and keep the counts."""
+    parser = Parser(__doc__, kills=2)
+    parser.add_options(kills=70, seconds=2.0, seed=1)
     given = parser.parse_args()
-    rng, n_different = np.random.default_rng(given.seed), 0
+    results, rng, n_different = Results("killed_trainings", given), np.random.default_rng(given.seed), 0
     for name in ("numpy", "numba", "bayesian"):
-        n_killed = n_same = 0
+        n_killed = n_trainings = n_same = 0
         with tempfile.TemporaryDirectory() as folder:
             undisturbed = Path(folder) / "undisturbed.safetensors"
             trained(name, "", undisturbed)
-            for training in range(given.trainings):
-                path, state = Path(folder) / f"{training}.safetensors", Path(folder) / f"state {training}"
+            while n_killed < given.kills:
+                path, state = (Path(folder) / f"{n_trainings}.{end}" for end in ("safetensors", "state"))
+                allowed = given.seconds
                 # Each try may take a little longer, so that the training ends some time.
-                while not trained(name, str(state), path, rng.uniform(0.05, given.seconds) + 0.1 * n_killed):
+                while not trained(name, str(state), path, rng.uniform(0.05, allowed)):
                     n_killed += 1
+                    allowed += 0.2
+                n_trainings += 1
                 n_same += same(path, undisturbed)
-        n_different += given.trainings - n_same
-        print(f"{name}: {given.trainings} trainings, {n_killed} kills, {n_same} models the same to the bit")
+        n_different += n_trainings - n_same
+        counts = {"kills": n_killed, "trainings": n_trainings, "other models": n_trainings - n_same}
+        results.add("Killed trainings", training=name, **counts)
     sys.exit(bool(n_different))
 
 

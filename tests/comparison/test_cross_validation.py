@@ -64,6 +64,9 @@ def test_a_model_or_a_class_stands_for_a_function_of_the_seed():
     assert len(set(by_name["class"])) == 2
     with pytest.raises(RuntimeError, match="not fitted"):
         models["model"].predict(1, 1)
+    for wrong in ([GlobalMean()], {"mean": 3}):
+        with pytest.raises(TypeError, match="models: expected a model, its class or a function"):
+            cross_validate(wrong, RATINGS)
 
 
 def test_seeds_train_again_on_the_same_folds_and_do_not_count_as_splits():

@@ -231,3 +231,9 @@ def test_a_series_of_ratings_by_item_is_a_mapping_and_a_column_is_not(model, lib
     for wrong in ([(12, 5.0)], 5.0, None, "12: 5"):
         with pytest.raises(TypeError, match="expected a mapping of raw id to rating"):
             model.fold_in(wrong)
+
+
+@pytest.mark.parametrize("rating", ["x" * 10**6, None, [1.0], 10**400])
+def test_what_is_no_number_is_no_rating(model, rating):
+    with pytest.raises(TypeError, match=r"ratings: expected numbers, found .{,80}$"):
+        model.fold_in({1: 2.0, 2: rating})

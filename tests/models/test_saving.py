@@ -483,3 +483,11 @@ def test_without_any_title_a_file_has_none(tmp_path):
     with pytest.warns(UserWarning, match="none of 0 titles"):
         GlobalMean().fit(RATINGS.with_titles({})).save(tmp_path / "m")
     assert load_model(tmp_path / "m").titles_ is None
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    MODEL.save("~/model")
+    assert load_model("~/model").history_ == load_model(tmp_path / "model").history_
+    type(MODEL)(epochs=1).fit(RATINGS, checkpoint_dir="~/state")
+    assert (tmp_path / "state").is_dir()

@@ -239,4 +239,18 @@ def test_an_output_is_tried_before_the_work(tmp_path):
     require_output(tmp_path / "new", ratings)
     require_output(tmp_path / "b" / "new", ratings)
     require_output("/dev/null", ratings)
+    with pytest.raises(FileNotFoundError, match="expected a file to write to, found no folder"):
+        require_output("/dev/nothing/model")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "ratings.csv"]
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    require_output("~/new/file")
+    with replacing("~/file") as temporary:
+        temporary.write_text("here")
+    assert (tmp_path / "home" / "file").read_text() == "here"
+    monkeypatch.chdir(tmp_path)
+    with replacing("~nobody of this name") as temporary:
+        temporary.write_text("a name that begins with a tilde")
+    assert (tmp_path / "~nobody of this name").exists()

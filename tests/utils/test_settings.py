@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numpy_neural_mf.utils import settings
 from numpy_neural_mf.utils.settings import (
@@ -138,3 +140,24 @@ def test_an_object_has_all_of_its_fields_and_no_other():
             check_fields("history", value, ["loss", "seconds"])
     with pytest.raises(ValueError, match="summary: unknown code; expected no fields"):
         check_fields("summary", {"code": 1}, ())
+
+
+CHECKS = [
+    check_boolean,
+    check_integer,
+    check_number,
+    lambda name, value: check_choice(name, value, ("a", "b")),
+]
+CHECKS += [check_sizes, lambda name, value: check_fields(name, value, ("a", "b"))]
+
+
+@given(
+    st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)), st.integers(0, 5)
+)
+def test_errors_are_short_whatever_is_given(value, power):
+    value = value * 10**power if isinstance(value, str | list) else value
+    for check in CHECKS:
+        try:
+            check("x", value)
+        except (TypeError, ValueError) as error:
+            assert len(str(error)) <= 300  # noqa: PT017

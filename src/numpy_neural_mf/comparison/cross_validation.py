@@ -12,6 +12,7 @@ from ..models import BayesianMF, Recommender
 from ..reporting.provenance import settings_of
 from ..training.loop import ProgressCallback
 from ..utils.settings import check_integer
+from ..utils.shortened import quoted
 from .results import Comparison
 
 # A model that is not fitted, its class, or a function that takes a seed and returns one.
@@ -77,6 +78,10 @@ def cross_validate(
     """
     check_integer("seeds", seeds, at_least=1)
     models = dict(models) if isinstance(models, Mapping) else {"model": models}
+    for model in models.values():
+        if not (callable(model) or isinstance(model, Recommender)):
+            found = f"found {quoted(model)}; several models are a mapping of name to model"
+            raise TypeError(f"models: expected a model, its class or a function (seed) -> model, {found}")
     if not models:
         raise ValueError("models: expected at least one to cross-validate, found none")
     if (ratings is None) == (splits is None):

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..utils.shortened import shortened
+
 if TYPE_CHECKING:
     import polars as pl
 
-# Characters of an error, of a value and of a name in it.
+# Characters of an error.
 MAX_MESSAGE = 300
-MAX_VALUE = 60
 # Names of columns that an error lists.
 MAX_NAMES = 8
 
@@ -68,8 +69,3 @@ def listed(names: Iterable[str]) -> str:
     shown = ", ".join(repr(shortened(name, 20)) for name in names[:MAX_NAMES])
     more = f" and {len(names) - MAX_NAMES} others" if len(names) > MAX_NAMES else ""
     return f"the columns {shown}{more}"
-
-
-def shortened(text: str, length: int = MAX_VALUE) -> str:
-    """The text, cut where it is longer."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"

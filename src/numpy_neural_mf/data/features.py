@@ -14,7 +14,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from .faults import Faults, RatingsError, listed, shortened
+from ..utils.shortened import shortened
+from .faults import Faults, RatingsError, listed
 from .ids import Ids, check_ids, index_of
 
 if TYPE_CHECKING:

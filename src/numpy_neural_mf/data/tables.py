@@ -9,8 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from ..utils.shortened import shortened
 from .delimited import UNREADABLE, Place, Text
-from .faults import RatingsError, listed, shortened
+from .faults import RatingsError, listed
 from .limits import MOST, most_unpacked
 from .raw_values import as_series, as_text, whole_or_text
 from .text_format import HEAD, open_text

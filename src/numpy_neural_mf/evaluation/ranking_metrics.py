@@ -22,6 +22,7 @@ from ..data import RatingsLike, read_ratings
 from ..data.columns import count
 from ..data.ids import index_of
 from ..utils.settings import check_integer
+from ..utils.shortened import quoted
 
 Scores = NDArray[np.float64]
 
@@ -210,7 +211,9 @@ def _ids(items: ArrayLike | Set[Any]) -> NDArray[Any]:
     """Ids of the relevant items of one user, shape (R,)."""
     ids = np.asarray(list(items) if isinstance(items, Set) else items)
     if ids.ndim == 0:
-        raise TypeError(f"relevant: expected the ids of the relevant items of each user, found {items!r}")
+        raise TypeError(
+            f"relevant: expected the ids of the relevant items of each user, found {quoted(items)}"
+        )
     return ids.ravel()
 
 

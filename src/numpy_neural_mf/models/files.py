@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..data.limits import MAX_ID, MAX_RATING, MAX_TITLE, MIN_RANGE
-from ..utils.atomic_io import replacing, require_file
+from ..utils.atomic_io import expanded, replacing, require_file
 from ..utils.safetensors_stream import MAX_HEADER, mapped_safetensors, write_safetensors
 from ..utils.settings import check_fields
 from .fitted import FittedData
@@ -86,7 +85,7 @@ def _plain(value: Any) -> Any:
 
 def read(path: str | os.PathLike[str], mapped: bool = False) -> tuple[dict[str, Any], Tensors]:
     """The description and the arrays of a file whose digest is right; what they mean is not checked."""
-    path = Path(path)
+    path = expanded(path)
     require_file(path)
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

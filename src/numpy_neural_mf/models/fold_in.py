@@ -15,6 +15,7 @@ from ..mf.forward import RowScorer, mirrored
 from ..mf.likelihood import Terms
 from ..mf.parameters import Parameters, Side
 from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array, IntArray
+from ..utils.shortened import quoted
 from .fitted import BLOCK, Fitted, FittedModel, block_scores
 from .interactions import Interactions
 
@@ -135,9 +136,9 @@ def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float
         whole = isinstance(item_id, int | np.integer) and not isinstance(item_id, bool)
         fits, kind = whole and -(2**63) <= int(item_id) < 2**63, "an integer"
     if not fits:
-        raise ValueError(f"item_id: expected {kind}, as the model's items have, found {item_id!r}")
+        raise ValueError(f"item_id: expected {kind}, as the model's items have, found {quoted(item_id)}")
     if index_of(fitted.item_ids, item_id) >= 0:
-        raise ValueError(f"item_id: expected an id that the model does not know, found {item_id!r}")
+        raise ValueError(f"item_id: expected an id that the model does not know, found {quoted(item_id)}")
     row, interactions = _folded_in(fitted, "item", ratings)
     raw = item_id if isinstance(item_id, str) else int(item_id)
     return NewItem(raw, mirrored(row), interactions, fitted.model)
@@ -248,7 +249,11 @@ def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tupl
     except (AttributeError, TypeError, ValueError):
         found = type(ratings).__name__
         raise TypeError(f"ratings: expected a mapping of raw id to rating, found {found}") from None
-    values = np.array(list(ratings.values()), np.float64)
+    try:
+        values = np.array([float(rating) for rating in ratings.values()])
+    except (TypeError, ValueError, OverflowError):
+        found = quoted([*ratings.values()])
+        raise TypeError(f"ratings: expected numbers, found {found}") from None
     require_in_scale(values, fitted.rating_scale)
     ids = fitted.item_ids if side == "user" else fitted.user_ids
     others = index_of(ids, list(ratings))

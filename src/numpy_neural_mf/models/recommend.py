@@ -16,6 +16,7 @@ from ..mf.forward import Scorer
 from ..mf.parameters import Side
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.settings import check_choice, check_integer
+from ..utils.shortened import quoted
 from ..utils.threads import one_blas_thread
 from .fitted import Fitted, FittedData
 from .fold_in import NewItem, NewUser, Users, model_with, rows_of
@@ -123,7 +124,9 @@ def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
     if row.ndim:
         raise TypeError(f"{side}: expected one id, found an array of shape {row.shape}")
     if row < 0:
-        raise ValueError(f"{side} {raw!r} is unknown: it has no rating that was given to fit, nor features")
+        raise ValueError(
+            f"{side} {quoted(raw)} is unknown: it has no rating that was given to fit, nor features"
+        )
     return int(row)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from ..mf.parameters import is_table
-from ..utils.atomic_io import is_first_process, replacing, require_file
+from ..utils.atomic_io import expanded, is_first_process, replacing, require_file
 from ..utils.safetensors_stream import MAX_HEADER, in_order, write_safetensors
 from ..utils.settings import check_fields
 from .distributed import Communicator
@@ -44,7 +44,7 @@ class Checkpoint:
     def __init__(
         self, folder: str | os.PathLike[str], belongs_to: str, generators: Mapping[str, np.random.Generator]
     ) -> None:
-        self.path = Path(folder) / FILE
+        self.path = expanded(folder) / FILE
         self.belongs_to = belongs_to
         self.generators = generators
 

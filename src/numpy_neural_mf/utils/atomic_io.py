@@ -15,6 +15,11 @@ ABANDONED = 3600.0
 Name = str | os.PathLike[str]
 
 
+def expanded(path: Name) -> Path:
+    """The path with ``~`` for the home folder, where there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is none
+
+
 def require_file(path: Name) -> None:
     """Raise OSError unless a path is that of a file: reading a pipe or a device might never end."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
@@ -26,8 +31,10 @@ def require_output(path: Name, *inputs: Name | None) -> None:
 
     A temporary file is written next to it, unless the folder is still to be made.
     """
-    path = Path(path)
+    path = expanded(path)
     if _is_stream(path):
+        if not path.parent.exists():
+            raise FileNotFoundError(errno.ENOENT, "expected a file to write to, found no folder", str(path))
         return
     require_folder(Path(os.path.realpath(path)).parent)
     if path.is_dir():
@@ -43,7 +50,7 @@ def require_output(path: Name, *inputs: Name | None) -> None:
 
 def require_folder(path: Name) -> None:
     """Raise OSError before the work whose results go there, if a folder cannot be written to or made."""
-    existing = Path(path).absolute()
+    existing = expanded(path).absolute()
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
@@ -63,12 +70,13 @@ def replacing(path: Name) -> Iterator[Path]:
     """A temporary path next to `path`, of the same suffix, that takes its place when the block ends well.
 
     Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed.
-    Links are followed: the file that a link points to is replaced. A new file has the mode of the old one,
-    and its owner where that is allowed. A pipe or a device cannot be replaced: it is written to directly.
+    ``~`` is the home folder. Links are followed: the file that a link points to is replaced. A new file has
+    the mode of the old one, and its owner where that is allowed. A pipe or a device cannot be replaced: it is
+    written to directly.
     Any number of threads and processes may write at a time: the last one to end wins. What a killed process
     left is removed by a later call, see `ABANDONED`. An OSError of a full disk names `path`.
     """
-    path = Path(path)
+    path = expanded(path)
     if _is_stream(path):
         with _naming(path):
             yield path

@@ -1,4 +1,4 @@
-"""Checks of settings: TypeError for the wrong type, ValueError out of range, with the name and the value."""
+"""Checks of settings: TypeError for the wrong type, ValueError out of range, with the name and value."""
 
 import functools
 import inspect
@@ -10,6 +10,8 @@ from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
+
+from .shortened import quoted
 
 C = TypeVar("C", bound=type)
 
@@ -42,14 +44,14 @@ def check_number(name: str, value: Any, *, optional: bool = False, **bounds: flo
 def check_boolean(name: str, value: Any) -> None:
     """Require True or False, of Python or NumPy."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {quoted(value)}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Require one of some names."""
     if not (isinstance(value, str) and value in choices):
         error = ValueError if isinstance(value, str) else TypeError
-        raise error(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        raise error(f"{name} must be one of {', '.join(choices)}, not {quoted(value)}")
 
 
 def check_sizes(name: str, values: Any) -> None:
@@ -58,14 +60,14 @@ def check_sizes(name: str, values: Any) -> None:
     is_typed = is_sequence and all(_is_a(Integral, value) for value in values)
     if not (is_typed and all(1 <= value <= MAX_SIZE for value in values)):
         error = ValueError if is_typed else TypeError
-        raise error(f"{name} must be a sequence of integers from 1 to {MAX_SIZE}, not {values!r}")
+        raise error(f"{name} must be a sequence of integers from 1 to {MAX_SIZE}, not {quoted(values)}")
 
 
 def check_fields(name: str, value: Any, fields: Collection[str]) -> None:
     """Require an object of JSON with these fields, all of them and no other; ValueError otherwise."""
     expected = f"expected {', '.join(sorted(fields)) or 'no fields'}"
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name}: {expected}, found {value!r}")
+        raise ValueError(f"{name}: {expected}, found {quoted(value)}")
     if missing := sorted(set(fields) - set(value)):
         raise ValueError(f"{name}: missing {', '.join(missing)}; {expected}")
     if unknown := sorted(set(value) - set(fields)):
@@ -88,7 +90,7 @@ def known_keywords(*more: str) -> Callable[[C], C]:
             for name in kwargs.keys() - set(known):
                 nearest = get_close_matches(name, known, 1)
                 hint = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(known)}"
-                raise TypeError(f"{type(self).__name__} has no setting {name!r}; {hint}")
+                raise TypeError(f"{type(self).__name__} has no setting {quoted(name)}; {hint}")
             init(self, *args, **kwargs)
 
         cls.__init__ = wrapper  # type: ignore[misc]
@@ -107,7 +109,7 @@ def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: M
     if [*bounds] == ["at_least", "at_most"]:
         expected = f"{kind} from {bounds['at_least']} to {bounds['at_most']}"
     error = ValueError if is_typed else TypeError
-    raise error(f"{name} must be {expected}{', or None' if optional else ''}, not {value!r}")
+    raise error(f"{name} must be {expected}{', or None' if optional else ''}, not {quoted(value)}")
 
 
 def _is_a(type_: type, value: Any) -> bool:

@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ...utils.shortened import quoted
 from ..readers import ratings_file
 from .catalogue import DATASETS, Layout
 
@@ -65,7 +66,7 @@ def download_dataset(
     from .download import fetch, remove
 
     if name not in DATASETS:
-        raise ValueError(f"expected one of {', '.join(DATASETS)}, found {name!r}")
+        raise ValueError(f"expected one of {', '.join(DATASETS)}, found {quoted(name)}")
     dataset = DATASETS[name]
     destination = Path(folder, name)
     if destination.exists():

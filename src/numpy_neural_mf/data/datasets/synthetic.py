@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...utils.settings import check_integer
+from ...utils.shortened import quoted
 from ..features import Features
 from ..ratings import Ratings
 from ..splits import RandomState
@@ -81,7 +82,7 @@ def simulate_ratings(
 
 def _check_strengths(structure: str, **strengths: float) -> None:
     if structure not in ("latent", "none"):
-        raise ValueError(f"structure: expected 'latent' or 'none', found {structure!r}")
+        raise ValueError(f"structure: expected 'latent' or 'none', found {quoted(structure)}")
     for name, strength in strengths.items():
         if not 0 <= strength <= HIGHEST[name]:
             raise ValueError(f"{name}: expected a strength from 0 to {HIGHEST[name]:g}, found {strength}")

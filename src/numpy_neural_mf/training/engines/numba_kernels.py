@@ -81,13 +81,11 @@ def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
         inner = dx[top : top + n_in]
         inner[:] = 0
         add_product(WT.reshape(n_in, n_out), dy, inner, n_in, n_out)
-        if layer:
-            for f in range(n_in):
-                d, s = inner[f], slope[top + f]
-                for t in range(TILE):
-                    d[t] *= s[t]
         dy = inner
         if layer:
+            for f in range(n_in):
+                for t in range(TILE):
+                    inner[f, t] *= slope[top + f, t]
             top -= sizes[layer - 1]
     for f in range(2 * k):  # to assign arrays compiles for seconds: Numba's message on their shapes
         for t in range(TILE):
@@ -160,9 +158,8 @@ def factor_gradients(
         dr, c, of_rating[2 * k] = residuals[r], cast(2) / cast(n) * weight, weight
         squares[r] = unseen(error, weight * h, spread)
         for f in range(k):
-            of_p, of_q = g[f], g[k + f]
+            of_p, of_q, v = g[f], g[k + f], v_p[f] + v_y[f] if follows else v_p[f]
             of_rating[f] = weight * (of_p * of_p + v_q[f])
-            v = v_p[f] + v_y[f] if follows else v_p[f]
             of_rating[k + f] = weight * (of_q * of_q + v)
             g[f] = dr * of_p + c * of_q * v_q[f]
             g[k + f] = dr * of_q + c * of_p * v

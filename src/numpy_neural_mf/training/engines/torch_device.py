@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...data.batches import Batch, cut
 from ...data.prefetch import one_ahead
+from ...utils.shortened import quoted
 from ..distributed import Communicator
 
 # Steps of a length taken kernel by kernel before one is captured. In the first ones libraries set themselves
@@ -26,7 +27,9 @@ def find_device(name: str) -> torch.device:
     is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     there = [device for device in is_there if is_there[device]]
     if name != "auto" and name not in there:
-        raise ValueError(f"device must be one that PyTorch finds here ({', '.join(there)}), not {name!r}")
+        raise ValueError(
+            f"device must be one that PyTorch finds here ({', '.join(there)}), not {quoted(name)}"
+        )
     device = there[0] if name == "auto" else name
     # Torchrun numbers the processes of a machine: each takes the GPU of its number.
     return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else 0)

@@ -2,12 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from inspect import signature
 
 import numpy as np
 import pytest
 
-from numpy_neural_mf import NeuralMF, load_model
+from numpy_neural_mf import load_model
 
 NEW = {3: 5.0, 8: 1.0, 12: 4.0}
 SENT = [{"item": item, "rating": rating} for item, rating in NEW.items()]
@@ -220,7 +219,19 @@ def test_models_say_which_ratings_and_ids_they_take(served):
     films, texts = answer(served("films", "texts").get("/v1/models"))["models"]
     assert films["rating_steps"] == [1, 2, 3, 4, 5]
     assert (films["item_ids"], texts["item_ids"]) == ("integer", "text")
-    assert films["has_diversity"] == ("diversity" in signature(NeuralMF.recommend).parameters)
+    assert films["has_diversity"]
+
+
+def test_lists_are_diverse_where_the_model_knows_which_items_are_alike(served):
+    films, mean = served("films"), served("mean")
+    asked = {"user": 1, "n": 5, "diversity": 1.0}
+    diverse = answer(films.post("/v1/recommend", json=asked))["items"]
+    plain = answer(films.post("/v1/recommend", json=asked | {"diversity": 0}))["items"]
+    assert diverse[0] == plain[0]
+    assert diverse != plain
+    assert not answer(mean.get("/v1/models"))["models"][0]["has_diversity"]
+    refused = mean.post("/v1/recommend", json=asked)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "diversity")
 
 
 def test_what_the_page_says_of_the_data_is_that_of_the_file(served, tmp_path):

@@ -90,6 +90,7 @@ def recommend(
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     candidates: Candidates = None, exclude: Exclude = None,
+    diversity: Annotated[float, option(None, "From 0 to 1: items unlike those above them.")] = 0.0,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """List the items that each user will like, best first.
@@ -112,6 +113,7 @@ def recommend(
     how: dict[str, Any] = {"exclude_seen": not with_seen, "min_ratings": min_ratings, "with_scores": True}
     how |= filters(loaded.item_ids_, candidates, exclude)
     how |= {"by": _bound(by)} if predicts else {}
+    how |= {"diversity": diversity} if diversity else {}
     parts = [chosen[first : first + AT_ONCE] for first in range(0, len(chosen), AT_ONCE)]
     found = []
     for part in progress(parts, f"recommending to {len(chosen):,} users"):

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import Ratings, RatingsLike
-from ..data.ids import Ids, as_ids
+from ..data.ids import Ids, as_ids, index_of
 from ..mf.parameters import Side
 from ..training.loop import ProgressCallback
 from ..utils.arrays import Float32Array, FloatArray
 from ..utils.forwarded import Forwarded
+from ..utils.settings import check_integer, check_number
+from .diversity import POOL, cosines, diversified
 from .estimator import Estimator, NotFittedError
 from .explain import Explanation, explain
 from .files import Contents, Saved, save
@@ -160,6 +162,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         min_ratings: int = 0,
         new_items: Sequence[NewItem] = (),
         by: str = "lower_bound",
+        diversity: float = 0.0,
         rng: np.random.Generator | None = None,
         with_scores: bool = False,
         as_frame: bool = False,
@@ -184,6 +187,9 @@ class Recommender(LearnedFromRatings[Fitted]):
         by : {"lower_bound", "mean", "upper_bound", "thompson"}, default "lower_bound"
             What to rank by: "mean" is r̂; "upper_bound", with + for -, prefers items with few ratings;
             "thompson" draws each item's bound from a normal distribution, the same for all users of a call.
+        diversity : float, default 0, up to 1, how much the similarity to the items above counts against one
+            The 10 n best are ranked again by maximal marginal relevance (`diversity.marginal_relevance`), by
+            the similarities of `similar_items`. A model without such is a ValueError.
         rng : numpy.random.Generator, for "thompson", which needs it
         with_scores : bool, default False
         as_frame : bool, default False, return a data frame, whose ``.to_dicts()`` is plain Python, for JSON
@@ -198,7 +204,12 @@ class Recommender(LearnedFromRatings[Fitted]):
         """
         users = users if isinstance(users, NewUser) else as_ids(users)
         choice = Choice(candidates, exclude, min_ratings)
-        items, scores = recommend(self.fitted_, users, n, exclude_seen, choice, new_items, by, rng)
+        check_integer("n", n, at_least=1)
+        check_number("diversity", diversity, at_least=0, at_most=1)
+        pool = POOL * n if diversity else n
+        items, scores = recommend(self.fitted_, users, pool, exclude_seen, choice, new_items, by, rng)
+        if diversity:
+            items, scores = diversified(items, scores, n, diversity, self._similarities)
         if as_frame:
             return recommended_frame(self, users, items, scores, new_items)
         return (items, scores) if with_scores else items
@@ -273,6 +284,10 @@ class Recommender(LearnedFromRatings[Fitted]):
             update.user_ids, update.item_ids, scale, update.interactions, model, titles=update.titles
         )
         return self
+
+    def _similarities(self, items: NDArray[Any]) -> FloatArray:
+        """Similarity of each of m items with each, shape (m, m); a new item is like no other."""
+        return cosines(self._embeddings("item"), index_of(self.item_ids_, items))
 
     def _embeddings(self, side: Side) -> FloatArray | None:
         table = self.fitted_.model.factorization.parameters.get(f"{side}_embedding.weight")

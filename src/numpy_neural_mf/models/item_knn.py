@@ -6,11 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..data import RatingsLike
+from ..data.ids import index_of
 from ..mf.likelihood import Normal
 from ..mf.parameters import Side
 from ..mf.regularization import RowPenalty
+from ..utils.arrays import FloatArray
 from ..utils.forwarded import Forwarded
 from ..utils.settings import check_fields, check_integer, check_number, known_keywords
 from .base import Callback
@@ -107,6 +110,12 @@ class ItemKNN(BiasRecommender):
         order = np.lexsort((row.indices, -row.data))
         order = order[choice.allowed(fitted, "item")[row.indices[order]]][:n]
         return fitted.item_ids[row.indices[order]], row.data[order]
+
+    def _similarities(self, items: NDArray[Any]) -> FloatArray:
+        """The similarities s; of a new item 0."""
+        rows = index_of(self.item_ids_, items)
+        found = self.similarity_[np.maximum(rows, 0)][:, np.maximum(rows, 0)].toarray()
+        return np.asarray(np.where((rows >= 0) & (rows[:, None] >= 0), found, 0))
 
     def explain(self, user: Any, item: Any) -> Explanation:
         """Mean, biases and the contribution of each neighbour; the `rest` is the bias of the user."""

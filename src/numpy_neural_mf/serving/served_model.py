@@ -102,7 +102,10 @@ class ServedModel:
         options: Facts = {"by": asked.by, "diversity": asked.diversity, "min_ratings": asked.min_ratings}
         given = {name: value for name, value in options.items() if value}
         takes = inspect.signature(self.model.recommend).parameters
-        for name in given.keys() - takes.keys():
+        refused = given.keys() - takes.keys()
+        if asked.diversity and not self.has_diversity:
+            refused |= {"diversity"}
+        for name in refused:
             kind = type(self.model).__name__
             raise RequestError(422, name, f"expected none, since a {kind} does not take it")
         if asked.exclude or asked.candidates is not None:
@@ -175,8 +178,17 @@ class ServedModel:
             "item_ids": "integer" if fitted.item_ids.dtype.kind == "i" else "text",
             "has_titles": self.titles is not None,
             "has_intervals": hasattr(self.model, "predict_interval"),
-            "has_diversity": "diversity" in inspect.signature(self.model.recommend).parameters,
+            "has_diversity": self.has_diversity,
         }
+
+    @cached_property
+    def has_diversity(self) -> bool:
+        """Whether the model's lists take `diversity`: it knows how similar items are."""
+        try:
+            self.model.recommend(self.model.user_ids_[0], 1, diversity=1.0)
+        except (TypeError, ValueError):
+            return False
+        return True
 
     @cached_property
     def _by_count(self) -> NDArray[np.intp]:

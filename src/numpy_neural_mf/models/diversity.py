@@ -1,0 +1,61 @@
+"""Lists of items of different kinds: re-ranking by maximal marginal relevance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..utils.arrays import FloatArray, IntArray
+from .recommend import MaskedArray
+
+POOL = 10  # candidates for each item of a list
+
+
+def diversified(
+    items: MaskedArray,
+    scores: MaskedArray,
+    n: int,
+    diversity: float,
+    similarities: Callable[[Any], FloatArray],
+) -> tuple[MaskedArray, MaskedArray]:
+    """Lists of n from lists of up to `POOL` n candidates, best first, shapes (..., n) and (..., POOL n).
+
+    `similarities` takes raw ids of m items to the similarities of each with each, shape (m, m).
+    """
+    shape = (*items.shape[:-1], n)
+    pools = items.data.reshape(-1, items.shape[-1])
+    places = np.full((len(pools), n), -1)
+    for row, n_left in enumerate((~np.ma.getmaskarray(items)).reshape(pools.shape).sum(axis=1)):
+        found = marginal_relevance(similarities(pools[row, :n_left]), n, diversity)
+        places[row, : len(found)] = found
+    at, missing = np.arange(len(pools))[:, None], places.reshape(shape) < 0
+    columns = (pools[at, places], scores.data.reshape(pools.shape)[at, places])
+    return tuple(np.ma.MaskedArray(column.reshape(shape), missing) for column in columns)  # type: ignore
+
+
+def marginal_relevance(similarity: FloatArray, n: int, diversity: float) -> IntArray:
+    """Places of n of m candidates, best first, whose similarities have shape (m, m).
+
+    The next is the one with the highest (1 - d) r_i - d max_j s_ij, where j runs over those that are chosen
+    and the relevance r_i falls in equal steps from 1, for the first candidate, to 0 (Carbonell and Goldstein,
+    "The use of MMR, diversity-based reranking", 1998, with ranks for scores).
+    """
+    m = len(similarity)
+    relevance, nearest = np.linspace(1, 0, m), np.zeros(m)
+    places: list[int] = []
+    for _ in range(min(n, m)):
+        gain = (1 - diversity) * relevance - diversity * nearest
+        gain[places] = -np.inf
+        best = int(gain.argmax())
+        nearest = np.maximum(nearest, similarity[best]) if places else similarity[best].copy()
+        places.append(best)
+    return np.array(places, np.int32)
+
+
+def cosines(table: FloatArray | None, rows: IntArray) -> FloatArray:
+    """Cosine of each of m rows with each, shape (m, m); 0 for row -1, which has no embedding."""
+    if table is None:
+        raise ValueError("diversity: this model has no embeddings to compare items by")
+    found = np.where(rows[:, None] >= 0, table[rows], 0)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(table.dtype).tiny)
+    return np.asarray(found @ found.T)

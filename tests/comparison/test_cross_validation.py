@@ -69,6 +69,25 @@ def test_a_model_or_a_class_stands_for_a_function_of_the_seed():
             cross_validate(wrong, RATINGS)
 
 
+def test_a_class_of_another_library_is_given_the_seed():
+    seeds = []
+
+    class Foreign:
+        n_parameters_ = 1
+
+        def __init__(self, seed):
+            seeds.append(seed)
+
+        def fit(self, train, on_progress=None):
+            return self
+
+        def predict(self, users, items, timestamps=None):
+            return np.full(len(users), 3.0)
+
+    cross_validate({"foreign": Foreign}, RATINGS, n_folds=2, seeds=2)
+    assert seeds == [0, 0, 1, 1]
+
+
 def test_seeds_train_again_on_the_same_folds_and_do_not_count_as_splits():
     models = {"neural": lambda seed: NeuralMF(embedding_dim=2, epochs=1, random_state=seed)}
     comparison = cross_validate(models, RATINGS, n_folds=2, seeds=2)

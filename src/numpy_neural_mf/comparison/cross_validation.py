@@ -123,7 +123,8 @@ def _own_splits(splits: Iterable[tuple[RatingsLike, RatingsLike]], seeds: int) -
 
 
 def _seeded(new_model: ModelFactory, seed: int) -> Recommender:
-    if not isinstance(new_model, Recommender | type):
+    is_class = isinstance(new_model, type) and issubclass(new_model, Recommender)
+    if not (is_class or isinstance(new_model, Recommender)):
         return new_model(seed)
     model = copy.copy(new_model) if isinstance(new_model, Recommender) else new_model()
     if hasattr(model, "random_state"):

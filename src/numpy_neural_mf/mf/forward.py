@@ -153,10 +153,10 @@ class Factorization:
 
     def row_scorer(self, items: IntArray) -> RowScorer:
         """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
-        form, of_tables = self.architecture, self._tables("user") + self._tables("item")
+        form = self.architecture
         q, b_i = (rows.astype(np.float64) for rows in self._rows("item", items))
-        others = {name: a for name, a in self.parameters.items() if name not in of_tables}
-        wide: Parameters = {name: a.astype(np.float64) for name, a in others.items()}
+        shared = [name for name in self.parameters if name == "intercept" or name.startswith("mlp.")]
+        wide: Parameters = {name: self.parameters[name].astype(np.float64) for name in shared}
         mlp = _MLP(form, wide) if form.hidden_layer_sizes else None
         fixed, k = wide["intercept"] + b_i, q.shape[1]
         item_half = mlp.of_items(q) if mlp else q.T

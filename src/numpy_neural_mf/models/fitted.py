@@ -90,6 +90,11 @@ class FittedModel:
         return FittedModel(form, self.likelihood, penalty, mirrored(self.prior), None, self.noise, *weights)
 
 
+def standard_error(deviation: float, n_ratings: IntArray) -> Float32Array:
+    """s / √(n + 1) for n ratings of an item, s the deviation of all ratings: docs/decisions/lists.md."""
+    return (deviation / np.sqrt(n_ratings + 1)).astype(np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class FittedData:
     """The ids of a fitted model's rows, sorted and unique, and the interactions that it learned from."""
@@ -104,6 +109,11 @@ class FittedData:
     def item_titles(self) -> NDArray[Any] | None:
         """The titles of `item_ids`, "" where there is none; None if none were given."""
         return aligned(self.titles, self.item_ids)
+
+    @cached_property
+    def item_errors(self) -> Float32Array:
+        """`standard_error` of each item, shape (n_items,)."""
+        return standard_error(self.interactions.deviation, self.counts("item"))
 
     @property
     def ratings(self) -> Ratings:

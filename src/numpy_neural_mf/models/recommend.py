@@ -18,7 +18,7 @@ from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.settings import check_choice, check_integer
 from ..utils.shortened import quoted
 from ..utils.threads import one_blas_thread
-from .fitted import Fitted, FittedData
+from .fitted import Fitted, FittedData, standard_error
 from .fold_in import NewItem, NewUser, Users, model_with, rows_of
 from .interactions import Interactions
 
@@ -86,18 +86,19 @@ def recommend(
     choice = choice.checked()
     new_items = [item for item in new_items if not choice.excludes(item.id)]
     model, rows = model_with(fitted, users, new_items), rows_of(fitted.user_ids, users)
-    items = choice.rows(fitted, "item")
-    new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(fitted.item_ids))
-    items = np.concatenate([items, new_rows])
-    ids = np.concatenate([fitted.item_ids, *([item.id] for item in new_items)])
+    items, ids, errors = choice.rows(fitted, "item"), fitted.item_ids, fitted.item_errors
     seen = [users.interactions if isinstance(users, NewUser) else fitted.interactions]
+    new_rows = np.arange(len(new_items), dtype=np.int32) + np.int32(len(ids))
+    if new_items:
+        items, ids = np.concatenate([items, new_rows]), np.append(ids, [item.id for item in new_items])
+        n_ratings = np.array([len(item.interactions.items) for item in new_items])
+        errors = np.append(errors, standard_error(fitted.interactions.deviation, n_ratings))
     if new_items and not isinstance(users, NewUser):
         raters = [item.interactions.items for item in new_items]
         rated = np.repeat(new_rows, [len(of_item) for of_item in raters])
         ones = np.ones(len(rated), np.float32)
         seen += [Interactions.of(np.concatenate(raters), rated, ones, len(fitted.user_ids), len(ids))]
-    counts = np.append(fitted.counts("item"), [len(item.interactions.items) for item in new_items])[items]
-    errors = fitted.interactions.deviation / model.likelihood.unit / np.sqrt(counts + 1)
+    errors = errors[items] / np.float32(model.likelihood.unit)
     added = (BOUNDS[by] if rng is None else rng.standard_normal(len(items))) * errors
     scorer, seen = model.scorer(items), seen if exclude_seen else []
     best, scores = best_items(scorer, rows.ravel(), items, int(n), seen, added.astype(np.float32))

@@ -101,8 +101,7 @@ class ServedModel:
         """The best items for a user that is known or folded in."""
         options: Facts = {"by": asked.by, "diversity": asked.diversity, "min_ratings": asked.min_ratings}
         given = {name: value for name, value in options.items() if value}
-        takes = inspect.signature(self.model.recommend).parameters
-        refused = given.keys() - takes.keys()
+        refused = given.keys() - self._options
         if asked.diversity and not self.has_diversity:
             refused |= {"diversity"}
         for name in refused:
@@ -180,6 +179,10 @@ class ServedModel:
             "has_intervals": hasattr(self.model, "predict_interval"),
             "has_diversity": self.has_diversity,
         }
+
+    @cached_property
+    def _options(self) -> set[str]:
+        return {*inspect.signature(self.model.recommend).parameters}
 
     @cached_property
     def has_diversity(self) -> bool:

@@ -47,7 +47,8 @@ class Choice(NamedTuple):
     def allowed(self, fitted: FittedData, side: Side) -> NDArray[np.bool_]:
         """Whether each known item, or user, is to be chosen from, shape (n,)."""
         candidates, exclude, min_ratings = self.checked()
-        ids, allowed = fitted.ids(side), fitted.counts(side) >= min_ratings
+        ids = fitted.ids(side)
+        allowed = fitted.counts(side) >= min_ratings if min_ratings else np.ones(len(ids), bool)
         if candidates is not None:
             allowed &= _marked(ids, candidates)
         return allowed if exclude is None else allowed & ~_marked(ids, exclude)
@@ -98,10 +99,10 @@ def recommend(
         rated = np.repeat(new_rows, [len(of_item) for of_item in raters])
         ones = np.ones(len(rated), np.float32)
         seen += [Interactions.of(np.concatenate(raters), rated, ones, len(fitted.user_ids), len(ids))]
-    errors = errors[items] / np.float32(model.likelihood.unit)
-    added = (BOUNDS[by] if rng is None else rng.standard_normal(len(items))) * errors
+    multiple = BOUNDS[by] if rng is None else rng.standard_normal(len(items), np.float32)
+    added = multiple / model.likelihood.unit * errors.take(items)
     scorer, seen = model.scorer(items), seen if exclude_seen else []
-    best, scores = best_items(scorer, rows.ravel(), items, int(n), seen, added.astype(np.float32))
+    best, scores = best_items(scorer, rows.ravel(), items, int(n), seen, added)
     shape, missing = (*rows.shape, int(n)), best < 0
     ratings = model.likelihood.rating(scores)
     return tuple(np.ma.MaskedArray(a, missing).reshape(shape) for a in (ids[best], ratings))  # type: ignore
@@ -144,8 +145,6 @@ def best_items(
     `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)); `added` has
     shape (len(items),). What is in `seen` is left out. Where no item is left, there is -1 and NaN.
     """
-    column_of = np.full(int(items.max(initial=-1)) + 1, -1, np.int32)
-    column_of[items] = np.arange(len(items), dtype=np.int32)
     best = np.full((len(users), n), -1, np.int32)
     values = np.full((len(users), n), np.nan, np.float32)
 
@@ -154,9 +153,9 @@ def best_items(
         ranked = scores + added
         for rated in seen:
             position, item = rated.pairs(users[block])
-            inside = item < len(column_of)
-            position, column = position[inside], column_of[item[inside]]
-            ranked[position[column >= 0], column[column >= 0]] = -np.inf
+            column = np.minimum(np.searchsorted(items, item), len(items) - 1)
+            is_there = items[column] == item
+            ranked[position[is_there], column[is_there]] = -np.inf
         columns = top_n(ranked, n)
         found = columns >= 0
         best[block][found] = items[columns[found]]

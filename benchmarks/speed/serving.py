@@ -4,10 +4,10 @@
     python -m benchmarks.speed.serving --users 20000 --items 5000 --seconds 5
 
 Models of simulated ratings, 160,000 users and 60,000 items: matrix factorisation with biases and 32 factors,
-and B_medium. One worker on loopback; wrk (Debian's package) asks from a process of its own for a random user
-each time: its ten best items, ratings of ten pairs, or the ten best for somebody new with 20 ratings. At full
-rate eight connections ask without a pause; at half of it they pause as long as that takes. "reload" replaces
-the model file each second meanwhile. Latencies are of all requests, in milliseconds.
+and B_medium. One worker on loopback, and two in a row of its own; wrk (Debian's package) asks from a process of
+its own for a random user each time: its ten best items, ratings of ten pairs, or the ten best for somebody new
+with 20 ratings. At full rate eight connections ask without a pause; at half of it they pause as long as that
+takes. "reload" replaces the model file each second meanwhile. Latencies are of all requests, in milliseconds.
 The peer is `implicit` (extra bench) with as many factors, in a plain handler; without it the row is left out.
 """
 
@@ -103,6 +103,9 @@ def of_service(name: str, path: Path, given: Any, results: Results) -> None:
         metrics = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
         resident = float(re.findall(r"^process_resident_memory_bytes (\S+)", metrics, re.MULTILINE)[0])
         results.add("processes", model=name, **{"s to start": seconds, "resident MB": resident / 1e6})
+    with server("-m", "numpy_neural_mf", "serve", str(path), "--port", "0", "--workers", "2") as (port, _):
+        load(port, "recommend", given)  # both are warm
+        add(results, name, "recommend, two workers", load(port, "recommend", given))
 
 
 def add(results: Results, model: str, request: str, found: dict[str, Any]) -> None:

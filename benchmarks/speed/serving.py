@@ -4,10 +4,11 @@
     python -m benchmarks.speed.serving --users 20000 --items 5000 --seconds 5
 
 Models of simulated ratings, 160,000 users and 60,000 items: matrix factorisation with biases and 32 factors,
-and B_medium. One worker on loopback, and two in a row of its own; wrk (Debian's package) asks from a process of
-its own for a random user each time: its ten best items, ratings of ten pairs, or the ten best for somebody new
-with 20 ratings. At full rate eight connections ask without a pause; at half of it they pause as long as that
-takes. "reload" replaces the model file each second meanwhile. Latencies are of all requests, in milliseconds.
+and B_medium. One worker on loopback, and two in a row of its own. wrk (Debian's package) asks from a process
+of its own for a random user each time: its ten best items, ratings of ten pairs, or the ten best for somebody
+new with 20 ratings. At full rate eight connections ask without a pause; at half of it they pause as long as
+that takes. "reload" replaces the model file each second meanwhile. Latencies are of all requests, in
+milliseconds.
 The peer is `implicit` (extra bench) with as many factors, in a plain handler; without it the row is left out.
 """
 

@@ -4,6 +4,7 @@ python3 run.py compare [RATINGS] [OPTIONS]   set up, then run the comparison (an
 python3 run.py test [PYTEST OPTIONS]         set up with the test dependencies, then run the tests
 python3 run.py test --light [...]            the same without PyTorch: the tests that need it are skipped
 python3 run.py check                         lint, types and the import contract
+python3 run.py docs [FOLDER]                 set up, run the cells of the documents, build the site (in site/)
 
 The environment is made in .venv, or where NUMPY_NEURAL_MF_VENV says, with the versions of constraints.txt.
 """
@@ -33,6 +34,7 @@ SERVE = (
 )
 TUNE = ".[tune]", "NumPy, SciPy, scikit-learn, polars, matplotlib and Optuna: about 500 MB on disk"
 LIGHT = ".[test]", "the package and what its tests need, without PyTorch: about 1,000 MB on disk"
+DOCS = ".[docs]", "the package, all engines and Sphinx: about 2,000 MB on disk, more where PyTorch has CUDA"
 DEV = ".[dev]", "the package and what its tests need: about 1,900 MB on disk, more where PyTorch has CUDA"
 # Training these models compiles all kernels. Each line is trained in a process of its own.
 COMPILE = """import numpy_neural_mf as nmf
@@ -83,7 +85,8 @@ def main(arguments: list[str]) -> int:
         return 0
     command, *rest = arguments
     is_light = command == "test" and "--light" in rest
-    kinds = {"test": LIGHT if is_light else DEV, "check": DEV, "tune": TUNE, "serve": SERVE, "demo": SERVE}
+    kinds = {"test": LIGHT if is_light else DEV, "check": DEV, "docs": DOCS}
+    kinds |= {"tune": TUNE, "serve": SERVE, "demo": SERVE}
     kind = kinds.get(command, FAST)
     if code := set_up(*kind):
         return code
@@ -93,6 +96,10 @@ def main(arguments: list[str]) -> int:
         return run([BIN / "python", "-m", "pytest", *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":
         return max(run([BIN / check[0], *check[1:]], cwd=ROOT) for check in CHECKS)
+    if command == "docs":
+        site = Path(rest[0] if rest else "site").resolve()
+        build = [BIN / "sphinx-build", "--fail-on-warning", "--quiet", "--builder", "html"]
+        return run([*build, "docs", site], [*build, "docs/es", site / "es"], cwd=ROOT)
     return run([BIN / "numpy-neural-mf", *arguments])
 
 

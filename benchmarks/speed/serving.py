@@ -21,7 +21,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,11 @@ def server(*arguments: str) -> Iterator[tuple[int, float]]:
             if not line:
                 sys.exit(f"the server did not start: {log}")
             log += line
-        urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/ready").read()
         threading.Thread(target=process.stderr.read, daemon=True).start()  # type: ignore[union-attr]
+        while process.poll() is None:  # several workers log it before the first of them listens
+            with suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/ready").read()
+                break
         yield int(found[1]), time.perf_counter() - start
     finally:
         process.terminate()

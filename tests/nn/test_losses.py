@@ -8,7 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpy_neural_mf.nn import binary_cross_entropy, gradient_errors, huber, mae, mse
+from numpy_neural_mf.nn import (
+    binary_cross_entropy,
+    gradient_errors,
+    huber,
+    mae,
+    mse,
+    softmax_cross_entropy,
+)
 
 LOSSES = {
     mse: torch.nn.functional.mse_loss,
@@ -121,3 +128,28 @@ def test_delta_is_a_number_above_zero(delta, error):
 
 def test_the_derivative_of_the_absolute_error_at_zero_is_zero():
     np.testing.assert_array_equal(mae(np.ones(3), np.ones(3))[1], np.zeros(3))
+
+
+def test_softmax_cross_entropy_is_that_of_torch_and_has_its_derivative():
+    rng = np.random.default_rng(0)
+    logit, target = 3 * rng.standard_normal((6, 4)), rng.dirichlet(np.ones(4), 6)
+    value, gradient = softmax_cross_entropy(logit, target)
+    z = torch.tensor(logit, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(z, torch.tensor(target))
+    expected.backward()
+    assert value == pytest.approx(float(expected.detach()), rel=1e-12)
+    np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-11, atol=1e-16)
+    # also of targets that are no probabilities
+    target = rng.random((6, 4))
+    errors = gradient_errors(
+        lambda: softmax_cross_entropy(logit, target)[0],
+        {"logit": logit},
+        {"logit": softmax_cross_entropy(logit, target)[1]},
+    )
+    assert errors["logit"] <= 1e-6
+
+
+def test_softmax_cross_entropy_of_large_logits_does_not_overflow():
+    value, gradient = softmax_cross_entropy(np.array([[1e4, -1e4]]), np.array([[0.0, 1.0]]))
+    assert value == 2e4
+    assert gradient.tolist() == [[1.0, -1.0]]

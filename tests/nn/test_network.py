@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn import datasets
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import train_test_split
@@ -372,7 +373,7 @@ def test_a_setting_out_of_range_is_named(settings, message):
 @pytest.mark.parametrize("setting", sorted(NeuralNetwork().get_params().keys()))
 def test_a_setting_of_the_wrong_type_is_named(setting):
     wrong = [object(), [None], "auto", None]
-    if setting in ("activation", "initializer", "optimizer"):
+    if setting in ("activation", "initializer", "loss", "optimizer"):
         wrong.remove("auto")  # a name, but not a known one
     if setting in ("initializer", "random_state"):
         wrong.remove(None)
@@ -407,3 +408,54 @@ def test_a_pickled_network_predicts_the_same():
     X, _ = waves()
     model = fit(dropout=0.1)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+def test_binary_cross_entropy_learns_xor_and_predicts_probabilities():
+    X, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    model = NeuralNetwork(
+        (8,), "tanh", loss="binary_cross_entropy", learning_rate=0.05, epochs=300, random_state=0
+    )
+    probability = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(probability, y, atol=0.05)
+    assert model.history_["loss"][0] == pytest.approx(np.log(2))  # the first prediction is the mean
+
+
+def test_softmax_cross_entropy_classifies_digits_and_predicts_probabilities():
+    X, classes = load_digits(return_X_y=True)
+    X, y = X / 16, np.eye(10)[classes]
+    model = NeuralNetwork((32,), loss="softmax_cross_entropy", epochs=20, random_state=0).fit(
+        X[:1200], y[:1200]
+    )
+    probability = model.predict(X[1200:])
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    assert (probability.argmax(axis=1) == classes[1200:]).mean() > 0.88
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "softmax_cross_entropy"])
+def test_the_untrained_prediction_of_a_cross_entropy_is_the_mean_of_y(loss):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((64, 3)), np.eye(2)[rng.integers(2, size=64)]
+    model = NeuralNetwork((4,), loss=loss, learning_rate=1e-12, epochs=1, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), np.tile(y.mean(axis=0), (64, 1)), rtol=1e-6)
+
+
+def test_targets_that_a_cross_entropy_cannot_have_are_refused():
+    X = np.zeros((2, 1))
+    with pytest.raises(ValueError, match=r"expected y in \[0, 1\], found 0 to 2"):
+        NeuralNetwork(loss="binary_cross_entropy").fit(X, [0, 2])
+    with pytest.raises(ValueError, match="rows that sum to 1, such as"):
+        NeuralNetwork(loss="softmax_cross_entropy").fit(X, [0, 1])
+    with pytest.raises(ValueError, match="loss"):
+        NeuralNetwork(loss="hinge").fit(X, [0, 1])
+
+
+def test_a_loss_of_ones_own_is_minimised():
+    X, y = np.zeros((100, 1)), np.r_[np.zeros(60), np.full(40, 10.0)]
+
+    def pinball(output, y):  # of the 0.3 quantile
+        error = output - y
+        slope = np.where(error > 0, 0.7, -0.3)
+        return float((slope * error).mean()), slope / error.size
+
+    model = NeuralNetwork((), loss=pinball, learning_rate=0.1, epochs=200, random_state=0).fit(X, y)
+    assert abs(model.predict(X)[0]) < 0.5

@@ -15,7 +15,7 @@ from .initializers import (
     zeros,
 )
 from .layers import Activation, Dense, Dropout, Embedding, EmbeddingBag, Layer, Sequential
-from .losses import binary_cross_entropy, huber, mae, mse
+from .losses import LOSSES, binary_cross_entropy, huber, mae, mse, softmax_cross_entropy
 from .optimizers import OPTIMIZERS, SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp, clip_by_norm
 from .ordinal import CumulativeLogit
 from .parameter import GroupedIds, Parameter, RowGradient
@@ -35,10 +35,11 @@ else:
 
 
 __all__ = [
-    "ACTIVATIONS", "INITIALIZERS", "OPTIMIZERS", "SGD", "Activation", "AdaGrad", "Adam", "AdamW",
+    "ACTIVATIONS", "INITIALIZERS", "LOSSES", "OPTIMIZERS", "SGD", "Activation", "AdaGrad", "Adam", "AdamW",
     "CumulativeLogit", "Dense", "Dropout", "Embedding", "EmbeddingBag", "GroupedIds", "Layer",
     "NeuralNetwork", "Optimizer", "Parameter", "RMSProp", "RowGradient", "Sequential", "binary_cross_entropy",
     "check_gradients", "clip_by_norm", "constant", "cosine", "default_initializer", "exponential", "gelu",
     "gradient_errors", "he_normal", "he_uniform", "huber", "identity", "leaky_relu", "linear_warmup", "mae",
-    "mse", "normal", "relu", "sigmoid", "step_decay", "tanh", "xavier_normal", "xavier_uniform", "zeros",
+    "mse", "normal", "relu", "sigmoid", "softmax_cross_entropy", "step_decay", "tanh", "xavier_normal",
+    "xavier_uniform", "zeros",
 ]  # fmt: skip

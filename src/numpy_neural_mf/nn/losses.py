@@ -1,5 +1,7 @@
 """Losses: (prediction, target) -> (mean over all elements, its gradient with respect to the prediction).
 
+Cross-entropies take logits, the output of a linear last layer, in place of the prediction.
+
 Targets have the shape of the predictions and are converted to their dtype: integers are subtracted as floats.
 """
 
@@ -23,14 +25,14 @@ def mse(prediction: Array, target: ArrayLike) -> tuple[float, Array]:
 
 
 def mae(prediction: Array, target: ArrayLike) -> tuple[float, Array]:
-    """Mean of |e|; the derivative at 0 is taken to be 0."""
+    """Mean of abs(e); the derivative at 0 is taken to be 0."""
     prediction, target = _same_shape(prediction, target)
     error = prediction - target
     return float(np.abs(error).mean()), np.sign(error) / error.size
 
 
 def huber(prediction: Array, target: ArrayLike, delta: float = 1.0) -> tuple[float, Array]:
-    """Mean of e²/2 where |e| ≤ delta, and of delta (|e| - delta/2) elsewhere (Huber, 1964)."""
+    """Mean of e²/2 where abs(e) ≤ delta, and of delta (abs(e) - delta/2) elsewhere (Huber, 1964)."""
     check_number("delta", delta, above=0)
     prediction, target = _same_shape(prediction, target)
     error = prediction - target
@@ -45,6 +47,24 @@ def binary_cross_entropy(logit: Array, target: ArrayLike) -> tuple[float, Array]
     return float(value.mean()), (sigmoid(logit)[0] - target) / logit.size
 
 
+def softmax_cross_entropy(logit: Array, target: ArrayLike) -> tuple[float, Array]:
+    """Mean over rows of -Σ_k t_k log p_k, p = softmax(z); logits z of any size do not overflow.
+
+    z and t have shape (n, n_classes). Rows of t are probabilities: np.eye(n_classes)[classes] for classes.
+    """
+    logit, target = _same_shape(logit, target)
+    log_p = log_softmax(logit)
+    return -float(np.vdot(target, log_p)) / len(logit), (
+        np.exp(log_p) * target.sum(axis=1, keepdims=True) - target
+    ) / len(logit)
+
+
+def log_softmax(logit: Array) -> Array:
+    """log p with p_k = exp(z_k) / Σ_j exp(z_j), by row: the largest z of a row is subtracted first."""
+    z = logit - logit.max(axis=1, keepdims=True)
+    return np.asarray(z - np.log(np.exp(z).sum(axis=1, keepdims=True)))
+
+
 def _same_shape(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
     """Both as arrays of the prediction's float dtype; ValueError for shapes that would broadcast."""
     prediction = as_float(prediction)
@@ -52,3 +72,8 @@ def _same_shape(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]
     if prediction.shape != target.shape:
         raise ValueError(f"expected one shape, found predictions {prediction.shape}, targets {target.shape}")
     return prediction, target
+
+
+LOSSES: dict[str, Loss] = {
+    f.__name__: f for f in (mse, mae, huber, binary_cross_entropy, softmax_cross_entropy)
+}

@@ -1,4 +1,4 @@
-"""NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn regressor."""
+"""NeuralNetwork: dense layers trained with mini-batches, as a scikit-learn estimator."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..utils.settings import check_boolean, check_choice, check_integer, check_number, check_sizes
-from .activations import ACTIVATIONS, ActivationFunction
+from .activations import ACTIVATIONS, ActivationFunction, sigmoid
 from .initializers import INITIALIZERS, Initializer, default_initializer, zeros
 from .layers import Activation, Dense, Dropout, Layer, Sequential
-from .losses import mse
+from .losses import LOSSES, Loss, log_softmax
 from .optimizers import OPTIMIZERS, Optimizer
 from .parameter import Array
 from .schedules import Schedule
@@ -23,16 +23,22 @@ from .schedules import Schedule
 
 @dataclass(eq=False, repr=False)
 class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Fully connected network for regression: dense layers and activations, trained on squared error.
+    """Fully connected network: dense layers and activations, by default trained on squared error.
 
-    The output layer is linear. Its initial weights are zero and its initial bias is the mean of y, so the
-    first prediction is the best constant. Standardise X, and y unless it is of order 1.
+    It predicts the expected y given X. The output layer is linear; with a cross-entropy it gives logits, and
+    the prediction is their sigmoid or softmax. Its first weights are zero, and its first bias is that of the
+    mean of y, so that the first prediction is the best constant. Standardise X, and y unless it is of
+    order 1.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default (100,); () is linear regression
     activation : str or callable, default "relu"
         A name in `ACTIVATIONS`, or f(x) -> (y, backward) with backward(dy) -> dx.
+    loss : str or callable, default "mse"
+        A name in `LOSSES`, or f(output, y) -> (loss, dL/doutput). "binary_cross_entropy" needs y in [0, 1],
+        "softmax_cross_entropy" y of shape (n, n_classes) with rows that sum to 1: np.eye(n_classes)[classes].
+        The class of a row is then predict(X).argmax(axis=1).
     initializer : str or callable, optional
         A name in `INITIALIZERS`, or f(rng, (n_out, n_in)) -> array, for the weights of hidden layers; by
         default `default_initializer(activation)`.
@@ -74,6 +80,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     hidden_layer_sizes: Sequence[int] = (100,)
     activation: str | ActivationFunction = "relu"
     _: KW_ONLY
+    loss: str | Loss = "mse"
     initializer: str | Initializer | None = None
     optimizer: str | Optimizer = "adam"
     learning_rate: float | Schedule = 0.001
@@ -113,6 +120,10 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         dtype = next(iter(self.network_.parameters.values())).value.dtype
         y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))
+        if self.loss == "binary_cross_entropy":
+            y = sigmoid(y)[0]
+        elif self.loss == "softmax_cross_entropy":
+            y = np.exp(log_softmax(y))
         return y.reshape(len(y), *self._y_shape)
 
     def _fit(self, X: ArrayLike, y: ArrayLike) -> None:
@@ -120,6 +131,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         inputs, targets = validate_data(self, X, y, dtype=dtypes, multi_output=True, y_numeric=True)
         self._y_shape = targets.shape[1:]
         targets = targets.reshape(len(targets), -1).astype(inputs.dtype)
+        self._check_targets(targets)
         rng = np.random.default_rng(self.random_state)
         order = rng.permutation(len(inputs))
         n_held_out = int(np.ceil(self.validation_fraction * len(inputs))) if self.early_stopping else 0
@@ -141,11 +153,27 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 layers.append(Dropout(self.dropout, rng))
             n_in = n_out
         last = Dense(n_in, len(y_mean), rng, zeros, dtype=dtype)
-        last.parameters["bias"].value[:] = y_mean
+        last.parameters["bias"].value[:] = self._output_of(y_mean)
         return Sequential(*layers, last)
 
+    def _output_of(self, mean: Array) -> Array:
+        """The output of which the prediction is this mean; one of 0 or 1 would need an infinite one."""
+        inside = np.clip(mean, 1e-3, 1 - 1e-3)
+        if self.loss == "binary_cross_entropy":
+            return np.log(inside / (1 - inside))
+        return np.log(inside) if self.loss == "softmax_cross_entropy" else mean
+
+    def _check_targets(self, y: Array) -> None:
+        if self.loss == "binary_cross_entropy" and not ((y >= 0) & (y <= 1)).all():
+            raise ValueError(f"binary_cross_entropy: expected y in [0, 1], found {y.min():g} to {y.max():g}")
+        if self.loss == "softmax_cross_entropy" and (
+            y.min() < 0 or not np.allclose(y.sum(axis=1), 1, atol=1e-3)
+        ):
+            expected = "y of shape (n, n_classes) with rows that sum to 1, such as np.eye(n_classes)[classes]"
+            raise ValueError(f"softmax_cross_entropy: expected {expected}")
+
     def _train(self, X: Array, y: Array, X_out: Array, y_out: Array, rng: np.random.Generator) -> None:
-        step, network = self._step_function(), self.network_
+        step, network, loss_of = self._step_function(), self.network_, self._loss
         values = {name: p.value for name, p in network.parameters.items()}
         names = ["loss", "validation_loss"] if self.early_stopping else ["loss"]
         self.history_: dict[str, list[float]] = {name: [] for name in names}
@@ -157,7 +185,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             _require_finite(loss, epoch)
             self.history_["loss"].append(loss)
             if self.early_stopping:
-                validation_loss, _ = mse(network.forward(X_out)[0], y_out)
+                validation_loss, _ = loss_of(network.forward(X_out)[0], y_out)
                 self.history_["validation_loss"].append(validation_loss)
                 if validation_loss < best_loss:
                     best_epoch, best_loss, best = epoch, validation_loss, copy.deepcopy(values)
@@ -165,11 +193,15 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                     break
         for name, value in values.items():
             value[...] = best[name]
-        _require_finite(mse(network.forward(X[batches[-1]])[0], y[batches[-1]])[0], epoch)
+        _require_finite(loss_of(network.forward(X[batches[-1]])[0], y[batches[-1]])[0], epoch)
+
+    @property
+    def _loss(self) -> Loss:
+        return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
 
     def _step_function(self) -> Callable[[Array, Array], float]:
         """One optimisation step on one batch, which returns the loss before the step."""
-        network, parameters = self.network_, self.network_.parameters
+        network, parameters, loss_of = self.network_, self.network_.parameters, self._loss
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]
         optimizer = copy.deepcopy(self.optimizer)
@@ -183,7 +215,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             if callable(self.learning_rate):
                 optimizer.learning_rate = self.learning_rate(next(n_steps))
             prediction, backward = network.forward(X, training=True)
-            loss, gradient = mse(prediction, y)
+            loss, gradient = loss_of(prediction, y)
             backward(gradient)
             if self.weight_decay:
                 for W in weights:
@@ -197,6 +229,8 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         if not callable(self.activation):
             check_choice("activation", self.activation, ACTIVATIONS)
+        if not callable(self.loss):
+            check_choice("loss", self.loss, LOSSES)
         if not (self.initializer is None or callable(self.initializer)):
             check_choice("initializer", self.initializer, INITIALIZERS)
         if not isinstance(self.optimizer, Optimizer):

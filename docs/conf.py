@@ -3,6 +3,7 @@
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 
@@ -15,7 +16,7 @@ release = version = version_of("numpy-neural-mf")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
 exclude_patterns = ["es"]
-templates_path = ["_templates"]
+templates_path = [str(DOCS / "_templates")]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["ref.ref"]  # what scikit-learn's docstrings refer to is in its own documents
@@ -33,6 +34,9 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 
+# Formulas are MathML: the font that they need is in this package.
+html_static_path = [str(DOCS / "_static"), str(Path(ziamath.__file__).parent / "fonts")]
+html_css_files = ["site.css"]
 html_theme = "pydata_sphinx_theme"
 html_title = f"numpy-neural-mf {version}"
 html_copy_source = False
@@ -40,6 +44,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "show_toc_level": 2,
     "navbar_align": "left",
+    "header_links_before_dropdown": 6,
     "navbar_end": ["theme-switcher", "language"],
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -8,4 +8,3 @@ from conf import *  # noqa: F403
 
 language = "es"
 exclude_patterns: list[str] = []
-templates_path = ["../_templates"]

@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-import math
 import operator
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
@@ -16,6 +16,8 @@ from .shortened import quoted
 C = TypeVar("C", bound=type)
 
 MAX_SIZE = 1_000_000  # of a layer: of a larger one, NumPy says anything but that memory is lacking
+
+LARGEST = sys.float_info.max  # an integer above it is no float
 
 # Keyword to the words of the error and the comparison.
 BOUNDS = {
@@ -102,7 +104,7 @@ def known_keywords(*more: str) -> Callable[[C], C]:
 def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: Mapping[str, float]) -> None:
     given = [(*BOUNDS[keyword], bound) for keyword, bound in bounds.items()]
     is_typed = _is_a(of, value)
-    in_range = is_typed and -math.inf < value < math.inf and all(holds(value, b) for _, holds, b in given)
+    in_range = is_typed and -LARGEST <= value <= LARGEST and all(holds(value, b) for _, holds, b in given)
     if in_range or (optional and value is None):
         return
     expected = " ".join([kind, " and ".join(f"{words} {bound}" for words, _, bound in given)]).strip()

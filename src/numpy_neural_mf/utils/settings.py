@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import operator
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,8 +17,6 @@ from .shortened import quoted
 C = TypeVar("C", bound=type)
 
 MAX_SIZE = 1_000_000  # of a layer: of a larger one, NumPy says anything but that memory is lacking
-
-LARGEST = sys.float_info.max  # an integer above it is no float
 
 # Keyword to the words of the error and the comparison.
 BOUNDS = {
@@ -104,7 +103,9 @@ def known_keywords(*more: str) -> Callable[[C], C]:
 def _check(kind: str, of: type, name: str, value: Any, optional: bool, bounds: Mapping[str, float]) -> None:
     given = [(*BOUNDS[keyword], bound) for keyword, bound in bounds.items()]
     is_typed = _is_a(of, value)
-    in_range = is_typed and -LARGEST <= value <= LARGEST and all(holds(value, b) for _, holds, b in given)
+    in_range = is_typed and -math.inf < value < math.inf and all(holds(value, b) for _, holds, b in given)
+    if in_range and of is Real and isinstance(value, Integral):
+        in_range = abs(int(value)) <= sys.float_info.max
     if in_range or (optional and value is None):
         return
     expected = " ".join([kind, " and ".join(f"{words} {bound}" for words, _, bound in given)]).strip()

@@ -21,6 +21,7 @@ from .metrics import UNKNOWN
 from .prepared import prepared
 from .problems import RequestError
 from .schemas import ItemRating, Pair, RecommendRequest
+from .shortlist import Shortlist
 from .titles import Titles
 
 Stamp = tuple[int, int, int]
@@ -36,6 +37,7 @@ class ServedModel:
     stamp: Stamp
     model: Any
     titles: Titles | None
+    shortlist: Shortlist | None
 
     @classmethod
     def load(cls, path: Path, titles: Mapping[str, str] | None) -> Self:
@@ -48,7 +50,9 @@ class ServedModel:
         if titles is not None:
             own = [titles.get(str(item), "") for item in model.item_ids_.tolist()]
         counts = model.fitted_.counts("item")  # computed now, not by the first request
-        return cls(path.stem, path, stamp, model, None if own is None else Titles(list(own), counts))
+        shown = None if own is None else Titles(list(own), counts)
+        shortlist = Shortlist.of(model.fitted_) if isinstance(model.fitted_, Fitted) else None
+        return cls(path.stem, path, stamp, model, shown, shortlist)
 
     # Who and what
 
@@ -111,9 +115,8 @@ class ServedModel:
             given["candidates"] = self._candidates(asked)
         if asked.interval is not None:
             self.require("predict_interval")
-        items, scores = self.model.recommend(user, asked.n, with_scores=True, **given)
-        items = items.compressed()
-        columns = {"score": scores.compressed().tolist()} | self._bounds(user, items, asked.interval)
+        items, scores = self._best(user, asked.n, given)
+        columns = {"score": scores.tolist()} | self._bounds(user, items, asked.interval)
         if asked.reasons:
             self.require("explain")
             explained = [self.model.explain(user, item).reasons for item in items.tolist()]
@@ -123,6 +126,14 @@ class ServedModel:
             rated = [one.item for one in asked.ratings]
             answer["unknown"] = [item for item in rated if index_of(self.model.item_ids_, item) < 0]
         return answer
+
+    def _best(self, user: Any, n: int, given: Facts) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Items and predicted ratings, by the shortlist where the request has nothing that it cannot do."""
+        if self.shortlist is not None and given in ({}, {"by": "lower_bound"}):
+            rows, ratings = self.shortlist.best(self.model.fitted_, user, n)
+            return self.model.item_ids_[rows], ratings
+        items, scores = self.model.recommend(user, n, with_scores=True, **given)
+        return items.compressed(), scores.compressed()
 
     def similar(self, item: int | str, n: int, min_ratings: int) -> Facts:
         """The items most similar to one."""

@@ -18,7 +18,7 @@ def ratings():
 @pytest.fixture(scope="module", params=["normal", "ordinal", "Bayesian"])
 def model(request, ratings):
     if request.param == "Bayesian":
-        return BayesianMF(4, n_samples=4, burn_in=2, latent_clusters=0).fit(ratings)
+        return BayesianMF(4, n_samples=4, burn_in=2).fit(ratings)
     return NeuralMF(embedding_dim=6, hidden_layer_sizes=(), epochs=8, likelihood=request.param).fit(ratings)
 
 

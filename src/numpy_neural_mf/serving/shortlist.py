@@ -57,10 +57,8 @@ class Shortlist:
         ends = [min(n, FIRST)]
         while ends[-1] < n:
             ends.append(min(n, 3 * ends[-1]))
-        rest = [(bound[order[end:]], lengths[order[end:]]) for end in ends]
-        highest, longest = (
-            np.array([part.max(initial=-np.inf) for part in parts]) for parts in zip(*rest, strict=True)
-        )
+        highest = np.array([bound[order[end:]].max(initial=-np.inf) for end in ends])
+        longest = np.array([lengths[order[end:]].max(initial=0) for end in ends])
         vectors = np.ascontiguousarray(q[order])
         return cls(
             order, places, vectors, constants[order], added[order], tuple(ends), highest, longest, typical

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+import uvicorn
 
 from numpy_neural_mf import load_model
+from numpy_neural_mf.serving.server import bound
 from numpy_neural_mf.serving.store import RatingsStore, store_beside
 
 JSON = {"Content-Type": "application/json"}
@@ -143,3 +146,10 @@ def parent(maps):
         return int((maps.parent / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:  # it has ended meanwhile
         return None
+
+
+def test_answers_of_workers_do_not_wait_for_acknowledgements():
+    with bound(uvicorn.Config("an app", port=0)) as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

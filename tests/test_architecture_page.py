@@ -64,11 +64,6 @@ def test_the_contract_has_every_room_of_the_package():
     assert rooms() == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.es.md"])
-def test_the_readme_has_a_line_for_each_room(page):
-    assert set(re.findall(r"^\| `src/numpy_neural_mf/(\w+)/`", text_of(page), re.MULTILINE)) == rooms()
-
-
 def test_the_architecture_page_has_a_line_for_each_room():
     assert set(re.findall(r"^(\w+)/ +\w", text_of("docs/architecture.md"), re.MULTILINE)) == rooms()
 

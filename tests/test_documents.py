@@ -1,4 +1,4 @@
-"""The documents are true: their code runs, Spanish pages say what the English ones do, figures are measured."""
+"""The documents are true: their code runs, both languages say the same, and figures are measured."""
 
 import io
 import json
@@ -151,8 +151,7 @@ def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_every_exercise_is_solved(folder):
     solved = (folder / "course" / "solutions.md").read_text(encoding="utf-8")
     for page in sorted(folder.glob("course/[01]*.md")):
-        exercises = [code for info, code in (p for p in parts_of(page.read_text(encoding="utf-8")) if isinstance(p, tuple))
-                     if info == "python"]  # fmt: skip
+        exercises = blocks(page)
         assert len(exercises) == 3, page.name
         for code in exercises:
             lines = [line.strip() for line in code.splitlines() if line.strip().startswith("assert")]
@@ -197,6 +196,12 @@ def values_in(content):
         yield float(content)
 
 
+def figures_of(file):
+    """The numbers of a result file, or of a table that a command wrote."""
+    text = (ROOT / "benchmarks" / "results" / file).read_text(encoding="utf-8")
+    return [*values_in(json.loads(text)["tables"] if file.endswith("json") else text)]
+
+
 def test_there_are_figures_to_check():
     assert {path.name for path in WITH_FIGURES} >= {"README.md", "README.es.md", "benchmarks.md", "limits.md"}
 
@@ -206,8 +211,7 @@ def test_every_figure_is_one_of_its_result_file(path):
     is_spanish = "es" in path.relative_to(ROOT).as_posix().split("/") or path.name == "README.es.md"
     point, separator = (",", ".") if is_spanish else (".", ",")
     for files, text in MARKED.findall(path.read_text(encoding="utf-8")):
-        known = [value for file in files.split()
-                 for value in values_in(json.loads((ROOT / "benchmarks" / "results" / file).read_text())["tables"])]  # fmt: skip
+        known = [value for file in files.split() for value in figures_of(file)]
         text = re.sub(r"\]\([^)]*\)|`[^`]*`", "", text)
         for figure in re.findall(rf"\d+(?:{re.escape(separator)}\d{{3}})*{re.escape(point)}\d+", text):
             number = figure.replace(separator, "").replace(point, ".")

@@ -47,8 +47,8 @@ def serve(settings: ServerSettings) -> None:
 def bound(config: uvicorn.Config) -> socket.socket:
     """Return the socket that all workers listen on.
 
-    Connections inherit its option: asyncio sets it only where a socket names its protocol, which uvicorn's does
-    not, and without it each answer waits 40 ms for the acknowledgement of its first part.
+    Connections inherit its option. asyncio sets it only where a socket names its protocol, and uvicorn's
+    does not: without it, each answer waits 40 ms for the acknowledgement of its first part.
     """
     listening = config.bind_socket()
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

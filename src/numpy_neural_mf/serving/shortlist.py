@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..models.fitted import Fitted, FittedModel
 from ..models.fold_in import NewUser, model_with, rows_of

@@ -104,7 +104,7 @@ def test_ratings_without_titles_are_of_items_and_nobodys(run, answers, ratings_c
 def test_models_are_trained_once_and_again_for_newer_ratings(run, answers, films):
     assert run("demo").stderr.count("Trained ") == 2
     second = run("demo").stderr
-    assert second.count("is there already") == 2
+    assert second.count("exists already") == 2
     assert "Trained " not in second
     newest = max(path.stat().st_mtime for path in Path("demo").rglob("*.safetensors"))
     os.utime(films, (newest + 1, newest + 1))

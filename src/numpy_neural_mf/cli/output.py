@@ -1,4 +1,4 @@
-"""Printing of results (to standard output) and of the log (to standard error); reading of ratings and models."""
+"""Print results to standard output and the log to standard error; read ratings and models."""
 
 import json
 import shlex
@@ -90,7 +90,7 @@ def command_line() -> str:
 
 
 def read(context: typer.Context, **more: Any) -> Ratings:
-    """Read the ratings of a command; keep the parsed columns of a large file next to it, unless --no-cache."""
+    """Read the ratings of a command; cache the parsed columns of a large file, unless --no-cache is given."""
     path, given = Path(context.params["ratings"]), context.params
     settings = {name: given[name] for name in (*ROLES, "scale") if name in given}
     keeps = given.get("cache", False) and path.is_file() and path.stat().st_size >= LARGE

@@ -43,7 +43,7 @@ def unknown_ids(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> l
 def filters(
     ids: NDArray[Any], candidates: list[str] | None, exclude: list[str] | None
 ) -> dict[str, list[str] | None]:
-    """Return candidates and exclusions as arguments of `recommend`; list in the log those that are unknown."""
+    """Return candidates and exclusions as arguments of `recommend`; list unknown ids in the log."""
     unknown_ids(ids, [*(candidates or ()), *(exclude or ())], "candidates or exclusions that are unknown")
     return {"candidates": candidates or None, "exclude": exclude}
 
@@ -97,7 +97,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
 def lists_of(
     users: ArrayLike, items: np.ma.MaskedArray[Any, Any], ratings: np.ma.MaskedArray[Any, Any]
 ) -> pl.DataFrame:
-    """Return recommendations of shape (n_users, n) as a table with one row for each place that is not empty."""
+    """Return recommendations of shape (n_users, n) as a table with a row for each non-empty place."""
     import polars as pl
 
     n = items.shape[1]

@@ -151,7 +151,7 @@ def neural_mf(
 def bayesian_mf(
     context: typer.Context, ratings: RatingsFile, model: NewModelFile = MODEL_FILE,
     embedding_dim: Annotated[int, option(MODEL, "Length of the embeddings.")] = BAYESIAN.embedding_dim,
-    latent_clusters: Annotated[int, option(MODEL, "Maximum number of latent clusters.")] = BAYESIAN.latent_clusters,
+    latent_clusters: Annotated[int, option(MODEL, "Most latent clusters.")] = BAYESIAN.latent_clusters,
     features: UsesFeatures = BAYESIAN.features, implicit: Implicit = BAYESIAN.implicit,
     drift: Annotated[bool, switch(MODEL, "Use time-varying biases.")] = BAYESIAN.drift,
     previous_item: Annotated[bool, switch(MODEL, "Use the item rated before.")] = BAYESIAN.previous_item,
@@ -269,7 +269,7 @@ def _result(model: Any) -> tuple[str, dict[str, Any]]:
     facts = {"epochs": len(history.train_loss), "seconds": seconds}
     text = f"Trained {facts['epochs']} epochs in {seconds:.1f} seconds"
     if isinstance(model, NeuralMF):
-        rmse = history.expected_loss[-1] ** 0.5 if history.expected_loss else None  # none with an ordinal likelihood
+        rmse = history.expected_loss[-1] ** 0.5 if history.expected_loss else None  # not if ordinal
         facts |= {"expected_rmse": rmse}
         text += "" if rmse is None else f"; expected RMSE of new ratings {rmse:.4f}"
     return text, facts

@@ -90,7 +90,7 @@ def recommend(
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     candidates: Candidates = None, exclude: Exclude = None,
-    diversity: Annotated[float, option(None, "From 0 to 1; higher values list items that differ more.")] = 0.0,
+    diversity: Annotated[float, option(None, "From 0 to 1; the higher, the more items differ.")] = 0.0,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Recommend a top-N list of items to each user.

@@ -9,7 +9,7 @@ from ..mf.architecture import Architecture
 
 
 def made_with() -> dict[str, str]:
-    """Return the platform and the versions of Python and of the packages that compute the results, by name."""
+    """Return the platform and the versions of Python and of the packages behind the results, by name."""
     versions = {package: version(package) for package in ("numpy-neural-mf", "numpy", "scikit-learn")}
     return {"python": platform.python_version(), "platform": platform.platform()} | versions
 

@@ -1,4 +1,4 @@
-"""The page in a browser: a rating updates the list at once, it is accessible, and nothing leaves the origin."""
+"""The page in a browser: a rating updates the list, all is accessible, and nothing leaves the origin."""
 
 import json
 import re

@@ -332,7 +332,7 @@ def outcome(sound: Path, name: str, kind: str, seed: int) -> str:
                 found = f"above {MOST_MB} MB"
         finally:
             sound.write_bytes(before)
-    # Of a cache and of a study, damage is mended: a cache is written again, a cut line is drawn again.
+    # Caches and studies are repaired: a cache is rewritten, and the trial of a cut line is repeated.
     if kind == "damaged" and found == "harmless" and not same and use not in (use_cache, use_study):
         found = "accepted wrongly"
     return found

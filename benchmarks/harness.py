@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 class Results:
     """Tables of figures: each row is printed and written to the JSON file as it is measured.
 
-    `name` is the stem of the file, and `given` are the options, all of which are written as conditions.
+    `name` is the stem of the file. `given` are the options; all, with defaults, are written as conditions.
     """
 
     def __init__(self, name: str, given: argparse.Namespace, **conditions: Any) -> None:

@@ -3,8 +3,8 @@
     numpy-neural-mf demo
     python -m benchmarks.page http://127.0.0.1:8000 --pictures docs/page
 
-Needs Playwright's Python package and a Chromium of the system. Each rating is a click on a star; the time ends
-when the list has been replaced, before the browser draws it.
+Needs Playwright's Python package and a Chromium of the system. Each rating is a click on a star; its time
+ends when the list has been replaced, before the browser draws it.
 """
 
 import io
@@ -23,7 +23,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "spanish": {"viewport": WIDE, "locale": "es"},
     "two-models": {"viewport": WIDE, "locale": "en"},
 }
-# Ratings of the starters; the first is the highest rating of the scale.
+# Ratings of the starters, as shares of the scale; the first is the highest rating.
 GIVEN = (1.0, 0.2, 0.7)
 # Milliseconds from a click on a star to the list.
 CLICK = """async (input) => {

@@ -17,7 +17,7 @@ def penalised(
     rows: slice = slice(None),
     dtype: Any = np.float32,
 ) -> Objective:
-    """Return the mean over ratings of the squared error plus `penalty` times the squares of the rating's rows.
+    """Return the mean over ratings of the squared error plus `penalty` times the squares of their rows.
 
     All variances are 0, which does not make steps cheaper. With several processes, each has its own `rows`.
     """

@@ -1,6 +1,7 @@
 """Your own ratings and your own models in one comparison: a table, a figure and files.
 
-A data set is a name and a data frame (polars or pandas) or a path; a model is a name and a function of a seed.
+A data set is a name and a data frame (polars or pandas) or a path; a model is a name and a function of the
+seed.
 """
 
 from numpy_neural_mf import Architecture, LinearRegression, NeuralMF, run_experiments, simulate_ratings

@@ -2,8 +2,8 @@
 
 python examples/films_with_titles.py [FOLDER]
 
-FOLDER is a MovieLens set. Without it, ratings are simulated, with informative genres and decades, time-varying
-biases, and numbers as titles.
+FOLDER is a MovieLens set. Without it, ratings are simulated: genres and decades are informative, biases
+change with time, and titles are numbers.
 """
 
 import sys

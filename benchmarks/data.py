@@ -1,4 +1,4 @@
-"""The ratings that benchmarks use: read, simulated, or a large ratings.csv of MovieLens 25M's shape."""
+"""Ratings for benchmarks: read from a file, simulated, or a large ratings.csv of MovieLens 25M's shape."""
 
 import argparse
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ USERS_AT_ONCE = 4_096
 
 
 def add_data(parser: argparse.ArgumentParser, n_ratings: int = 200_000) -> None:
-    """The options of `load`."""
+    """Add the options of `load`."""
     parser.add_argument("ratings", nargs="?", help="such as MovieLens' ratings.csv; simulated if missing")
     parser.add_argument("--item-features", help="such as MovieLens' movies.csv")
     parser.add_argument("--n-ratings", type=int, default=n_ratings, help="number of simulated ratings")
 
 
 def load(given: argparse.Namespace, **planted: Any) -> Ratings:
-    """The ratings of a file with its features, or simulated with what is planted, 40 for each user."""
+    """Read ratings and features from files, or simulate 40 ratings for each user with the planted effects."""
     if not given.ratings:
         n = given.n_ratings
         return simulate_ratings(n // 40, n // 100, n, **planted)
@@ -37,7 +37,7 @@ def load(given: argparse.Namespace, **planted: Any) -> Ratings:
 
 
 def random_ratings(n_users: int, n_items: int, n_ratings: int) -> Ratings:
-    """Ratings in order of users, few items rated often; a pair may come twice, which costs the same."""
+    """Draw ratings ordered by user, with few popular items; repeated pairs do not change the cost."""
     rng = np.random.default_rng(0)
     users = np.sort(rng.integers(n_users, size=n_ratings, dtype=np.int32))
     items = (n_items * rng.random(n_ratings) ** 3).astype(np.int32)
@@ -47,7 +47,7 @@ def random_ratings(n_users: int, n_items: int, n_ratings: int) -> Ratings:
 
 @contextmanager
 def large_file(path: Path | str | None, n_ratings: int) -> Iterator[Path]:
-    """That file, made if it does not exist; without a path a temporary one."""
+    """Return the large file, written if it does not exist; without a path, a temporary file."""
     with TemporaryDirectory() as folder:
         path = Path(path or Path(folder, "ratings.csv"))
         if not path.exists():
@@ -56,7 +56,7 @@ def large_file(path: Path | str | None, n_ratings: int) -> Iterator[Path]:
 
 
 def write_large_file(path: Path, n_ratings: int) -> None:
-    """Write users in order, each with their items in order; half stars with structure that can be learned."""
+    """Write ratings ordered by user and item, in half stars, with structure that can be learned."""
     rng = np.random.default_rng(0)
     n_users = max(1, round(n_ratings * N_USERS / N_RATINGS))
     world = latent_world(n_users, N_ITEMS, rng)
@@ -71,7 +71,7 @@ def write_large_file(path: Path, n_ratings: int) -> None:
             users, items = _distinct_items(of_block, reach, rng)
             users += first
             noisy = world.scores(users, items) + world.sigma * rng.standard_normal(len(users))
-            days = rng.integers(FIRST_TIME, LAST_TIME - 86_400, len(of_block))  # a user rates within a day
+            days = rng.integers(FIRST_TIME, LAST_TIME - 86_400, len(of_block))  # each user rates within a day
             times = np.repeat(days, of_block) + rng.integers(0, 86_400, len(users))
             columns = {"userId": users + 1, "movieId": item_ids[items]}
             columns |= {"rating": np.clip(np.rint(2 * noisy) / 2, 0.5, 5), "timestamp": times}
@@ -79,7 +79,7 @@ def write_large_file(path: Path, n_ratings: int) -> None:
 
 
 def _activity(n_users: int, n_ratings: int, rng: np.random.Generator) -> np.ndarray:
-    """Ratings of each user, few of whom give many; their sum is `n_ratings`."""
+    """Draw the number of ratings of each user, large for few users; the sum is `n_ratings`."""
     fewest = min(FEWEST, n_ratings // n_users)
     weights = rng.lognormal(0.0, 1.4, n_users)
     weights = np.minimum(weights, MOST * n_users / n_ratings * weights.mean())
@@ -87,10 +87,10 @@ def _activity(n_users: int, n_ratings: int, rng: np.random.Generator) -> np.ndar
 
 
 def _distinct_items(counts: Any, reach: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct items of each user, drawn by popularity, in order of user and item."""
+    """Draw distinct items for each user by popularity, ordered by user and item."""
     n_items, missing, draws, pairs = len(reach), counts, 1, np.empty(0, np.int64)
     while missing.any():
-        # Who rates much has most of the popular items, and draws long for the others.
+        # An active user has most popular items already, and needs many draws for others.
         users, draws = np.repeat(np.arange(len(counts)), missing * draws), 2 * draws
         items = np.searchsorted(reach, rng.random(len(users)) * reach[-1])
         pairs = np.unique(np.concatenate([pairs, users * n_items + items]))

@@ -1,12 +1,12 @@
-"""Damage files at random, and count what is accepted wrongly, crashes, or takes too much memory or time.
+"""Damage files at random; count wrong acceptances, crashes, and reads that take too much memory or time.
 
 python -m benchmarks.forged_files --files 100000
 
-Model files, checkpoints, column caches and studies are made, damaged, and read in processes of their own,
-one for each sort, so that a segmentation fault is counted and ends nothing. There are two kinds of
-damage: bytes of the file are changed, cut off or repeated, of which every change must be noticed; and the
-content is forged as by somebody who knows the format, with a digest that is right, which must be refused
-in a sentence or be harmless in use.
+Model files, checkpoints, column caches and studies are made, damaged, and read. Each sort of file has its own
+process, so that a segmentation fault is counted and ends only that process. There are two kinds of damage.
+Either bytes of the file are changed, cut off or repeated: every change must be noticed. Or the content is
+forged, with a correct digest, as by somebody who knows the format: it must be refused in a sentence or be
+harmless in use.
 """
 
 import json
@@ -46,12 +46,12 @@ from numpy_neural_mf.data import column_cache
 from numpy_neural_mf.models import files as model_file
 from numpy_neural_mf.training import checkpoint
 
-MOST_MB, MOST_SECONDS = 200, 5.0  # seconds of processors: a busy machine is no fault of a file
+MOST_MB, MOST_SECONDS = 200, 5.0  # CPU seconds, so that a busy machine does not count as a fault of the file
 OUTCOMES = (
     "refused", "harmless", "accepted wrongly", "crash", "hangs", f"above {MOST_MB} MB",
     f"above {MOST_SECONDS:.0f} s", "error of another kind", "error without the file",
 )  # fmt: skip
-# Values that programs are not written for.
+# Values that programs rarely expect.
 STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**38, 10**400, 400_000_000, 0.5, 1e-320, -0.0, 1e39, 1e308,
     math.nan, math.inf, -math.inf, "", "numba", "../x", [], [1.0], [[1.0]], [1e39, 2e39], {},
@@ -59,7 +59,7 @@ STRANGE: tuple[Any, ...] = (
 
 
 def ratings() -> Ratings:
-    """The ratings that everything learns from."""
+    """Return the ratings from which all models learn."""
     return simulate_ratings(20, 15, 120, drift=0.3, random_state=0)
 
 
@@ -85,7 +85,7 @@ TRAININGS: dict[str, Callable[[], Any]] = {
 }
 
 
-# What is done with each kind of file: it raises one of the errors that are documented, or returns normally.
+# Use of each kind of file: each function raises a documented error or returns normally.
 
 
 def use_model(path: Path, of: str) -> None:
@@ -115,12 +115,12 @@ def use_model(path: Path, of: str) -> None:
 
 
 def resume(path: Path, of: str) -> None:
-    """Go on from a checkpoint of a training of this name."""
+    """Resume a training of this name from a checkpoint."""
     TRAININGS[of]().fit(ratings(), checkpoint_dir=path.parent)
 
 
 def use_cache(path: Path, of: str) -> None:
-    """Read the ratings of which this is the cache: a cache that is refused is written again, and is right."""
+    """Read ratings through this cache, which is used if intact and correctly rewritten otherwise."""
     found = read_ratings(path.with_suffix(""), cache=True)
     if not found.to_polars().equals(read_ratings(path.with_suffix("")).to_polars()):
         raise AssertionError("the cache was taken, and is wrong")
@@ -163,7 +163,7 @@ def damaged_bytes(path: Path, rng: np.random.Generator) -> None:
 
 
 def damaged_json(value: Any, rng: np.random.Generator) -> Any:
-    """The same with one value replaced, left out, or repeated often."""
+    """Return the content with one value replaced, left out, or repeated often."""
     if isinstance(value, dict | list) and value and rng.random() < 0.85:
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
         key = keys[int(rng.integers(len(keys)))]
@@ -178,7 +178,7 @@ def damaged_json(value: Any, rng: np.random.Generator) -> Any:
 
 
 def damaged_array(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    """The same with another shape, dtype, or element."""
+    """Return the array with another shape, dtype, or element."""
     array = array.copy()
     match rng.integers(6):
         case 0:
@@ -212,7 +212,7 @@ def forge_tensors(tensors: dict[str, Any], rng: np.random.Generator) -> None:
 
 
 def forge_model(path: Path, rng: np.random.Generator) -> None:
-    """A model file with a right digest."""
+    """Forge a model file with a correct digest."""
     description, tensors = model_file.read(path)
     if rng.integers(2):
         description = damaged_json(description, rng)
@@ -224,7 +224,7 @@ def forge_model(path: Path, rng: np.random.Generator) -> None:
 
 
 def forge_checkpoint(path: Path, rng: np.random.Generator) -> None:
-    """A checkpoint with a right digest."""
+    """Forge a checkpoint with a correct digest."""
     with safe_open(path, "np") as file:
         state = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -237,7 +237,7 @@ def forge_checkpoint(path: Path, rng: np.random.Generator) -> None:
 
 
 def forge_cache(path: Path, rng: np.random.Generator) -> None:
-    """A column cache whose header is changed, with a right checksum of the header and of no columns."""
+    """Forge the header of a column cache, with a correct checksum of the header only."""
     header, _, rest = path.read_bytes().partition(b"\n")
     metadata = damaged_json(json.loads(header), rng)
     if isinstance(metadata, dict) and not metadata.get("arrays"):
@@ -247,7 +247,7 @@ def forge_cache(path: Path, rng: np.random.Generator) -> None:
 
 
 def forge_study(path: Path, rng: np.random.Generator) -> None:
-    """A journal with one line changed."""
+    """Change one line of a journal."""
     lines = path.read_text().splitlines()
     at = int(rng.integers(len(lines)))
     lines[at] = json.dumps(damaged_json(json.loads(lines[at]), rng))
@@ -255,7 +255,7 @@ def forge_study(path: Path, rng: np.random.Generator) -> None:
 
 
 def make_files(folder: Path) -> dict[str, Path]:
-    """Sound files by the name of their case: what they are, and of which model."""
+    """Make intact files, by the name of their case: kind of file and model."""
     paths: dict[str, Path] = {}
     for name, new in MODELS.items():
         paths[f"model file: {name}"] = path = folder / f"model {name}" / "model.safetensors"
@@ -264,7 +264,7 @@ def make_files(folder: Path) -> dict[str, Path]:
         paths[f"checkpoint: {name}"] = path = folder / f"checkpoint {name}" / checkpoint.FILE
         with suppress(InterruptedError):
             new().fit(ratings(), on_progress=_stop_late, checkpoint_dir=path.parent)
-        if not path.exists():  # of so few samples, the state is saved only after the last
+        if not path.exists():  # with this number of samples, the state is saved only after the last
             new().fit(ratings(), checkpoint_dir=path.parent)
     source = folder / "cache" / "ratings.csv"
     source.parent.mkdir()
@@ -286,7 +286,7 @@ def _make_study(path: Path) -> None:
         study.tell(trial, value)
 
 
-# What each kind of file is used and forged by.
+# Functions that use and forge each kind of file.
 USES: dict[str, tuple[Callable[[Path, str], None], Callable[[Path, np.random.Generator], None]]] = {
     "model file": (use_model, forge_model),
     "checkpoint": (resume, forge_checkpoint),
@@ -301,7 +301,7 @@ def _stop_late(progress: Any) -> None:
 
 
 def outcome(sound: Path, name: str, kind: str, seed: int) -> str:
-    """What comes of one damaged file: "refused", "harmless", or a fault."""
+    """Return the outcome of one damaged file: "refused", "harmless", or a fault."""
     what, _, of = name.partition(": ")
     use, forge = USES[what]
     with tempfile.TemporaryDirectory() as folder:
@@ -323,7 +323,7 @@ def outcome(sound: Path, name: str, kind: str, seed: int) -> str:
                     # One sentence that names the file; everything else is a fault.
                     found = "refused" if str(path) in str(error) else f"error without the file: {error!r}"
                 except FloatingPointError:
-                    found = "harmless"  # a training that diverges says so
+                    found = "harmless"  # the training reports that it diverged
                 except Exception as error:
                     found = f"error of another kind: {error!r}"
             if time.process_time() - start > MOST_SECONDS:
@@ -332,7 +332,7 @@ def outcome(sound: Path, name: str, kind: str, seed: int) -> str:
                 found = f"above {MOST_MB} MB"
         finally:
             sound.write_bytes(before)
-    # Of a cache and of a study, damage is mended: a cache is written again, a cut line is drawn again.
+    # Caches and studies are repaired: a cache is rewritten, and the trial of a cut line is repeated.
     if kind == "damaged" and found == "harmless" and not same and use not in (use_cache, use_study):
         found = "accepted wrongly"
     return found
@@ -352,7 +352,7 @@ def _work(paths: dict[str, Path], connection: Any) -> None:
 
 
 def run(paths: dict[str, Path], files: int, minutes: float, seed: int) -> tuple[Counter[str], list[str]]:
-    """Try so many files, or so long, in a process that may crash: counts by outcome, and the faults."""
+    """Try files up to a number or a time in a process that may crash; return counts by outcome and faults."""
     context = multiprocessing.get_context("spawn")
     rng, counts, faults = np.random.default_rng(seed), Counter[str](), list[str]()
     names, end, process = sorted(paths), time.monotonic() + 60 * minutes, None
@@ -383,7 +383,7 @@ def run(paths: dict[str, Path], files: int, minutes: float, seed: int) -> tuple[
 
 
 def main() -> None:
-    """Damage files of each sort, print and keep the counts."""
+    """Damage files of each sort; print and save the counts."""
     parser = Parser(__doc__, files=50)
     parser.add_options(files=1000, minutes=600.0, seed=1)
     given = parser.parse_args()

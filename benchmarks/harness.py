@@ -1,6 +1,6 @@
-"""What every benchmark uses: worker processes that measure time and memory, and result files.
+"""Common parts of benchmarks: worker processes that measure time and memory, and result files.
 
-A benchmark is a module that runs from the repository's root: ``python -m benchmarks.speed.engines --help``.
+A benchmark is a module to run from the repository's root: ``python -m benchmarks.speed.engines --help``.
 Each row is printed as it is measured and written to ``benchmarks/results/NAME.json`` with the command, date,
 commit, versions and hardware. ``python -m benchmarks.harness FILE.json ...`` renders it as Markdown.
 """
@@ -36,7 +36,7 @@ PACKAGES = (
 class Parser(argparse.ArgumentParser):
     """Options of a benchmark, with the module's docstring as their description.
 
-    `quick` has the defaults of ``--quick``, a run of seconds that shows whether the benchmark works.
+    `quick` has the defaults of ``--quick``, a run of seconds that checks whether the benchmark works.
     """
 
     def __init__(self, doc: str | None, **quick: Any) -> None:
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--quick", action="store_true", help="the smallest size, to a temporary file")
 
     def add_options(self, **defaults: Any) -> None:
-        """An option of each default's type; a list takes several values, False is a flag."""
+        """Add an option of each default's type; a list takes several values, False makes a flag."""
         for name, default in defaults.items():
             option, about = f"--{name.replace('_', '-')}", f"by default {default}" if default else None
             if default is False:
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 class Results:
     """Tables of figures: each row is printed and written to the JSON file as it is measured.
 
-    `name` is the stem of the file, `given` are the options: all are written as conditions, with the defaults.
+    `name` is the stem of the file. `given` are the options; all, with defaults, are written as conditions.
     """
 
     def __init__(self, name: str, given: argparse.Namespace, **conditions: Any) -> None:
@@ -84,7 +84,7 @@ class Results:
         print(f"Results: {self.path}", flush=True)
 
     def add(self, table: str, **figures: Any) -> None:
-        """Print a row of a table, below its header if it is the first, and keep it."""
+        """Print a row of a table, below its header if it is the first row, and save it."""
         rows = self.content["tables"].setdefault(table, [])
         if not rows:
             print(f"\n{table}\n\n{markdown_row(figures)}\n{markdown_row(['---'] * len(figures))}")
@@ -93,7 +93,7 @@ class Results:
         self.write()
 
     def note(self, name: str, value: Any) -> None:
-        """Print a condition that became known only in the run, and keep it."""
+        """Print a condition that became known only during the run, and save it."""
         self.content["conditions"][name] = plain(value)
         print(f"{name}: {shown(plain(value))}", flush=True)
         self.write()
@@ -105,7 +105,7 @@ class Results:
 
 
 def provenance() -> dict[str, Any]:
-    """Command, date, commit, versions and hardware of this run."""
+    """Return command, date, commit, versions and hardware of this run."""
     git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     module = getattr(sys.modules["__main__"], "__spec__", None)
@@ -127,7 +127,7 @@ def provenance() -> dict[str, Any]:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """A result file as Markdown: each table, below it the command, the versions and the hardware."""
+    """Return a result file as Markdown: each table, then the command, the versions and the hardware."""
     lines = []
     for title, rows in content["tables"].items():
         lines += [f"**{title}**", "", markdown_row(rows[0]), markdown_row(["---"] * len(rows[0]))]
@@ -143,7 +143,7 @@ def markdown_row(cells: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A figure as a cell: a median with its range, a number with four significant digits or decimals."""
+    """Format a figure: a median with its range, or a number with four significant digits or decimals."""
     if isinstance(value, list):
         if not value or isinstance(value[0], str):
             return ", ".join(map(str, value))
@@ -157,7 +157,7 @@ def shown(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy array or number as JSON has it."""
+    """Convert a NumPy array or number for JSON."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, float) and value != value:
@@ -166,20 +166,20 @@ def plain(value: Any) -> Any:
 
 
 class Measurement(NamedTuple):
-    """What one run returned and took. Memory is resident, in MB; peaks are those during the run."""
+    """Result, time and memory of one run. Memory is resident, in MB; peaks are those during the run."""
 
     value: Any
     seconds: float
     cpu_seconds: float
     before_mb: float
     peak_mb: float
-    peak_anonymous_mb: float  # without the pages of mapped files, which the system can take back
+    peak_anonymous_mb: float  # without pages of mapped files, which the system can reclaim
 
 
 class Worker:
-    """A process that calls `new_run(*settings)` once, and measures what it returns each time it is asked.
+    """A process that calls `new_run(*settings)` once, and measures the returned function on each request.
 
-    Environment variables are set before the process starts, as thread pools need them.
+    Environment variables are set before the process starts, since thread pools read them at the start.
     """
 
     def __init__(self, new_run: Callable[..., Callable[[], Any]], *settings: Any, **environment: str) -> None:
@@ -207,13 +207,13 @@ def _start(new_run: Callable[..., Callable[[], Any]], settings: tuple[Any, ...])
 
 
 def measured(new_run: Callable[..., Callable[[], Any]], *settings: Any, **environment: str) -> Measurement:
-    """One run in a process of its own."""
+    """Measure one run in its own process."""
     with closing(Worker(new_run, *settings, **environment)) as worker:
         return worker.run()
 
 
 def measure(run: Callable[[], Any] | None = None) -> Measurement:
-    """Run in this process, by default what its worker has; the peak restarts where Linux allows it."""
+    """Measure a run in this process, by default the worker's; reset the peak of memory if Linux allows it."""
     before = memory("VmRSS")
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -237,7 +237,7 @@ def measure(run: Callable[[], Any] | None = None) -> Measurement:
 
 
 def run_in_turns(workers: Mapping[str, Worker], repeats: int) -> dict[str, list[Measurement]]:
-    """The measurements of each worker; the order alternates. The first run of each is a warm-up."""
+    """Return the measurements of each worker, in alternating order; the first run of each is a warm-up."""
     found: dict[str, list[Measurement]] = {name: [] for name in workers}
     for worker in workers.values():
         worker.run()
@@ -250,7 +250,7 @@ def run_in_turns(workers: Mapping[str, Worker], repeats: int) -> dict[str, list[
 
 
 def memory(field: str) -> float:
-    """Memory of this process in MB, as Linux reports it: VmHWM (peak), VmRSS, RssAnon; NaN elsewhere."""
+    """Return memory of this process in MB, as Linux reports it: VmHWM (peak), VmRSS, RssAnon; else NaN."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:")), np.nan)
@@ -259,9 +259,9 @@ def memory(field: str) -> float:
 def squared_errors(
     new_model: Callable[[int], Any], splits: Sequence[tuple[Any, Any]], seeds: int = 1
 ) -> tuple[np.ndarray, float]:
-    """Squared error of each test rating of `cross_validate`, and the mean seconds of a training.
+    """Return the squared error of each test rating of `cross_validate`, and the mean seconds of a training.
 
-    Where the expected ratings are known the errors are the expected ones: the noise has no influence.
+    Where the expected ratings are known, the errors are expected errors, without the influence of noise.
     """
     from numpy_neural_mf import cross_validate  # not in workers, whose memory is measured
 
@@ -277,9 +277,9 @@ def squared_errors(
 
 
 def paired_gain(squares: np.ndarray, other: np.ndarray) -> str:
-    """RMSE less that of another model on the same ratings, with its 95 % interval over ratings.
+    """Return the RMSE minus that of another model on the same ratings, with its 95 % interval over ratings.
 
-    To first order, a difference of RMSE is that of the mean squared errors over twice the RMSE.
+    To first order, a difference of RMSE is the difference of the mean squared errors over twice the RMSE.
     """
     difference = (squares - other) / (2 * np.sqrt(other.mean()))
     half = 1.96 * difference.std() / np.sqrt(len(difference))
@@ -287,7 +287,7 @@ def paired_gain(squares: np.ndarray, other: np.ndarray) -> str:
 
 
 def mean_and_error(sample: Sequence[float] | np.ndarray) -> str:
-    """Mean and standard error."""
+    """Return mean and standard error."""
     values = np.asarray(sample)
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
     return f"{values.mean():+.4f} ± {error:.4f}"

@@ -1,8 +1,8 @@
-"""Kill trainings with SIGKILL again and again, and compare the model with that of an undisturbed one.
+"""Kill trainings with SIGKILL repeatedly, and compare the model with that of an undisturbed training.
 
 python -m benchmarks.killed_trainings
 
-Each training has a checkpoint and is killed at random times, as often as it takes to end; then its model must
+Each training has a checkpoint, and is killed at random times and resumed until it ends; then its model must
 be the same to the bit. Trainings are repeated until there are enough kills.
 """
 
@@ -32,7 +32,7 @@ models[name]().fit(ratings, checkpoint_dir=folder or None).save(path)
 
 
 def trained(name: str, folder: str, path: Path, most_seconds: float | None = None) -> bool:
-    """Train in a process that is killed after `most_seconds`; returns whether the training had ended."""
+    """Train in a process that is killed after `most_seconds`; return whether the training had ended."""
     command = [sys.executable, "-c", PROGRAM, name, folder, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -50,7 +50,7 @@ def trained(name: str, folder: str, path: Path, most_seconds: float | None = Non
 
 
 def same(a: Path, b: Path) -> bool:
-    """Whether two models are the same to the bit; only the seconds of their histories may differ."""
+    """Return whether two models are the same to the bit; only the seconds of their histories may differ."""
     of_a, of_b = (load_model(path) for path in (a, b))
     parameters = of_b.parameters_
     return of_a.history_.train_loss == of_b.history_.train_loss and all(
@@ -59,7 +59,7 @@ def same(a: Path, b: Path) -> bool:
 
 
 def main() -> None:
-    """Kill and compare, print and keep the counts."""
+    """Kill trainings and compare models; print and save the counts."""
     parser = Parser(__doc__, kills=2)
     parser.add_options(kills=70, seconds=2.0, seed=1)
     given = parser.parse_args()
@@ -72,7 +72,7 @@ def main() -> None:
             while n_killed < given.kills:
                 path, state = (Path(folder) / f"{n_trainings}.{end}" for end in ("safetensors", "state"))
                 allowed = given.seconds
-                # Each try may take a little longer, so that the training ends some time.
+                # Each try may take a little longer, so that the training ends eventually.
                 while not trained(name, str(state), path, rng.uniform(0.05, allowed)):
                     n_killed += 1
                     allowed += 0.2

@@ -1,10 +1,10 @@
-"""The page of a running service: milliseconds from a rating to the list, and pictures of it.
+"""The page of a running service: milliseconds from a rating to the list, and pictures of the page.
 
     numpy-neural-mf demo
     python -m benchmarks.page http://127.0.0.1:8000 --pictures docs/page
 
-Needs Playwright's Python package and a Chromium of the system. Each rating is a click on a star; it ends when
-the list, which the browser then draws, has been made again.
+Needs Playwright's Python package and a Chromium of the system. Each rating is a click on a star; its time
+ends when the list has been replaced, before the browser draws it.
 """
 
 import io
@@ -23,7 +23,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "spanish": {"viewport": WIDE, "locale": "es"},
     "two-models": {"viewport": WIDE, "locale": "en"},
 }
-# Ratings of the starters, of which the first is the highest that the scale has.
+# Ratings of the starters, as shares of the scale; the first is the highest rating.
 GIVEN = (1.0, 0.2, 0.7)
 # Milliseconds from a click on a star to the list.
 CLICK = """async (input) => {
@@ -37,7 +37,7 @@ CLICK = """async (input) => {
 
 
 def opened(browser: Any, address: str, **look: Any) -> Any:
-    """The page with its starters."""
+    """Open the page with its starters."""
     page = browser.new_context(**look).new_page()
     page.goto(address)
     page.locator("#offered li").first.wait_for()
@@ -46,7 +46,7 @@ def opened(browser: Any, address: str, **look: Any) -> Any:
 
 
 def rated(page: Any, at: int, share: float) -> float:
-    """Milliseconds to the list after a rating of a starter, which must be another than it has."""
+    """Rate a starter, differently from before; return the milliseconds until the list is new."""
     choices = page.locator("#offered li").nth(at).get_by_role("radio")
     chosen = choices.nth(max(1, round(share * (choices.count() - 1))))
     if chosen.is_checked():
@@ -55,7 +55,7 @@ def rated(page: Any, at: int, share: float) -> float:
 
 
 def measured(browser: Any, given: Any, results: Results) -> None:
-    """Ratings one after another, for each model."""
+    """Measure ratings one after another, for each model."""
     rng = np.random.default_rng(0)
     page = opened(browser, given.address)
     for model in page.locator("#model option").all_inner_texts():
@@ -69,7 +69,7 @@ def measured(browser: Any, given: Any, results: Results) -> None:
 
 
 def picture(browser: Any, address: str, look: str, folder: Path) -> None:
-    """A picture of some ratings and their list with the first reason open."""
+    """Take a picture of some ratings and their list with the first reason open."""
     from PIL import Image
 
     page = opened(browser, address, **LOOKS[look])
@@ -91,7 +91,7 @@ def picture(browser: Any, address: str, look: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measure, and draw where that is asked for."""
+    """Measure, and take pictures on request."""
     parser = Parser(__doc__, ratings=3)
     parser.add_argument("address", help="of the service")
     parser.add_argument("--pictures", type=Path, help="folder for pictures, by default none are made")

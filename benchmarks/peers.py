@@ -1,4 +1,4 @@
-"""Models of Surprise, myFM and LIBMF with the methods that `cross_validate` calls."""
+"""Models of Surprise, myFM and LIBMF with the methods that `cross_validate` needs."""
 
 import ctypes
 import os
@@ -19,12 +19,12 @@ DAY = 86_400
 
 
 class OtherModel:
-    """A model of another library; its number of parameters is not known."""
+    """A model of another library, with an unknown number of parameters."""
 
     n_parameters_ = 0
 
     def _rows(self, users: Any, items: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Rows of raw ids, below 0 where they were not in training."""
+        """Return rows of raw ids, below 0 for ids that were not in training."""
         return index_of(self._train.user_ids, users), index_of(self._train.item_ids, items)
 
     def _clipped(self, prediction: Any) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ class SurpriseModel(OtherModel):
 
 
 def trainset_of(ratings: Ratings) -> Any:
-    """Surprise's form of the ratings, with rows for ids."""
+    """Convert ratings to Surprise's format, with rows for ids."""
     from surprise import Dataset, Reader
 
     rows = zip(ratings.users.tolist(), ratings.items.tolist(), ratings.values.tolist(), strict=True)
@@ -57,13 +57,13 @@ def trainset_of(ratings: Ratings) -> Any:
 
 
 class MyFM(OtherModel):
-    """myFM's Bayesian factorisation machine, rank 10, 400 samples: the best of those published."""
+    """myFM's Bayesian factorisation machine, rank 10, 400 samples: the best published configuration."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def fit(self, ratings: Ratings, on_progress: Any = None) -> Self:
-        """Ids, sets of rated items and features of each side are a block each; days are one-hot."""
+        """Fit with blocks for ids, implicit feedback and features of each side, and one-hot days."""
         from myfm import MyFMGibbsRegressor
 
         if ratings.timestamps is None:
@@ -99,7 +99,7 @@ class MyFM(OtherModel):
         return self._clipped(self._fm.predict(self._day_columns(timestamps), X_rel=X_rel))
 
     def _relations(self, *rows_of_sides: NDArray[Any]) -> list[Any]:
-        """The last row of a block is that of an unknown id."""
+        """Make the blocks; the last row of a block is for unknown ids."""
         from myfm import RelationBlock
 
         return [
@@ -130,7 +130,7 @@ class LibmfModel(ctypes.Structure):
 
 
 class Libmf(OtherModel):
-    """LIBMF, from its shared library; `fit` copies the ratings into its format, too."""
+    """LIBMF, from its shared library; `fit` also copies the ratings into its format."""
 
     def __init__(self, library: str, n_factors: int, n_epochs: int) -> None:
         self.library, self.n_factors, self.n_epochs = library, n_factors, n_epochs
@@ -157,7 +157,7 @@ class Libmf(OtherModel):
 
 
 def surprise_models(full: bool) -> dict[str, Callable[[int], Any]]:
-    """Surprise's algorithms by name, or none where it is not installed."""
+    """Return Surprise's algorithms by name, or none if it is not installed."""
     if find_spec("surprise") is None:
         print("Surprise is not installed: pip install -e '.[bench]' to include it")
         return {}
@@ -175,7 +175,7 @@ def surprise_models(full: bool) -> dict[str, Callable[[int], Any]]:
 
 
 def myfm_models(full: bool) -> dict[str, Callable[[int], Any]]:
-    """myFM by name, or nothing where it is not asked for or not installed."""
+    """Return myFM by name, or nothing if it is not requested or not installed."""
     if full and find_spec("myfm") is None:
         print("myFM is not installed: pip install -e '.[bench]' to include it")
     return {"myFM Gibbs": MyFM} if full and find_spec("myfm") else {}

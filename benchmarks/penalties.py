@@ -1,4 +1,4 @@
-"""The objective of an engine without inference: what users of PyTorch minimise, so that both do the same."""
+"""The objective of an engine without inference, the one that users of PyTorch minimise."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ def penalised(
     rows: slice = slice(None),
     dtype: Any = np.float32,
 ) -> Objective:
-    """The mean over ratings of the squared error and of `penalty` times the squares of the rows of each.
+    """Return the mean over ratings of the squared error plus `penalty` times the squares of their rows.
 
-    All variances are 0, which saves steps no work. Of many processes, each has its `rows`.
+    All variances are 0, which does not make steps cheaper. With several processes, each has its own `rows`.
     """
     tables = form.tables(n_users, n_items)
     own = {t.name: np.zeros(t.shape, dtype)[rows] for t in tables if t.entity in SIDES}

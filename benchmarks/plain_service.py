@@ -1,4 +1,4 @@
-"""A recommender of `implicit` behind FastAPI, as its users write it: the peer of benchmarks/speed/serving.py.
+"""A recommender of `implicit` behind FastAPI, as its users write it: baseline of benchmarks/speed/serving.py.
 
 python -m benchmarks.plain_service N_USERS N_ITEMS FACTORS
 """

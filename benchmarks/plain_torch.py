@@ -13,7 +13,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class PlainModel(nn.Module):
-    """Predictions of pairs, and the rows that they use: p, q, b_u, b_i."""
+    """A model that returns predictions of pairs and the rows that they use: p, q, b_u, b_i."""
 
     def __init__(self, form: Architecture, n_users: int, n_items: int, sparse: bool = False) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class PlainModel(nn.Module):
 
 
 def optimizers_of(model: nn.Module, learning_rate: float, fused: bool = False) -> list[Optimizer]:
-    """SparseAdam for tables with sparse gradients, and Adam for everything else."""
+    """Return SparseAdam for tables with sparse gradients, and Adam for everything else."""
     tables = [module.weight for module in model.modules() if getattr(module, "sparse", False)]
     others = [p for p in model.parameters() if not any(p is table for table in tables)]
     optimizers: list[Optimizer] = [Adam(others, lr=learning_rate, fused=fused)]
@@ -51,7 +51,7 @@ def train_step(
     values: torch.Tensor,
     penalty: float = 0.0,
 ) -> torch.Tensor:
-    """One update; returns the mean squared error of the batch before it."""
+    """Make one update; return the mean squared error of the batch before it."""
     prediction, *rows = model(users, items)
     loss = objective = nn.functional.mse_loss(prediction, values)
     if penalty:

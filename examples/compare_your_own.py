@@ -1,6 +1,7 @@
 """Your own ratings and your own models in one comparison: a table, a figure and files.
 
-A data frame (polars or pandas) or a path goes in by name; a model is a name and a function of the seed.
+A data set is a name and a data frame (polars or pandas) or a path; a model is a name and a function of the
+seed.
 """
 
 from numpy_neural_mf import Architecture, LinearRegression, NeuralMF, run_experiments, simulate_ratings
@@ -22,6 +23,6 @@ comparison = run_experiments(
     output_dir="results",
 )
 
-# Everything is at hand for statistics of your own.
+# All runs are available for your own statistics.
 best = min(comparison.runs, key=lambda run: run.rmse)
 print(f"lowest RMSE: {best.rmse:.4f}, {best.model} with seed {best.seed}, trained in {best.seconds:.2f} s")

@@ -1,9 +1,9 @@
-"""The story of one data set: from ratings.csv and movies.csv to recommendations with titles.
+"""One data set from start to end: from ratings.csv and movies.csv to recommendations with titles.
 
 python examples/films_with_titles.py [FOLDER]
 
-FOLDER is a MovieLens set. Without it, ratings are simulated: genres and decades that say something of the
-items, tastes that drift, and titles that are mere numbers.
+FOLDER is a MovieLens set. Without it, ratings are simulated: genres and decades are informative, biases
+change with time, and titles are numbers.
 """
 
 import sys
@@ -29,8 +29,8 @@ print(ratings.item_features)
 train, test = nmf.random_split(ratings, test_size=0.1)  # features go with the ratings
 models = {
     "linear regression": nmf.LinearRegression(),  # user and item biases
-    "NeuralMF": nmf.NeuralMF(features=True, implicit=True, drift=True),  # MLP, genres, sets of what was rated
-    "BayesianMF": nmf.BayesianMF(n_samples=150),  # the same without the MLP, by sampling
+    "NeuralMF": nmf.NeuralMF(features=True, implicit=True, drift=True),  # MLP, genres, implicit feedback
+    "BayesianMF": nmf.BayesianMF(n_samples=150),  # the same without the MLP, by Gibbs sampling
 }
 for name, model in models.items():
     errors = nmf.evaluate(model.fit(train), train, test).ratings.overall

@@ -1,9 +1,9 @@
-"""What NeuralMF infers by itself: which factors a model uses, and which features are informative.
+"""NeuralMF infers which of its factors are used and which features are informative.
 
 python examples/informative_features.py [FIGURE]
 
-Tastes are near two opposite points, so that one factor of eight is enough. Genres reveal the character of an
-item and its decade the bias; colour, studio and length, and the age of a user, are drawn at random.
+Tastes are near two opposite points, so that one factor of eight is enough. Genres predict the embedding of an
+item, and its decade predicts its bias; colour, studio and length of items and the age of users are random.
 """
 
 import sys
@@ -19,7 +19,7 @@ known, n = ratings.item_features, ratings.n_items
 
 
 def values_of(field):
-    """The values of each item in a field, such as "Action|Thriller"."""
+    """Return the values of each item in a field, such as "Action|Thriller"."""
     chosen = [column for column, of in enumerate(known.fields) if of == field]
     names = [known.columns[column].removeprefix(f"{field}=") for column in chosen]
     return ["|".join(np.array(names)[row > 0]) for row in known.matrix.toarray()[:, chosen]]

@@ -1,7 +1,7 @@
 """A neural network by hand: forward, backward and a step of Adam, then the same in one line.
 
-Shows that backward is right (central differences agree with it), that a loop of a few lines learns, and how
-NeuralNetwork, a scikit-learn regressor made of the same pieces, compares with a linear regression.
+The example checks backward against central differences, trains with a loop of a few lines, and compares
+NeuralNetwork, a scikit-learn regressor made of the same parts, with a linear regression.
 """
 
 import numpy as np
@@ -29,14 +29,14 @@ for name, error in check_gradients(network, X[:20]).items():
 optimizer = Adam(learning_rate=0.01)
 parameters = {name: parameter.value for name, parameter in network.parameters.items()}
 for step in range(101):
-    prediction, backward = network.forward(X)  # (442, 1), and the function that knows the way back
+    prediction, backward = network.forward(X)  # (442, 1), and the backward function
     loss, gradient = mse(prediction, y[:, None])  # a number, and dL/dprediction (442, 1)
     backward(gradient)  # adds to the gradient of every parameter
     optimizer.step(parameters, {name: p.pop_grad() for name, p in network.parameters.items()})
     if step % 25 == 0:
         print(f"step {step:3d}: mean squared error {loss:.3f}")
 
-# On data that it has not seen, a network of this size needs restraint: decay, and few epochs.
+# To generalise to unseen data, a network of this size needs weight decay and few epochs.
 model = NeuralNetwork(
     (16,), activation="tanh", learning_rate=0.01, weight_decay=1.0, epochs=20, random_state=0
 )

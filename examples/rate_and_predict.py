@@ -1,6 +1,6 @@
-"""Ratings in, predictions out: train NeuralMF and hold it against the best possible model.
+"""Train NeuralMF on ratings, predict, and compare its error with that of the best possible model.
 
-The ratings are simulated, so the noise floor is known: the RMSE of a model that knows everything but chance.
+The ratings are simulated, so the noise floor is known: the RMSE of a model that knows all but the noise.
 """
 
 from numpy_neural_mf import LinearRegression, NeuralMF, random_split, simulate_ratings
@@ -11,18 +11,18 @@ print(ratings)
 
 
 def rmse(model):
-    """Root of the mean squared error on the test ratings."""
+    """Return the root mean squared error on the test ratings."""
     return float(((model.predict(test.raw_users, test.raw_items) - test.values) ** 2).mean() ** 0.5)
 
 
 linear = LinearRegression().fit(train)
 model = NeuralMF().fit(train)
-expected = model.history_.expected_loss[-1] ** 0.5  # without a look at the test ratings
+expected = model.history_.expected_loss[-1] ** 0.5  # estimated without the test ratings
 
 print(f"linear regression  RMSE {rmse(linear):.4f}")
 print(f"NeuralMF           RMSE {rmse(model):.4f}, expected {expected:.4f}")
 print(f"noise floor        RMSE {test.noise_floor:.4f}")
 
-# Raw ids go in, known or not: someone new gets the estimate that is best on average.
+# Raw ids may be known or not: a new user gets the estimate that is best on average.
 for user in (1, 2, "someone new"):
     print(f"user {user!r}: items 10, 20 and 30 →", model.predict(user, [10, 20, 30]).round(2))

@@ -1,6 +1,6 @@
 """Recommenders in scikit-learn's cross-validation and search: a frame of pairs, and their ratings as y.
 
-RatingRegressor makes a regressor of a recommender, whose settings a search finds as recommender__….
+RatingRegressor turns a recommender into a regressor; a search names its settings recommender__….
 """
 
 from sklearn.model_selection import GridSearchCV, cross_val_score

@@ -1,4 +1,4 @@
-"""What each part and each setting of a model is worth, and what a search for other settings gains.
+"""The effect of each part and each setting of a model on its error, and the gain of a search for settings.
 
     python -m benchmarks.accuracy.ablation RATINGS --item-features MOVIES
     python -m benchmarks.accuracy.ablation RATINGS --item-features MOVIES --model neural --folds 5 --seeds 3
@@ -8,9 +8,9 @@
 By default each part of the model is left out, and added to the plain model, on the first N of the five folds
 of `benchmarks.accuracy.comparison`. Differences of squared errors are paired over ratings, with 95 %
 intervals. --settings varies each setting of NeuralMF and each constant of its inference, and leaves out
-single parts, on inner splits, 90 % to 10 %, of the first fold's training part, and on simulated ratings,
-whose error is relative to the irreducible one. --tune gives `tune` the training part of each fold, and
-evaluates the settings that it finds and the defaults on the test part.
+single parts, on inner splits (90 % to 10 %) of the first fold's training part, and on simulated ratings,
+whose error is relative to the irreducible error. --tune runs `tune` on the training part of each fold, and
+evaluates the settings found and the defaults on the test part.
 """
 
 from collections.abc import Callable
@@ -33,12 +33,12 @@ PARTS: dict[str, Any] = {
     "features": False, "implicit": False, "drift": False, "previous_item": False, "user_noise": False,
     "latent_clusters": 1,
 }  # fmt: skip
-# Parts that NeuralMF can be given besides ids.
+# Parts that NeuralMF can have in addition to ids.
 ADDED: dict[str, dict[str, Any]] = {
     "plain": {}, "features": {"features": True}, "sets": {"implicit": True}, "drift": {"drift": True},
     "features, sets, drift": {"features": True, "implicit": True, "drift": True},
 }  # fmt: skip
-# Setting of NeuralMF -> values to try besides the default.
+# Setting of NeuralMF -> values to try in addition to the default.
 GRID: dict[str, tuple[Any, ...]] = {
     "learning_rate": (0.003, 0.005, 0.02, 0.03),
     "epochs": (15, 30, 120),
@@ -52,12 +52,12 @@ GRID: dict[str, tuple[Any, ...]] = {
 CONSTANTS = {"ABOVE_EDGE": (0.65, 1.0, 2.0, 2.6), "NOISE_RATINGS": (3, 10, 100, 300)}
 INFERENCE, TRAINING = "numpy_neural_mf.training.inference", "numpy_neural_mf.models.neural_mf_training"
 Variants = dict[str, Callable[[int], Any]]
-# Settings of NeuralMF, and what is put in place of a name of the package for the run.
+# Settings of NeuralMF, and replacements of names of the package during the run.
 Change = tuple[dict[str, Any], dict[str, Any]]
 
 
 class PointEstimates(Inference):
-    """Steps take rows as known exactly: the uncertainty of one costs the other nothing."""
+    """Steps that treat rows as known exactly, without the terms of their uncertainty."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,7 +74,7 @@ class PointEstimates(Inference):
 
 
 class WholeSets(PriorMeans):
-    """A set counts as if it did not have the rating that it is to explain."""
+    """Implicit feedback without the correction for the rating that it should explain."""
 
     def __init__(self, features: Any, counts: Any, communicator: Any) -> None:
         super().__init__(features, counts, communicator)
@@ -90,7 +90,7 @@ WITHOUT: dict[str, Change] = {
 
 
 def bayesian_variants(n_samples: int) -> Variants:
-    """All parts, all but one, one only, none."""
+    """Return variants with all parts, all but one, only one, and none."""
     whole = nmf.BayesianMF()
     settings: dict[str, dict[str, Any]] = {"all": {}}
     settings |= {f"without {name}": {name: out} for name, out in PARTS.items()}
@@ -104,7 +104,7 @@ def bayesian_variants(n_samples: int) -> Variants:
 
 
 def neural_variants() -> Variants:
-    """Each part added, and all of them, with and without an MLP."""
+    """Return variants with each part and with all parts, with and without an MLP."""
     plain = {"C_wide": nmf.C_WIDE, "without MLP": nmf.Architecture(embedding_dim=32)}
     return {
         f"{name}, {part}": lambda seed, form=plain[name], own=ADDED[part]: nmf.NeuralMF(
@@ -115,7 +115,7 @@ def neural_variants() -> Variants:
 
 
 def by_part(ratings: nmf.Ratings, given: Any, results: Results) -> None:
-    """A row for each variant, with its paired difference from the first."""
+    """Add a row for each variant, with its paired difference from the first."""
     variants = bayesian_variants(given.samples) if given.model == "bayesian" else neural_variants()
     first = next(iter(variants))
     folds = list(islice(nmf.k_fold(ratings), given.folds))
@@ -129,7 +129,7 @@ def by_part(ratings: nmf.Ratings, given: Any, results: Results) -> None:
 
 
 def by_setting(ratings: nmf.Ratings, given: Any, results: Results) -> None:
-    """A row for each value of each setting and constant, and for each part left out."""
+    """Add a row for each value of each setting and constant, and for each omitted part."""
     seeds = range(given.seeds)
     worlds = [nmf.simulate_ratings(n_ratings=given.n_ratings, random_state=seed) for seed in seeds]
     simulated = [nmf.random_split(world, 0.2, seed) for seed, world in enumerate(worlds)]
@@ -150,7 +150,7 @@ def by_setting(ratings: nmf.Ratings, given: Any, results: Results) -> None:
 
 
 def changes() -> dict[str, Change]:
-    """What is tried, by name."""
+    """Return the changes to try, by name."""
     found: dict[str, Change] = {"defaults": ({}, {})}
     for name, values in GRID.items():
         found |= {f"{name} = {value}": ({name: value}, {}) for value in values}
@@ -160,7 +160,7 @@ def changes() -> dict[str, Change]:
 
 
 def errors(form: Any, settings: dict[str, Any], splits: list[tuple[nmf.Ratings, nmf.Ratings]]) -> list[float]:
-    """Test RMSE on each split, each with a seed of its own."""
+    """Return the test RMSE on each split, each with its own seed."""
     models = [nmf.NeuralMF(form, random_state=seed, **settings) for seed in range(len(splits))]
     return [
         nmf.cross_validate(lambda _, model=model: model, splits=[split]).runs[0].rmse
@@ -169,7 +169,7 @@ def errors(form: Any, settings: dict[str, Any], splits: list[tuple[nmf.Ratings, 
 
 
 def tuning(ratings: nmf.Ratings, given: Any, results: Results) -> None:
-    """A row for each fold."""
+    """Add a row for each fold."""
     for fold, (train, test) in enumerate(islice(nmf.k_fold(ratings), given.folds)):
         found = nmf.tune(train, n_trials=given.trials)
         models = {

@@ -1,19 +1,19 @@
-"""Test error of the package's models and of other libraries' on the same splits.
+"""Test errors of the models of this package and of other libraries on the same splits.
 
     python -m benchmarks.accuracy.comparison RATINGS --seeds 3 --full
     python -m benchmarks.accuracy.comparison RATINGS --item-features MOVIES --full --only "Bayesian MF"
     python -m benchmarks.accuracy.comparison [RATINGS] --split time --seeds 3
     python -m benchmarks.accuracy.comparison RATINGS --item-features MOVIES --split scales
 
-RMSE over all test rows, unknown users and items included, predictions clipped to the scale, all settings
-defaults. Without RATINGS they are simulated, with drift. The splits:
+RMSE is over all test rows, including unknown users and items; predictions are clipped to the scale, and all
+settings are the defaults. Without RATINGS, ratings are simulated, with drift. The splits:
 
 folds   `k_fold(ratings, 5, random_state=2026)`, that is
         ``numpy.array_split(numpy.random.default_rng(2026).permutation(n), 5)`` over the rows in file order.
-time    The same share is held out twice: at random, and the latest. RMSE over all, and over the warm ones.
-scales  A random fifth of the same ratings in stars, points and shares; RMSE in the unit of the first.
+time    The same share is held out twice: at random, and the latest ratings. RMSE over all and over warm rows.
+scales  A random fifth of the same ratings in stars, points and shares; RMSE in stars.
 
-Surprise and myFM (the extra "bench") join where they are installed; `--full` adds SVD++ and myFM's sampler.
+Surprise and myFM (the extra "bench") are included if installed; `--full` adds SVD++ and myFM's sampler.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ MODELS_OF_SCALES: dict[str, ModelFactory] = {
 
 
 def with_side_information(ratings: nmf.Ratings) -> dict[str, ModelFactory]:
-    """A_small, C_wide and BayesianMF with all that they can use."""
+    """Return A_small, C_wide and BayesianMF with all the side information that they can use."""
     has_features = ratings.user_features is not None or ratings.item_features is not None
     parts = {"features": has_features, "implicit": True, "drift": ratings.timestamps is not None}
     all_parts = f"{'features, ' * has_features}sets{', drift' * parts['drift']}"
@@ -61,7 +61,7 @@ def with_side_information(ratings: nmf.Ratings) -> dict[str, ModelFactory]:
 
 
 def by_folds(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
-    """The table of `Comparison`, and its conclusions."""
+    """Add the table of `Comparison` and its conclusions."""
     comparison = nmf.cross_validate(
         models, ratings, n_folds=given.folds, seeds=given.seeds,
         on_run=lambda run: print(f"  {run.model}, seed {run.seed}, fold {run.split}: {run.rmse:.4f}"),
@@ -72,7 +72,7 @@ def by_folds(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, 
 
 
 def by_time(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
-    """How far the error rises when a model predicts the future instead of filling gaps in the past."""
+    """Measure how much the error rises if a model predicts the future instead of missing past ratings."""
     at_random = [nmf.random_split(ratings, given.test_size, seed) for seed in range(given.seeds)]
     in_time = [nmf.time_split(ratings, given.test_size)] * given.seeds
     for name, splits in (("at random", at_random), ("in time", in_time)):
@@ -89,13 +89,13 @@ def by_time(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, r
 
 
 def _errors(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> tuple[float, float]:
-    """RMSE over all test ratings, and over the warm ones."""
+    """Return the RMSE over all test ratings, and over the warm ones."""
     found = evaluate_ratings(model.fit(train), train, test)
     return found.overall.rmse, found.warm.rmse
 
 
 def by_scales(ratings: nmf.Ratings, models: dict[str, ModelFactory], given: Any, results: Results) -> None:
-    """Whether the models are equally accurate on each scale."""
+    """Measure whether the models are equally accurate on each scale."""
     lowest, highest = ratings.scale
     errors: dict[str, dict[str, float]] = {name: {} for name in models}
     for scale_name, scale in SCALES.items():

@@ -1,12 +1,12 @@
-"""How many ratings are within the intervals of NeuralMF and BayesianMF, by the number of a user's ratings.
+"""Coverage of the intervals of NeuralMF and BayesianMF, by the number of a user's training ratings.
 
     python -m benchmarks.accuracy.coverage ml-latest-small/ratings.csv --seeds 3
     python -m benchmarks.accuracy.coverage --n-ratings 200000
 
-The test is a random fifth of the ratings of the file, if one is given, and of simulated ratings with latent
-structure. Each model is trained with its defaults, NeuralMF also with an ordinal likelihood. Columns have the
-share of the test ratings within the intervals of 50, 80 and 90 %, and the mean width of these in ratings. An
-interval of ordinal categories holds at least its share.
+The test part is a random fifth of the ratings of the file, if one is given, and of simulated ratings with
+latent structure. Each model is trained with its defaults, NeuralMF also with an ordinal likelihood. Columns
+have the share of the test ratings within the intervals of 50, 80 and 90 %, and the mean width of the
+intervals on the rating scale. An interval of ordinal categories has at least its nominal coverage.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def models(samples: int) -> dict[str, Callable[[int], Any]]:
 
 
 def intervals(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> np.ndarray:
-    """For each test rating its group, then by level whether it is within, and the width."""
+    """Return each test rating's group and, by level, whether the interval contains it and the width."""
     rows = index_of(train.user_ids, test.raw_users)
     counts = np.bincount(train.users, minlength=train.n_users)
     n = np.where(rows < 0, 0, counts[rows])
@@ -45,7 +45,7 @@ def intervals(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> np.ndarray:
 
 
 def report(data: str, new_ratings: Callable[[int], nmf.Ratings], given: Any, results: Results) -> None:
-    """A row for each model and group of users, over the test ratings of all seeds."""
+    """Add a row for each model and group of users, over the test ratings of all seeds."""
     splits = [nmf.random_split(new_ratings(seed), random_state=seed) for seed in range(given.seeds)]
     for name, new_model in models(given.samples).items():
         found = np.concatenate(

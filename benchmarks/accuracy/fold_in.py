@@ -1,12 +1,12 @@
-"""The accuracy of fitted models in use: folding in new users, and learning more ratings without a retrain.
+"""Accuracy of folding in new users and of learning more ratings without retraining.
 
     python -m benchmarks.accuracy.fold_in RATINGS --seeds 3
 
-Fold-in: a tenth of the users are taken out, the model is trained on the rest, and they are folded in with a
-random half of their ratings; RMSE on the other half. "retrain" is the same model trained on that half, too.
-partial_fit: train on 80 % of the ratings, test on 10 % ("old test"), and add nine tenths of the other 10 %,
-the latest where there are timestamps, in three batches; the last tenth tests the pairs with new users or
-items.
+Fold-in: a tenth of the users are removed, the model is trained on the rest, and the removed users are folded
+in with a random half of their ratings; RMSE is on the other half. "retrain" is the same model trained on that
+half, too. partial_fit: the model is trained on 80 % of the ratings and tested on 10 % ("old test"); it then
+learns nine tenths of the other 10 %, the latest if there are timestamps, in three batches, and the last tenth
+tests the pairs with new users or items.
 """
 
 import time
@@ -31,7 +31,7 @@ BATCHES = 3
 
 
 def fold_in(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
-    """RMSE of fold-in, retrain, unknown user and item mean, and milliseconds of a fold-in."""
+    """Return the RMSE of fold-in, retrain, unknown user and item mean, and the milliseconds of a fold-in."""
     old, new = user_split(ratings, 0.1, seed)
     given, hidden = random_split(new, 0.5, seed)
     model, retrained = MODELS[name](seed).fit(old), MODELS[name](seed).fit(_together(ratings, old, given))
@@ -52,7 +52,7 @@ def fold_in(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
 
 
 def partial_fit(name: str, ratings: Ratings, seed: int) -> tuple[float, ...]:
-    """RMSE on the old test and on what is new, each before and after, and seconds of all batches."""
+    """Return the RMSE on the old and the new test part, before and after, and the seconds of all batches."""
     split = random_split if ratings.timestamps is None else lambda r, size, _: time_split(r, size)
     old, later = split(ratings, 0.1, seed)
     train, old_test = random_split(old, 1 / 9, seed)
@@ -77,7 +77,7 @@ def _error(model: Any, test: Ratings) -> float:
 
 
 def _item_means(train: Ratings, test: Ratings) -> np.ndarray:
-    """Mean rating of each item of the test; of all ratings, where it has none."""
+    """Return the mean rating of each item of the test part; the overall mean for items without ratings."""
     counts = np.bincount(train.items, minlength=train.n_items)
     sums = np.bincount(train.items, train.values, minlength=train.n_items)
     means = np.where(counts > 0, sums / np.maximum(counts, 1), train.mean)
@@ -91,7 +91,7 @@ PROTOCOLS = {
 
 
 def main() -> None:
-    """Mean ± standard deviation over seeds; of times, the median."""
+    """Print mean ± standard deviation over seeds, and the median of times."""
     parser = Parser(__doc__, n_ratings=20_000, seeds=1, models=["LinearRegression", "B_MEDIUM"])
     add_data(parser)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])

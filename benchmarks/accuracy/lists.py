@@ -1,12 +1,13 @@
-"""How good recommended lists are by what they are ranked by: r̂ less a multiple of an item's standard error.
+"""Quality of top-N lists ranked by r̂ minus a multiple of an item's standard error, by the multiple.
 
     python -m benchmarks.accuracy.lists ml-latest-small/ratings.csv
 
-A fifth of the ratings, of the file, if one is given, and simulated, is the test; for the choice of the
-multiple, models are trained on four fifths of the others and tested on the rest of these. The last table has
-the default and the mean only on the test. Lists have ten items; ratings from the upper quarter of the scale
-are relevant. "ratings" is the median number of training ratings of a listed item. "own variance" is the same
-of the inner split with the deviation that a NeuralMF has of each score in place of the standard error.
+The test part is a fifth of the ratings, of the file, if one is given, and of simulated ones. To choose the
+multiple, models are trained on four fifths of the other ratings and tested on the rest of them (inner split).
+The last table has only the default and the mean, on the test part. Lists have ten items; ratings from the
+upper quarter of the scale are relevant. "ratings" is the median number of training ratings of a listed item.
+"own variance" replaces, on the inner split, the standard error by a NeuralMF's standard deviation of each
+score.
 """
 
 from typing import Any
@@ -36,7 +37,7 @@ def models(samples: int) -> dict[str, Any]:
 
 
 def quality(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> tuple[float, ...]:
-    """Of the lists of a fitted model by default: HR@10, NDCG@10, coverage and the median of ratings."""
+    """Return HR@10, NDCG@10, coverage and the median of ratings of a fitted model's default lists."""
     found = evaluate_ranking(model, train, test)
     listed = model.recommend(train.user_ids).compressed()
     counts = np.bincount(train.items, minlength=train.n_items)[index_of(train.item_ids, listed)]
@@ -46,7 +47,7 @@ def quality(model: Any, train: nmf.Ratings, test: nmf.Ratings) -> tuple[float, .
 def by_multiple(
     model: Any, train: nmf.Ratings, test: nmf.Ratings, multiples: tuple[float, ...]
 ) -> dict[float, tuple[float, ...]]:
-    """`quality` with each multiple in place of the default."""
+    """Add a row of `quality` for each multiple."""
     default, found = BOUNDS["lower_bound"], {}
     for multiple in multiples:
         BOUNDS["lower_bound"] = -multiple
@@ -56,7 +57,7 @@ def by_multiple(
 
 
 class ByOwnVariance:
-    """Lists of a NeuralMF by r̂ less a multiple of its own standard deviation."""
+    """A NeuralMF whose lists are ranked by r̂ minus a multiple of its own standard deviation."""
 
     def __init__(self, model: nmf.NeuralMF, multiple: float) -> None:
         self.model, self.multiple = model, multiple

@@ -1,4 +1,4 @@
-"""NeuralNetwork against scikit-learn's MLPRegressor: test R² and time of fit, on the same data and settings.
+"""NeuralNetwork versus scikit-learn's MLPRegressor: test R² and time of fit, on the same data and settings.
 
     python -m benchmarks.accuracy.neural_network [--full]
 
@@ -26,7 +26,7 @@ BATCH_SIZE, LEARNING_RATE = 32, 0.001
 
 
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """X and y, shape (n, n_outputs), of one of scikit-learn's bundled data sets; classes count as numbers."""
+    """Load X and y, shape (n, n_outputs), of a data set bundled with scikit-learn; classes are numbers."""
     if name == "two outputs":  # of the patients of diabetes: their progression and their blood pressure
         X, y = datasets.load_diabetes(return_X_y=True)
         return np.delete(X, 3, axis=1), np.column_stack([y, X[:, 3]])
@@ -35,7 +35,7 @@ def load(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def split(name: str, seed: int) -> tuple[np.ndarray, ...]:
-    """Train and test rows, standardised by what training knows."""
+    """Split into train and test rows, standardised by the training rows."""
     X_train, X_test, y_train, y_test = train_test_split(*load(name), random_state=seed)
     X_scale, y_scale = StandardScaler().fit(X_train), StandardScaler().fit(y_train)
     y_train, y_test = y_scale.transform(y_train), y_scale.transform(y_test)
@@ -45,7 +45,7 @@ def split(name: str, seed: int) -> tuple[np.ndarray, ...]:
 
 
 def models(hidden_layer_sizes: tuple[int, ...], epochs: int, seed: int) -> tuple[Any, ...]:
-    """Ours from He, ours from Xavier, and theirs."""
+    """Return NeuralNetwork with He and with Xavier weights, and MLPRegressor."""
     shared = {"hidden_layer_sizes": hidden_layer_sizes, "batch_size": BATCH_SIZE, "random_state": seed}
     ours = NeuralNetwork(**shared, learning_rate=LEARNING_RATE, epochs=epochs)
     theirs = MLPRegressor(
@@ -55,7 +55,7 @@ def models(hidden_layer_sizes: tuple[int, ...], epochs: int, seed: int) -> tuple
 
 
 def measure(name: str, hidden_layer_sizes: tuple[int, ...], epochs: int, seeds: int) -> np.ndarray:
-    """R² and seconds, shape (2, 3 models, seeds); who is first alternates."""
+    """Return R² and seconds, shape (2, 3 models, seeds); the models alternate in going first."""
     results = np.empty((2, 3, seeds))
     for seed in range(seeds):
         X_train, X_test, y_train, y_test = split(name, seed)

@@ -1,11 +1,11 @@
-"""Next-item prediction: HR@10 and NDCG@10 over the whole catalogue, next to popularity and implicit's models.
+"""Next-item prediction: HR@10 and NDCG@10 over the whole catalogue, versus popularity and implicit's models.
 
     python -m benchmarks.accuracy.next_item RATINGS [--seeds 3] [--skip-ours]
 
-The last rating of each user is the test, the one before it the validation. Of two equal timestamps, that in
-the later row counts as later. A list leaves out the items that its user has rated. A test item without
-training ratings counts as missed. Every setting (`candidates`) is chosen by NDCG@10 on the validation items;
-then the model learns from both parts, and the test items are used once. Standard errors are over users.
+The last rating of each user is the test item, the one before it the validation item. Among equal timestamps,
+the later row counts as later. Lists leave out the items that the user has rated. A test item without training
+ratings counts as missed. Every setting (`candidates`) is chosen by NDCG@10 on the validation items; then the
+model learns from both parts, and the test items are used once. Standard errors are over users.
 implicit is in the extra "bench".
 """
 
@@ -43,7 +43,7 @@ def popularity(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
 
 
 def peer(new_model: Callable[[int], Any]) -> Fit:
-    """One of implicit's models."""
+    """Return a function that fits one of implicit's models."""
 
     def fit(ratings: Ratings, seed: int) -> Callable[[np.ndarray], Lists]:
         seen, model = matrix_of(ratings), new_model(seed)
@@ -52,7 +52,7 @@ def peer(new_model: Callable[[int], Any]) -> Fit:
         def recommend(users: np.ndarray) -> Lists:
             rows = np.searchsorted(ratings.user_ids, users)
             items, scores = model.recommend(rows, seen[rows], N=K, filter_already_liked_items=True)
-            # A model of neighbours that runs out of items repeats one or names a seen one: no hit.
+            # A neighbourhood model without further items repeats one or lists a seen one: not a hit.
             first = np.array([np.isin(np.arange(K), np.unique(row, return_index=True)[1]) for row in items])
             return np.ma.MaskedArray(ratings.item_ids[items], ~first | ~(scores > -1e30))
 
@@ -75,7 +75,7 @@ def matrix_of(ratings: Ratings) -> csr_matrix:
 
 
 def candidates() -> Iterator[tuple[str, str, Fit]]:
-    """Model, settings in words, and what fits it."""
+    """Return models, their settings in words, and the functions that fit them."""
     yield "popularity", "", popularity
     if find_spec("implicit"):
         yield from candidates_of_implicit()
@@ -109,7 +109,7 @@ def candidates_of_implicit() -> Iterator[tuple[str, str, Fit]]:
 
 
 def quality(recommend: Callable[[np.ndarray], Lists], held_out: Ratings) -> tuple[np.ndarray, np.ndarray]:
-    """HR@10 and NDCG@10 of each user."""
+    """Return HR@10 and NDCG@10 of each user."""
     order = np.argsort(held_out.raw_users)
     lists = recommend(held_out.raw_users[order])
     relevant = list(held_out.raw_items[order][:, None])

@@ -1,4 +1,4 @@
-"""What exactness costs and gains: derivatives, precision of products, order of the batches.
+"""Numerical accuracy: derivatives, precision of products, order of the batches.
 
     python -m benchmarks.accuracy.numerics gradients
     python -m benchmarks.accuracy.numerics precision RATINGS --seeds 5
@@ -7,13 +7,13 @@
     python -m benchmarks.accuracy.numerics order [RATINGS] --one-by-one --epochs 10
 
 gradients  The largest relative error of each derivative against central differences, in float64.
-precision  Test error on a random fifth by precision of the MLP's products, less that of the first row with
-           the same split and weights: mean, standard error, largest. Training magnifies rounding: "numpy" is
-           the float32 of another engine, with other random signs, and shows how much.
-order      Whether a windowed shuffle trains as a full shuffle does: validation RMSE by epoch. The ratings are
-           sorted by user; B_MEDIUM is trained on pieces of neighbours through windows, in the proportion of
-           25 million ratings by default. Long pieces show that the comparison can detect a difference.
-           --one-by-one: matrix factorisation on stretches of one shuffle against a shuffle in each epoch.
+precision  Test error on a random fifth by precision of the MLP's products, minus that of the first row with
+           the same split and weights: mean, standard error, largest. Training magnifies rounding: "numpy",
+           float32 on another engine with other random signs, shows by how much.
+order      Validation RMSE by epoch of a windowed shuffle versus a full shuffle. The ratings are sorted by
+           user; B_MEDIUM is trained on pieces of neighbours through windows, in the proportion of 25 million
+           ratings by default. Long pieces show that the comparison can detect a difference. --one-by-one:
+           per-sample SGD of matrix factorisation on stretches of one shuffle versus a shuffle in each epoch.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ ONE_BY_ONE = {
 
 
 def gradients(given: Any, results: Results) -> None:
-    """A row for each layer, activation, loss and model, and the largest error of all."""
+    """Add a row for each layer, activation, loss and model, and the largest error of all."""
     largest = 0.0
     for name, errors in derivatives():
         error = max(errors.values())
@@ -51,7 +51,7 @@ def gradients(given: Any, results: Results) -> None:
 
 
 def derivatives() -> Iterator[tuple[str, dict[str, float]]]:
-    """Name and relative errors of each derivative."""
+    """Yield name and relative errors of each derivative."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((7, 5))
 
@@ -75,9 +75,9 @@ def derivatives() -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def model_errors(architecture: nmf.Architecture, rng: np.random.Generator) -> dict[str, float]:
-    """The expected loss of a batch with repeated ids, with respect to every parameter."""
+    """Return the errors of the derivatives of a batch's expected loss, with repeated ids, by parameter."""
     parameters = architecture.initial_parameters(5, 4, 3.5, rng, np.float64)
-    for value in parameters.values():  # away from the zeros that training starts with
+    for value in parameters.values():  # not at the initial zeros
         value += 0.3 * rng.standard_normal(value.shape)
     objective = penalised(architecture, 5, 4, 0.1, dtype=np.float64)
     for variance in objective.variance.values():
@@ -96,7 +96,7 @@ def model_errors(architecture: nmf.Architecture, rng: np.random.Generator) -> di
 
 
 def precision(given: Any, results: Results) -> None:
-    """A row for each architecture and precision."""
+    """Add a row for each architecture and precision."""
     ratings = load(given)
     for name in given.architectures:
         first: list[float] = []
@@ -121,14 +121,14 @@ def precision(given: Any, results: Results) -> None:
 
 
 class FullShuffle(batches.Stretches):
-    """Stretches of another shuffle in each epoch."""
+    """Stretches of a new full shuffle in each epoch."""
 
     def epoch(self) -> Iterator[tuple[np.ndarray, ...]]:
         yield from batches.Batches(self._ratings, batches.STRETCH, self._rng).epoch()
 
 
 def order(given: Any, results: Results) -> None:
-    """A row for each order: validation RMSE by epoch, less that of a full shuffle."""
+    """Add a row for each order: validation RMSE by epoch, minus that of a full shuffle."""
     with large_file(given.ratings, given.n_ratings) as path:
         ratings = nmf.read_ratings(path, timestamps=False)
     found: dict[str, np.ndarray] = {}
@@ -146,7 +146,7 @@ def order(given: Any, results: Results) -> None:
 
 
 def rmse_by_epoch(ratings: nmf.Ratings, given: Any, **settings: Any) -> np.ndarray:
-    """Validation RMSE of each seed, shape (n_seeds, n_epochs); the same seed holds out the same ratings."""
+    """Return the validation RMSE, shape (n_seeds, n_epochs); the same seed holds out the same ratings."""
     settings |= {"epochs": given.epochs or 3, "engine": "numba"}
     losses = []
     for seed in range(given.seeds):
@@ -156,7 +156,7 @@ def rmse_by_epoch(ratings: nmf.Ratings, given: Any, **settings: Any) -> np.ndarr
 
 
 def show(name: str, found: dict[str, np.ndarray], results: Results) -> None:
-    """The row of the last order; the first has the RMSE, the others the paired difference."""
+    """Add the row of the last order; the first has the RMSE, the others the paired difference."""
     first, own = next(iter(found.values())), found[name]
     paired = own - first
     cells = [

@@ -1,16 +1,15 @@
-"""Whether models find what is planted in simulated ratings, and do no harm where nothing is planted.
+"""Errors of models on simulated ratings with planted effects, and without them, where parts should not harm.
 
     python -m benchmarks.accuracy.planted --seeds 3
     python -m benchmarks.accuracy.planted --full --only drift --n-ratings 100000 400000
     python -m benchmarks.accuracy.planted --million --only "drift and features" --models BayesianMF "C_wide, "
 
-Each model is given the day of each rating and the genres and decade of each item in every world; where they
-are not planted, they are random. B_medium shows what the MLP is worth. The test is a random fifth, and in
-worlds with a sequence the last rating of each user. RMSE is the expected one: the noise of these ratings has
-no influence. `gained` is the reduction of RMSE against the same model without the parts named, or without
-the MLP, with its 95 % interval, paired over ratings. `--full` has 200,000 ratings, five times the default;
-`--million` has a million, of 6,040 users and 3,706 items; `--sparse` has 5,000 ratings of 3,000
-users and 2,000 items.
+Each model receives the day of each rating and the genres and decade of each item in every world; where they
+are not planted, they are random. B_medium shows the effect of the MLP. The test part is a random fifth, and
+in worlds with a sequence the last rating of each user. RMSE is the expected RMSE, without noise. `gained` is
+the reduction of RMSE versus the same model without the named parts, or without the MLP, with its 95 %
+interval, paired over ratings. `--full` has 200,000 ratings, five times the default; `--million` has a
+million ratings of 6,040 users and 3,706 items; `--sparse` has 5,000 ratings of 3,000 users and 2,000 items.
 """
 
 from collections.abc import Callable
@@ -32,7 +31,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "drift and features": DRIFT | SIDE_INFORMATION,
     "all": DRIFT | SIDE_INFORMATION | SEQUENCE,
 }
-# The parts of BayesianMF that can find what is planted; where nothing is, all are left out.
+# The parts of BayesianMF that can find the planted effects; without planted effects, all are left out.
 PARTS = ("features", "implicit", "drift", "previous_item", "user_noise")
 PARTS_THAT_FIND = {
     "drift": ("drift",),
@@ -71,7 +70,7 @@ def main() -> None:
 
 
 def world(planted: dict[str, Any], seed: int, **sizes: int) -> nmf.Ratings:
-    """Ratings with times and item features, which are random where nothing is planted."""
+    """Simulate ratings with times and item features, which are random unless planted."""
     ratings = nmf.simulate_ratings(**sizes, **planted, random_state=seed)
     other = nmf.simulate_ratings(**sizes, **DRIFT, **SIDE_INFORMATION, random_state=seed + 1000)
     if ratings.timestamps is None:
@@ -80,7 +79,7 @@ def world(planted: dict[str, Any], seed: int, **sizes: int) -> nmf.Ratings:
 
 
 def models(world_name: str, starts_with: list[str]) -> Models:
-    """The models whose names start with one of these."""
+    """Return the models whose names start with one of these."""
     without = PARTS_THAT_FIND.get(world_name, PARTS)
     names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
     plain = f"BayesianMF without {names}"
@@ -103,7 +102,7 @@ def models(world_name: str, starts_with: list[str]) -> Models:
 
 
 def report(table: str, models: Models, splits: list[Split], results: Results) -> None:
-    """A row for each model, over all test ratings of all worlds of a kind."""
+    """Add a row for each model, over all test ratings of all worlds of a kind."""
     variances = np.concatenate([test.noise_variance for _, test in splits])
     floor = np.sqrt(variances.mean(dtype=np.float64))
     results.note(f"irreducible error of {table}", floor)

@@ -1,12 +1,12 @@
-"""Whether delimited text is read as it is written: files of a grammar, most of them damaged, against a judge.
+"""Reading of delimited text: generated files, most of them damaged, versus an independent reader, the judge.
 
     python -m benchmarks.accuracy.reading --n-files 100000 --seed 1
 
 Each file has a delimiter, perhaps a header, ids that are numbers or text, quotes, blank lines, columns in any
-order and one of three ends of lines; then, mostly, a few characters are removed, doubled or inserted, or the
-end is cut off. The judge reads character by character, by RFC 4180. A file that is read must be read as the
-judge reads it, and one that is not must be a RatingsError of one line. Counted are the outcomes; a file with
-another outcome is written to ``--folder``.
+order and one of three line endings; then, in most files, a few characters are removed, doubled or inserted,
+or the end is cut off. The judge reads character by character, by RFC 4180. A file must be read as the judge
+reads it, or refused with a RatingsError of one line. The outcomes are counted; a file with another outcome is
+written to ``--folder``.
 """
 
 import gzip
@@ -25,7 +25,7 @@ from numpy_neural_mf import Ratings, RatingsError, read_ratings
 
 DELIMITERS = (",", ";", "\t", "|", "::")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# What is inserted: all that has a meaning, and some that has none.
+# Characters to insert: all that have a meaning, and some that have none.
 CHARACTERS = [
     '"',
     '""',
@@ -50,7 +50,7 @@ TEXTS = ["a", "Up", "it's", 'the "x"', "one, two", "a;b", "a|b", "a::b", "two\nl
 
 
 class File(NamedTuple):
-    """A file of the grammar: its text, and the names and delimiter that it was made with."""
+    """A generated file: its text, and the names and delimiter with which it was made."""
 
     text: str
     delimiter: str
@@ -60,7 +60,7 @@ class File(NamedTuple):
 
 
 def made(rng: np.random.Generator) -> File:
-    """A file of the grammar."""
+    """Generate a file."""
     delimiter = str(rng.choice(DELIMITERS))
     names = ["user", "item", "rating", "timestamp"]
     has_header = bool(rng.random() < 0.7)
@@ -91,7 +91,7 @@ def made(rng: np.random.Generator) -> File:
 
 
 def damaged(text: str, rng: np.random.Generator) -> str:
-    """The text with a few characters more or fewer."""
+    """Return the text with a few characters more or fewer."""
     for _ in range(rng.integers(1, 4)):
         at = int(rng.integers(0, len(text) + 1))
         what = rng.integers(0, 4)
@@ -107,7 +107,7 @@ def damaged(text: str, rng: np.random.Generator) -> str:
 
 
 def records(text: str, delimiter: str) -> Iterator[list[str]]:
-    """The records of RFC 4180, character by character; a ValueError where quotes are not around a field."""
+    """Return the records by RFC 4180, character by character; raise ValueError for quotes inside a field."""
     at, fields = 0, []
     while at < len(text):
         if text[at] == '"':
@@ -138,7 +138,7 @@ def records(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def judged(file: File) -> dict[tuple[str, str], tuple[float, int]] | None:
-    """The rating and time of each pair, as the judge reads them; None where it must be refused."""
+    """Return the rating and time of each pair, as the judge reads them; None if the file must be refused."""
     try:
         rows = list(records(file.text, file.delimiter))
     except ValueError:
@@ -173,7 +173,7 @@ def judged(file: File) -> dict[tuple[str, str], tuple[float, int]] | None:
 
 
 def as_judged(ratings: Ratings, found: dict[tuple[str, str], tuple[float, int]]) -> bool:
-    """Whether ratings are those that the judge found; ids that are numbers may be written 1.0."""
+    """Return whether ratings equal those of the judge; numeric ids may be written 1.0."""
     times = np.zeros(len(ratings), int) if ratings.timestamps is None else ratings.timestamps
     users, items = (
         {text if ids.dtype.kind == "U" else int(float(text)): text for text in texts}
@@ -190,7 +190,7 @@ def as_judged(ratings: Ratings, found: dict[tuple[str, str], tuple[float, int]])
 
 
 def outcome(file: File, path: Path) -> str:
-    """What reading a file does."""
+    """Return the outcome of reading a file."""
     expected = judged(file)
     content = file.text.encode()
     path.write_bytes(gzip.compress(content) if len(content) % 7 == 0 else content)
@@ -204,7 +204,7 @@ def outcome(file: File, path: Path) -> str:
         if not file.is_damaged:
             return f"WRONG: refused, {error}"
         return "refused by both" if expected is None else "refused, though the judge reads it"
-    except BaseException as error:  # panics of polars are no Exception
+    except BaseException as error:  # panics of polars are not an Exception
         return f"WRONG: {type(error).__name__}"
     if expected is None:
         return "WRONG: read, though the judge refuses it"

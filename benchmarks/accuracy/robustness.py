@@ -1,15 +1,14 @@
-"""Whether any model is behind the linear regression: sparse and dense ratings, all scales, and mere noise.
+"""Errors of all models versus the linear regression: sparse and dense ratings, all scales, and pure noise.
 
     python -m benchmarks.accuracy.robustness ml-latest-small/ratings.csv --seeds 3
     python -m benchmarks.accuracy.robustness --only none --models linear C_wide
 
-Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the others are simulated, of 5,000
-users or 1,000.
-"one each" has 3,000 users with one rating of one of 100 items, which only depends on the item, and the
-reverse. The test is a random fifth. Each model is trained with its defaults, on ids only, and C_wide and
-BayesianMF with sets of what was rated, too. A column has the RMSE of a
-model less that of the linear regression, with its 95 % interval paired over ratings. The unit is a quarter of
-the width of the scale: a star, of ratings from 1 to 5. `worst` is the model with the greatest RMSE.
+Ratings from a file are tested whole and thinned to 20, 10 and 5 %; the other ratings are simulated, with
+5,000 or 1,000 users. "one each" has 3,000 users with one rating of one of 100 items, which depends only on
+the item, and the reverse. The test part is a random fifth. Each model is trained with its defaults, on ids
+only; C_wide and BayesianMF are also trained with implicit feedback. A column has the RMSE of a model minus
+that of the linear regression, with its 95 % interval paired over ratings. The unit is a quarter of the width
+of the scale: a star for ratings from 1 to 5. `worst` is the model with the greatest RMSE.
 """
 
 from collections.abc import Callable, Iterator
@@ -67,7 +66,7 @@ def main() -> None:
 
 
 def cases(path: str | None) -> Cases:
-    """Names of ratings, and functions that return them for a seed."""
+    """Return names of ratings, and functions that return the ratings for a seed."""
     if path:
         whole = nmf.read_ratings(path)
         for percent in (100, 20, 10, 5):
@@ -92,7 +91,7 @@ def simulated(structure: str, n_users: int, n_items: int, n_ratings: int, seed: 
 
 
 def one_each(many: str, seed: int, n: int = 3_000, n_others: int = 100) -> nmf.Ratings:
-    """Ratings without any structure but the biases of the few."""
+    """Simulate ratings with no structure except the biases of the smaller side."""
     rng = np.random.default_rng(seed)
     rows, others = np.arange(n, dtype=np.int32), rng.integers(n_others, size=n, dtype=np.int32)
     expected = rng.uniform(2, 4, n_others).astype(np.float32)[others]
@@ -105,7 +104,7 @@ def one_each(many: str, seed: int, n: int = 3_000, n_others: int = 100) -> nmf.R
 
 
 def scaled(scale: tuple[float, float], seed: int) -> nmf.Ratings:
-    """Stars on another scale, with decimals where it is wide: uniform noise within a step."""
+    """Convert stars to another scale; on a wide scale, add uniform noise within a step."""
     ratings = simulated("latent", 5_000, 2_000, 100_000, seed)
     width = (scale[1] - scale[0]) / 4
     values = scale[0] + width * (ratings.values - 1.0)
@@ -116,7 +115,7 @@ def scaled(scale: tuple[float, float], seed: int) -> nmf.Ratings:
 
 
 def row(results: Results, name: str, samples: list[nmf.Ratings], models: list[str]) -> None:
-    """Train and test all models on these ratings; the linear regression comes first."""
+    """Train and test all models on these ratings, the linear regression first."""
     splits = [nmf.random_split(ratings, random_state=seed) for seed, ratings in enumerate(samples)]
     star = (samples[0].scale[1] - samples[0].scale[0]) / 4
     squares = {

@@ -1,14 +1,14 @@
-"""Reading a ratings.csv and training on it, against other libraries: time and peak memory.
+"""Time and peak memory of reading a ratings.csv and training on it, versus other libraries.
 
     python -m benchmarks.scale.other_libraries reading --n-ratings 25000095
     python -m benchmarks.scale.other_libraries training --n-ratings 25000095 --only ours PyTorch myFM Surprise
 
-The file has MovieLens 25M's shape and format. Each run is a process of its own; `libraries` is its memory
-with the libraries (the extra "bench") imported, the peak that during the run, as Linux reports it.
+The file has MovieLens 25M's shape and format. Each run has its own process; `libraries` is its memory with
+the libraries (the extra "bench") imported, and the peak is that during the run, as Linux reports it.
 
-reading   Ours reads, checks and encodes; cached maps the columns kept from before. The others only parse.
-training  Each reads the file, holds out a random fifth and trains one epoch on the rest: ours and PyTorch
-          B_MEDIUM in batches of 8,192, Surprise its SVD, myFM one Gibbs sample of ten factors.
+reading   Ours reads, checks and encodes; "cached" maps the columns saved before. The others only parse.
+training  Each library reads the file, holds out a random fifth and trains one epoch on the rest: ours and
+          PyTorch B_MEDIUM in batches of 8,192, Surprise its SVD, myFM one Gibbs sample of ten factors.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,7 +67,7 @@ def myfm(path: Path) -> None:
 
 
 def coded(path: Path) -> Any:
-    """Indices of users and items from 0, and ratings, as one would with polars and NumPy."""
+    """Return indices of users and items from 0, and ratings, by polars and NumPy."""
     import polars as pl
 
     frame = pl.read_csv(path, columns=["userId", "movieId", "rating"])
@@ -75,7 +75,7 @@ def coded(path: Path) -> Any:
     return users, items, frame["rating"].to_numpy().astype(np.float32)
 
 
-# By question and name: the job, and the modules that it needs, of which it is given the first.
+# By question and name: the job, and the modules that it needs; it receives the first.
 Job = Callable[[Any, Path], Any]
 JOBS: dict[str, dict[str, tuple[Job, tuple[str, ...]]]] = {
     "training": {
@@ -96,11 +96,11 @@ JOBS: dict[str, dict[str, tuple[Job, tuple[str, ...]]]] = {
 
 
 def new_run(question: str, name: str, path: Path) -> Callable[[], None]:
-    """The job of that name, with its libraries imported."""
+    """Return the job of this name, with its libraries imported."""
     job, modules = JOBS[question][name]
     module, *_ = [import_module(module) for module in modules]
 
-    def run() -> None:  # what was read stays in this process
+    def run() -> None:  # the loaded data stay in this process
         job(module, path)
 
     return run
@@ -123,7 +123,7 @@ def main() -> None:
     results = Results(f"scale_{given.question}", given, repeats=repeats)
     with large_file(given.file, given.n_ratings) as path:
         results.note("MB of the file", path.stat().st_size / 1e6)
-        path.read_bytes()  # now no library is the first to fetch it from the disk
+        path.read_bytes()  # so that no library is the first to read it from the disk
         if "ours, cached" in names:
             measured(new_run, given.question, "ours, cached", path)
         for repeat in range(repeats):

@@ -1,4 +1,4 @@
-"""From a ratings.csv to a saved model: time and memory of each step; and how the cost of training grows.
+"""Time and memory of each step from a ratings.csv to a saved model; growth of the cost of training.
 
     python -m benchmarks.scale.pipeline --n-ratings 25000095
     python -m benchmarks.scale.pipeline --n-ratings 25000095 --mapped --epochs 1 --times 10
@@ -7,13 +7,13 @@
 The file has MovieLens 25M's shape and format. All steps run in one process: reading, splitting, five epochs
 of B_MEDIUM in batches of 8,192 on the compiled engine, saving, the errors of at most five million test
 ratings, lists for 10,000 users. The peak is that of the resident memory while a step runs, pages of mapped
-files included; `private` is the most of it that the system could not take back. --mapped starts from the
-columns cached by an earlier reading. --times 10 makes ten times as many ratings of them, by the same users
+files included; `private` is the peak of the memory that the system could not reclaim. --mapped starts from
+the columns cached by an earlier reading. --times 10 makes ten times the number of ratings, by the same users
 and of the same items; `TMPDIR` needs some 40 bytes for each. Needs Linux, which reports the peak of a step.
 
 --growth trains B_MEDIUM, changed in one respect at a time (ratings, embedding dimension, catalogue), on
-random pairs, few items rated often. Each point is a process of its own, with the fastest epoch of three and
-its peak of resident memory, ratings included. --full has up to 100 million ratings, and five million for the
+random pairs with few popular items. Each point has its own process, and shows the fastest epoch of three and
+the peak of resident memory, ratings included. --full has up to 100 million ratings, and five million for the
 other two; it draws docs/scaling.png.
 """
 
@@ -44,7 +44,7 @@ TRAINING = {"batch_size": 8192, "learning_rate": 0.005}
 
 
 def repeated(ratings: Ratings, times: int) -> Ratings:
-    """Every user's ratings several times over, of other items each time: few pairs come twice."""
+    """Repeat every user's ratings several times, with other items each time: few pairs are repeated."""
     n, columns = len(ratings), (ratings.users, ratings.items, ratings.values)
     users, items, values = (room_like(column, times * n, column.dtype.type) for column in columns)
     for time_ in range(times):
@@ -56,7 +56,7 @@ def repeated(ratings: Ratings, times: int) -> Ratings:
 
 
 def new_run(settings: dict[str, Any]) -> Callable[[], tuple[list[tuple[str, Measurement]], list[float]]]:
-    """The steps, one after the other, and the expected RMSE of each epoch."""
+    """Return a function that runs the steps in order and returns them and each epoch's expected RMSE."""
 
     def run() -> tuple[list[tuple[str, Measurement]], list[float]]:
         found: list[tuple[str, Measurement]] = []
@@ -90,7 +90,7 @@ def steps(
     some = test.part(slice(5_000_000))
 
     def evaluate() -> None:
-        held_out = some.take(~seen_rows(train, some)) if times > 1 else some  # some pairs come twice
+        held_out = some.take(~seen_rows(train, some)) if times > 1 else some  # some pairs are repeated
         evaluate_ratings(model, train, held_out)
 
     step("evaluate", evaluate)
@@ -104,7 +104,7 @@ def cache(path: Path) -> None:
 
 
 def pipeline(given: Any, results: Results) -> None:
-    """A row for each step, and one for all."""
+    """Add a row for each step, and one for all steps."""
     with large_file(given.file, given.n_ratings) as path:
         if given.mapped:
             measured(partial, cache, path)
@@ -124,14 +124,14 @@ def pipeline(given: Any, results: Results) -> None:
 
 
 def new_training(n_ratings: int, n_items: int, dimension: int, engine: str) -> Callable[[], float]:
-    """A function that trains, and returns the seconds of the fastest epoch."""
+    """Return a function that trains and returns the seconds of the fastest epoch."""
     ratings = random_ratings(max(1, n_ratings // 150), n_items, n_ratings)
     model = NeuralMF(B_MEDIUM, embedding_dim=dimension, epochs=3, engine=engine, **TRAINING)
     return lambda: min(model.fit(ratings).history_.seconds)
 
 
 def growth(given: Any, results: Results) -> None:
-    """A row for each point, and the figure."""
+    """Add a row for each point, and draw the figure."""
     from matplotlib.figure import Figure
 
     sizes, n = (10**5, 10**6, 4 * 10**6), 500_000

@@ -1,24 +1,24 @@
-"""The engines of NeuralMF: against PyTorch on a CPU, and where the time goes, by part and by phase.
+"""Speed of NeuralMF's engines versus PyTorch on a CPU, and their time by part and by phase.
 
     python -m benchmarks.speed.engines [--full] [--engine numba]
     python -m benchmarks.speed.engines --parts [--engine numba torch] [--device cuda]
     python -m benchmarks.speed.engines --phases --architectures A_SMALL B_MEDIUM C_WIDE MF_16
 
-By default ratings trained on per second, and the ratio of ours and PyTorch's: the same model as its users
-write it for a CPU, with sparse gradients and SparseAdam for tables, fused Adam for everything else. Both
-train on the same ratings in the shape of MovieLens 1M, in the same order, from the same weights, with the
-same penalty, in turns, each in a process of its own; the last training losses show whether they did the same
-work. Our variances are 0, as PyTorch's model has none, which saves our steps no work. `--peer dense` has
-dense gradients, which is faster while tables are small, but another update; `--peer compiled` is that under
-torch.compile.
+By default, the number of training ratings per second of ours and of PyTorch, and their ratio. PyTorch's model
+is the same, as its users write it for a CPU: sparse gradients and SparseAdam for tables, fused Adam for
+everything else. Both train on the same ratings in the shape of MovieLens 1M, in the same order, from the same
+weights, with the same penalty, in turns, each in its own process; the last training losses show whether they
+did the same work. Our variances are 0, since PyTorch's model has none, which does not make our steps cheaper.
+`--peer dense` has dense gradients, which are faster with small tables, but make another update;
+`--peer compiled` is the same under torch.compile.
 
 --parts   Epochs of C_wide with one more part each, as `fit` runs them: the fastest after the first, its time
-          relative to the plain model on the same engine, and the seconds of an epoch between its steps and
-          the next, in which variances, features, sets and drift are inferred.
+          relative to the plain model on the same engine, and the seconds between the steps of an epoch and
+          the next epoch, in which variances, features, implicit feedback and drift are inferred.
 --phases  Nanoseconds of the numba engine for each rating, in the second epoch; and its speed
           as a share of that of NumPy's matrix products.
 
-The machine must be idle: one busy neighbour slows either side tenfold, unless --threads is 1.
+The machine must be idle: another busy process slows either side tenfold, unless --threads is 1.
 """
 
 import os
@@ -63,11 +63,11 @@ PHASES = {
 LEARNING_RATE = 0.005
 SEED = 0
 
-# Rows of the ratings in order, and the size of a batch -> mean squared error and size of each batch.
+# Rows of the ratings in order, and the batch size -> mean squared error and size of each batch.
 Learn = Callable[[np.ndarray, int], Iterator[tuple[float, int]]]
 
 
-# Against PyTorch
+# Versus PyTorch
 
 
 def new_engine(name: str, ratings: Ratings, architecture: Architecture, penalty: float) -> Any:
@@ -82,7 +82,7 @@ def first_parameters(ratings: Ratings, architecture: Architecture) -> dict[str, 
 
 
 def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, float]]:
-    """An epoch of one of the package's engines, as `training.train` runs it."""
+    """Return an epoch of one of the package's engines, as `training.train` runs it."""
 
     def new_learner(ratings: Ratings, *form: Any) -> Learn:
         engine = new_engine(name, ratings, *form)
@@ -97,7 +97,7 @@ def new_engine_epoch(name: str, *settings: Any) -> Callable[[], tuple[float, flo
 
 
 def new_torch_epoch(peer: str, threads: int, *settings: Any) -> Callable[[], tuple[float, float]]:
-    """An epoch of the same model in PyTorch."""
+    """Return an epoch of the same model in PyTorch."""
     import torch
     from benchmarks.plain_torch import PlainModel, optimizers_of, train_step
 
@@ -137,7 +137,7 @@ def new_epoch(
     shape: tuple[int, int, int],
     penalty: float,
 ) -> Callable[[], tuple[float, float]]:
-    """A function that trains one more epoch; it returns ratings per second and the training loss."""
+    """Return a function that trains one more epoch and returns ratings per second and the training loss."""
     ratings = simulate_ratings(*shape, random_state=SEED)
     learn, rng = new_learner(ratings, architecture, penalty), np.random.default_rng(SEED)
 
@@ -152,7 +152,7 @@ def new_epoch(
 
 
 def against_torch(given: Any, results: Results) -> None:
-    """A row for each engine, architecture and size of batch."""
+    """Add a row for each engine, architecture and batch size."""
     blas_threads = given.blas_threads or given.threads
     threads = {"OPENBLAS_NUM_THREADS": str(blas_threads), "OMP_NUM_THREADS": str(given.threads)}
     for engine, name, size in product(given.engine, given.architectures, given.batch_sizes):
@@ -172,11 +172,11 @@ def against_torch(given: Any, results: Results) -> None:
         )  # fmt: skip
 
 
-# Where the time goes
+# Time by part and phase
 
 
 def by_part(given: Any, results: Results) -> None:
-    """A row for each engine and part."""
+    """Add a row for each engine and part."""
     shape = given.users, given.items, given.n_ratings
     ratings = simulate_ratings(*shape, drift=0.4, side_information=1.0, random_state=SEED)
     plain: dict[tuple[str, int], float] = {}
@@ -195,7 +195,7 @@ def by_part(given: Any, results: Results) -> None:
 
 
 def by_phase(given: Any, results: Results) -> None:
-    """A table for each architecture."""
+    """Add a table for each architecture."""
     ratings = simulate_ratings(given.users, given.items, given.n_ratings, random_state=SEED)
     products = speed_of_products()
     results.note("GFLOP/s of matrix products", products / 1e9)
@@ -226,7 +226,7 @@ def by_phase(given: Any, results: Results) -> None:
 
 
 def listed(function: Callable[..., Any], seconds: list[float]) -> Callable[..., Any]:
-    """The function, which appends the time of each call."""
+    """Wrap a function, so that it appends the time of each call."""
 
     def call(*arguments: Any) -> Any:
         start = time.perf_counter()
@@ -260,7 +260,7 @@ def timed(function: Callable[..., Any], seconds: Counter[str], name: str) -> Cal
 
 
 def speed_of_products(n: int = 4096) -> float:
-    """Floating-point operations per second of a product of two n x n matrices, the best of three."""
+    """Return floating-point operations per second of a product of two n x n matrices, the best of three."""
     matrix = np.random.default_rng(0).random((n, n), np.float32)
     seconds = []
     for _ in range(3):

@@ -1,16 +1,16 @@
-"""Biased matrix factorisation against its fastest peers: training, and lists of recommended items.
+"""Biased matrix factorisation versus the fastest other libraries: training and top-N lists.
 
     python -m benchmarks.speed.other_libraries training [--factors 16 64] [--libmf libmf.so]
     python -m benchmarks.speed.other_libraries recommend [--full]
 
 training   Test error after a number of seconds of `fit`, the fastest of --repeats, in the shape of MovieLens
            1M: the numba engine, Surprise's SVD, and LIBMF if its library, built from its public source, is
-           given. Ours takes ratings one by one, or in batches.
-recommend  Users per second, ten items for each without the 100 that they rated. implicit ranks by a product
-           of vectors: with [p_u, b_u, 1] and [q_i, 1, b_i] it does the same work as biased matrix
+           given. Ours uses per-sample SGD or batches.
+recommend  Users per second, with ten items for each, without the 100 that they rated. implicit ranks by a
+           product of vectors: with [p_u, b_u, 1] and [q_i, 1, b_i] it does the same work as biased matrix
            factorisation, and its lists are compared with ours. B_MEDIUM's ratio is the cost of its MLP.
 
-The machine must be idle. The peers are those of the extra "bench".
+The machine must be idle. The other libraries are in the extra "bench".
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def surprise_svd(k: int, epochs: int, seed: int) -> SurpriseModel:
 
 
 def training(given: Any, results: Results) -> None:
-    """A row for each number of factors, model and number of epochs."""
+    """Add a row for each number of factors, model and number of epochs."""
     one_by_one = {"batch_size": 1, "optimizer": "sgd", "learning_rate": 0.02}
     models: dict[str, Callable[..., Any]] = {"ours, one by one": partial(ours, **one_by_one)}
     for size in (1024, 8192):
@@ -59,7 +59,7 @@ def training(given: Any, results: Results) -> None:
     split = nmf.random_split(nmf.simulate_ratings(6_040, 3_706, given.n_ratings), 0.1)
     results.note("irreducible error of the test part", split[1].noise_floor)
     for name in list(models)[:2]:
-        models[name](given.factors[0], 1, 0).fit(split[0])  # compiles, or loads what was compiled
+        models[name](given.factors[0], 1, 0).fit(split[0])  # compiles, or loads compiled code
     for k, name, epochs in product(given.factors, models, given.epochs):
         new_model = partial(models[name], k, epochs)
         runs = [nmf.cross_validate(new_model, splits=[split]).runs[0] for _ in range(given.repeats)]
@@ -73,7 +73,7 @@ def training(given: Any, results: Results) -> None:
 
 
 def new_ratings(n_users: int, n_items: int) -> nmf.Ratings:
-    """Random ratings of distinct items by each user."""
+    """Draw random ratings of distinct items by each user."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(n_users, dtype=np.int32), RATED)
     items = rng.integers(n_items, size=(n_users, 1)) + n_items // RATED * np.arange(RATED)
@@ -112,7 +112,7 @@ def asked_for(n_users: int, n_asked: int) -> np.ndarray:
 
 
 def recommend(given: Any, results: Results) -> None:
-    """A table for each model."""
+    """Add a table for each model."""
     n_users, n_items = (160_000, 60_000) if given.full else given.shape
     asked = (20_000, 500) if given.full else given.asked
     has_peer = find_spec("implicit") is not None

@@ -1,15 +1,16 @@
-"""The service under load: requests a second and latencies at the client, next to implicit behind FastAPI.
+"""The service under load: requests per second and latencies at the client, versus implicit behind FastAPI.
 
     python -m benchmarks.speed.serving
     python -m benchmarks.speed.serving --users 20000 --items 5000 --seconds 5
 
-Models of simulated ratings, 160,000 users and 60,000 items: matrix factorisation with biases and 32 factors,
-and B_medium. One worker on loopback, and two in a row of its own. wrk (Debian's package) asks from a process
-of its own for a random user each time: its ten best items, ratings of ten pairs, or the ten best for somebody
-new with 20 ratings. At full rate eight connections ask without a pause; at half of it they pause as long as
-that takes. "reload" replaces the model file each second meanwhile. Latencies are of all requests, in
-milliseconds.
-The peer is `implicit` (extra bench) with as many factors, in a plain handler; without it the row is left out.
+The models have 160,000 users and 60,000 items of simulated ratings: matrix factorisation with biases and 32
+factors, and B_medium. One worker serves on loopback; a separate row has two workers. wrk (Debian's package),
+in its own process, requests for a random user each time a list of ten items, the ratings of ten pairs, or a
+list of ten items for a new user with 20 ratings. At full rate, eight connections send requests without a
+pause; at half rate, they pause for as long as that requires. "reload" replaces the model file each second
+meanwhile. Latencies are over all requests, in milliseconds.
+The baseline is `implicit` (extra bench) with the same number of factors, in a plain handler; its row is left
+out if it is not installed.
 """
 
 import re
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def of_service(name: str, path: Path, given: Any, results: Results) -> None:
-    """All rows of one model."""
+    """Measure all rows of one model."""
     with server("-m", "numpy_neural_mf", "serve", str(path), "--port", "0") as (port, seconds):
         for kind in BODIES:
             full = load(port, kind, given)
@@ -116,7 +117,7 @@ def add(results: Results, model: str, request: str, found: dict[str, Any]) -> No
 
 @contextmanager
 def server(*arguments: str) -> Iterator[tuple[int, float]]:
-    """A server in a process of its own: its port, and the seconds until it was ready."""
+    """Start a server in its own process; yield its port and the seconds until it was ready."""
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True)
     try:
@@ -138,7 +139,7 @@ def server(*arguments: str) -> Iterator[tuple[int, float]]:
 
 
 def load(port: int, kind: str, given: Any, pause: int = 0) -> dict[str, Any]:
-    """Requests a second, latencies in milliseconds, and the number of failed requests, as wrk has them."""
+    """Return requests per second, latencies in milliseconds and the number of failed requests, from wrk."""
     path, body = BODIES[kind]
     script = SCRIPT.format(users=given.users, items=given.items, pause=pause, path=path, body=body)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
@@ -156,7 +157,7 @@ def load(port: int, kind: str, given: Any, pause: int = 0) -> dict[str, Any]:
 
 @contextmanager
 def replaced_each_second(path: Path) -> Iterator[None]:
-    """The file is replaced by a copy of itself once a second."""
+    """Replace the file by a copy of itself once per second."""
     ended = threading.Event()
 
     def replace() -> None:

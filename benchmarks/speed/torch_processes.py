@@ -1,19 +1,19 @@
-"""The PyTorch engine on a device, in one and in more processes: ratings per second, traffic and memory.
+"""The PyTorch engine on a device, in one or more processes: ratings per second, traffic and memory.
 
     python -m benchmarks.speed.torch_processes --processes 1 2 4
     python -m benchmarks.speed.torch_processes --device cuda --precisions float32 tf32 bfloat16
     python -m benchmarks.speed.torch_processes --batch-sizes 1024 8192 --compile
     python -m benchmarks.speed.torch_processes --device cuda --loader --kernels
 
-Steps as `training.train` runs them on random pairs in mapped columns, few items rated
-often. "GB/s" is what the rows of a batch and their moments amount to, read and written once. "kB sent" is
-what a process sends in a step, as Linux counts the loopback device: not the traffic between GPUs, and that
-of other programs too. "peak MB" is the resident memory of the largest process; on CUDA the most that its
-tensors took there. "busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler
-measures in some steps; --kernels prints them. --compile applies `torch.compile` to the MLP's two passes.
---eager launches every kernel from the host, without graphs. --loader measures a peer: the same model and
+Steps run as in `training.train`, on random pairs in mapped columns, with few popular items. "GB/s" counts the
+rows of a batch and their moments, read and written once. "kB sent" is the traffic of a process in a step, as
+Linux counts it on the loopback device: it excludes traffic between GPUs, and includes that of other programs.
+"peak MB" is the resident memory of the largest process; on CUDA it is the peak memory of its tensors there.
+"busy" is the share of the time in which kernels ran on the device, as PyTorch's profiler measures in some
+steps; --kernels prints the kernels. --compile applies `torch.compile` to the MLP's two passes. --eager
+launches every kernel from the host, without graphs. --loader measures a baseline: the same model and
 optimiser as a plain module, as PyTorch's tutorials write it, with a DataLoader over --loader-ratings ratings;
-"speedup" is our rate over the peer's. Another peer is in benchmarks/speed/engines.py.
+"speedup" is our rate over the baseline's. Another baseline is in benchmarks/speed/engines.py.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from numpy_neural_mf.training.engines.torch_engine import TorchEngine
 from numpy_neural_mf.training.engines.torch_module import NeuralMFModule
 from numpy_neural_mf.utils.atomic_io import is_first_process
 
-STEPS_PROFILED = 10  # whose kernels are timed one by one
+STEPS_PROFILED = 10  # with profiled kernels
 ROWS = "rows.jsonl"  # of the first process
 COLUMNS = ("users", "items", "values")
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Every combination of the options, in this process and the others of its group."""
+    """Measure every combination of the options, in this process and the others of its group."""
     if given.eager:
         TorchEngine._is_graphed = lambda engine, dtype: False  # type: ignore[method-assign]
     if given.compile:
@@ -129,7 +129,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Namespace) -> float:
-    """What the kernels of a step take on the device, on average; NaN on the CPU."""
+    """Return the mean seconds of the kernels of a step on the device; NaN on the CPU."""
     if given.device != "cuda":
         return float("nan")
     some = [tuple(column.clone() for column in batch) for batch in islice(batches.epoch(), STEPS_PROFILED)]
@@ -147,9 +147,9 @@ def seconds_of_kernels(engine: TorchEngine, batches: Batches, given: argparse.Na
 
 @cache
 def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int, device: str) -> float:
-    """Ratings per second of the plain model with a DataLoader, in the second of two epochs.
+    """Return ratings per second of the plain model with a DataLoader, in the second of two epochs.
 
-    The better of what the main process collects and what four workers do.
+    The result is the better rate of collecting batches in the main process and in four workers.
     """
     columns = (ratings.users, ratings.items, ratings.values)
     users, items, values = (torch.from_numpy(np.array(column[: max(size, n_ratings)])) for column in columns)
@@ -171,7 +171,7 @@ def loader_rate(form: Architecture, ratings: Ratings, size: int, n_ratings: int,
 
 
 def copied_per_second() -> float:
-    """Bytes read and written per second, by copies within the device."""
+    """Return bytes read and written per second, by copies within the device."""
     source = torch.empty(2**30, dtype=torch.uint8, device="cuda").random_(256)
     there = torch.empty_like(source)
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -185,7 +185,7 @@ def copied_per_second() -> float:
 
 
 def highest(number: float, device: str) -> float:
-    """The highest of all processes' numbers."""
+    """Return the highest of all processes' numbers."""
     tensor = torch.tensor(number, device=device)
     if dist.is_initialized():
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
@@ -193,7 +193,7 @@ def highest(number: float, device: str) -> float:
 
 
 def bytes_sent() -> int:
-    """Bytes sent through the loopback device since the system started; 0 where they are not counted."""
+    """Return bytes sent through the loopback device since the system started; 0 if they are not counted."""
     counts = Path("/proc/net/dev")
     if not counts.exists():
         return 0

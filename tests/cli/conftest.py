@@ -18,7 +18,7 @@ def invoke(*arguments):
 
 @pytest.fixture(scope="session")
 def run():
-    """A function that runs a command and returns its result, whose exit code is 0 or the given one."""
+    """Return a function that runs a command, checks its exit code (0 by default) and returns its result."""
 
     def run(*arguments, code=0):
         result = invoke(*arguments)
@@ -30,13 +30,13 @@ def run():
 
 @pytest.fixture(scope="session")
 def run_json(run):
-    """A function that runs a command with --json and returns what standard output has."""
+    """Return a function that runs a command with --json and returns its parsed standard output."""
     return lambda *arguments: json.loads(run(*arguments, "--json").stdout)
 
 
 @pytest.fixture
 def run_main(monkeypatch, capsys):
-    """A function that runs a command through `main` and returns exit code, standard output and error."""
+    """Return a function that runs a command through `main`: exit code, standard output and error."""
 
     def run_main(*arguments):
         monkeypatch.setattr(sys, "argv", ["numpy-neural-mf", *map(str, arguments)])
@@ -51,7 +51,7 @@ def run_main(monkeypatch, capsys):
 
 @pytest.fixture
 def fault(run_main):
-    """A function that runs a command that fails and returns its one sentence and its exit code."""
+    """Return a function that runs a failing command and returns its one sentence and its exit code."""
 
     def fault(*arguments):
         code, out, err = run_main(*arguments)
@@ -66,27 +66,27 @@ def fault(run_main):
 
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch):
-    """A terminal of 200 columns, without data of the machine."""
+    """Set up a terminal of 200 columns, without data of the machine."""
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("NUMPY_NEURAL_MF_DATA", raising=False)
 
 
 @pytest.fixture(scope="session")
 def small_csv():
-    """The text of a file of 900 ratings of 40 items by 60 users."""
+    """Return the text of a file of 900 ratings of 40 items by 60 users."""
     return simulate_ratings(n_users=60, n_items=40, n_ratings=900).to_polars().write_csv()
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The working directory, an empty folder."""
+    """Return the working directory, an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def ratings_csv(folder, small_csv):
-    """ratings.csv in the working directory."""
+    """Write ratings.csv in the working directory."""
     path = folder / "ratings.csv"
     path.write_text(small_csv)
     return path
@@ -94,7 +94,7 @@ def ratings_csv(folder, small_csv):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, run):
-    """A folder with ratings.csv, movies.csv and model.safetensors, trained by the command line."""
+    """Return a folder with ratings.csv, movies.csv and model.safetensors, trained by the command line."""
     folder = tmp_path_factory.mktemp("trained")
     ratings = simulate_ratings(n_users=80, n_items=50, n_ratings=1_500)
     ratings.to_polars().write_csv(folder / "ratings.csv")
@@ -106,14 +106,14 @@ def trained(tmp_path_factory, run):
 
 @pytest.fixture
 def models(trained, monkeypatch):
-    """The folder of `trained` as the working directory."""
+    """Change to the folder of `trained`."""
     monkeypatch.chdir(trained)
     return trained
 
 
 @pytest.fixture(scope="session")
 def timed(trained):
-    """timed.csv in the folder of `trained`: ratings with timestamps."""
+    """Write timed.csv, ratings with timestamps, in the folder of `trained`."""
     simulate_ratings(n_users=80, n_items=50, n_ratings=1_500, drift=0.8).to_polars().write_csv(
         trained / "timed.csv"
     )
@@ -122,7 +122,7 @@ def timed(trained):
 
 @pytest.fixture(scope="session")
 def bayesian(trained, timed, run):
-    """The name of a BayesianMF in the folder of `trained`, which uses time."""
+    """Return the name of a BayesianMF in the folder of `trained`, which uses time."""
     pytest.importorskip("numba")
     run("train", "bayesian-mf", timed, trained / "bayesian", "--samples", 12)
     return "bayesian"
@@ -130,7 +130,7 @@ def bayesian(trained, timed, run):
 
 @pytest.fixture(scope="session")
 def ordinal(trained, timed, run):
-    """The name of a NeuralMF with ordinal likelihood in the folder of `trained`, which uses time."""
+    """Return the name of a NeuralMF with ordinal likelihood in the folder of `trained`, which uses time."""
     options = ["--periods", 4, "--likelihood", "ordinal", "--learning-rate", 0.1, "--batch-size", 128]
     run("train", timed, trained / "ordinal", "--epochs", 5, *options)
     return "ordinal"

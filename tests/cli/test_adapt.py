@@ -21,7 +21,7 @@ def mine(tmp_path_factory):
 
 @pytest.fixture
 def new(tmp_path):
-    """A function that writes ratings to a file and returns its path."""
+    """Return a function that writes ratings to a file and returns its path."""
 
     def new(users, items, ratings):
         pl.DataFrame({"user_id": users, "item_id": items, "rating": ratings}).write_csv(tmp_path / "new.csv")
@@ -86,13 +86,13 @@ def test_a_model_learns_new_users_and_items(run, run_json, new, tmp_path):
     assert load_model(tmp_path / "updated").known(9_001, 9_002)
 
 
-def test_an_update_replaces_the_model_where_no_other_file_is_named(run, new, tmp_path):
+def test_an_update_replaces_the_model_unless_another_file_is_named(run, new, tmp_path):
     path = tmp_path / "model"
     path.write_bytes(Path(MODEL).read_bytes())
     run("update", path, new([9_001], [3], [5.0]))
     assert load_model(path).known(9_001, 3)
 
 
-def test_ratings_outside_of_the_scale_of_the_model_are_refused(fault, new):
+def test_ratings_outside_the_scale_of_the_model_are_refused(fault, new):
     message, _ = fault("update", MODEL, new([1], [3], [9.0]))
     assert "new.csv, line 2: expected a rating from 1 to 5" in message

@@ -19,7 +19,7 @@ def names(folder):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Ctrl-C in the training of the first NeuralMF."""
+    """Simulate Ctrl-C in the training of the first NeuralMF."""
 
     def interrupted(self, ratings, validation=None, on_progress=None):
         raise KeyboardInterrupt
@@ -45,7 +45,7 @@ def test_columns_may_have_any_name_and_the_scale_may_be_any(run, folder):
     assert "900 ratings of 40 items by 60 users, 0 to 10" in result.stderr
 
 
-def test_seeds_folds_and_epochs_are_taken(run):
+def test_seeds_folds_and_epochs_are_used(run):
     command = ["compare", "ratings.csv", "--seeds", 2, "--folds", 2, "--epochs", 3]
     assert "mean of 4 runs" in run(*command).stdout
     runs = json.loads(Path("comparison.json").read_text())["runs"]
@@ -54,7 +54,7 @@ def test_seeds_folds_and_epochs_are_taken(run):
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_an_interrupted_comparison_keeps_what_is_finished_and_exits_130(run_main):
+def test_an_interrupted_comparison_keeps_the_finished_runs_and_exits_130(run_main):
     code, out, err = run_main("compare", "ratings.csv", *QUICK, "--report", "report.html")
     assert code == 130
     assert "Interrupted: 3 of 7 runs are finished and counted." in out + err
@@ -72,7 +72,7 @@ def test_interrupted_before_the_first_run_nothing_is_written(ratings_csv, folder
     assert list(folder.iterdir()) == [ratings_csv]
 
 
-def test_the_report_has_the_command_that_makes_it_again(run_main, ratings_csv, folder):
+def test_the_report_has_the_command_that_reproduces_it(run_main, ratings_csv, folder):
     ratings_csv.rename(folder / "my ratings.csv")
     code, _, err = run_main("compare", "my ratings.csv", *QUICK, "--report", "new/report.html")
     assert code == 0
@@ -84,7 +84,7 @@ def test_the_report_has_the_command_that_makes_it_again(run_main, ratings_csv, f
 
 
 @pytest.mark.parametrize("path", ["ratings.csv/report.html", "."])
-def test_where_no_report_can_be_written_nothing_is_trained(run_main, path, folder):
+def test_if_the_report_cannot_be_written_nothing_is_trained(run_main, path, folder):
     code, out, err = run_main("compare", "ratings.csv", *QUICK, "--report", path)
     assert (code, out) == (2, "")
     assert "folder" in err or "directory" in err

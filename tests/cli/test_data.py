@@ -1,4 +1,4 @@
-"""simulate and download: ratings to begin with."""
+"""simulate and download: ratings to start with."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_the_same_seed_simulates_the_same_ratings(run, folder):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A replacement of `download_dataset`, which has its own tests."""
+    """Replace `download_dataset`, which has its own tests."""
 
     def answering(does):
         def download(name, folder, on_progress):

@@ -1,4 +1,4 @@
-"""demo: from nothing to the page."""
+"""demo: ratings, models and the page in one command."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Little to simulate, and little training."""
+    """Simulate few ratings and train few epochs."""
     few = {"n_users": 60, "n_items": 40, "n_ratings": 900}
     monkeypatch.setattr(demo, "simulate_ratings", lambda **_: simulate_ratings(**few))
     for settings in demo.MODELS.values():
@@ -28,7 +28,7 @@ def small(monkeypatch):
 
 @pytest.fixture
 def answers(monkeypatch):
-    """What the service that is started last answers to a few requests."""
+    """Return the responses of the last started service to a few requests."""
     found = {}
 
     def serve(settings):
@@ -52,7 +52,7 @@ def no_download(monkeypatch):
 
 @pytest.fixture
 def films(ratings_csv):
-    """movies.csv and the README of a MovieLens set beside ratings.csv."""
+    """Write movies.csv and the README of a MovieLens set next to ratings.csv."""
     ratings = pl.read_csv(ratings_csv)
     items = ratings.get_column("item_id").unique().sort()
     pl.DataFrame({"movieId": items, "title": [f"Film {item}" for item in items]}).write_csv("movies.csv")
@@ -71,14 +71,14 @@ def test_without_a_network_films_are_invented(run, answers, no_download):
     assert len({item["title"] for item in answers["items"]}) == 20
 
 
-def test_no_download_asks_nobody(run, answers, monkeypatch):
+def test_no_download_makes_no_requests(run, answers, monkeypatch):
     monkeypatch.setattr(demo, "downloaded", None)
     run("demo", "here", "--no-download", "--port", 8123)
     assert answers["port"] == 8123
     assert Path("here/simulated/C_wide.safetensors").is_file()
 
 
-def test_a_set_that_was_downloaded_is_used_without_a_network(run, answers, films):
+def test_a_downloaded_set_is_used_without_a_network(run, answers, films):
     Path("demo/ml-latest-small").mkdir(parents=True)
     for name in ("ratings.csv", "movies.csv", "README.txt"):
         Path(name).rename(Path("demo/ml-latest-small", name))
@@ -86,7 +86,7 @@ def test_a_set_that_was_downloaded_is_used_without_a_network(run, answers, films
     assert answers["models"]["about"]["data"] == "MovieLens ml-latest-small"
 
 
-def test_movielens_that_is_here_is_shown_with_its_licence_and_citation(run, answers, films):
+def test_a_local_movielens_set_is_shown_with_its_licence_and_citation(run, answers, films):
     run("demo")
     about = answers["models"]["about"]
     assert (about["items"], about["data"]) == ("films", "MovieLens ml-latest-small")
@@ -95,7 +95,7 @@ def test_movielens_that_is_here_is_shown_with_its_licence_and_citation(run, answ
     assert answers["items"][0]["title"].startswith("Film ")
 
 
-def test_ratings_without_titles_are_of_items_and_nobodys(run, answers, ratings_csv):
+def test_ratings_without_titles_are_of_items_without_source(run, answers, ratings_csv):
     run("demo")
     assert answers["models"]["about"] == {"items": "items", "data": "", "licence": "", "citation": ""}
     assert "title" not in answers["items"][0]
@@ -104,7 +104,7 @@ def test_ratings_without_titles_are_of_items_and_nobodys(run, answers, ratings_c
 def test_models_are_trained_once_and_again_for_newer_ratings(run, answers, films):
     assert run("demo").stderr.count("Trained ") == 2
     second = run("demo").stderr
-    assert second.count("is there already") == 2
+    assert second.count("exists already") == 2
     assert "Trained " not in second
     newest = max(path.stat().st_mtime for path in Path("demo").rglob("*.safetensors"))
     os.utime(films, (newest + 1, newest + 1))
@@ -122,7 +122,7 @@ def test_an_interrupted_training_leaves_no_model(run_main, answers, no_download,
     assert list(Path("demo").rglob("*.safetensors")) == []
 
 
-def test_the_browser_is_opened_where_that_is_asked_for(run, answers, no_download, monkeypatch):
+def test_the_browser_is_opened_on_request(run, answers, no_download, monkeypatch):
     opened = []
     monkeypatch.setattr(demo, "_open", opened.append)
     run("demo")

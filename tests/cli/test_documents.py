@@ -1,4 +1,4 @@
-"""The page of the command line: it has every command, and every exit code that it names is real."""
+"""The page of the command line has every command, and its exit codes are those of the commands."""
 
 import os
 import re
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encodi
 COMMANDS = set(get_command(app).commands)
 
 
-def test_every_command_has_a_section_and_every_section_of_one_a_command():
+def test_commands_and_sections_correspond():
     assert set(re.findall(r"^## `([\w-]+)`$", PAGE, re.MULTILINE)) == COMMANDS
 
 
@@ -46,7 +46,7 @@ def started(folder, *arguments):
                             env=os.environ | {"COLUMNS": "200"})  # fmt: skip
 
 
-def test_the_codes_tested_here_are_those_of_the_page():
+def test_the_tested_codes_are_those_of_the_page():
     assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == ["0", "1", "2", "130"]
 
 
@@ -71,7 +71,7 @@ def test_a_command_ends_with_the_code_of_the_page(folder, code, arguments, said)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send to one process")
-def test_a_command_that_is_interrupted_ends_with_130_and_writes_nothing(folder):
+def test_an_interrupted_command_ends_with_130_and_writes_nothing(folder):
     process = started(folder, "train", "ratings.csv", "m", "--epochs", "100000")
     assert "500 ratings" in process.stderr.readline()  # the ratings are read: training begins
     process.send_signal(signal.SIGINT)

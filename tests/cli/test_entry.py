@@ -61,11 +61,11 @@ def test_every_command_takes_settings_and_json(command):
     assert "--json" in names or command in (["compare"], ["serve"], ["demo"])
 
 
-def test_the_version_is_that_of_the_package(run_main):
+def test_the_version_is_the_version_of_the_package(run_main):
     assert run_main("--version") == (0, f"numpy-neural-mf {version('numpy-neural-mf')}\n", "")
 
 
-def test_a_terminal_of_no_columns_has_the_usual_width(run_main, monkeypatch, models):
+def test_a_terminal_of_zero_columns_has_the_usual_width(run_main, monkeypatch, models):
     monkeypatch.setenv("COLUMNS", "0")
     code, out, _ = run_main("info", "model.safetensors")
     assert code == 0
@@ -147,7 +147,7 @@ def test_an_interrupted_command_exits_130(monkeypatch, run_main):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
-def test_where_the_output_does_not_fit_that_is_one_sentence(fault):
+def test_a_full_disk_is_one_sentence(fault):
     message, code = fault("simulate", "/dev/full", "--users", 9, "--items", 9, "--ratings", 70)
     assert (message, code) == ("/dev/full: No space left on device (os error 28)", 2)
     for unbuffered in ("", "1"):
@@ -176,7 +176,7 @@ main()
 @pytest.mark.parametrize(
     "module", ["numpy", "numpy_neural_mf.models", "rich.console", "numpy_neural_mf.cli.use"]
 )
-def test_interrupted_while_importing_there_is_no_traceback(module):
+def test_an_interruption_while_importing_has_no_traceback(module):
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_WHILE_IMPORTING, module], capture_output=True, text=True
     )
@@ -219,7 +219,7 @@ def test_too_little_memory_for_pytorch_is_one_sentence(ratings_csv, monkeypatch,
     assert err.splitlines()[1:] == [f"numpy-neural-mf: {sentence}"]
 
 
-def test_another_error_of_a_program_is_not_hidden(monkeypatch, run_main):
+def test_another_runtime_error_is_not_hidden(monkeypatch, run_main):
     def failing(path):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -277,7 +277,7 @@ def test_an_unknown_option_is_answered_with_the_usage(run, arguments):
     assert result.stdout == ""
 
 
-def test_characters_that_the_console_lacks_are_replaced(models, tmp_path, monkeypatch):
+def test_characters_missing_from_the_encoding_are_replaced(models, tmp_path, monkeypatch):
     (tmp_path / "titles.csv").write_text("movieId,title\n" + "".join(f"{n},Фильм\n" for n in range(60)))
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
     monkeypatch.setattr(sys, "stdout", stdout)

@@ -19,7 +19,7 @@ from numpy_neural_mf.evaluation import evaluate
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory, run):
-    """A folder with train.csv, test.csv and a model of the first; it knows only a part of the second."""
+    """Return a folder with train.csv, test.csv and a model of the first, which knows a part of the second."""
     folder = tmp_path_factory.mktemp("evaluate")
     train, test = random_split(simulate_ratings(n_users=80, n_items=50, n_ratings=1_500))
     train = train.take(np.flatnonzero((train.raw_users > 5) & (train.raw_items > 3)))
@@ -34,7 +34,7 @@ def inside(split, monkeypatch):
     monkeypatch.chdir(split)
 
 
-def test_the_json_has_what_the_package_finds(run_json):
+def test_the_json_has_the_results_of_the_package(run_json):
     found = evaluate(load_model("model"), read_ratings("train.csv"), read_ratings("test.csv"), k=5)
     facts = run_json("evaluate", "model", "test.csv", "-k", 5)
     for name in ("overall", "warm", "cold"):
@@ -66,7 +66,7 @@ def test_lists_may_be_left_out(run, run_json):
     assert "precision" not in run("evaluate", "model", "test.csv", "--no-ranking").stdout
 
 
-def test_what_is_relevant_can_be_chosen(run_json):
+def test_the_threshold_of_relevance_can_be_chosen(run_json):
     assert run_json("evaluate", "model", "test.csv", "--relevant", 3)["ranking"]["relevant"] == 3
 
 
@@ -108,7 +108,7 @@ def test_nan_is_null_in_json(run_json, tmp_path):
     assert facts["ratings"]["cold"]["n"] == 2
 
 
-def test_the_report_says_what_was_left_out(run_main, ratings_csv):
+def test_the_report_mentions_what_was_left_out(run_main, ratings_csv):
     ratings_csv = ratings_csv.rename("my ratings.csv")
     ratings = read_ratings(ratings_csv)
     ratings.take(range(700)).to_polars().write_csv("train.csv")

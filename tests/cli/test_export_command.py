@@ -36,7 +36,7 @@ def test_an_exported_model_is_readable(run, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_exported_is_one_sentence(fault, tmp_path, monkeypatch, name, output, sentence):
+def test_a_failed_export_is_one_sentence(fault, tmp_path, monkeypatch, name, output, sentence):
     GlobalMean().fit(read_ratings("ratings.csv")).save(tmp_path / "mean")
     load_model("model.safetensors").save(tmp_path / "model.safetensors")
     monkeypatch.chdir(tmp_path)

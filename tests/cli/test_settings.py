@@ -23,7 +23,7 @@ random_state = 7
 
 @pytest.fixture
 def trained_by(run, folder):
-    """A function that trains a model with settings."""
+    """Return a function that trains a model with settings."""
 
     def trained_by(toml, *arguments):
         (folder / "settings.toml").write_text(toml, encoding="utf-8")
@@ -47,11 +47,11 @@ def test_typed_options_win(trained_by):
     assert model.architecture.embedding_dim == 6
 
 
-def test_names_may_be_written_as_options_are(trained_by):
+def test_names_may_be_written_like_options(trained_by):
     assert trained_by('hidden-layer-sizes = "4"\nepochs = 1\nseed = 3').random_state == 3
 
 
-def test_pairs_of_numbers_and_switches_are_taken(trained_by):
+def test_pairs_of_numbers_and_switches_are_accepted(trained_by):
     assert trained_by("scale = [0, 10]\nepochs = 1\nproduct = false").rating_scale_ == (0, 10)
 
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("models")
     ids=["semicolon", "no header", "pairs without a header", "index of pandas", "text far down", "days"],
 )
 def test_predict_reads_what_train_reads(run, tmp_path, text):
-    pairs, output = tmp_path / "pairs[1].csv", tmp_path / "out.csv"  # a name is no pattern
+    pairs, output = tmp_path / "pairs[1].csv", tmp_path / "out.csv"  # a name is not a pattern
     pairs.write_text(text)
     run("predict", MODEL, pairs, output)
     expected = load_model(MODEL).predict([1, 2], [3, 4])
@@ -36,7 +36,7 @@ def test_predict_reads_what_train_reads(run, tmp_path, text):
     assert [predicted[0], predicted[-1]] == pytest.approx(expected.tolist())
 
 
-def test_other_columns_are_written_as_they_were(run, tmp_path):
+def test_other_columns_are_written_unchanged(run, tmp_path):
     text = "userId,movieId,isbn,note\n1,3,007,1.50\nnobody,4,7, x\n"
     (tmp_path / "pairs.csv").write_text(text)
     result = run("predict", MODEL, tmp_path / "pairs.csv", tmp_path / "out.csv")
@@ -89,6 +89,6 @@ def test_text_ids_of_a_model_are_text_in_every_file(run, run_json, tmp_path, mon
     assert (facts["new_users"], facts["new_items"]) == (2, 2)
 
 
-def test_an_id_that_is_typed_is_a_number_only_as_files_have_numbers():
+def test_a_typed_id_is_a_number_under_the_same_rule_as_in_files():
     texts = ["7", "-7", "0", "²", "--5", "007", "٣", "x"]
     assert raw_ids(np.array([7]), texts) == [7, -7, 0, "²", "--5", "007", "٣", "x"]

@@ -30,7 +30,7 @@ NEURAL = ["neural-mf", "ratings.csv", "m", "--epochs", 1]
 
 @pytest.fixture
 def train(run):
-    """A function that runs train and returns its standard output."""
+    """Return a function that runs train and returns its standard output."""
     return lambda *arguments: run("train", *arguments).stdout
 
 
@@ -61,7 +61,7 @@ def test_without_options_the_model_has_the_defaults(train):
         ["neural-mf", "ratings.csv", "m", "--epochs", 1],
     ],
 )
-def test_the_name_of_the_default_model_may_be_left_out(run, arguments):
+def test_the_name_of_the_default_model_may_be_omitted(run, arguments):
     result = run("train", *arguments)
     assert type(load_model("m")) is NeuralMF
     assert "deprecated" not in result.stderr
@@ -121,7 +121,7 @@ def test_old_names_of_settings_still_work(run, folder):
         (["--negatives=9"], "--negatives: next-item prediction is a model of its own, train next-item"),
     ],
 )
-def test_options_that_are_gone_say_where_to(folder, fault, arguments, sentence):
+def test_removed_options_name_their_replacement(folder, fault, arguments, sentence):
     assert fault("train", "ratings.csv", "m", *arguments) == (sentence, 2)
     assert not (folder / "m").exists()
 
@@ -160,7 +160,7 @@ def test_the_json_has_the_expected_error(run_json):
     assert run_json("train", *NEURAL, "--likelihood", "ordinal")["expected_rmse"] is None
 
 
-def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkeypatch, run):
+def test_an_interrupted_training_exits_130_and_explains_how_to_resume(folder, monkeypatch, run):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
 
@@ -179,7 +179,7 @@ def test_an_interrupted_training_exits_130_and_says_how_to_resume(folder, monkey
         ([*BAYESIAN[:3], "--samples", 12], 10, "sample 11 of"),
     ],
 )
-def test_a_resumed_training_says_where(run, folder, monkeypatch, command, every, said):
+def test_a_resumed_training_logs_the_epoch(run, folder, monkeypatch, command, every, said):
     if command[0] == "bayesian-mf":
         pytest.importorskip("numba")
     write, written = Checkpoint.write, []
@@ -197,7 +197,7 @@ def test_a_resumed_training_says_where(run, folder, monkeypatch, command, every,
 
 
 @pytest.mark.parametrize("path", ["ratings.csv/m", "."])
-def test_where_no_model_can_be_written_nothing_is_trained(run_main, path):
+def test_if_no_model_can_be_written_nothing_is_trained(run_main, path):
     code, out, err = run_main("train", "ratings.csv", path, "--epochs", 10**5)
     assert (code, out) == (2, "")
     assert "folder" in err or "directory" in err
@@ -255,7 +255,7 @@ def test_no_layers_make_plain_matrix_factorisation(train):
 @pytest.mark.parametrize(
     ("option", "planted"), [("previous_item", {"sequence": 0.5}), ("drift", {"drift": 0.5})]
 )
-def test_what_depends_on_time_is_learned_where_it_is_asked_for(train, option, planted):
+def test_time_dependent_parts_are_learned_on_request(train, option, planted):
     pytest.importorskip("numba")
     simulate_ratings(n_users=50, n_items=30, n_ratings=700, **planted).to_polars().write_csv("ratings.csv")
     train(*NEURAL, "--" + option.replace("_", "-"))
@@ -287,7 +287,7 @@ def test_training_with_a_checkpoint_ends_with_the_same_model(train, folder):
         (["--settings", "bayesian.toml"], "bayesian.toml: unknown setting 'n_samples'"),
     ],
 )
-def test_bad_settings_are_one_sentence_before_anything_is_trained(folder, fault, arguments, sentence):
+def test_bad_settings_are_one_sentence_before_training(folder, fault, arguments, sentence):
     (folder / "bayesian.toml").write_text("n_samples = 4\n")
     message, code = fault("train", "ratings.csv", "m", *arguments)
     assert sentence in message
@@ -375,7 +375,7 @@ def test_a_next_item_model_is_trained_saved_and_recommends(run, run_json):
 
 
 @pytest.mark.parametrize("name", ["ratings.csv", "films.csv", "settings.toml"])
-def test_what_is_read_is_not_overwritten_and_nothing_is_trained(fault, folder, films, name):
+def test_inputs_are_not_overwritten_and_nothing_is_trained(fault, folder, films, name):
     (folder / "settings.toml").write_text("epochs = 100000")
     before = (folder / name).read_bytes()
     options = ["--item-features", "films.csv", "--settings", "settings.toml"]
@@ -393,13 +393,13 @@ def test_the_ratings_of_a_folder_are_not_overwritten(fault, folder):
 
 
 @pytest.mark.parametrize("options", [["a" * 300], ["m", "--checkpoint-dir", "ratings.csv/state"]])
-def test_an_output_that_cannot_be_is_found_before_the_training(fault, folder, options):
+def test_an_impossible_output_is_refused_before_training(fault, folder, options):
     sentence, code = fault("train", "ratings.csv", *options, "--epochs", 10**5)
     assert code == 2
     assert "name too long" in sentence or "expected a folder" in sentence
 
 
-def test_a_full_disk_is_a_plain_sentence(run_main, folder):
+def test_a_full_disk_is_one_sentence(run_main, folder):
     if not Path("/dev/full").exists():
         pytest.skip("there is no device that is full")
     code, _, err = run_main("train", "ratings.csv", "/dev/full", "--epochs", 1)

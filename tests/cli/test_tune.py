@@ -1,4 +1,4 @@
-"""tune: the search for settings, as a user types it."""
+"""tune: the search for settings from the command line."""
 
 import re
 import sys
@@ -46,7 +46,7 @@ def test_the_command_to_run_next_trains_the_best_model(run, folder):
         assert value.tobytes() == same.parameters_[name].tobytes(), name
 
 
-def test_a_named_architecture_is_kept(run, folder):
+def test_a_given_architecture_is_kept(run, folder):
     run("tune", "ratings.csv", *QUICK, "--architecture", "A_small")
     settings = settings_in(folder / "settings.toml")
     assert settings["embedding_dim"] == A_SMALL.embedding_dim
@@ -61,7 +61,7 @@ def test_the_json_has_every_trial(run_json):
     assert NeuralMF(**facts["settings"]).epochs == 2
 
 
-def test_a_resumed_study_says_how_much_was_done(run):
+def test_a_resumed_study_reports_the_finished_trials(run):
     run("tune", "ratings.csv", "--trials", 2, "--epochs", 2, "--study", "study.journal")
     again = run("tune", "ratings.csv", *QUICK, "--study", "study.journal")
     assert "2 of 3 trials were in study.journal already" in again.stderr

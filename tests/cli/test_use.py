@@ -1,4 +1,4 @@
-"""The commands that ask one model, as a user types them."""
+"""The commands that use one model, from the command line."""
 
 from io import StringIO
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("models")
 
 @pytest.fixture(params=["bayesian", "ordinal"])
 def timed_model(request):
-    """Models that use time and predict intervals."""
+    """Return models that use time and predict intervals."""
     return request.getfixturevalue(request.param)
 
 
@@ -50,7 +50,7 @@ def test_predict_finds_columns_by_the_usual_names_and_counts_unknown_ids(run, ru
 
 
 @pytest.mark.parametrize("name", ["timestamp", "Time", "moment"])
-def test_predict_uses_times_where_there_are_any(run, timed_model, tmp_path, name):
+def test_predict_uses_times_if_there_are_any(run, timed_model, tmp_path, name):
     known = read_ratings("timed.csv")
     users, items, times = known.raw_users[:40], known.raw_items[:40], known.timestamps[:40]
     pairs, output = tmp_path / "pairs.csv", tmp_path / "out.csv"
@@ -62,7 +62,7 @@ def test_predict_uses_times_where_there_are_any(run, timed_model, tmp_path, name
     assert not (model.predict(users, items) == model.predict(users, items, times)).all()
 
 
-def test_predict_without_times_is_that_of_the_last_rating(run, timed_model, tmp_path):
+def test_predict_without_times_uses_that_of_the_last_rating(run, timed_model, tmp_path):
     pl.DataFrame({"userId": [1, 2], "movieId": [3, 4], "moment": [1, 2]}).write_csv(tmp_path / "pairs.csv")
     run("predict", timed_model, tmp_path / "pairs.csv", tmp_path / "out.csv")
     written = pl.read_csv(tmp_path / "out.csv")
@@ -71,7 +71,7 @@ def test_predict_without_times_is_that_of_the_last_rating(run, timed_model, tmp_
     assert written["prediction"].to_list() == pytest.approx(expected, abs=1e-6)
 
 
-def test_predict_adds_intervals_where_they_are_asked_for(run, timed_model, tmp_path):
+def test_predict_adds_intervals_on_request(run, timed_model, tmp_path):
     output = tmp_path / "out.parquet"
     run("predict", timed_model, "timed.csv", output, "--interval", 0.8)
     written = pl.read_parquet(output)
@@ -98,7 +98,7 @@ def test_bad_intervals_and_times_are_one_sentence(fault, bayesian, tmp_path):
     assert not output.exists()
 
 
-def test_ids_that_look_like_numbers_stay_text_where_the_model_has_text(run, run_json, tmp_path):
+def test_ids_that_look_like_numbers_stay_text_if_those_of_the_model_are_text(run, run_json, tmp_path):
     frame = read_ratings("ratings.csv").to_polars()
     users = [f"u{user}" for user in frame["user_id"]]
     items = ["x" if item == 3 else f"00{item}" for item in frame["item_id"]]
@@ -113,7 +113,7 @@ def test_ids_that_look_like_numbers_stay_text_where_the_model_has_text(run, run_
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_recommend_writes_the_lists_of_everybody(run, tmp_path, suffix):
+def test_recommend_writes_the_lists_of_all_users(run, tmp_path, suffix):
     output = tmp_path / f"lists.{suffix}"
     result = run("recommend", MODEL, "-n", 3, "--output", output)
     written, model = read_table(output), load_model(MODEL)
@@ -129,7 +129,7 @@ def test_many_users_have_the_lists_of_each(run_json, monkeypatch, tmp_path):
     assert run_json("recommend", MODEL, *range(1, 30)) == expected
 
 
-def test_lists_of_many_users_show_how_far_they_are_on_a_terminal(run, monkeypatch, tmp_path):
+def test_lists_of_many_users_show_progress_on_a_terminal(run, monkeypatch, tmp_path):
     shown = StringIO()
     monkeypatch.setattr(output, "stderr", lambda: Console(file=shown, force_terminal=True, width=120))
     monkeypatch.setattr(use, "AT_ONCE", 40)
@@ -139,7 +139,7 @@ def test_lists_of_many_users_show_how_far_they_are_on_a_terminal(run, monkeypatc
 
 
 @pytest.mark.parametrize("by", ["lower_bound", "mean", "upper_bound"])
-def test_lists_are_ranked_by_the_bound_that_is_asked_for_and_say_how_often_items_were_rated(run_json, by):
+def test_lists_are_ranked_by_the_given_bound_and_count_the_ratings_of_items(run_json, by):
     model, counts = load_model(MODEL), read_ratings("ratings.csv").to_polars()["item_id"].value_counts()
     rows = run_json("recommend", MODEL, 1, "--by", by)
     assert [row["item"] for row in rows] == model.recommend(1, by=by).tolist()
@@ -162,7 +162,7 @@ def test_recommend_adds_titles_and_leaves_out_rated_items(run, run_json):
     assert "Film" in run("recommend", MODEL, 1, "--titles", "movies.csv").stdout
 
 
-def test_lists_have_candidates_without_those_excluded(run, run_json):
+def test_lists_have_only_candidates_and_no_excluded_items(run, run_json):
     only = ("--candidates", 3, "--candidates", 5, "--candidates", 7, "--exclude", 5)
     item = int(load_model(MODEL).item_ids_[0])
     for command in (("recommend", MODEL, 1, "--with-seen"), ("fold-in", MODEL, "--rate", f"{item}=5"),

@@ -7,7 +7,7 @@ from numpy_neural_mf.comparison.conclusions import conclusions
 
 
 def differences(*pairs, splits=5):
-    """Rows of (better, other, difference, p)."""
+    """Return the rows of (better, other, difference, p)."""
     return pl.DataFrame(
         [{"model": a, "other": b, "splits": splits, "difference": d, "p_value": p,
           "is_significant": None if p is None else p < 0.05} for a, b, d, p in pairs]
@@ -44,7 +44,7 @@ def test_every_difference_is_significant():
     ]
 
 
-def test_models_that_do_not_differ_share_the_sentence_on_what_they_are_better_than():
+def test_tied_models_share_the_sentence_on_the_models_that_they_beat():
     rows = differences(
         *[("d", x, 0.05, 0.001) for x in "ab"],
         *[("c", x, 0.04, 0.004) for x in "ab"],
@@ -73,14 +73,14 @@ def test_a_significant_difference_too_small_for_the_table_is_named_so():
 
 
 @pytest.mark.parametrize("p_value", [0.2, 0.02])
-def test_of_two_splits_the_first_sentence_warns(p_value):
+def test_with_two_splits_the_first_sentence_warns(p_value):
     first, *others = conclusions(differences(("b", "a", 0.01, p_value), splits=2))
     assert first == "Only 2 splits, so only large differences are significant: use more seeds or folds."
     assert len(others) == 1
     assert "every other model" not in others[0]
 
 
-def test_few_splits_without_a_finding_call_for_more():
+def test_few_splits_without_significance_call_for_more():
     sentences = conclusions(differences(("b", "a", 0.01, 0.2), splits=3))
     assert sentences[-1] == "With 3 splits, only large differences are significant: use more seeds or folds."
     assert len(conclusions(differences(("b", "a", 0.01, 0.02), splits=3))) == 1
@@ -93,5 +93,5 @@ def test_with_one_split_significance_cannot_be_tested():
     ]
 
 
-def test_one_model_is_compared_with_nothing():
+def test_one_model_has_no_conclusions():
     assert conclusions(differences()) == []

@@ -128,7 +128,7 @@ def test_ratings_come_in_any_form():
     assert rmses[0] == rmses[1]
 
 
-# What is reported
+# Reports
 
 
 def test_nothing_is_printed_and_nothing_written(tmp_path, monkeypatch, capsys):

@@ -38,7 +38,7 @@ def console():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An empty working directory, and small simulated ratings."""
+    """Change to an empty working directory, and simulate few ratings."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -65,7 +65,7 @@ def rmses(comparison):
 
 
 def interrupted_at(nth):
-    """Models whose nth training, counted from 1, is interrupted."""
+    """Return models whose nth training, counted from 1, is interrupted."""
     made = []
 
     def model(seed):
@@ -129,7 +129,7 @@ def test_without_a_file_ratings_are_simulated_with_structure_and_without(
     assert all(run.noise_floor for run in comparison.runs)
 
 
-def test_the_default_models_are_the_baselines_three_architectures_and_a_sampled_one(compare, console):
+def test_the_default_models_are_the_baselines_three_architectures_and_bayesian_mf(compare, console):
     comparison = compare(SIMULATED, models=None, epochs=2)
     names = ["global mean", "linear regression", "item kNN", "A_small", "B_medium", "C_wide", "Bayesian MF"]
     assert [run.model for run in comparison.runs] == names
@@ -165,7 +165,7 @@ def test_a_run_for_each_set_seed_and_model(compare):
     assert labels == [(d, s, s, m) for d in ("one", "two") for s in range(3) for m in MODELS]
 
 
-def test_a_run_for_each_fold_too(compare):
+def test_a_run_for_each_fold(compare):
     comparison = compare(SIMULATED, seeds=2, n_folds=3)
     assert len(comparison.runs) == comparison.n_planned == 2 * 3 * 2
     labels = [(run.seed, run.split, run.model) for run in comparison.runs]
@@ -192,7 +192,7 @@ def test_each_seed_is_passed_to_the_model(compare):
 
 
 class Spy(GlobalMean):
-    """Records what it was fitted on and asked about."""
+    """A model that records its training ratings and the pairs it predicts."""
 
     def __init__(self, seen):
         self.seen = seen
@@ -230,7 +230,7 @@ def test_every_model_is_tested_on_the_same_ratings(compare):
     assert seen[0] == seen[1] == seen[2] != seen[3] == seen[4] == seen[5]
 
 
-def test_errors_are_of_the_test_part_all_ratings_counted_alike(compare):
+def test_errors_are_over_the_test_part_with_equal_weights(compare):
     [run] = compare(SIMULATED, models={"mean": MODELS["mean"]}).runs
     train, test = random_split(SIMULATED, random_state=0)
     error = test.values.astype(float) - train.mean
@@ -274,7 +274,7 @@ def test_one_run_has_no_spread(compare):
     assert "interval" not in str(comparison)
 
 
-def test_the_excess_over_the_bayes_optimal_rmse_is_shown_where_it_is_known(compare):
+def test_the_excess_over_the_bayes_optimal_rmse_is_shown_if_known(compare):
     comparison = compare({"known": SIMULATED, "unknown": FRAME}, seeds=2)
     known = [run.rmse / run.noise_floor - 1 for run in comparison.runs if run.data == "known"]
     expected = [pytest.approx(np.mean(known[n::2])) for n in (0, 1)]
@@ -300,7 +300,7 @@ def test_a_comparison_shows_itself_as_text_a_table_for_each_set(compare):
 
 
 @pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
-def test_text_is_plain_wherever_it_is_asked_for(compare, monkeypatch, variable):
+def test_text_is_plain_everywhere(compare, monkeypatch, variable):
     comparison = compare(FRAME)
     monkeypatch.setenv(variable, "1")
     assert "\x1b" not in str(comparison)
@@ -347,7 +347,7 @@ def test_data_table_and_files_are_printed(compare, console):
     assert "comparison.md" in said(console)
 
 
-def test_each_finished_run_is_a_line_also_where_there_is_no_terminal(compare, console):
+def test_each_finished_run_is_a_line_without_a_terminal_too(compare, console):
     comparison = compare(SIMULATED, seeds=2)
     lines = [line for line in said(console).splitlines() if line.startswith("run ")]
     assert len(lines) == len(comparison.runs)
@@ -357,7 +357,7 @@ def test_each_finished_run_is_a_line_also_where_there_is_no_terminal(compare, co
 
 @pytest.mark.parametrize(("seeds", "n_tables"), [(2, 1), (3, 1), (4, 2), (5, 2)])
 @pytest.mark.parametrize("n_folds", [0, 2])
-def test_of_more_than_three_seeds_a_first_table_is_of_three(compare, console, seeds, n_tables, n_folds):
+def test_with_more_than_three_seeds_a_first_table_has_three(compare, console, seeds, n_tables, n_folds):
     models = {"mean": MODELS["mean"], "another": MODELS["mean"]}
     comparison = compare({"a": SIMULATED, "b": SIMULATED}, models=models, seeds=seeds, n_folds=n_folds)
     for name in "ab":
@@ -367,7 +367,7 @@ def test_of_more_than_three_seeds_a_first_table_is_of_three(compare, console, se
     assert len(comparison.runs) == 2 * 2 * seeds * max(n_folds, 1)
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # which the figure lacks
+@pytest.mark.filterwarnings("ignore:Glyph")  # a glyph that the figure lacks
 def test_names_cannot_write_to_the_terminal(compare, console):
     compare({"\x1b[31mfilms": FRAME}, models={"\x1b]0;x\x07": MODELS["mean"]})
     assert not set("\x1b\x07") & set(said(console))
@@ -505,12 +505,12 @@ def test_a_file_in_place_of_the_output_folder_is_refused_first(compare, tmp_path
 
 
 def test_unknown_users_in_the_test_part_are_counted(compare):
-    """Every user has one rating, so that all of the test users are unknown."""
+    """Give every user one rating, so that all test users are unknown."""
     ratings = Ratings.from_columns(np.arange(100), np.zeros(100, int), np.resize([1.0, 5.0], 100))
     assert all(np.isfinite(rmses(compare(ratings))))
 
 
-def test_a_notebook_shows_table_and_figure_once_by_what_is_returned(compare, console, monkeypatch):
+def test_a_notebook_shows_table_and_figure_once_as_the_result(compare, console, monkeypatch):
     monkeypatch.setattr(console, "is_jupyter", True)
     monkeypatch.setattr("rich.jupyter.display", lambda segments, text: console.file.write(text))
     comparison = compare(FRAME)
@@ -539,7 +539,7 @@ def test_the_figure_of_a_comparison_names_its_models_and_its_text_is_its_table(c
     assert [label.get_text() for label in errors.get_yticklabels()] == ["mean", "neural"]
 
 
-def test_a_mapping_is_of_columns_if_they_are_named_so_and_otherwise_of_data_sets():
+def test_a_mapping_has_columns_if_they_are_named_so_and_otherwise_data_sets():
     columns, find = FRAME.to_dict(), experiments.find_data
     assert {name: len(part) for name, part in find(columns).items()} == {"ratings": len(FRAME)}
     assert list(find({"user": columns, "item": FRAME})) == ["user", "item"]

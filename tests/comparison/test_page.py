@@ -1,4 +1,4 @@
-"""The page of a comparison: all its numbers, whatever was compared, and no external resource."""
+"""The page of a comparison has all its numbers, for any comparison, and no external resource."""
 
 import re
 from dataclasses import replace
@@ -40,7 +40,7 @@ def run(model, split, rmse, data="films", history=None, noise_floor=None):
 
 
 def compared(models=("mean", "neural"), data=("films",), n_splits=3, **settings):
-    """A comparison whose errors are 0.90, 0.91, ... and a little more on each split."""
+    """Return a comparison whose errors are 0.90, 0.91, ... and a little more on each split."""
     runs = [
         run(
             model,
@@ -69,7 +69,7 @@ def is_self_contained(page):
     return not addresses and not {"script", "link", "iframe", "img"} & set(page.tags)
 
 
-def test_it_loads_nothing():
+def test_it_loads_no_external_resource():
     html, page = page_of(compared())
     assert is_self_contained(page)
     assert "url(" not in html.replace("url(#", "")

@@ -27,11 +27,11 @@ def shown(lists):
 
 
 @given(lists=some_lists)
-def test_coverage_is_the_share_of_items_shown_to_anyone(lists):
+def test_coverage_is_the_share_of_items_recommended_to_anyone(lists):
     assert catalogue_coverage(lists, N_ITEMS) == len(shown(lists)) / N_ITEMS
 
 
-# Gini by its other definition, the mean absolute difference of all pairs: an independent formula.
+# The Gini coefficient by another definition, the mean absolute difference of all pairs.
 @given(lists=some_lists)
 def test_gini_is_half_the_relative_mean_difference(lists):
     x = np.array([shown(lists)[item] for item in range(N_ITEMS)])
@@ -49,7 +49,7 @@ def test_gini_is_0_if_all_items_are_recommended_equally_and_1_if_only_one_is():
     assert gini([["only"]], 1) == 0
 
 
-def test_an_item_that_all_rated_is_no_news_and_one_that_a_quarter_rated_two_bits():
+def test_an_item_rated_by_all_has_novelty_0_and_one_rated_by_a_quarter_two_bits():
     train = Ratings.from_columns([1, 2, 3, 4, 1], ["all"] * 4 + ["few"], [3, 3, 3, 3, 3])
     np.testing.assert_array_equal(novelty([["all"], ["few"], ["unheard of"]], train), [0, 2, 2])
     np.testing.assert_array_equal(novelty([["all", "few"]], train), [1])
@@ -69,13 +69,13 @@ def test_novelty_is_the_mean_over_the_items_of_a_list(lists, seed):
         assert score == pytest.approx(np.mean(bits) if bits else np.nan, nan_ok=True)
 
 
-def test_a_catalogue_that_is_too_small_is_refused():
+def test_a_too_small_catalogue_is_refused():
     for metric in (catalogue_coverage, gini):
         with pytest.raises(ValueError, match="2 items are recommended, of a catalogue of 1"):
             metric([[1, 2]], 1)
 
 
-def test_nothing_is_novel_before_the_first_rating():
+def test_novelty_without_training_ratings_is_refused():
     train = Ratings.from_columns([1], [1], [3.0]).take([])
     with pytest.raises(ValueError, match="train: expected ratings"):
         novelty([[1]], train)

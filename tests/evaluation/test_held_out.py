@@ -26,13 +26,13 @@ RATINGS = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
 
 
 def small_training_part():
-    """A split in which some users and some items are only in the test part."""
+    """Return a split in which some users and some items are only in the test part."""
     rows = np.random.default_rng(0).permutation(len(RATINGS))
     return RATINGS.take(rows[:60]), RATINGS.take(rows[60:])
 
 
 class ItemMeans:
-    """Predicts the mean rating of an item, or of all items, and recommends the items with the highest."""
+    """A model that predicts the mean rating of an item, or of all items, and recommends by it."""
 
     def __init__(self, train):
         self.mean = train.mean
@@ -85,7 +85,7 @@ def test_errors_are_those_of_the_predictions_of_the_test_part():
     assert errors.mean_user_mae == errors.user_mae.mean()
 
 
-def test_warm_is_what_training_knows_even_if_the_parts_share_their_ids():
+def test_warm_means_rated_in_training_even_if_the_parts_share_their_ids():
     train = Ratings.from_columns([1, 1, 2], [10, 11, 10], [1, 2, 3], scale=(1, 5))
     test = Ratings.from_columns([1, 2, 3, 3], [12, 11, 10, 12], [1, 2, 3, 4], scale=(1, 5))
     assert list(warm_rows(train, test)) == [False, True, False, False]
@@ -114,7 +114,7 @@ def test_without_cold_ratings_their_errors_are_nan():
     assert np.isnan([cold.rmse, cold.mae, cold.r2, cold.fcp]).all()
 
 
-def test_lists_are_compared_with_what_users_liked():
+def test_lists_are_compared_with_the_items_that_users_liked():
     train, test = random_split(RATINGS, 0.3)
     model = ItemMeans(train)
     quality = evaluate_ranking(model, train, test, k=5, relevant=4)
@@ -142,7 +142,7 @@ def test_the_mean_over_users_is_that_of_warm_and_of_cold_users():
     assert total == pytest.approx(len(quality.is_warm) * quality.overall["recall"])
 
 
-def test_the_catalogue_is_what_training_knows_even_if_the_parts_share_their_ids():
+def test_the_catalogue_has_the_items_rated_in_training_even_if_the_parts_share_their_ids():
     train, test = small_training_part()
     n_items = len(set(train.raw_items))
     assert n_items < train.n_items
@@ -233,7 +233,7 @@ def test_without_relevant_ratings_errors_are_reported_and_lists_are_nan(values, 
 def test_evaluation_does_not_change_the_model(model):
     train, test = random_split(RATINGS)
     model.fit(train)
-    model.recommend([1], 1)  # derives what is cached
+    model.recommend([1], 1)  # computes the cached attributes
     before = pickle.dumps(model)
     first = evaluate(model, train, test)
     assert pickle.dumps(model) == before
@@ -242,7 +242,7 @@ def test_evaluation_does_not_change_the_model(model):
     assert again.ranking.overall == first.ranking.overall
 
 
-def test_both_parts_may_be_whatever_read_ratings_takes():
+def test_both_parts_may_have_any_form_that_read_ratings_takes():
     train, test = random_split(simulate_ratings(n_users=30, n_items=20, n_ratings=300))
     model = GlobalMean().fit(train)
     found, expected = evaluate(model, train.to_polars(), test.to_polars()), evaluate(model, train, test)

@@ -29,7 +29,7 @@ every_metric = pytest.mark.parametrize("metric", OF_TREC_EVAL, ids=lambda metric
 
 
 def random_lists(n_users, n_items, width, seed=0):
-    """Lists of random length and as many sets of relevant items, some of them empty."""
+    """Return lists of random length and the same number of sets of relevant items, some of them empty."""
     rng = np.random.default_rng(seed)
     items = np.argsort(rng.random((n_users, n_items)), axis=1)[:, :width]
     is_empty = np.arange(width) >= rng.integers(width + 1, size=n_users)[:, None]
@@ -44,7 +44,7 @@ def lists_and_relevant(draw):
     return random_lists(n_users, n_items, width, draw(st.integers(0, 2**32 - 1)))
 
 
-# The code of trec_eval; the scores are negative places, so there are no ties.
+# Against trec_eval itself; the scores are negative places, so there are no ties.
 @every_metric
 @pytest.mark.parametrize("k", [1, 3, 10, 30])
 def test_every_user_has_the_score_of_trec_eval(metric, k):
@@ -79,7 +79,7 @@ def test_ndcg_is_that_of_scikit_learn():
         assert ours == pytest.approx(sklearn.metrics.ndcg_score(gain, score, k=k))
 
 
-def test_scores_small_enough_to_check_by_hand():
+def test_scores_of_examples_small_enough_to_check_by_hand():
     lists, relevant = [[5, 3, 9, 1]], [[3, 1, 7]]
     assert precision_at_k(lists, relevant, 4) == [2 / 4]
     assert recall_at_k(lists, relevant, 4) == [2 / 3]
@@ -124,7 +124,7 @@ def test_the_score_of_a_user_does_not_depend_on_others(metric, case, k):
 @every_metric
 @settings(deadline=None)
 @given(case=lists_and_relevant(), k=st.integers(1, 8))
-def test_items_beyond_k_and_masked_places_are_no_hits(metric, case, k):
+def test_items_beyond_k_and_masked_places_are_not_hits(metric, case, k):
     lists, relevant = case
     scores = metric(lists, relevant, k)
     np.testing.assert_array_equal(metric(lists[:, :k], relevant, k), scores)
@@ -180,7 +180,7 @@ def test_relevant_items_that_are_not_a_sequence_of_collections_are_refused(metri
 
 @pytest.mark.parametrize("n_others", [0, 1, 4])
 @pytest.mark.parametrize("k", range(1, 9))
-def test_a_perfect_list_scores_exactly_one_next_to_any_others(n_others, k):
+def test_a_perfect_list_scores_exactly_one_among_any_others(n_others, k):
     lists = np.tile(np.arange(8), (1 + n_others, 1))
     relevant = [np.arange(8)] + [np.array([3])] * n_others
     assert ndcg_at_k(lists, relevant, k)[0] == 1.0

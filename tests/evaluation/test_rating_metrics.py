@@ -55,7 +55,7 @@ def test_nan_is_refused(metric, columns):
 
 @st.composite
 def some_predictions(draw):
-    """Predictions, ratings and users, few of each, so that ties abound."""
+    """Return predictions, ratings and users with few distinct values, so that ties are frequent."""
     n = draw(st.integers(1, 30))
     return [draw(arrays(np.float64, n, elements=st.integers(1, most).map(float))) for most in (6, 5, 4)]
 
@@ -88,7 +88,7 @@ def fcp_pair_by_pair(prediction, rating, users):
 
 @settings(deadline=None)
 @given(rows=some_predictions())
-def test_concordance_is_that_of_a_count_pair_by_pair(rows):
+def test_concordance_equals_a_count_pair_by_pair(rows):
     assert fcp(*rows) == pytest.approx(fcp_pair_by_pair(*rows), nan_ok=True)
 
 
@@ -111,7 +111,7 @@ def test_without_ties_negating_predictions_exchanges_concordant_and_discordant_p
     assert fcp(-prediction, rating, users) == pytest.approx(1 - fcp(prediction, rating, users), nan_ok=True)
 
 
-def test_concordance_is_undefined_where_predictions_or_ratings_have_no_order():
+def test_concordance_is_nan_if_predictions_or_ratings_have_no_order():
     rating, users = [1, 2, 3, 5], [0, 0, 1, 1]
     assert np.isnan(fcp([3, 3, 3, 3], rating, users))
     assert np.isnan(fcp([2, 2, 4, 4], rating, users))
@@ -128,14 +128,14 @@ def test_errors_of_a_user_depend_only_on_that_user(rows):
         np.testing.assert_allclose(of_user(prediction, rating, users), separate)
 
 
-def test_the_rmse_of_all_is_not_the_mean_of_the_users():
+def test_the_overall_rmse_is_not_the_mean_over_users():
     prediction, rating, users = [1, 1, 1], [1, 1, 5], ["a", "a", "b"]
     assert rmse(prediction, rating) == pytest.approx((16 / 3) ** 0.5)
     np.testing.assert_array_equal(rmse_per_user(prediction, rating, users), [0, 4])
 
 
 @given(rows=some_predictions())
-def test_calibration_is_the_mean_prediction_where_a_rating_was_given(rows):
+def test_calibration_is_the_mean_prediction_for_each_rating(rows):
     prediction, rating, _ = rows
     table = calibration(prediction, rating)
     assert list(table.rating) == sorted(set(rating))

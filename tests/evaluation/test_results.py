@@ -34,13 +34,13 @@ def test_parts_without_ratings_and_means_without_users_are_left_out_or_empty(mod
     assert "nan" not in text
 
 
-def test_without_a_training_part_it_is_what_the_model_learned_from(model):
+def test_the_default_training_part_has_the_ratings_of_the_model(model):
     expected = repr(evaluate(model, TRAIN, TEST))
     assert repr(evaluate(model, TEST)) == repr(evaluate(model, test=TEST)) == expected
     assert "\n\nLists of 5 " in repr(evaluate(model, TEST, k=5))
 
 
-def test_a_model_that_keeps_no_ratings_needs_a_training_part():
+def test_a_model_without_ratings_of_its_own_needs_a_training_part():
     class Threes:
         def predict(self, users, items, timestamps=None):
             return np.full(len(users), 3.0)

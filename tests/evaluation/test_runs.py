@@ -1,4 +1,4 @@
-"""Statistics of runs: the split is the sampling unit, and only runs that all models have are compared."""
+"""Statistics of runs: the split is the sampling unit; only splits and seeds of all models are compared."""
 
 import math
 

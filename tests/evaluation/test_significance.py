@@ -1,4 +1,4 @@
-"""Intervals and tests over splits: right against SciPy, wide enough where splits overlap."""
+"""Intervals and tests over splits equal SciPy's, and are wide enough if splits overlap."""
 
 import math
 from itertools import combinations
@@ -42,7 +42,7 @@ def test_more_confidence_needs_a_wider_interval():
     assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_with_one_split_only_its_error_is_known():
+def test_one_split_has_an_error_and_no_interval():
     estimate = mean_over_splits([0.87], 1 / 4)
     assert (estimate.n_splits, estimate.mean) == (1, 0.87)
     assert np.isnan([estimate.low, estimate.high]).all()
@@ -80,18 +80,18 @@ def test_the_effect_size_is_the_mean_difference_in_standard_deviations():
     assert difference.mean == pytest.approx(d.mean())
 
 
-def test_models_that_err_alike_do_not_differ():
+def test_models_with_equal_errors_do_not_differ():
     same = paired_difference(ERRORS, ERRORS, 1 / 4)
     assert (same.mean, same.p_value, same.effect_size) == (0, 1, 0)
 
 
-def test_a_model_that_is_better_by_the_same_on_every_split_is_better():
+def test_a_constant_difference_on_every_split_is_significant():
     difference = paired_difference([0.5, 0.75], [0.25, 0.5], 1 / 4)
     assert (difference.mean, difference.p_value, difference.effect_size) == (0.25, 0, math.inf)
 
 
 @given(errors, st.data(), st.floats(0, 1))
-def test_the_interval_leaves_out_no_difference_exactly_where_the_test_is_significant(a, data, ratio):
+def test_the_interval_excludes_0_exactly_if_the_test_is_significant(a, data, ratio):
     b = data.draw(st.lists(st.floats(0.1, 2), min_size=len(a), max_size=len(a)))
     difference = paired_difference(a, b, ratio)
     if min(abs(difference.low), abs(difference.high)) > 1e-12:
@@ -99,14 +99,14 @@ def test_the_interval_leaves_out_no_difference_exactly_where_the_test_is_signifi
 
 
 @given(errors, st.data())
-def test_the_other_way_round_the_sign_changes_and_nothing_else(a, data):
+def test_exchanging_the_models_changes_only_the_sign(a, data):
     b = data.draw(st.permutations(a))
     one, other = paired_difference(a, b, 1 / 4), paired_difference(b, a, 1 / 4)
     assert other.p_value == one.p_value
     np.testing.assert_allclose([-other.high, -other.mean, -other.low], [one.low, one.mean, one.high])
 
 
-def test_without_a_difference_one_is_found_as_rarely_as_promised():
+def test_the_rate_of_false_positives_is_the_significance_level():
     rng = np.random.default_rng(0)
     n_found = sum(
         paired_difference(*rng.normal(size=(2, 5)), test_to_train=0).p_value < 0.05 for _ in range(2_000)
@@ -115,8 +115,8 @@ def test_without_a_difference_one_is_found_as_rarely_as_promised():
     assert n_found == pytest.approx(100, abs=4 * math.sqrt(2_000 * 0.05 * 0.95))
 
 
-def test_on_splits_of_the_same_data_the_plain_test_finds_what_is_not_there_and_the_corrected_one_does_not():
-    """Two models that are equally good: each learns the mean of one of two columns of the same law."""
+def test_on_splits_of_the_same_data_only_the_corrected_test_has_few_false_positives():
+    """Compare two equally good models: each learns the mean of one of two identically distributed columns."""
     rng = np.random.default_rng(0)
     n_rows, n_test, n_splits, n_repeats = 100, 20, 10, 400
     n_plain = n_corrected = 0
@@ -144,7 +144,7 @@ def test_the_example_of_benjamini_and_hochberg():
 
 @given(p_values)
 def test_holm_is_the_closed_test_of_bonferroni(p):
-    """A hypothesis falls where Bonferroni rejects every set of hypotheses that it belongs to."""
+    """A hypothesis is rejected if Bonferroni rejects every set of hypotheses that contains it."""
     sets = [chosen for size in range(1, len(p) + 1) for chosen in combinations(range(len(p)), size)]
     bonferroni = {chosen: min(1, len(chosen) * min(p[i] for i in chosen)) for chosen in sets}
     expected = [max(value for chosen, value in bonferroni.items() if i in chosen) for i in range(len(p))]
@@ -152,12 +152,12 @@ def test_holm_is_the_closed_test_of_bonferroni(p):
 
 
 @given(p_values, st.data())
-def test_holm_does_not_look_at_the_order(p, data):
+def test_holm_does_not_depend_on_the_order(p, data):
     order = data.draw(st.permutations(range(len(p))))
     np.testing.assert_array_equal(holm([p[i] for i in order]), holm(p)[order])
 
 
-def test_a_test_that_could_not_be_made_does_not_count():
+def test_a_p_value_of_nan_does_not_count():
     np.testing.assert_allclose(holm([0.04, math.nan, 0.01]), [0.04, math.nan, 0.02])
     assert len(holm([])) == 0
 

@@ -85,13 +85,13 @@ def test_markdown_shows_markup_as_it_is_and_leaves_plain_text(text, escaped):
 @pytest.mark.parametrize(
     "text", ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "back\b\b", "\u202eright to left"]
 )
-def test_what_a_terminal_would_obey_is_replaced(text):
+def test_control_characters_are_replaced(text):
     assert harmless(text) != text
     assert "\N{REPLACEMENT CHARACTER}" in harmless(text)
     assert harmless(text) in shown(rich_table(pl.DataFrame({text: [text]})))
     assert not set("\x1b\x07\x08\x9b\u202e") & set(shown(rich_table(pl.DataFrame({text: [text]}))))
 
 
-def test_where_the_environment_says_no_columns_a_terminal_has_80(monkeypatch):
+def test_if_the_environment_has_zero_columns_a_terminal_has_80(monkeypatch):
     monkeypatch.setenv("COLUMNS", "0")
     assert terminal().width == 80

@@ -1,4 +1,4 @@
-"""The page of an evaluation: errors, calibration, lists, for whatever kind of model and ratings."""
+"""The page of an evaluation has errors, calibration and lists, for every kind of model and ratings."""
 
 import re
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def evaluation():
     return evaluate(LinearRegression().fit(train), train, test, k=5)
 
 
-def test_it_loads_nothing(evaluation):
+def test_it_loads_no_external_resource(evaluation):
     html, page = page_of(evaluation)
     assert not {"script", "link", "iframe", "img"} & set(page.tags)
     assert not page.values_of("src") + page.values_of("href")
@@ -70,7 +70,7 @@ def test_warm_and_cold_are_separate():
     assert "nan" not in page.text
 
 
-def test_a_model_that_recommends_nothing_has_no_lists(evaluation):
+def test_a_model_without_recommend_has_no_lists(evaluation):
     _, page = page_of(Evaluation(evaluation.ratings, None))
     assert "Recommended lists" not in page.text
 
@@ -84,7 +84,7 @@ def test_without_relevant_ratings_the_page_states_the_threshold():
     assert "nan" not in html
 
 
-def test_it_describes_ratings_settings_and_how_it_was_made(evaluation):
+def test_it_describes_ratings_settings_and_provenance(evaluation):
     test = RATINGS.take(range(30))
     _, page = page_of(
         evaluation,

@@ -34,9 +34,9 @@ from numpy_neural_mf.training.loop import History
 
 
 def a_run(data="films", model="neural", seed=0, rmse=0.85, noise_floor=None, n_epochs=6, given=(0, 0.1, 0.2)):
-    """A run whose loss falls; of no epochs, the run of a model without history.
+    """Return a run with a falling loss; with no epochs, the run of a model without history.
 
-    Training, expected and validation loss are `given`, by how much they are above; None for one not known.
+    `given` has the offsets of the training, expected and validation loss, None for an unknown loss.
     """
     losses = [0.7 + 0.3 / (epoch + 1) + 0.01 * seed for epoch in range(n_epochs)]
     three = ([] if above is None else [loss + above for loss in losses] for above in given)
@@ -67,7 +67,7 @@ def figure_of(runs):
 
 
 def panels(figure):
-    """(left, right) of each row."""
+    """Return the (left, right) axes of each row."""
     return list(zip(figure.axes[::2], figure.axes[1::2], strict=True))
 
 
@@ -100,7 +100,7 @@ def test_every_model_is_named_on_the_left():
     assert left.yaxis_inverted()  # the first on top
 
 
-def test_the_mean_over_the_runs_is_written_beside_its_row():
+def test_the_mean_over_the_runs_is_written_next_to_its_row():
     [(left, _)] = panels(figure_of([a_run(seed=seed) for seed in range(3)]))
     [mean] = [text for text in left.texts if text.get_text() == "0.8520"]
     assert mean.xy[1] == 0
@@ -149,7 +149,7 @@ def test_many_models_look_different():
 
 
 def test_colours_differ_for_the_colour_blind():
-    """Simulated by the matrices of Viénot, Brettel and Mollon, 1999, in linear RGB."""
+    """Simulate colour blindness by the matrices of Viénot, Brettel and Mollon, 1999, in linear RGB."""
     protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
     rgb = np.array([[int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)] for colour in COLOURS[:3]])
@@ -158,7 +158,7 @@ def test_colours_differ_for_the_colour_blind():
         assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 0.25
 
 
-def test_the_irreducible_error_is_a_line_where_it_is_known():
+def test_the_irreducible_error_is_a_line_if_known():
     (left, right), (left_unknown, right_unknown) = panels(
         figure_of([*usual_runs("known", noise_floor=0.81), *usual_runs("unknown")])
     )
@@ -171,7 +171,7 @@ def test_the_irreducible_error_is_a_line_where_it_is_known():
     assert left.get_xlim()[0] < 0.81
 
 
-def test_one_seed_has_no_spread_and_none_is_spoken_of():
+def test_one_seed_has_no_spread_and_none_is_mentioned():
     figure = figure_of(usual_runs(n_seeds=1))
     assert not any("mean," in text for text in texts(figure))
     assert sum("mean," in text for text in texts(figure_of(usual_runs(n_seeds=2)))) == 2
@@ -208,12 +208,12 @@ def test_a_loss_that_is_not_known_has_no_curve(given, names):
     assert list(legend_of(right)) == ["neural", *names]
 
 
-def test_a_single_epoch_is_seen():
+def test_a_single_epoch_is_visible():
     [(_, right)] = panels(figure_of([a_run(n_epochs=1)]))
     assert {line.get_marker() for line in curves(right)} <= set(MARKERS)
 
 
-def test_models_that_do_not_learn_in_epochs_leave_the_right_empty():
+def test_models_without_epochs_leave_the_right_empty():
     [(left, right)] = panels(figure_of([a_run(model=m, n_epochs=0, noise_floor=0.8) for m in "ab"]))
     assert not right.axison
     assert not right.lines
@@ -281,7 +281,7 @@ def test_a_figure_is_written_at_a_size_for_print(tmp_path):
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
-def test_the_suffix_says_the_format(tmp_path, suffix, start):
+def test_the_suffix_decides_the_format(tmp_path, suffix, start):
     save_figure(figure_of(usual_runs(n_seeds=1)), tmp_path / f"figure.{suffix}")
     assert (tmp_path / f"figure.{suffix}").read_bytes().startswith(start)
 
@@ -362,7 +362,7 @@ def test_any_name_is_text_in_the_svg(name):
 
 @pytest.fixture(scope="module")
 def described():
-    """Genres and decades say something of an item, and a colour says nothing."""
+    """Return a model of ratings for which genres and decades are informative and colours are not."""
     ratings = simulate_ratings(300, 150, 9_000, side_information=1.0)
     known = ratings.item_features
     colours = np.random.default_rng(0).choice(["red", "green", "blue"], len(known))
@@ -380,7 +380,7 @@ def bars(axes, colour):
     return [bar for bar in axes.patches if to_hex(bar.get_facecolor()).upper() == colour]
 
 
-def test_rows_and_priors_of_each_factor_are_on_the_left_the_one_that_moves_scores_most_first(described):
+def test_rows_and_priors_of_each_factor_are_on_the_left_ordered_by_effect(described):
     model = NeuralMF(embedding_dim=5, hidden_layer_sizes=(), epochs=10).fit(described)
     [axes] = variance_figure(model).axes
     rows = {name: model.parameters_[name][:-1].std(axis=0) for name in model.prior_variances_}
@@ -396,7 +396,7 @@ def test_rows_and_priors_of_each_factor_are_on_the_left_the_one_that_moves_score
     assert {"users", "items", "prior"} <= set(texts(axes))
 
 
-def test_fields_of_features_are_on_the_right_and_one_that_says_nothing_has_hardly_a_bar(described):
+def test_fields_of_features_are_on_the_right_and_an_uninformative_one_has_a_tiny_bar(described):
     model = NeuralMF(embedding_dim=4, hidden_layer_sizes=(), features=True, implicit=True).fit(described)
     _, axes = variance_figure(model).axes
     fields = ["users: implicit set", "items: genres", "items: decade", "items: colour", "items: implicit set"]
@@ -411,7 +411,7 @@ def test_fields_of_features_are_on_the_right_and_one_that_says_nothing_has_hardl
 
 
 @pytest.mark.parametrize("settings", [{"biases": False}, {"product": False}, {"embedding_dim": 40}])
-def test_a_model_without_some_part_has_a_figure_too(settings):
+def test_a_model_that_lacks_a_part_has_a_figure(settings):
     ratings = simulate_ratings(30, 20, 300)
     model = NeuralMF(hidden_layer_sizes=(), epochs=1, **settings).fit(ratings)
     [axes] = variance_figure(model).axes
@@ -421,7 +421,7 @@ def test_a_model_without_some_part_has_a_figure_too(settings):
     assert len(labels) <= 12
 
 
-def test_a_model_without_variances_is_refused_in_a_sentence():
+def test_a_model_without_variances_is_refused_with_a_message():
     with pytest.raises(TypeError, match=r"^expected a fitted NeuralMF, found a GlobalMean$"):
         variance_figure(GlobalMean())
     with pytest.raises(NotFittedError, match=r"^this NeuralMF is not fitted: call fit first$"):

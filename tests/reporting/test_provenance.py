@@ -12,7 +12,7 @@ def test_versions_are_those_installed():
     assert made_with()["python"].startswith("3.")
 
 
-def test_settings_are_what_the_model_was_made_with():
+def test_settings_are_the_arguments_of_the_model():
     settings = settings_of(NeuralMF(embedding_dim=7, hidden_layer_sizes=(5, 3), epochs=4, rating_scale=None))
     assert settings["embedding_dim"] == "7"
     assert settings["hidden_layer_sizes"] == "5, 3"

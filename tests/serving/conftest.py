@@ -1,4 +1,4 @@
-"""Model files, and the service of them in this process."""
+"""Model files, and clients of a service of them in this process."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,7 +14,7 @@ def ratings():
 
 @pytest.fixture(scope="session")
 def text_ratings(ratings):
-    """The same with text ids."""
+    """Return the same ratings with text ids."""
     users, items = (
         [f"{side} {one}" for one in ids] for side, ids in (("u", ratings.raw_users), ("i", ratings.raw_items))
     )
@@ -23,7 +23,7 @@ def text_ratings(ratings):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory, ratings, text_ratings):
-    """films.safetensors, and others.safetensors with text ids, and movies.csv with titles of the first."""
+    """Return a folder with films.safetensors, its titles movies.csv, and others.safetensors with text ids."""
     folder = tmp_path_factory.mktemp("served")
     NeuralMF(embedding_dim=4, hidden_layer_sizes=(4,), epochs=3).fit(ratings).save(
         folder / "films.safetensors"
@@ -39,7 +39,7 @@ def folder(tmp_path_factory, ratings, text_ratings):
 
 @pytest.fixture
 def served(folder, tmp_path):
-    """A function that makes a client of a new service of these models."""
+    """Return a function that makes a client of a new service of these models."""
     clients = []
 
     def served(*names, token=None, **settings):
@@ -57,5 +57,5 @@ def served(folder, tmp_path):
 
 @pytest.fixture
 def films(served, folder):
-    """A client of the service of films.safetensors with titles."""
+    """Return a client of a service of films.safetensors with titles."""
     return served("films", titles=str(folder / "movies.csv"))

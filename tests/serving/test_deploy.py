@@ -1,4 +1,4 @@
-"""What the service is installed with is all that it imports."""
+"""The service imports only the packages that it is deployed with."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = {"matplotlib", "sklearn", "pandas", "polars", "numba", "torch"}
 
 
-def test_serving_a_model_imports_none_of_what_is_left_out(folder, tmp_path):
+def test_serving_a_model_imports_no_package_that_is_not_deployed(folder, tmp_path):
     code = f"""
 import sys
 from fastapi.testclient import TestClient
@@ -29,7 +29,7 @@ print(*sys.modules)
     assert HEAVY.intersection(done.stdout.split()) == set()
 
 
-def test_the_packages_to_serve_with_are_among_those_that_are_pinned():
+def test_the_packages_for_serving_are_pinned():
     needed = (ROOT / "deploy" / "requirements.txt").read_text().splitlines()[1:]
     pinned = {
         line.split("==")[0].replace("_", "-").lower()

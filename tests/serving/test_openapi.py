@@ -1,4 +1,4 @@
-"""The OpenAPI document, and requests that are made from it at random."""
+"""The OpenAPI document, and random requests generated from it."""
 
 import json
 
@@ -17,7 +17,7 @@ CHECKS = [
 ]
 
 
-def test_random_requests_get_what_the_document_promises(films):
+def test_responses_to_random_requests_conform_to_the_document(films):
     host = {"Host": "127.0.0.1"}
     schema = schemathesis.openapi.from_asgi("/openapi.json", films.app, headers=host)
     operations = [found.ok() for found in schema.get_all_operations()]

@@ -1,4 +1,4 @@
-"""The page in a browser: a rating brings a list at once, for everybody, and nothing leaves the origin."""
+"""The page in a browser: a rating updates the list, all is accessible, and nothing leaves the origin."""
 
 import json
 import re
@@ -18,7 +18,7 @@ SIDE = {
     "narrow": {"viewport": {"width": 320, "height": 800}},
     "Spanish": {"locale": "es-ES"},
 }
-# What somebody can operate: radio buttons are as large as their labels.
+# Elements that a user can operate: radio buttons are as large as their labels.
 TARGETS = "a[href], button, select, summary, input:not([hidden])"
 
 
@@ -32,7 +32,7 @@ def halves():
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, halves):
-    """Of a service of two models, with titles of which the first that is offered is hostile."""
+    """Return the address of a service of two models; the title of the first starter is hostile."""
     folder = tmp_path_factory.mktemp("page")
     for name, layers in (("network", (4,)), ("factors", ())):
         model = NeuralMF(embedding_dim=4, hidden_layer_sizes=layers, epochs=4).fit(halves)
@@ -62,7 +62,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser, address):
-    """A function that opens the page in a new profile; no error is logged, and no request goes elsewhere."""
+    """Return a function that opens the page in a new profile; check for errors and requests elsewhere."""
     contexts, faults = [], []
 
     def visit(has_diversity=True, **options):
@@ -100,7 +100,7 @@ def page(visit):
 
 @contextmanager
 def listed(page, model="network"):
-    """Wait for the list that follows what is done inside."""
+    """Wait for the list that follows the actions inside the block."""
     with page.expect_response(
         lambda answer: answer.url.endswith("recommend") and answer.request.post_data_json["model"] == model
     ) as found:
@@ -110,7 +110,7 @@ def listed(page, model="network"):
 
 
 def stars(page, at=0):
-    """The radio buttons of one of those to rate."""
+    """Return the radio buttons of one of the items to rate."""
     return page.locator("#offered li").nth(at).get_by_role("radio")
 
 
@@ -131,7 +131,7 @@ def said(page):
 # What is rated, and the list
 
 
-def test_a_rating_brings_a_list_with_stars_interval_and_reason(page):
+def test_a_rating_makes_a_list_with_stars_interval_and_reason(page):
     answer = rate(page, 5)
     best, first = answer["items"][0], page.locator(".suggestion").first
     assert len(suggested(page)) == len(answer["items"]) == 10
@@ -190,7 +190,7 @@ def test_similar_items_can_be_rated(page):
     assert stars(page).first.evaluate("one => one === document.activeElement")
 
 
-def test_what_is_not_wanted_is_gone_until_it_is_undone(page):
+def test_a_hidden_item_is_gone_until_it_is_undone(page):
     before = suggested(page)
     with listed(page):
         page.get_by_role("button", name="Not this one").nth(1).click()
@@ -204,7 +204,7 @@ def test_what_is_not_wanted_is_gone_until_it_is_undone(page):
     assert page.locator("#undo").is_disabled()
 
 
-def test_what_is_hidden_can_be_shown_again_after_a_reload(page):
+def test_hidden_items_can_be_shown_again_after_a_reload(page):
     name = suggested(page)[0]
     with listed(page):
         page.get_by_role("button", name="Not this one").first.click()
@@ -242,7 +242,7 @@ def test_ratings_stay_after_a_reload_and_are_not_offered_again(page):
     assert stars(page).nth(8).is_checked()
 
 
-def test_other_starters_are_shown_and_what_is_rated_is_not(page):
+def test_other_starters_are_shown_without_rated_items(page):
     first = page.locator("#offered .title").all_inner_texts()
     rate(page, 4)
     shown = set()
@@ -253,7 +253,7 @@ def test_other_starters_are_shown_and_what_is_rated_is_not(page):
     assert len(shown) == 59
 
 
-def test_sliders_are_part_of_the_question(page):
+def test_sliders_are_part_of_the_request(page):
     with listed(page) as found:
         page.get_by_role("slider", name="Rated at least").fill("6")
     assert found.value.request.post_data_json["min_ratings"] == 50
@@ -266,7 +266,7 @@ def test_sliders_are_part_of_the_question(page):
     assert said(page) == "No films are left: lower a slider."
 
 
-def test_a_slider_that_no_model_takes_is_not_shown(visit):
+def test_a_slider_that_no_model_supports_is_not_shown(visit):
     page = visit(has_diversity=False, locale="en-GB")
     assert page.get_by_role("slider").count() == 1
     with listed(page) as found:
@@ -311,7 +311,7 @@ def test_escape_closes_the_completions_and_keeps_the_text(page):
     assert box.input_value() == "film"
 
 
-def test_the_number_of_films_found_is_said(page):
+def test_the_number_of_films_found_is_announced(page):
     box = page.get_by_role("combobox", name="Look for a film")
     for text, expected in (("nothing has this name", "Nothing found"), ("film 59", "1 film found")):
         box.fill(text)
@@ -341,7 +341,7 @@ def test_saved_ratings_can_be_opened_again(page, visit, tmp_path):
     )
 
 
-def test_lines_that_the_model_cannot_use_are_left_out_and_counted(page, tmp_path):
+def test_lines_that_the_model_cannot_use_are_skipped_and_counted(page, tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text('item,rating,title\r\n3,4.5,"A, ""B"""\r\n4,9,x\r\n999,3,x\r\nabc,3,x\r\n5,,x\r\n')
     page.locator("#file").set_input_files(file)
@@ -350,7 +350,7 @@ def test_lines_that_the_model_cannot_use_are_left_out_and_counted(page, tmp_path
     assert page.locator("#rated .title").inner_text() == 'A, "B"'
 
 
-def test_a_file_without_ratings_is_refused_in_a_sentence(page, tmp_path):
+def test_a_file_without_ratings_is_refused_with_a_message(page, tmp_path):
     file = tmp_path / "mine.csv"
     file.write_text("a,b\n1,2\n")
     page.locator("#file").set_input_files(file)
@@ -361,7 +361,7 @@ def test_a_file_without_ratings_is_refused_in_a_sentence(page, tmp_path):
 # Languages and looks
 
 
-def test_spanish_and_english_say_the_same_things(page):
+def test_spanish_and_english_have_the_same_texts(page):
     names = page.evaluate("""async () => {
       const { textsOf } = await import("./page/texts.js");
       const texts = (language) => Object.entries(textsOf(language, "films", "stars"));
@@ -384,7 +384,7 @@ def test_spanish_has_its_own_numbers_and_genders(visit):
     assert items == "¿Qué te parecen estos?"
 
 
-def test_the_language_and_the_colours_that_are_chosen_stay(page):
+def test_the_chosen_language_and_colours_persist(page):
     with listed(page):
         page.get_by_label("Language").select_option("es")
     page.get_by_label("Colores").select_option("dark")
@@ -406,7 +406,7 @@ def test_the_data_have_their_licence_and_citation(page):
 
 
 def open_all(page):
-    """The page with all that it can show."""
+    """Open everything that the page can show."""
     rate(page, 4)
     with listed(page):
         page.get_by_role("button", name=re.compile("^(Not this one|Esta no)")).last.click()
@@ -468,7 +468,7 @@ def test_nothing_moves(visit):
     )
 
 
-def test_the_keyboard_does_it_all_and_the_focus_shows(page):
+def test_the_keyboard_operates_everything_and_the_focus_is_visible(page):
     def tab(n=1):
         for _ in range(n):
             page.keyboard.press("Tab")
@@ -479,7 +479,7 @@ def test_the_keyboard_does_it_all_and_the_focus_shows(page):
     assert page.evaluate("document.activeElement.id") == "search"
     assert tab() == "Not rated"
     with listed(page):
-        page.keyboard.press("ArrowLeft")  # round to the last
+        page.keyboard.press("ArrowLeft")  # wraps around to the last
     assert stars(page).last.is_checked()
     ring = page.evaluate("getComputedStyle(document.activeElement.parentElement).outline")
     assert "solid 2px" in ring
@@ -519,7 +519,7 @@ def test_titles_are_text_whatever_they_contain(page):
     assert page.title() == "Rate a few films"
 
 
-def test_the_browser_may_run_nothing_else(page, visit, address):
+def test_the_browser_runs_no_other_scripts(page, visit, address):
     policy = page.request.get(address).headers["content-security-policy"]
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy
@@ -529,7 +529,7 @@ def test_the_browser_may_run_nothing_else(page, visit, address):
     visit.faults.clear()  # the browser logs what it refused
 
 
-def test_what_goes_wrong_is_said(page, visit):
+def test_errors_are_announced(page, visit):
     problem = {"title": "Unprocessable", "status": 422, "detail": "n: expected less"}
     page.route("**/recommend", lambda route: route.fulfill(status=422, json=problem))
     page.locator("#offered input[value='4']").first.check(force=True)
@@ -542,14 +542,14 @@ def test_a_late_answer_does_not_replace_a_newer_one(page):
     page.route("**/recommend", lambda route: held.append(route), times=1)
     page.locator("#offered input[value='1']").first.check(force=True)
     answer = rate(page, 5)
-    held[0].fulfill(json={"model": "network", "items": []})  # comes to nobody: the question was taken back
+    held[0].fulfill(json={"model": "network", "items": []})  # ignored: the request was cancelled
     page.get_by_role("button", name="Why").first.click()
-    page.locator(".panel td").first.wait_for()  # a later answer is here
+    page.locator(".panel td").first.wait_for()  # a later response has arrived
     assert len(suggested(page)) == len(answer["items"])
     assert said(page).startswith("10 films")
 
 
-def test_the_page_of_the_routes_is_complete_without_another_server(visit):
+def test_the_openapi_page_is_complete_without_another_server(visit):
     page, sent = visit(), []
     page.on("request", lambda request: sent.append(request.url))
     page.goto(page.url + "docs")

@@ -48,14 +48,14 @@ def test_a_wrong_field_is_named(films, body, detail):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_rating_that_is_no_number_is_refused(films, number):
+def test_a_rating_that_is_not_a_number_is_refused(films, number):
     body = f'{{"ratings": [{{"item": 3, "rating": {number}}}]}}'
     response = films.post("/v1/recommend", content=body, headers={"content-type": "application/json"})
     refused(response, 422, "ratings[0].rating: expected")
 
 
 @pytest.mark.parametrize("body", ["{", "", "[" * 100_000, '{"user": "\\ud800"}', b"\xff"])
-def test_a_body_that_is_no_json_is_refused(films, body):
+def test_a_body_that_is_not_json_is_refused(films, body):
     response = films.post("/v1/recommend", content=body, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     refused(response, response.status_code, "", errors=response.status_code == 422)
@@ -92,7 +92,7 @@ def test_many_errors_are_not_all_listed(films):
         ("GET", "/v1/similar", {"params": {"item": 99_999}}, "item: expected an item that the model knows"),
     ],
 )
-def test_what_is_unknown_is_not_found(films, method, path, more, detail):
+def test_unknown_ids_and_models_are_not_found(films, method, path, more, detail):
     refused(films.request(method, path, **more), 404, detail)
 
 
@@ -111,7 +111,7 @@ def test_a_path_or_a_method_that_is_not_served_is_a_problem(films):
         ({"timestamp": "now"}, "[1].timestamp: expected a valid integer"),
     ],
 )
-def test_of_ratings_with_one_wrong_none_is_kept(films, wrong, detail):
+def test_one_invalid_rating_prevents_storing_all(films, wrong, detail):
     refused(films.post("/v1/ratings", json=[A_RATING, A_RATING | wrong]), 422, detail)
     assert len(films.app.state.service.store) == 0
 
@@ -125,13 +125,13 @@ def test_titles_are_needed_to_search(served):
     refused(served("films").get("/v1/items", params={"search": "a"}), 422, "search: expected none")
 
 
-def test_an_error_of_the_server_shows_nothing_of_it(films, monkeypatch):
+def test_a_server_error_reveals_no_details(films, monkeypatch):
     def broken(*given):
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(ServedModel, "predict", broken)
     response = films.post("/v1/predict", json={"pairs": [{"user": 1, "item": 3}]})
-    refused(response, 500, "an error of the server, which its log describes", errors=False)
+    refused(response, 500, "a server error, which the log of the server describes", errors=False)
     assert "secret" not in response.text
     assert "Traceback" not in response.text
 

@@ -1,4 +1,4 @@
-"""What each route answers, beside what the model says."""
+"""The response of each route, compared with the model's own results."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -55,7 +55,7 @@ def test_recommend_takes_all_choices(films, model):
     assert [one["high"] for one in found] == pytest.approx(high.tolist())
 
 
-def test_somebody_new_is_folded_in(films, model):
+def test_a_new_user_is_folded_in(films, model):
     ann = model.fold_in(NEW)
     found = answer(films.post("/v1/recommend", json={"ratings": SENT, "n": 5, "interval": 0.8}))["items"]
     assert [one["item"] for one in found] == model.recommend(ann, 5).tolist()
@@ -63,7 +63,7 @@ def test_somebody_new_is_folded_in(films, model):
     assert [one["low"] for one in found] == pytest.approx(low.tolist(), abs=1e-6)
 
 
-def test_items_that_the_model_does_not_know_are_named_and_no_part_of_what_is_folded_in(films):
+def test_unknown_items_are_named_and_not_folded_in(films):
     def listed(ratings):
         found = answer(films.post("/v1/recommend", json={"ratings": ratings}))
         return found.pop("unknown"), found
@@ -147,7 +147,7 @@ def test_models_are_described_and_named(served, ratings):
 
 
 @pytest.mark.parametrize("name", ["films", "texts", "mean", "knn"])
-def test_every_model_answers_or_says_what_it_lacks(served, name):
+def test_every_model_answers_or_names_what_it_lacks(served, name):
     client = served(name)
     user, item = ("u 1", "i 3") if name == "texts" else (1, 3)
     asked = {"user": user, "item": item}
@@ -164,7 +164,7 @@ def test_every_model_answers_or_says_what_it_lacks(served, name):
         assert refused.json()["detail"] == "model: this model has no embeddings to compare items by"
 
 
-def test_a_user_whose_ratings_are_kept_is_folded_in_until_the_model_knows_them(films, model):
+def test_a_user_with_stored_ratings_is_folded_in_until_the_model_learns_them(films, model):
     assert films.post("/v1/recommend", json={"user": 9_001}).status_code == 404
     sent = [{"user": 9_001, **one} for one in SENT]
     assert answer(films.post("/v1/ratings", json=sent)) == {"stored": 3}
@@ -172,7 +172,7 @@ def test_a_user_whose_ratings_are_kept_is_folded_in_until_the_model_knows_them(f
     assert [one["item"] for one in found] == model.recommend(model.fold_in(NEW), 5).tolist()
 
 
-def test_answers_of_sixteen_threads_are_those_of_one(films, ratings):
+def test_sixteen_threads_get_the_answers_of_one(films, ratings):
     users = ratings.user_ids[:64].tolist()
     asked = [("/v1/recommend", {"user": user}) for user in users]
     asked += [("/v1/recommend", {"ratings": [{"item": user % 50, "rating": 4.0}], "n": 5}) for user in users]
@@ -210,12 +210,12 @@ def test_the_page_is_at_the_root(films):
     assert "default-src 'self'" in page.headers["content-security-policy"]
 
 
-def test_similar_items_can_be_asked_to_be_known(films, model):
+def test_similar_items_can_be_restricted_to_well_known_ones(films, model):
     found = answer(films.get("/v1/similar", params={"item": 3, "n": 5, "min_ratings": 30}))["items"]
     assert [one["item"] for one in found] == model.similar_items(3, 5, 30)[0].tolist()
 
 
-def test_models_say_which_ratings_and_ids_they_take(served):
+def test_models_report_which_ratings_and_ids_they_accept(served):
     films, texts = answer(served("films", "texts").get("/v1/models"))["models"]
     assert films["rating_steps"] == [1, 2, 3, 4, 5]
     assert (films["item_ids"], texts["item_ids"]) == ("integer", "text")
@@ -234,7 +234,7 @@ def test_lists_are_diverse_where_the_model_knows_which_items_are_alike(served):
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "diversity")
 
 
-def test_what_the_page_says_of_the_data_is_that_of_the_file(served, tmp_path):
+def test_the_description_of_the_data_is_that_of_the_file(served, tmp_path):
     nothing = {"items": "items", "data": "", "licence": "", "citation": ""}
     assert answer(served("films").get("/v1/models"))["about"] == nothing
     path = tmp_path / "about.json"
@@ -244,7 +244,7 @@ def test_what_the_page_says_of_the_data_is_that_of_the_file(served, tmp_path):
 
 
 @pytest.mark.parametrize("text", ['{"items": "books"}', '{"author": "x"}', "[", '{"data": 3}'])
-def test_another_file_about_the_data_is_refused(served, tmp_path, text):
+def test_an_invalid_description_of_the_data_is_refused(served, tmp_path, text):
     path = tmp_path / "about.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"about.json: "):

@@ -1,4 +1,4 @@
-"""The server as a process: what it acknowledged survives a kill, and new models are taken up under load."""
+"""The server as a process: acknowledged ratings survive a kill, and new models are loaded under load."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
 class Server:
-    """A server in a process of its own, until it is killed."""
+    """A server in its own process, until it is killed."""
 
     def __init__(self, *arguments):
         command = [sys.executable, "-m", "numpy_neural_mf", "serve", *map(str, arguments), "--port", "0"]
@@ -37,7 +37,7 @@ class Server:
             log.append(self.process.stderr.readline())
             assert log[-1], log
         self.port = int(found[1])
-        while not self.is_ready():  # workers listen later than the log says
+        while not self.is_ready():  # workers listen later than the log reports
             assert self.process.poll() is None, log
 
     def is_ready(self):
@@ -102,7 +102,7 @@ def test_no_acknowledged_rating_is_lost_by_a_kill(server, model):
 
 @pytest.mark.parametrize("server", [(), ("--workers", 2)], indirect=True, ids=["one", "two"])
 @pytest.mark.parametrize("by_signal", [True, False], ids=["signal", "by itself"])
-def test_a_new_model_is_taken_up_without_a_failed_request(server, model, by_signal):
+def test_a_new_model_is_loaded_without_a_failed_request(server, model, by_signal):
     loaded, done, statuses = load_model(model), Event(), set()
 
     def load(user):
@@ -136,7 +136,7 @@ def test_workers_map_the_same_file(server, model):
 
 
 def mapping(pid, model):
-    """The children of a process that map a file."""
+    """Return the children of a process that map a file."""
     children = [path for path in Path("/proc").glob("[0-9]*/maps") if parent(path) == pid]
     return [path for path in children if str(model) in path.read_text()]
 
@@ -144,7 +144,7 @@ def mapping(pid, model):
 def parent(maps):
     try:
         return int((maps.parent / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:  # it has ended meanwhile
+    except OSError:  # the process has ended meanwhile
         return None
 
 

@@ -1,4 +1,4 @@
-"""Models that are taken up while the service runs."""
+"""Models are reloaded while the service runs."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def service(path):
     service.store.close()
 
 
-def test_a_file_that_is_replaced_is_taken_up(service, path, ratings):
+def test_a_replaced_file_is_loaded(service, path, ratings):
     before = service.find("films")
     service.reload()
     assert service.find("films") is before
@@ -34,7 +34,7 @@ def test_a_file_that_is_replaced_is_taken_up(service, path, ratings):
     assert before.model.n_parameters_ != load_model(path).n_parameters_
 
 
-def test_an_old_model_answers_as_before_when_its_file_is_gone(service, path, ratings):
+def test_a_model_answers_as_before_when_its_file_is_gone(service, path, ratings):
     before = service.find("films").model.predict(1, ratings.item_ids).tolist()
     old = service.find("films").model
     NeuralMF(embedding_dim=2, epochs=1).fit(ratings).save(path)
@@ -42,7 +42,7 @@ def test_an_old_model_answers_as_before_when_its_file_is_gone(service, path, rat
     assert old.predict(1, ratings.item_ids).tolist() == before
 
 
-def test_a_file_that_cannot_be_read_leaves_the_old_model_in_use(service, path, caplog):
+def test_the_old_model_stays_in_use_if_the_new_file_cannot_be_read(service, path, caplog):
     before = service.find("films")
     other = path.with_name("other")
     other.write_bytes(path.read_bytes()[:-1])
@@ -54,11 +54,11 @@ def test_a_file_that_cannot_be_read_leaves_the_old_model_in_use(service, path, c
     assert service.find("films") is before
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
-    assert "films.safetensors was not taken up: " in messages[0]
+    assert "films.safetensors was not reloaded: " in messages[0]
     assert "truncated" in messages[0]
 
 
-def test_two_files_of_one_name_are_an_error(path):
+def test_two_files_of_the_same_name_are_refused(path):
     with pytest.raises(ValueError, match="expected model files of different names"):
         Service(ServerSettings((str(path), str(path))))
 

@@ -1,4 +1,4 @@
-"""The ratings store: what it acknowledged is there, whatever happens to the process."""
+"""The ratings store: acknowledged ratings are there, whatever happens to the process."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ def test_ratings_come_back_by_user_and_by_time(store):
 
 
 def test_the_latest_rating_of_a_pair_counts_in_one_call_and_over_several(store):
-    for _ in range(2):  # the same again changes nothing
+    for _ in range(2):  # storing the same again changes nothing
         store.add([Rating(1, 3, 4.0, 30), Rating(1, 3, 2.0, 40), Rating(1, 3, 1.0, 20)])
         assert store.of_user("1") == {"3": 2.0}
         assert len(store) == 1
@@ -49,12 +49,12 @@ def test_a_commit_is_synchronised_with_the_disk(store):
     assert pragmas == ["wal", 2]  # 2 is FULL
 
 
-def test_an_address_of_another_database_is_an_error():
+def test_an_address_of_another_database_is_refused():
     with pytest.raises(ValueError, match="expected an address sqlite:/// or postgresql://, found mysql://"):
         RatingsStore("mysql://localhost/films")
 
 
-def test_the_store_of_a_model_is_beside_it(tmp_path):
+def test_the_store_of_a_model_is_next_to_it(tmp_path):
     assert store_beside(tmp_path / "films.safetensors") == f"sqlite:///{tmp_path / 'films.ratings.sqlite'}"
 
 

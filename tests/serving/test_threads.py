@@ -1,4 +1,4 @@
-"""Sixteen threads get what one gets."""
+"""Sixteen threads get the answers of a single thread."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Titles from a file, and found by parts of their words."""
+"""Titles are read from a file and found by the beginnings of their words."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_titles_are_read_by_id(tmp_path):
         ("movieId,title\n1,Seven\n2\n", "line 3: expected 2 fields, found 1"),
     ],
 )
-def test_a_file_without_titles_is_an_error(tmp_path, text, fault):
+def test_a_file_without_titles_is_refused(tmp_path, text, fault):
     path = tmp_path / "movies.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=f"movies.csv: {fault}"):

@@ -1,4 +1,4 @@
-"""What a store has and a model has not learned, and the command that learns it."""
+"""Stored ratings that a model has not learned, and the command that learns them."""
 
 from typer.testing import CliRunner
 
@@ -29,7 +29,7 @@ def test_only_ratings_that_are_new_or_have_changed_are_unlearned(folder, tmp_pat
         ]
 
 
-def test_update_learns_what_the_store_beside_the_model_has(ratings, tmp_path, folder):
+def test_update_learns_the_ratings_of_the_store_next_to_the_model(ratings, tmp_path, folder):
     path = tmp_path / "films.safetensors"
     path.write_bytes((folder / "films.safetensors").read_bytes())
     store = RatingsStore(store_beside(path))

@@ -25,12 +25,12 @@ MATRIX_FACTORISATION = Architecture(embedding_dim=4)
 
 
 def search(ratings=RATINGS, **settings):
-    """Four quick trials by default."""
+    """Run a search, of four quick trials by default."""
     return tune(ratings, **{"architecture": MATRIX_FACTORISATION, "n_trials": 4, "epochs": 2} | settings)
 
 
 def trials_of(tuning):
-    """The trials, without their durations."""
+    """Return the trials without their durations."""
     return tuning.trials.drop("seconds").to_dicts()
 
 
@@ -40,7 +40,7 @@ def pairs(ratings):
 
 @pytest.fixture
 def fits(monkeypatch):
-    """The training and validation part, and the settings, of every training."""
+    """Record the training and validation part, and the settings, of every training."""
     seen, fit = [], NeuralMF.fit
 
     def spy(self, ratings, validation, on_progress):
@@ -107,7 +107,7 @@ def test_a_trial_worse_than_the_median_ends_early():
         "trial", "state", "validation_rmse", "epochs"
     ).iter_rows():
         begun = max(epoch for number, epoch in epochs if number == trial)
-        # It ends in the first batch after the epoch that was evaluated.
+        # The trial ends in the first batch after the evaluated epoch.
         assert (n_epochs, begun) == ((begun - 1, n_epochs + 1) if state == "pruned" else (5, 5))
         assert (validation_rmse is None) == (state == "pruned")
         if state == "pruned":
@@ -129,7 +129,7 @@ def test_a_trial_that_diverges_counts_and_is_never_the_best(monkeypatch):
     assert tuning.validation_rmse == tuning.default_rmse
 
 
-def test_where_every_trial_diverges_there_is_no_best(monkeypatch):
+def test_if_every_trial_diverges_there_is_no_best(monkeypatch):
     def diverging(*arguments):
         raise FloatingPointError("the loss is inf")
 
@@ -144,11 +144,11 @@ def test_a_given_architecture_is_not_searched():
     assert NeuralMF(**tuning.settings).architecture == A_SMALL
 
 
-def test_without_hidden_layers_their_settings_are_not_searched():
+def test_without_hidden_layers_weight_decay_is_not_searched():
     assert set(search(n_trials=1).trials.columns[5:]) == {"learning_rate", "batch_size"}
 
 
-def test_the_same_seed_gives_the_same_trials_and_another_others():
+def test_the_same_seed_gives_the_same_trials_and_another_seed_gives_others():
     assert trials_of(search()) == trials_of(search())
     assert trials_of(search(random_state=1))[1:] != trials_of(search())[1:]
 
@@ -171,7 +171,7 @@ def test_a_finished_search_trains_nothing(tmp_path, fits):
 
 @pytest.mark.parametrize("n_finished", [0, 2])
 def test_a_killed_search_resumes_and_ends_like_an_uninterrupted_one(tmp_path, n_finished):
-    """kill -9 during a trial, which cannot clean up."""
+    """Kill the process with SIGKILL during a trial, so that it cannot clean up."""
     program = f"""
         import os, signal
         from numpy_neural_mf import Architecture, simulate_ratings, tune
@@ -189,7 +189,7 @@ def test_a_killed_search_resumes_and_ends_like_an_uninterrupted_one(tmp_path, n_
     assert trials_of(resumed) == trials_of(search())
 
 
-def test_interrupted_the_finished_trials_are_kept(tmp_path):
+def test_an_interrupted_search_keeps_the_finished_trials(tmp_path):
     def interrupt(progress):
         if progress.n_finished == 2:
             raise KeyboardInterrupt
@@ -202,7 +202,7 @@ def test_interrupted_the_finished_trials_are_kept(tmp_path):
     assert trials_of(resumed) == trials_of(search())
 
 
-def test_interrupted_before_the_first_trial_there_is_nothing_to_keep():
+def test_an_interruption_before_the_first_trial_is_raised():
     def interrupt(progress):
         assert (progress.n_finished, progress.best_rmse) == (0, float("inf"))
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ DEFAULTS = {"learning_rate": 0.03}
 
 
 def with_trials(path, values):
-    """A study whose trials have these results."""
+    """Return a study whose trials have these results."""
     study = open_study(path, "this", 0, SPACE)
     for value in values:
         study.tell(next_trial(study, SPACE, DEFAULTS, 0), value)
@@ -32,7 +32,7 @@ def test_results_are_in_the_file(tmp_path):
     assert trials[0].params == DEFAULTS
 
 
-def test_a_trial_without_a_result_does_not_count_and_is_drawn_again(tmp_path):
+def test_a_trial_without_a_result_does_not_count_and_is_repeated(tmp_path):
     study = with_trials(tmp_path / "study", [1.5, 1.0])
     cut_off = next_trial(study, SPACE, DEFAULTS, 0)
     study = reopened(tmp_path / "study")
@@ -114,7 +114,7 @@ def test_the_verbosity_of_optuna_is_restored(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "study")
     with pytest.raises(OSError, match="expected a file, found a folder, a pipe or a device"):
         reopened(tmp_path / "study")

@@ -1,4 +1,4 @@
-"""Several models on the same ratings: numpy-neural-mf compare."""
+"""Compare several models on the same ratings: numpy-neural-mf compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +18,7 @@ RATINGS = "As for train. By default ratings.csv here or in $NUMPY_NEURAL_MF_DATA
 def compare(
     context: typer.Context, ratings: Annotated[Path | None, typer.Argument(help=RATINGS)] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings.")] = None,
-    seeds: Annotated[int, option(TRAINING, "Repetitions with another split and initialisation.")] = 3,
+    seeds: Annotated[int, option(TRAINING, "Number of random splits and initialisations.")] = 3,
     folds: Annotated[int, option(TRAINING, "Folds of cross-validation per seed; 0 for one split.")] = 0,
     engine: Engine = "auto", device: Device = "auto", precision: Precision = "float32",
     output_dir: Annotated[Path, option(None, "Folder for the figure and the tables.")] = Path(),

@@ -1,4 +1,4 @@
-"""Get ratings: numpy-neural-mf download, simulate."""
+"""Download or simulate ratings: numpy-neural-mf download, simulate."""
 
 import warnings
 from enum import StrEnum
@@ -13,9 +13,9 @@ from ..utils.atomic_io import replacing
 from .options import AsJson, Settings, option
 from .output import fail, remark, report, show, stderr
 
-SET = Argument(help="Name of a set; without it, the sets are listed.", autocompletion=lambda: list(DATASETS))
+SET = Argument(help="Name of a data set; by default, list all.", autocompletion=lambda: list(DATASETS))
 Structure = StrEnum("Structure", ["latent", "none"])
-STRUCTURE = option(None, "With none, only the mean can be learned.")
+STRUCTURE = option(None, "With none, models can learn only the mean.")
 
 SEED = option(None, "The same seed gives the same file.", "--seed", "--random-state", min=0)
 
@@ -43,7 +43,7 @@ def simulate(
 
 def download(
     name: Annotated[str | None, SET] = None,
-    folder: Annotated[Path, Argument(help="Where to put the folder of the set.")] = Path(),
+    folder: Annotated[Path, Argument(help="Parent of the data set's folder.")] = Path(),
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
     """Download a data set from its public address, under its licence.
@@ -68,7 +68,7 @@ def download(
 
 
 def downloaded(name: str, folder: Path) -> Path:
-    """The folder of a data set, brought with a progress bar; errors are those of `download_dataset`."""
+    """Download a data set with a progress bar; return its folder. Errors are those of `download_dataset`."""
     console = stderr()
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""From nothing to the page of the service, in one command: numpy-neural-mf demo."""
+"""Get ratings, train two models and serve the page, in one command: numpy-neural-mf demo."""
 
 import json
 import re
@@ -24,12 +24,12 @@ from .output import fail, log, remark, say, stderr
 
 SET = "ml-latest-small"
 MODELS: dict[str, dict[str, Any]] = {"biased_mf": {"hidden_layer_sizes": ()}, "C_wide": {}}
-FOLDER = Argument(help="Where the data and the models go.", file_okay=False)
+FOLDER = Argument(help="Folder for the data and the models.", file_okay=False)
 DOWNLOAD = option(None, "Whether MovieLens may be downloaded.", "--download/--no-download")
 
 
 class Data(NamedTuple):
-    """Ratings to show, with titles, what is said of them, and their file, if they have one."""
+    """Ratings to show, with titles; a description of the data; and their file, if they have one."""
 
     ratings: Ratings
     about: dict[str, str]
@@ -38,15 +38,15 @@ class Data(NamedTuple):
 
 def demo(
     folder: Annotated[Path, FOLDER] = Path("demo"),
-    port: Annotated[int, option(None, "Where the page is served.", min=1, max=65_535)] = 8000,
+    port: Annotated[int, option(None, "Port of the page.", min=1, max=65_535)] = 8000,
     download: Annotated[bool, DOWNLOAD] = True,
     open_browser: Annotated[bool, switch(None, "Open the page in the browser.", "--open")] = False,
     settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Train two models and serve the page on which you rate and see what they make of it.
+    """Train two models and serve the page on which you rate items and get recommendations.
 
-    Ratings are ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else
-    MovieLens, which is downloaded, or else simulated, of films that do not exist.
+    The ratings are ratings.csv here or in $NUMPY_NEURAL_MF_DATA, or else
+    MovieLens, which is downloaded, or else simulated ratings of invented films.
 
     numpy-neural-mf demo
     numpy-neural-mf demo --no-download --open
@@ -67,7 +67,7 @@ def demo(
 
 
 def _data(folder: Path, download: bool) -> Data:
-    """The ratings that are here, that can be brought, or that are simulated, in this order."""
+    """Return the ratings found here, else those of MovieLens, else simulated ones."""
     if found := ratings_here():
         return _read(found)
     if download or (folder / SET).exists():
@@ -83,7 +83,7 @@ def _data(folder: Path, download: bool) -> Data:
 
 
 def _read(path: Path) -> Data:
-    """Ratings of a file; those beside movies.csv are MovieLens', which of them their README says."""
+    """Read a file of ratings; next to a movies.csv it is a MovieLens set, which its README names."""
     ratings, about = read_ratings(path), {"items": "items"}
     if (titles := path.with_name("movies.csv")).is_file():
         ratings = ratings.with_titles(titles)
@@ -97,10 +97,10 @@ def _read(path: Path) -> Data:
 
 
 def _trained(name: str, home: Path, data: Data) -> Path:
-    """The file of a model, trained unless there is one that is newer than the ratings."""
+    """Train a model and save it, unless its file is newer than the ratings; return the path of the file."""
     path = home / f"{name}.safetensors"
     if path.is_file() and (data.file is None or path.stat().st_mtime > data.file.stat().st_mtime):
-        log(f"{path} is there already")
+        log(f"{path} exists already")
         return path
     model = NeuralMF(**MODELS[name])
     begun = time.perf_counter()
@@ -117,7 +117,7 @@ def _trained(name: str, home: Path, data: Data) -> Path:
 
 
 def _open(address: str) -> None:
-    """Open the page as soon as it is served."""
+    """Open the page in the browser as soon as it is served."""
     for _ in range(600):
         try:
             urlopen(f"{address}ready", timeout=1).close()

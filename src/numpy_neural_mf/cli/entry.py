@@ -1,4 +1,4 @@
-"""The commands put together; an error is one sentence and an exit code."""
+"""The program: all commands together; an error is one sentence and an exit code."""
 
 import os
 import re
@@ -25,13 +25,13 @@ COMMANDS = {
     "Evaluation": (evaluate.evaluate, compare.compare),
 }
 HELP = "Neural matrix factorisation for ratings: train, compare, understand."
-# What PyTorch says of any device; its class of the error differs by device and is not imported here.
+# PyTorch's messages on all devices; the class of its error differs by device and is not imported here.
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
 CODES = "Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."
 
 
 def show_version(is_asked: bool) -> None:
-    """Print the version, where it is asked for, and nothing else."""
+    """Print the version and exit, if --version was given."""
     if is_asked:
         print(f"numpy-neural-mf {version('numpy-neural-mf')}")
         raise typer.Exit
@@ -47,7 +47,7 @@ app.add_typer(train.app, name="train", rich_help_panel="Models")
 
 @app.callback()
 def without_a_command(version: Annotated[bool, VERSION] = False) -> None:
-    """What is asked of the program itself."""
+    """Options of the program itself."""
 
 
 for panel, commands in COMMANDS.items():
@@ -57,14 +57,14 @@ for panel, commands in COMMANDS.items():
 
 def run() -> NoReturn:
     """Run the command line; an expected error is one sentence, never a traceback."""
-    if os.environ.get("COLUMNS") == "0":  # in no columns, rich prints nothing
+    if os.environ.get("COLUMNS") == "0":  # with zero columns, rich prints nothing
         del os.environ["COLUMNS"]
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a console may lack characters of titles and tables
+        if isinstance(stream, TextIOWrapper):  # its encoding may lack characters of titles and tables
             stream.reconfigure(errors="replace")
     warnings.showwarning = lambda message, *_: remark(f"numpy-neural-mf: {message}")
     try:
-        with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges reports it itself
+        with np.errstate(over="ignore", invalid="ignore"):  # the training itself reports that it diverged
             try:
                 app()
             finally:
@@ -88,19 +88,19 @@ def run() -> NoReturn:
 
 
 def flush_output() -> None:
-    """Flush standard output. A full disk raises an OSError; a pipe that was closed does not."""
+    """Flush standard output; raise OSError if the disk is full, but not if a pipe was closed."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # at the exit it is tried again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
         if not isinstance(error, BrokenPipeError):
             raise
 
 
 def as_typed(message: str, arguments: Iterable[str]) -> str:
-    """The error of a setting with its option, where that was typed, as its name: n_folds is --folds.
+    """Replace the name of a setting in its error message by the option that was typed: n_folds by --folds.
 
-    An option that is left out is None, which cannot be typed.
+    The message no longer allows None, which stands for an omitted option and cannot be typed.
     """
     message = message.replace(", or None, not ", ", not ")
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""How good a model is on ratings that it has not seen: numpy-neural-mf evaluate."""
+"""Evaluate a model on ratings that it has not seen: numpy-neural-mf evaluate."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,14 +28,14 @@ def evaluate(
     context: Context, model: ModelFile, ratings: RatingsFile,
     k: Annotated[int, option(None, "Length of the lists.", "--k", "-k", min=1, max=MAX_SIZE)] = 10,
     relevant: Annotated[float | None, RELEVANT] = None,
-    ranking: Annotated[bool, switch(None, "Evaluate recommended lists, too.")] = True,
+    ranking: Annotated[bool, switch(None, "Also evaluate recommended lists.")] = True,
     report: Report = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
 ) -> None:  # fmt: skip
-    """Evaluate the predictions and the lists of a model on test ratings.
+    """Evaluate the predictions and the top-N lists of a model on test ratings.
 
-    Ratings are warm where the model knows their user and item, and cold otherwise.
-    Ratings that the model was trained on are left out and counted.
+    Ratings are warm if the model knows their user and item, and cold otherwise.
+    Ratings on which the model was trained are left out and counted.
 
     numpy-neural-mf evaluate films.safetensors test.csv -k 20 --relevant 4.5 --json
     numpy-neural-mf evaluate films.safetensors test.csv --report report.html
@@ -68,7 +68,7 @@ def evaluate(
 
 
 def _facts(found: Evaluation) -> dict[str, Any]:
-    """All metrics, for JSON."""
+    """Return all metrics, for JSON."""
     errors, lists = found.ratings, found.ranking
     counts = ("n_cold_users", "n_cold_items", "mean_user_rmse", "mean_user_mae")
     facts: dict[str, Any] = {"ratings": {name: asdict(getattr(errors, name)) for name in PARTS}}
@@ -89,7 +89,7 @@ def _calibration(found: Evaluation) -> "pl.DataFrame":
 
 
 def _show(found: Evaluation) -> None:
-    """Tables of errors, of ranking metrics and of calibration."""
+    """Print tables of errors, of ranking metrics and of calibration."""
     import polars as pl
 
     errors, lists = found.ratings, found.ranking

@@ -1,4 +1,4 @@
-"""A trained model for programs without this package."""
+"""Write a trained model for programs without this package: numpy-neural-mf export."""
 
 from pathlib import Path
 from typing import Annotated

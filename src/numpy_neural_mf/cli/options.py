@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each declared once, and options from a TOML file."""
+"""Arguments and options that several commands share, and options from a TOML file."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -18,29 +18,29 @@ MODEL, TRAINING, HARDWARE, INPUT = "Model", "Training", "Hardware", "Columns of 
 
 
 def option(panel: str | None, help: str, *flags: str, **more: Any) -> Any:
-    """An option in a panel of the help; None for the first panel."""
+    """Declare an option in a panel of the help; None is the first panel."""
     return typer.Option(*flags, help=help, rich_help_panel=panel, **more)
 
 
 def switch(panel: str | None, help: str, *flags: str) -> Any:
-    """An option that is on or off."""
+    """Declare an option that is on or off."""
     return option(panel, help, *flags, metavar="")
 
 
 def one_of(panel: str | None, names: Iterable[str], help: str) -> Any:
-    """An option that is one of some names, which the help lists and the shell completes."""
+    """Declare an option whose value is one of some names; the help lists and the shell completes them."""
     known = list(names)
     return option(panel, f"{help}: {', '.join(known)}.", metavar="NAME", autocompletion=lambda: known)
 
 
 def defaults_of(model: Callable[..., Any]) -> dict[str, Any]:
-    """The settings of a model with their defaults, so that the command line has no defaults of its own."""
+    """Return the defaults of a model's settings, so that the command line has no defaults of its own."""
     parameters = inspect.signature(model).parameters.values()
     return {one.name: one.default for one in parameters if one.kind is not one.VAR_KEYWORD}
 
 
 def _from_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Make the values of the file the defaults of the command's options, each checked as if it were typed."""
+    """Make the values of the file the defaults of the command's options; check each as if it were typed."""
     if path is None:
         return None
     import tomllib
@@ -75,7 +75,7 @@ FILE: dict[str, Any] = {"metavar": "FILE"}
 TOML = option(None, "TOML file of options; typed options win.", is_eager=True, callback=_from_file, **FILE)
 SCALE = option(INPUT, "Rating scale; by default found.", "--scale", "--rating-scale", metavar="LOW HIGH")
 
-# What a command reads and writes.
+# Files that a command reads and writes.
 RatingsFile = Annotated[Path, Argument(help="CSV, TSV, ratings.dat, u.data or Parquet.")]
 ModelFile = Annotated[Path, Argument(help="A model that train wrote.")]
 NewModelFile = Annotated[Path, Argument(help="The file to write.", dir_okay=False)]
@@ -83,14 +83,14 @@ Report = Annotated[Path | None, option(None, "Write the results as one HTML page
 AsJson = Annotated[bool, switch(None, "Print JSON.", "--json")]
 Settings = Annotated[Path | None, TOML]
 
-# How the ratings are read.
+# Reading of the ratings.
 ColumnName = Annotated[str | None, option(INPUT, "Name of this column, if unusual.", metavar="NAME")]
 Scale = Annotated[tuple[float, float] | None, SCALE]
 Cache = Annotated[bool, switch(INPUT, "Keep parsed columns next to a file above 100 MB.")]
 FEATURES = option(INPUT, "CSV or Parquet with an id first, as movies.csv.", **FILE)
 FeaturesFile = Annotated[Path | None, FEATURES]
 
-# What is listed.
+# Lists.
 Number = Annotated[int, option(None, "Length of the list.", "--number", "-n", min=1, max=MAX_SIZE)]
 TITLES = option(None, "CSV with an id first and a column title, as movies.csv.", **FILE)
 Titles = Annotated[Path | None, TITLES]
@@ -101,7 +101,7 @@ EXCLUDE = option(None, "Leave out this raw id; may be repeated.", "--exclude", m
 Candidates = Annotated[list[str] | None, CANDIDATES]
 Exclude = Annotated[list[str] | None, EXCLUDE]
 
-# How a model is trained.
+# Training of a model.
 SEED = option(TRAINING, "The same seed gives the same result.", "--seed", "--random-state", min=0)
 Seed = Annotated[int, SEED]
 Engine = Annotated[str, one_of(HARDWARE, ENGINE_NAMES, "Engine that trains")]

@@ -1,4 +1,4 @@
-"""What commands print (results to standard output, the log to standard error), and what all of them read."""
+"""Print results to standard output and the log to standard error; read ratings and models."""
 
 import json
 import shlex
@@ -27,17 +27,17 @@ ROLES = ("user", "item", "rating", "timestamp")
 
 
 def stderr() -> Console:
-    """Where the log goes."""
+    """Return the console of the log, standard error."""
     return Console(stderr=True)
 
 
 def log(text: str, style: str = "") -> None:
-    """A line of the log, never wrapped."""
+    """Write a line to the log, without wrapping it."""
     stderr().print(harmless(text), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def remark(text: str) -> None:
-    """A line of the log that the user should not miss."""
+    """Write a line to the log that the user should not miss."""
     log(text, "yellow")
 
 
@@ -48,23 +48,23 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 def working(on: str) -> Status:
-    """A spinner, on a terminal, while a block of code runs."""
+    """Return a context that shows a spinner on a terminal."""
     return stderr().status(escape(harmless(on)))
 
 
 def progress(over: Sequence[T], on: str) -> Iterable[T]:
-    """The elements, with a bar and the time left, on a terminal."""
+    """Iterate over the elements with a progress bar and the time left on a terminal."""
     console = stderr()
     return track(over, escape(harmless(on)), console=console, transient=True, disable=not console.is_terminal)
 
 
 def say(text: str) -> None:
-    """A result as text, never wrapped."""
+    """Print a result as text, without wrapping it."""
     Console().print(harmless(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
-    """The result of a command as text, or as one JSON object."""
+    """Print the result of a command as text, or as one JSON object."""
     if as_json:
         print_json(facts)
     else:
@@ -72,7 +72,7 @@ def report(text: str, facts: dict[str, Any], as_json: bool) -> None:
 
 
 def show(frame: "pl.DataFrame", as_json: bool = False, prose: str | None = None) -> None:
-    """A table, or a JSON list of its rows; the column `prose` is text, wrapped where it is long."""
+    """Print a table, or a JSON list of its rows; the column `prose` has text, wrapped if it is long."""
     if as_json:
         print_json(frame.to_dicts())
     else:
@@ -80,17 +80,17 @@ def show(frame: "pl.DataFrame", as_json: bool = False, prose: str | None = None)
 
 
 def print_json(value: Any) -> None:
-    """Anything as JSON, with null for NaN."""
+    """Print a value as JSON, with null for NaN."""
     print(json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None)))
 
 
 def command_line() -> str:
-    """The command that is running, to be typed again."""
+    """Return the running command as it can be typed again."""
     return shlex.join(["numpy-neural-mf", *sys.argv[1:]])
 
 
 def read(context: typer.Context, **more: Any) -> Ratings:
-    """The ratings that a command was given; the parsed columns of a large file may be kept next to it."""
+    """Read the ratings of a command; cache the parsed columns of a large file, unless --no-cache is given."""
     path, given = Path(context.params["ratings"]), context.params
     settings = {name: given[name] for name in (*ROLES, "scale") if name in given}
     keeps = given.get("cache", False) and path.is_file() and path.stat().st_size >= LARGE
@@ -99,7 +99,7 @@ def read(context: typer.Context, **more: Any) -> Ratings:
 
 
 def load(path: Path, method: str) -> Any:
-    """The model of a file, which must have a method."""
+    """Load a model; raise ValueError if it lacks a method."""
     model = load_model(path)
     if not hasattr(model, method):
         raise ValueError(f"{path}: expected a model with {method}, found a {type(model).__name__}")

@@ -9,11 +9,11 @@ from ..utils.extras import naming_the_extra
 from .options import FILE, Settings, Titles, option
 
 MODELS = Argument(help="Model files; the first is the default.", exists=True, dir_okay=False)
-STORE = option(None, "Address of the ratings store; by default SQLite beside the model.")
+STORE = option(None, "Address of the ratings store; by default SQLite next to the model.")
 TOKEN = option(None, "File of the token that requests need; else NUMPY_NEURAL_MF_TOKEN.", **FILE)
-ORIGIN = option(None, "Another web origin whose pages may ask; may be repeated.", metavar="URL")
-ABOUT = option(None, "JSON file of what the page says of the data: data, licence, citation, items.", **FILE)
-HOST = option(None, "Where to listen; by default this machine only.")
+ORIGIN = option(None, "Another origin whose pages may send requests; may be repeated.", metavar="URL")
+ABOUT = option(None, "JSON file on the data, for the page: data, licence, citation, items.", **FILE)
+HOST = option(None, "Address to listen on; by default this machine only.")
 
 
 def serve(
@@ -22,11 +22,11 @@ def serve(
     store: Annotated[str, STORE] = "", token_file: Annotated[Path | None, TOKEN] = None,
     origin: Annotated[list[str] | None, ORIGIN] = None,
     host: Annotated[str, HOST] = "127.0.0.1",
-    port: Annotated[int, option(None, "0 takes a free one.", min=0, max=65_535)] = 8000,
+    port: Annotated[int, option(None, "Port; 0 for a free one.", min=0, max=65_535)] = 8000,
     workers: Annotated[int, option(None, "Processes; they share the model's memory.", min=1)] = 1,
     settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Serve models over HTTP: predictions, lists, explanations, and new ratings, which are kept.
+    """Serve models over HTTP: predictions, top-N lists and explanations; new ratings are stored.
 
     numpy-neural-mf serve films.safetensors --titles movies.csv
     """

@@ -1,4 +1,4 @@
-"""Tables that commands read and write, and ids as they are typed."""
+"""Tables that commands read and write, and ids typed as arguments."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     from ..data.tables import Columns
 
-# An integer in the one way that files are read with: 007 is another id.
+# An integer as files have it: 007 is another id.
 INTEGER = re.compile("0|-?[1-9][0-9]*")
 
 
 def raw_ids(ids: NDArray[Any], texts: list[str]) -> list[Any]:
-    """Ids that were typed as the model has them: whole numbers, or text as it is."""
+    """Convert typed ids to those of the model: whole numbers, or unchanged text."""
     is_text = ids.dtype.kind == "U"
     return [text if is_text or not INTEGER.fullmatch(text) else int(text) for text in texts]
 
 
 def unknown_ids(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> list[str]:
-    """Those of the chosen ids that the model does not know, with a line of the log that lists them."""
+    """Return the chosen ids that the model does not know, and list them in the log."""
     unknown = [str(one) for one in chosen or () if index_of(ids, one) < 0]
     if unknown:
         remark(f"{what}: {', '.join(unknown)}")
@@ -43,22 +43,22 @@ def unknown_ids(ids: NDArray[Any], chosen: Iterable[Any] | None, what: str) -> l
 def filters(
     ids: NDArray[Any], candidates: list[str] | None, exclude: list[str] | None
 ) -> dict[str, list[str] | None]:
-    """Candidates and what is excluded, with a line of the log for those that the model does not know."""
+    """Return candidates and exclusions as arguments of `recommend`; list unknown ids in the log."""
     unknown_ids(ids, [*(candidates or ()), *(exclude or ())], "candidates or exclusions that are unknown")
     return {"candidates": candidates or None, "exclude": exclude}
 
 
 def roles_of_text(model: Any) -> list[str]:
-    """The roles of which a model has text ids, to read those of a file as text, too: 007 is not 7."""
+    """Return the roles whose ids are text in a model, so that files are read alike: 007 is not 7."""
     ids = {"user": model.user_ids_, "item": model.item_ids_}
     return [role for role, known in ids.items() if known.dtype.kind == "U"]
 
 
 def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
-    """A table, its columns of the roles that are wanted, ids as the model has them, and all its columns.
+    """Read a table: its columns of the wanted roles, with ids as the model has them, and all its columns.
 
     `wanted` maps roles ("user", "item", "rating", "timestamp") to the name of the column, or None for the
-    usual ones; only a timestamp may be absent.
+    usual names; only the timestamp may be absent.
     """
     import polars as pl
 
@@ -70,7 +70,7 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
     table = open_table(path)
     columns = read_columns(table, wanted, text_ids=is_text, whole=True)
     roles, frame, faults = dict(columns.roles), dict(columns.frame), Faults()
-    if isinstance(table, Text):  # integers become numbers, for Parquet; anything else stays as it is written
+    if isinstance(table, Text):  # integers become numbers, for Parquet; other columns stay text
         plain = {name: column for name, column in frame.items() if not column.str.contains(r"[ .]").any()}
         numbers = {name: whole_or_text(column) for name, column in plain.items()}
         frame |= {name: column for name, column in numbers.items() if column.dtype == pl.Int64}
@@ -86,7 +86,7 @@ def read_table(path: Path, model: Any, **wanted: str | None) -> Columns:
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Parquet or CSV, by the suffix."""
+    """Write Parquet or CSV, by the suffix."""
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             frame.write_parquet(temporary)
@@ -97,18 +97,18 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
 def lists_of(
     users: ArrayLike, items: np.ma.MaskedArray[Any, Any], ratings: np.ma.MaskedArray[Any, Any]
 ) -> pl.DataFrame:
-    """Recommendations of shape (n_users, n) as one row for each place, without the empty ones."""
+    """Return recommendations of shape (n_users, n) as a table with a row for each non-empty place."""
     import polars as pl
 
     n = items.shape[1]
     users, ranks = np.repeat(users, n), np.tile(np.arange(1, n + 1), len(items))
-    scores = ratings.data.ravel().astype(np.float64).round(2)  # in float64, a rounded number is short
+    scores = ratings.data.ravel().astype(np.float64).round(2)  # a rounded float64 is printed short
     places = pl.DataFrame({"user": users, "rank": ranks, "item": items.data.ravel(), "rating": scores})
     return places.filter(~np.ma.getmaskarray(items).ravel())
 
 
 def with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
-    """Lists with the number of ratings of each item of the column `item`."""
+    """Add to lists the number of ratings of each item of the column `item`."""
     import polars as pl
 
     counts = model.fitted_.counts("item")[index_of(model.item_ids_, lists["item"])]
@@ -116,7 +116,7 @@ def with_counts(lists: pl.DataFrame, model: Any) -> pl.DataFrame:
 
 
 def with_titles(frame: pl.DataFrame, model: Any, path: Path | None) -> pl.DataFrame:
-    """The table with the title of each item of its column `item`, of a file or else of the model."""
+    """Add to a table the title of each item of its column `item`, from a file or else from the model."""
     import polars as pl
 
     from ..data.titles import titles_of

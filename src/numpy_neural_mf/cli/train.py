@@ -48,15 +48,15 @@ NEURAL, BAYESIAN = SimpleNamespace(**defaults_of(NeuralMF)), SimpleNamespace(**d
 FORM = [field.name for field in fields(Architecture) if field.name != "rating_scale"]
 ENCODERS = ("attention", "gru")
 MODEL_FILE = Path("model.safetensors")
-# Deprecated: values of --model, the options of next-item prediction from before it was a model of its own,
-# and those of bayesian-mf.
+# Deprecated: values of --model, options of next-item prediction from before NextItemModel existed, and old
+# names of options of bayesian-mf.
 OLD_NAMES = {"neural": "neural-mf", "bayesian": "bayesian-mf"}
 NEXT_ITEM = ("--sequence", "--sequence-length", "--next-item-weight", "--negatives")
 OLD_OPTIONS = {"kinds": "latent_clusters", "warm_up": "burn_in"}
 
 
 class DefaultModel(TyperGroup):
-    """The models as commands; the name of the default may be left out, or given by a deprecated --model."""
+    """Commands named after the models; the default may be omitted, and a deprecated --model is understood."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the model first where it is missing."""
@@ -89,7 +89,7 @@ def train() -> None:
 
 
 def layer_sizes(text: str) -> tuple[int, ...]:
-    """Widths of layers, such as "64,32"; an empty text for none."""
+    """Parse widths of layers, such as "64,32"; an empty text is no layers."""
     try:
         sizes = tuple(int(size) for size in text.replace(",", " ").split())
         check_sizes("sizes", sizes)
@@ -102,7 +102,7 @@ CHECKPOINT_DIR = option(TRAINING, "Save the state here; the same command resumes
 CheckpointDir = Annotated[Path | None, CHECKPOINT_DIR]
 LayerSizes = Annotated[Any, option(MODEL, 'MLP layers; "" for none.', parser=layer_sizes, metavar="N,N,…")]
 UsesFeatures = Annotated[bool | None, switch(MODEL, "Use features of users and items, where given.")]
-Implicit = Annotated[bool | None, switch(MODEL, "Use which items were rated, as in SVD++.")]
+Implicit = Annotated[bool | None, switch(MODEL, "Use implicit feedback (which items were rated).")]
 OldName = Annotated[int | None, typer.Option(hidden=True)]
 Samples = Annotated[int, option(TRAINING, "Samples after burn-in.", "--samples", "--n-samples")]
 
@@ -113,14 +113,14 @@ def neural_mf(
     architecture: Annotated[str, one_of(MODEL, ARCHITECTURES, "Values of the options below")] = "C_wide",
     embedding_dim: Annotated[int | None, option(MODEL, "Length of user and item embeddings.")] = None,
     hidden_layer_sizes: LayerSizes = None,
-    activation: Annotated[str | None, one_of(MODEL, ACTIVATIONS, "Of hidden layers")] = None,
+    activation: Annotated[str | None, one_of(MODEL, ACTIVATIONS, "Activation of hidden layers")] = None,
     biases: Annotated[bool | None, switch(MODEL, "Use biases of users and items.")] = None,
     product: Annotated[bool | None, switch(MODEL, "Use the dot product of the embeddings.")] = None,
     features: UsesFeatures = None, implicit: Implicit = None,
     periods: Annotated[int | None, option(MODEL, "Number of time bins; 0 for none.")] = None,
-    drift: Annotated[bool | None, switch(MODEL, "Let the level of each user drift.")] = None,
+    drift: Annotated[bool | None, switch(MODEL, "Use time-varying user biases.")] = None,
     previous_item: Annotated[bool | None, switch(MODEL, "Use the item rated before.")] = None,
-    likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Of the ratings")] = None,
+    likelihood: Annotated[str | None, one_of(MODEL, LIKELIHOODS, "Likelihood of the ratings")] = None,
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings; by default found.")] = None,
     batch_size: Annotated[int | None, option(TRAINING, "Ratings per step; by default found.")] = None,
     optimizer: Annotated[str, one_of(TRAINING, OPTIMIZERS, "Optimiser")] = NEURAL.optimizer,
@@ -153,12 +153,12 @@ def bayesian_mf(
     embedding_dim: Annotated[int, option(MODEL, "Length of the embeddings.")] = BAYESIAN.embedding_dim,
     latent_clusters: Annotated[int, option(MODEL, "Most latent clusters.")] = BAYESIAN.latent_clusters,
     features: UsesFeatures = BAYESIAN.features, implicit: Implicit = BAYESIAN.implicit,
-    drift: Annotated[bool, switch(MODEL, "Let biases change with time.")] = BAYESIAN.drift,
+    drift: Annotated[bool, switch(MODEL, "Use time-varying biases.")] = BAYESIAN.drift,
     previous_item: Annotated[bool, switch(MODEL, "Use the item rated before.")] = BAYESIAN.previous_item,
-    user_noise: Annotated[bool, switch(MODEL, "One variance per user.")] = BAYESIAN.user_noise,
-    rank: Annotated[int, option(MODEL, "Rank of the posterior mean that is kept.")] = BAYESIAN.rank,
+    user_noise: Annotated[bool, switch(MODEL, "Infer a noise variance per user.")] = BAYESIAN.user_noise,
+    rank: Annotated[int, option(MODEL, "Rank of the stored posterior mean.")] = BAYESIAN.rank,
     n_samples: Samples = BAYESIAN.n_samples,
-    burn_in: Annotated[int, option(TRAINING, "First samples, which are discarded.")] = BAYESIAN.burn_in,
+    burn_in: Annotated[int, option(TRAINING, "Number of first samples to discard.")] = BAYESIAN.burn_in,
     random_state: Seed = BAYESIAN.random_state, checkpoint_dir: CheckpointDir = None,
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     scale: Scale = None, cache: Cache = True, as_json: AsJson = False, settings: Settings = None,
@@ -179,7 +179,7 @@ def bayesian_mf(
 @app.command("next-item")
 def next_item(
     context: typer.Context, ratings: RatingsFile, model: NewModelFile = MODEL_FILE,
-    encoder: Annotated[str | None, one_of(MODEL, ENCODERS, "Of a user's last items")] = None,
+    encoder: Annotated[str | None, one_of(MODEL, ENCODERS, "Encoder of a user's last items")] = None,
     embedding_dim: Annotated[int | None, option(MODEL, "Length of the embeddings.")] = None,
     sequence_length: Annotated[int | None, option(MODEL, "Number of last items.")] = None,
     dropout: Annotated[float | None, option(MODEL, "Dropout rate in training.")] = None,
@@ -203,14 +203,14 @@ def next_item(
 
 
 def _given(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
-    """The options of these names that have a value."""
+    """Return the options of these names that have a value."""
     return {name: context.params[name] for name in names if context.params.get(name) is not None}
 
 
 def _train(model: Any, context: typer.Context) -> None:
     """Read the ratings and the features, fit a model to them, save it and print the result."""
     given = context.params
-    path, source = Path(given["model"]), Path(given["ratings"])  # text, in older versions of Typer
+    path, source = Path(given["model"]), Path(given["ratings"])  # str in older versions of Typer
     checkpoint_dir = given.get("checkpoint_dir")
     inputs = [given.get(name) for name in ("ratings", "user_features", "item_features", "titles", "settings")]
     require_output(path, *inputs, ratings_file(source))
@@ -244,7 +244,7 @@ def _train(model: Any, context: typer.Context) -> None:
 
 
 def _reporting_resumption(model: Any, on_progress: ProgressCallback) -> ProgressCallback:
-    """A callback that first says where a training goes on that has a checkpoint."""
+    """Return a callback that first logs the epoch at which a training resumes from a checkpoint."""
     unit, is_first = "sample" if isinstance(model, BayesianMF) else "epoch", True
 
     def report_progress(progress: Progress) -> None:
@@ -258,7 +258,7 @@ def _reporting_resumption(model: Any, on_progress: ProgressCallback) -> Progress
 
 
 def _result(model: Any) -> tuple[str, dict[str, Any]]:
-    """What the training came to, as text and as facts."""
+    """Return the result of the training as text and as facts."""
     history, seconds = model.history_, sum(model.history_.seconds)
     facts: dict[str, Any]
     if isinstance(model, BayesianMF):
@@ -269,7 +269,7 @@ def _result(model: Any) -> tuple[str, dict[str, Any]]:
     facts = {"epochs": len(history.train_loss), "seconds": seconds}
     text = f"Trained {facts['epochs']} epochs in {seconds:.1f} seconds"
     if isinstance(model, NeuralMF):
-        rmse = history.expected_loss[-1] ** 0.5 if history.expected_loss else None  # not of an ordinal one
+        rmse = history.expected_loss[-1] ** 0.5 if history.expected_loss else None  # not if ordinal
         facts |= {"expected_rmse": rmse}
         text += "" if rmse is None else f"; expected RMSE of new ratings {rmse:.4f}"
     return text, facts

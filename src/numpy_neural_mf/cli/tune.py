@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 OUTPUT = Argument(help="The TOML file to write, for train --settings.")
-TIMEOUT = option(None, "Begin no trial after this time.", metavar="SECONDS")
+TIMEOUT = option(None, "Start no trial after this time.", metavar="SECONDS")
 STUDY = option(None, "Keep the trials here; the same command resumes a killed search.")
 ARCHITECTURE = one_of(None, ARCHITECTURES, "Keep this one and tune only the training")
 
 
 def tune(
     context: Context, ratings: RatingsFile, output: Annotated[Path, OUTPUT] = Path("settings.toml"),
-    trials: Annotated[int, option(None, "Number of trials, those of a resumed study included.")] = 50,
+    trials: Annotated[int, option(None, "Number of trials, including those of a resumed study.")] = 50,
     timeout: Annotated[float | None, TIMEOUT] = None, study: Annotated[Path | None, STUDY] = None,
     architecture: Annotated[str | None, ARCHITECTURE] = None,
     epochs: Annotated[int, option(None, "Epochs per trial.")] = 60, seed: Seed = 0,
@@ -37,7 +37,7 @@ def tune(
     """Search for the settings with the lowest error on held-out ratings.
 
     The first trial has the defaults. Leave test ratings out of the file: the error
-    of the best of many trials is optimistic. Ctrl-C keeps what is done.
+    of the best of many trials is optimistic. Ctrl-C keeps the finished trials.
 
     numpy-neural-mf tune train.csv settings.toml --trials 50 --study study.journal
     """
@@ -77,7 +77,7 @@ def tune(
 
 
 def best_trials(trials: "pl.DataFrame", n: int = 4) -> "pl.DataFrame":
-    """The best trials and the defaults, a column each, since there are many settings."""
+    """Return the best trials and the defaults, one column for each, since there are many settings."""
     import polars as pl
     from polars import selectors
 
@@ -89,7 +89,7 @@ def best_trials(trials: "pl.DataFrame", n: int = 4) -> "pl.DataFrame":
 
 
 def shown_on(bar: ProgressBar) -> Callable[[TuningProgress], None]:
-    """A callback that shows each trial and its training on a progress bar."""
+    """Return a callback that shows each trial and its training on a progress bar."""
     n_ended = -1
 
     def on_progress(progress: TuningProgress) -> None:

@@ -1,4 +1,4 @@
-"""Train a model further, on ratings of a file or on those that the service kept: numpy-neural-mf update."""
+"""Train a model further, on ratings of a file or of the service's store: numpy-neural-mf update."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +11,9 @@ from .options import AsJson, ColumnName, ModelFile, Settings, Titles, option
 from .output import load, read, report, working
 from .tables import roles_of_text
 
-FILE = Argument(help="CSV, Parquet, ...; by default those that the service kept.")
+FILE = Argument(help="CSV, Parquet, ...; by default the ratings that the service stored.")
 OUTPUT = Argument(help="The file to write; by default the model's.")
-STORE = option(None, "Address of the service's ratings store; by default SQLite beside the model.")
+STORE = option(None, "Address of the service's ratings store; by default SQLite next to the model.")
 
 
 def update(
@@ -23,9 +23,9 @@ def update(
     user: ColumnName = None, item: ColumnName = None, rating: ColumnName = None, timestamp: ColumnName = None,
     titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Train a model further on new ratings, of known and of new users and items.
+    """Train a model further on new ratings, also of new users and items.
 
-    A service that serves the file goes on with the new model.
+    A service that serves the file loads the new model.
 
     numpy-neural-mf update films.safetensors this_week.csv
     numpy-neural-mf update films.safetensors
@@ -52,7 +52,7 @@ def update(
 
 
 def _kept(loaded: Any, model: Path, address: str) -> Ratings | None:
-    """The ratings that a store has and the model has not; None if there are none."""
+    """Return the ratings of a store that the model has not learned; None if there are none."""
     with naming_the_extra("update from a ratings store", "serve"):
         from ..serving.store import RatingsStore, store_beside
         from ..serving.unlearned import unlearned_ratings

@@ -1,4 +1,4 @@
-"""A trained model in use: predict, recommend, fold-in, similar, explain, info."""
+"""Use a trained model: predict, recommend, fold-in, similar, explain, info."""
 
 import re
 from dataclasses import asdict, fields
@@ -37,8 +37,8 @@ from .tables import (
     write_table,
 )  # fmt: skip
 
-AT_ONCE = 256  # users to whom is recommended between two steps of the progress bar
-INTERVAL = option(None, "Add the bounds low and high of this coverage, such as 0.9.")
+AT_ONCE = 256  # number of users between two steps of the progress bar
+INTERVAL = option(None, "Add the bounds low and high of intervals of this coverage, such as 0.9.")
 USERS = Argument(help="Raw ids; all users with --output.")
 WITH_SEEN = option(None, "Include items that the user rated.", "--with-seen", metavar="")
 LISTS = option(None, "Write the lists to this CSV or Parquet file.")
@@ -50,14 +50,14 @@ RATE = option(None, "One rating; may be repeated.", metavar="ITEM=RATING")
 def predict(
     model: ModelFile,
     pairs: Annotated[Path, Argument(help="CSV or Parquet with a user and an item column.")],
-    output: Annotated[Path, Argument(help="The same with a column prediction.")],
+    output: Annotated[Path, Argument(help="File to write: the table with a column prediction.")],
     interval: Annotated[float | None, INTERVAL] = None, as_json: AsJson = False, settings: Settings = None,
     user: ColumnName = None, item: ColumnName = None, timestamp: ColumnName = None,
 ) -> None:  # fmt: skip
     """Predict the ratings of pairs in a CSV or Parquet file.
 
-    Models that use time predict for the column of timestamps, or else for the
-    time of the last training rating.
+    Models that use time predict for the times of the column of timestamps, or
+    without it for the time of the last training rating.
 
     numpy-neural-mf predict films.safetensors pairs.csv predictions.parquet
     numpy-neural-mf predict bayesian.safetensors pairs.csv predictions.csv --interval 0.9
@@ -79,7 +79,7 @@ def predict(
     n, n_users, n_items = (int(mask.sum()) for mask in (no_user | no_item, no_user, no_item))
     if n:
         either = f"a user ({n_users:,}) or an item ({n_items:,}) that is unknown to the model"
-        remark(f"{n:,} pairs have {either}; their predictions do without")
+        remark(f"{n:,} pairs have {either}; their predictions use only what is known")
     facts = {"output": str(output), "predictions": frame.height}
     facts |= {"unknown_user": n_users, "unknown_item": n_items}
     report(f"Wrote {output}: {frame.height:,} predictions", facts, as_json)
@@ -90,13 +90,13 @@ def recommend(
     number: Number = 10, titles: Titles = None, min_ratings: MinRatings = 0, by: By = "lower_bound",
     with_seen: Annotated[bool, WITH_SEEN] = False, output: Annotated[Path | None, LISTS] = None,
     candidates: Candidates = None, exclude: Exclude = None,
-    diversity: Annotated[float, option(None, "From 0 to 1: items unlike those above them.")] = 0.0,
+    diversity: Annotated[float, option(None, "From 0 to 1; the higher, the more items differ.")] = 0.0,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """List the items that each user will like, best first.
+    """Recommend a top-N list of items to each user.
 
-    They are ranked by a lower bound of the predicted rating, which is the lower
-    the fewer ratings an item has, or by the prediction itself: --by mean.
+    Items are ranked by a lower confidence bound of the predicted rating, which is
+    lower for items with fewer ratings, or by the prediction itself: --by mean.
 
     numpy-neural-mf recommend films.safetensors 1 42 -n 5 --min-ratings 20 --titles movies.csv
     numpy-neural-mf recommend films.safetensors --output everybody.parquet
@@ -179,7 +179,7 @@ def similar(
     titles: Titles = None, candidates: Candidates = None, exclude: Exclude = None,
     as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """List the items, or users, whose embeddings have the highest cosine similarity to one.
+    """List the items, or users, with the highest cosine similarity to a given one.
 
     numpy-neural-mf similar films.safetensors 260 --titles movies.csv
     numpy-neural-mf similar films.safetensors 42 --users
@@ -199,7 +199,7 @@ def explain(
     model: ModelFile, user: RawId, item: RawId,
     number: Number = 10, titles: Titles = None, as_json: AsJson = False, settings: Settings = None,
 ) -> None:  # fmt: skip
-    """Explain a prediction by its parts and by the user's ratings that weigh most.
+    """Explain a prediction by its parts and by the user's ratings with the largest weights.
 
     numpy-neural-mf explain films.safetensors 1 260 --titles movies.csv
     """
@@ -208,7 +208,7 @@ def explain(
     loaded = load(model, "explain")
     raw_user, raw_item = raw_ids(loaded.user_ids_, [user])[0], raw_ids(loaded.item_ids_, [item])[0]
     if not loaded.known(raw_user, raw_item):
-        remark("the user or the item is unknown to the model, so no rating is a reason")
+        remark("the user or the item is unknown to the model, so no rating explains the prediction")
     found = loaded.explain(raw_user, raw_item)
     parts = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "reasons"}
     reasons = pl.DataFrame([asdict(reason) for reason in found.reasons[:number]])

@@ -1,4 +1,4 @@
-"""Conclusions: which differences between models are significant, in sentences that need no statistics."""
+"""Conclusions: which differences between models are significant, in plain sentences."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Rows = Sequence[dict[str, Any]]
 
 
 def conclusions(differences: pl.DataFrame) -> list[str]:
-    """Sentences on the models of one data set, the best model first; none for fewer than two models.
+    """Return sentences on the models of one data set, the best model first; none for fewer than two models.
 
-    `differences` has a row for each pair of models, as made by `Comparison.differences`. Models share a
+    `differences` has a row for each pair of models, as returned by `Comparison.differences`. Models share a
     sentence if they do not differ significantly and are significantly better than the same other models.
     """
     rows = differences.to_dicts()
@@ -27,7 +27,7 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
     n_splits = min(row["splits"] for row in rows)
     few = "only large differences are significant: use more seeds or folds."
     sentences = [f"Only {n_splits} splits, so {few}"] if n_splits == 2 else []
-    # By their errors, the lowest first, since each row names the better model first.
+    # Ranked by error, the lowest first: each row names the better model first.
     names = dict.fromkeys(name for row in rows for name in (row["model"], row["other"]))
     ranked = sorted(names, key=lambda name: -sum(row["model"] == name for row in rows))
     worse: dict[str, set[str]] = {name: set() for name in ranked}
@@ -52,7 +52,7 @@ def conclusions(differences: pl.DataFrame) -> list[str]:
 
 
 def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[str], list[str]]:
-    """The first models that are tied and better than the same others, and the remaining models."""
+    """Split off the first models, which are tied and better than the same others; return both parts."""
     first = worse[ranked[0]]
     size = 1
     while size < len(ranked) and ranked[size] not in first and worse[ranked[size]] == first:
@@ -61,7 +61,7 @@ def _leading_group(ranked: list[str], worse: dict[str, set[str]]) -> tuple[list[
 
 
 def _between(rows: Rows, some: Sequence[str], others: Sequence[str]) -> Rows:
-    """The pairs of a model in `some` and a model in `others`."""
+    """Return the rows of pairs of a model in `some` and a model in `others`."""
     ways = ((some, others), (others, some))
     return [row for row in rows if any(row["model"] in a and row["other"] in b for a, b in ways)]
 
@@ -86,6 +86,6 @@ def _tied(names: str, rows: Rows) -> str:
 
 
 def joined(names: Iterable[str], word: str, comma: str = ", ") -> str:
-    """The names in words: a, b and c."""
+    """Join names in words: a, b and c."""
     *first, last = names
     return f"{comma.join(first)} {word} {last}" if first else last

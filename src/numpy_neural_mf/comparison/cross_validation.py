@@ -15,7 +15,7 @@ from ..utils.settings import check_integer
 from ..utils.shortened import quoted
 from .results import Comparison
 
-# A model that is not fitted, its class, or a function that takes a seed and returns one.
+# An unfitted model, its class, or a function of a seed that returns an unfitted model.
 ModelFactory = Recommender | Callable[..., Recommender]
 
 
@@ -44,22 +44,22 @@ def cross_validate(
 
     Parameters
     ----------
-    models : callable ``(seed) -> Recommender``, not fitted, or mapping of str to such callables
-        A model or a class of models may stand for a callable: each seed is then its `random_state`.
+    models : callable ``(seed) -> Recommender``, which returns an unfitted model, or mapping of str to these
+        A model or its class may replace a callable: each seed is then its `random_state`.
     ratings : Ratings, or what `read_ratings` takes, optional, divided by ``k_fold(ratings, n_folds)``
     n_folds : int, default 5
     splits : iterable of (train, test), optional
-        Your own splits in place of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
+        Your own splits instead of `ratings`: ``[time_split(ratings)]``, ``[leave_last_out(ratings)]``. With
         one split, significance cannot be tested.
     seeds : int, default 1; each model is trained with the seeds 0, 1, ..., `seeds` - 1 on each split
     ranking : bool, default False; whether to evaluate lists of ten recommended items too (see
         `evaluate_ranking`). The time grows with the number of users times the number of items.
     on_run, on_progress : callable, optional
-        Called with each `Run` when it is finished; and passed to each model's `fit`.
+        `on_run` is called with each finished `Run`; `on_progress` is passed to each model's `fit`.
 
     Returns
     -------
-    Comparison, whose data set is named "ratings", and a single model "model"
+    Comparison; it names the data set "ratings", and a single model "model"
 
     Raises
     ------
@@ -103,19 +103,19 @@ def cross_validate(
 
 
 def fold_splits(ratings: Ratings, seeds: int, n_folds: int) -> Iterator[Split]:
-    """The same folds for each seed."""
+    """Yield the same folds for each seed."""
     for seed in range(seeds):
         for fold, (train, test) in enumerate(k_fold(ratings, n_folds)):
             yield Split(f"seed {seed}, fold {fold}", seed, fold, train, test)
 
 
 def random_splits(ratings: Ratings, seeds: int) -> Iterator[Split]:
-    """Another split for each seed."""
+    """Yield another split for each seed."""
     return (Split(f"seed {s}", s, s, *random_split(ratings, random_state=s)) for s in range(seeds))
 
 
 def _own_splits(splits: Iterable[tuple[RatingsLike, RatingsLike]], seeds: int) -> Iterator[Split]:
-    """The caller's splits, each with every seed, since the iterable may be consumed only once."""
+    """Yield each of the caller's splits with every seed, since the iterable may be consumed only once."""
     for number, (train, test) in enumerate(splits):
         train, test = require_held_out(train, test)
         for seed in range(seeds):
@@ -141,8 +141,8 @@ def add_runs(
     on_progress: ProgressCallback | None,
     ranking: bool = False,
 ) -> Iterator[Run]:
-    """Train and test every model on each split; each finished run is added to the comparison and yielded."""
-    import sklearn.linear_model  # noqa: F401 - here, since to import them is no part of a training's time
+    """Train and test every model on each split; add each finished run to the comparison and yield it."""
+    import sklearn.linear_model  # noqa: F401 - here, so that the import does not count as training time
 
     for label, seed, number, train, test in splits:
         for name, new_model in models.items():
@@ -155,9 +155,9 @@ def add_runs(
             seconds = time.perf_counter() - start
             prediction = model.predict(test.raw_users, test.raw_items, test.timestamps)
             quality = evaluate_ranking(model, train, test) if ranking else None
-            # On these very ratings, whose noise may be favourable, where the expected ratings are known.
+            # Where the expected ratings are known, the floor is that of these test ratings and their noise.
             floor = test.noise_floor if test.expected is None else rmse(test.expected, test.values)
-            # The error of one posterior sample is not that of the posterior mean: there is no curve to show.
+            # The error of one posterior sample is not that of the posterior mean, so no curve is shown.
             history = None if isinstance(model, BayesianMF) else getattr(model, "history_", None)
             means = quality.overall if quality is not None and len(quality.user_ids) else None
             errors = rmse(prediction, test.values), mae(prediction, test.values)

@@ -1,4 +1,4 @@
-"""The comparison of several models on the same ratings with several seeds."""
+"""Experiments: several models are compared on the same ratings with several seeds."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ from ..utils.tables import harmless
 from .cross_validation import ModelFactory, add_runs, fold_splits, random_splits
 from .results import Comparison
 
-FIRST_SEEDS = 3  # of more, after which a first table is shown
+FIRST_SEEDS = 3  # with more seeds, a first table is shown after these
 DATA_VARIABLE = "NUMPY_NEURAL_MF_DATA"
 
 
@@ -44,7 +44,7 @@ def run_experiments(
 
     Each seed draws another split (20 % for testing) and other initial weights. With `n_folds`, each seed
     trains on each fold of ``k_fold(ratings, n_folds)`` instead. The test ratings are predicted once, at the
-    end. Every model is given the users, items and times of the test ratings; of the default models, only
+    end. Every model receives the users, items and times of the test ratings; among the default models, only
     BayesianMF uses times.
 
     Parameters
@@ -57,7 +57,7 @@ def run_experiments(
     seeds : int, default 3, the number of seeds: 0, 1, 2, ...
     n_folds : int, at least 2, or 0, the default, for random splits
     engine, device, precision : str, default "auto", "auto", "float32"
-        For the neural models (see `NeuralMF`). They and `epochs` do not affect your own `models`.
+        Settings of the neural models (see `NeuralMF`). Like `epochs`, they do not affect your own `models`.
     output_dir : path, default the working directory
         Folder of ``comparacion_arquitecturas.png`` and ``comparison.json``, ``.csv`` and ``.md``.
     models : mapping of name to ``(seed) -> Recommender``, by default `default_models`
@@ -112,7 +112,7 @@ def run_experiments(
         if not comparison.runs:
             raise
     finally:
-        if comparison.runs:  # after an error too: they are perhaps hours of work
+        if comparison.runs:  # after an error, too: the runs may be hours of work
             comparison.save(output_dir)
             if not console.is_jupyter or sys.exception():  # a notebook shows what is returned
                 console.print(comparison)
@@ -120,7 +120,7 @@ def run_experiments(
 
 
 def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> None:
-    """Print what is compared, dropped and left out."""
+    """Print the data sets, the number of dropped ratings and the models that are left out."""
     for name, part in data.items():
         log.print(Text(harmless(f"{name}: {part}")), soft_wrap=True)
         if part.n_dropped:
@@ -134,9 +134,9 @@ def _describe(data: Mapping[str, Ratings], lacks_numba: bool, log: Console) -> N
 def default_models(
     epochs: int | None = None, engine: str = "auto", device: str = "auto", precision: str = "float32"
 ) -> dict[str, ModelFactory]:
-    """The models of the comparison, by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
+    """Return the default models by name: the baselines, A_small, B_medium, C_wide and Bayesian MF.
 
-    The last draws few samples, so that the comparison takes minutes, and is left out without Numba.
+    Bayesian MF draws few samples, so that the comparison takes minutes, and is left out without Numba.
     """
     settings: dict[str, Any] = {"engine": engine, "device": device, "precision": precision}
     settings |= {} if epochs is None else {"epochs": epochs}
@@ -154,7 +154,7 @@ def default_models(
 
 
 def find_data(ratings: Any = None) -> dict[str, Ratings]:
-    """The data sets to compare on, by name: those given, the one found, or simulated ones."""
+    """Return the data sets to compare on, by name: those given, the one found, or simulated ones."""
     if isinstance(ratings, Mapping) and not _is_table(ratings):
         return {str(name): read_ratings(source) for name, source in ratings.items()}
     if ratings is not None:
@@ -169,14 +169,14 @@ def find_data(ratings: Any = None) -> dict[str, Ratings]:
 
 
 def _is_table(given: Mapping[Any, Any]) -> bool:
-    """Whether a mapping is one of columns, rather than of names to ratings."""
+    """Return whether a mapping has columns of ratings, rather than names of data sets."""
     from ..data.tables import NAMES, named_as
 
     return all(named_as(map(str, given), NAMES[role]) for role in ("user", "item", "rating"))
 
 
 def ratings_here() -> Path | None:
-    """ratings.csv in the working directory, or in the folder that NUMPY_NEURAL_MF_DATA names."""
+    """Find ratings.csv in the working directory or in the folder that NUMPY_NEURAL_MF_DATA names."""
     folders = [".", *filter(None, [os.environ.get(DATA_VARIABLE)])]
     return next((path for path in (Path(one, "ratings.csv") for one in folders) if path.is_file()), None)
 

@@ -14,12 +14,12 @@ from .results import Comparison
 def comparison_report(
     comparison: Comparison, *, command: str | None = None, made_at: datetime | None = None
 ) -> str:
-    """A comparison as one page of HTML, the same for the same comparison, command, date and versions.
+    """Return a comparison as one page of HTML, the same for the same comparison, command, date and versions.
 
     Parameters
     ----------
     comparison : Comparison with at least one run, otherwise a ValueError
-    command : str, optional, that reproduces the numbers
+    command : str, optional, the command that reproduces the numbers
     made_at : datetime, by default now
 
     Examples
@@ -63,7 +63,7 @@ def comparison_report(
 
 
 def _splits(runs: Sequence[Run]) -> str:
-    """The splits and the runs in words."""
+    """Describe the splits and the runs in words."""
     n_splits, seeds = len({run.split for run in runs}), sorted({run.seed for run in runs})
     n_train, n_test = (round(np.mean([getattr(run, n) for run in runs])) for n in ("n_train", "n_test"))
     return (
@@ -82,7 +82,7 @@ def _errors_chart(models: Mapping[str, Sequence[Run]]) -> Chart:
 
 
 def _losses_chart(models: Mapping[str, Sequence[Run]]) -> Chart | None:
-    """None unless a model is trained in epochs."""
+    """Return the chart of the losses; None unless a model is trained in epochs."""
     from ..reporting.plots import inline_svg, loss_figure
 
     final = {

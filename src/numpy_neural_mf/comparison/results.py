@@ -1,4 +1,4 @@
-"""The results of a comparison: its runs in numbers, as readable tables and as files."""
+"""The results of a comparison: its runs as numbers, as readable tables and as files."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ DIFFERENCES: dict[str, type] = {
 
 @dataclass(repr=False)
 class Comparison:
-    """The results of a comparison, which are shown as tables in a terminal and in a notebook.
+    """The results of a comparison, shown as tables in a terminal and in a notebook.
 
-    `data` has the summaries of the data sets, `settings` those of each model in its first run, both by name.
-    `n_planned` is more than the number of `runs` if the comparison was interrupted; `files` were written.
+    `data` has the summaries of the data sets and `settings` the settings of each model in its first run, both
+    by name. `n_planned` is more than the number of `runs` if the comparison was interrupted. `files` are the
+    files that were written.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -63,13 +64,13 @@ class Comparison:
     files: list[Path] = field(default_factory=list)
 
     def table(self) -> pl.DataFrame:
-        """A row for each data set and model, in numbers.
+        """Return a row of numbers for each data set and model.
 
-        Columns: data, model; runs and splits, their numbers; rmse, its mean over the splits, with its 95 %
-        confidence interval from rmse_low to rmse_high (see `mean_over_splits`; null for one split) and
-        rmse_std, the standard deviation over the runs (null for one); mae, parameters and seconds, means over
-        the runs; excess_rmse, the mean of rmse / (RMSE of the Bayes-optimal predictor) - 1; ndcg_at_10 and
-        recall_at_10 (these three are null where they are not known).
+        The columns are data and model; runs and splits, their numbers; rmse, its mean over the splits, with
+        its 95 % confidence interval from rmse_low to rmse_high (see `mean_over_splits`; null for one split)
+        and rmse_std, the standard deviation over the runs (null for one run); mae, parameters and seconds,
+        means over the runs; excess_rmse, the mean of rmse / (RMSE of the Bayes-optimal predictor) - 1;
+        ndcg_at_10 and recall_at_10. The last three are null where they are not known.
 
         The intervals of two models may overlap although their difference is significant, since both are
         tested on the same splits: see `differences`.
@@ -80,13 +81,14 @@ class Comparison:
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
     def differences(self) -> pl.DataFrame:
-        """A row for each pair of models on each data set, with the difference and its significance.
+        """Return a row for each pair of models on each data set, with the difference and its significance.
 
-        Columns: data; model, the one with the lower mean RMSE, and other; splits, their number; difference,
-        RMSE of other minus RMSE of model, with its 95 % confidence interval from low to high; p_value of the
-        corrected resampled t-test (see `paired_difference`), after Holm's correction for all the pairs on a
-        data set; effect_size, Cohen's d_z; is_significant, p_value below 0.05. The interval is that of a
-        single difference, without Holm's correction. With one split, all columns after difference are null.
+        The columns are data; model, the one with the lower mean RMSE, and other; splits, their number;
+        difference, RMSE of other minus RMSE of model, with its 95 % confidence interval from low to high;
+        p_value of the corrected resampled t-test (see `paired_difference`), after Holm's correction for all
+        the pairs on a data set; effect_size, Cohen's d_z; is_significant, p_value below 0.05. The interval is
+        that of a single difference, without Holm's correction. With one split, all columns after difference
+        are null.
         """
         import polars as pl
 
@@ -96,9 +98,9 @@ class Comparison:
         return pl.DataFrame(rows, schema=DIFFERENCES, orient="row")
 
     def conclusions(self, data: str | None = None) -> list[str]:
-        """Which differences are significant, in a few sentences, on one data set or, by default, on all.
+        """Return sentences on which differences are significant, on one data set or, by default, on all.
 
-        Of several data sets, each sentence comes after the name of its data set.
+        With several data sets, each sentence begins with the name of its data set.
         """
         tables = self.differences().partition_by("data", maintain_order=True)
         by_data = {table["data"][0]: conclusions(table) for table in tables}
@@ -110,14 +112,14 @@ class Comparison:
     verdict = DeprecatedName("conclusions")
 
     def groups(self) -> dict[tuple[str, str], list[Run]]:
-        """Runs by (data, model), in the order in which they were made."""
+        """Return the runs by (data, model), in the order in which they were made."""
         groups: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
             groups.setdefault((run.data, run.model), []).append(run)
         return groups
 
     def models(self, data: str) -> dict[str, list[Run]]:
-        """Runs on one data set, by model."""
+        """Return the runs on one data set, by model."""
         return {model: runs for (name, model), runs in self.groups().items() if name == data}
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -146,13 +148,13 @@ class Comparison:
         self.files = [folder / name for name in (FIGURE, *text)]
 
     def plot(self) -> Figure:
-        """Errors and losses of the models, as a figure of matplotlib, which a notebook shows."""
+        """Return the errors and losses of the models as a matplotlib figure, which a notebook shows."""
         from ..reporting.plots import comparison_figure
 
         return comparison_figure(self.groups())
 
     def sections(self) -> Iterator[tuple[str, str, pl.DataFrame, list[str]]]:
-        """Name, title, readable table and conclusions of each data set."""
+        """Yield name, title, readable table and conclusions of each data set."""
         for table in self.table().partition_by("data", maintain_order=True):
             name = table["data"][0]
             title = f"{name}: test error, {_sample(table)}"
@@ -230,7 +232,7 @@ def _known(value: float) -> float | None:
 
 
 def _json(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without infinity, which JSON cannot represent."""
+    """Return a row with null for infinity, which JSON cannot represent."""
     return {name: None if value in (math.inf, -math.inf) else value for name, value in row.items()}
 
 
@@ -239,7 +241,7 @@ def _paragraph(text: str) -> str:
 
 
 def _sample(table: pl.DataFrame) -> str:
-    """The runs and splits over which the numbers of a data set are averaged."""
+    """Describe the runs and splits over which the numbers of a data set are averaged."""
     runs, splits = (sorted({*table[name]}) for name in ("runs", "splits"))
     if runs == [1]:
         return "of one run"
@@ -251,7 +253,7 @@ def _sample(table: pl.DataFrame) -> str:
 
 
 def _readable(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with rounded numbers and without empty columns."""
+    """Return the table with rounded numbers and without empty columns."""
     import polars as pl
 
     rows = [

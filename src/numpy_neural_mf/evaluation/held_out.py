@@ -18,14 +18,14 @@ from .results import Errors, Evaluation, RankingQuality, RatingErrors
 
 
 class SupportsPredict(Protocol):
-    """A model that predicts ratings of pairs of raw ids, shape (n,), at times where they are known."""
+    """A model that predicts the ratings of pairs of raw ids, shape (n,), at the given times, if any."""
 
     def predict(self, users: Any, items: Any, timestamps: Any = None) -> Any: ...
 
 
 @runtime_checkable
 class SupportsRecommend(Protocol):
-    """A model that recommends raw ids of items, best first, shape (len(users), n), masked where empty."""
+    """A model that recommends items by raw id, best first: shape (len(users), n), empty places masked."""
 
     def recommend(self, users: Any, n: int, *, exclude_seen: bool = True) -> Any: ...
 
@@ -37,17 +37,17 @@ def evaluate(
     k: int = 10,
     relevant: float | None = None,
 ) -> Evaluation:
-    """Evaluate the predictions and the lists of a fitted model on ratings that it has not seen.
+    """Evaluate the predictions and the top-N lists of a fitted model on held-out ratings.
 
-    ``evaluate(model, test)`` and ``evaluate(model, train, test)`` are the same for a model of this package.
+    For a model of this package, ``evaluate(model, test)`` is the same as ``evaluate(model, train, test)``.
 
     Parameters
     ----------
     model : object with ``predict(users, items, timestamps)``, fitted on `train`
         Its lists are evaluated if it has ``recommend(users, n, exclude_seen=True)`` too.
     train, test : Ratings, or what `read_ratings` takes
-        `train` decides what is warm and which items can be recommended. One part is the
-        test part; `train` is then what the model learned from, its `ratings_`.
+        `train` determines which users and items are warm and which items can be recommended. A single part is
+        the test part; `train` is then the model's `ratings_`, from which it learned.
     k : int, default 10, the length of the lists
     relevant : float, optional
         The lowest rating of a relevant item; by default `relevance_threshold` of the scale, which may be a
@@ -73,7 +73,7 @@ def evaluate(
 
 
 def evaluate_ratings(model: SupportsPredict, train: RatingsLike, test: RatingsLike) -> RatingErrors:
-    """Errors of the predictions of held-out ratings; parameters and errors as those of `evaluate`."""
+    """Return the errors of the predictions of held-out ratings; parameters and errors as in `evaluate`."""
     train, test = _unknown_to(model, train, test)
 
     def predicted(block: slice) -> Any:
@@ -113,11 +113,12 @@ def evaluate_ranking(
     k: int = 10,
     relevant: float | None = None,
 ) -> RankingQuality:
-    """Quality of the lists that `recommend` gives by default; parameters and errors as those of `evaluate`.
+    """Return the quality of the default lists of `recommend`; parameters and errors as in `evaluate`.
 
     The relevant items of a user are those that the user rated highly in the test part. Every other item
-    counts as not relevant, also one that the user would have liked: the metrics compare models, they do not
-    measure satisfaction. A relevant item without a rating in training cannot be recommended: a miss.
+    counts as not relevant, even if the user would have liked it: the metrics compare models and do not
+    measure satisfaction. A relevant item without a rating in training cannot be recommended and counts as a
+    miss.
     """
     check_integer("k", k, at_least=1)
     train, test = _unknown_to(model, train, test)
@@ -145,26 +146,26 @@ def evaluate_ranking(
 
 
 def relevance_threshold(scale: tuple[float, float]) -> float:
-    """Where the upper quarter of a rating scale begins: 4 on a scale from 1 to 5, 7.75 from 1 to 10."""
+    """Return the start of the upper quarter of a rating scale: 4 on a scale from 1 to 5, 7.75 on 1 to 10."""
     lowest, highest = scale
     return lowest + 0.75 * (highest - lowest)
 
 
 def warm_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
-    """Which test ratings have a user and an item that both occur in training, shape (len(test),)."""
+    """Return which test ratings have a user and an item that both occur in training, shape (len(test),)."""
     user_is_warm, item_is_warm = warm_ids(train, test)
     return user_is_warm[test.users] & item_is_warm[test.items]
 
 
 def warm_ids(train: Ratings, test: Ratings) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of ``test.user_ids`` and which of ``test.item_ids`` have a rating in training."""
+    """Return which of ``test.user_ids`` and which of ``test.item_ids`` have a rating in training."""
     users = train.user_ids[count(train.users, train.n_users) > 0]
     items = train.item_ids[count(train.items, train.n_items) > 0]
     return index_of(users, test.user_ids) >= 0, index_of(items, test.item_ids) >= 0
 
 
 def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
-    """Which test ratings are of a pair of user and item that has a rating in training, shape (len(test),)."""
+    """Return which test ratings have a pair of user and item that training has too, shape (len(test),)."""
     user_in_test = index_of(test.user_ids, train.user_ids)
     item_in_test = index_of(test.item_ids, train.item_ids)
     tested = test.users.astype(np.int64) * test.n_items + test.items
@@ -183,7 +184,7 @@ def seen_rows(train: Ratings, test: Ratings) -> NDArray[np.bool_]:
 
 
 def require_held_out(train: RatingsLike, test: RatingsLike) -> tuple[Ratings, Ratings]:
-    """Both as `Ratings`; a ValueError if the test part is empty or shares a pair with training."""
+    """Return both parts as `Ratings`; raise ValueError if the test part is empty or has a pair of `train`."""
     train, test = read_ratings(train), read_ratings(test)
     if not len(test):
         raise ValueError("test: expected ratings to evaluate on, found none")
@@ -193,7 +194,7 @@ def require_held_out(train: RatingsLike, test: RatingsLike) -> tuple[Ratings, Ra
 
 
 def _unknown_to(model: object, train: RatingsLike, test: RatingsLike) -> tuple[Ratings, Ratings]:
-    """Both as `Ratings`; a ValueError if a test pair was learned, in training or since (`partial_fit`)."""
+    """Return both parts as `Ratings`; raise ValueError if `fit` or `partial_fit` has learned a test pair."""
     train, test = require_held_out(train, test)
     learned = getattr(model, "ratings_", None)
     if learned is not None and (n_seen := int(seen_rows(learned, test).sum())):

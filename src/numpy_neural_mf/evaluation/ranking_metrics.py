@@ -3,10 +3,10 @@
 The metrics of relevance return one score for each user; `mean_over_users` averages them. Their conventions:
 
 - Relevance is binary. Lists are ordered, so there are no ties to break.
-- A place that is masked, or beyond the end of a shorter list, is empty: it is not a hit, but it counts as one
+- A masked place, or a place beyond the end of a shorter list, is empty: it is not a hit, but it counts as one
   of the k places.
-- A user without relevant items has no score: NaN, which is left out of the mean, as in trec_eval.
-- A relevant item that is named twice counts once. A list that names an item twice is an error.
+- The score of a user without relevant items is NaN, which the mean leaves out, as in trec_eval.
+- A duplicate among the relevant items counts once. A duplicate in a list is an error.
 
 Notation: rel_i is 1 if the item at place i (from 1) is relevant, otherwise 0; R is the number of relevant
 items.
@@ -28,7 +28,7 @@ Scores = NDArray[np.float64]
 
 
 def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Share of the k places that hold a relevant item: Σ_{i≤k} rel_i / k.
+    """Return the share of the k places that hold a relevant item: Σ_{i≤k} rel_i / k.
 
     Parameters
     ----------
@@ -50,22 +50,22 @@ def precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 
 
 def recall_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Share of the relevant items within the k places: Σ_{i≤k} rel_i / R, below 1 where R > k.
+    """Return the share of the relevant items within the k places: Σ_{i≤k} rel_i / R, below 1 where R > k.
 
-    Otherwise as `precision_at_k`.
+    Parameters, result and errors are those of `precision_at_k`.
     """
     hit, n_relevant = _hits(recommended, relevant, k)
     return _share(hit.sum(axis=1), n_relevant)
 
 
 def hit_rate_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """1 where a relevant item is within the k places, otherwise 0; otherwise as `precision_at_k`."""
+    """Return 1 where a relevant item is within the k places, otherwise 0; the rest as in `precision_at_k`."""
     hit, n_relevant = _hits(recommended, relevant, k)
     return _where_relevant(hit.any(axis=1), n_relevant)
 
 
 def reciprocal_rank_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """1 / the place of the first relevant item, 0 if none is within k; otherwise as `precision_at_k`.
+    """Return 1 / (place of the first relevant item), 0 if none is within k; the rest as in `precision_at_k`.
 
     The mean over users is MRR@k (Voorhees, "The TREC-8 question answering track report", 1999).
     """
@@ -75,7 +75,9 @@ def reciprocal_rank_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], 
 
 
 def average_precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Mean over relevant items of the precision at their place, 0 beyond k; otherwise as `precision_at_k`.
+    """Return the mean over the relevant items of the precision at their place, 0 beyond k.
+
+    Parameters, result and errors are those of `precision_at_k`.
 
     AP@k = Σ_{i≤k} rel_i · precision@i / R; the denominator is R, not min(R, k), as in trec_eval's map_cut.
     The mean over users is MAP@k (Manning, Raghavan and Schütze, *Introduction to Information Retrieval*,
@@ -87,7 +89,9 @@ def average_precision_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike]
 
 
 def ndcg_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10) -> Scores:
-    """Discounted cumulative gain, divided by that of an ideal list; otherwise as `precision_at_k`.
+    """Return the discounted cumulative gain divided by that of an ideal list.
+
+    Parameters, result and errors are those of `precision_at_k`.
 
     DCG@k = Σ_{i≤k} rel_i / log₂(i + 1), divided by Σ_{i≤min(R,k)} 1 / log₂(i + 1)
     (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002, with the discount
@@ -101,7 +105,7 @@ def ndcg_at_k(recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int = 10
 
 
 def mean_over_users(scores: ArrayLike) -> float:
-    """Mean of the scores that are not NaN; NaN if all are."""
+    """Return the mean of the scores that are not NaN; NaN if all are."""
     values = np.asarray(scores, np.float64)
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
@@ -115,9 +119,9 @@ RANKING_METRICS: dict[str, Callable[[ArrayLike, Sequence[ArrayLike], int], Score
 
 
 def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:
-    """Share of the catalogue that is recommended to at least one user: |∪_u L_u| / n_items.
+    """Return the share of the catalogue that is recommended to at least one user: |∪_u L_u| / n_items.
 
-    `recommended` is as in `precision_at_k`; a ValueError is raised if it has more than `n_items` items.
+    `recommended` is as in `precision_at_k`; raises ValueError if it has more than `n_items` items.
 
     Ge, Delgado-Battenfeld and Jannach, "Beyond accuracy: evaluating recommender systems by coverage and
     serendipity", RecSys 2010.
@@ -126,11 +130,12 @@ def catalogue_coverage(recommended: ArrayLike, n_items: int) -> float:
 
 
 def gini(recommended: ArrayLike, n_items: int) -> float:
-    """Gini coefficient of how often items are recommended: 0 if equally often, 1 if always the same item.
+    """Return the Gini coefficient of how often items are recommended.
 
+    It is 0 if all items are recommended equally often and 1 if it is always the same item:
     G = Σ_{j=1}^{n} (2j - n - 1) p_j / (n - 1), where p_j is the share in all recommendations of the j-th
-    least recommended of n items, those that are never recommended included. NaN if nothing is recommended,
-    0 for a catalogue of one item. Parameters and errors as those of `catalogue_coverage`.
+    least recommended of n items, including items that are never recommended. It is NaN if nothing is
+    recommended, and 0 for a catalogue of one item. Parameters and errors are those of `catalogue_coverage`.
 
     Shani and Gunawardana, "Evaluating recommendation systems", *Recommender Systems Handbook*, 2011.
     """
@@ -142,11 +147,11 @@ def gini(recommended: ArrayLike, n_items: int) -> float:
 
 
 def novelty(recommended: ArrayLike, train: RatingsLike) -> NDArray[np.float64]:
-    """Mean self-information of each list, in bits: the mean over its items of log₂(n_users / n_i), float64.
+    """Return the mean self-information of each list, in bits: the mean over its items of log₂(n_users / n_i).
 
-    n_i of the n_users with ratings in training, in which each user rates an item at most once, rated item i;
-    an item without ratings counts as rated by one user. NaN for an empty list; see `mean_over_users`. If
-    training has no ratings, a ValueError is raised.
+    n_users is the number of users with ratings in training, where a user rates an item at most once, and n_i
+    the number of those that rated item i; an item without ratings counts as rated by one user. The result is
+    float64, NaN for an empty list (see `mean_over_users`). Raises ValueError if training has no ratings.
 
     Zhou, Kuscsik, Liu, Medo, Wakeling and Zhang, "Solving the apparent diversity-accuracy dilemma of
     recommender systems", PNAS 2010.
@@ -165,7 +170,7 @@ def novelty(recommended: ArrayLike, train: RatingsLike) -> NDArray[np.float64]:
 
 
 def masked_lists(recommended: Any) -> np.ma.MaskedArray[Any, Any]:
-    """Lists as an array of shape (n_users, width), masked beyond the ends of shorter lists."""
+    """Return lists as an array of shape (n_users, width), masked beyond the ends of shorter lists."""
     rows = [np.ma.asarray(row) for row in recommended] if isinstance(recommended, list | tuple) else []
     n_listed = np.array([row.size for row in rows], int)
     if not rows or n_listed.min() == n_listed.max():
@@ -182,7 +187,7 @@ def masked_lists(recommended: Any) -> np.ma.MaskedArray[Any, Any]:
 def _hits(
     recommended: ArrayLike, relevant: Sequence[ArrayLike], k: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """rel_i of every user, shape (n_users, k), and R, shape (n_users,)."""
+    """Return rel_i of every user, shape (n_users, k), and R, shape (n_users,)."""
     check_integer("k", k, at_least=1)
     lists = masked_lists(recommended)
     if isinstance(relevant, Mapping | Set):
@@ -208,7 +213,7 @@ def _hits(
 
 
 def _ids(items: ArrayLike | Set[Any]) -> NDArray[Any]:
-    """Ids of the relevant items of one user, shape (R,)."""
+    """Return the ids of the relevant items of one user, shape (R,)."""
     ids = np.asarray(list(items) if isinstance(items, Set) else items)
     if ids.ndim == 0:
         raise TypeError(
@@ -220,7 +225,7 @@ def _ids(items: ArrayLike | Set[Any]) -> NDArray[Any]:
 def _keys(
     listed: NDArray[Any], row_listed: NDArray[np.intp], wanted: NDArray[Any], row_wanted: NDArray[np.intp]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """An integer for each pair of user and item, equal for equal pairs."""
+    """Return an integer for each pair of user and item, equal for equal pairs."""
     if listed.size and wanted.size and (listed.dtype.kind == "U") != (wanted.dtype.kind == "U"):
         found = f"{listed.dtype} recommended, {wanted.dtype} relevant"
         raise ValueError(f"expected ids of one kind, found {found}")
@@ -235,12 +240,12 @@ def _where_relevant(scores: ArrayLike, n_relevant: NDArray[np.int64]) -> Scores:
 
 
 def _share(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
-    """part / whole; NaN where whole is 0."""
+    """Return part / whole, NaN where whole is 0."""
     return np.asarray(np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0))
 
 
 def _times_recommended(recommended: ArrayLike, n_items: int) -> NDArray[np.int64]:
-    """How often each item is recommended, shape (n_items,), in no order of items, zeros first."""
+    """Return how often each item is recommended, shape (n_items,): zeros first, items in no fixed order."""
     n_times = np.unique(masked_lists(recommended).compressed(), return_counts=True)[1]
     if len(n_times) > n_items or n_items < 1:
         raise ValueError(f"n_items: {len(n_times)} items are recommended, of a catalogue of {n_items}")

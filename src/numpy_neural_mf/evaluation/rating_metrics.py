@@ -1,4 +1,4 @@
-"""Rating metrics: pure functions of predicted and true ratings, taken over all ratings together."""
+"""Rating metrics: pure functions of the predicted and true ratings of all users together."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ AT_ONCE = 2**20  # ratings whose pairs are counted together
 
 
 def rmse(prediction: ArrayLike, rating: ArrayLike) -> float:
-    """Root of the mean squared error, in rating steps, of predictions and ratings of shape (n,).
+    """Return the root mean squared error, in rating steps, of predictions of ratings, both of shape (n,).
 
-    A ValueError is raised if the shapes differ, there is nothing to compare, or a value is NaN. The mean of
-    `rmse_per_user`, in which each user has the same weight, is another number.
+    Raises ValueError if the shapes differ, are empty, or a value is NaN. The mean of `rmse_per_user`, in
+    which each user has the same weight, is another number.
     """
     return float(np.sqrt(_mean(np.square, prediction, rating)))
 
 
 def mae(prediction: ArrayLike, rating: ArrayLike) -> float:
-    """Mean absolute error, in rating steps; parameters, result and errors as those of `rmse`."""
+    """Return the mean absolute error, in rating steps; parameters, result and errors are those of `rmse`."""
     return _mean(np.abs, prediction, rating)
 
 
 def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
-    """Coefficient of determination, 1 - Σ(r - r̂)² / Σ(r - r̄)²; r̄ is the mean of the ratings given here.
+    """Return the coefficient of determination, 1 - Σ(r - r̂)² / Σ(r - r̄)²; r̄ is the mean of these ratings.
 
     1 is perfect, 0 is as good as predicting that mean. NaN where all ratings are equal, since there is no
-    variance to explain. Parameters and errors as those of `rmse`.
+    variance to explain. Parameters and errors are those of `rmse`.
     """
     unexplained, actual = _mean(np.square, prediction, rating), np.asarray(rating)
     if actual.min() == actual.max():
@@ -42,16 +42,16 @@ def r2(prediction: ArrayLike, rating: ArrayLike) -> float:
 
 
 def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
-    """Fraction of concordant pairs: how often the item that a user rated higher is predicted higher.
+    """Return the fraction of concordant pairs: how often the item rated higher is also predicted higher.
 
-    The share of the pairs of ratings of one user with r_i > r_j that also have r̂_i > r̂_j:
+    This is the share of the pairs of ratings of one user with r_i > r_j that also have r̂_i > r̂_j:
 
         FCP = n_c / (n_c + n_d),   n_c = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui > r̂_uj}|,
                                    n_d = Σ_u |{(i, j) : r_ui > r_uj, r̂_ui ≤ r̂_uj}|.
 
     Pairs of equal ratings do not count. Equal predictions of unequal ratings are discordant, as in Surprise:
-    the paper does not define this case. NaN where the predictions order no pair: no user has unequal ratings,
-    or the predictions of each user are equal. The time grows with the number of ratings times the number of
+    the paper does not define this case. The result is NaN where no user has unequal ratings, or all
+    predictions of each user are equal. The time grows with the number of ratings times the number of
     distinct ratings. `users` has the id or index of the user of each rating, shape (n,); the other parameters
     and errors are those of `rmse`.
 
@@ -76,7 +76,7 @@ def fcp(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> float:
 
 
 def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) -> tuple[int, int]:
-    """Number of concordant pairs of ratings of one user, and number of pairs of unequal ratings."""
+    """Return the number of concordant pairs of ratings of one user, and of pairs of unequal ratings."""
     order = np.lexsort((predicted, user))
     user, predicted, actual = user[order], predicted[order], actual[order]
     starts = np.append(True, user[1:] != user[:-1])
@@ -98,12 +98,12 @@ def _concordant(user: NDArray[np.int32], predicted: Numbers, actual: Numbers) ->
 
 
 def rmse_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
-    """RMSE of each user, in the order of the sorted ids; shape (number of distinct users,)."""
+    """Return the RMSE of each user, in the order of the sorted ids; shape (number of distinct users,)."""
     return np.sqrt(_mean_per_user(np.square, prediction, rating, users))
 
 
 def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> Numbers:
-    """Mean absolute error of each user, in the order of the sorted ids; shape (number of distinct users,)."""
+    """Return the MAE of each user, in the order of the sorted ids; shape (number of distinct users,)."""
     return _mean_per_user(np.abs, prediction, rating, users)
 
 
@@ -111,8 +111,8 @@ def mae_per_user(prediction: ArrayLike, rating: ArrayLike, users: ArrayLike) -> 
 class Calibration:
     """The mean prediction for each value of the rating, ascending, and the number of ratings of that value.
 
-    All have shape (n_values,). Predictions of a conditional mean are closer to the middle of the scale than
-    the ratings.
+    All arrays have shape (n_values,). Predictions of a conditional mean are closer to the middle of the scale
+    than the ratings.
     """
 
     rating: Numbers
@@ -121,7 +121,7 @@ class Calibration:
 
 
 def calibration(prediction: ArrayLike, rating: ArrayLike) -> Calibration:
-    """Mean prediction by rating; parameters and errors as those of `rmse`."""
+    """Return the mean prediction by rating; parameters and errors are those of `rmse`."""
     predicted, actual = _comparable(prediction, rating)
     values = np.unique(np.concatenate([np.unique(actual[block]) for block in blocks(len(actual))]))
     n, total = np.zeros(len(values), np.int64), np.zeros(len(values))
@@ -133,7 +133,7 @@ def calibration(prediction: ArrayLike, rating: ArrayLike) -> Calibration:
 
 
 def _comparable(prediction: ArrayLike, rating: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both as flat arrays; they have the same non-empty shape and no NaN."""
+    """Return both as flat arrays, after checking that they have the same non-empty shape and no NaN."""
     predicted, actual = np.asarray(prediction), np.asarray(rating)
     if predicted.shape != actual.shape or not predicted.size:
         raise ValueError(f"expected equal, non-empty shapes, found {predicted.shape} and {actual.shape}")
@@ -144,7 +144,7 @@ def _comparable(prediction: ArrayLike, rating: ArrayLike) -> tuple[NDArray[Any],
 
 
 def _measured(measure: Measure, prediction: ArrayLike, rating: ArrayLike) -> Iterator[tuple[slice, Numbers]]:
-    """A measure of the errors in float64, block by block, so that no copy of all ratings is made."""
+    """Yield a measure of the errors in float64, block by block, without a copy of all ratings."""
     predicted, actual = _comparable(prediction, rating)
     for block in blocks(len(actual)):
         yield block, measure(predicted[block].astype(np.float64) - actual[block])
@@ -165,7 +165,7 @@ def _mean_per_user(measure: Measure, prediction: ArrayLike, rating: ArrayLike, u
 
 
 def _user_codes(users: ArrayLike, n: int) -> NDArray[np.int32]:
-    """Users as 0, 1, … in the order of their ids, shape (n,)."""
+    """Return users as 0, 1, … in the order of their ids, shape (n,)."""
     if np.shape(users) != (n,):
         raise ValueError(f"users: expected one for each of {n} ratings, found shape {np.shape(users)}")
     array = np.array(users)  # a copy, which coded_integers overwrites

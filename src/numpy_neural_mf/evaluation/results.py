@@ -1,4 +1,4 @@
-"""What an evaluation found, which is shown as tables."""
+"""The results of an evaluation, shown as tables."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from .rating_metrics import Calibration
 
 @dataclass(frozen=True)
 class Errors:
-    """RMSE, MAE, R² and FCP over n ratings; NaN where there are none (see the functions of these names)."""
+    """RMSE, MAE, R² and FCP over n ratings, NaN without ratings (see the functions of these names)."""
 
     n: int
     rmse: float
@@ -29,9 +29,9 @@ class RatingErrors(Tabular):
     """Errors of the predictions of held-out ratings.
 
     `overall` is over all ratings, `warm` over those of a known user and a known item, `cold` over the others.
-    `n_cold_users` and `n_cold_items` count those of the test part without a rating in training. `user_ids`
-    are the raw ids of the users of the test part, sorted; `user_rmse` and `user_mae`, float64, are of each,
-    and in `mean_user_rmse` and `mean_user_mae` each has the same weight.
+    `n_cold_users` and `n_cold_items` count the users and items of the test part without a rating in training.
+    `user_ids` are the raw ids of the users of the test part, sorted; `user_rmse` and `user_mae`, float64, are
+    the errors of each user. `mean_user_rmse` and `mean_user_mae` give each user the same weight.
     """
 
     overall: Errors
@@ -69,7 +69,7 @@ class RankingQuality(Tabular):
     per_user : dict of str to float64 array of shape (n_users,), by `RANKING_METRICS` and "novelty"
     coverage, gini : float, of all lists together, over the items with a rating in training; NaN without users
     overall, warm, cold : dict of str to float
-        Means over all users, and over those with and without a rating in training; NaN where there are none.
+        Means over all users, and over users with and without a rating in training; NaN without such users.
     """
 
     k: int
@@ -119,12 +119,12 @@ class Evaluation(Tabular):
 
 
 def decimal(value: float) -> str:
-    """A metric with four decimals; empty for NaN."""
+    """Format a metric with four decimals; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def error_rows(errors: RatingErrors) -> list[list[str]]:
-    """Name, number, RMSE, MAE, R² and FCP of all, warm and cold ratings, where there are any."""
+    """Return name, number, RMSE, MAE, R² and FCP of all, warm and cold ratings, where there are any."""
     parts = {"overall": errors.overall, "warm": errors.warm, "cold": errors.cold}
     return [
         [name, f"{part.n:,}", *map(decimal, (part.rmse, part.mae, part.r2, part.fcp))]

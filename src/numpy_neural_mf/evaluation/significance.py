@@ -1,7 +1,7 @@
 """Significance of differences between models: confidence intervals and paired tests over splits.
 
-The sampling unit is the split. The test ratings of one split share a training part, and so do models that
-differ only in their seed: neither are independent. Splits of the same ratings overlap, so they are not
+The sampling unit is the split. Test ratings of one split are not independent, since they share a training
+part, nor are models that differ only in their seed. Splits of the same ratings overlap, so they are not
 independent either, and the plain t-test finds too many differences significant; Nadeau and Bengio's
 correction increases the variance accordingly.
 """
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over splits, NaN without any, and its confidence interval from `low` to `high`.
+    """A mean over splits, NaN without splits, and its confidence interval from `low` to `high`.
 
-    The ends of the interval are NaN with fewer than two splits, which have no variance.
+    With fewer than two splits there is no variance, and the ends of the interval are NaN.
     """
 
     n_splits: int
@@ -33,7 +33,7 @@ class PairedDifference(Estimate):
 
     `p_value` is two-sided, and 1 if the models do not differ on any split. `effect_size` is Cohen's d_z, the
     mean of the differences divided by their standard deviation; infinite if all are equal and not 0. Both are
-    NaN with fewer than two splits. The rest is as in `Estimate`, in the unit of the error.
+    NaN with fewer than two splits. The other fields are as in `Estimate`, in the unit of the error.
     """
 
     p_value: float
@@ -41,16 +41,16 @@ class PairedDifference(Estimate):
 
 
 def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float = 0.95) -> Estimate:
-    """Mean of an error over splits of the same ratings, with its confidence interval.
+    """Return the mean of an error over splits of the same ratings, with its confidence interval.
 
     The interval is that of the corrected resampled t-test: if s² is the variance over n splits, the variance
     of the mean is (1/n + n_test/n_train) s², since training parts overlap, with n - 1 degrees of freedom
     (Nadeau and Bengio, "Inference for the generalization error", *Machine Learning* 52, 2003, section 5).
-    Errors that are not one-dimensional and finite, or a number out of range, are a ValueError.
+    Raises ValueError if `errors` is not one-dimensional and finite, or a number is out of range.
 
     Parameters
     ----------
-    errors : array-like of shape (n_splits,), one for each split; its mean over the seeds if it has several
+    errors : array-like of shape (n_splits,), the error on each split, averaged over its seeds
     test_to_train : float; n_test / n_train: 1/4 if a fifth is held out, 1/(k - 1) for k folds, 0 for splits
         without common ratings
     confidence : float, default 0.95
@@ -70,11 +70,11 @@ def mean_over_splits(errors: ArrayLike, test_to_train: float, confidence: float 
 def paired_difference(
     errors: ArrayLike, others: ArrayLike, test_to_train: float, confidence: float = 0.95
 ) -> PairedDifference:
-    """Corrected resampled t-test of Nadeau and Bengio (2003) of ``errors - others``, split by split.
+    """Test ``errors - others``, split by split, by Nadeau and Bengio's corrected resampled t-test (2003).
 
     t = mean(d) / √((1/n + n_test/n_train) s²), where d are the n differences and s² is their variance, with
-    n - 1 degrees of freedom. With `test_to_train` 0 it is the paired t-test. Parameters and errors are those
-    of `mean_over_splits`; both models have errors on the same splits.
+    n - 1 degrees of freedom. If `test_to_train` is 0, this is the paired t-test. Parameters and errors are
+    those of `mean_over_splits`; both models have errors on the same splits.
     """
     a, b = _errors(errors), _errors(others)
     if a.shape != b.shape:
@@ -95,11 +95,12 @@ def paired_difference(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values of several tests after Holm's correction, which controls the family-wise error rate; float64.
+    """Return the p-values of several tests after Holm's correction of the family-wise error rate, float64.
 
     For p_(1) ≤ ... ≤ p_(m): max over j ≤ i of min(1, (m - j + 1) p_(j)) (Holm, "A simple sequentially
-    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979). NaN is a test that was
-    not possible, which does not count. A p-value out of range, or more than one dimension, is a ValueError.
+    rejective multiple test procedure", *Scandinavian Journal of Statistics* 6, 1979). NaN stands for a test
+    that was not possible; it stays NaN and does not count. Raises ValueError if a p-value is out of range or
+    there is more than one dimension.
     """
     p = np.asarray(p_values, np.float64)
     if p.ndim != 1 or ((p < 0) | (p > 1)).any():

@@ -1,3 +1,3 @@
-"""Tables, figures and pages of HTML: the only room that prints and draws."""
+"""Tables, figures and pages of HTML: the only package that prints and draws."""
 
 __all__: list[str] = []

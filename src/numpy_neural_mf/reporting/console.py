@@ -17,12 +17,12 @@ from ..utils.tables import cell, harmless
 if TYPE_CHECKING:
     import polars as pl
 
-# What Markdown would not show as it is: also tags, and underscores that are not inside of a word.
+# Characters that Markdown would interpret, including tags and underscores that are not inside a word.
 MARKUP = re.compile(r"[\\`*\[\]|~]|<(?=[A-Za-z/!?])|(?<!\w)_|_(?!\w)")
 
 
 class _ReplacingStream:
-    """A text stream that writes a question mark for each character that its encoding lacks."""
+    """A text stream that writes a question mark in place of each character that its encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -36,22 +36,22 @@ class _ReplacingStream:
 
 
 def terminal() -> Console:
-    """A console on standard output that prints every table, whatever its encoding lacks."""
+    """Return a console on standard output that prints every table in every encoding."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     is_unicode = encoding.lower().startswith("utf")
-    width = 80 if os.environ.get("COLUMNS") == "0" else None  # in no columns, rich prints nothing
+    width = 80 if os.environ.get("COLUMNS") == "0" else None  # with zero columns, rich prints nothing
     return Console(file=None if is_unicode else cast(IO[str], _ReplacingStream(sys.stdout)), width=width)
 
 
 def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
-    """A data frame as a table for the terminal; all columns but the first are aligned to the right.
+    """Return a data frame as a table for the terminal; all columns but the first are aligned to the right.
 
-    The column `prose` is text: it is aligned to the left and wrapped where it is long.
+    The column `prose` has text: it is aligned to the left and wrapped if it is long.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     longest = {name: max((len(cell(value)) for value in frame[name]), default=0) for name in frame.columns}
     is_wide = sum(max(len(name), longest[name]) + 2 for name in frame.columns) > 80
-    # Cells are Text, since names may contain square brackets, which are markup in a str.
+    # Cells are Text, since names may contain square brackets, which rich reads as markup in a str.
     for name in frame.columns:
         is_left = name in (frame.columns[0], prose)
         # Wide tables wrap titles, and names if necessary, so that no number is truncated.
@@ -63,12 +63,12 @@ def rich_table(frame: pl.DataFrame, prose: str | None = None) -> Table:
 
 
 def markdown_table(frame: pl.DataFrame) -> str:
-    """A data frame as a Markdown table."""
+    """Return a data frame as a Markdown table."""
     rows = [frame.columns, ["---"] * frame.width, *frame.iter_rows()]
     cells = ([markdown(cell(value)) for value in row] for row in rows)
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def markdown(text: str) -> str:
-    """Text as Markdown that shows it as it is."""
+    """Escape text, so that Markdown shows it literally."""
     return MARKUP.sub(r"\\\g<0>", text)

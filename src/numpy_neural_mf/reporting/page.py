@@ -39,7 +39,7 @@ class Chart(NamedTuple):
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from one of the templates."""
+    """Render one of the templates as a page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     pages = Environment(
@@ -59,7 +59,7 @@ def save_report(html: str, path: str | os.PathLike[str]) -> None:
 
 
 def data_facts(summary: RatingsSummary | None) -> dict[str, Any] | None:
-    """Facts on ratings, by name, and a histogram of the ratings; None without a summary."""
+    """Return facts on ratings, by name, and a histogram of the ratings; None without a summary."""
     if summary is None:
         return None
     facts = {"ratings": summary.n_ratings, "users": summary.n_users, "items": summary.n_items}
@@ -78,7 +78,7 @@ def data_facts(summary: RatingsSummary | None) -> dict[str, Any] | None:
 
 
 def settings_tables(settings: Mapping[str, Mapping[str, str]]) -> Iterator[Table]:
-    """A table for each group of models that have settings of the same names, with a column for each model."""
+    """Yield a table for each group of models with settings of the same names, one column for each model."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for model, given in settings.items():
         groups.setdefault(tuple(given), []).append(model)
@@ -89,7 +89,7 @@ def settings_tables(settings: Mapping[str, Mapping[str, str]]) -> Iterator[Table
 
 
 def footer(command: str | None, made_at: datetime | None) -> dict[str, Any]:
-    """Provenance for `page.html`; the date is now by default."""
+    """Return the provenance for `page.html`; `made_at` is now by default."""
     date = f"{made_at or datetime.now().astimezone():%Y-%m-%d %H:%M %Z}".strip()
     return {"command": command, "made_at": date, "versions": made_with()}
 
@@ -104,11 +104,11 @@ def evaluation_report(
     command: str | None = None,
     made_at: datetime | None = None,
 ) -> str:
-    """An evaluation as one page of HTML, the same for the same arguments and versions.
+    """Return an evaluation as one page of HTML, the same for the same arguments and versions.
 
-    `model` and `test` are names of the model and of the ratings it was evaluated on, `data` is the summary of
-    these ratings, `settings` are those of the model (see `provenance.settings_of`), `command` reproduces the
-    numbers, and `made_at` is now by default.
+    `model` and `test` name the model and the ratings on which it was evaluated, `data` is the summary of
+    these ratings, `settings` are the model's settings (see `provenance.settings_of`), `command` is the
+    command that reproduces the numbers, and `made_at` is now by default.
     """
     errors, lists = evaluation.ratings, evaluation.ranking
     (_, *overall), *others = error_rows(errors)
@@ -158,7 +158,7 @@ def _users_chart(errors: RatingErrors) -> Chart:
 
 
 def _histogram(histogram: Sequence[tuple[float, float, int]], label: str, caption: str) -> Chart:
-    """The chart of `histogram_figure`."""
+    """Return a chart of `histogram_figure` with its caption."""
     from .plots import histogram_figure, inline_svg
 
     start, _, most = max(histogram, key=lambda bar: bar[2])
@@ -168,5 +168,5 @@ def _histogram(histogram: Sequence[tuple[float, float, int]], label: str, captio
 
 
 def _date(time: int) -> str:
-    """The date of seconds since 1970; a number in another unit as it is."""
+    """Return the date of a time in seconds since 1970; a time in another unit stays a number."""
     return datetime.fromtimestamp(time, UTC).date().isoformat() if 0 <= time < 2**32 else str(time)

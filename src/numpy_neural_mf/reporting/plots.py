@@ -1,6 +1,6 @@
 """Figures of results, drawn by matplotlib: as a file, or as inline SVG for a page.
 
-Modules import this one only where they draw, since matplotlib takes a while to import.
+Other modules import this module only where they draw, since matplotlib takes a while to import.
 """
 
 import io
@@ -36,14 +36,14 @@ Look = tuple[str, str]  # colour and marker
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 BASELINE = (GREY, "o")
 REFERENCE: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1}
-FAR_BEHIND = 1.1  # a model is, if its RMSE is above the lowest by this factor
+FAR_BEHIND = 1.1  # a model is far behind if its RMSE exceeds the lowest by this factor
 # Colours that follow the page's light or dark theme.
 THEME = {"#000000": "currentColor", GRID: "var(--rule)", GREY: "var(--muted)"}
-MAX_LABELLED = 11  # bars of the widest histogram that has its percentages written above them
+MAX_LABELLED = 11  # most bars of a histogram with percentages written above them
 
 
 def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure:
-    """The runs of each (data, model), a row for each data set: `rmse_figure` left, `loss_figure` right."""
+    """Draw the runs by (data, model), a row for each data set: `rmse_figure` left, `loss_figure` right."""
     rows: dict[str, dict[str, Sequence[Run]]] = {}
     for (data, model), runs in groups.items():
         rows.setdefault(data, {})[model] = runs
@@ -60,11 +60,11 @@ def comparison_figure(groups: Mapping[tuple[str, str], Sequence[Run]]) -> Figure
 
 
 def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
-    """Test RMSE of models on one data set, on the given axes or on those of a new figure.
+    """Draw the test RMSE of models on one data set, on the given axes or on those of a new figure.
 
     Dots are means over the splits and bars their 95 % confidence intervals (see `mean_over_splits`); the
-    dashed line is the irreducible error. The means are written on the right, clear of all lines; the dot of
-    a model far behind is an arrow at the edge.
+    dashed line is the irreducible error. The means are written on the right, clear of all lines; a model far
+    behind has an arrow at the edge instead of a dot.
     """
     axes = axes or _axes(_height(models))
     errors, looks = {model: mean_rmse(runs) for model, runs in models.items()}, _looks(models)
@@ -82,7 +82,7 @@ def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
     axes.set_yticks(range(len(models)), [fill(model, 24) for model in models], parse_math=False)
     axes.set_ylim(len(models) - 0.5, -0.7)
     axes.margins(x=0.12)
-    # Few enough that the tick labels do not touch, however many digits they have.
+    # So few ticks that their labels do not touch, whatever their number of digits.
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axes.ticklabel_format(axis="x", useOffset=False)
     floor = mean_noise_floor(list(chain.from_iterable(models.values())))
@@ -95,9 +95,9 @@ def rmse_figure(models: Models, axes: Axes | None = None) -> Figure:
 
 
 def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
-    """Losses per epoch of the models on one data set that are trained in epochs; without any, axes are off.
+    """Draw the losses per epoch of the models on one data set that are trained in epochs.
 
-    Lines are means over the runs and bands one standard deviation.
+    Lines are means over the runs and bands one standard deviation. Without such models, the axes are off.
     """
     axes = axes or _axes(_height(models))
     looks, lines, shown = _looks(models), list[Line2D](), set[str]()
@@ -135,7 +135,7 @@ def loss_figure(models: Models, axes: Axes | None = None) -> Figure:
 
 
 def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) -> Figure:
-    """Histogram of bins: start, end and count of each; a single value starts and ends at the same number."""
+    """Draw a histogram of bins (start, end, count); a bin of a single value starts and ends at that value."""
     axes = _axes(2.6)
     starts, ends, counts = (np.array(column) for column in zip(*histogram, strict=True))
     shares = 100 * counts / counts.sum()
@@ -152,7 +152,7 @@ def histogram_figure(histogram: Sequence[tuple[float, float, int]], label: str) 
 
 
 def calibration_figure(calibration: Calibration) -> Figure:
-    """Mean prediction by rating; the dashed line is equality."""
+    """Draw the mean prediction by rating; the dashed line is equality."""
     axes = _axes(3.4)
     x, y = calibration.rating, calibration.mean_prediction
     ends = (min(x.min(), y.min()), max(x.max(), y.max()))
@@ -162,13 +162,13 @@ def calibration_figure(calibration: Calibration) -> Figure:
 
 
 def variance_figure(model: NeuralMF) -> Figure:
-    """What a fitted `NeuralMF` inferred: left which factors are used, right which features are informative.
+    """Draw which factors a fitted `NeuralMF` uses (left) and which features are informative (right).
 
-    Left, for the bias and each factor, the standard deviation of the rows of users and of items, as a bar,
-    and that of their prior, as a line: a factor that nothing supports has rows near zero. Factors are in the
-    order of how much they move a score. Right, if the model has features, the standard deviation of what each
-    field adds to a row. All are in units of scores (`NeuralMF.unit_`). Another model is a TypeError, and one
-    that is not fitted a RuntimeError.
+    The left axes show, for the bias and each factor, the standard deviation of the rows of users and of items
+    as a bar, and the standard deviation of their prior as a line: a factor without support in the ratings has
+    rows near zero. Factors are ordered by how much they change a score. If the model has features, the right
+    axes show the standard deviation of the contribution of each field to a row. All are in units of scores
+    (`NeuralMF.unit_`). Raises TypeError for another model, and RuntimeError if the model is not fitted.
     """
     if not isinstance(model, NeuralMF):
         raise TypeError(f"expected a fitted NeuralMF, found a {type(model).__name__}")
@@ -188,9 +188,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def inline_svg(figure: Figure, description: str) -> Markup:
-    """A figure as an SVG element, the same whenever it is drawn; screen readers read `description`.
+    """Return a figure as a deterministic SVG element; screen readers read `description`.
 
-    Its text is text, in the page's font; black and grey follow the page's theme.
+    Its labels are text in the page's font; black and grey follow the page's theme.
     """
     file = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -198,7 +198,7 @@ def inline_svg(figure: Figure, description: str) -> Markup:
         warnings.filterwarnings("ignore", message="Glyph")  # the page's font may have what matplotlib's lacks
         figure.savefig(file, format="svg", transparent=True, metadata=no_metadata)
     _, _, svg = file.getvalue().partition("<svg ")
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # these names occur in each figure of a page
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # these ids would occur in each figure of a page
     svg = re.sub(r'font-family: [^;"]*;? ?', "", svg)
     for colour, themed in THEME.items():
         svg = svg.replace(f": {colour}", f": {themed}")
@@ -258,7 +258,7 @@ def _title(axes: Axes, title: str, handles: Sequence[Artist]) -> None:
 
 
 def _draw_curve(axes: Axes, losses: list[list[float]], look: Look, style: str) -> Line2D:
-    # Runs may end at different epochs: the mean covers the epochs that all of them have.
+    # Runs may end at different epochs: the mean covers the epochs that all runs have.
     length = min(map(len, losses))
     values: NDArray[Any] = np.array([loss[:length] for loss in losses])
     epochs, mean = np.arange(1, length + 1), values.mean(axis=0)
@@ -275,5 +275,5 @@ def _looks(models: Models) -> dict[str, Look]:
 
 
 def _height(models: Iterable[str]) -> float:
-    """Height in inches of axes with a row for each model, whose name may take several lines."""
+    """Return the height in inches of axes with a row for each model, whose name may take several lines."""
     return 1.3 + max(2.25, sum(max(0.45, 0.1 + 0.16 * len(wrap(model, 24))) for model in models))

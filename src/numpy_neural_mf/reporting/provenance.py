@@ -9,13 +9,13 @@ from ..mf.architecture import Architecture
 
 
 def made_with() -> dict[str, str]:
-    """Versions of Python and of the packages that compute the results, and the platform, by name."""
+    """Return the platform and the versions of Python and of the packages behind the results, by name."""
     versions = {package: version(package) for package in ("numpy-neural-mf", "numpy", "scikit-learn")}
     return {"python": platform.python_version(), "platform": platform.platform()} | versions
 
 
 def settings_of(model: object) -> dict[str, str]:
-    """Settings of a model, by name, as text; those of its `Architecture` as settings of their own.
+    """Return the settings of a model and of its `Architecture`, by name, as text.
 
     A setting is an attribute whose name neither begins nor ends with an underscore, as in scikit-learn.
 

@@ -1,4 +1,4 @@
-"""A service over HTTP: predictions, lists, explanations, and the ratings that come in (extra "serve")."""
+"""A service over HTTP: predictions, top-N lists, explanations, and a store of new ratings (extra "serve")."""
 
 from .app import create_app
 from .server import serve

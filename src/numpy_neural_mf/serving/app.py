@@ -1,4 +1,4 @@
-"""The app: routes, protection and error answers put together."""
+"""The ASGI app: routes, limits, authentication and error responses together."""
 
 import asyncio
 import logging
@@ -29,19 +29,19 @@ from .settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent / "page"
-SECONDS_BETWEEN_LOOKS = 1.0  # at the model files
+SECONDS_BETWEEN_LOOKS = 1.0  # between two checks of the model files
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
-    """The service as an ASGI application, its models loaded.
+    """Return the service as an ASGI application with its models loaded.
 
-    A ModelFileError says that a file is no model, a ValueError that a setting is impossible.
+    Raises ModelFileError if a file is not a model, and ValueError if a setting is invalid.
     """
     service, token = Service(settings), settings.token
     app = FastAPIOffline(
         title="numpy-neural-mf",
-        description="Predicted ratings, lists of items, explanations, and a place for new ratings.",
+        description="Predicted ratings, top-N lists, explanations, and a store of new ratings.",
         lifespan=_lifespan,
         redoc_url=None,
     )
@@ -55,7 +55,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     add_problems(app)
     generated = app.openapi
     app.openapi = lambda: openapi_with_problems(generated())  # type: ignore[method-assign]
-    if settings.is_local and token is None:  # no page of another site may ask under a name of its own
+    if settings.is_local and token is None:  # against DNS rebinding
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
     if settings.origins:
         app.add_middleware(
@@ -74,7 +74,7 @@ async def _page() -> FileResponse:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """While the app runs, BLAS has one thread, and model files that are replaced are taken up."""
+    """Run the app with one BLAS thread, and reload model files that are replaced."""
     service, look = app.state.service, asyncio.Event()
     if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look.set)
@@ -96,7 +96,7 @@ async def _watch(service: Service, look: asyncio.Event) -> None:
 
 
 def _require(token: str) -> Callable[..., Awaitable[None]]:
-    """A dependency that refuses requests without the token."""
+    """Return a dependency that refuses requests without the token."""
     scheme = HTTPBearer(auto_error=False, description="The token that the server was started with.")
 
     async def require(given: Annotated[HTTPAuthorizationCredentials | None, Depends(scheme)]) -> None:

@@ -1,4 +1,4 @@
-"""What every request passes: limits of size, time and concurrency, metrics, and headers of every answer."""
+"""Middleware for every request: limits of size, time and concurrency, metrics, and security headers."""
 
 import asyncio
 import time
@@ -11,11 +11,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .metrics import REQUESTS, SECONDS
 from .problems import problem
 
-MOST_AT_ONCE = 512  # requests that a worker has begun
+MOST_AT_ONCE = 512  # concurrent requests of a worker
 MAX_BODY = 2**20  # bytes of a request
-TIME_LIMIT = 30.0  # seconds, with the time that the request takes to come in
+TIME_LIMIT = 30.0  # seconds, including the time to receive the request
 NOWHERE = "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-# The page of the OpenAPI document has scripts and styles of its own inside it.
+# The page of the OpenAPI document has inline scripts and styles.
 OF_DOCS = f"default-src 'self' 'unsafe-inline'; img-src 'self' data:; {NOWHERE}"
 HEADERS = {
     "Cache-Control": "no-store",
@@ -26,14 +26,14 @@ HEADERS = {
 
 
 class Guard:
-    """The app behind limits and metrics."""
+    """Middleware that applies the limits, counts requests and sets headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._inside = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request within the limits."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started, size, status = time.perf_counter(), 0, 0
@@ -75,6 +75,6 @@ class Guard:
 
 
 def _route(scope: Scope) -> str:
-    """The path as the service declares it: those that it does not have are one."""
+    """Return the path as the service declares it; all unknown paths are "other"."""
     route: Any = scope.get("route")
     return getattr(route, "path", None) or "other"

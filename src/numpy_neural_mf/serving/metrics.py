@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, of all worker processes together."""
+"""Prometheus metrics of all worker processes together."""
 
 import os
 
@@ -10,10 +10,10 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.
 
 REQUESTS = Counter(f"{PREFIX}_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram(f"{PREFIX}_request_seconds", "Seconds to answer a request.", ["route"], buckets=BUCKETS)
-UNKNOWN = Counter(f"{PREFIX}_unknown_ids", "Ids in requests that the model does not know.", ["kind"])
-STORED = Counter(f"{PREFIX}_stored_ratings", "Ratings that were kept.")
-RELOADS = Counter(f"{PREFIX}_reloads", "Model files that were taken up, or not, while serving.", ["result"])
-# The age is time() less this.
+UNKNOWN = Counter(f"{PREFIX}_unknown_ids", "Unknown ids in requests.", ["kind"])
+STORED = Counter(f"{PREFIX}_stored_ratings", "Ratings stored.")
+RELOADS = Counter(f"{PREFIX}_reloads", "Reloads of replaced model files, done or failed.", ["result"])
+# The age of a model is time() minus this.
 WRITTEN = Gauge(
     f"{PREFIX}_model_written_seconds",
     "When the model file was written, in seconds since 1970.",
@@ -23,7 +23,7 @@ WRITTEN = Gauge(
 
 
 def exposition() -> bytes:
-    """All metrics, in the text format of Prometheus."""
+    """Return all metrics in the text format of Prometheus."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""What the lists of all users have in common, computed when a model is loaded."""
+"""Item columns, which the lists of all users share, computed when a model is loaded."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from ..nn.parameter import Array, IntArray
 
 @dataclass(frozen=True, eq=False)
 class PreparedFactorization(Factorization):
-    """A factorisation with the columns of all its items, to which none may be added."""
+    """A factorisation with precomputed columns of all its items; no items can be added."""
 
     columns: tuple[Array, Array]
 
@@ -23,7 +23,7 @@ class PreparedFactorization(Factorization):
 
 
 def prepared(fitted: Fitted) -> FittedModel:
-    """The model of `fitted`, which lists many times as fast for one user at a time."""
+    """Return the model of `fitted` with precomputed item columns: lists of a single user are much faster."""
     form = fitted.model.factorization
     columns = form.item_columns(np.arange(len(fitted.item_ids), dtype=np.int32))
     form = PreparedFactorization(form.architecture, form.parameters, columns)

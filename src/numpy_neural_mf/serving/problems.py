@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457), which name the field and what was expected."""
+"""Errors as application/problem+json (RFC 9457) that name the field and the expected value."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from .schemas import Problem
 
 logger = logging.getLogger(__name__)
 
-MOST_ERRORS = 20  # that one answer lists
+MOST_ERRORS = 20  # listed in one response
 CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-# The statuses of errors, for the OpenAPI document.
+# Error statuses, for the OpenAPI document.
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": HTTPStatus(status).phrase, "content": CONTENT}
     for status in (400, 401, 404, 408, 413, 422, 500, 503)
@@ -38,7 +38,7 @@ def problem(
     errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer to a request that failed."""
+    """Return the response to a request that failed."""
     title = HTTPStatus(status).phrase
     content = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors:
@@ -47,7 +47,7 @@ def problem(
 
 
 def add_problems(app: FastAPI) -> None:
-    """Answer every error by a problem; what is wrong with the server goes to its log only."""
+    """Answer every error with a problem; details of server errors appear only in the log."""
 
     @app.exception_handler(RequestError)
     async def refused(request: Request, error: RequestError) -> JSONResponse:
@@ -75,11 +75,11 @@ def add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
-        return problem(500, "an error of the server, which its log describes")
+        return problem(500, "a server error, which the log of the server describes")
 
 
 def openapi_with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI document with the schema of problems, in which no error has another."""
+    """Add the schema of problems to an OpenAPI document, and remove the other schemas of errors."""
     schemas = document["components"]["schemas"]
     template = "#/components/schemas/{model}"
     nested = Problem.model_json_schema(ref_template=template)
@@ -90,7 +90,7 @@ def openapi_with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field(place: Sequence[int | str]) -> str:
-    """The place of an error in the request, such as pairs[3].item."""
+    """Return the place of an error in the request, such as pairs[3].item."""
     parts = place[1:] if len(place) > 1 else place
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".")

@@ -36,25 +36,25 @@ async def _service(request: Request) -> Service:
 Served = Annotated[Service, Depends(_service)]
 
 
-# A worker computes one answer at a time, in its event loop: a thread would cost more than most answers take.
+# A worker computes one response at a time, in its event loop: most take less time than a thread would cost.
 
 
 @api.post("/predict", response_model=schemas.Predictions, **brief)
 async def predict(asked: schemas.PredictRequest, service: Served) -> Any:
-    """Predict ratings of pairs; an unknown user or item gets the best estimate that the rest allows."""
+    """Predict the ratings of pairs; with an unknown user or item, from what is known of the other."""
     return service.find(asked.model).predict(asked.pairs, asked.interval)
 
 
 @api.post("/recommend", response_model=schemas.Recommendations, **brief)
 async def recommend(asked: schemas.RecommendRequest, service: Served) -> Any:
-    """List the best items for a user, or for somebody new by a few ratings."""
+    """Recommend a top-N list to a known user, or to a new user with a few ratings."""
     served = service.find(asked.model)
     return served.recommend(await _user(service, served, asked), asked)
 
 
 @api.post("/explain", response_model=schemas.Explained, **brief)
 async def explain(asked: schemas.ExplainRequest, service: Served) -> Any:
-    """Take a prediction apart, down to the ratings of the user that weigh most."""
+    """Split a prediction into its parts and the contributions of the user's ratings."""
     served = service.find(asked.model)
     return served.explain(await _user(service, served, asked), asked.item, asked.n)
 
@@ -63,7 +63,7 @@ async def explain(asked: schemas.ExplainRequest, service: Served) -> Any:
 async def similar(
     item: QueryId, service: Served, n: Length = 10, min_ratings: Offset = 0, model: ModelName = None
 ) -> Any:
-    """List the items that are most similar to one."""
+    """List the items that are most similar to a given item."""
     return service.find(model).similar(item, n, min_ratings)
 
 
@@ -71,19 +71,19 @@ async def similar(
 async def items(
     service: Served, search: Text = "", limit: Length = 20, offset: Offset = 0, model: ModelName = None
 ) -> Any:
-    """Items whose titles have all words of a text, a page at a time, often rated ones first."""
+    """List items whose titles have all words of a text, one page at a time, the most rated items first."""
     return service.find(model).items(search, limit, offset)
 
 
 @api.get("/starters", response_model=schemas.Items, **brief)
 async def starters(service: Served, n: Length = 10, model: ModelName = None) -> Any:
-    """Items that many know and about which opinions differ, to be rated first by somebody new."""
+    """List well-known items with differing ratings, for a new user to rate first."""
     return service.find(model).starters(n)
 
 
 @api.post("/ratings", response_model=schemas.Stored)
 async def ratings(given: NewRatings, service: Served) -> Any:
-    """Keep ratings: they are on disk when the answer comes. A later rating of the same item replaces one."""
+    """Store ratings durably: they are on disk before the response. A later rating of the same item wins."""
     served = service.find(None)
     served.check_ratings(given, "")
     kinds = {"user": served.model.user_ids_.dtype.kind, "item": served.model.item_ids_.dtype.kind}
@@ -103,31 +103,31 @@ async def ratings(given: NewRatings, service: Served) -> Any:
 
 @api.get("/models", response_model=schemas.Models)
 async def models(service: Served) -> Any:
-    """What each model is, when it was written and on what it was trained."""
+    """Describe each model: its class, when it was written and the size of its training data."""
     return {"models": [served.facts for served in service.models.values()], "about": service.about}
 
 
 @probes.get("/live", response_model=schemas.Status)
 async def live() -> Any:
-    """Whether the process answers."""
+    """Report that the process answers."""
     return {"status": "live"}
 
 
 @probes.get("/ready", response_model=schemas.Status, responses={503: PROBLEMS[503]})
 async def ready(service: Served) -> Any:
-    """Whether the models are loaded and the ratings store answers."""
+    """Report that the models are loaded and the ratings store answers."""
     await run_in_threadpool(service.store.check)
     return {"status": "ready"}
 
 
 @metrics.get("/metrics", response_class=Response)
 async def exposed() -> Response:
-    """Metrics for Prometheus."""
+    """Return metrics for Prometheus."""
     return Response(exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _user(service: Service, served: ServedModel, asked: schemas.Somebody) -> Any:
-    """The user of a request: known to the model, or folded in by the ratings that were sent or kept."""
+    """Return the user of a request: known to the model, or folded in with the ratings sent or stored."""
     if asked.ratings is not None:
         served.check_ratings(asked.ratings)
         return served.fold_in({one.item: one.rating for one in asked.ratings})

@@ -1,4 +1,4 @@
-"""What requests and answers contain, checked by pydantic and described in the OpenAPI document."""
+"""Schemas of requests and responses, checked by pydantic and described in the OpenAPI document."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -9,12 +9,12 @@ from pydantic_core import PydanticCustomError
 from ..data.limits import MAX_ID, MAX_RATING
 from ..models.recommend import BOUNDS
 
-MAX_PAIRS = 1_000  # of a request to predict
+MAX_PAIRS = 1_000  # in a request to predict
 MAX_IDS = 10_000  # in a list of a request
-MAX_LISTED = 1_000  # items of an answer
-MAX_STORED = 1_000  # ratings of a request to keep them
+MAX_LISTED = 1_000  # items in a response
+MAX_STORED = 1_000  # ratings in a request to store
 
-TEXT = rf"[^\0\ud800-\udfff]{{1,{MAX_ID}}}"  # neither NUL, which databases refuse, nor half a character
+TEXT = rf"[^\0\ud800-\udfff]{{1,{MAX_ID}}}"  # no NUL, which databases refuse, and no lone surrogates
 
 
 def _checked_id(value: Any) -> int | str:
@@ -46,11 +46,11 @@ class ItemRating(Asked):
 
 
 class Somebody(Asked):
-    """A user, by id or by ratings."""
+    """A user, given by id or by ratings."""
 
     user: Id | None = Field(None, description="A user that the model or the ratings store knows.")
     ratings: Annotated[list[ItemRating], Field(max_length=MAX_IDS)] | None = Field(
-        None, description="Ratings of somebody new, in place of `user`."
+        None, description="Ratings of a new user, instead of `user`."
     )
     model: ModelName | None = None
 
@@ -74,14 +74,14 @@ class PredictRequest(Asked):
 
 class RecommendRequest(Somebody):
     n: Length = 10
-    by: Literal[tuple(BOUNDS)] | None = Field(None, description="What to rank by.")  # type: ignore[valid-type]
+    by: Literal[tuple(BOUNDS)] | None = Field(None, description="Ranking bound.")  # type: ignore[valid-type]
     diversity: Annotated[float, Field(strict=True, ge=0, le=1)] = 0
     min_ratings: Annotated[int, Field(strict=True, ge=0, lt=2**31)] = 0
-    exclude: Ids = Field([], description="Items to leave out, besides those that the user rated.")
+    exclude: Ids = Field([], description="Items to leave out, in addition to those that the user rated.")
     candidates: Ids | None = Field(None, description="Items to choose from; by default all.")
     interval: Coverage | None = None
     reasons: Annotated[int, Field(strict=True, ge=0, le=10)] = Field(
-        0, description="Number of ratings of the user, the weightiest first, that come with each item."
+        0, description="Number of the user's ratings, largest weights first, that explain each item."
     )
 
 
@@ -118,11 +118,11 @@ class Predictions(BaseModel):
 
 class WeighedRating(ItemFacts):
     rating: float
-    weight: float = Field(description="The part of the prediction that comes from this rating.")
+    weight: float = Field(description="The contribution of this rating to the prediction.")
 
 
 class Recommendation(ItemFacts):
-    score: float = Field(description="The predicted rating; of a model of the next item, its logit.")
+    score: float = Field(description="The predicted rating; the logit if the model predicts the next item.")
     low: float | None = None
     high: float | None = None
     reasons: list[WeighedRating] | None = None
@@ -144,7 +144,7 @@ class SimilarItems(BaseModel):
 
 
 class Explained(BaseModel):
-    """The parts add up to the prediction: see `Explanation`."""
+    """A prediction and its parts, which add up to it: see `Explanation`."""
 
     model: str
     prediction: float
@@ -153,8 +153,8 @@ class Explained(BaseModel):
     item_bias: float
     interaction: float
     clipped: float
-    reasons: list[WeighedRating] = Field(description="The ratings that weigh most.")
-    others: float = Field(description="The weight of all other ratings.")
+    reasons: list[WeighedRating] = Field(description="The ratings with the largest weights.")
+    others: float = Field(description="The total weight of all other ratings.")
     rest: float
 
 
@@ -164,12 +164,12 @@ class CountedItem(ItemFacts):
 
 class Items(BaseModel):
     model: str
-    total: int = Field(description="Number of items that were found; the answer has some of them.")
+    total: int = Field(description="Number of items found; the response has a page of them.")
     items: list[CountedItem]
 
 
 class Stored(BaseModel):
-    stored: int = Field(description="Number of ratings that are kept.")
+    stored: int = Field(description="Number of ratings stored.")
 
 
 class ModelFacts(BaseModel):
@@ -182,15 +182,15 @@ class ModelFacts(BaseModel):
     n_ratings: int
     n_parameters: int
     rating_scale: tuple[float, float] | None
-    rating_steps: list[float] = Field(description="The distinct ratings it learned from; none if over 20.")
+    rating_steps: list[float] = Field(description="The distinct training ratings; none if more than 20.")
     item_ids: Literal["integer", "text"]
     has_titles: bool
     has_intervals: bool
-    has_diversity: bool = Field(description="Whether lists take `diversity`.")
+    has_diversity: bool = Field(description="Whether lists accept `diversity`.")
 
 
 class About(Asked):
-    """What the page says of the data."""
+    """The description of the data that the page shows."""
 
     items: Literal["films", "items"] = "items"
     data: str = ""
@@ -213,7 +213,7 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error, as defined by RFC 9457."""
 
     type: str = "about:blank"
     title: str

@@ -1,4 +1,4 @@
-"""A model of a file as the service uses it: raw ids in, plain Python values out."""
+"""A loaded model as the service uses it: raw ids in, plain Python values out."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model that never changes, its file and the titles of its items."""
+    """An immutable model, its file and the titles of its items."""
 
     name: str
     path: Path
@@ -41,23 +41,23 @@ class ServedModel:
 
     @classmethod
     def load(cls, path: Path, titles: Mapping[str, str] | None) -> Self:
-        """From a file, whose arrays all processes share; errors are those of `load_model`."""
-        stamp = stamp_of(path)  # before it is read: a file that comes meanwhile is another
+        """Load a model from a file, whose arrays all processes share; errors are those of `load_model`."""
+        stamp = stamp_of(path)  # before it is read, so that a file written meanwhile has another stamp
         model = load_model(path, mapped=True)
         if isinstance(model.fitted_, Fitted):
             model._state = replace(model.fitted_, model=prepared(model.fitted_))
         own = getattr(model, "titles_", None)
         if titles is not None:
             own = [titles.get(str(item), "") for item in model.item_ids_.tolist()]
-        counts = model.fitted_.counts("item")  # computed now, not by the first request
+        counts = model.fitted_.counts("item")  # computed now rather than by the first request
         shown = None if own is None else Titles(list(own), counts)
         shortlist = Shortlist.of(model.fitted_) if isinstance(model.fitted_, Fitted) else None
         return cls(path.stem, path, stamp, model, shown, shortlist)
 
-    # Who and what
+    # Users and items
 
     def rows(self, side: Side, raw: Any) -> NDArray[np.int32]:
-        """Rows of one id or many, -1 of unknown ones, which are counted."""
+        """Return the row of each id, -1 for unknown ids, and count the unknown ids."""
         rows = index_of(self.model.fitted_.ids(side), raw)
         if unknown := int(np.count_nonzero(rows < 0)):
             UNKNOWN.labels(side).inc(unknown)
@@ -69,7 +69,7 @@ class ServedModel:
             raise RequestError(404, "item", "expected an item that the model knows")
 
     def require(self, method: str) -> None:
-        """Refuse a request that needs a method which the model does not have."""
+        """Refuse a request that needs a method that the model lacks."""
         if not hasattr(self.model, method):
             found = type(self.model).__name__
             raise RequestError(422, "model", f"expected a model with {method}, found a {found}")
@@ -83,17 +83,17 @@ class ServedModel:
                 raise RequestError(422, f"{place}[{at}].rating", expected)
 
     def fold_in(self, ratings: Mapping[Any, float]) -> NewUser:
-        """Somebody with these ratings, of which those of unknown items are left out."""
+        """Fold in a new user with these ratings, except ratings of unknown items."""
         self.require("fold_in")
         by_row = dict(zip(self.rows("item", list(ratings)).tolist(), ratings.values(), strict=True))
         ids = self.model.item_ids_
         folded_in: NewUser = self.model.fold_in({ids[row]: by_row[row] for row in by_row if row >= 0})
         return folded_in
 
-    # Answers
+    # Responses
 
     def predict(self, pairs: Sequence[Pair], interval: float | None) -> Facts:
-        """Predicted ratings of pairs, with intervals of this coverage."""
+        """Return predicted ratings of pairs, with intervals of this coverage."""
         self.require("predict" if interval is None else "predict_interval")
         users, items = [pair.user for pair in pairs], [pair.item for pair in pairs]
         known = (self.rows("user", users) >= 0) & (self.rows("item", items) >= 0)
@@ -102,7 +102,7 @@ class ServedModel:
         return {"model": self.name, "predictions": _rows(columns | self._bounds(users, items, interval))}
 
     def recommend(self, user: Any, asked: RecommendRequest) -> Facts:
-        """The best items for a user that is known or folded in."""
+        """Return a top-N list for a user who is known or folded in."""
         options: Facts = {"by": asked.by, "diversity": asked.diversity, "min_ratings": asked.min_ratings}
         given = {name: value for name, value in options.items() if value}
         refused = given.keys() - self._options
@@ -128,7 +128,7 @@ class ServedModel:
         return answer
 
     def _best(self, user: Any, n: int, given: Facts) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Items and predicted ratings, by the shortlist where the request has nothing that it cannot do."""
+        """Return items and predicted ratings, by the shortlist if it supports the request."""
         if self.shortlist is not None and given in ({}, {"by": "lower_bound"}):
             rows, ratings = self.shortlist.best(self.model.fitted_, user, n)
             return self.model.item_ids_[rows], ratings
@@ -136,17 +136,17 @@ class ServedModel:
         return items.compressed(), scores.compressed()
 
     def similar(self, item: int | str, n: int, min_ratings: int) -> Facts:
-        """The items most similar to one."""
+        """Return the items most similar to a given item."""
         self.require_item(item)
         try:
             items, cosines = self.model.similar_items(item, n, min_ratings)
-        except ValueError as error:  # it has no embeddings
+        except ValueError as error:  # the model has no embeddings
             raise RequestError(422, "model", str(error)) from error
         columns = self._item_columns(items) | {"similarity": cosines.tolist()}
         return {"model": self.name, "items": _rows(columns)}
 
     def explain(self, user: Any, item: int | str, n: int) -> Facts:
-        """The parts of a prediction, and the n ratings that weigh most."""
+        """Return the parts of a prediction, and the n ratings with the largest weights."""
         self.require("explain")
         self.require_item(item)
         found = self.model.explain(user, item)
@@ -154,7 +154,7 @@ class ServedModel:
         return asdict(found) | {"model": self.name, "reasons": reasons, "others": float(others)}
 
     def items(self, search: str, limit: int, offset: int) -> Facts:
-        """A page of the items whose titles have all words of a text, often rated ones first."""
+        """Return a page of the items whose titles have all words of a text, the most rated items first."""
         if search and self.titles is None:
             raise RequestError(422, "search", "expected none, since no titles are known")
         rows = self._by_count if self.titles is None or not search else self.titles.find(search)
@@ -164,7 +164,7 @@ class ServedModel:
         return {"model": self.name, "total": len(rows), "items": _rows(columns)}
 
     def starters(self, n: int) -> Facts:
-        """Items that are known and divide opinions, to be rated first by somebody new."""
+        """Return well-known items with differing ratings, for a new user to rate first."""
         items = self.model.item_ids_[self._starters[:n]]
         counts = self.model.fitted_.counts("item")[self._starters[:n]].tolist()
         columns = self._item_columns(items) | {"n_ratings": counts}
@@ -172,7 +172,7 @@ class ServedModel:
 
     @cached_property
     def facts(self) -> Facts:
-        """What the model is, when it was written and what it learned from."""
+        """The class and size of the model, when it was written, and its training data."""
         fitted = self.model.fitted_
         return {
             "name": self.name,
@@ -197,7 +197,7 @@ class ServedModel:
 
     @cached_property
     def has_diversity(self) -> bool:
-        """Whether the model's lists take `diversity`: it knows how similar items are."""
+        """Whether the model's lists accept `diversity`, which needs similarities of items."""
         try:
             self.model.recommend(self.model.user_ids_[0], 1, diversity=1.0)
         except (TypeError, ValueError):
@@ -210,9 +210,9 @@ class ServedModel:
 
     @cached_property
     def _starters(self) -> NDArray[np.intp]:
-        """Rows by log(n_i) s_i, where s_i is the standard deviation of the ratings of an item.
+        """Rows by log(n_i) s_i, where n_i and s_i are number and standard deviation of an item's ratings.
 
-        As log popularity · entropy of Rashid et al., "Getting to know you", 2002.
+        This follows log popularity · entropy of Rashid et al., "Getting to know you", 2002.
         """
         seen = self.model.fitted_.interactions
         counts, n = np.maximum(seen.item_counts, 1), seen.n_items
@@ -237,7 +237,7 @@ class ServedModel:
         return _rows(columns)
 
     def _item_columns(self, items: Any) -> Facts:
-        """Ids, and titles where they are known."""
+        """Return ids, and titles where they are known."""
         items = np.asarray(items)
         columns = {"item": items.tolist()}
         if self.titles is not None:
@@ -247,7 +247,7 @@ class ServedModel:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """What changes when another file takes the place of one."""
+    """Return inode, time and size of a file, which change when the file is replaced."""
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, status.st_size
 

@@ -15,9 +15,9 @@ from .store import RatingsStore, store_beside
 
 
 def serve(settings: ServerSettings) -> None:
-    """Serve until a signal ends it; errors at the start are those of `create_app`.
+    """Serve until a signal ends the process; errors at the start are those of `create_app`.
 
-    SIGHUP makes it look at once whether a model file was replaced, which it does each second by itself.
+    The server checks each second whether a model file was replaced; SIGHUP makes it check at once.
     """
     settings.to_environment()
     config = uvicorn.Config(
@@ -36,9 +36,9 @@ def serve(settings: ServerSettings) -> None:
     if settings.workers == 1:
         uvicorn.Server(config).run()
         return
-    for path in settings.models:  # a fault is reported here, once
+    for path in settings.models:  # an error is reported once, here
         load_model(path, mapped=True)
-    RatingsStore(settings.store or store_beside(settings.models[0])).close()  # makes its table
+    RatingsStore(settings.store or store_beside(settings.models[0])).close()  # creates the table
     with TemporaryDirectory(prefix="numpy-neural-mf-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         Workers(config, [bound(config)]).run()
@@ -56,17 +56,17 @@ def bound(config: uvicorn.Config) -> socket.socket:
 
 
 class Workers(Multiprocess):
-    """Processes that all look for new models at SIGHUP, where uvicorn would replace them."""
+    """Processes that all check for new models at SIGHUP, where uvicorn would restart them."""
 
     def handle_hup(self) -> None:
-        """Pass the signal on."""
+        """Pass SIGHUP on to the processes."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
 
 
 def app_from_environment() -> FastAPI:
-    """The app of a worker process."""
+    """Return the app of a worker process."""
     from .app import create_app
 
     return create_app(ServerSettings.from_environment())

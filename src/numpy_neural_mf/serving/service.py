@@ -1,4 +1,4 @@
-"""The state of a server: the models, taken up anew when their files are replaced, and the ratings store."""
+"""The state of a server: the models, reloaded when their files are replaced, and the ratings store."""
 
 import logging
 from pathlib import Path
@@ -30,7 +30,7 @@ class Service:
         self._refused: dict[str, object] = {}
 
     def find(self, name: str | None) -> ServedModel:
-        """The model of a name, by default the first."""
+        """Return the model of this name, by default the first model."""
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
@@ -38,7 +38,7 @@ class Service:
         return self.models[name]
 
     def reload(self) -> None:
-        """Take up the files that were replaced; where one cannot be read, the old model goes on."""
+        """Load the files that were replaced; if one cannot be read, keep the old model."""
         for name, old in list(self.models.items()):
             try:
                 stamp = stamp_of(old.path)
@@ -47,10 +47,10 @@ class Service:
                 self._refused[name] = stamp
                 self.models[name] = self._load(old.path)
                 result = "done"
-                logger.info("%s was taken up", old.path)
+                logger.info("%s was reloaded", old.path)
             except (OSError, ValueError, MemoryError) as error:
                 result = "failed"
-                logger.error("%s was not taken up: %s", old.path, error)
+                logger.error("%s was not reloaded: %s", old.path, error)
             RELOADS.labels(result).inc()
 
     def _load(self, path: Path) -> ServedModel:
@@ -60,7 +60,7 @@ class Service:
 
 
 def read_about(path: str) -> About:
-    """What a JSON file says of the data; another content is a ValueError."""
+    """Read a JSON file about the data; raise ValueError if its content is invalid."""
     try:
         return About.model_validate_json(Path(path).read_bytes())
     except ValidationError as error:

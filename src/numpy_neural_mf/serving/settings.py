@@ -1,4 +1,4 @@
-"""What a server is started with, and its way into the worker processes."""
+"""Settings of a server, and their way into the worker processes."""
 
 import json
 import os
@@ -17,18 +17,18 @@ class ServerSettings:
     Attributes
     ----------
     models : tuple of str, model files; the first is the default
-    store : str, address of the database of ratings, as SQLAlchemy takes it; by default SQLite beside the
+    store : str, address of the database of ratings, as SQLAlchemy takes it; by default SQLite next to the
         first model, ``films.ratings.sqlite`` for ``films.safetensors``
     titles : str or None, CSV file with an id first and a column title
     about : str or None
-        JSON file of what the page says of the data: "data", "licence", "citation", and "items", "films" or
+        JSON file on the data, for the page: "data", "licence", "citation", and "items", which is "films" or
         "items".
     token_file : str or None
-        File of the token that each request needs; by default that of the environment variable
-        NUMPY_NEURAL_MF_TOKEN, and without it, none.
-    origins : tuple of str, other web origins whose pages may ask; by default none
-    host, port : where the server listens
-    workers : int, default 1, processes
+        File of the token that each request needs; by default the environment variable NUMPY_NEURAL_MF_TOKEN
+        has the token, and without it none is needed.
+    origins : tuple of str, other web origins whose pages may send requests; by default none
+    host, port : address and port on which the server listens
+    workers : int, default 1, the number of processes
     """
 
     models: tuple[str, ...]
@@ -43,7 +43,7 @@ class ServerSettings:
 
     @property
     def token(self) -> str | None:
-        """The token that each request needs, if there is one; an empty one is a ValueError."""
+        """The token that each request needs, or None; an empty token is a ValueError."""
         if self.token_file is None:
             token = os.environ.get(TOKEN)
         else:
@@ -58,11 +58,11 @@ class ServerSettings:
         return self.host in ("127.0.0.1", "::1", "localhost")
 
     def to_environment(self) -> None:
-        """Leave the settings to child processes."""
+        """Pass the settings to child processes."""
         os.environ[VARIABLE] = json.dumps(asdict(self))
 
     @classmethod
     def from_environment(cls) -> Self:
-        """What the parent process left."""
+        """Return the settings that the parent process passed."""
         given = json.loads(os.environ[VARIABLE])
         return cls(**given | {name: tuple(given[name]) for name in ("models", "origins")})

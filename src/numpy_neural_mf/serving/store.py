@@ -1,4 +1,4 @@
-"""The ratings that came in, kept in a database: SQLite, or PostgreSQL by its address."""
+"""The store of new ratings, a database: SQLite, or PostgreSQL if its address is given."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ..data.limits import MAX_ID
 
-# Ids are kept as text: the model knows whether they are numbers.
+# Ids are stored as text: the model knows whether they are numbers.
 RATINGS = Table(
     "ratings",
     MetaData(),
@@ -33,13 +33,13 @@ RATINGS = Table(
     Column("timestamp", BigInteger, nullable=False),
 )
 INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-# A commit returns when the disk has it, and waits for other writers as many seconds at most.
+# A commit returns when it is on disk, and waits at most this number of seconds for other writers.
 WAIT = 10
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={WAIT}000")
 
 
 class Rating(NamedTuple):
-    """What a user rated, and when, in seconds since 1970."""
+    """A rating of an item by a user, with its time in seconds since 1970."""
 
     user: int | str
     item: int | str
@@ -48,15 +48,15 @@ class Rating(NamedTuple):
 
 
 def store_beside(model: str | Path) -> str:
-    """The address of the SQLite file that belongs to a model file."""
+    """Return the address of the SQLite file that belongs to a model file."""
     return f"sqlite:///{Path(model).with_suffix('.ratings.sqlite').absolute()}"
 
 
 class RatingsStore:
-    """One rating for each user and item: the latest. The table is made where there is none.
+    """A database with the latest rating for each user and item; its table is created if needed.
 
-    What `add` was given is on disk when it returns. An address of another kind than sqlite:/// or
-    postgresql:// is a ValueError.
+    Ratings are on disk when `add` returns. Raises ValueError if the address begins with neither sqlite:///
+    nor postgresql://.
     """
 
     def __init__(self, address: str) -> None:
@@ -73,7 +73,7 @@ class RatingsStore:
         RATINGS.metadata.create_all(self._engine)
 
     def add(self, ratings: Sequence[Rating]) -> None:
-        """Keep ratings; of those of one user and item, that with the latest timestamp, or else the last."""
+        """Store ratings; for one user and item, the one with the latest timestamp, or else the last."""
         by_time = sorted(ratings, key=lambda one: one.timestamp)
         latest = {(str(one.user), str(one.item)): one for one in by_time}
         # In the order of their keys, so that two writers never wait for each other.
@@ -86,13 +86,13 @@ class RatingsStore:
             connection.execute(statement, rows)
 
     def of_user(self, user: str) -> dict[str, float]:
-        """Ratings of one user, by item."""
+        """Return the ratings of one user, by item."""
         query = select(RATINGS.c.item, RATINGS.c.rating).where(RATINGS.c.user == user)
         with self._engine.connect() as connection:
             return {row.item: row.rating for row in connection.execute(query)}
 
     def columns(self) -> dict[str, list[Any]]:
-        """All ratings: columns user, item, rating and timestamp, by time."""
+        """Return all ratings as columns user, item, rating and timestamp, ordered by time."""
         order = RATINGS.c.timestamp, RATINGS.c.user, RATINGS.c.item
         with self._engine.connect() as connection:
             rows = connection.execute(select(RATINGS).order_by(*order)).all()
@@ -103,7 +103,7 @@ class RatingsStore:
             return int(connection.execute(select(func.count()).select_from(RATINGS)).scalar_one())
 
     def check(self) -> None:
-        """Raise the error of a database that does not answer."""
+        """Raise the database's error if it does not answer."""
         with self._engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def read_titles(path: str | Path) -> dict[str, str]:
-    """Titles by id, from a CSV file with an id first and a column title, as movies.csv has them."""
+    """Read titles by id from a CSV file with an id first and a column title, such as movies.csv."""
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file)
         header = next(rows, [])
@@ -27,7 +27,7 @@ def read_titles(path: str | Path) -> dict[str, str]:
 
 
 class Titles:
-    """Titles of all items, "" where there is none, to be found whatever their case and accents."""
+    """Titles of all items, "" for items without title, searched regardless of case and accents."""
 
     def __init__(self, titles: Sequence[str], counts: Sequence[int]) -> None:
         self.titles = titles
@@ -35,13 +35,13 @@ class Titles:
         self._by_count = sorted(range(len(titles)), key=lambda row: -counts[row])
 
     def find(self, text: str) -> list[int]:
-        """Rows of the titles with words that begin with each word of a text, often rated ones first."""
+        """Return rows of titles with words that begin with each word of a text, most rated items first."""
         words = [f" {word}" for word in folded(text).split()]
         return [row for row in self._by_count if all(word in self._folded[row] for word in words)]
 
 
 def folded(text: str) -> str:
-    """A text without case, accents and punctuation.
+    """Remove case, accents and punctuation from a text.
 
     >>> folded("Amélie (2001)")
     'amelie 2001'

@@ -1,4 +1,4 @@
-"""The ratings in a store that a model has not learned yet."""
+"""Ratings of a store that a model has not learned yet."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .store import RatingsStore
 
 
 def unlearned_ratings(store: RatingsStore, model: Any) -> Ratings | None:
-    """The kept ratings that the model has not learned, or with another value; None if there are none."""
+    """Return the stored ratings that the model has not learned or has with another value, or None."""
     kept, fitted = store.columns(), model.fitted_
     sides = [
         np.unique(np.array(kept[side], np.int64 if ids.dtype.kind == "i" else str), return_inverse=True)

@@ -35,10 +35,10 @@ Splits = list[tuple[Ratings, Ratings]]
 
 @dataclass(frozen=True)
 class TuningProgress:
-    """Progress of a search and of its current trial, `training`.
+    """Progress of a search, and `training`, the progress of its current trial.
 
-    `n_finished` counts the trials of a resumed study too; `best_rmse`, their lowest validation RMSE, is
-    infinite before the first.
+    `n_finished` counts the trials of a resumed study, too. `best_rmse` is their lowest validation RMSE, and
+    infinite before the first trial is finished.
     """
 
     n_finished: int
@@ -54,8 +54,8 @@ class Tuning(Tabular):
     ----------
     settings : dict, settings of the best trial, as keyword arguments: ``NeuralMF(**settings)``
     validation_rmse : float
-        Of the best trial. It is optimistic, since it is the lowest of many trials on the same ratings.
-        Estimate the error on new ratings with a test part that the search did not use.
+        The RMSE of the best trial. It is optimistic, since it is the lowest of many trials on the same
+        ratings. Estimate the error on new ratings with a test part that the search did not use.
     trials : polars.DataFrame; a row for each finished trial, in order, the defaults first: `trial` from 0,
         `state` ("complete", "pruned" or "diverged"), `validation_rmse` (null unless complete), `epochs`
         trained (over all splits), `seconds`, and the searched settings
@@ -81,14 +81,14 @@ class Tuning(Tabular):
         yield Table(f"The best of {self.trials.height} trials: {rmse}", ["setting", "value"], rows)
 
     def save(self, path: str | os.PathLike[str], data: str) -> None:
-        """Write the settings as TOML, whole or not at all; comments name their origin, the ratings `data`."""
+        """Write the settings as TOML, whole or not at all; a comment names the ratings, `data`."""
         text = (
             f"# Made by numpy-neural-mf {version('numpy-neural-mf')} from {data!r}: the best of "
             f"{self.trials.height} trials.\n"
             f"# Validation RMSE {self.validation_rmse:.4f} (defaults {self.default_rmse:.4f}): optimistic, "
             "since it is the lowest of many on the same ratings.\n"
         )
-        # Numbers, strings and arrays are written alike in JSON and TOML.
+        # Numbers, strings and arrays have the same syntax in JSON and TOML.
         text += "".join(f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items())
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -108,8 +108,8 @@ def tune(
 ) -> Tuning:
     """Search for the settings of `NeuralMF` with the lowest RMSE on a validation part of the ratings.
 
-    The first trial has the default settings, so the result is never worse than they are on this validation
-    part. Ten trials are drawn at random, the others by a tree-structured Parzen estimator (Bergstra et al.,
+    The first trial has the default settings, so on this validation part the result is never worse than they
+    are. Ten trials are drawn at random, the others by a tree-structured Parzen estimator (Bergstra et al.,
     2011, "Algorithms for hyper-parameter optimization", section 4). A trial is pruned if its lowest
     validation RMSE is above the median of the complete trials at the same epoch (Golovin et al., 2017,
     "Google Vizier", section 3.2.2). Trials run one after another in one process.
@@ -117,24 +117,24 @@ def tune(
     Parameters
     ----------
     ratings : Ratings, or what `read_ratings` takes
-        Of training only: leave out the test part on which the result is to be evaluated.
+        The training ratings only: leave out the test part on which the result is to be evaluated.
     architecture : Architecture, optional
         If given, only the settings of its training are searched; by default the architecture is searched too.
     n_trials : int, default 50, total number of trials, including those in `study`
     timeout : float, optional, seconds after which no other trial is started; the current trial is finished
     study : path, optional
         File of the trials, Optuna's journal, for one process at a time. The same call resumes an interrupted
-        search, also with other `n_trials`, and makes the same trials as an uninterrupted one: a trial depends
-        only on its seed and the finished trials, and an interrupted trial is started again.
+        search, also with other `n_trials`, and makes the same trials as an uninterrupted search: a trial
+        depends only on its seed and the finished trials, and an interrupted trial is started again.
     epochs : int, default 60
-    n_splits : int, default 1; number of times that a random tenth of `ratings` is held out, each for another
-        training. A trial is evaluated by its mean RMSE over the splits and pruned by the first.
+    n_splits : int, default 1, the number of random splits, each of which holds out a tenth of `ratings` for
+        one training. A trial is evaluated by its mean RMSE over the splits and pruned by the first split.
     random_state : int, default 0, seed of splits, models and search: the same seed gives the same trials
     on_progress : callable, optional, called after each batch with a `TuningProgress`
 
     Returns
     -------
-    Tuning, of the finished trials if interrupted (Ctrl-C); KeyboardInterrupt if none was complete
+    Tuning; if interrupted (Ctrl-C), of the finished trials, or KeyboardInterrupt if no trial was complete
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Optuna's side of a search: its space, and its trials in memory or in a file from which it resumes."""
+"""The search in Optuna's terms: its space, and its trials in memory or in a file from which it resumes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-# What Optuna may raise for a journal that somebody changed.
+# Errors that Optuna may raise for a modified journal.
 FAULTS = (
     ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError
 )  # fmt: skip
@@ -30,7 +30,7 @@ HIDDEN_LAYER_SIZES = ("[]", "[16]", "[32, 16]", "[64]", "[64, 32]", "[128, 64]")
 
 
 def search_space(architecture: Architecture | None) -> dict[str, BaseDistribution]:
-    """Distributions of the settings of `NeuralMF`, by name; a given architecture is not searched."""
+    """Return distributions of the settings of `NeuralMF`, by name; a given architecture is not searched."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     space: dict[str, BaseDistribution] = {
@@ -49,19 +49,19 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
 
 
 def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution], n_ratings: int) -> dict[str, Any]:
-    """The settings of a model, with its batch size for `n_ratings`, as values of the search space."""
+    """Return the settings of a model, with its batch size for `n_ratings`, as values of the search space."""
     values = vars(model) | asdict(model.architecture) | {"batch_size": batch_size_for(model, n_ratings)}
     values["hidden_layer_sizes"] = str(list(values["hidden_layer_sizes"]))
     return {name: values[name] for name in space}
 
 
 def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the search space, as settings of `NeuralMF`."""
+    """Return values of the search space as settings of `NeuralMF`."""
     return {name: json.loads(v) if name == "hidden_layer_sizes" else v for name, v in values.items()}
 
 
 def architecture_settings(architecture: Architecture | None) -> dict[str, Any]:
-    """The fields of a given architecture that are set, as plain values."""
+    """Return the fields of a given architecture that are set, as plain values."""
     given = asdict(architecture) if architecture else {}
     return {name: np.asarray(value).tolist() for name, value in given.items() if value is not None}
 
@@ -72,11 +72,11 @@ def open_study(
     n_warmup_steps: int,
     space: Mapping[str, BaseDistribution],
 ) -> Study:
-    """A study in memory or in a file, which is created if needed; unfinished trials are marked as failed.
+    """Open a study in memory or in a file, which is created if needed; mark unfinished trials as failed.
 
     `belongs_to` is the identity of the search (see `checkpoint.fingerprint`), and `space` its search space. A
     trial may be pruned after `n_warmup_steps` reports, by the median of at least five complete trials. Raises
-    ValueError if the file is not a study, is damaged or is that of another search, and OSError if it cannot
+    ValueError if the file is not a study, is damaged or belongs to another search, and OSError if it cannot
     be read or written to.
     """
     import optuna
@@ -92,7 +92,8 @@ def open_study(
     try:
         storage = None
         if path is not None:
-            # The lock of a killed process is ignored after three seconds; a live one lasts milliseconds.
+            # The lock of a killed process is ignored after three seconds; a live process holds it for
+            # milliseconds.
             lock = JournalFileOpenLock(str(path), grace_period=3)
             storage = JournalStorage(JournalFileBackend(str(path), lock))
         study = optuna.create_study(
@@ -120,7 +121,7 @@ def open_study(
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """Complete and pruned trials, in order; interrupted trials do not count."""
+    """Return the complete and pruned trials, in order; interrupted trials do not count."""
     from optuna.trial import TrialState
 
     return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
@@ -129,9 +130,9 @@ def finished_trials(study: Study) -> list[FrozenTrial]:
 def next_trial(
     study: Study, space: dict[str, BaseDistribution], defaults: dict[str, Any], random_state: int
 ) -> Trial:
-    """The first trial has the defaults; a sampler, seeded by the number of finished trials, draws the others.
+    """Return the next trial: the defaults first, then draws of a sampler.
 
-    An interruption thus does not change the trials.
+    The sampler is seeded by the number of finished trials, so an interruption does not change the trials.
     """
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
@@ -145,12 +146,12 @@ def next_trial(
 
 
 def validation_rmse(trial: FrozenTrial) -> float:
-    """Validation RMSE of a trial; infinite if it was pruned or diverged."""
+    """Return the validation RMSE of a trial; infinite if it was pruned or diverged."""
     return math.inf if trial.state.name == "PRUNED" or trial.value is None else trial.value
 
 
 def _mend(path: Path) -> None:
-    """Remove an incomplete last line: with another line after it, the file could not be read."""
+    """Remove an incomplete last line: the file could not be read once another line followed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         require_file(path)

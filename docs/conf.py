@@ -1,5 +1,6 @@
 """The site: `python3 run.py docs` builds it in English from this folder, and in Spanish from es/."""
 
+import re
 from importlib.metadata import version as version_of
 from pathlib import Path
 
@@ -19,6 +20,7 @@ exclude_patterns = ["es"]
 templates_path = [str(DOCS / "_templates")]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+myst_url_schemes = {"http": None, "https": None, "en": "{{path}}.html"}
 suppress_warnings = ["ref.ref"]  # what scikit-learn's docstrings refer to is in its own documents
 
 # Cells run once, and again when they change; an error in one is an error of the build.
@@ -65,7 +67,7 @@ def setup(app):
 
     app.add_html_math_renderer("mathml", of_kind("inline"), of_kind("block"))
     app.connect("html-page-context", add_other_language)
-    app.connect("missing-reference", to_english)
+    app.connect("source-read", to_english)
 
 
 html_math_renderer = "mathml"
@@ -80,11 +82,12 @@ def add_other_language(app, page, template, context, doctree):
     context["other_language"] = f"{here}{'' if is_spanish else 'es/'}{there}.html"
 
 
-def to_english(app, env, node, content):
-    """A link of a Spanish page to one that is only in English."""
-    target = (DOCS / "es" / env.docname).parent / node.get("reftarget", "")
-    page = target.resolve().with_suffix("")
-    if app.config.language != "es" or not target.is_file() or DOCS not in page.parents:
-        return None
-    path = page.relative_to(DOCS).as_posix()
-    return nodes.reference("", "", content, refuri=f"{'../' * (env.docname.count('/') + 1)}{path}.html")
+def to_english(app, page, source):
+    """Make links of a Spanish page to pages that are only in English links to these in the built site."""
+
+    def linked(found):
+        is_english = DOCS / "es" not in (DOCS / "es" / page).parent.joinpath(found[1]).resolve().parents
+        return f"](en:{found[1]})" if is_english else found[0]
+
+    if app.config.language == "es":
+        source[0] = re.sub(r"\]\(((?:\.\./)+[\w./-]+)\.md\)", linked, source[0])

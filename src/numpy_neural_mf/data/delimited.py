@@ -72,7 +72,7 @@ class Text:
         return names
 
     def read(self, names: list[str]) -> tuple[pl.DataFrame, Place]:
-        """Read some columns as text, without blank lines, and return a function that locates a row in the file.
+        """Read some columns as text, without blank lines; return them and a function that locates a row.
 
         An empty field is null; a row with more or fewer fields than the first is an error.
         """
@@ -111,7 +111,7 @@ class Text:
         return [], 1
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield each record with its first line, from 1; at the end, the line below the last and no fields."""
+        """Yield (first line, from 1, fields) of each record; at the end, the line below and no fields."""
 
         def lines() -> Iterator[str]:
             with io.TextIOWrapper(self.open(), "utf-8-sig", "surrogateescape", newline="") as file:
@@ -166,7 +166,7 @@ class Text:
         return pl.concat([frame.select(list(schema)) for frame in frames])
 
     def _parsed(self, types: Mapping[int, pl.DataType]) -> Iterator[tuple[bytes, pl.DataFrame]]:
-        """Yield complete lines and some of their columns, by position; _NotPlainError if they are not plain."""
+        """Yield complete lines and some of their columns, by position; _NotPlainError if not plain."""
         n = len(self._first[0])
         positions = [str(position) for position in range(n)]
         schema = dict.fromkeys(positions, pl.String()) | {str(one): kind for one, kind in types.items()}

@@ -34,7 +34,7 @@ class Faults:
     found: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, bad: pl.Series, series: pl.Series, expected: str) -> bool:
-        """Record the first row where `bad` is true, if any, with the value of `series` there; return if any."""
+        """Record the first row where `bad` is true, with its value; return whether there is one."""
         row = bad.fill_null(False).arg_max()
         if row is None or not bad[row]:
             return False

@@ -43,7 +43,7 @@ def typed(text: pl.Series) -> pl.Series:
 
 
 def _indicators(series: pl.Series, name: str, table: Columns, of_many: bool) -> Part:
-    """Return a column per distinct value; each of n values of a row (a list, or separated by "|") has 1/√n."""
+    """Return a column per distinct value; each of n values of a row (in a list or with "|") has 1/√n."""
     is_list = of_many and isinstance(series.dtype, pl.List | pl.Array)
     values = series if is_list else _as_text(series, name, table)
     cells = pl.DataFrame({"row": np.arange(len(series)), "value": values})

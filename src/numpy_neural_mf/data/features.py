@@ -82,7 +82,9 @@ class Features:
 
         The encoding of a column that is not named in a parameter:
 
-        - *Many-valued*, if it holds lists, tuples or sets, or if one of its strings has a "|": each value is a column. Each of n values of a row has the weight 1/√n, so that the row has length 1 (Koren, 2008, sec. 4.1).
+        - *Many-valued*, if it holds lists, tuples or sets, or if one of its strings has a "|": each value is a
+          column. Each of n values of a row has the weight 1/√n, so that the row has length 1 (Koren, 2008,
+          section 4.1).
         - *Categories*, for other strings and Boolean values: each value is a column, of weight 1.
         - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates count as numbers.
         - Strings that differ in nearly every row, such as titles, are left out.
@@ -176,7 +178,7 @@ def read_features(
         set with ``movies.csv``.
     id, many_valued, categories, numbers, ignored
         As in `Features.from_frame`.
-    text_ids : bool, default False, whether to keep ids as strings, as in the ratings, even if all are integers
+    text_ids : bool, default False, whether to keep ids as strings, as in the ratings, even if all are whole
 
     Raises
     ------
@@ -257,7 +259,7 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
 
 
 def id_column(names: Iterable[str]) -> str:
-    """Return the column of ids: the first with a usual name, such as movieId or user_id, otherwise the first."""
+    """Return the column of ids: the first with a usual name, such as movieId, otherwise the first."""
     from .tables import NAMES, named_as
 
     names = [name for name in names if name.lower() not in INDEX_NAMES]

@@ -71,7 +71,7 @@ def of_kind(ids: NDArray[Any], raw: NDArray[Any]) -> tuple[NDArray[np.bool_], ND
 
 
 def _checked(ids: NDArray[Any]) -> NDArray[Any]:
-    """Return the array if its values are numbers, strings or missing; a set in a list, say, is a TypeError."""
+    """Return the array if its values are numbers, strings or missing; otherwise raise a TypeError."""
     types = set(map(type, ids.ravel().tolist())) if ids.dtype.kind == "O" else {ids.dtype.type}
     for of in types:
         is_id = issubclass(of, (*ID_TYPES, np.str_)) and not issubclass(of, bool)

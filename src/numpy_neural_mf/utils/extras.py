@@ -1,4 +1,4 @@
-"""Optional packages: the error for one that is missing says how to install it."""
+"""Optional packages: the error for a missing package says how to install it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def naming_the_extra(who: str, extra: str) -> Iterator[None]:
-    """A context in which a package that cannot be imported is an error that names what installs it."""
+    """Make the error for a package that cannot be imported in this context name the extra that installs it."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -82,7 +82,7 @@ class Features:
 
         The encoding of a column that is not named in a parameter:
 
-        - *Many-valued*, if it holds lists, tuples or sets, or if one of its strings has a "|": each value is a
+        - *Many-valued*, if it holds lists, tuples or sets, or if a string has a "|": each value is a
           column. Each of n values of a row has the weight 1/√n, so that the row has length 1 (Koren, 2008,
           section 4.1).
         - *Categories*, for other strings and Boolean values: each value is a column, of weight 1.

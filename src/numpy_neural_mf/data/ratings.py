@@ -208,7 +208,7 @@ class Ratings:
         return self[:n].to_polars()
 
     def take(self, rows: ArrayLike) -> Ratings:
-        """Return the ratings at `rows` (indices or a mask, shape (n,)), with the ids and scale of the whole."""
+        """Return the ratings at `rows` (indices, or a mask of shape (n,)), with all ids and the scale."""
         rows = np.asarray(rows)
         rows = rows.astype(np.intp) if rows.size == 0 else rows
         return replace(self, n_dropped=0, **self._columns(lambda column: taken(column, rows)))

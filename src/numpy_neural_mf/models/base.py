@@ -82,7 +82,7 @@ class LearnedFromRatings(Estimator, ABC, Generic[F]):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Load a model of this class that `save` wrote: see `load_model`; another class is a ModelFileError."""
+        """Load a model of this class from a file: see `load_model`; another class is a ModelFileError."""
         from .loading import load_model  # it imports all classes
 
         return load_model(path, cls)  # type: ignore[no-any-return]
@@ -99,7 +99,7 @@ class Recommender(LearnedFromRatings[Fitted]):
     user_ids_, item_ids_ : arrays of the raw ids with training ratings or features, sorted and unique
     rating_scale_ : (float, float), lowest and highest rating; predictions are within this scale
     ratings_ : Ratings, the training ratings, by user, without times
-    titles_ : array of str, the titles of `item_ids_`, "" for items without one, or None: `Ratings.with_titles`
+    titles_ : array of str or None, the titles of `item_ids_`, "" for items without one: `Ratings.with_titles`
     """
 
     rating_scale_ = Forwarded[tuple[float, float]]("fitted_.rating_scale")
@@ -148,7 +148,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         return locate(self.fitted_, users, items, timestamps).ratings()
 
     def known(self, users: Users, items: Items) -> NDArray[np.bool_]:
-        """Return a bool array: whether user and item of each pair, as in `predict`, are known or folded in."""
+        """Return whether user and item of each pair, as in `predict`, are known or folded in: bool array."""
         located = locate(self.fitted_, users, items)
         return np.asarray((located.users >= 0) & (located.items >= 0))
 
@@ -220,7 +220,7 @@ class Recommender(LearnedFromRatings[Fitted]):
         self, user: Any, n: int = 10, min_ratings: int = 0, *,
         candidates: Ids | None = None, exclude: Ids | None = None, as_frame: bool = False,
     ) -> Any:  # fmt: skip
-        """Return the users whose embeddings have the highest cosine with that of `user`: see `similar_items`."""
+        """Return the users with the highest cosine between embeddings with `user`: see `similar_items`."""
         ranked = self._similar("user", user, n, Choice(candidates, exclude, min_ratings))
         return similar_frame(self.fitted_, "user", ranked) if as_frame else ranked
 

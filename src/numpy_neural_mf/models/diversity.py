@@ -37,8 +37,8 @@ def marginal_relevance(similarity: FloatArray, n: int, diversity: float) -> IntA
     """Return the positions of n of m candidates, best first; the similarities have shape (m, m).
 
     The next candidate is the one with the highest (1 - d) r_i - d max_j s_ij, where j runs over the chosen
-    candidates and the relevance r_i falls in equal steps from 1, for the first, to 0 (Carbonell and Goldstein,
-    "The use of MMR, diversity-based reranking", 1998, with ranks for scores).
+    candidates and the relevance r_i falls in equal steps from 1, for the first, to 0 (Carbonell and
+    Goldstein, "The use of MMR, diversity-based reranking", 1998, with ranks in place of scores).
     """
     m = len(similarity)
     relevance, nearest = np.linspace(1, 0, m), np.zeros(m)

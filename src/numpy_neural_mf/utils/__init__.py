@@ -1,3 +1,3 @@
-"""General tools that do not depend on ratings: atomic files, safetensors files, checks of settings, threads."""
+"""General tools without ratings: atomic files, safetensors files, checks of settings, threads."""
 
 __all__: list[str] = []

@@ -27,9 +27,9 @@ def require_file(path: Name) -> None:
 
 
 def require_output(path: Name, *inputs: Name | None) -> None:
-    """Raise OSError if a file cannot be written to, ValueError if it is one of the inputs; call before the work.
+    """Raise OSError if a file cannot be written to, ValueError if it is one of the inputs.
 
-    The check writes a temporary file next to it, unless the folder does not exist yet.
+    Call it before the work. It writes a temporary file next to `path`, unless the folder does not exist yet.
     """
     path = expanded(path)
     if _is_stream(path):

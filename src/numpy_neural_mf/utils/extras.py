@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def naming_the_extra(who: str, extra: str) -> Iterator[None]:
-    """Make the error for a package that cannot be imported in this context name the extra that installs it."""
+    """Name the extra that installs a package in the error if its import in this context fails."""
     try:
         yield
     except ModuleNotFoundError as error:

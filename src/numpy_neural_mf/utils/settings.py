@@ -76,7 +76,7 @@ def check_fields(name: str, value: Any, fields: Collection[str]) -> None:
 
 
 def known_keywords(*more: str) -> Callable[[C], C]:
-    """Return a class decorator: an unknown keyword is a TypeError that suggests the nearest name, or lists all.
+    """Return a class decorator: an unknown keyword is a TypeError with the nearest name, or with all names.
 
     `more` are the names that the class accepts by ``**``.
     """

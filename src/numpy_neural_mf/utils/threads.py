@@ -37,6 +37,6 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _let_any_thread_set_limits() -> None:
-    """Let any thread set limits: since version 3.8, threadpoolctl ignores all but the first thread's (OpenBLAS)."""
+    """Let any thread limit OpenBLAS: since version 3.8, threadpoolctl obeys only the first thread."""
     if hasattr(OpenBLASController, "clear_controlling_thread"):
         OpenBLASController.clear_controlling_thread(force=True)

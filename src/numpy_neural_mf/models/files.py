@@ -69,7 +69,7 @@ def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Te
 
 
 def _write_safetensors(file: BinaryIO, arrays: Tensors, metadata: dict[str, str]) -> None:
-    """Write array by array: safetensors' own `save` would build the whole file, with mapped ratings, in memory."""
+    """Write array by array: safetensors' own `save` would build the whole file in memory."""
     forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
     write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
 
@@ -159,7 +159,7 @@ def _ascends(items: NDArray[np.int32], offsets: NDArray[np.int64]) -> bool:
 class Contents:
     """The contents of a model file; each array is checked when it is taken, and all must be taken.
 
-    Attributes are the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
+    Attributes: the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
     """
 
     def __init__(self, path: str | os.PathLike[str], mapped: bool = False) -> None:
@@ -230,7 +230,7 @@ class Contents:
         if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
             if ids.shape[1] > MAX_ID:
                 self.refuse(f"{name}: expected ids of at most {MAX_ID} characters, found {ids.shape[1]:,}")
-            wrong = ids[(ids > 0x10FFFF) | ((ids >= 0xD800) & (ids < 0xE000))]  # surrogates are not characters
+            wrong = ids[(ids > 0x10FFFF) | ((ids >= 0xD800) & (ids < 0xE000))]  # no surrogates
             if wrong.size:
                 self.refuse(f"{name}: expected characters, found the number {wrong[0]}")
             ids = ids.view(f"U{ids.shape[1]}").reshape(-1)

@@ -91,7 +91,7 @@ class FittedModel:
 
 
 def standard_error(deviation: float, n_ratings: IntArray) -> Float32Array:
-    """Return s / √(n + 1) for an item with n ratings, s the deviation of all ratings: docs/decisions/lists.md."""
+    """Return s / √(n + 1) for n ratings of an item, s the deviation of ratings: docs/decisions/lists.md."""
     return (deviation / np.sqrt(n_ratings + 1)).astype(np.float32)
 
 

@@ -80,7 +80,7 @@ class Located(NamedTuple):
         return found.reshape(self.users.shape)
 
     def noise(self) -> Float32Array:
-        """Return the variance of ratings around their scores, in squared units of scores, in the pairs' shape."""
+        """Return the variance of ratings around scores, in units of scores, in the shape of the pairs."""
         weight = self.model.user_weight
         shape = np.ones(self.users.shape, np.float32) if weight is None else weight[self.users]
         return np.asarray(self.model.noise / shape, np.float32)
@@ -104,7 +104,7 @@ def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | N
 
 
 def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> FittedModel:
-    """Return the model extended by folded-in users and items; a ValueError if another model folded them in."""
+    """Return the model with folded-in users and items; a ValueError if another model folded them in."""
     model = fitted.model
     for new in (users, *items):
         if isinstance(new, NewUser | NewItem) and new.model is not model:

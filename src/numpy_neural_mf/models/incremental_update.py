@@ -62,7 +62,7 @@ class Update:
         return cls(user_ids, item_ids, interactions, old_users, old_items, new, titles)
 
     def inserted(self, side: Side, table: FloatArray) -> FloatArray:
-        """Return a table with the old rows in their new places; new rows copy the last, the row of unknown ids."""
+        """Return a table with the old rows in new places; new rows copy the last, the row of unknown ids."""
         ids, old_rows = (self.user_ids, self.old_users) if side == "user" else (self.item_ids, self.old_items)
         new = np.repeat(table[-1:], len(ids) + 1, axis=0)
         new[old_rows] = table[:-1]

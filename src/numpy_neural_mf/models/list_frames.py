@@ -26,7 +26,7 @@ def recommended_frame(
     scores: MaskedArray,
     new_items: Sequence[NewItem] = (),
 ) -> pl.DataFrame:
-    """Return the frame of `Recommender.recommend`; without a column of users for a new user, who has no id."""
+    """Return the frame of `Recommender.recommend`; a new user has no id, so no column of users."""
     n = items.shape[-1]
     places, ranks = np.nonzero(~np.ma.getmaskarray(items).reshape(-1, n))
     listed = items.data.reshape(-1, n)[places, ranks]
@@ -58,7 +58,7 @@ def _of_items(fitted: FittedData, items: NDArray[Any]) -> dict[str, Any]:
 def _intervals(
     model: Any, users: Any, items: NDArray[Any], new_items: Sequence[NewItem]
 ) -> tuple[Float32Array, Float32Array]:
-    """Return the intervals of pairs; folded-in items are passed as `NewItem`, as the model lacks their ids."""
+    """Return the intervals of pairs; folded-in items are passed as `NewItem`, not by id."""
     low, high = map(np.array, model.predict_interval(users, items))
     for new in new_items:
         is_new = items == new.id

@@ -16,7 +16,7 @@ MODELS = {model.__name__: model for model in CLASSES}
 
 
 def load_model(path: str | os.PathLike[str], expected: type = object, *, mapped: bool = False) -> Any:
-    """Load a fitted model that `save` wrote: its predictions are equal, bit for bit, and ratings are included.
+    """Load a fitted model that `save` wrote, with the same predictions, bit for bit, and each user's ratings.
 
     It is a GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel. Nothing in the file
     is executed or used before it is checked: a ModelFileError, which is a ValueError, says that the file is

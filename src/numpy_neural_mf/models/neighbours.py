@@ -17,7 +17,7 @@ from .fitted import FittedModel, Times
 from .interactions import Interactions
 
 SWEEPS = 10  # of alternating least squares, after which the biases change little
-BLOCK = 2**22  # number of pairs of items compared at a time, which bounds the memory before weak neighbours are dropped
+BLOCK = 2**22  # pairs of items compared at a time: bounds the memory before weak neighbours are dropped
 PAIRS = 2**9  # number of pairs predicted at a time, each from all ratings of its user
 MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with the number of items
 
@@ -44,7 +44,7 @@ def baselines(
 
 
 def similarities(residuals: scipy.sparse.csr_array, shrinkage: float) -> scipy.sparse.csr_array:
-    """Return `similarity_to` for all pairs of distinct items: float32, (n_items, n_items), symmetric, above 0.
+    """Return `similarity_to` for pairs of distinct items: float32, (n_items, n_items), symmetric, above 0.
 
     Residuals have shape (n_users, n_items). A pair is kept if either item is among the `MAX_NEIGHBOURS` most
     similar to the other.

@@ -78,7 +78,7 @@ def test_a_title_is_one_line_of_bounded_length_with_whole_characters():
 
 
 def test_titles_without_a_rated_item_are_a_warning():
-    with pytest.warns(UserWarning, match="none of 1 titles is of an item of the ratings"):
+    with pytest.warns(UserWarning, match="none of 1 titles belongs to a rated item"):
         RATINGS.with_titles({1: "Up"})
 
 

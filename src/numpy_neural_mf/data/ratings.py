@@ -261,7 +261,7 @@ class Ratings:
         """
         titles = titles_of(source, self.item_ids)
         if not any(id in titles for id in self.item_ids.tolist()):
-            warnings.warn(f"none of {len(titles):,} titles is of an item of the ratings", stacklevel=2)
+            warnings.warn(f"none of {len(titles):,} titles belongs to a rated item", stacklevel=2)
         return replace(self, titles=titles)
 
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:

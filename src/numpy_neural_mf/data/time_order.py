@@ -21,7 +21,7 @@ class NextItems(NamedTuple):
 def in_time_order(ratings: Ratings) -> Ratings:
     """Return the ratings sorted by user, then by time; of equal times the row further down is later."""
     if ratings.timestamps is None:
-        raise ValueError("ratings: expected timestamps to put them in the order of time, found none")
+        raise ValueError("ratings: expected timestamps to sort by, found none")
     return ratings.take(np.lexsort((ratings.timestamps, ratings.users)))
 
 

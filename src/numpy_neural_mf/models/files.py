@@ -267,5 +267,5 @@ class Contents:
             and ((items >= 0) & (items < len(self.item_ids))).all()
             and _ascends(items, offsets)
         ):
-            self.refuse("seen.items, seen.ratings, seen.offsets: expected what each user has rated")
+            self.refuse("seen.items, seen.ratings, seen.offsets: expected the ratings of each user")
         return Interactions(items, ratings, offsets, len(self.item_ids))

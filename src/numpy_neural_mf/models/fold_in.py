@@ -108,7 +108,7 @@ def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> Fitted
     model = fitted.model
     for new in (users, *items):
         if isinstance(new, NewUser | NewItem) and new.model is not model:
-            raise ValueError(f"{new}, by another model or before this one learned more: fold in again")
+            raise ValueError(f"{new} by another model, or before an update of this one: fold in again")
     if len({item.id for item in items}) < len(items):
         raise ValueError(f"new_items: expected each once, found {[item.id for item in items]}")
     if items:

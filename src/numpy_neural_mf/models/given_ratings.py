@@ -19,4 +19,6 @@ def warn_if_constant(ratings: Ratings) -> None:
     value = ratings.values[0]
     if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
         found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
-        warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)
+        warnings.warn(
+            f"{found}; NextItemModel learns from which items are rated, not from the values", stacklevel=3
+        )

@@ -112,7 +112,7 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
     if isinstance(optimizer, Optimizer):
         name = type(optimizer).__name__.lower()
         if OPTIMIZERS.get(name) is not type(optimizer):
-            raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
+            raise TypeError(f"{type(optimizer).__name__}, a custom optimizer, cannot be saved")
         optimizer = {field: getattr(optimizer, field) for field in _settings(optimizer)} | {"name": name}
     likelihood = fitted.likelihood
     settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}

@@ -48,7 +48,7 @@ class FittedSequences(FittedData):
         items = contents.take("last_items", np.int32, (n_users, length))
         is_filled_up = (items[:, 1:] < 0) | (items[:, :-1] >= 0)
         if not (((items >= -1) & (items < n_items)).all() and is_filled_up.all()):
-            contents.refuse("last_items: expected rows of items, filled up with -1 at the right")
+            contents.refuse("last_items: expected rows of items, padded with -1 at the right")
         states = contents.take("states", np.float32, (n_users + 1, k))
         history = History.checked(contents.summary)
         seen, titles = contents.interactions, contents.titles

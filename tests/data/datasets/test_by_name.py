@@ -336,7 +336,7 @@ def test_an_unknown_name_is_refused_with_a_list_of_names(tmp_path):
 
 def test_another_file_or_folder_of_that_name_is_not_touched(tmp_path):
     (tmp_path / NAME).mkdir()
-    with pytest.raises(OSError, match="is in the way"):
+    with pytest.raises(OSError, match="exists already"):
         download_dataset(NAME, tmp_path)
     assert names(tmp_path / NAME) == []
 
@@ -388,7 +388,7 @@ BOOK_CROSSING = """"User-ID";"ISBN";"Book-Rating"\r
 def test_zeros_of_book_crossing_are_left_out_and_counted(tmp_path, monkeypatch):
     file = zipped({"BX-Books.csv": "", "BX-Book-Ratings.csv": BOOK_CROSSING.encode("latin-1")})
     with pytest.warns(
-        UserWarning, match=r"book-crossing: 2 of 4 ratings are 0, which stands for none"
+        UserWarning, match=r"book-crossing: 2 of 4 ratings are 0, which stands for no rating"
     ) as said:
         folder = downloaded(monkeypatch, tmp_path, "book-crossing", file)
     assert said[0].filename == __file__

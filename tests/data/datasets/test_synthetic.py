@@ -242,7 +242,7 @@ def test_parts_have_their_own_noise_floor():
         ({"drift": -0.1}, "drift: expected a strength from 0 to 5, found -0.1"),
         ({"side_information": 1.5}, "side_information: expected a strength from 0 to 1, found 1.5"),
         ({"sequence": float("nan")}, "sequence: expected a strength from 0 to 5, found nan"),
-        ({"drift": 0.2, "structure": "none"}, "drift: structure='none' has nothing planted, found 0.2"),
+        ({"drift": 0.2, "structure": "none"}, "drift: expected 0 with structure='none', found 0.2"),
     ],
 )
 def test_impossible_requests_are_refused(arguments, message):

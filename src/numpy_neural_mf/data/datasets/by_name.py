@@ -71,7 +71,7 @@ def download_dataset(
     destination = Path(folder, name)
     if destination.exists():
         if ratings_file(destination) is None:
-            raise FileExistsError(errno.EEXIST, "is in the way, and holds no ratings", str(destination))
+            raise FileExistsError(errno.EEXIST, "exists already, and holds no ratings", str(destination))
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     file = f"{name}{PurePosixPath(dataset.url).suffix}"
@@ -118,8 +118,8 @@ def _check(name: str, file: Path, checksum: str, is_fixed: bool) -> list[str]:
         return []
     said = f"{name}: expected {algorithm.upper()} {expected}, found {found}"
     if is_fixed:
-        raise _ArchiveError(f"{said}; what came was removed")
-    return [f"{said}: the set has changed, which it may"]
+        raise _ArchiveError(f"{said}; the file was removed")
+    return [f"{said}: the set has changed since then"]
 
 
 def _unpack(name: str, archive: Path, folder: Path) -> None:
@@ -159,7 +159,7 @@ def _write_ratings(name: str, folder: Path, layout: Layout) -> list[str]:
                 writer.writerow(match.groups())
     if not n_implicit:
         return []
-    left_out = f"{n_implicit:,} of {n:,} ratings are {layout.implicit}, which stands for none"
+    left_out = f"{n_implicit:,} of {n:,} ratings are {layout.implicit}, which stands for no rating"
     return [f"{name}: {left_out}; they are not in ratings.csv"]
 
 

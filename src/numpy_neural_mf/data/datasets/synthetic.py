@@ -87,7 +87,7 @@ def _check_strengths(structure: str, **strengths: float) -> None:
         if not 0 <= strength <= HIGHEST[name]:
             raise ValueError(f"{name}: expected a strength from 0 to {HIGHEST[name]:g}, found {strength}")
         if strength and structure == "none":
-            raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
+            raise ValueError(f"{name}: expected 0 with structure='none', found {strength}")
 
 
 def _log(

@@ -1,4 +1,4 @@
-"""Batches: every rating once in an epoch, in an order that looks like a shuffle of all."""
+"""Batches: every rating once in an epoch, in an order like a full shuffle."""
 
 import tracemalloc
 
@@ -12,7 +12,7 @@ from numpy_neural_mf.data.batches import Batches, Stretches
 
 
 def numbered(n):
-    """Ratings whose user is their number."""
+    """Return ratings whose user is the row number."""
     ids = np.arange(n, dtype=np.int32)
     values = (1 + ids % 5).astype(np.float32)
     return Ratings(ids, ids[::-1].copy(), values, ids.astype(np.int64), ids.astype(np.int64), (1.0, 5.0))
@@ -30,7 +30,7 @@ def small_window(monkeypatch):
 
 @given(n=st.integers(1, 2_000), batch_size=st.integers(1, 600), seed=st.integers(0, 9))
 def test_every_rating_comes_once_in_an_epoch_in_batches_of_about_one_size(n, batch_size, seed):
-    """As few as have at most the size asked for: no step is of a few ratings that are left over."""
+    """There are as few batches as the size allows, and no step has only a few left-over ratings."""
     ratings = numbered(n)
     source = Batches(ratings, batch_size, np.random.default_rng(seed))
     for _ in range(2):
@@ -46,14 +46,14 @@ def test_every_rating_comes_once_in_an_epoch_in_batches_of_about_one_size(n, bat
             np.testing.assert_array_equal(values, ratings.values[users])
 
 
-def test_what_fits_into_the_window_is_one_permutation():
+def test_ratings_that_fit_into_the_window_are_one_permutation():
     source = Batches(numbered(256), 100, np.random.default_rng(3))
     rng = np.random.default_rng(3)
     for _ in range(2):
         np.testing.assert_array_equal(numbers(source.epoch()), rng.permutation(256))
 
 
-def test_the_same_seed_gives_the_same_order_and_each_epoch_another():
+def test_the_same_seed_gives_the_same_order_and_each_epoch_a_new_one():
     ours, theirs = (Batches(numbered(3_000), 64, np.random.default_rng(1)) for _ in "12")
     first, second = numbers(ours.epoch()), numbers(ours.epoch())
     np.testing.assert_array_equal(first, numbers(theirs.epoch()))
@@ -61,13 +61,13 @@ def test_the_same_seed_gives_the_same_order_and_each_epoch_another():
 
 
 def batches_of(source, n, batch_size):
-    """The batch in which each of the numbered ratings is, in one epoch."""
+    """Return the batch of each numbered rating in one epoch."""
     batch_of = np.empty(n, int)
     batch_of[numbers(source.epoch())] = np.arange(n) // batch_size
     return batch_of
 
 
-def test_neighbours_share_a_batch_as_seldom_as_any_two_of_a_window():
+def test_neighbours_share_a_batch_as_rarely_as_any_two_ratings_of_a_window():
     n, batch_size = 6_400, 64
     source = Batches(numbered(n), batch_size, np.random.default_rng(0))
     together = []
@@ -79,7 +79,7 @@ def test_neighbours_share_a_batch_as_seldom_as_any_two_of_a_window():
     assert np.mean(together) == pytest.approx(by_chance, abs=0.02)
 
 
-def test_pairs_that_shared_a_batch_in_one_epoch_seldom_do_in_the_next():
+def test_ratings_that_shared_a_batch_in_one_epoch_rarely_do_in_the_next():
     n, batch_size = 6_400, 64
     source = Batches(numbered(n), batch_size, np.random.default_rng(0))
     before, after = (batches_of(source, n, batch_size) for _ in range(2))
@@ -118,7 +118,7 @@ def test_every_rating_comes_once_in_an_epoch_of_stretches(short_stretch, n):
             np.testing.assert_array_equal(values, ratings.values[users])
 
 
-def test_stretches_are_shuffled_once_and_come_in_another_order_each_epoch(short_stretch):
+def test_stretches_are_shuffled_once_and_come_in_a_new_order_each_epoch(short_stretch):
     ours, theirs = (Stretches(numbered(3_000), np.random.default_rng(1)) for _ in "12")
     first, second = (list(ours.epoch()) for _ in "12")
     np.testing.assert_array_equal(numbers(first), numbers(theirs.epoch()))
@@ -127,7 +127,7 @@ def test_stretches_are_shuffled_once_and_come_in_another_order_each_epoch(short_
     assert np.mean(np.abs(np.diff(numbers(first))) == 1) < 0.02  # neighbours in the source
 
 
-def test_stretches_leave_the_ratings_that_they_are_made_of_as_they_are(short_stretch):
+def test_stretches_do_not_change_their_ratings(short_stretch):
     ratings = numbered(500)
     for users, _, values in Stretches(ratings, np.random.default_rng(0)).epoch():
         users[:], values[:] = 0, 0

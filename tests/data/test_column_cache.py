@@ -1,4 +1,4 @@
-"""Kept columns are the ratings of their source as it is, or they are not taken."""
+"""Cached columns equal the ratings of their source, or they are ignored."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """The files that were parsed, in order."""
+    """Record the parsed files, in order."""
     files = []
 
     def parse(path, *settings):
@@ -79,7 +79,7 @@ def test_columns_are_mapped_read_only_and_aligned(source):
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
-    """Ratings in a file, in an order that is nobody's, so long that nothing is done with all at once."""
+    """Ratings in a file, in random order, so many that they are never processed at once."""
     monkeypatch.setattr(columns, "BLOCK", 2**10)
     monkeypatch.setattr(splits, "AT_ONCE", 2**10)
     monkeypatch.setattr(batches, "WINDOW", 2**10)
@@ -97,7 +97,7 @@ def mapped(tmp_path, monkeypatch):
     return new
 
 
-def test_what_is_made_of_mapped_ratings_is_mapped_and_the_same(mapped):
+def test_results_of_mapped_ratings_are_mapped_and_equal(mapped):
     ratings = mapped(5_000)
     train, test = random_split(ratings)
     assert (len(train), len(test)) == (4_000, 1_000)
@@ -132,10 +132,10 @@ def test_memory_of_a_split_does_not_grow_with_mapped_ratings(mapped, split):
         return peak
 
     peak(3_000)
-    assert peak(30_000) - peak(10_000) < 20_000  # bytes: not one for each rating more
+    assert peak(30_000) - peak(10_000) < 20_000  # bytes: less than one per additional rating
 
 
-def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
+def test_mapped_ratings_and_ratings_in_memory_give_the_same_model(mapped):
     ratings = mapped(5_000)
     ours = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(ratings)
     theirs = NeuralMF(epochs=2, embedding_dim=4, hidden_layer_sizes=(8,)).fit(
@@ -156,8 +156,8 @@ def test_a_model_of_mapped_ratings_is_that_of_ratings_in_memory(mapped):
 )
 def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatch, settings):
     monkeypatch.setattr(batches, "STRETCH", 2**10)
-    monkeypatch.setattr(neural_mf_training, "BLOCK", 2**10)  # ratings whose errors are looked at in the end
-    monkeypatch.setattr(numpy_engine, "_keep_freed_memory", lambda: None)  # its 32 MB hide all else
+    monkeypatch.setattr(neural_mf_training, "BLOCK", 2**10)  # ratings whose errors are examined at the end
+    monkeypatch.setattr(numpy_engine, "_keep_freed_memory", lambda: None)  # its 32 MB hide everything else
 
     def peak(n):
         settings_of_all = {"epochs": 1, "embedding_dim": 2, "learning_rate": 0.01}
@@ -168,14 +168,14 @@ def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatc
         tracemalloc.stop()
         return peak
 
-    def least(n):  # how far the thread that reads ahead is varies from run to run
+    def least(n):  # the progress of the prefetching thread varies between runs
         return min(peak(n) for _ in range(3))
 
-    peak(100)  # what is imported and compiled at the first use
-    assert least(50_000) - least(10_000) < 40_000  # bytes: not one for each rating more
+    peak(100)  # imports and compilation at the first use
+    assert least(50_000) - least(10_000) < 40_000  # bytes: less than one per additional rating
 
 
-def test_memory_of_saving_and_of_what_is_warm_does_not_grow_with_mapped_ratings(mapped, tmp_path):
+def test_memory_of_saving_and_serving_does_not_grow_with_mapped_ratings(mapped, tmp_path):
     few = Ratings.from_columns([1, 2, 2], [1, 2, 3], [1.0, 5.0, 2.0])
 
     def peak(n):
@@ -192,10 +192,10 @@ def test_memory_of_saving_and_of_what_is_warm_does_not_grow_with_mapped_ratings(
         return peak
 
     peak(100)
-    assert peak(30_000) - peak(10_000) < 20_000  # bytes: not one for each rating more
+    assert peak(30_000) - peak(10_000) < 20_000  # bytes: less than one per additional rating
 
 
-def test_timestamps_are_kept_whoever_wants_them(source, parsed):
+def test_timestamps_are_always_cached(source, parsed):
     assert read_ratings(source, cache=True, timestamps=False).timestamps is None
     assert read_ratings(source, cache=True).timestamps.tolist() == [5, 6, 8]
     assert len(parsed) == 1
@@ -221,7 +221,7 @@ def test_a_folder_for_the_copies(source, tmp_path, parsed):
 
 
 @pytest.mark.parametrize("change", ["text", "time", "settings", "version"])
-def test_what_is_no_longer_so_is_read_anew(source, parsed, monkeypatch, change):
+def test_a_changed_source_is_read_again(source, parsed, monkeypatch, change):
     read_ratings(source, cache=True)
     settings = {}
     if change == "text":
@@ -234,7 +234,7 @@ def test_what_is_no_longer_so_is_read_anew(source, parsed, monkeypatch, change):
         monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
     for _ in range(2):
         ratings = read_ratings(source, cache=True, **settings)
-    assert len(parsed) == 2  # the new copy is as good as the first was
+    assert len(parsed) == 2  # the new cache works like the first
     assert same(ratings, read_ratings(source, **settings))
 
 
@@ -243,7 +243,7 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path):
         read_ratings(tmp_path / "nope.csv", cache=True)
 
 
-def test_where_no_copy_can_be_written_the_ratings_come_all_the_same(source, tmp_path, caplog):
+def test_ratings_are_read_if_the_cache_cannot_be_written(source, tmp_path, caplog):
     (tmp_path / "file").touch()
     assert len(read_ratings(source, cache=tmp_path / "file")) == 3
     assert "ratings.csv.columns was not written" in caplog.text
@@ -251,7 +251,7 @@ def test_where_no_copy_can_be_written_the_ratings_come_all_the_same(source, tmp_
 
 @given(st.data())
 def test_any_damage_is_noticed(tmp_path_factory, data):
-    """One byte changed, the end cut off, or something appended in the middle."""
+    """One byte is changed, the end is truncated, or bytes are inserted."""
     ratings = Ratings.from_columns(["a", "b", "b"], [3, 3, 4], [1.5, 2, 5], [1, 2, 3])
     folder = tmp_path_factory.mktemp("kept")
     (folder / "source").touch()
@@ -275,7 +275,7 @@ def test_any_damage_is_noticed(tmp_path_factory, data):
 @pytest.mark.parametrize(
     "told", [[], {}, {"arrays": None}, {"arrays": ["values"]}, {"arrays": [], "checksum": 0}]
 )
-def test_another_first_line_is_not_taken(source, told):
+def test_another_first_line_is_not_accepted(source, told):
     identity = store.identity_of(source, {})
     path = store.store_path(source)
     path.write_text(json.dumps(told | identity if isinstance(told, dict) else told) + "\n")
@@ -303,7 +303,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_forged_header_is_as_no_copy(source, name):
+def test_a_forged_header_is_ignored(source, name):
     read_ratings(source, cache=True)
     path = store.store_path(source)
     header, _, rest = path.read_bytes().partition(b"\n")
@@ -313,7 +313,7 @@ def test_a_forged_header_is_as_no_copy(source, name):
     assert store.load_columns(path, {}) is None
 
 
-def test_a_header_of_brackets_is_as_no_copy(source):
+def test_a_header_of_brackets_is_ignored(source):
     path = store.store_path(source)
     path.write_bytes(b"[" * 60_000 + b"\n")
     assert same(read_ratings(source, cache=True), read_ratings(source))

@@ -1,4 +1,4 @@
-"""What a query finds in a database are ratings; what goes wrong is one sentence without the password."""
+"""Database queries return ratings; errors are one sentence without the password."""
 
 import datetime as dt
 import os
@@ -79,7 +79,7 @@ class TestSqlite:
         assert len(read_ratings("sqlite:///ratings.db", query=QUERY)) == len(ROWS)
 
     @pytest.mark.parametrize("address", ["sqlite:///none.db", "sqlite://", "sqlite:///."])
-    def test_a_file_that_is_not_there_is_refused_and_not_made(self, folder, address):
+    def test_a_missing_file_is_refused_and_not_created(self, folder, address):
         with pytest.raises(
             RatingsError, match=r"expected the address of a file, such as sqlite:///ratings\.db"
         ):

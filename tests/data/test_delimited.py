@@ -1,4 +1,4 @@
-"""Text is read as RFC 4180 has it or refused with its line: nothing is read otherwise in silence."""
+"""Text is read according to RFC 4180 or refused with its line; nothing is silently read differently."""
 
 import csv
 import importlib
@@ -65,7 +65,7 @@ def test_a_quote_in_a_column_that_is_not_used_swallows_no_row(read):
     assert len(read(header + '1,2,3,5" disk\n1,3,4,6" disk\n1,4,4,z\n')) == 3
 
 
-def test_a_name_that_two_columns_have_is_no_name(read):
+def test_a_name_of_two_columns_is_refused(read):
     with pytest.raises(RatingsError, match="expected one column 'rating' as rating, found more"):
         read("user,item,rating,rating\n1,2,3,4\n")
 
@@ -106,7 +106,7 @@ def test_every_file_is_read_as_pandas_reads_it(tmp_path_factory, rows, delimiter
     assert ratings.values.tolist() == judge["rating"].astype(np.float32).tolist()
 
 
-def test_damaged_files_are_read_as_a_judge_reads_them_or_refused(tmp_path, monkeypatch):
+def test_damaged_files_are_read_as_the_reference_reads_them_or_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     fuzzer = importlib.import_module("benchmarks.accuracy.reading")
     rng = np.random.default_rng(2026)

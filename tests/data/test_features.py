@@ -1,4 +1,4 @@
-"""Features say what a table says of each id, and nothing of what is missing."""
+"""Features encode a table's values for each id, and nothing for missing values."""
 
 import dataclasses
 import datetime
@@ -34,7 +34,7 @@ REAL = os.environ.get("NUMPY_NEURAL_MF_DATA")
 
 
 def dense(features):
-    """Column name to the weights of all rows."""
+    """Return the weights of all rows by column name."""
     return dict(zip(features.columns, features.matrix.toarray().T.tolist(), strict=True))
 
 
@@ -72,7 +72,7 @@ def test_categories_are_the_one_hot_columns_of_scikit_learn():
     np.testing.assert_array_equal(features.matrix.toarray(), expected)
 
 
-def test_numbers_are_standardised_as_scikit_learn_does_and_the_missing_are_the_mean():
+def test_numbers_are_standardised_as_in_scikit_learn_and_missing_ones_are_the_mean():
     x = np.array([3.0, 5.0, np.nan, 10.0])
     features = Features.from_frame({"id": range(4), "x": x})
     expected = np.nan_to_num(StandardScaler().fit_transform(x[:, None]))
@@ -80,7 +80,7 @@ def test_numbers_are_standardised_as_scikit_learn_does_and_the_missing_are_the_m
     assert features.columns == ("x",)
 
 
-def test_what_a_column_is_can_be_told():
+def test_the_encoding_of_a_column_can_be_given():
     frame = {"year": [1995, 1995, 2000], "id": [1, 2, 3], "tags": ["a|b", "c", "d"], "note": ["x", "y", "z"]}
     told = Features.from_frame(frame, "id", categories=["year", "tags"], many_valued=["note"])
     assert told.columns == (
@@ -90,7 +90,7 @@ def test_what_a_column_is_can_be_told():
     assert Features.from_frame({"id": [1, 2], "x": ["3", "4.5"]}, numbers=["x"]).columns == ("x",)
 
 
-def test_truth_values_are_categories_and_dates_numbers():
+def test_booleans_are_categories_and_dates_numbers():
     frame = {
         "id": [1, 2],
         "adult": [True, False],
@@ -101,11 +101,11 @@ def test_truth_values_are_categories_and_dates_numbers():
 
 
 @pytest.mark.parametrize("values", [[None, None], [5, 5], [5.0, float("nan")]])
-def test_what_says_nothing_has_no_column(values):
+def test_uninformative_values_have_no_column(values):
     assert Features.from_frame({"id": [1, 2], "x": values}).matrix.shape in ((2, 0),)
 
 
-def test_rows_come_in_the_order_asked_for_and_strangers_have_empty_ones():
+def test_rows_come_in_the_requested_order_and_unknown_ids_have_empty_rows():
     features = Features.from_frame(FILMS)
     rows = features.rows_for([40, 10, 99, 10]).toarray()
     np.testing.assert_array_equal(rows[[0, 1, 3]], features.matrix.toarray()[[3, 0, 0]])
@@ -144,7 +144,7 @@ def test_ids_are_found_by_their_values():
         ({"id": []}, {}, "expected at least one row, found none"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_refused_with_its_place(frame, told, message):
+def test_unusable_values_are_refused_with_their_place(frame, told, message):
     with pytest.raises(ValueError, match=message):
         Features.from_frame(frame, **told)
 
@@ -181,11 +181,11 @@ class TestFiles:
         (tmp_path / "books.csv").write_text("id,title\n1,Dune\n2,Nineteen Eighty-Four (1949)\n3,Emma\n")
         assert read_features(tmp_path / "books.csv").columns == ()
 
-    def test_a_folder_of_movielens_has_its_films(self, path):
+    def test_films_are_read_from_a_folder_of_movielens(self, path):
         if path.suffix == ".csv":
             assert len(read_features(path.parent)) == 4
 
-    def test_ids_are_strings_where_those_of_the_ratings_are(self, tmp_path):
+    def test_ids_are_strings_if_the_ratings_have_string_ids(self, tmp_path):
         (tmp_path / "users.csv").write_text("id,age\n007,30\n12,40\n")
         assert read_features(tmp_path / "users.csv").ids.tolist() == ["007", "12"]  # no zero is lost
         (tmp_path / "users.csv").write_text("id,age\n7,30\n12,40\n")
@@ -206,7 +206,7 @@ class TestFiles:
         assert Features.from_frame({"age": [20, 30], "userId": [5, 4]}).ids.tolist() == [4, 5]
 
     @pytest.mark.parametrize("delimiter", [";", "\t", "::"])
-    def test_any_delimiter_that_ratings_may_have(self, tmp_path, delimiter):
+    def test_features_may_have_any_delimiter_of_ratings(self, tmp_path, delimiter):
         text = "item,genres\n7,Drama|War\n8,War\n".replace(",", delimiter)
         (tmp_path / "films").write_text(text)
         features = read_features(tmp_path / "films")
@@ -217,7 +217,7 @@ class TestFiles:
         with pytest.raises(RatingsError, match=r"films.csv, line 3: expected 3 fields, .* found 5"):
             read_features(tmp_path / "films.csv")
 
-    def test_a_name_is_no_pattern(self, tmp_path):
+    def test_a_name_is_not_a_pattern(self, tmp_path):
         (tmp_path / "films[1].csv").write_text("item,genre\n7,Drama\n")
         assert read_features(tmp_path / "films[1].csv").ids.tolist() == [7]
 
@@ -256,7 +256,7 @@ def test_lists_and_sets_are_many_values(genres, frame):
     np.testing.assert_allclose(films.matrix.toarray(), [[half, half], [0, 1], [0, 0]], rtol=1e-6)
 
 
-def test_a_frame_is_read_as_a_file_is(tmp_path):
+def test_a_frame_is_read_like_a_file(tmp_path):
     frame = polars.DataFrame({"movieId": [7, 8], "title": ["Up (2009)", "Ran (1985)"], "kinds": ["a|b", "a"]})
     frame.write_csv(tmp_path / "films.csv")
     for source in (frame, frame.to_dict(), frame.to_arrow(), tmp_path / "films.csv"):
@@ -266,7 +266,7 @@ def test_a_frame_is_read_as_a_file_is(tmp_path):
 
 
 @pytest.mark.parametrize("source", [None, 5, [1, 2]])
-def test_what_has_no_features_is_a_type_error_that_names_it(source):
+def test_a_source_without_features_is_a_type_error_that_names_it(source):
     with pytest.raises(TypeError, match=f"expected a path or a data frame, found {type(source).__name__}$"):
         read_features(source)
     with pytest.raises(TypeError, match=f"expected a data frame, found {type(source).__name__}$"):
@@ -274,13 +274,13 @@ def test_what_has_no_features_is_a_type_error_that_names_it(source):
 
 
 class TestRatingsWithFeatures:
-    def test_features_may_be_whatever_read_features_takes(self, tmp_path):
+    def test_features_may_be_anything_that_read_features_takes(self, tmp_path):
         ages = {"id": [1, 2], "age": [30, 40]}
         polars.DataFrame(ages).write_csv(tmp_path / "users.csv")
         for source in (ages, polars.DataFrame(ages), tmp_path / "users.csv"):
             assert self.RATINGS.with_features(users=source).user_features.columns == ("age",)
 
-    def test_ids_of_a_frame_are_strings_if_those_of_the_ratings_are(self):
+    def test_ids_of_a_frame_are_strings_if_the_ratings_have_string_ids(self):
         ratings = Ratings.from_columns(["1", "x"], [7, 8], [4.0, 2.0])
         described = ratings.with_features(
             users={"id": [1, 2], "age": [30, 40]}, items={"id": [7], "a": ["b"]}
@@ -290,7 +290,7 @@ class TestRatingsWithFeatures:
 
     RATINGS = Ratings.from_columns([1, 1, 2, 2, 3], [10, 20, 10, 50, 20], [5, 4, 3, 2, 1], range(5))
 
-    def test_parts_have_the_features_of_the_whole(self):
+    def test_parts_keep_the_features_of_the_whole(self):
         films = Features.from_frame(FILMS)
         ages = Features.from_frame({"id": [1, 2], "age": [30, 40]})
         ratings = self.RATINGS.with_features(users=ages, items=films)

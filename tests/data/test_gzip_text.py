@@ -1,4 +1,4 @@
-"""A gzip file that is damaged, or made to fill the memory, is an error wherever it is read."""
+"""A damaged gzip file, or a decompression bomb, is an error in every reader."""
 
 import gzip
 
@@ -9,7 +9,7 @@ from numpy_neural_mf.data import limits
 
 
 @pytest.mark.parametrize("reader", [read_ratings, read_features])
-def test_what_unpacks_to_far_more_than_the_file_is_refused(tmp_path, monkeypatch, reader):
+def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, reader):
     monkeypatch.setattr(limits, "ALWAYS", 2**16)
     path = tmp_path / "r.csv.gz"
     path.write_bytes(gzip.compress(b"user,item,rating\n" + b"1,2,3\n" * 10**6))
@@ -17,7 +17,7 @@ def test_what_unpacks_to_far_more_than_the_file_is_refused(tmp_path, monkeypatch
         reader(path)
 
 
-def test_an_end_that_is_missing_far_down_is_an_error(tmp_path):
+def test_a_truncated_large_file_is_an_error(tmp_path):
     text = "user,item,rating\n" + "".join(f"{n},{n * 7919 % 10007},3\n" for n in range(50_000))
     path = tmp_path / "r.csv.gz"
     path.write_bytes(gzip.compress(text.encode())[:-20])

@@ -1,4 +1,4 @@
-"""Any collection of ids is looked up one by one; what is neither an id nor a collection is an error."""
+"""Ids in any collection are looked up; anything else is an error."""
 
 from datetime import datetime
 
@@ -29,7 +29,7 @@ TABLE = {9: 1.0, 7: 2.0}
     ],
     ids=lambda ids: type(ids).__name__,
 )
-def test_every_collection_is_taken_in_its_order(ids):
+def test_every_collection_is_accepted_in_its_order(ids):
     assert index_of(KNOWN, ids).tolist() == [2, 0]
 
 
@@ -44,7 +44,7 @@ def test_one_id_has_no_dimension():
     assert index_of(KNOWN, [[7, 8], [9, 1]]).tolist() == [[0, 1], [2, -1]]
 
 
-def test_a_number_is_the_same_written_out_and_in_no_other_way():
+def test_an_integer_equals_only_its_canonical_text():
     assert index_of(KNOWN, ["7", 9, "07", "7.0", " 8", "+8", "٧", "8\n", "", None]).tolist() == [0, 2] + 8 * [
         -1
     ]
@@ -63,7 +63,7 @@ def test_a_number_is_the_same_written_out_and_in_no_other_way():
         pd.DataFrame({"item": [7]}), pl.DataFrame({"item": [7]}), np.array({7}),
     ],
 )  # fmt: skip
-def test_what_is_no_id_is_refused(no_id):
+def test_values_that_are_not_ids_are_refused(no_id):
     with pytest.raises(TypeError, match="expected an id or a collection of ids, found"):
         index_of(KNOWN, no_id)
 
@@ -75,6 +75,6 @@ def test_missing_ids_are_unknown():
 
 
 @pytest.mark.parametrize("one", ["Comedy", 7, np.int64(7)])
-def test_one_id_is_no_collection(one):
+def test_one_id_is_not_a_collection(one):
     with pytest.raises(TypeError, match="exclude: expected a collection of ids, found one"):
         ids_among("exclude", one)

@@ -1,4 +1,4 @@
-"""What is made ahead of its turn comes in order, no further ahead than asked, and fails where it would."""
+"""Prefetched results come in order, a limited number ahead, and errors are raised in their turn."""
 
 import threading
 
@@ -10,12 +10,12 @@ from numpy_neural_mf.data.prefetch import made_ahead, one_ahead
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))
-def test_all_comes_in_order(numbers, n):
+def test_results_come_in_order(numbers, n):
     assert list(made_ahead(lambda number: 2 * number, numbers, n)) == [2 * number for number in numbers]
     assert list(one_ahead(iter(numbers))) == numbers
 
 
-def test_it_is_made_in_other_threads_and_no_further_ahead_than_asked():
+def test_results_are_computed_in_other_threads_and_not_too_far_ahead():
     made = []
 
     def make(number):
@@ -29,7 +29,7 @@ def test_it_is_made_in_other_threads_and_no_further_ahead_than_asked():
     assert threading.current_thread() not in made
 
 
-def test_what_fails_does_so_in_its_turn():
+def test_an_error_is_raised_in_its_turn():
     coming = made_ahead(lambda number: 1 / number, [1, 2, 0, 4], 2)
     assert [next(coming), next(coming)] == [1.0, 0.5]
     with pytest.raises(ZeroDivisionError):

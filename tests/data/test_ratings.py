@@ -1,4 +1,4 @@
-"""Ratings hold what they were made of, refuse what is wrong, and know their ids."""
+"""Ratings keep their values and ids, and refuse invalid ones."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from numpy_neural_mf.data.ids import index_of
 from numpy_neural_mf.data.raw_values import MISSING
 
 int_ids = st.integers(-(2**63), 2**63 - 1)
-# Surrogates are no text that UTF-8 could carry; NUL is padding to NumPy; spaces around an id are refused.
+# UTF-8 cannot encode surrogates; NumPy pads with NUL; spaces around an id are refused.
 str_ids = st.text(
     st.characters(exclude_categories=["Cs", "Zs", "Zl", "Zp", "Cc"]), min_size=1, max_size=20
 ).filter(lambda text: text not in MISSING)
@@ -35,13 +35,13 @@ class TestColumns:
         assert ratings.raw_users.tolist() == ["b", "a", "b"]
         assert ratings.raw_items.tolist() == [20, 10, 10]
 
-    def test_dtypes_are_the_promised_ones_and_arrays_can_be_written(self, ratings):
+    def test_dtypes_are_as_documented_and_arrays_are_writable(self, ratings):
         columns = (ratings.users, ratings.items, ratings.values, ratings.timestamps)
         assert [column.dtype for column in columns] == [np.int32, np.int32, np.float32, np.int64]
         assert all(column.flags.writeable for column in columns)
 
     @given(st.lists(st.tuples(st.one_of(int_ids), str_ids, st.sampled_from([1, 2.5, 5])), min_size=1))
-    def test_raw_ids_come_out_as_they_went_in(self, rows):
+    def test_raw_ids_survive_a_round_trip(self, rows):
         users, items, values = zip(*rows, strict=True)
         ratings = Ratings.from_columns(users, items, values)
         last = {(user, item): value for user, item, value in rows}
@@ -69,7 +69,7 @@ class TestDuplicates:
         st.lists(st.tuples(few_ids, few_ids, st.integers(1, 5), st.integers(0, 3)), min_size=1),
         st.booleans(),
     )
-    def test_the_last_rating_of_a_pair_counts_and_order_stays(self, rows, timed):
+    def test_the_last_rating_of_a_pair_counts_and_the_order_stays(self, rows, timed):
         last: dict[tuple[int, int], int] = {}
         for row, (user, item, _, time) in enumerate(rows):
             held = last.get((user, item))
@@ -88,9 +88,9 @@ class TestDuplicates:
     st.lists(st.tuples(few_ids, few_ids, st.integers(1, 5), st.integers(0, 3)), min_size=1),
     st.sampled_from([1, 10**12]),
 )
-def test_long_columns_are_worked_on_in_blocks_with_the_same_result(rows, stretch):
+def test_long_columns_are_processed_in_blocks_with_the_same_result(rows, stretch):
     users, items, values, times = zip(*rows, strict=True)
-    users = np.array(users) * stretch  # far apart, ids are searched for, not looked up
+    users = np.array(users) * stretch  # sparse ids are searched for, not looked up in a table
     at_once = Ratings.from_columns(users, items, values, times)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(columns, "BLOCK", 3)
@@ -125,12 +125,12 @@ class TestIndexOf:
         np.testing.assert_array_equal(index_of(ratings.item_ids, np.array([[10, 11]])), [[0, -1]])
         assert index_of(ratings.item_ids, pl.Series([20, 10])).dtype == np.int32
 
-    def test_a_string_is_no_integer_that_it_does_not_write_out(self, ratings):
+    def test_a_string_is_not_an_integer_unless_written_canonically(self, ratings):
         assert index_of(ratings.item_ids, ["20", "020", "20.0"]).tolist() == [1, -1, -1]
         assert index_of(ratings.user_ids, [0, 1]).tolist() == [-1, -1]
         assert index_of(ratings.user_ids, np.array(["a", "z"])).tolist() == [0, -1]
 
-    def test_longer_strings_are_not_cut_to_fit(self, ratings):
+    def test_longer_strings_are_not_truncated(self, ratings):
         assert index_of(ratings.user_ids, ["ab", "b", "b\0"]).tolist() == [-1, 1, -1]
         assert index_of(ratings.user_ids, np.array(["ab", "b"])).tolist() == [-1, 1]
 
@@ -149,7 +149,7 @@ class TestParts:
         assert len(ratings.take([])) == 0
         assert ratings.take(ratings.values > 2).values.tolist() == [4.5, 3.0]
 
-    def test_compact_leaves_only_what_occurs(self, ratings):
+    def test_compact_keeps_only_occurring_ids(self, ratings):
         part = ratings.take([1]).compact()
         assert part.user_ids.tolist() == ["a"]
         assert part.item_ids.tolist() == [10]
@@ -194,7 +194,7 @@ class TestParts:
         ):
             ratings[rows]
 
-    def test_a_ratings_object_introduces_itself(self, ratings):
+    def test_a_ratings_object_has_a_short_representation(self, ratings):
         assert repr(ratings) == "Ratings: 3 ratings of 2 items by 2 users, 0.5 to 5, mean 2.83, density 75 %"
         assert repr(ratings.take([])) == "Ratings: 0 ratings of 2 items by 2 users, 0.5 to 5"
         assert math.isnan(ratings.take([]).mean)
@@ -205,7 +205,7 @@ class TestParts:
         assert noisy.noise_floor == pytest.approx(math.sqrt(3))
         assert noisy.take([0]).noise_floor == 1
 
-    def test_what_was_to_be_expected_goes_with_its_ratings(self, ratings):
+    def test_expected_ratings_stay_with_their_ratings(self, ratings):
         known = dataclasses.replace(ratings, expected=np.array([1, 4, 3], np.float32))
         np.testing.assert_array_equal(known.take([2, 0]).expected, [3, 1])
         np.testing.assert_array_equal(known.part(slice(1, 3)).expected, [4, 3])
@@ -306,7 +306,7 @@ def test_many_ids_close_together_are_found_by_a_table_as_by_a_search(known, want
 
 
 @pytest.mark.parametrize("size", [1e30, -1e10])
-def test_a_rating_beyond_what_models_compute_with_is_refused(tmp_path, size):
+def test_a_rating_too_large_for_models_is_refused(tmp_path, size):
     (tmp_path / "r").write_text(f"1,2,3\n1,3,{size}\n")
     with pytest.raises(RatingsError, match=r"line 2: expected a rating from -1e\+09 to 1e\+09"):
         read_ratings(tmp_path / "r")
@@ -315,7 +315,7 @@ def test_a_rating_beyond_what_models_compute_with_is_refused(tmp_path, size):
 
 
 @pytest.mark.parametrize("scale", [(0, 1e30), (1e-42, 3e-42)])
-def test_a_scale_beyond_what_models_compute_with_is_refused(scale):
+def test_a_scale_too_large_or_too_narrow_for_models_is_refused(scale):
     with pytest.raises(ValueError, match="scale: expected a lowest and a highest rating"):
         Ratings.from_columns([1, 1], [2, 3], [0, 1e-42], scale=scale)
     with pytest.raises(ValueError, match="scale: expected a lowest and a highest rating"):
@@ -323,7 +323,7 @@ def test_a_scale_beyond_what_models_compute_with_is_refused(scale):
 
 
 @given(st.lists(st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.binary(), st.builds(object))))
-def test_any_objects_are_ratings_or_an_error_of_one_short_line(objects):
+def test_any_objects_are_ratings_or_a_short_error(objects):
     for raw in ((objects, objects, [3] * len(objects)), ([1] * len(objects), objects, objects)):
         for as_column in (list, lambda values: np.array([*values, None], object)[:-1], tuple):
             try:

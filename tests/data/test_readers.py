@@ -1,4 +1,4 @@
-"""Files and frames are told by their content; whatever is wrong is named by file and line."""
+"""The content of files and frames decides their format; errors name file and line."""
 
 import csv
 import gzip
@@ -24,7 +24,7 @@ MOVIELENS = os.environ.get("NUMPY_NEURAL_MF_DATA")
 
 @pytest.fixture
 def read(tmp_path):
-    """Write content to a file (of a suffix that tells nothing) and read it."""
+    """Write content to a file with an uninformative suffix and read it."""
 
     def write_and_read(content: str | bytes, **options):
         path = tmp_path / "some.file"
@@ -81,7 +81,7 @@ class TestFormats:
             *("blank lines above", "quoted", "spaces", "float timestamps", "extra column, other order"),
         ],
     )
-    def test_the_same_ratings_in_many_dresses(self, read, content):
+    def test_the_same_ratings_in_many_formats(self, read, content):
         assert rows_of(read(content)) == [(7, 31, 2.5, 1260759144), (8, 32, 4.0, 17)]
 
     def test_parquet(self, tmp_path):
@@ -96,7 +96,7 @@ class TestFormats:
             == [("x", 31, 2.5), ("y", 32, 4.0)]
         )
 
-    def test_a_file_name_is_no_pattern(self, tmp_path):
+    def test_a_file_name_is_not_a_pattern(self, tmp_path):
         path = tmp_path / "ratings[1]*.csv"
         path.write_text(HEADER + "1,2,3,4\n")
         assert len(read_ratings(path)) == 1
@@ -149,7 +149,7 @@ class TestNumbersInPieces:
         assert ratings.users.dtype == ratings.items.dtype == np.int32
 
     @pytest.mark.parametrize("last", ["x,2,3,4\n", "1,,3,4\n", '"7",2,3,4\n', "\n\n7,2,3,4\n", "7,2,3\n"])
-    def test_something_else_far_down_is_told_as_in_a_whole_file(self, read, monkeypatch, last):
+    def test_a_fault_far_down_is_reported_as_in_a_small_file(self, read, monkeypatch, last):
         def outcome():
             try:
                 return rows_of(read(HEADER + "".join(f"{n},2,3,4\n" for n in range(1, 7)) + last))
@@ -160,11 +160,11 @@ class TestNumbersInPieces:
         monkeypatch.setattr(delimited, "PIECE", 23)
         assert outcome() == whole
 
-    def test_a_column_in_two_roles_is_not_forced_into_the_type_of_one(self, read):
+    def test_a_column_with_two_roles_keeps_both_types(self, read):
         with pytest.raises(RatingsError, match=r"line 3: expected a user id, .* found 2\.5"):
             read("who,what,how\n1,2,3\n2.5,2,3\n", user="who", item="what", rating="who")
 
-    def test_timestamps_can_be_left_out_and_tell_which_rating_is_the_last_all_the_same(self, read):
+    def test_timestamps_decide_the_last_rating_even_if_they_are_left_out(self, read):
         ratings = read(HEADER + "1,2,3,10\n1,2,4,5\n", timestamps=False)
         assert ratings.timestamps is None
         assert rows_of(ratings) == [(1, 2, 3.0)]
@@ -178,7 +178,7 @@ class TestIds:
     def test_longer_ones_are_strings(self, read):
         assert read(HEADER + f"{2**64},2,3,4\n5,2,3,4\n").user_ids.tolist() == [str(2**64), "5"]
 
-    def test_a_column_with_one_string_is_of_strings_and_leaves_the_other_alone(self, read):
+    def test_a_column_with_one_string_is_text_and_the_other_stays_integers(self, read):
         ratings = read(HEADER + "1,2,3,4\nx,2,3,4\n")
         assert ratings.user_ids.tolist() == ["1", "x"]
         assert ratings.item_ids.tolist() == [2]
@@ -211,7 +211,7 @@ class TestIds:
 
 
 class TestIdsStayApart:
-    """Ids that are written differently are never one, and an id that is missing is an error."""
+    """Ids that are written differently are never merged, and a missing id is an error."""
 
     def test_leading_zeros_are_part_of_an_id(self, read):
         ratings = read(HEADER + "1,007,3,4\n1,7,5,4\n")
@@ -295,7 +295,7 @@ class TestColumnsNobodyAskedFor:
         content = "userId,itemId,rating,date\n1,2,3,2005-09-06\n"
         assert read(content).timestamps.tolist() == [1125964800]
 
-    def test_a_column_that_is_no_time_does_not_stop_a_read_without_times(self, read):
+    def test_a_column_without_times_does_not_prevent_reading_without_times(self, read):
         content = "userId,itemId,rating,date\n1,2,3,soon\n1,3,4,\n"
         assert rows_of(read(content, timestamps=False)) == [(1, 2, 3.0), (1, 3, 4.0)]
         with pytest.raises(RatingsError, match="line 2: expected a timestamp"):
@@ -303,7 +303,7 @@ class TestColumnsNobodyAskedFor:
         with pytest.raises(RatingsError, match="line 2: expected a timestamp"):
             read(content, timestamps=False, timestamp="date")
 
-    def test_anything_may_be_in_the_others(self, read):
+    def test_other_columns_may_contain_anything(self, read):
         content = (
             "note,user,item,rating\n" + "".join(f"7,{n},2,3\n" for n in range(200)) + '"text, 007",1,3,3\n'
         )
@@ -311,7 +311,7 @@ class TestColumnsNobodyAskedFor:
 
 
 class TestDelimiters:
-    def test_that_which_divides_all_lines_alike_is_taken(self, read):
+    def test_the_delimiter_that_divides_all_lines_alike_is_chosen(self, read):
         rows = "1;Alien, 1979;4\n2;Aliens, or: more, of the same;5\n"
         assert rows_of(read("user;item;rating\n" + rows)) == rows_of(read(rows))
         assert read(rows).item_ids.tolist() == ["Alien, 1979", "Aliens, or: more, of the same"]
@@ -331,7 +331,7 @@ class TestDelimiters:
             read(content[:20])
 
 
-def test_the_scale_says_whether_it_was_guessed(read, tmp_path):
+def test_ratings_report_whether_the_scale_was_guessed(read, tmp_path):
     content = HEADER + "1,2,3,4\n"
     assert read(content).scale_is_guessed
     assert read(content.replace("1", "x")).scale_is_guessed
@@ -340,7 +340,7 @@ def test_the_scale_says_whether_it_was_guessed(read, tmp_path):
     assert [read_ratings(tmp_path / "r", cache=True).scale_is_guessed for _ in range(2)] == [True, True]
 
 
-def test_errors_are_short_whatever_is_in_a_file(read):
+def test_errors_are_short_for_any_file(read):
     names = [f"column {n} " + "x" * 200 for n in range(500)]
     for content in (
         ",".join(names) + "\n" + "1," * 499 + "1\n",
@@ -397,7 +397,7 @@ class TestFrames:
         "source", [5, None, object(), b"ratings.csv", {1, 2}, [1, 2], [[1, 2, 3.0]], iter([1]),
                    pl.Series([1]), pd.Series([1]), np.zeros((3, 3))]
     )  # fmt: skip
-    def test_what_holds_no_ratings_is_a_type_error_that_names_it(self, source):
+    def test_a_source_without_ratings_is_a_type_error_that_names_it(self, source):
         found = f"expected Ratings, a path, a data frame, .*, found {type(source).__name__}$"
         with pytest.raises(TypeError, match=found):
             read_ratings(source)
@@ -437,7 +437,7 @@ class TestWhateverHoldsRatings:
         with pytest.raises(RatingsError, match=rf"expected \(users, items, ratings\) .* a tuple of {n}$"):
             read_ratings(([1],) * n)
 
-    def test_ratings_are_returned_as_they_are(self):
+    def test_ratings_are_returned_unchanged(self):
         ratings = read_ratings(COLUMNS)
         assert read_ratings(ratings) is ratings
         with pytest.raises(ValueError, match=r"no settings with Ratings, .* found \['user', 'scale'\]"):
@@ -455,7 +455,7 @@ class TestWhateverHoldsRatings:
         matrix = scipy.sparse.csr_array(([0.0, 10.0], ([0, 1], [1, 0])))
         assert read_ratings(matrix).values.tolist() == [0, 10]
 
-    def test_blocks_are_not_filled_up_with_ratings_of_zero(self):
+    def test_padding_zeros_of_blocks_are_not_ratings(self):
         matrix = scipy.sparse.bsr_array(np.array([[0, 4, 0, 0], [0, 0, 0, 0]]), blocksize=(2, 2))
         assert read_ratings(matrix).values.tolist() == [4]
         assert matrix.nnz == 4
@@ -539,7 +539,7 @@ class TestRefusals:
         with pytest.raises(RatingsError, match=r"line 4: expected a rating from 0\.5 to 5, found 5\.5"):
             read(HEADER + "1,2,3,4\n\n1,3,5.5,4\n", scale=(0.5, 5))
 
-    def test_a_mapped_column_that_is_not_there(self, read):
+    def test_a_named_column_that_is_missing(self, read):
         with pytest.raises(RatingsError, match="expected a column 'whom' as user, found the columns 'who'"):
             read("who,item,rating\n1,2,3\n", user="whom")
         with pytest.raises(RatingsError, match="expected a column 'who' as user, found the columns 'user'"):

@@ -1,4 +1,4 @@
-"""Splits share out the rows: every one once, none twice, and nothing of the test part shows in training."""
+"""Splits partition the rows, and nothing of the test part leaks into training."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -23,7 +23,7 @@ from numpy_neural_mf.data import (
 
 
 def numbered(n: int) -> Ratings:
-    """n ratings that can be told apart by their timestamp, which is the row."""
+    """Return n ratings whose timestamp is the row number."""
     return Ratings.from_columns(np.arange(n) % 7, np.arange(n), np.full(n, 3.0), np.arange(n))
 
 
@@ -123,7 +123,7 @@ def test_an_impossible_number_of_folds_is_refused_at_once(folds):
         k_fold(numbered(20), folds)
 
 
-# Few users and few moments, so that ties abound; the value is the row, to tell rows apart.
+# Few users and few timestamps, so that ties are frequent; the value identifies the row.
 @st.composite
 def dated_ratings(draw):
     n = draw(st.integers(2, 40))
@@ -147,7 +147,7 @@ every_split = pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
 
 
 def parts(split, ratings):
-    """Training and test part; an example that leaves one empty is no example."""
+    """Return training and test part; reject an example that leaves one empty."""
     try:
         return split(ratings)
     except ValueError:
@@ -157,7 +157,7 @@ def parts(split, ratings):
 @pytest.mark.parametrize("name", ["leave last", "leave last three", "time", "users"])
 @few
 @given(ratings=dated_ratings())
-def test_what_is_too_much_for_one_order_is_split_as_if_it_were_not(name, ratings):
+def test_splits_in_blocks_equal_splits_at_once(name, ratings):
     at_once = parts(SPLITS[name], ratings)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(columns, "BLOCK", 4)
@@ -178,7 +178,7 @@ def test_no_row_is_in_two_parts_and_none_is_lost(split, ratings):
 @every_split
 @few
 @given(ratings=dated_ratings())
-def test_a_part_holds_rows_as_they_are(split, ratings):
+def test_a_part_has_unchanged_rows(split, ratings):
     for part in parts(split, ratings):
         rows = part.values.astype(int)
         for name in ("users", "items", "timestamps"):
@@ -197,7 +197,7 @@ def test_the_same_call_gives_the_same_split(split, ratings):
 @every_split
 @few
 @given(ratings=dated_ratings())
-def test_training_knows_the_users_and_items_of_its_own_rows_alone(split, ratings):
+def test_compact_training_has_only_the_users_and_items_of_its_rows(split, ratings):
     train, _ = parts(split, ratings)
     known = train.compact()
     assert set(known.user_ids) == set(train.raw_users)
@@ -233,7 +233,7 @@ def test_the_last_n_of_each_user_are_left_out(ratings, n):
 
 
 @given(ratings=dated_ratings(), n=st.integers(1, 4))
-def test_within_a_user_no_test_rating_is_in_the_past_of_a_training_rating(ratings, n):
+def test_no_test_rating_is_earlier_than_a_training_rating_of_its_user(ratings, n):
     train, test = parts(lambda ratings: leave_last_out(ratings, n), ratings)
     for user in set(test.users):
         assert train.timestamps[train.users == user].max() <= test.timestamps[test.users == user].min()
@@ -255,14 +255,14 @@ def test_of_equal_times_the_row_further_down_is_the_later_one():
 
 
 @given(ratings=dated_ratings(), share=st.floats(0.05, 0.95), seed=st.integers(0, 2**32 - 1))
-def test_a_held_out_user_is_held_out_wholly(ratings, share, seed):
+def test_all_ratings_of_a_held_out_user_are_held_out(ratings, share, seed):
     train, test = parts(lambda ratings: user_split(ratings, share, seed), ratings)
     assert set(train.raw_users).isdisjoint(test.raw_users)
     assert len(set(test.raw_users)) == round(len(set(ratings.users)) * share)
 
 
 @given(ratings=dated_ratings(), seed=st.integers(0, 2**32 - 1))
-def test_who_is_held_out_does_not_depend_on_the_order_of_the_rows(ratings, seed):
+def test_held_out_users_do_not_depend_on_the_order_of_the_rows(ratings, seed):
     held_out = parts(lambda ratings: user_split(ratings, 0.5, seed), ratings)[1]
     shuffled = ratings.take(np.random.default_rng(seed).permutation(len(ratings)))
     assert set(user_split(shuffled, 0.5, seed)[1].raw_users) == set(held_out.raw_users)
@@ -289,7 +289,7 @@ def test_a_split_by_time_needs_times(split):
 
 @pytest.mark.parametrize("split", [time_split, user_split])
 @pytest.mark.parametrize("share", [0, 1, float("nan"), 0.001])
-def test_a_share_that_leaves_nothing_to_judge_on_is_refused(split, share):
+def test_a_share_that_leaves_no_test_part_is_refused(split, share):
     with pytest.raises(ValueError, match="test_size"):
         split(numbered(20), share)
 
@@ -301,7 +301,7 @@ def test_leaving_out_nothing_is_refused(n):
 
 
 @pytest.mark.parametrize("split", [random_split, k_fold, leave_last_out, time_split, user_split, summarize])
-def test_what_read_ratings_takes_is_taken(split):
+def test_splits_take_what_read_ratings_takes(split):
     ratings = Ratings.from_columns(np.arange(40) % 7, np.arange(40), np.full(40, 3.0), np.arange(40))
     found, expected = split(ratings.to_polars()), split(ratings)
     if split is summarize:

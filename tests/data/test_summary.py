@@ -1,4 +1,4 @@
-"""Ratings in a few numbers: what is counted and what is left out."""
+"""Summary statistics: what is counted and what is left out."""
 
 import numpy as np
 import pytest
@@ -37,13 +37,13 @@ def test_many_distinct_ratings_share_bins_and_none_is_lost():
     assert all(start < end for start, end, _ in histogram)
 
 
-def test_simulated_ratings_bring_their_noise_floor_and_no_time():
+def test_simulated_ratings_have_a_noise_floor_and_no_time():
     ratings = simulate_ratings(n_users=20, n_items=10, n_ratings=100)
     summary = summarize(ratings)
     assert summary.noise_floor == ratings.noise_floor
     assert summary.time_range is None
 
 
-def test_nothing_cannot_be_summarized():
+def test_empty_ratings_cannot_be_summarized():
     with pytest.raises(ValueError, match="at least one rating"):
         summarize(RATINGS.take(np.array([], int)))

@@ -1,4 +1,4 @@
-"""A source is opened as what it is, and as nothing else: one file, no address, no pipe, no matrix."""
+"""A source is opened as one table; addresses, pipes and matrices are refused."""
 
 import io
 import os
@@ -72,7 +72,7 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     ],
     ids=["address", "NUL", "too long", "open file", "column twice", "matrix"],
 )
-def test_another_source_is_refused_in_a_line_that_says_what_to_do(source, message):
+def test_another_source_is_refused_with_advice(source, message):
     with pytest.raises((RatingsError, TypeError), match=message) as error:
         read_ratings(source)
     assert len(str(error.value)) <= 300
@@ -80,7 +80,7 @@ def test_another_source_is_refused_in_a_line_that_says_what_to_do(source, messag
 
 
 @pytest.mark.parametrize("header", ["", "user," + ",".join(f"joke{n}" for n in range(49)) + "\n"])
-def test_a_matrix_of_ratings_is_refused_with_what_makes_it_long(tmp_path, header):
+def test_a_matrix_of_ratings_is_refused_with_advice(tmp_path, header):
     matrix = np.random.default_rng(0).integers(1, 6, (200, 50))
     (tmp_path / "r").write_text(header + "\n".join(",".join(map(str, row)) for row in matrix))
     with pytest.raises(RatingsError, match=r"a matrix becomes ratings by .*unpivot"):
@@ -94,13 +94,13 @@ def test_a_narrow_matrix_is_read_with_a_warning(tmp_path):
         read_ratings(tmp_path / "r")
 
 
-def test_what_the_advice_makes_of_a_matrix_is_read(tmp_path):
+def test_a_matrix_is_read_after_following_the_advice(tmp_path):
     (tmp_path / "r").write_text("user,7,9\n1,4,\n2,5,3\n")
     frame = pl.read_csv(tmp_path / "r").unpivot(index="user", variable_name="item", value_name="rating")
     assert len(read_ratings(frame.drop_nulls())) == 3
 
 
-def test_damaged_parquet_is_an_error_whatever_is_damaged(tmp_path):
+def test_any_damage_to_parquet_is_an_error(tmp_path):
     path, rng = tmp_path / "r", np.random.default_rng(0)
     pl.DataFrame({"user": range(300), "item": range(300), "rating": [1.0, 2.0] * 150}).write_parquet(path)
     whole = np.frombuffer(path.read_bytes(), np.uint8)

@@ -1,4 +1,4 @@
-"""What is no table of text is recognised by how it begins, and the error says what to do with it."""
+"""Files other than text tables are recognised by their first bytes, and the error gives advice."""
 
 import json
 
@@ -24,7 +24,7 @@ NETFLIX = "1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n2:\n1488844,4,2005-09-
     ],
     ids=["zip", "UTF-16", "Latin-1", "JSON", "JSON lines", "Netflix"],
 )
-def test_another_format_is_named_with_what_to_do(tmp_path, content, advice):
+def test_another_format_is_named_with_advice(tmp_path, content, advice):
     (tmp_path / "r").write_bytes(content)
     with pytest.raises(RatingsError, match=advice) as error:
         read_ratings(tmp_path / "r")

@@ -1,4 +1,4 @@
-"""Ratings as sequences: order, last items, and pieces to learn from."""
+"""Ratings as sequences: order, last items, and pieces for training."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ TIMES = np.random.default_rng(0).integers(0, 100, len(SIMULATED))
 RATINGS = in_time_order(replace(SIMULATED, timestamps=TIMES))
 
 
-def test_each_user_s_ratings_come_in_the_order_of_time_and_equal_times_in_that_of_rows():
+def test_ratings_are_sorted_by_user_and_time_and_ties_by_row():
     ratings = Ratings.from_columns([2, 1, 2, 2, 1], [5, 6, 7, 8, 9], [1, 2, 3, 4, 5], [10, 3, 4, 10, 3])
     ordered = in_time_order(ratings)
     np.testing.assert_array_equal(ordered.raw_users, [1, 1, 2, 2, 2])
@@ -55,13 +55,13 @@ def test_pieces_hold_every_row_once_in_order_and_are_of_one_user(length, size, s
             assert (np.diff(of_piece) > 0).all()
 
 
-def test_batches_have_about_the_size_asked_for():
+def test_batches_have_about_the_requested_size():
     batches = list(windows(RATINGS.users, np.arange(len(RATINGS)), 5, 40, np.random.default_rng(0)))
     assert len(batches) == len(RATINGS) // 40
     assert all(abs(len(rows) - 40) < 5 for rows, _ in batches)
 
 
-def test_where_a_sequence_is_cut_changes_from_time_to_time():
+def test_the_cuts_of_a_sequence_change_between_epochs():
     rng = np.random.default_rng(0)
     first, second = (
         {tuple(rows[piece == 0]) for rows, piece in windows(RATINGS.users, np.arange(200), 5, 5, rng)}
@@ -95,7 +95,7 @@ def test_next_items_are_the_first_held_out_ones():
     assert found == expected
 
 
-def test_validation_without_anything_known_is_refused():
+def test_validation_without_known_ids_is_refused():
     known = in_time_order(RATINGS.compact())
     strangers = replace(RATINGS, user_ids=RATINGS.user_ids + 1_000)
     with pytest.raises(ValueError, match="validation: expected users and items that have a training rating"):

@@ -1,4 +1,4 @@
-"""A time is the same number of seconds however it is given."""
+"""A time is the same number of seconds in every format."""
 
 import datetime as dt
 from dataclasses import replace
@@ -40,7 +40,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
-def test_every_way_to_give_a_time_is_one(column):
+def test_all_formats_of_a_time_are_equivalent(column):
     found = as_timestamps(column)
     assert (found.dtype, found.tolist()) == (np.int64, [SECONDS])
     assert Ratings.from_columns([1], [1], [3], column).timestamps.tolist() == [SECONDS]
@@ -49,7 +49,7 @@ def test_every_way_to_give_a_time_is_one(column):
     assert read_ratings(frame).timestamps.tolist() == [SECONDS]
 
 
-def test_times_of_several_zones_or_of_none_are_in_one_column():
+def test_a_column_may_mix_time_zones():
     times = [
         MOMENT,
         MOMENT.replace(tzinfo=dt.UTC),
@@ -106,12 +106,12 @@ def test_the_shape_stays():
         ([dt.date(9999, 12, 31)], "timestamps, row 1: expected a time before the year 5138, found 9999"),
     ],
 )
-def test_what_is_no_time_is_refused_with_its_place(times, message):
+def test_a_value_that_is_not_a_time_is_refused_with_its_place(times, message):
     with pytest.raises(ValueError, match=message):
         as_timestamps(times)
 
 
-def test_bins_are_of_equal_length_and_take_what_is_beyond():
+def test_bins_have_equal_length_and_include_times_outside():
     times = np.array([-50, 0, 24, 25, 49, 50, 99, 100, 10**18])
     assert TimeBins(0, 99, 4).of(times).tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 3]
     assert TimeBins(7, 7, 3).of(np.array([7])).tolist() == [0]
@@ -127,7 +127,7 @@ def test_milli_micro_and_nanoseconds_since_1970_are_seconds(tmp_path, per_second
     assert read_ratings(tmp_path / "r").timestamps.tolist() == [SECONDS, -SECONDS]
 
 
-def test_no_time_is_so_far_away_that_a_model_fails():
+def test_no_accepted_time_makes_a_model_fail():
     ends = [-(2**63), 2**63 - 1]
     assert np.abs(as_timestamps(ends)).max() < 10**11
     ratings = Ratings.from_columns([1, 2], [1, 2], [3, 4], [0, 1])

@@ -1,4 +1,4 @@
-"""Titles come from a mapping, a frame or a file, and go wherever the ratings go."""
+"""Titles come from a mapping, a frame or a file, and stay with the ratings."""
 
 import pandas
 import polars
@@ -38,21 +38,21 @@ def test_files_and_folders_have_titles(tmp_path):
     assert read_ratings(tmp_path / "ratings.csv").titles is None
 
 
-def test_books_have_titles_as_films_have(tmp_path):
+def test_books_have_titles_like_films(tmp_path):
     columns = {"book_id": [7], "isbn": ["9"], "original_title": ["?"], "title": ["Emma"]}
     polars.DataFrame(columns).write_csv(tmp_path / "books.csv")
     RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     assert read_ratings(tmp_path).titles == {7: "Emma"}
 
 
-def test_a_folder_without_titles_is_an_error_only_for_who_asks_for_them(tmp_path):
+def test_a_folder_without_titles_is_an_error_only_on_request(tmp_path):
     RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     assert read_ratings(tmp_path).titles is None
     with pytest.raises(FileNotFoundError):
         RATINGS.with_titles(tmp_path)
 
 
-def test_titles_of_a_folder_that_cannot_be_read_are_left_out_with_a_line_of_the_log(tmp_path, caplog):
+def test_unreadable_titles_of_a_folder_are_left_out_and_logged(tmp_path, caplog):
     RATINGS.to_polars().write_csv(tmp_path / "ratings.csv")
     (tmp_path / "movies.csv").write_text("a,b\n1,2\n")
     assert read_ratings(tmp_path).titles is None
@@ -66,7 +66,7 @@ def test_text_ids_have_titles_by_text():
     }  # fmt: skip
 
 
-def test_parts_have_the_titles_of_the_whole():
+def test_parts_keep_the_titles_of_the_whole():
     titled = RATINGS.with_titles(FILMS)
     parts = [titled.take([0]), titled.part(slice(1)), titled.compact(), *random_split(titled, 0.3)]
     assert all(part.titles == FILMS for part in parts)
@@ -77,12 +77,12 @@ def test_a_title_is_one_line_of_bounded_length_with_whole_characters():
     assert titles == {7: "Heat (1995)", 9: "x" * 500, 11: "a?"}
 
 
-def test_titles_of_nothing_that_was_rated_are_a_warning():
-    with pytest.warns(UserWarning, match="none of 1 titles is of an item of the ratings"):
+def test_titles_without_a_rated_item_are_a_warning():
+    with pytest.warns(UserWarning, match="none of 1 titles belongs to a rated item"):
         RATINGS.with_titles({1: "Up"})
 
 
 @pytest.mark.parametrize("wrong", [5, ["Heat"], {"title": ["Heat"]}, {"item": [7]}, {7: 3}])
-def test_what_has_no_titles_is_refused(wrong):
+def test_a_source_without_titles_is_refused(wrong):
     with pytest.raises((RatingsError, TypeError), match="expected"):
         RATINGS.with_titles(wrong)

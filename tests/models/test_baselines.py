@@ -37,7 +37,7 @@ def test_linear_regression_finds_biases_that_were_planted():
     np.testing.assert_allclose(model.predict(users, items), values, atol=0.01)
 
 
-def test_linear_regression_takes_the_penalty_that_predicts_best():
+def test_linear_regression_chooses_the_penalty_that_predicts_best():
     noise, biases = simulate_ratings(200, 100, 4_000, structure="none"), simulate_ratings(200, 100, 4_000)
     assert LinearRegression().fit(noise).alpha_ == 100_000
     assert LinearRegression().fit(biases).alpha_ < 100_000

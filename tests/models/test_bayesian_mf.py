@@ -34,12 +34,12 @@ MODEL = quick().fit(TIMED)
 
 
 def noises():
-    """Of 150 users, standard deviations from about 0.4 to 1.2."""
+    """Draw the noise of 150 users, standard deviations from about 0.4 to 1.2."""
     return 0.7 / np.sqrt(np.random.default_rng(9).gamma(5.0, 1 / 5.0, 150))
 
 
 def noisy(n=8_000, seed=0):
-    """Biases, a product, and a noise of each user's own; any number."""
+    """Ratings from biases, a product, and user-specific noise; any real number."""
     rng = np.random.default_rng(seed)
     pairs = rng.choice(150 * 120, n, replace=False)
     users, items = pairs // 120, pairs % 120
@@ -68,8 +68,8 @@ def test_it_is_better_than_biases():
 
 
 @pytest.mark.parametrize("many", ["users", "items"])
-def test_the_effect_of_a_set_with_one_member_is_not_taken_for_that_of_the_item(many):
-    """600 users with one rating each of one of 20 items, or the reverse: only the few have an effect."""
+def test_implicit_feedback_of_one_item_is_not_confused_with_the_item(many):
+    """600 users each rate one of 20 items, or the reverse: only the smaller side has an effect."""
     rng = np.random.default_rng(1)
     rows, few, effect = np.arange(600), rng.integers(0, 20, 600), rng.uniform(2, 4, 20)
     sides = (rows, few) if many == "users" else (few, rows)
@@ -84,7 +84,7 @@ def test_the_effect_of_a_set_with_one_member_is_not_taken_for_that_of_the_item(m
 
 
 def test_the_validation_loss_of_the_last_sample_is_that_of_the_model():
-    """Also with cold users and items among the validation ratings; the rank is enough for the exact mean."""
+    """Validation includes cold-start users and items; the rank suffices for the exact mean."""
     train, validation = random_split(PLAIN, 0.3, 0)
     train = train.take(np.flatnonzero((train.users > 5) & (train.items > 5)))
     model = quick(rank=40).fit(train, validation)
@@ -137,7 +137,7 @@ def test_the_previous_item_changes_predictions_at_a_time():
     assert rmse(without.predict(*pairs, test.timestamps), test.values) > 0.9
 
 
-def test_the_previous_item_is_one_of_an_earlier_time():
+def test_the_previous_item_has_an_earlier_time():
     """Ratings of the same second have no known order."""
     at_once = replace(TIMED, timestamps=np.zeros(len(TIMED), np.int64))
     model = quick().fit(at_once)
@@ -146,7 +146,7 @@ def test_the_previous_item_is_one_of_an_earlier_time():
 
 
 def test_a_season_of_all_users_is_found():
-    """All users like one half of the items in even months, and the other half in odd months."""
+    """All users like half of the items in even months, and the other half in odd months."""
     rng = np.random.default_rng(0)
     users, items = np.repeat(np.arange(100), 30), rng.integers(0, 60, 3_000)
     times = rng.integers(0, 720, 3_000) * DAY
@@ -297,7 +297,7 @@ def test_an_interval_lies_within_the_scale_around_the_prediction():
 
 
 @pytest.mark.parametrize("coverage", [0, 1, -0.5, float("nan")])
-def test_no_interval_covers_nothing_or_all(coverage):
+def test_coverages_of_zero_and_one_are_refused(coverage):
     with pytest.raises(ValueError, match="coverage must be a finite number above 0 and below 1, not"):
         MODEL.predict_interval(1, 2, coverage=coverage)
 
@@ -315,7 +315,7 @@ def test_a_distribution_is_one_over_the_steps_of_the_scale():
     )
 
 
-def test_a_distribution_tells_how_often_each_step_comes():
+def test_a_distribution_is_calibrated_for_each_category():
     train, test = random_split(simulate_ratings(150, 80, 6_000, random_state=3), 0.3, 0)
     model = BayesianMF(4, n_samples=60).fit(train)
     steps, probabilities = model.predict_distribution(test.raw_users, test.raw_items)
@@ -338,7 +338,7 @@ def path(tmp_path):
 
 
 @pytest.mark.parametrize("ratings", [TIMED, PLAIN], ids=["with times", "without"])
-def test_a_model_comes_back_with_its_drift_to_the_bit(tmp_path, ratings):
+def test_a_loaded_model_has_the_same_drift_bit_for_bit(tmp_path, ratings):
     model = quick().fit(ratings)
     model.save(tmp_path / "m")
     again = load_model(tmp_path / "m")
@@ -427,7 +427,7 @@ def test_forged(path, name):
     assert str(caught.value).startswith(str(path))
 
 
-def test_the_history_of_the_longest_training_comes_back(path):
+def test_the_history_of_the_longest_training_is_restored(path):
     numbers = [1.2345678901234567e-100] * 2 * MAX_EPOCHS  # burn-in and samples
     description, tensors = model_file.read(path)
     names = ("train_loss", "validation_loss", "seconds")
@@ -439,7 +439,7 @@ def test_the_history_of_the_longest_training_comes_back(path):
 # More ratings
 
 
-def test_an_update_changes_the_users_of_the_ratings_but_no_time_varying_bias(tmp_path):
+def test_an_update_changes_users_with_new_ratings_but_no_time_varying_bias(tmp_path):
     more = Ratings.from_columns([1, 1, 777], [2, 999, 2], [5.0, 5.0, 1.0], scale=(1, 5))
     model = quick().fit(TIMED)
     before = model.predict(5, 7, TIMED.timestamps[:50])
@@ -455,7 +455,7 @@ def test_an_update_changes_the_users_of_the_ratings_but_no_time_varying_bias(tmp
 
 
 class InterruptedFitError(Exception):
-    """Stands for anything that interrupts a fit."""
+    """Stand-in for anything that interrupts a fit."""
 
 
 def interrupt_at(sample):
@@ -558,7 +558,7 @@ def test_a_file_with_the_former_names_of_settings_is_loaded_without_a_warning(pa
 # Interrupted training
 
 
-def test_an_interrupted_fit_leaves_the_model_as_it_was():
+def test_an_interrupted_fit_leaves_the_model_unchanged():
     model = quick().fit(PLAIN)
     before = model.predict(*EVERYTHING)
     with pytest.raises(InterruptedFitError):

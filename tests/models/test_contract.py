@@ -1,4 +1,4 @@
-"""The contract of every model: what users may rely on, whichever they hold."""
+"""The contract of every model: what users may rely on."""
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
@@ -95,7 +95,7 @@ def test_a_model_is_a_recommender_and_fit_returns_it(new_model):
     assert model.fit(RATINGS) is model
 
 
-def test_training_tells_which_ids_it_saw(fitted):
+def test_a_model_lists_the_ids_of_training(fitted):
     np.testing.assert_array_equal(fitted.user_ids_, np.unique(RATINGS.raw_users))
     np.testing.assert_array_equal(fitted.item_ids_, np.unique(RATINGS.raw_items))
 
@@ -119,7 +119,7 @@ def test_predictions_have_the_shape_of_the_ids_and_are_float32(fitted, users, it
     assert prediction.dtype == np.float32
 
 
-def test_a_pair_is_predicted_the_same_alone_and_among_others(fitted):
+def test_a_pair_has_the_same_prediction_in_any_batch(fitted):
     users, items = RATINGS.raw_users[:50], RATINGS.raw_items[:50]
     together = fitted.predict(users, items)
     alone = [float(fitted.predict(u, i)) for u, i in zip(users, items, strict=True)]
@@ -145,12 +145,12 @@ def test_the_unknown_gets_an_estimate_within_the_scale(fitted):
     assert np.isfinite(prediction).all()
     assert ((lowest <= prediction) & (prediction <= highest)).all()
     stranger = pytest.approx(float(fitted.predict("nobody", "nothing")), rel=1e-6)
-    assert prediction[2] == stranger  # one stranger is like another
+    assert prediction[2] == stranger  # all unknown users are alike
     assert abs(prediction[2] - RATINGS.mean) < 0.5
 
 
 def test_ids_may_be_strings(new_model):
-    """Indices differ, since strings sort in another way: what is learned does not."""
+    """Indices differ, as strings sort differently, but the model is the same."""
     model = new_model().fit(with_string_ids(RATINGS))
     assert model.user_ids_.dtype.kind == "U"
     prediction = model.predict(["u1", "u2", "u0"], ["i3", "never seen", "i4"])
@@ -159,7 +159,7 @@ def test_ids_may_be_strings(new_model):
     assert model.predict(1, 3) == model.predict("nobody", "nothing")  # 1 is not "u1"
 
 
-def test_an_id_is_the_same_as_text_since_keys_of_json_are_text(fitted):
+def test_an_integer_id_equals_its_text_as_in_keys_of_json(fitted):
     for written, number in (("1", 1), (["1", "2"], [1, 2])):
         np.testing.assert_array_equal(fitted.predict(written, "3"), fitted.predict(number, 3))
         np.testing.assert_array_equal(fitted.recommend(written), fitted.recommend(number))
@@ -201,7 +201,7 @@ def test_fields_of_the_architecture_are_settings_of_a_neural_mf():
         NeuralMF(embed_dim=3)
 
 
-def test_predicting_before_fit_says_what_is_missing(new_model):
+def test_predicting_before_fit_is_an_error_that_names_fit(new_model):
     with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
         new_model().predict([1], [2])
 
@@ -217,7 +217,7 @@ def test_there_must_be_a_rating_to_learn_from(new_model):
         new_model().fit(RATINGS.take([]))
 
 
-def test_ratings_are_left_as_they_are(new_model):
+def test_fit_does_not_change_the_ratings(new_model):
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200, random_state=1)
     ratings = replace(ratings, timestamps=RATINGS.timestamps)
     new_model().fit(ratings.with_features(items=RATINGS.item_features))
@@ -225,7 +225,7 @@ def test_ratings_are_left_as_they_are(new_model):
         np.testing.assert_array_equal(getattr(ratings, name), getattr(RATINGS, name))
 
 
-def test_validation_ratings_may_be_handed_in_strangers_among_them(new_model):
+def test_validation_ratings_may_have_unknown_ids(new_model):
     train, validation = random_split(RATINGS.take(RATINGS.users < 50), 0.3)
     strangers = RATINGS.take((RATINGS.users >= 50) | (RATINGS.items > 30))
     for held_out in (validation, strangers, with_string_ids(validation)):
@@ -254,7 +254,7 @@ def test_parameters_are_counted(fitted):
         assert fitted.n_parameters_ == 1 + n_users + n_items + n_similarities
 
 
-def test_more_pairs_than_a_block_are_predicted_alike(fitted):
+def test_more_pairs_than_a_block_have_the_same_predictions(fitted):
     n = 70_000
     users = np.resize(RATINGS.raw_users[:97], n)
     items = np.resize(RATINGS.raw_items[:97], n)
@@ -266,14 +266,14 @@ EVERYTHING = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
 
 
 def unclipped(model):
-    """Ratings of all users and items, as the model's own pairs say."""
+    """Return unclipped ratings of all users and items from the model's pairs."""
     users, items = np.indices((len(model.user_ids_), len(model.item_ids_))).astype(np.int32)
     return model.fitted_.model.scores(users.ravel(), items.ravel()).reshape(users.shape).astype(np.float32)
 
 
 @pytest.mark.parametrize(("by", "multiple"), [*BOUNDS.items(), (None, -2)])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_recommended_are_the_items_of_highest_bound_by_default_of_the_lower(
+def test_items_with_the_highest_bound_are_recommended_by_default_the_lower(
     fitted, exclude_seen, by, multiple
 ):
     counts, unit = np.bincount(RATINGS.items, minlength=40), fitted.fitted_.model.likelihood.unit
@@ -292,7 +292,7 @@ def test_recommended_are_the_items_of_highest_bound_by_default_of_the_lower(
     assert all(len(set(row.compressed())) == row.count() for row in recommended)
 
 
-def test_an_item_that_one_user_loved_is_not_what_everybody_likes(new_model):
+def test_an_item_with_one_high_rating_is_not_ranked_first(new_model):
     """Item 98 has one rating, the highest; item 99 has forty, a step below it."""
     users = np.r_[0, :40]
     ratings = np.r_[5.0, [4.5] * 40]
@@ -306,7 +306,7 @@ def test_an_item_that_one_user_loved_is_not_what_everybody_likes(new_model):
     assert model.recommend("nobody", candidates=[98, 99], n=1, by="upper_bound").tolist() == [98]
 
 
-def test_thompson_sampling_draws_other_lists_the_same_from_the_same_seed(fitted):
+def test_thompson_sampling_draws_lists_that_the_seed_determines(fitted):
     lists = [
         fitted.recommend([1, 2], by="thompson", rng=np.random.default_rng(seed)).tolist()
         for seed in (0, 0, 1)
@@ -319,7 +319,7 @@ def test_thompson_sampling_draws_other_lists_the_same_from_the_same_seed(fitted)
         fitted.recommend(1, by="best")
 
 
-def test_recommendations_come_with_what_predict_says_of_them(fitted):
+def test_scores_of_recommendations_are_predictions(fitted):
     items, scores = fitted.recommend(RATINGS.user_ids, n=7, with_scores=True)
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(items.mask, scores.mask)
@@ -336,7 +336,7 @@ def test_recommendations_have_the_shape_of_the_users(fitted):
     np.testing.assert_array_equal(fitted.recommend([2, 1, 2], 3)[0], fitted.recommend(2, 3))
 
 
-def test_where_fewer_items_are_left_the_rest_is_masked(fitted):
+def test_missing_recommendations_are_masked(fitted):
     everything, scores = fitted.recommend(1, n=45, exclude_seen=False, with_scores=True)
     assert everything.count() == scores.count() == 40
     assert everything.tolist()[40:] == scores.tolist()[40:] == [None] * 5
@@ -345,7 +345,7 @@ def test_where_fewer_items_are_left_the_rest_is_masked(fitted):
     assert set(unseen).isdisjoint(RATINGS.raw_items[RATINGS.raw_users == 1])
 
 
-def test_candidates_are_what_is_chosen_from_the_unknown_left_out(fitted):
+def test_lists_contain_only_known_candidates(fitted):
     chosen = fitted.recommend([1, "nobody"], n=4, exclude_seen=False, candidates=[5, 7, 7, "no item", 3])
     assert [sorted(row.compressed()) for row in chosen] == [[3, 5, 7], [3, 5, 7]]
     assert fitted.recommend(1, candidates=[]).count() == 0
@@ -372,7 +372,7 @@ def test_candidates_and_exclusions_are_any_collection_of_ids(collection):
     np.testing.assert_array_equal(two, model.recommend([2, 4], 3))
 
 
-def test_what_is_excluded_is_in_no_list(fitted):
+def test_excluded_items_are_in_no_list(fitted):
     everything = fitted.recommend([1, "nobody"], 40, exclude_seen=False)
     some = fitted.recommend(
         [1, "nobody"], 40, exclude_seen=False, exclude=["7", 3, 10**9], candidates=range(9)
@@ -384,7 +384,7 @@ def test_what_is_excluded_is_in_no_list(fitted):
     assert 10**6 not in fitted.recommend(2, 41, new_items=[new], exclude=(one for one in [10**6]))
 
 
-def test_similar_are_chosen_from_candidates_without_those_excluded(fitted):
+def test_similar_items_and_users_are_candidates_that_are_not_excluded(fitted):
     for ask in (fitted.similar_items, fitted.similar_users):
         try:
             everything = ask(1, 100)[0].tolist()
@@ -395,7 +395,7 @@ def test_similar_are_chosen_from_candidates_without_those_excluded(fitted):
 
 
 @pytest.mark.parametrize("wrong", ["Comedy", 7, [{7}], object(), np.array([True, False])])
-def test_what_is_no_collection_of_ids_is_a_type_error(wrong):
+def test_anything_but_a_collection_of_ids_is_a_type_error(wrong):
     fitted = MODELS["without MLP"]().fit(RATINGS)
     for ask in (fitted.recommend, fitted.similar_items, fitted.similar_users):
         for name in ("candidates", "exclude"):
@@ -407,16 +407,16 @@ def test_what_is_no_collection_of_ids_is_a_type_error(wrong):
                 ask(wrong)
 
 
-def test_what_is_asked_of_one_takes_one(fitted):
+def test_methods_for_one_id_refuse_several(fitted):
     for ask in (fitted.similar_items, fitted.similar_users):
-        if isinstance(fitted, BayesianMF):  # which has embeddings of both
+        if isinstance(fitted, BayesianMF):  # has embeddings of both sides
             with pytest.raises(TypeError, match="expected one id, found an array of shape"):
                 ask({1, 2})
     with pytest.raises(TypeError, match=r"expected one user and one item, found ids of shape \(2,\)"):
         fitted.explain([1, 2], 3)
 
 
-def test_what_was_folded_in_is_one_user_not_one_of_many(fitted):
+def test_a_folded_in_user_is_refused_in_a_list_of_users(fitted):
     with pytest.raises(TypeError, match="found NewUser among them"):
         fitted.recommend([fitted.fold_in({1: 5.0})])
 
@@ -428,7 +428,7 @@ def test_items_with_few_ratings_can_be_left_out(fitted):
     assert sorted(chosen) == [item for item, count in sorted(counts.items()) if count >= least]
 
 
-def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
+def test_an_unknown_user_gets_the_best_items_of_the_unknown_row(fitted):
     recommended, scores = fitted.recommend("nobody", n=40, by="mean", with_scores=True)
     assert recommended.count() == 40
     np.testing.assert_allclose(scores, fitted.predict("nobody", recommended.data), rtol=1e-5)
@@ -436,7 +436,7 @@ def test_a_stranger_is_recommended_what_is_best_for_the_unknown(fitted):
 
 
 @pytest.mark.parametrize("n", [0, -1, 2.5, "3", None])
-def test_how_many_is_a_whole_number(fitted, n):
+def test_the_length_of_a_list_is_an_integer(fitted, n):
     for ask in (fitted.recommend, fitted.similar_items, fitted.similar_users):
         with pytest.raises((TypeError, ValueError), match="n must be an integer of at least 1"):
             ask(1, n)
@@ -449,7 +449,7 @@ def test_ids_that_are_strings_come_out_as_strings(new_model):
     assert set(recommended.compressed()) <= set(model.item_ids_)
 
 
-def test_one_may_ask_which_pairs_are_known(fitted):
+def test_known_returns_which_pairs_are_known(fitted):
     np.testing.assert_array_equal(
         fitted.known([1, "nobody", 1, None], [2, 2, 10**9, 3]), [True, False, False, False]
     )
@@ -468,7 +468,7 @@ def test_columns_of_data_frames_are_ids(fitted, library):
     np.testing.assert_array_equal(fitted.known(strings, 4), [True, False])
 
 
-def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
+def test_similar_items_and_users_have_similar_embeddings(fitted):
     for side, ask in (("user", fitted.similar_users), ("item", fitted.similar_items)):
         if isinstance(fitted, ItemKNN) and side == "item":
             ids, similarities = ask(1, n=100)
@@ -488,7 +488,7 @@ def test_similar_are_those_of_like_embeddings_where_there_are_any(fitted):
             ask("x")
 
 
-def test_similar_items_may_be_asked_to_have_ratings_enough(fitted):
+def test_similar_items_may_require_a_number_of_ratings(fitted):
     counts = dict(zip(*np.unique(RATINGS.raw_items, return_counts=True), strict=True))
     enough = int(np.median(list(counts.values())))
     has_embeddings = isinstance(fitted, NeuralMF) and fitted.architecture.has_embeddings
@@ -497,7 +497,7 @@ def test_similar_items_may_be_asked_to_have_ratings_enough(fitted):
         assert some.tolist() == [item for item in everything.tolist() if counts.get(item, 0) >= enough]
 
 
-def test_whatever_is_asked_before_fit_says_what_is_missing(new_model):
+def test_every_method_before_fit_is_an_error_that_names_fit(new_model):
     model = new_model()
     for ask in (model.recommend, model.similar_items, model.similar_users, lambda u: model.known(u, 1)):
         with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
@@ -522,7 +522,7 @@ ANN = {1: 5.0, 7: 1.0, 12: 4.0, 20: 2.5}
 FANS = {3: 5.0, 4: 5.0, 9: 4.5}
 
 
-def test_a_new_user_is_taken_where_users_are(fitted):
+def test_a_new_user_is_accepted_in_place_of_users(fitted):
     ann = fitted.fold_in(ANN | {"no item": 3.0})
     assert fitted.predict(ann, 3).shape == ()
     assert fitted.predict(ann, [[1, 2], [3, 4]]).shape == (2, 2)
@@ -534,7 +534,7 @@ def test_a_new_user_is_taken_where_users_are(fitted):
     assert fitted.recommend(ann, n=40, exclude_seen=False).count() == 40
 
 
-def test_a_new_item_is_taken_where_items_are(fitted):
+def test_a_new_item_is_accepted_in_place_of_items(fitted):
     dune = fitted.fold_in_item(1_000, FANS | {"nobody": 3.0})
     assert dune.id == 1_000
     assert fitted.predict(3, dune).shape == ()
@@ -549,7 +549,7 @@ def test_a_new_item_is_taken_where_items_are(fitted):
 
 
 @pytest.mark.parametrize("ratings", [{}, {"nothing": 3.0}])
-def test_who_has_no_rating_that_is_known_is_like_the_unknown(fitted, ratings):
+def test_a_folded_in_user_without_known_ratings_is_like_an_unknown_one(fitted, ratings):
     with pytest.warns(UserWarning, match="none of the 1 ratings") if ratings else nullcontext():
         user = fitted.fold_in(ratings)
     with pytest.warns(UserWarning, match="none of the 1 ratings") if ratings else nullcontext():
@@ -566,12 +566,12 @@ def test_who_has_no_rating_that_is_known_is_like_the_unknown(fitted, ratings):
     np.testing.assert_allclose(fitted.predict(RATINGS.user_ids, item), expected, rtol=1e-5)
 
 
-def test_what_is_liked_is_predicted_higher(fitted):
+def test_liked_items_have_higher_predictions_after_folding_in(fitted):
     high, low = fitted.rating_scale_[1], fitted.rating_scale_[0]
     some = range(1, 21)
     lover, hater = (fitted.fold_in(dict.fromkeys(some, rating)) for rating in (high, low))
     good, bad = (fitted.fold_in_item(1_000, dict.fromkeys(some, rating)) for rating in (high, low))
-    if not np.ptp(fitted.predict(*EVERYTHING)):  # the mean, and a network that is no better than the mean
+    if not np.ptp(fitted.predict(*EVERYTHING)):  # the mean, and a network that is not better than the mean
         np.testing.assert_array_equal(fitted.predict(lover, some), fitted.predict(hater, some))
         assert fitted.predict(1, good) == fitted.predict(1, bad)
     else:
@@ -598,7 +598,7 @@ def test_folding_in_does_not_change_the_model(fitted):
     assert len(fitted.item_ids_) == 40
 
 
-def test_new_items_compete_with_the_others_but_not_for_who_rated_them(fitted):
+def test_new_items_are_ranked_with_the_others_except_for_their_raters(fitted):
     dune, arrival = fitted.fold_in_item(1_000, FANS), fitted.fold_in_item(1_001, {5: 1.0})
     for users in (RATINGS.user_ids, [3, "nobody"], fitted.fold_in(ANN)):
         items, scores = fitted.recommend(users, n=42, new_items=[dune, arrival], with_scores=True)
@@ -647,7 +647,7 @@ def test_a_rating_beyond_the_scale_is_refused(fitted, rating):
     assert len(fitted.user_ids_) == 60
 
 
-def test_who_was_folded_in_to_another_model_is_refused(new_model, fitted):
+def test_a_user_folded_in_by_another_model_is_refused(new_model, fitted):
     ann, dune = fitted.fold_in(ANN), fitted.fold_in_item(1_000, FANS)
     other = new_model().fit(RATINGS)
     fitted.partial_fit(MORE)
@@ -700,8 +700,8 @@ def test_partial_fit_of_a_model_that_is_not_fitted_is_fit(new_model, fitted):
     assert again.predict(*EVERYTHING).tobytes() == fitted.predict(*EVERYTHING).tobytes()
 
 
-def test_what_no_new_rating_touches_is_not_forgotten(fitted):
-    """Rows of their own stay bit for bit; what is solved anew may move a little."""
+def test_rows_without_new_ratings_are_not_forgotten(fitted):
+    """Separate rows stay bit for bit; parameters that are solved again may change slightly."""
     untouched = (
         np.setdiff1d(RATINGS.user_ids, MORE.raw_users)[:, None],
         np.setdiff1d(RATINGS.item_ids, MORE.raw_items)[None],
@@ -710,13 +710,13 @@ def test_what_no_new_rating_touches_is_not_forgotten(fitted):
     after = fitted.partial_fit(MORE).predict(*untouched)
     if isinstance(fitted, NeuralMF | BayesianMF):
         np.testing.assert_array_equal(after, before)
-    elif isinstance(fitted, ItemKNN):  # one neighbour in another's place moves a prediction by more
+    elif isinstance(fitted, ItemKNN):  # replacing one neighbour by another changes a prediction by more
         assert rmse(after.ravel(), before.ravel()) < 0.1
     else:
         np.testing.assert_allclose(after, before, atol=0.1)
 
 
-def test_two_batches_remember_what_one_does_and_predict_alike(new_model, fitted):
+def test_two_updates_have_the_ratings_and_predictions_of_one(new_model, fitted):
     halves = MORE.take([0, 1, 2, 3]), MORE.take([4, 5, 6])
     twice = new_model().fit(RATINGS)
     for half in halves:
@@ -731,7 +731,7 @@ def test_two_batches_remember_what_one_does_and_predict_alike(new_model, fitted)
     assert rmse(ours.ravel(), theirs.ravel()) < 0.1
 
 
-def test_ids_of_another_kind_are_refused_and_the_model_stays(fitted):
+def test_ids_of_another_type_are_refused_and_the_model_stays(fitted):
     before = fitted.predict(*EVERYTHING).tobytes()
     with pytest.raises(ValueError, match=r"expected user ids that are integers, .* found str"):
         fitted.partial_fit(with_string_ids(MORE))
@@ -742,7 +742,7 @@ def test_ids_of_another_kind_are_refused_and_the_model_stays(fitted):
     assert fitted.predict(*EVERYTHING).tobytes() == before
 
 
-def test_what_was_learned_is_saved(fitted, tmp_path):
+def test_fitted_attributes_are_saved(fitted, tmp_path):
     fitted.partial_fit(MORE).save(tmp_path / "m")
     loaded = load_model(tmp_path / "m")
     for model in (loaded, fitted):
@@ -795,7 +795,7 @@ def test_an_explanation_adds_up_to_the_prediction(fitted, user, item):
     assert {reason.item: reason.rating for reason in why.reasons} == (rated if known else {})
 
 
-def test_who_was_folded_in_is_explained_too(fitted):
+def test_predictions_for_folded_in_users_are_explained(fitted):
     ann, dune = fitted.fold_in(ANN), fitted.fold_in_item(1_000, FANS)
     for user, item in ((ann, 3), (ann, 1), (ann, dune), (3, dune), ("nobody", dune), (ann, "nothing")):
         why = assert_adds_up(fitted, user, item)
@@ -803,7 +803,7 @@ def test_who_was_folded_in_is_explained_too(fitted):
             assert {reason.item: reason.rating for reason in why.reasons} == ANN
 
 
-def test_an_explanation_is_a_text_with_its_sum(fitted):
+def test_an_explanation_prints_as_text_with_the_sum(fitted):
     lines = str(fitted.explain(1, 3)).splitlines()
     assert lines[0].endswith("mean")
     assert any(line.endswith("predicted") for line in lines)
@@ -811,7 +811,7 @@ def test_an_explanation_is_a_text_with_its_sum(fitted):
     assert max(map(len, lines)) < 60
 
 
-def test_models_in_use_are_asked_after_fit(new_model):
+def test_fold_in_and_explain_need_a_fitted_model(new_model):
     model = new_model()
     for ask in (lambda: model.fold_in({}), lambda: model.fold_in_item(1, {}), lambda: model.explain(1, 2)):
         with pytest.raises(RuntimeError, match="is not fitted: call fit first"):
@@ -819,7 +819,7 @@ def test_models_in_use_are_asked_after_fit(new_model):
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt], ids=["an exception", "Ctrl-C"])
-def test_a_fit_that_is_interrupted_leaves_the_model_as_it_was(new_model, error):
+def test_an_interrupted_fit_leaves_the_model_unchanged(new_model, error):
     calls = []
 
     def interrupt(progress):
@@ -862,7 +862,7 @@ def test_predictions_and_evaluation_do_not_change_the_model(fitted):
     assert fitted.fitted_ is before
 
 
-def test_threads_predict_what_one_does_and_leave_blas_as_it_was(fitted):
+def test_threads_predict_the_same_and_restore_blas(fitted):
     def pools():
         return [(p["filepath"], p["num_threads"]) for p in threadpool_info() if p["user_api"] == "blas"]
 

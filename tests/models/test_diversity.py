@@ -1,4 +1,4 @@
-"""Lists of items of different kinds."""
+"""Diverse top-N lists."""
 
 import hypothesis.strategies as st
 import numpy as np
@@ -21,7 +21,7 @@ similarities = st.integers(1, 12).flatmap(
 
 
 @given(similarities, st.integers(1, 15), st.floats(0, 1))
-def test_each_place_has_the_highest_marginal_relevance_of_those_that_are_left(rows, n, diversity):
+def test_each_rank_has_the_highest_marginal_relevance_of_the_remaining_items(rows, n, diversity):
     similarity = cosines(np.array(rows), np.arange(len(rows)))
     places, m = marginal_relevance(similarity, n, diversity).tolist(), len(rows)
     assert len(set(places)) == len(places) == min(n, m)
@@ -65,7 +65,7 @@ def test_lists_that_are_shorter_than_asked_for_are_masked_at_their_end():
     assert MODELS[0].recommend(1, 4, candidates=[], diversity=0.5).tolist() == [None] * 4
 
 
-def test_a_new_item_is_like_no_other():
+def test_a_new_item_is_similar_to_no_other():
     model = MODELS[0]
     new = model.fold_in_item(999, dict.fromkeys(range(1, 30), 5.0))
     assert 999 in model.recommend(40, 5, new_items=[new], diversity=1.0).tolist()

@@ -1,4 +1,4 @@
-"""Every model keeps scikit-learn's contract of settings, can be copied, and shows what it is."""
+"""Every model follows scikit-learn's conventions for settings, can be copied, and has a representation."""
 
 import copy
 import pickle
@@ -48,7 +48,7 @@ def new_model(request):
 
 
 def answers(model):
-    """What a fitted model says, as bytes."""
+    """Return predictions and lists of a fitted model as bytes."""
     lists, scores = model.recommend(RATINGS.user_ids, with_scores=True)
     found = [lists.filled(-1), scores.filled(0)]
     if isinstance(model, Recommender):
@@ -78,7 +78,7 @@ def test_a_copy_is_the_same_before_and_after_a_fit(new_model, copied):
     assert copied(model).ratings_.values.tobytes() == model.ratings_.values.tobytes()
 
 
-def test_a_copy_learns_more_without_the_model(new_model):
+def test_updating_a_copy_does_not_change_the_model(new_model):
     model = new_model().fit(TRAIN)
     before, other = answers(model), copy.deepcopy(model)
     later = TEST if TEST.timestamps is None else TEST.take(np.arange(20))
@@ -87,7 +87,7 @@ def test_a_copy_learns_more_without_the_model(new_model):
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
-def test_joblib_brings_back_the_same_model_also_with_mapped_arrays(new_model, tmp_path, mmap_mode):
+def test_joblib_restores_the_same_model_also_with_mapped_arrays(new_model, tmp_path, mmap_mode):
     model = new_model().fit(TRAIN)
     joblib.dump(model, tmp_path / "model.joblib")
     assert answers(joblib.load(tmp_path / "model.joblib", mmap_mode=mmap_mode)) == answers(model)
@@ -101,7 +101,7 @@ def test_settings_that_are_read_and_set_are_the_same_settings(new_model):
     assert repr(type(model)(**model.get_params())) == before
 
 
-def test_the_same_settings_leave_a_fitted_model_and_others_do_not():
+def test_setting_the_same_settings_keeps_the_fit_and_others_discard_it():
     model = NeuralMF(epochs=1).fit(TRAIN)
     model.set_params(epochs=1)
     assert model.history_.best_epoch == 1

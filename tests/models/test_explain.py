@@ -1,4 +1,4 @@
-"""Explanations: the ratings of a row at its optimum account for all of what the user has to do with it."""
+"""Explanations: for a row at its optimum, the ratings account for the user's whole part."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def model(request):
     return LINEAR[request.param]().fit(RATINGS)
 
 
-def test_of_a_row_at_its_ridge_optimum_nothing_is_left_but_the_ratings_and_the_prior(model):
+def test_at_the_ridge_optimum_ratings_and_prior_account_for_the_prediction(model):
     """J_i A⁻¹ Λ m, which is zero where rows are shrunk to zero."""
     ann, learned = model.fold_in(ANN), model.fitted_.model
     rated = np.searchsorted(model.item_ids_, list(ANN))
@@ -36,14 +36,14 @@ def test_of_a_row_at_its_ridge_optimum_nothing_is_left_but_the_ratings_and_the_p
     assert why.rest == pytest.approx(why.user_bias + why.interaction, abs=1e-5)
 
 
-def test_of_a_user_without_ratings_the_rest_is_all():
+def test_without_ratings_the_rest_is_the_whole_user_part():
     model = NeuralMF(Architecture(4), epochs=3, batch_size=64).fit(RATINGS)
     why = model.explain(model.fold_in({}), 3)
     assert why.reasons == ()
     assert why.rest == pytest.approx(why.user_bias + why.interaction)
 
 
-def test_a_weight_is_what_the_prediction_changes_by_with_the_rating(model):
+def test_a_weight_is_the_change_of_the_prediction_with_the_rating(model):
     """r̂ is linear in the ratings there: half a star more moves it by half of weight / e."""
     why = {reason.item: reason.weight for reason in model.explain(model.fold_in(ANN), 3).reasons}
     more, less = (model.fold_in(ANN | {12: rating}) for rating in (4.5, 3.5))
@@ -54,7 +54,7 @@ def test_a_weight_is_what_the_prediction_changes_by_with_the_rating(model):
     assert raised[7] == pytest.approx(why[7], abs=1e-5)
 
 
-def test_of_biases_alone_every_rating_weighs_what_it_is_above_the_expected():
+def test_with_biases_only_a_rating_weighs_its_excess_over_the_expected():
     """b_u = Σ (r_j - μ - b_j) / (n + λ), the same for every item."""
     model = LinearRegression([3.0]).fit(RATINGS)
     items = np.searchsorted(model.item_ids_, list(ANN))
@@ -64,7 +64,7 @@ def test_of_biases_alone_every_rating_weighs_what_it_is_above_the_expected():
         np.testing.assert_allclose([weights[i] for i in ANN], expected, atol=1e-6)
 
 
-def test_the_text_names_the_first_reasons_and_sums_up_the_others():
+def test_the_text_lists_the_first_reasons_and_sums_the_others():
     reasons = tuple(Reason(n, 4.0, 0.5 / n, "" if n < 3 else f"Film {n}") for n in range(1, 15))
     text = str(Explanation(5.0, 3.0, 0.5, 1.0, 1.5, -1.0, reasons, 0.25))
     assert "  -1.000  brought onto the scale" in text

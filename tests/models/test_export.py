@@ -1,4 +1,4 @@
-"""What is exported predicts as the model: by ONNX Runtime, and by torch.export."""
+"""Exported models predict like the model, in ONNX Runtime and torch.export."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ FORMS = {
     "ordinal": Architecture(3, likelihood="ordinal"),
     "drift": Architecture(3, drift=True),
 }
-ROWS = np.array([[0, 5, -1, -1], [2, -1, 7, -1]])  # -1 is the unknown
+ROWS = np.array([[0, 5, -1, -1], [2, -1, 7, -1]])  # -1 is an unknown id
 
 
 def fitted(architecture, ratings=RATINGS):
@@ -42,7 +42,7 @@ def fitted(architecture, ratings=RATINGS):
 
 
 def predicted_by(model):
-    """Its own predictions of the pairs that ROWS are."""
+    """Return the model's predictions for the pairs of ROWS."""
     sides = zip((model.user_ids_, model.item_ids_), ROWS, strict=True)
     return model.predict(*(np.where(rows < 0, -7, ids[rows]) for ids, rows in sides))
 
@@ -61,7 +61,7 @@ def model(request):
     return OTHERS[form]().fit(ratings) if form in OTHERS else fitted(FORMS[form], ratings)
 
 
-def test_onnx_runtime_predicts_the_same_the_unknown_too(model, tmp_path):
+def test_onnx_runtime_predicts_the_same_also_for_unknown_ids(model, tmp_path):
     to_onnx(model, tmp_path / "model.onnx")
     onnx.checker.check_model(tmp_path / "model.onnx", full_check=True)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -96,7 +96,7 @@ def test_the_raw_ids_are_in_the_metadata_in_the_order_of_the_rows(tmp_path, as_t
 
 
 @pytest.mark.parametrize("write", [to_onnx, to_torch])
-def test_what_cannot_be_exported_is_refused(write, tmp_path):
+def test_models_that_cannot_be_exported_are_refused(write, tmp_path):
     with pytest.raises(
         TypeError, match="expected one of NeuralMF, BayesianMF, LinearRegression, found a GlobalMean"
     ):
@@ -113,7 +113,7 @@ def test_more_than_an_onnx_file_holds_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("write", "package"), [(to_onnx, "onnx"), (to_torch, "torch")])
-def test_without_the_package_it_says_what_to_install(write, package, tmp_path, monkeypatch):
+def test_without_the_package_the_error_says_what_to_install(write, package, tmp_path, monkeypatch):
     model = fitted(FORMS["no MLP"])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ModuleNotFoundError, match=rf'pip install "numpy-neural-mf\[{package}\]"'):

@@ -1,4 +1,4 @@
-"""A new user with a few ratings: what training would have made of them, without training."""
+"""Fold-in of new users and items: the result is close to that of training."""
 
 import numpy as np
 import pandas
@@ -92,7 +92,7 @@ def test_without_mlp_it_is_ridge_regression():
     np.testing.assert_allclose(row(form), expected, rtol=1e-9)
 
 
-def test_with_a_prior_it_is_ridge_regression_of_what_the_prior_leaves():
+def test_with_a_prior_it_is_ridge_regression_of_the_residuals_of_the_prior():
     form, prior = draw(Architecture(3)), np.array([0.3, -0.2, 0.5, 1.0])
     predict = form.row_scorer(ITEMS)
     beyond = row(form, GIVEN - (predict(prior)[0] - predict(0 * prior)[0]))
@@ -168,7 +168,7 @@ def model():
     return NeuralMF(Architecture(4, (8,)), epochs=5, batch_size=64).fit(RATINGS)
 
 
-def test_what_they_liked_is_predicted_higher_than_to_a_stranger(model):
+def test_liked_items_are_predicted_higher_than_for_an_unknown_user(model):
     ann = model.fold_in(dict.fromkeys(range(1, 11), 5.0))
     assert (model.predict(ann, range(1, 11)) > model.predict("nobody", range(1, 11))).all()
 
@@ -179,7 +179,7 @@ def test_the_model_itself_does_not_change(model):
     assert {name: value.tobytes() for name, value in model.parameters_.items()} == before
 
 
-def test_a_loaded_model_folds_in_alike(model, tmp_path):
+def test_a_loaded_model_folds_in_the_same(model, tmp_path):
     model.save(tmp_path / "m")
     ours, theirs = (
         m.predict(m.fold_in({1: 5.0, 7: 1.0}), [2, 3]) for m in (model, load_model(tmp_path / "m"))
@@ -188,8 +188,8 @@ def test_a_loaded_model_folds_in_alike(model, tmp_path):
 
 
 @pytest.mark.parametrize("architecture", [Architecture(4), Architecture(4, (8,))], ids=["biased MF", "MLP"])
-def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(architecture):
-    """A tenth of the users taken out and folded in with half of their ratings; tested on the other half."""
+def test_folding_in_is_as_accurate_as_training_again_and_better_than_an_unknown_user(architecture):
+    """A tenth of the users are held out and folded in with half of their ratings, then tested on the rest."""
     ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=12_000, random_state=2)
     new = ratings.take(ratings.users % 10 == 0)
     given, hidden = random_split(new, 0.5, np.random.default_rng(0))
@@ -208,7 +208,7 @@ def test_folding_in_is_as_good_as_training_anew_and_better_than_not_knowing(arch
     assert folded < stranger - 0.03
 
 
-def test_a_new_user_shows_itself_in_a_line():
+def test_a_new_user_has_a_representation_of_one_line():
     ratings = simulate_ratings(n_users=30, n_items=20, n_ratings=200, random_state=0)
     model = NeuralMF(embedding_dim=2, epochs=1).fit(ratings)
     assert repr(model.fold_in({int(model.item_ids_[0]): 4.0})) == "NewUser: 1 ratings folded in"
@@ -234,6 +234,6 @@ def test_a_series_of_ratings_by_item_is_a_mapping_and_a_column_is_not(model, lib
 
 
 @pytest.mark.parametrize("rating", ["x" * 10**6, None, [1.0], 10**400])
-def test_what_is_no_number_is_no_rating(model, rating):
+def test_a_rating_that_is_not_a_number_is_refused(model, rating):
     with pytest.raises(TypeError, match=r"ratings: expected numbers, found .{,80}$"):
         model.fold_in({1: 2.0, 2: rating})

@@ -1,4 +1,4 @@
-"""What a model may be given to learn from."""
+"""The sources of ratings that models accept."""
 
 import pandas as pd
 import polars as pl
@@ -36,7 +36,7 @@ def sources(path):
 @pytest.mark.parametrize(
     "new_model", [GlobalMean, ItemKNN, LinearRegression, lambda: NeuralMF(epochs=1, engine="numpy")]
 )
-def test_a_model_learns_the_same_however_its_ratings_are_held(new_model, path):
+def test_a_model_learns_the_same_from_any_source_of_ratings(new_model, path):
     everything = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
     expected = new_model().fit(RATINGS, RATINGS).predict(*everything)
     for source in sources(path):
@@ -49,7 +49,7 @@ def test_a_model_is_updated_from_what_read_ratings_takes():
     assert model.mean_ == pytest.approx(RATINGS.mean)
 
 
-def test_what_holds_no_ratings_is_refused_on_either_side():
+def test_a_source_without_ratings_is_refused_for_training_and_validation():
     for given in ((5,), (RATINGS, 5)):
         with pytest.raises(TypeError, match=r"expected Ratings, a path, .* found int"):
             given_ratings(*given)

@@ -1,4 +1,4 @@
-"""Incremental update: new ratings replace old ones, rows come in, those touched are fitted."""
+"""Incremental update: new ratings replace old ones, rows are inserted, and touched rows are fitted."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_it_is_the_union_and_the_new_rating_of_a_pair_wins(old, new):
     assert set(touched) == set(new)
 
 
-def test_ids_of_two_kinds_have_no_order():
+def test_ids_of_two_types_are_refused():
     old, new = ratings_of({("a", "b"): 1.0}), Ratings.from_columns(["a"], [1], [2.0], scale=(1, 5))
     with pytest.raises(ValueError, match=r"expected item ids that are strings, .* found integers"):
         Update.of(fitted_to(old), new)
@@ -72,7 +72,7 @@ def test_only_rows_that_a_new_rating_touches_move(model):
     assert model.history_ is history
 
 
-def test_rows_with_more_ratings_are_more_certain_and_others_as_certain_as_before(model):
+def test_only_rows_with_new_ratings_become_more_certain(model):
     before, old_users = model.variances_, model.user_ids_
     user = int(RATINGS.raw_users[0])
     unrated = np.setdiff1d(RATINGS.item_ids, RATINGS.raw_items[RATINGS.raw_users == user])
@@ -86,7 +86,7 @@ def test_rows_with_more_ratings_are_more_certain_and_others_as_certain_as_before
         np.testing.assert_array_equal(now[:-1][others], then[:-1][others])
 
 
-def test_an_error_on_the_way_leaves_the_model_as_it_was(model, monkeypatch):
+def test_an_error_during_the_update_leaves_the_model_unchanged(model, monkeypatch):
     before = {name: value.tobytes() for name, value in model.parameters_.items()}
     ids = model.user_ids_
 
@@ -100,7 +100,7 @@ def test_an_error_on_the_way_leaves_the_model_as_it_was(model, monkeypatch):
     assert model.user_ids_ is ids
 
 
-def test_an_update_that_overflows_leaves_the_model_as_it_was(model):
+def test_an_update_that_overflows_leaves_the_model_unchanged(model):
     state = model.fitted_
     model.parameters_["item_bias.weight"][:] = 3e38
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"item_bias.* is not finite"):

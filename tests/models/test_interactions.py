@@ -1,4 +1,4 @@
-"""What a model remembers: every rating, by user and by item."""
+"""Training interactions of a model: every rating, by user and by item."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def columns(table):
 
 
 @given(TABLES)
-def test_every_rating_is_kept_by_user_in_the_order_of_items_a_rating_of_zero_too(table):
+def test_every_rating_is_kept_by_user_and_item_also_a_rating_of_zero(table):
     seen = Interactions.of(*columns(table), n_users=5, n_items=7)
     pairs = list(zip(seen.users.tolist(), seen.items.tolist(), strict=True))
     assert pairs == sorted(table)
@@ -37,7 +37,7 @@ def test_the_deviation_is_that_of_all_ratings(table):
 
 
 @given(TABLES, st.integers(1, 9))
-def test_many_ratings_are_put_in_order_a_few_users_at_a_time(table, at_once):
+def test_many_ratings_are_sorted_a_few_users_at_a_time(table, at_once):
     whole = Interactions.of(*columns(table), n_users=5, n_items=7)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(seen_module, "AT_ONCE", at_once)
@@ -68,19 +68,19 @@ SEEN = Interactions.of(
 )
 
 
-def test_whoever_is_unknown_is_left_out():
+def test_unknown_ids_are_left_out():
     np.testing.assert_array_equal(SEEN.items, [0, 1, 3, 5])
     np.testing.assert_array_equal(SEEN.ratings, [5, 1, 2, 0])
     np.testing.assert_array_equal(SEEN.offsets, [0, 2, 2, 4])
 
 
-def test_the_ratings_of_one_and_those_of_a_stranger_who_has_none():
+def test_ratings_of_one_user_and_of_an_unknown_user_without_any():
     items, ratings = SEEN.of_row(2)
     assert (items.tolist(), ratings.tolist()) == ([3, 5], [2, 0])
     assert [len(column) for row in (1, -1) for column in SEEN.of_row(row)] == [0, 0, 0, 0]
 
 
-def test_the_pairs_of_a_block_name_position_and_item_and_strangers_saw_nothing():
+def test_pairs_of_a_block_are_position_and_item_and_unknown_users_have_none():
     position, item = SEEN.pairs(np.array([2, -1, 1, 0, 2], np.int32))
     np.testing.assert_array_equal(position, [0, 0, 3, 3, 4, 4])
     np.testing.assert_array_equal(item, [3, 5, 0, 1, 3, 5])

@@ -70,8 +70,8 @@ def test_predictions_are_those_of_the_formula(settings):
     )
 
 
-def test_the_order_of_the_ratings_does_not_decide_between_neighbours_that_tie():
-    """With two users in common every correlation is 1 or -1, so most neighbours tie."""
+def test_ties_between_neighbours_do_not_depend_on_the_order_of_ratings():
+    """With two common users, every correlation is 1 or -1, so most neighbours tie."""
     rng = np.random.default_rng(0)
     few = RATINGS.take(rng.permutation(len(RATINGS))[:120])
     shuffled = few.take(rng.permutation(len(few)))
@@ -113,7 +113,7 @@ def test_reasons_are_the_contributions_of_the_neighbours():
     )
 
 
-def test_similar_items_are_those_of_highest_similarity():
+def test_similar_items_have_the_highest_similarity():
     model = ItemKNN().fit(TRAIN)
     ids, found = model.similar_items(4, n=3)
     row = model.similarity_.toarray()[np.searchsorted(model.item_ids_, 4)]

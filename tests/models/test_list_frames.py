@@ -1,4 +1,4 @@
-"""Lists as data frames say what the arrays say, and become JSON as they are."""
+"""Top-N lists as data frames agree with the arrays, and convert directly to JSON."""
 
 import json
 
@@ -21,7 +21,7 @@ def assert_is_json(frame):
 
 @pytest.mark.parametrize("users", [1, [1, 2], np.array([[1, 2], [3, 4]]), {2, 1}, pl.Series([5, 1])])
 @pytest.mark.parametrize("n", [3, 40])
-def test_a_frame_has_a_row_for_each_item_that_is_listed(users, n):
+def test_a_frame_has_a_row_for_each_listed_item(users, n):
     items, scores = MODEL.recommend(users, n, with_scores=True)
     frame = MODEL.recommend(users, n, as_frame=True)
     assert frame.columns == ["user", "item", "title", "rank", "score", "low", "high"]
@@ -41,14 +41,14 @@ def test_users_of_a_generator_are_listed():
     assert MODEL.recommend(iter([2, 1]), 1, as_frame=True)["user"].to_list() == [2, 1]
 
 
-def test_strangers_are_listed_by_their_ids():
+def test_unknown_users_are_listed_by_their_ids():
     assert MODEL.recommend(["nobody", 1], 1, as_frame=True)["user"].to_list() == ["nobody", "1"]
     assert MODEL.recommend([10**6, "1"], 1, as_frame=True)["user"].to_list() == [10**6, 1]
     assert len(MODEL.recommend([], 3, as_frame=True)) == 0
 
 
 @pytest.mark.parametrize("ratings", [{1: 5.0, 7: 1.0}, {}])
-def test_who_was_folded_in_has_a_list_without_a_user(ratings):
+def test_the_list_of_a_folded_in_user_has_no_user_column(ratings):
     ann = MODEL.fold_in(ratings)
     frame = MODEL.recommend(ann, 5, as_frame=True)
     assert frame.columns == ["item", "title", "rank", "score", "low", "high"]
@@ -59,7 +59,7 @@ def test_who_was_folded_in_has_a_list_without_a_user(ratings):
     assert_is_json(frame)
 
 
-def test_what_was_folded_in_has_its_own_interval():
+def test_folded_in_items_have_their_own_intervals():
     new = MODEL.fold_in_item(999, {5: 5.0, 6: 5.0, 7: 4.0})
     for users in ([1, 2], MODEL.fold_in({1: 5.0})):
         frame = MODEL.recommend(users, 31, new_items=[new], as_frame=True)

@@ -13,7 +13,7 @@ from numpy_neural_mf.models.neighbours import baselines, similarities, similarit
 
 
 def random_residuals(seed, n_users=12, n_items=9, share=0.6):
-    """Residuals, NaN where there is no rating, and the same as a sparse matrix."""
+    """Return residuals, NaN without a rating, and the same as a sparse matrix."""
     rng = np.random.default_rng(seed)
     e = np.where(rng.random((n_users, n_items)) < share, rng.normal(size=(n_users, n_items)), np.nan)
     users, items = np.nonzero(~np.isnan(e))

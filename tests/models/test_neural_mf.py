@@ -1,4 +1,4 @@
-"""NeuralMF: its settings, its history, and that it learns."""
+"""NeuralMF: settings, history and learning."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def fit(ratings=RATINGS, validation=None, **fields):
     return NeuralMF(**{"epochs": 2, "batch_size": 256} | fields).fit(ratings, validation)
 
 
-def test_the_more_ratings_the_larger_the_batches_and_the_more_for_each_row_the_fewer_the_epochs():
+def test_batches_grow_with_ratings_and_epochs_fall_with_ratings_per_row():
     n = [100, 10_000, 100_000, 200_000, 10_000_000]
     assert [batch_size_for(NeuralMF(), one) for one in n] == [32, 156, 1562, 3125, 8192]
     assert [epochs_for(NeuralMF(), RATINGS, one) for one in n] == [60, 60, 30, 15, 15]
@@ -100,14 +100,14 @@ def test_a_prediction_is_the_formula():
     assert prediction == pytest.approx(np.clip(expected, *model.rating_scale_)[0], rel=1e-5)
 
 
-def test_the_unknown_row_is_the_mean_of_the_rows_learned():
+def test_the_unknown_row_is_the_mean_of_the_learned_rows():
     tables = {n: v for n, v in fit().parameters_.items() if n.startswith(("user", "item"))}
     for table in tables.values():
         np.testing.assert_allclose(table[-1], table[:-1].mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [(0.0, 10.0), (2.5, 3.5)])
-def test_a_rating_scale_of_ones_own_wins_over_that_of_the_ratings(scale):
+def test_a_given_rating_scale_replaces_that_of_the_ratings(scale):
     model = fit(rating_scale=scale)
     assert model.rating_scale_ == scale
     assert model.predict(*EVERYTHING).min() >= scale[0]
@@ -121,7 +121,7 @@ def test_the_history_has_an_entry_for_each_epoch():
     assert history.best_epoch == 4
 
 
-def test_validation_ratings_are_only_watched():
+def test_validation_ratings_do_not_change_the_model():
     train, validation = RATINGS.take(np.arange(900)), RATINGS.take(np.arange(900, 1200))
     model, unwatched = fit(train, validation, epochs=4), fit(train, epochs=4)
     assert len(model.history_.validation_loss) == 4
@@ -132,7 +132,7 @@ def test_validation_ratings_are_only_watched():
     assert prediction.tobytes() == unwatched.predict(validation.raw_users, validation.raw_items).tobytes()
 
 
-def test_the_loss_expected_of_unseen_ratings_is_about_what_they_have():
+def test_the_expected_loss_on_unseen_ratings_is_about_their_loss():
     ratings = simulate_ratings(n_users=300, n_items=100, n_ratings=9_000, random_state=2)
     train, test = random_split(ratings, 0.2)
     model = NeuralMF(Architecture(4), epochs=20).fit(train)
@@ -156,7 +156,7 @@ def test_every_optimizer_and_schedule_lowers_the_loss(name, schedule):
     assert losses[-1] < losses[0]
 
 
-def test_an_optimizer_of_ones_own_is_copied_and_not_changed():
+def test_a_given_optimizer_is_copied_and_not_changed():
     optimizer = Adam(learning_rate=0.7, beta1=0.8)
     first = fit(optimizer=optimizer)
     assert optimizer == Adam(learning_rate=0.7, beta1=0.8)
@@ -171,7 +171,7 @@ def test_an_optimizer_by_name_is_that_of_its_class():
     assert by_name.predict(*EVERYTHING).tobytes() == instance.predict(*EVERYTHING).tobytes()
 
 
-def test_an_optimizer_of_your_own_brings_its_learning_rate():
+def test_a_given_optimizer_has_its_own_learning_rate():
     one, other = fit(optimizer=Adam(0.01), learning_rate=0.5), fit(optimizer=Adam(0.01))
     assert one.predict(*EVERYTHING).tobytes() == other.predict(*EVERYTHING).tobytes()
     assert one.predict(*EVERYTHING).tobytes() != fit(optimizer=Adam(0.02)).predict(*EVERYTHING).tobytes()
@@ -186,19 +186,19 @@ def test_the_seed_decides_the_model():
     assert predict(None) != predict(None)
 
 
-def test_a_learning_rate_too_high_is_an_error_that_says_what_to_do():
+def test_a_learning_rate_too_high_is_an_error_with_advice():
     with pytest.raises(FloatingPointError, match="use a lower learning rate"):
         fit(optimizer="sgd", learning_rate=1e6, schedule="constant", epochs=5)
 
 
-def test_validation_that_is_no_ratings_is_refused():
+def test_validation_without_ratings_is_refused():
     with pytest.raises(TypeError, match="expected Ratings"):
         fit(validation=5)
     with pytest.raises(ValueError, match="at least one rating"):
         fit(validation=RATINGS.take([]))
 
 
-def test_an_optimizer_that_was_used_elsewhere_starts_afresh():
+def test_a_used_optimizer_starts_without_state():
     used = Adam(0.01)
     used.step({"intercept": np.ones(7)}, {"intercept": np.ones(7)})
     assert (
@@ -219,7 +219,7 @@ def test_an_optimizer_that_was_used_elsewhere_starts_afresh():
     ids=["biased MF", "without biases", "without product"],
 )
 def test_a_planted_structure_of_low_rank_is_learned(engine, architecture):
-    """Users like one half of the items and dislike the other; tested on pairs that training did not see."""
+    """Users like half of the items and dislike the other half; tested on held-out pairs."""
     rng = np.random.default_rng(0)
     users, items = np.indices((80, 60)).reshape(2, -1)
     values = 3 + rng.choice([-1, 1], 80)[users] * rng.choice([-1, 1], 60)[items]
@@ -234,7 +234,7 @@ def test_a_planted_structure_of_low_rank_is_learned(engine, architecture):
     assert rmse(model.predict(*unseen), values[~seen]) < 0.3
 
 
-def test_many_processes_share_what_is_validated_on():
+def test_processes_share_the_validation_ratings():
     model, judged = fit(), []
 
     class OneOfMany(NumpyEngine):
@@ -249,13 +249,13 @@ def test_many_processes_share_what_is_validated_on():
         data = prepare(model, RATINGS, part, Communicator())
         engine = OneOfMany(model.architecture, model.parameters_, Adam(), data.inference.objective)
         assert validation_loss(engine, replace(data, validation=part))() == judged[-1] / len(part)
-        judged.pop(-2)  # how many these are
+        judged.pop(-2)  # their number
     error = model.predict(RATINGS.raw_users, RATINGS.raw_items) - RATINGS.values
     assert sum(judged) == pytest.approx(np.vdot(error, error), rel=1e-5)
 
 
 @pytest.mark.parametrize("failure", ["an exception", "Ctrl-C", "divergence"])
-def test_a_fit_that_does_not_end_leaves_the_model_as_it_was(failure):
+def test_an_interrupted_fit_leaves_the_model_unchanged(failure):
     def fail(model):
         if failure == "divergence":
             model.learning_rate, model.optimizer, model.schedule = 1e6, "sgd", "constant"

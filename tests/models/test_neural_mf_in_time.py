@@ -25,7 +25,7 @@ MODEL = NeuralMF(FORM, epochs=10, batch_size=256).fit(DRIFTING)
 PAIRS = MODEL.user_ids_[:, None], MODEL.item_ids_[None, :20]
 
 
-def test_what_drifts_is_found():
+def test_drift_is_found():
     train, test = random_split(simulate_ratings(300, 150, 12_000, drift=0.5, random_state=0))
     with_time, without = (
         NeuralMF(Architecture(8), periods=n, epochs=30)
@@ -36,7 +36,7 @@ def test_what_drifts_is_found():
     assert rmse(with_time, test.values) < rmse(without, test.values) - 0.05
 
 
-def test_where_nothing_drifts_hardly_anything_is_lost():
+def test_without_drift_accuracy_hardly_decreases():
     still = simulate_ratings(300, 150, 12_000, random_state=0)
     still = replace(still, timestamps=np.random.default_rng(0).integers(0, 10**9, len(still)))
     train, test = random_split(still)
@@ -49,14 +49,14 @@ def test_where_nothing_drifts_hardly_anything_is_lost():
     assert rmse(with_time, test.values) < rmse(without, test.values) + 0.01
 
 
-def test_predictions_are_of_a_time_by_default_of_the_last():
+def test_predictions_are_at_a_time_by_default_the_last():
     first, last = DRIFTING.timestamps.min(), DRIFTING.timestamps.max()
     np.testing.assert_array_equal(MODEL.predict(*PAIRS), MODEL.predict(*PAIRS, last))
     np.testing.assert_array_equal(MODEL.predict(*PAIRS, last), MODEL.predict(*PAIRS, last + 10**9))
     assert np.abs(MODEL.predict(*PAIRS, first) - MODEL.predict(*PAIRS, last)).max() > 0.05
 
 
-def test_lists_and_explanations_are_of_the_last_time_bin():
+def test_lists_and_explanations_use_the_last_time_bin():
     items, scores = MODEL.recommend(MODEL.user_ids_[:3], n=5, with_scores=True)
     predicted = MODEL.predict(MODEL.user_ids_[:3, None], items)
     np.testing.assert_allclose(scores, predicted, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_a_file_whose_time_runs_backwards_is_refused(tmp_path):
         load_model(tmp_path / "m")
 
 
-def test_more_ratings_leave_time_bins_as_they_are():
+def test_more_ratings_do_not_change_time_bins():
     model = NeuralMF(FORM, epochs=5, batch_size=256).fit(DRIFTING)
     first, last = DRIFTING.timestamps.min(), DRIFTING.timestamps.max()
     new = DRIFTING.take(DRIFTING.users == 7)
@@ -91,7 +91,7 @@ def test_more_ratings_leave_time_bins_as_they_are():
     assert model.parameters_.keys() == MODEL.parameters_.keys()
 
 
-def test_a_training_goes_on_from_a_checkpoint_of_the_same_times_alone(tmp_path):
+def test_a_training_resumes_only_from_a_checkpoint_of_the_same_times(tmp_path):
     model = NeuralMF(FORM, epochs=2, batch_size=256)
     model.fit(DRIFTING, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match="checkpoint"):
@@ -113,7 +113,7 @@ def test_every_engine_learns_the_same(engine):
 
 
 def in_sessions(n_users=80, n_items=60, n_sessions=4, size=8, seed=0):
-    """Each session of a user has a mood of its own; within one, ratings are a minute apart."""
+    """Each session of a user has its own bias; within a session, ratings are a minute apart."""
     rng, shape = np.random.default_rng(seed), (n_users, n_sessions, size)
     users, sessions, place = (a.ravel() for a in np.indices(shape))
     items = np.concatenate([rng.permutation(n_items)[: n_sessions * size] for _ in range(n_users)])
@@ -130,7 +130,7 @@ DRIFTS = Architecture(2, drift=True)
 
 @pytest.fixture
 def moody():
-    """Of training ratings; each fourth rating is left out."""
+    """A model trained on sessions, with every fourth rating left out."""
     return NeuralMF(DRIFTS, epochs=15).fit(MOODS.take(np.arange(len(MOODS)) % 4 != 0))
 
 
@@ -138,13 +138,13 @@ LEFT_OUT = MOODS.take(np.arange(len(MOODS)) % 4 == 0)
 LEFT_OUT_PAIRS = LEFT_OUT.raw_users, LEFT_OUT.raw_items
 
 
-def test_the_mood_of_a_session_is_found_in_its_other_ratings(moody):
+def test_the_bias_of_a_session_is_found_from_its_other_ratings(moody):
     at_the_time = rmse(moody.predict(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps), LEFT_OUT.values)
     assert at_the_time < 0.7 < 1.0 < rmse(moody.predict(*LEFT_OUT_PAIRS), LEFT_OUT.values)
     assert moody.fitted_.model.timed.drift.timescale > 300
 
 
-def test_long_after_a_session_and_without_a_time_the_level_of_a_user_is_the_usual_one(moody):
+def test_long_after_a_session_and_without_a_time_the_bias_of_a_user_is_its_long_term_mean(moody):
     usual = moody.predict(*LEFT_OUT_PAIRS)
     np.testing.assert_allclose(moody.predict(*LEFT_OUT_PAIRS, 10**10), usual, atol=1e-5)
     low, high = moody.predict_interval(*LEFT_OUT_PAIRS, LEFT_OUT.timestamps)
@@ -152,7 +152,7 @@ def test_long_after_a_session_and_without_a_time_the_level_of_a_user_is_the_usua
     assert ((low <= at_the_time) & (at_the_time <= high)).all()
 
 
-def test_those_who_are_new_do_not_drift(moody):
+def test_new_users_do_not_drift(moody):
     times, items = LEFT_OUT.timestamps[:4], [1, 2, 3, 4]
     ann = moody.fold_in({1: 8.0, 2: 8.0})
     for user in (ann, "nobody"):
@@ -176,7 +176,7 @@ def test_a_file_keeps_the_drift(moody, tmp_path):
 
 
 def require_refusal(model, path, name, change, message):
-    """That a file of the model with an array changed is refused with the message."""
+    """Require that a file of the model with a changed array is refused with the message."""
     model.save(path)
     description, tensors = model_file.read(path)
     model_file.write(path, description, tensors | {name: change(tensors[name])})
@@ -229,7 +229,7 @@ def after_another():
     return NeuralMF(AFTER_ANOTHER, epochs=10).fit(SEQUENCES)
 
 
-def test_what_the_item_rated_before_does_is_found():
+def test_the_effect_of_the_previous_item_is_found():
     train, test = leave_last_out(SEQUENCES)
     errors = []
     for has_it in (True, False):
@@ -238,7 +238,7 @@ def test_what_the_item_rated_before_does_is_found():
     assert errors[0] < 0.8 * errors[1]
 
 
-def test_without_a_time_and_before_any_rating_the_item_before_has_no_effect(after_another):
+def test_without_a_time_and_before_any_rating_the_previous_item_has_no_effect(after_another):
     model, users, items = after_another, SEQUENCES.user_ids[:20, None], SEQUENCES.item_ids[None]
     usual = model.predict(users, items)
     np.testing.assert_array_equal(model.predict(users, items, SEQUENCES.timestamps.min()), usual)
@@ -252,7 +252,7 @@ def test_without_a_time_and_before_any_rating_the_item_before_has_no_effect(afte
     np.testing.assert_array_equal(model.predict(ann, items, 10**10), model.predict(ann, items))
 
 
-def test_a_file_keeps_the_effect_of_the_item_before_and_new_ratings_leave_it(after_another, tmp_path):
+def test_a_file_and_an_update_keep_the_effect_of_the_previous_item(after_another, tmp_path):
     after_another.save(tmp_path / "m")
     again = load_model(tmp_path / "m")
     columns = SEQUENCES.raw_users[:500], SEQUENCES.raw_items[:500], SEQUENCES.timestamps[:500]
@@ -273,12 +273,12 @@ def test_a_file_keeps_the_effect_of_the_item_before_and_new_ratings_leave_it(aft
         ("previous_item.vectors", lambda y: y * np.nan, "previous_item.vectors: expected finite numbers"),
     ],
 )
-def test_a_file_of_previous_items_that_are_none_is_refused(after_another, tmp_path, name, change, message):
+def test_a_file_with_invalid_previous_items_is_refused(after_another, tmp_path, name, change, message):
     require_refusal(after_another, tmp_path / "m", name, change, message)
 
 
 @pytest.mark.parametrize("engine", ["numba", "torch"])
-def test_every_engine_learns_the_same_from_the_item_before(engine):
+def test_every_engine_learns_the_same_from_the_previous_item(engine):
     form = replace(AFTER_ANOTHER, periods=3, drift=True)
     ours, theirs = (
         NeuralMF(form, epochs=3, batch_size=256, engine=e).fit(SEQUENCES).predict([1, 2, 3], 4, 10**9)
@@ -302,11 +302,11 @@ def test_the_validation_loss_is_that_of_predictions_at_their_times(after_another
         ({"batch_size": 1}, "previous_item: expected batches of more than one rating, found batch_size 1"),
     ],
 )
-def test_the_item_before_needs_residuals_a_product_and_batches(settings, message):
+def test_the_previous_item_needs_residuals_a_product_and_batches(settings, message):
     with pytest.raises(ValueError, match=message):
         NeuralMF(AFTER_ANOTHER, **settings)
 
 
-def test_the_item_before_needs_times():
+def test_the_previous_item_needs_times():
     with pytest.raises(ValueError, match="expected timestamps, since the architecture has previous_item"):
         NeuralMF(AFTER_ANOTHER).fit(replace(SEQUENCES, timestamps=None))

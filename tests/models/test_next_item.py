@@ -1,4 +1,4 @@
-"""The model of the next item: what it recommends, what it refuses, and what a file holds."""
+"""The next-item model: recommendations, errors and files."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ NEXT = (3 * USERS + LENGTH) % N_ITEMS
 
 
 def in_circles():
-    """Each user goes round in the same circle of items, from a place of their own; the rows are shuffled."""
+    """All users go through the same cycle of items from different starts; the rows are shuffled."""
     users, places = np.repeat(USERS, LENGTH), np.tile(np.arange(LENGTH), N_USERS)
     items = (3 * users + places) % N_ITEMS
     order = np.random.default_rng(0).permutation(len(users))
@@ -44,7 +44,7 @@ def trained(request, tmp_path_factory):
 
 @pytest.fixture
 def fitted(trained):
-    """From a file, so that no test changes the model of another."""
+    """Load the model from a file, so that tests do not share state."""
     return load_model(trained)
 
 
@@ -81,7 +81,7 @@ def test_recommended_lists_are_masked_arrays_of_raw_ids(fitted):
         fitted.recommend(1, n=0)
 
 
-def test_somebody_new_gets_what_follows_their_last_item(fitted):
+def test_a_new_user_gets_what_follows_their_last_item(fitted):
     assert fitted.recommend_after([2, 3, 4], n=1).tolist() == [5]
     assert fitted.recommend_after([4, 3, 2, "never seen"], n=1, exclude_seen=False).tolist() == [3]
     assert fitted.recommend_after([2, 3, 4], n=2, candidates=[3, 5, 6]).tolist()[0] == 5
@@ -92,7 +92,7 @@ def test_somebody_new_gets_what_follows_their_last_item(fitted):
         fitted.recommend_after(3)
 
 
-def test_after_a_user_s_items_somebody_new_gets_that_user_s_list(fitted):
+def test_a_new_user_with_a_user_s_items_gets_that_user_s_list(fitted):
     past = in_time_order(in_circles())
     own = past.raw_items[past.raw_users == 7]
     for given in (own, np.concatenate([own[::-1], own])):  # only the last seven matter
@@ -188,7 +188,7 @@ def test_ratings_without_times_are_refused():
 
 
 class StoppedError(Exception):
-    """Stands for whatever ends a training."""
+    """Stand-in for anything that ends a training."""
 
 
 def interrupt(progress):
@@ -210,7 +210,7 @@ def diverging(model):
     ],
     ids=["interrupted", "diverged", "empty"],
 )
-def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, fit, error):
+def test_a_fit_that_fails_leaves_the_model_unchanged(fitted, fit, error):
     state, list_before = fitted.fitted_, fitted.recommend(USERS, n=N_ITEMS, exclude_seen=False).tolist()
     with pytest.raises(error):
         fit(fitted)
@@ -223,7 +223,7 @@ def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, fit, error):
         model.recommend(1)
 
 
-def test_an_update_that_overflows_leaves_the_model_as_it_was(trained):
+def test_an_update_that_overflows_leaves_the_model_unchanged(trained):
     model = load_model(trained)
     state = model.fitted_
     for table in model.parameters_.values():
@@ -267,7 +267,7 @@ def test_a_generator_as_random_state_is_not_kept(tmp_path):
 
 
 def changed(**values):
-    """A change of the description's settings, or of arrays."""
+    """Return a change of the description's settings, or of arrays."""
 
     def change(description, arrays):
         for name, value in values.items():

@@ -1,4 +1,4 @@
-"""A NeuralMF of an ordinal likelihood: probabilities that hold, and rows that are fitted by them."""
+"""A NeuralMF with an ordinal likelihood: calibrated probabilities, and rows fitted by the likelihood."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_it_predicts_as_well_as_squared_errors_do():
     assert abs(difference) < 0.015
 
 
-def test_each_step_comes_as_often_as_it_says():
+def test_probabilities_of_categories_are_calibrated():
     steps, probabilities = MODEL.predict_distribution(*PAIRS)
     assert steps.tolist() == [1, 2, 3, 4, 5]
     for step, expected in zip(steps, probabilities.T, strict=True):
@@ -41,7 +41,7 @@ def test_each_step_comes_as_often_as_it_says():
 
 
 def test_the_prediction_is_about_the_mean_of_the_distribution():
-    """Its own is that of a score that is certain."""
+    """The prediction itself ignores the uncertainty of the score."""
     steps, probabilities = MODEL.predict_distribution(*PAIRS)
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
@@ -49,7 +49,7 @@ def test_the_prediction_is_about_the_mean_of_the_distribution():
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
-def test_intervals_cover_at_least_what_they_should_and_not_by_one_step_less(coverage):
+def test_intervals_have_the_coverage_and_are_minimal(coverage):
     low, high = MODEL.predict_interval(*PAIRS, coverage=coverage)
     assert np.isin(low, MODEL.rating_steps_).all()
     assert np.isin(high, MODEL.rating_steps_).all()
@@ -61,7 +61,7 @@ def test_intervals_cover_at_least_what_they_should_and_not_by_one_step_less(cove
     assert max(below.max(), above.max()) <= (1 - coverage) / 2 + 1e-6
 
 
-def test_ratings_that_are_no_steps_are_refused():
+def test_ratings_without_suitable_categories_are_refused():
     values = np.linspace(1, 5, len(RATINGS), dtype=np.float32)
     with pytest.raises(ValueError, match="expected at most 20 distinct training ratings"):
         NeuralMF(FORM).fit(replace(RATINGS, values=values))
@@ -70,8 +70,8 @@ def test_ratings_that_are_no_steps_are_refused():
         NeuralMF(FORM).fit(one)
 
 
-def test_who_is_folded_in_has_the_most_probable_row():
-    """Without an MLP there is one: -log P is convex."""
+def test_a_folded_in_user_has_the_most_probable_row():
+    """Without an MLP, -log P is convex, so the optimum is unique."""
     model = NeuralMF(replace(FORM, hidden_layer_sizes=()), epochs=5).fit(TRAIN)
     given = dict(zip(model.item_ids_[:6].tolist(), [5.0, 4.0, 5.0, 1.0, 5.0, 2.0], strict=True))
     row = model.fold_in(given).row
@@ -82,7 +82,7 @@ def test_who_is_folded_in_has_the_most_probable_row():
     of_items = learned.factorization.parameters["item_embedding.variance"][:6].sum(axis=0)
 
     def objective(theta):
-        """-log P, what the variances of items add to it, and the prior."""
+        """Return -log P plus the terms of the items' variances and of the prior."""
         terms = likelihood.terms(predict(theta)[0], np.array([*given.values()]))
         expected = terms.value.sum() + likelihood.curvature * of_items @ theta[:-1] ** 2
         return expected + precision @ (theta - prior) ** 2
@@ -92,14 +92,14 @@ def test_who_is_folded_in_has_the_most_probable_row():
     np.testing.assert_allclose(found, best, atol=2e-4)
 
 
-def test_whoever_was_folded_in_has_intervals():
+def test_folded_in_users_have_intervals():
     ann = MODEL.fold_in({int(MODEL.item_ids_[0]): 5.0})
     low, high = MODEL.predict_interval(ann, MODEL.item_ids_)
     prediction = MODEL.predict(ann, MODEL.item_ids_)
     assert ((low <= prediction) & (prediction <= high)).all()
 
 
-def test_more_ratings_move_the_predictions_of_who_gave_them():
+def test_more_ratings_move_the_predictions_of_their_users():
     model = NeuralMF(FORM, epochs=5).fit(TRAIN)
     user = int(model.user_ids_[0])
     fives = Ratings.from_columns([user] * 20, model.item_ids_[:20], [5.0] * 20, scale=(1, 5))
@@ -116,7 +116,7 @@ def test_an_explanation_adds_up_to_the_prediction():
 
 @pytest.mark.parametrize("engine", ["numba", "torch"])
 def test_every_engine_learns_the_same(engine):
-    """Without an MLP, which is given random signs."""
+    """Without an MLP, which gets random signs."""
     form = replace(FORM, hidden_layer_sizes=())
     ours, theirs = (NeuralMF(form, epochs=3, engine=e).fit(TRAIN).predict(*PAIRS) for e in ("numpy", engine))
     np.testing.assert_allclose(theirs, ours, atol=1e-4)

@@ -1,4 +1,4 @@
-"""A recommender is a regressor of scikit-learn: of a frame of pairs, with the ratings as y."""
+"""A recommender as a scikit-learn regressor: X is a frame of pairs, y the ratings."""
 
 import numpy as np
 import pandas

@@ -1,4 +1,4 @@
-"""The best of many: whatever the blocks, the ties and what is left out, as sorting everything would say."""
+"""Top-N selection equals full sorting, with any blocks, ties and exclusions."""
 
 import numpy as np
 import pytest
@@ -10,11 +10,11 @@ from numpy_neural_mf.models import recommend as ranking
 from numpy_neural_mf.models.interactions import Interactions
 from numpy_neural_mf.models.recommend import best_items, most_similar, top_n
 
-FEW_VALUES = st.sampled_from([-np.inf, -3.0, 0.0, 0.5, 7.0])  # so that many are equal and many left out
+FEW_VALUES = st.sampled_from([-np.inf, -3.0, 0.0, 0.5, 7.0])  # so that many are equal and many are left out
 
 
 def sorted_wholly(scores, n):
-    """Columns by score, highest first, then by column; -1 where nothing is left."""
+    """Return columns by score, highest first, then by column; -1 if nothing is left."""
     top = np.full((len(scores), n), -1)
     for row, values in enumerate(scores):
         order = sorted((c for c in range(len(values)) if values[c] > -np.inf), key=lambda c: (-values[c], c))
@@ -60,7 +60,7 @@ def test_blocks_and_threads_change_nothing(block, monkeypatch):
     np.testing.assert_array_equal(scores, table[users[:, None], best])
 
 
-def test_items_are_ranked_with_what_is_added_and_have_their_own_scores():
+def test_items_are_ranked_by_score_plus_added_and_keep_their_scores():
     table, added = np.array([[3, 2, 1]], np.float32), np.array([-2, 0, 0.5], np.float32)
     best, scores = best_items(
         lambda users: table[users], np.zeros(1, np.int32), np.arange(3, dtype=np.int32), 3, [], added
@@ -83,7 +83,7 @@ def test_an_error_in_a_block_is_raised(monkeypatch):
                  elements=st.integers(-9, 9).map(float)),
     n=st.integers(1, 9),
 )  # fmt: skip
-def test_similar_rows_are_those_of_highest_cosine(table, n):
+def test_similar_rows_have_the_highest_cosine(table, n):
     rows, cosines = most_similar(table, 1, n, np.ones(len(table), bool))
     assert len(rows) == min(n, len(table) - 1)
     assert 1 not in rows

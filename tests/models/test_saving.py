@@ -1,4 +1,4 @@
-"""Models on disk: whole or refused with one clear error, and never anything executed."""
+"""Models on disk: complete, or refused with a clear error; nothing is ever executed."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def path(tmp_path):
 
 
 def forge(path, change):
-    """Change the description or the arrays, as someone would who knows how the digest is made."""
+    """Change the description or the arrays and update the digest, as an attacker could."""
     description, tensors = model_file.read(path)
     change(description, tensors)
     model_file.write(path, description, tensors)
@@ -63,7 +63,7 @@ def made_with(model):
     return {name: value for name, value in vars(model).items() if name[0] != "_"}
 
 
-def test_history_settings_and_scale_come_back(path):
+def test_history_settings_and_scale_are_restored(path):
     model = load_model(path)
     assert model.history_ == MODEL.history_
     assert model.architecture == MODEL.architecture
@@ -72,13 +72,13 @@ def test_history_settings_and_scale_come_back(path):
     assert all(value.flags.writeable for value in model.parameters_.values())
 
 
-def test_a_loaded_model_learns_as_the_one_that_was_saved(path):
+def test_a_loaded_model_learns_like_the_saved_one(path):
     again, expected = load_model(path).fit(RATINGS), NeuralMF(Architecture(4, (6,)), epochs=1, batch_size=64)
     everything = RATINGS.user_ids[:, None], RATINGS.item_ids[None]
     assert again.predict(*everything).tobytes() == expected.fit(RATINGS).predict(*everything).tobytes()
 
 
-def test_an_optimizer_comes_back_and_a_generator_does_not(tmp_path):
+def test_an_optimizer_is_restored_and_a_generator_is_not(tmp_path):
     model = NeuralMF(epochs=1, optimizer=Adam(0.02, beta1=0.8), random_state=np.random.default_rng(0))
     model.fit(RATINGS).save(tmp_path / "m")
     assert load_model(tmp_path / "m").optimizer == Adam(0.02, beta1=0.8)
@@ -96,7 +96,7 @@ def test_settings_may_be_numpy_numbers(tmp_path):
     assert made_with(load_model(tmp_path / "m")) == made_with(model)
 
 
-def test_ids_of_any_script_and_length_come_back(tmp_path):
+def test_ids_of_any_script_and_length_are_restored(tmp_path):
     users = ["a", "Łucja", "李", "🎬" * 20]
     GlobalMean().fit(Ratings.from_columns(users, range(-3, 1), [1.0] * 4, scale=(1, 5))).save(tmp_path / "m")
     assert load_model(tmp_path / "m").user_ids_.tolist() == sorted(users)
@@ -109,7 +109,7 @@ def test_a_model_that_is_not_fitted_cannot_be_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
+def test_a_missing_file_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_model(tmp_path / "nothing")
 
@@ -121,12 +121,12 @@ def test_truncated(path, kept):
     assert_refused(path, "truncated")
 
 
-def test_more_bytes_than_it_says(path):
+def test_more_bytes_than_the_header_claims(path):
     path.write_bytes(path.read_bytes() + b"more")
     assert_refused(path, "no safetensors file")
 
 
-def test_any_byte_that_changed(path):
+def test_any_changed_byte(path):
     data = path.read_bytes()
     for place in np.random.default_rng(0).integers(0, len(data), 200):
         changed = bytearray(data)
@@ -141,7 +141,7 @@ def test_an_absurd_header(path, size):
     assert_refused(path, f"it claims a header of {size:,} bytes")
 
 
-def test_a_header_that_is_larger_than_any_of_ours(path):
+def test_a_header_larger_than_any_model_has(path):
     size = model_file.MAX_HEADER + 8
     path.write_bytes(size.to_bytes(8, "little") + b"{}".ljust(size))
     assert_refused(path, "it claims a header of")
@@ -155,14 +155,14 @@ def test_another_kind_of_file(path, content):
     assert_refused(path, "no safetensors file")
 
 
-def test_safetensors_of_somebody_else(path):
+def test_safetensors_of_another_program(path):
     save_file({"weight": np.zeros(3)}, path)
     assert_refused(path, "not a model of numpy-neural-mf")
     save_file({"weight": np.zeros(3)}, path, {"format": "pt"})
     assert_refused(path, "not a model of numpy-neural-mf")
 
 
-def test_a_dtype_that_numpy_has_not(path):
+def test_a_dtype_that_numpy_lacks(path):
     array = {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}
     header = json.dumps({"__metadata__": {"numpy-neural-mf": model_file.VERSION}, "a": array}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
@@ -178,7 +178,7 @@ def test_another_version(path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '"text"', "[]", "null"])
-def test_a_description_that_is_no_json_object(path, text):
+def test_a_description_that_is_not_a_json_object(path, text):
     _, tensors = model_file.read(path)
     sha256 = model_file.digest(text, tensors)
     metadata = {"numpy-neural-mf": model_file.VERSION, "description": text, "sha256": sha256}
@@ -200,14 +200,14 @@ KINDS = {
 
 
 def keys_of(value, path=()):
-    """The ways to the fields of an object, and to those of the objects in it."""
+    """Yield the paths to the fields of an object and of nested objects."""
     for name in value if isinstance(value, dict) else ():
         yield *path, name
         yield from keys_of(value[name], (*path, name))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_missing_is_named(path, kind):
+def test_a_missing_field_is_named(path, kind):
     pytest.importorskip("torch" if kind == "NextItemModel" else "numba")
     KINDS[kind]().fit(DESCRIBED).save(path)
     description, tensors = model_file.read(path)
@@ -215,7 +215,7 @@ def test_whatever_is_missing_is_named(path, kind):
         changed = deepcopy(description)
         reduce(getitem, above, changed).pop(name)
         model_file.write(path, changed, tensors)
-        # Without the field of a table, its array is left over.
+        # Without the field of a table, its array remains.
         assert_refused(path, rf"missing {name}; expected |name of the optimizer must|not expected .*{name}")
     for name in tensors:
         model_file.write(path, description, {one: tensors[one] for one in tensors if one != name})
@@ -347,7 +347,7 @@ def test_forged_baselines(path, model):
     assert_refused(path, f"{name}: expected finite numbers")
     model.save(path)
     forge(path, element("seen.ratings", 0, 7))
-    if isinstance(model, LinearRegression):  # it is solved again from these
+    if isinstance(model, LinearRegression):  # an update solves the model again from these
         assert_refused(path, "LinearRegression: seen.ratings: expected ratings from 1 to 5")
     model.save(path)
     forge(path, part("summary", {"alpha": "exec"}))
@@ -413,7 +413,7 @@ def test_killed_while_saving_the_old_file_is_intact(path):
     assert killed.returncode == -9
     assert path.read_bytes() == before
     assert isinstance(load_model(path), NeuralMF)
-    MODEL.save(path)  # and what was left behind is not in the way
+    MODEL.save(path)  # and the temporary file left behind does not interfere
     load_model(path)
 
 
@@ -427,14 +427,14 @@ def test_numbers_that_are_not_finite(path, number):
     assert_refused(path, "no JSON, or has numbers that are too large")
 
 
-def test_the_history_of_the_longest_training_comes_back(path):
+def test_the_history_of_the_longest_training_is_restored(path):
     numbers = [1.2345678901234567e-100] * MAX_EPOCHS
     names = ("train_loss", "expected_loss", "validation_loss", "seconds")
     forge(path, part("summary", dict.fromkeys(names, numbers) | {"best_epoch": MAX_EPOCHS}))
     assert load_model(path).history_.seconds == numbers
 
 
-def test_layers_by_the_thousand_are_refused_at_once(path):
+def test_thousands_of_layers_are_refused_at_once(path):
     forge(path, lambda d, t: d["settings"]["architecture"].update(hidden_layer_sizes=[1] * 100_000))
     assert_refused(path, "mlp.0.weight: expected float32")
 
@@ -474,7 +474,7 @@ def lines(*titles):
         (np.empty(0, np.uint8), "titles: expected 20 lines of text"),
     ],
 )
-def test_titles_that_are_forged(path, titles, message):
+def test_forged_titles(path, titles, message):
     forge(path, lambda description, tensors: tensors.update(titles=titles))
     assert_refused(path, message)
 

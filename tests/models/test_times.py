@@ -1,4 +1,4 @@
-"""What depends on time depends on the moment, and not on how it is given."""
+"""Results that depend on time do not depend on its format."""
 
 import datetime as dt
 from dataclasses import replace
@@ -34,7 +34,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("method", ["predict", "predict_interval", "predict_distribution"])
-def test_a_prediction_is_of_the_moment(model, method, form):
+def test_predictions_depend_only_on_the_moment(model, method, form):
     pairs = RATINGS.raw_users[:10, None], RATINGS.raw_items[:10, None]
     last, at, given = (
         np.concatenate([np.ravel(part) for part in getattr(model, method)(*pairs, times)])
@@ -45,5 +45,5 @@ def test_a_prediction_is_of_the_moment(model, method, form):
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_ratings_are_of_the_moment(form):
+def test_ratings_depend_only_on_the_moment(form):
     assert read_ratings(([1, 2], [1, 2], [3, 4], form)).timestamps.tolist() == [SECONDS, SECONDS + 500 * DAY]

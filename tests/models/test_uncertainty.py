@@ -1,4 +1,4 @@
-"""Intervals and distributions of a NeuralMF: as wide as they should be, and wider where less is known."""
+"""Intervals and distributions of a NeuralMF: calibrated, and wider with fewer ratings."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def model(request):
 
 @pytest.fixture(scope="module")
 def stars():
-    """A model of ratings in steps."""
+    """A model of ratings in whole steps."""
     values = np.clip(np.round(TRAIN.values), 1, 5)
     return NeuralMF(Architecture(4), epochs=20).fit(
         Ratings.from_columns(TRAIN.raw_users, TRAIN.raw_items, values, scale=(1, 5))
@@ -50,7 +50,7 @@ def width(model, *pairs):
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
-def test_intervals_cover_the_ratings_that_they_should(model, coverage):
+def test_intervals_have_their_coverage(model, coverage):
     low, high = model.predict_interval(*PAIRS, coverage=coverage)
     assert np.mean((low <= TEST.values) & (TEST.values <= high)) == pytest.approx(coverage, abs=0.04)
 
@@ -69,7 +69,7 @@ def test_the_deviation_of_the_noise_is_found_in_ratings(model):
     )
 
 
-def test_noise_that_differs_by_user_is_found_by_user():
+def test_the_noise_of_each_user_is_found():
     rng, loud = np.random.default_rng(0), TRAIN.raw_users % 2 == 0
     values = TRAIN.values + 2 * loud * rng.normal(size=len(TRAIN)).astype(np.float32)
     noisy = Ratings.from_columns(TRAIN.raw_users, TRAIN.raw_items, values, scale=SCALE)
@@ -78,7 +78,7 @@ def test_noise_that_differs_by_user_is_found_by_user():
     assert found.deviation_[:-1][is_loud].mean() > 1.2 * found.deviation_[:-1][~is_loud].mean()
 
 
-def test_the_less_is_known_of_a_user_the_wider_is_the_interval(model):
+def test_users_with_fewer_ratings_have_wider_intervals(model):
     items = np.arange(90, 100)
     assert width(model, 1, items) < width(model, 0, items)
     variance = {user: located_variance(model, user, items) for user in (0, 1, "nobody")}
@@ -87,11 +87,11 @@ def test_the_less_is_known_of_a_user_the_wider_is_the_interval(model):
 
 
 def located_variance(model, users, items):
-    """Of the score: without the noise, which differs by user."""
+    """Return the variance of the score, without the noise, which differs by user."""
     return float(locate(model.fitted_, users, items).variance().mean())
 
 
-def test_the_less_is_known_of_who_is_folded_in_the_wider_is_the_interval(model):
+def test_folded_in_users_with_fewer_ratings_have_wider_intervals(model):
     ids = model.item_ids_[:80].tolist()
     few, many = (model.fold_in(dict.fromkeys(some, 3.0)) for some in (ids[:3], ids))
     items = model.item_ids_[80:]
@@ -115,7 +115,7 @@ def test_more_ratings_make_intervals_narrower():
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(coverages=st.lists(st.floats(0.01, 0.99), min_size=2, max_size=2, unique=True))
-def test_an_interval_lies_within_that_of_a_higher_coverage_and_has_the_prediction(model, coverages):
+def test_intervals_widen_with_coverage_and_contain_the_prediction(model, coverages):
     (low, high), (lower, higher) = (model.predict_interval(*PAIRS, coverage=c) for c in sorted(coverages))
     prediction = model.predict(*PAIRS)
     assert ((lower <= low) & (low <= prediction) & (prediction <= high) & (high <= higher)).all()
@@ -157,7 +157,7 @@ def test_a_distribution_has_the_mean_of_the_prediction_and_the_spread_of_the_int
     assert steps.tolist() == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
     mean, prediction = probabilities @ steps, stars.predict(*PAIRS)
-    inside = (prediction > 2.5) & (prediction < 3.5)  # towards the ends of the scale, one tail is cut
+    inside = (prediction > 2.5) & (prediction < 3.5)  # near the ends of the scale, one tail is cut off
     np.testing.assert_allclose(mean[inside], prediction[inside], atol=0.15)
     values = np.clip(np.round(TEST.values), 1, 5)
     for step, expected in zip(steps, probabilities.mean(axis=0), strict=True):
@@ -171,7 +171,7 @@ def test_more_than_twenty_distinct_ratings_have_no_distribution(model):
 
 
 @pytest.mark.parametrize("likelihood", ["normal", "ordinal"])
-def test_the_score_of_those_who_are_unknown_is_less_certain(likelihood):
+def test_ratings_of_unknown_users_are_less_certain(likelihood):
     values = np.clip(np.round(TRAIN.values), 1, 5)
     ratings = Ratings.from_columns(TRAIN.raw_users, TRAIN.raw_items, values, scale=(1, 5))
     found = NeuralMF(Architecture(4), epochs=15, likelihood=likelihood).fit(ratings)
@@ -182,7 +182,7 @@ def test_the_score_of_those_who_are_unknown_is_less_certain(likelihood):
 
     narrow, wide = (
         found.predict_interval(u, found.item_ids_, coverage=0.8) for u in (found.user_ids_[:, None], "nobody")
-    )  # those of one user may be wide, whose ratings are all noise
+    )  # a user whose ratings are all noise may have wide intervals
     assert np.mean(narrow[1] - narrow[0]) <= np.mean(wide[1] - wide[0])
     if likelihood == "ordinal":  # all users have the same noise
         assert np.ptp(found.deviation_) == 0
@@ -192,19 +192,19 @@ def test_the_score_of_those_who_are_unknown_is_less_certain(likelihood):
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.5, float("nan")])
-def test_a_coverage_that_is_no_share_is_refused(model, coverage):
+def test_a_coverage_that_is_not_a_share_is_refused(model, coverage):
     with pytest.raises(ValueError, match="coverage must be"):
         model.predict_interval(*PAIRS, coverage=coverage)
 
 
-def test_variances_have_the_shapes_of_what_they_are_of(model):
+def test_variances_have_the_shapes_of_their_parameters(model):
     assert model.variances_.keys() == model.prior_.keys() == model.prior_variances_.keys()
     for name, variance in model.variances_.items():
         assert variance.shape == model.parameters_[name].shape
         assert (variance > 0).all()
         assert model.prior_[name].shape == (1, variance.shape[1])
         assert model.prior_variances_[name].shape == variance.shape[1:]
-        # Ratings only make a row more certain than its prior; the last row is that of the unknown.
+        # Ratings make a row more certain than its prior; the last row stands for unknown ids.
         assert (variance[:-1] <= 1.001 * model.prior_variances_[name]).all()
 
 
@@ -311,7 +311,7 @@ SAVED = EDGE_FORMS | {
 
 
 @pytest.mark.parametrize("form", SAVED)
-def test_a_model_from_a_file_is_as_uncertain_to_the_bit(form, tmp_path):
+def test_a_loaded_model_has_the_same_variances_bit_for_bit(form, tmp_path):
     ratings = small(DRAWN, (1, 5)).with_features(items=GENRES)
     found = NeuralMF(SAVED[form], epochs=3).fit(ratings)
     found.save(tmp_path / "m")

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written completely or not at all."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ from numpy_neural_mf.utils.safetensors_stream import write_safetensors
 FLOATS = np.zeros(64_000, np.float32)
 
 
-def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
     with replacing(path) as temporary:
@@ -35,10 +35,10 @@ def test_a_file_takes_its_place_when_the_block_ends(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_temporary_is_hidden_beside_it_and_of_its_kind(tmp_path):
+def test_the_temporary_file_is_hidden_next_to_it_with_its_suffix(tmp_path):
     with replacing(tmp_path / "figure.png") as temporary:
         temporary.touch()
-        assert temporary.parent == tmp_path  # so that taking its place is one step
+        assert temporary.parent == tmp_path  # so that replacing it is atomic
         assert temporary.suffix == ".png"
         assert temporary.name.startswith(".")
 
@@ -118,7 +118,7 @@ def test_folders_are_made_as_needed(tmp_path):
     assert (tmp_path / "a" / "b" / "table.csv").read_text() == "new"
 
 
-def test_a_folder_that_is_there_or_can_be_made_is_fine_and_is_not_made(tmp_path, monkeypatch):
+def test_a_folder_that_exists_or_can_be_made_is_accepted_and_not_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, tmp_path / "a" / "b", ".", "", "a", Path()):
         require_folder(folder)
@@ -126,7 +126,7 @@ def test_a_folder_that_is_there_or_can_be_made_is_fine_and_is_not_made(tmp_path,
 
 
 @pytest.mark.parametrize("below", ["", "a", "a/b"])
-def test_a_file_is_no_folder(tmp_path, below):
+def test_a_file_is_not_a_folder(tmp_path, below):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="expected a folder, found a file") as caught:
         require_folder(tmp_path / "file" / below)
@@ -134,8 +134,8 @@ def test_a_file_is_no_folder(tmp_path, below):
     assert caught.value.filename == str(tmp_path / "file")
 
 
-def test_a_folder_without_permission_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # mode bits say nothing to root
+def test_a_folder_without_permission_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root ignores mode bits
     with pytest.raises(PermissionError, match="without permission"):
         require_folder(tmp_path)
 
@@ -191,7 +191,7 @@ def test_what_a_killed_process_left_is_removed_once_it_is_old(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, *others])
 
 
-def test_a_name_as_long_as_can_be_is_written(tmp_path):
+def test_the_longest_possible_name_is_written(tmp_path):
     path = tmp_path / ("ü" * 120 + ".safetensors")
     with replacing(path) as temporary:
         temporary.write_text("new")
@@ -225,7 +225,7 @@ def test_a_pipe_is_not_read_as_a_file(tmp_path):
         require_file(tmp_path / "nothing")
 
 
-def test_an_output_is_tried_before_the_work(tmp_path):
+def test_an_output_is_checked_before_the_work(tmp_path):
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("1,2,3")
     (tmp_path / "link").symlink_to(ratings)

@@ -7,7 +7,7 @@ from numpy_neural_mf.training import History
 PNG = b"\x89PNG\r\n"
 
 
-def test_the_losses_that_there_are_have_a_line_each_and_a_name():
+def test_each_loss_has_a_line_and_a_label():
     history = History([1.0, 0.8, 0.7], [1.1, 0.9, 0.85], [], [0.1] * 3, 3)
     (axes,) = history.plot().axes
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}

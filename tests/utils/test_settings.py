@@ -97,7 +97,7 @@ def test_a_choice_is_one_of_the_names():
 
 
 @pytest.mark.parametrize("value", [3, None, ["relu"], {}])  # of which some cannot be looked up
-def test_a_choice_that_is_no_text_is_a_type_error(value):
+def test_a_choice_that_is_not_text_is_a_type_error(value):
     with pytest.raises(TypeError, match=re.escape(f"activation must be one of relu, not {value!r}")):
         check_choice("activation", value, {"relu": 1})
 
@@ -154,7 +154,7 @@ CHECKS += [check_sizes, lambda name, value: check_fields(name, value, ("a", "b")
 @given(
     st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)), st.integers(0, 5)
 )
-def test_errors_are_short_whatever_is_given(value, power):
+def test_errors_are_short_for_any_value(value, power):
     value = value * 10**power if isinstance(value, str | list) else value
     for check in CHECKS:
         try:

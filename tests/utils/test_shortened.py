@@ -7,7 +7,7 @@ from numpy_neural_mf.utils.shortened import MAX_VALUE, quoted, shortened
 
 
 @given(st.text(max_size=200), st.integers(1, 80))
-def test_a_text_is_whole_or_is_cut_and_says_so(text, length):
+def test_a_text_is_complete_or_visibly_truncated(text, length):
     short = shortened(text, length)
     assert len(short) <= length
     assert short == text or (short[-1] == "…" and text.startswith(short[:-1]))

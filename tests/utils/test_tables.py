@@ -1,4 +1,4 @@
-"""Tables as text and in HTML, whose values are shown as they are."""
+"""Tables as text and HTML, which show values unchanged."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from numpy_neural_mf.utils.tables import Table, harmless, html_table, text_table
 
 
 @pytest.mark.parametrize("text", ["Amélie (2001)", "two\nlines\tand a tab", "七人の侍", "👩\u200d🚀"])
-def test_other_text_is_harmless_as_it_is(text):
+def test_harmless_text_is_unchanged(text):
     assert harmless(text) == text
 
 

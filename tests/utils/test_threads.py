@@ -1,4 +1,4 @@
-"""BLAS on one thread for a while: the last thread that leaves restores the number from before."""
+"""BLAS on one thread for a while: the last thread that leaves restores the former number."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -19,7 +19,7 @@ def two_threads():
         yield n_threads()
 
 
-def test_inside_there_is_one_and_afterwards_as_many_as_before(two_threads):
+def test_there_is_one_thread_inside_and_the_former_number_afterwards(two_threads):
     with one_blas_thread(), one_blas_thread():
         assert set(n_threads().values()) <= {1}
     assert n_threads() == two_threads

@@ -1,4 +1,4 @@
-"""Ratings in: read, simulated, split; this part knows nothing of models."""
+"""Reading, simulating and splitting ratings; this package does not depend on models."""
 
 from .datasets import DATASETS, DataSet, download_dataset, simulate_ratings
 from .faults import RatingsError

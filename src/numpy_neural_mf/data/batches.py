@@ -1,4 +1,4 @@
-"""Mini-batches of ratings, in another random order each epoch, drawn outside the engines."""
+"""Mini-batches of ratings in a new random order each epoch, drawn outside the engines."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,29 +12,29 @@ from .columns import room_like
 from .prefetch import made_ahead
 from .ratings import Ratings
 
-# Columns of the same length: users, items, ratings and, for a model that uses them, time bins, or None if it
-# uses only what comes next, the items that users rated just before.
+# Columns of the same length: users, items and ratings; then, for a model with context, time bins (or None)
+# and the items that users rated just before.
 Batch = tuple[Any, ...]
 
 # Columns, row numbers in order, size of a batch -> batches.
 Cut = Callable[[Batch, NDArray[np.int64], int], Iterator[Batch]]
 
-# Ratings shuffled at a time. They fit into the processor's cache, as 25 million do not: to draw an order of
-# these and gather them by it would take as long as to learn from them.
+# Number of ratings shuffled at a time. These fit into the processor's cache; shuffling 25 million ratings at
+# once would take as long as learning from them.
 WINDOW = 2**20
 # Neighbouring ratings that enter a window together: a page of each column of a mapped file.
 PIECE = 2**10
-# Windows permuted ahead of the one in use: a GPU learns from several in the time of one permutation.
+# Number of windows permuted ahead: a GPU learns from several windows in the time of one permutation.
 AHEAD = min(16, os.cpu_count() or 1)
-# Ratings that an engine is given together for per-sample gradient descent.
+# Number of ratings passed to an engine at a time for per-sample SGD.
 STRETCH = 2**13
 
 
 def cut(columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
-    """Batches of `size` ratings, in the order of `rows`; the last may be shorter."""
+    """Yield batches of `size` ratings in the order of `rows`; the last may be shorter."""
     for first in range(0, len(rows), size):
         batch = rows[first : first + size]
-        # No row is out of range: "clip" leaves out the check for it, which took half of the time.
+        # No row is out of range: mode="clip" skips the range check, which took half of the time.
         yield tuple(None if column is None else column.take(batch, mode="clip") for column in columns)
 
 
@@ -50,11 +50,11 @@ def _columns(
 class Batches:
     """Batches of ratings in random order, epoch after epoch.
 
-    With more than `WINDOW` ratings, an epoch takes pieces of `PIECE` neighbours in random order, as many at a
-    time as fill the window, and permutes the window: training reaches the same error as with a permutation of
-    all (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` makes batches of an
-    order, perhaps of columns held elsewhere; `n_ratings` are those of all processes; `time_bins` and
-    `previous`, shape (n,), are the last columns, if there are any.
+    With more than `WINDOW` ratings, an epoch fills windows with pieces of `PIECE` neighbouring ratings in
+    random order and permutes each window: training reaches the same error as with a permutation of all
+    ratings (docs/decisions/scale.md). Batches have at most `batch_size` ratings. `cut` cuts ordered rows into
+    batches, perhaps of columns held elsewhere; `n_ratings` counts the ratings of all processes; `time_bins`
+    and `previous`, shape (n,), are optional last columns.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Batches:
     ) -> None:
         self._n = len(ratings) if n_ratings is None else n_ratings
         self._columns = _columns(ratings, time_bins, previous)
-        # As few batches as with this size, but of about one size: a step on the three ratings that are left
-        # over moves all weights as far as one on a thousand.
+        # The same number of batches, but of about equal size: a step on three left-over ratings would move
+        # all weights as far as a step on a thousand.
         self.batch_size = -(-self._n // -(-self._n // batch_size))
         self._rng, self._cut = rng, cut
 
     def epoch(self) -> Iterator[Batch]:
-        """The batches of one epoch; the last may be shorter."""
+        """Yield the batches of one epoch; the last may be shorter."""
         if self._n <= WINDOW:
             yield from self._cut(self._columns, self._rng.permutation(self._n), self.batch_size)
             return
@@ -88,7 +88,7 @@ class Batches:
             left_over = rows[end:]
 
     def _windows(self) -> Iterator[NDArray[np.int64]]:
-        """The rows of each window in random order; those of the next are permuted in other threads."""
+        """Yield the rows of each window in random order; other threads permute the next windows."""
         pieces = self._rng.permutation(np.arange(-(-self._n // PIECE), dtype=np.int32))
         n_at_once = max(1, WINDOW // PIECE)
         starts = range(0, len(pieces), n_at_once)
@@ -105,27 +105,27 @@ class Batches:
 class Stretches:
     """Stretches of ratings for per-sample gradient descent, epoch after epoch.
 
-    To shuffle takes longer than a step. So ratings are shuffled once, into a copy, and each epoch takes its
-    stretches in another order, which converges about as fast (Mishchenko, Khaled and Richtárik, 2020, "Random
-    reshuffling: simple analysis with vast improvements").
+    Shuffling takes longer than a step. So ratings are shuffled once, into a copy, and each epoch takes the
+    stretches of the copy in a new order, which converges about as fast (Mishchenko, Khaled and Richtárik,
+    2020, "Random reshuffling: simple analysis with vast improvements").
     """
 
     def __init__(
         self, ratings: Ratings, rng: np.random.Generator, time_bins: NDArray[np.int32] | None = None
     ) -> None:
         self._ratings, self._time_bins, self._rng = ratings, time_bins, rng
-        # Not `rng` itself, whose state a checkpoint restores: the copy must be the same again.
+        # Not `rng` itself: a checkpoint restores its state, and the copy must then be the same.
         self._rng_of_copy = rng.spawn(1)[0]
 
     def epoch(self) -> Iterator[Batch]:
-        """The stretches of one epoch, views of `STRETCH` ratings; one of them may be shorter."""
+        """Yield the stretches of one epoch, views of `STRETCH` ratings; one of them may be shorter."""
         columns = self._shuffled
         for first in self._rng.permutation(np.arange(0, len(columns[0]), STRETCH)):
             yield tuple(column[first : first + STRETCH] for column in columns)
 
     @cached_property
     def _shuffled(self) -> Batch:
-        """Made in the first epoch, and part of its time."""
+        """Shuffled copy of the columns, made during the first epoch."""
         source = _columns(self._ratings, self._time_bins)
         columns = tuple(room_like(column, len(column), column.dtype.type) for column in source)
         first = 0

@@ -1,7 +1,8 @@
-"""Ratings kept as columns next to the file that they were read from, and mapped from there the next time.
+"""Cache of ratings: columns in a file next to the source, which the next read maps into memory.
 
-The file is a line of JSON, then the ids and columns that it lists. It is no safetensors file, as models and
-checkpoints are: here each array begins at a page, and text ids are as they are in memory.
+The file has one line of JSON, followed by the ids and columns that this line lists. Unlike files of models
+and checkpoints, it is not a safetensors file: each array begins at a page, and text ids are stored as in
+memory.
 """
 
 import json
@@ -21,7 +22,7 @@ from .columns import blocks
 from .ratings import Ratings
 
 VERSION = 4
-# In this order in the file, with their dtypes.
+# Arrays in the order of the file, with their dtypes.
 IDS = r"<i8|<U[0-9]{1,3}"
 DTYPES = {
     "user_ids": IDS,
@@ -32,31 +33,31 @@ DTYPES = {
     "timestamps": "<i8",
 }
 SETTINGS = ("scale", "scale_is_guessed", "n_dropped")
-# Bytes of which arrays begin at a multiple: a page, so that a piece of a column lies in as few as can be.
+# Arrays begin at a multiple of this number of bytes, a page, so that a piece of a column spans few pages.
 ALIGNED = 4096
 
 
 def store_path(source: Path, folder: Path | None = None) -> Path:
-    """Where the columns of a file of ratings are kept: next to it, or in a folder."""
+    """Return the path of the cached columns of a file of ratings: next to it, or in a folder."""
     return (source.parent if folder is None else folder) / f"{source.name}.columns"
 
 
 def identity_of(source: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for kept columns to be those of the source: to take note of before it is read."""
+    """Return what identifies a source; cached columns are valid while it is equal. Call it before reading."""
     status = source.stat()
     state = str(source.absolute()), status.st_size, status.st_mtime_ns
     identity = {"version": VERSION, "source": state, "settings": dict(settings)}
-    return dict(json.loads(json.dumps(identity)))  # as it comes back from a file: tuples are lists
+    return dict(json.loads(json.dumps(identity)))  # as read back from a file: tuples become lists
 
 
 def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> None:
-    """Write ratings whole or not at all, with the identity of their source."""
+    """Write ratings, completely or not at all, with the identity of their source."""
     arrays = {name: array for name in DTYPES if (array := getattr(ratings, name)) is not None}
     listed = [(name, array.dtype.str, len(array)) for name, array in arrays.items()]
     metadata = {**identity, "arrays": listed, **{name: getattr(ratings, name) for name in SETTINGS}}
     metadata["checksum"] = _checksum(metadata, arrays.values())
     if path.exists():
-        require_file(path)  # a pipe would be waited for until somebody reads it
+        require_file(path)  # writing to a pipe would block until somebody reads it
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(json.dumps(metadata).encode() + b"\n")
         for array in arrays.values():
@@ -65,7 +66,7 @@ def save_columns(path: Path, ratings: Ratings, identity: Mapping[str, Any]) -> N
 
 
 def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
-    """The ratings that `save_columns` wrote for this identity, mapped; None if anything is not as it was."""
+    """Return the ratings that `save_columns` wrote for this identity, mapped; None if anything changed."""
     try:
         require_file(path)
         with path.open("rb") as file:
@@ -89,7 +90,7 @@ def load_columns(path: Path, identity: Mapping[str, Any]) -> Ratings | None:
         if not len(arrays["users"]):
             return None
         return Ratings(**arrays | ids, **settings | {"scale": tuple(metadata["scale"])})
-    # Not there, cut off, or something else.
+    # Missing, truncated or another kind of file.
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 

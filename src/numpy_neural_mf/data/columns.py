@@ -1,4 +1,4 @@
-"""Work on columns of millions of rows, block by block, so that no other array as long is made."""
+"""Operations on columns of millions of rows, block by block, without another array of that length."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from .ids import index_of
 
-# Rows worked on at a time where another array as long as the columns would be made.
+# Number of rows processed at a time where an operation would otherwise make another array of full length.
 BLOCK = 2**20
 
 
 def coded_integers(numbers: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Sorted unique ids, and for each number its index among them: in its place, if the numbers are int32."""
+    """Return sorted unique ids, and the index of each number among them; int32 numbers are overwritten."""
     codes: NDArray[Any] = numbers if numbers.dtype == np.int32 else np.empty(len(numbers), np.int32)
     lowest, highest = int(numbers.min()), int(numbers.max())
     if highest - lowest >= max(len(numbers), BLOCK):
@@ -27,32 +27,32 @@ def coded_integers(numbers: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64]
         occurs[numbers[block] - lowest] = True
     code = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
     for block in blocks(len(numbers)):
-        # No number is out of range: "clip" leaves out the check for it.
+        # No number is out of range: mode="clip" skips the range check.
         code.take(numbers[block] - lowest, out=codes[block], mode="clip")
     return (np.flatnonzero(occurs) + lowest).astype(np.int64), codes
 
 
 def blocks(n: int, size: int | None = None) -> Iterator[slice]:
-    """Slices of `size` of n rows, in order; by default of `BLOCK`."""
+    """Return slices of `size` rows, by default `BLOCK`, that cover n rows in order."""
     size = BLOCK if size is None else size
     return (slice(first, min(first + size, n)) for first in range(0, n, size))
 
 
 def room_like(column: NDArray[Any], n: int, dtype: type) -> NDArray[Any]:
-    """Room for n values where a column is: in memory or, if it is mapped, in a nameless file in `TMPDIR`."""
+    """Return an empty array of n values: in memory or, for a mapped column, in an unnamed temporary file."""
     if not n or not is_mapped(column):
         return np.empty(n, dtype)
-    with tempfile.TemporaryFile() as file:  # its space is free again when the array is
+    with tempfile.TemporaryFile() as file:  # its space is released with the array
         return np.asarray(np.memmap(file, dtype, "w+", shape=n))
 
 
 def is_mapped(column: Any) -> bool:
-    """Whether an array lies in a file."""
+    """Return whether an array is mapped from a file."""
     return isinstance(column, np.memmap) or (isinstance(column, np.ndarray) and is_mapped(column.base))
 
 
 def taken(column: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
-    """``column[rows]``, of indices or a mask; where a column is mapped, block by block."""
+    """Return ``column[rows]`` for indices or a mask; a mapped column is read block by block."""
     if not is_mapped(column):
         return np.asarray(column[rows])
     of_mask = rows.dtype == bool
@@ -66,7 +66,7 @@ def taken(column: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def renumbered(indices: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np.int32]:
-    """``new[indices]``: the same array where nothing changes, otherwise without another one as long."""
+    """Return ``new[indices]``, block by block; the same array if nothing changes."""
     if np.array_equal(new, np.arange(len(new))):
         return indices
     numbers = room_like(indices, len(indices), np.int32)
@@ -78,7 +78,7 @@ def renumbered(indices: NDArray[np.int32], new: NDArray[np.int32]) -> NDArray[np
 def occurring(
     indices: NDArray[np.int32], ids: NDArray[Any], anywhere: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]
 ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Indices among only those ids that occur, and these ids; without a sort, for there may be millions."""
+    """Return the ids that occur, and the indices among these; without sorting, as there may be millions."""
     occurs = anywhere(count(indices, len(ids)) > 0)
     return renumbered(indices, np.cumsum(occurs, dtype=np.int32) - np.int32(1)), ids[occurs]
 
@@ -86,13 +86,13 @@ def occurring(
 def among(
     indices: NDArray[np.int32], ids: NDArray[Any], others: NDArray[Any]
 ) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """Indices among these ids and others, and all of them."""
+    """Return the indices among the union of these ids and others, and the union."""
     together = np.union1d(ids, others)
     return renumbered(indices, index_of(together, ids)), together
 
 
 def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """``numpy.bincount``, which would make an int64 copy of all the indices."""
+    """Return ``numpy.bincount(indices)`` by blocks, as NumPy would make an int64 copy of all indices."""
     counts = np.zeros(n, np.int64)
     for block in blocks(len(indices)):
         counts += np.bincount(indices[block], minlength=n)
@@ -102,10 +102,10 @@ def count(indices: NDArray[np.int32], n: int) -> NDArray[np.int64]:
 def rows_by_code(
     codes: NDArray[np.int32], counts: NDArray[np.int64], at_once: int
 ) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
-    """All rows, ascending, of codes from `first` up to `end`: (first, end, rows), for all codes in turn."""
-    # Code c >= 0 has counts[c] rows. At most `at_once` are yielded together, unless one code has more.
+    """Yield (first, end, rows): the ascending rows whose code is in first..end - 1, until all are covered."""
+    # Code c >= 0 has counts[c] rows. At most `at_once` rows are yielded together, unless one code has more.
     ends = np.append(0, np.cumsum(counts))
-    # Where the rows are in order of codes, most blocks have none of those asked for.
+    # If the rows are in the order of their codes, most blocks have none of the codes of a step.
     ranges = [(block, codes[block].min(), codes[block].max()) for block in blocks(len(codes))]
     first = 0
     while ends[first] < ends[-1]:

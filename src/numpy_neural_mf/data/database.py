@@ -1,4 +1,4 @@
-"""What a query finds in a database, as a data frame. No message has an address, which may have a password."""
+"""Results of database queries as data frames. Messages omit the address, as it may contain a password."""
 
 import re
 import sqlite3
@@ -15,11 +15,11 @@ from .delimited import UNREADABLE
 from .faults import RatingsError
 
 EXPECTED = "expected an address such as sqlite:///ratings.db or postgresql://user@host/name"
-AT_ONCE = 2**18  # rows that are Python objects at a time
+AT_ONCE = 2**18  # number of rows held as Python objects at a time
 
 
 def frame_of_query(address: Any, query: str) -> pl.DataFrame:
-    """The rows that a query finds; a RatingsError if that is none, or for what cannot be read."""
+    """Return the rows that a query finds; a RatingsError if there are none or they cannot be read."""
     if not (isinstance(query, str) and query.strip()):
         raise RatingsError(
             f"query: expected SQL such as SELECT user, item, rating FROM ratings, found {query!r}"
@@ -27,7 +27,7 @@ def frame_of_query(address: Any, query: str) -> pl.DataFrame:
     if not isinstance(address, str):
         raise TypeError(f"query: expected the address of a database with it, found {type(address).__name__}")
     kind, _, rest = address.partition("://")
-    kind = kind.partition("+")[0]  # of SQLAlchemy: postgresql+psycopg
+    kind = kind.partition("+")[0]  # SQLAlchemy writes postgresql+psycopg
     if kind == "sqlite":
         return _of_sqlite(rest, query)
     if kind in ("postgresql", "postgres"):
@@ -80,5 +80,5 @@ def _found(query: str, connection: Any) -> pl.DataFrame:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what a database says."""
+    """Return the first line of a database's error message."""
     return re.sub(r"\s+", " ", str(error).strip().partition("\n")[0])

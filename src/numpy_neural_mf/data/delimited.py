@@ -1,4 +1,4 @@
-"""Delimited text: polars reads what has no quotes, in pieces; the csv module what has some, strictly."""
+"""Delimited text: polars reads files without quotes, in pieces; the csv module reads the others, strictly."""
 
 import csv
 import io
@@ -20,32 +20,32 @@ from .gzip_text import unpacked
 from .prefetch import one_ahead
 
 BOM = b"\xef\xbb\xbf"
-# Bytes that polars parses at a time, and records of the csv module.
+# Number of bytes that polars parses at a time, and of records that the csv module does.
 PIECE = 2**24
 RECORDS = 2**16
-# Characters compared at a time: few enough for the cache of the processor.
+# Number of characters compared at a time: few enough for the processor's cache.
 CHARACTERS = 2**17
 OTHER_ENCODING = "of another encoding, give the frame: polars.read_csv(path, encoding='latin-1')"
-# Stands for "::" in memory, as polars and csv want one character between fields.
+# Stands for "::" in memory, as polars and csv need a delimiter of one character.
 UNIT = "\x1f"
-# The sign comes first, which a search finds fast, then what is not before it.
+# The sign comes first, as a search finds it fast; the look-behind then excludes what precedes it.
 PLUS = re.compile(rb"\+(?<!\w.)[0-9]")
 BLANK_LINE = re.compile(rb"^ *\r?(?:\n|\Z)", re.MULTILINE)
 MINUS_ZERO = re.compile(rb"-0(?<!\w..)(?!\.)")
 
 Place = Callable[[int], str]
 
-# What polars raises; where it gives up, that is no Exception.
+# What polars raises; its panics are not subclasses of Exception.
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
 class _NotPlainError(Exception):
-    """There are quotes, or ends of lines that polars does not know."""
+    """The text has quotes, or line ends that polars does not know."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text file, plain or compressed by gzip, what is between its fields, and whether it has a header."""
+    """A text file, plain or compressed by gzip, with its delimiter and whether it has a header."""
 
     path: Path
     delimiter: str
@@ -60,7 +60,7 @@ class Text:
         return unpacked(self.path) if self.is_gzip else self.path.open("rb")
 
     def names(self) -> list[str]:
-        """The names of the columns, as polars makes them distinct and numbers those without a header."""
+        """Return the column names, made distinct as polars does, and numbered if there is no header."""
         fields = self._first[0]
         if not self.has_header:
             return [f"column_{n}" for n in range(1, len(fields) + 1)]
@@ -72,9 +72,9 @@ class Text:
         return names
 
     def read(self, names: list[str]) -> tuple[pl.DataFrame, Place]:
-        """Some columns as text, without blank lines, and where a row of them is in the file.
+        """Read some columns as text, without blank lines; return them and a function that locates a row.
 
-        A field that is empty is null; a row with more or fewer fields than the first is an error.
+        An empty field is null; a row with more or fewer fields than the first is an error.
         """
         chosen = [self.names().index(name) for name in names]
         frame = self._frame(chosen)
@@ -86,11 +86,11 @@ class Text:
         return frame, lambda row: f"{self.name}, line {self._line_of(row, chosen)}"
 
     def numbers(self, roles: dict[str, str]) -> dict[str, NDArray[Any]] | None:
-        """An array for each role: int32 ids, int64 if they must, float32 ratings and int64 timestamps.
+        """Return an array for each role: int32 (if needed int64) ids, float32 ratings and int64 timestamps.
 
-        None where something is quoted, missing, no number, or an integer in an unusual form, such as 007.
+        None if a field is quoted, missing, not a number, or an integer in an unusual form, such as 007.
         """
-        if len(set(roles.values())) < len(roles):  # one column in two roles has no one type
+        if len(set(roles.values())) < len(roles):  # a column with two roles has two types
             return None
         for id_type in (pl.Int32(), pl.Int64()):
             try:
@@ -103,7 +103,7 @@ class Text:
 
     @cached_property
     def _first(self) -> tuple[list[str], int]:
-        """The fields of the first record that is not blank, and the line below it."""
+        """Fields of the first record that is not blank, and the number of the line below it."""
         records = self._records()
         for _, fields in records:
             if any(field.strip() for field in fields):
@@ -111,7 +111,7 @@ class Text:
         return [], 1
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Each record with the line, from 1, on which it begins; at the end, the line below and no fields."""
+        """Yield (first line, from 1, fields) of each record; at the end, the line below and no fields."""
 
         def lines() -> Iterator[str]:
             with io.TextIOWrapper(self.open(), "utf-8-sig", "surrogateescape", newline="") as file:
@@ -130,7 +130,7 @@ class Text:
         yield line, []
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The records below the header that are not blank."""
+        """Yield the records below the header that are not blank."""
         n = len(self._first[0])
         for line, fields in self._records():
             if line < self._first_line or not any(map(str.strip, fields)):
@@ -145,13 +145,13 @@ class Text:
         return self._first[1] if self.has_header else 1
 
     def _line_of(self, row: int, chosen: Sequence[int]) -> int | None:
-        """The line on which a row of what `read` returns begins."""
+        """Return the first line of a row of the table that `read` returns."""
         rows = self._rows()
         lines = (line for line, fields in rows if any(fields[position].strip() for position in chosen))
         return next(islice(lines, row, None), None)
 
     def _frame(self, chosen: Sequence[int]) -> pl.DataFrame:
-        """Some columns by position, as text."""
+        """Read some columns, by position, as text."""
         schema = {str(position): pl.String() for position in chosen}
         frames = [pl.DataFrame(schema=schema)]
         try:
@@ -166,11 +166,11 @@ class Text:
         return pl.concat([frame.select(list(schema)) for frame in frames])
 
     def _parsed(self, types: Mapping[int, pl.DataType]) -> Iterator[tuple[bytes, pl.DataFrame]]:
-        """Whole lines, and some columns of them by position, as long as all is plain."""
+        """Yield complete lines and some of their columns, by position; _NotPlainError if not plain."""
         n = len(self._first[0])
         positions = [str(position) for position in range(n)]
         schema = dict.fromkeys(positions, pl.String()) | {str(one): kind for one, kind in types.items()}
-        header = self.delimiter.join(positions).encode() + b"\n"  # below one, blank lines are rows
+        header = self.delimiter.join(positions).encode() + b"\n"  # below a header, blank lines are rows
         with self.open() as file:
             skipped = [file.readline() for _ in range(1, self._first_line)]
             if has_other_ends(b"".join(skipped)):
@@ -209,7 +209,7 @@ class Text:
         columns: dict[str, NDArray[Any]] = {}
         n, n_bytes, size = 0, 0, self.path.stat().st_size
         for lines, frame in one_ahead(self._parsed(types)):
-            # Looked for here, while the other thread parses the next lines.
+            # Checked here, while the other thread parses the next lines.
             if has_unusual_integers(lines, self.delimiter):
                 return None
             n_bytes += len(lines)
@@ -219,7 +219,7 @@ class Text:
                     return None
                 numbers = series.to_numpy()
                 column = columns.setdefault(role, np.empty(0, numbers.dtype))
-                if n + len(numbers) > len(column):  # as many lines to a byte as so far, and some more
+                if n + len(numbers) > len(column):  # extrapolate the lines per byte so far, plus 1 %
                     expected = int(1.01 * (n + len(numbers)) * size / n_bytes)
                     column.resize(max(n + len(numbers), expected), refcheck=False)
                 column[n : n + len(numbers)] = numbers
@@ -239,7 +239,7 @@ class Text:
         return self._with_units(line.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def _fault(self, error: BaseException) -> str:
-        """The first line that is not UTF-8; else the error."""
+        """Return a message about the first line that is not UTF-8, otherwise about the error."""
         with self.open() as file:
             for number, line in enumerate(file, 1):
                 if fault := not_utf8(line):
@@ -248,7 +248,7 @@ class Text:
 
 
 def is_regular(lines: bytes, delimiter: str, n_fields: int) -> bool:
-    """Whether each line has as many fields, where there are no quotes."""
+    """Return whether each line has `n_fields` fields, for lines without quotes."""
     lines = lines if lines.endswith(b"\n") or not lines else lines + b"\n"
     characters = np.frombuffer(lines, np.uint8)
     parts = (characters[block] for block in blocks(len(lines), CHARACTERS))
@@ -261,12 +261,12 @@ def is_regular(lines: bytes, delimiter: str, n_fields: int) -> bool:
 
 
 def has_other_ends(lines: bytes) -> bool:
-    """Whether a line ends in a carriage return without a line feed."""
+    """Return whether a line ends in a carriage return without a line feed."""
     return lines.count(b"\r") != lines.count(b"\r\n")
 
 
 def not_utf8(line: bytes) -> str | None:
-    """What is wrong with a line that is no UTF-8."""
+    """Return a message about the first byte of a line that is not UTF-8, None if all are."""
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -276,7 +276,7 @@ def not_utf8(line: bytes) -> str | None:
 
 
 def has_unusual_integers(lines: bytes, delimiter: str) -> bool:
-    """Whether a field may be an integer with a sign or zeros that its number does not have: 007, +7, -0."""
+    """Return whether a field may be an integer with a redundant sign or leading zeros: 007, +7, -0."""
     if (b"+" in lines and PLUS.search(lines)) or (b"-" in lines and MINUS_ZERO.search(lines)):
         return True
     characters = np.frombuffer(lines, np.uint8)
@@ -290,5 +290,5 @@ def has_unusual_integers(lines: bytes, delimiter: str) -> bool:
 
 
 def _is_blank(text: Any) -> Any:
-    """Of a Series or an expression."""
+    """Return where a Series or an expression is null or only spaces."""
     return text.is_null() | (text.str.strip_chars() == "")

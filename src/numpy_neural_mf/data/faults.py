@@ -1,4 +1,4 @@
-"""What is wrong with a table, in one sentence of bounded length: where, what was expected, what was found."""
+"""Faults of a table, in one sentence of bounded length: where, what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..utils.shortened import shortened
 if TYPE_CHECKING:
     import polars as pl
 
-# Characters of an error.
+# Most characters of an error message.
 MAX_MESSAGE = 300
-# Names of columns that an error lists.
+# Most column names that an error lists.
 MAX_NAMES = 8
 
 
@@ -22,19 +22,19 @@ class RatingsError(ValueError):
     """A table that cannot be used; the message says where, what was expected and what was found."""
 
     def __init__(self, message: str) -> None:
-        # Names of files and of columns may have any characters, and halves of such.
+        # Names of files and columns may have any characters, even lone surrogates.
         plain = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in message[:MAX_MESSAGE])
         super().__init__(shortened(plain + message[MAX_MESSAGE:], MAX_MESSAGE))
 
 
 @dataclass
 class Faults:
-    """The faults of several columns, as (row, sentence); the first by row is the one to report."""
+    """The faults of several columns, as (row, sentence); the fault of the first row is reported."""
 
     found: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, bad: pl.Series, series: pl.Series, expected: str) -> bool:
-        """Note the first row where `bad` is true, if there is one, with the value that `series` has there."""
+        """Record the first row where `bad` is true, with its value; return whether there is one."""
         row = bad.fill_null(False).arg_max()
         if row is None or not bad[row]:
             return False
@@ -45,14 +45,14 @@ class Faults:
         return min(self.found, key=lambda fault: fault[0])
 
     def refuse(self, place: Callable[[int], str]) -> None:
-        """Raise the first fault, if there is one; `place` says where a row is."""
+        """Raise the first fault, if there is one; `place` locates a row."""
         if self.found:
             row, fault = self.first()
             raise RatingsError(f"{place(row)}: {fault}")
 
 
 def in_words(value: object) -> str:
-    """A value as an error shows it."""
+    """Return a value as an error shows it."""
     if value is None or (isinstance(value, str) and not value):
         return "nothing"
     if isinstance(value, float) and math.isnan(value):
@@ -62,7 +62,7 @@ def in_words(value: object) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names of columns as an error shows them."""
+    """Return column names as an error shows them."""
     names = list(names)
     if not names:
         return "no columns"

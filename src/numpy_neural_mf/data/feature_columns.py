@@ -1,4 +1,4 @@
-"""A column of a data frame becomes sparse columns of numbers, by what it holds."""
+"""Encode a column of a data frame as sparse columns of numbers, depending on its type."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +10,16 @@ from scipy.sparse import csr_array
 from .faults import Faults, RatingsError
 from .tables import Columns
 
-# Strings of which more than this share are distinct tell rows apart, and say no more.
+# Strings with more than this share of distinct values only identify rows.
 NEARLY_ALL = 0.9
-# Strings that say that there is nothing to say.
+# Strings that stand for a missing value.
 MISSING = ("", "(no genres listed)")
-# What a column says of each row, shape (n, n_columns), and the names of its columns.
+# The encoding of a column, shape (n, n_columns), and the names of its columns.
 Part = tuple[csr_array, list[str]]
 
 
 def kind_of(series: pl.Series) -> str:
-    """What to make of a column: a name in `MAKERS`, or "left out"."""
+    """Return how to encode a column: a name in `MAKERS`, or "left out"."""
     if isinstance(series.dtype, pl.List | pl.Array):
         return "many_valued"
     if series.dtype.is_numeric() or series.dtype.is_temporal():
@@ -33,7 +33,7 @@ def kind_of(series: pl.Series) -> str:
 
 
 def typed(text: pl.Series) -> pl.Series:
-    """A column of a text file as numbers, if all are, otherwise as it is."""
+    """Return a column of a text file as numbers if all values are numbers, otherwise unchanged."""
     stripped = text.str.strip_chars()
     for kind in (pl.Int64, pl.Float64):
         numbers = stripped.cast(kind, strict=False)
@@ -43,7 +43,7 @@ def typed(text: pl.Series) -> pl.Series:
 
 
 def _indicators(series: pl.Series, name: str, table: Columns, of_many: bool) -> Part:
-    """A column for each distinct value; of n in a row, in a list or with "|" between, each has 1/√n."""
+    """Return a column per distinct value; each of n values of a row (in a list or with "|") has 1/√n."""
     is_list = of_many and isinstance(series.dtype, pl.List | pl.Array)
     values = series if is_list else _as_text(series, name, table)
     cells = pl.DataFrame({"row": np.arange(len(series)), "value": values})
@@ -60,7 +60,7 @@ def _indicators(series: pl.Series, name: str, table: Columns, of_many: bool) -> 
 
 
 def _standardised(series: pl.Series, name: str, table: Columns) -> Part:
-    """One column of mean 0 and standard deviation 1, or none where all numbers are the same."""
+    """Return one column of mean 0 and standard deviation 1, or none if all numbers are equal."""
     numbers, faults = series.to_physical().cast(pl.Float64, strict=False), Faults()
     is_wrong = numbers.is_null() & series.is_not_null() | numbers.is_infinite()
     faults.add(is_wrong, series, f"a finite number as {name}")

@@ -1,6 +1,6 @@
-"""What is known of users or of items besides ratings, such as genres, as one sparse row for each.
+"""Features of users or items, such as genres, as one sparse row for each.
 
-What reads tables is imported where a table is read: it needs polars.
+Modules that read tables need polars, so functions import them when they read a table.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ FeaturesLike = Any  # `Features`, or what `read_features` takes
 
 # The release year at the end of a MovieLens title: "Toy Story (1995)".
 YEAR = r"\((\d{4})\)\s*$"
-# What pandas, and Parquet files of pandas, call the numbers of the rows, which describe no user or item.
+# Names of pandas' row index, also in its Parquet files; it describes no user or item.
 INDEX_NAMES = ("", "unnamed: 0", "__index_level_0__")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Features:
-    """Features of users or of items, one row for each id; what does not fit together is a ValueError.
+    """Features of users or of items, one row for each id; inconsistent parts are a ValueError.
 
-    A model that learns a vector for each column describes a user, or an item, by the sum of these vectors,
+    A model learns a vector for each column; a user or an item is described by the sum of these vectors,
     weighted by its row.
 
     Attributes
@@ -42,9 +42,10 @@ class Features:
         Raw ids, as in `Ratings`.
     matrix : scipy.sparse.csr_array of float32, shape (n, n_columns), finite
     columns, fields : tuples of str, of length n_columns
-        Such as "genres=Drama", and the column of the data frame that it comes from, "genres".
+        The names of the columns, such as "genres=Drama", and the columns of the data frame that they come
+        from, such as "genres".
     left_out : tuple of str
-        Columns of the data frame of which nothing was made: each row has another value there.
+        Columns of the data frame that were not encoded, as nearly every row has a different value.
     """
 
     ids: NDArray[Any]
@@ -77,20 +78,19 @@ class Features:
         ignored: Sequence[str] = (),
         source: str = "data frame",
     ) -> Features:
-        """Features from a data frame with one row for each user, or item.
+        """Make features from a data frame with one row for each user or item.
 
-        What a column becomes, where it is not named:
+        The encoding of a column that is not named in a parameter:
 
-        - *Many-valued*, if it holds lists, tuples or sets, or strings of which one has a "|": each value is a
-          column. Each of n values of a row has the weight 1/√n, so that their sum is as long as one (Koren,
-          2008, sec. 4.1).
-        - *Categories*, other strings and truth values: each value is a column, of weight 1.
-        - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates by their time.
-        - Strings of which nearly every row has one of its own, such as titles, are left out.
+        - *Many-valued*, if it holds lists, tuples or sets, or if a string has a "|": each value is a
+          column. Each of n values of a row has the weight 1/√n, so that the row has length 1 (Koren, 2008,
+          section 4.1).
+        - *Categories*, for other strings and Boolean values: each value is a column, of weight 1.
+        - *Numbers*: one column, standardised to mean 0 and standard deviation 1; dates count as numbers.
+        - Strings that differ in nearly every row, such as titles, are left out.
 
-        Nothing, NaN, "" and "(no genres listed)" are missing: for numbers the mean, otherwise no column. A
-        column that is not there or not what it is taken for, or an id that is missing or twice, is a
-        ValueError.
+        Null, NaN, "" and "(no genres listed)" are missing values: the mean for numbers, otherwise no column.
+        A column that is missing or of the wrong type, or an id that is missing or repeated, is a ValueError.
 
         Parameters
         ----------
@@ -98,8 +98,8 @@ class Features:
         id : str, optional
             The column of ids; by default the first with a usual name (``movieId``, ``user_id``, ``id``, …),
             otherwise the first. Row numbers that pandas wrote are ignored.
-        many_valued, categories, numbers, ignored : sequences of str, columns to be taken as such
-        source : str, default "data frame", what errors call it
+        many_valued, categories, numbers, ignored : sequences of str, columns to encode in this way
+        source : str, default "data frame", its name in errors
 
         Examples
         --------
@@ -118,7 +118,7 @@ class Features:
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
-        """All that it is made of, for a fingerprint."""
+        """All its arrays, for a fingerprint."""
         matrix = self.matrix
         return [self.ids, matrix.data, matrix.indices, matrix.indptr, np.array(self.columns, str)]
 
@@ -128,9 +128,9 @@ class Features:
         return text + (f"; left out: {', '.join(self.left_out)}" if self.left_out else "")
 
     def ids_with(self, field: str, *values: object) -> NDArray[Any]:
-        """The raw ids that have any of these values in a field of categories or of many values, sorted.
+        """Return the sorted raw ids that have any of these values in a field of categories or of many values.
 
-        A field of another kind, or a value that no id has, is a ValueError.
+        Another kind of field, or a value that no id has, is a ValueError.
 
         Examples
         --------
@@ -138,8 +138,9 @@ class Features:
         >>> films.ids_with("genres", "Crime", "Comedy").tolist()
         [7, 9]
 
-        So only comedies are listed, or none: ``model.recommend(1, candidates=films.ids_with("genres",
-        "Comedy"))``, ``model.recommend(1, exclude=films.ids_with("genres", "Comedy"))``.
+        Use them to list only comedies, or no comedies: ``model.recommend(1,
+        candidates=films.ids_with("genres", "Comedy"))``, ``model.recommend(1,
+        exclude=films.ids_with("genres", "Comedy"))``.
         """
         known = {name: at for at, name in enumerate(self.columns) if self.fields[at] == field != name}
         if missing := [value for value in values if f"{field}={value}" not in known]:
@@ -150,7 +151,7 @@ class Features:
         return np.asarray(self.ids[np.diff(of_values.tocsr().indptr) > 0])
 
     def rows_for(self, ids: Ids) -> scipy.sparse.csr_array:
-        """The rows of raw ids, shape (n_ids, n_columns); an id without description has an empty one."""
+        """Return the rows of raw ids, shape (n_ids, n_columns); an id without features has an empty row."""
         n, matrix, row = len(self.ids), self.matrix, index_of(self.ids, ids)
         with_empty = matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])
         return scipy.sparse.csr_array(with_empty, shape=(n + 1, len(self.columns)))[np.where(row < 0, n, row)]
@@ -168,21 +169,21 @@ def read_features(
 ) -> Features:
     """Read features from a file or a data frame: `Features.from_frame` explains the columns.
 
-    Where titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category, too.
+    If titles end in a year, as "Toy Story (1995)" in MovieLens' ``movies.csv``, "year" is a category as well.
 
     Parameters
     ----------
     source : path, or data frame (polars, pandas, Arrow, or a mapping of columns)
-        A path is that of a file, text with a header, Parquet or Feather, or of the folder of a MovieLens set
-        with ``movies.csv``.
+        The path of a text file with a header, of a Parquet or Feather file, or of the folder of a MovieLens
+        set with ``movies.csv``.
     id, many_valued, categories, numbers, ignored
         As in `Features.from_frame`.
-    text_ids : bool, default False, whether ids are strings, as those of the ratings are, even if all integers
+    text_ids : bool, default False, whether to keep ids as strings, as in the ratings, even if all are whole
 
     Raises
     ------
     RatingsError
-        The file is no table, or its columns are not what they are taken for; the message names the line.
+        The file is not a table, or its columns are of the wrong type; the message names the line.
     TypeError
         The source is neither a path nor a data frame.
     OSError
@@ -221,13 +222,13 @@ def read_features(
 
 
 def as_features(source: FeaturesLike, ids: NDArray[Any]) -> Features:
-    """Features as they are, or read with ids that are strings if these are."""
+    """Return features unchanged, or read them; their ids are strings if `ids` are."""
     is_text = ids.dtype.kind == "U"
     return source if isinstance(source, Features) else read_features(source, text_ids=is_text)
 
 
 def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str]]) -> Features:
-    """The features that all columns of a table make: `Features.from_frame` has the columns explained."""
+    """Encode all columns of a table as features; `Features.from_frame` explains the encoding."""
     from .feature_columns import MAKERS, kind_of
     from .raw_values import as_series
 
@@ -258,7 +259,7 @@ def features_of(table: Columns, id: str | None, roles: Mapping[str, Sequence[str
 
 
 def id_column(names: Iterable[str]) -> str:
-    """The column of ids: the first with a usual name, such as movieId or user_id, otherwise the first."""
+    """Return the column of ids: the first with a usual name, such as movieId, otherwise the first."""
     from .tables import NAMES, named_as
 
     names = [name for name in names if name.lower() not in INDEX_NAMES]
@@ -267,7 +268,7 @@ def id_column(names: Iterable[str]) -> str:
 
 
 def _ids(raw: Any, name: str, table: Columns) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Sorted ids, and the place of each row of the table among them."""
+    """Return sorted ids, and the position of each row of the table among them."""
     from .raw_values import as_id_series, coded_ids
 
     if not len(raw):

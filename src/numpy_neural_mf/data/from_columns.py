@@ -1,4 +1,4 @@
-"""Columns of raw ids, numbers and times become ratings, of which the last of each pair is kept."""
+"""Convert columns of raw ids, numbers and times to ratings; the last rating of each pair is kept."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from .limits import MAX_RATING
 from .ratings import Ratings, check_scale
 from .timestamps import in_seconds, timestamp_seconds
 
-# Rows left out from which on it is worth a warning.
+# Number of dropped rows above which a warning may be given.
 MANY = 50
 
 Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the index of each row's id
@@ -25,7 +25,7 @@ Coded = tuple[NDArray[Any], NDArray[np.int32]]  # sorted unique ids, and the ind
 def ratings_from(
     columns: Mapping[str, Any], scale: tuple[float, float] | None, source: str, place: Callable[[int], str]
 ) -> Ratings:
-    """`Ratings.from_columns` by role ("user", "item", "rating", perhaps "timestamp"); `place` names a row."""
+    """Return `Ratings.from_columns` of columns by role ("user", …, "timestamp"); `place` locates a row."""
     from .raw_values import as_id_series, as_series, coded_ids, rating_values, scale_of
 
     given = None if scale is None else check_scale(scale)
@@ -48,9 +48,9 @@ def ratings_from(
 
 
 def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, float] | None) -> Ratings | None:
-    """Ratings from arrays by role, as `Text.numbers` makes them; None where a rating is not what is expected.
+    """Return ratings from arrays by role, as `Text.numbers` makes them; None if a rating is not as expected.
 
-    The arrays are taken over. An impossible scale is a ValueError.
+    The arrays are reused, not copied. An impossible scale is a ValueError.
     """
     from .raw_values import scale_of
 
@@ -60,7 +60,7 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
     fits = given is None or (np.float32(given[0]) <= lowest and highest <= np.float32(given[1]))
     if not (fits and -MAX_RATING <= lowest <= highest <= MAX_RATING):
         return None
-    with ThreadPoolExecutor(3) as threads:  # of what these take, next to nothing is Python
+    with ThreadPoolExecutor(3) as threads:  # these spend next to no time in Python
         known = threads.submit(lambda: given or scale_of(values))
         users, items = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
     times = columns.get("timestamp")
@@ -76,7 +76,7 @@ def _assembled(
     times: NDArray[np.int64] | None,
     scale_is_guessed: bool,
 ) -> Ratings:
-    """Ratings from ids with their indices, each pair with its last rating only."""
+    """Return ratings from ids and indices, with only the last rating of each pair."""
     ratings = Ratings(
         users[1], items[1], values, users[0], items[0], scale, times, scale_is_guessed=scale_is_guessed
     )
@@ -84,7 +84,7 @@ def _assembled(
 
 
 def warn_of_dropped(ratings: Ratings) -> Ratings:
-    """The ratings, after a warning if most rows of their table were left out, as of no table of ratings."""
+    """Return the ratings; warn if most rows of their table were dropped, which suggests the wrong columns."""
     n = ratings.n_dropped
     if n > max(len(ratings), MANY):
         left_out = f"{n:,} of {n + len(ratings):,} rows were left out"
@@ -94,7 +94,7 @@ def warn_of_dropped(ratings: Ratings) -> Ratings:
 
 
 def _without_older(ratings: Ratings) -> Ratings:
-    """Only the last rating of each (user, item) pair, in the order of the rows."""
+    """Return only the last rating of each (user, item) pair, in the order of the rows."""
     repeated = _repeated_pairs(ratings)
     if not len(repeated):
         return ratings
@@ -111,7 +111,7 @@ def _without_older(ratings: Ratings) -> Ratings:
 
 
 def _repeated_pairs(ratings: Ratings) -> NDArray[np.int64]:
-    """One number for each pair that occurs more than once, sorted."""
+    """Return the sorted numbers of the pairs that occur more than once."""
     last = -1
     for block in blocks(len(ratings)):
         pairs = _pairs(ratings, block)
@@ -128,5 +128,5 @@ def _repeated_pairs(ratings: Ratings) -> NDArray[np.int64]:
 
 
 def _pairs(ratings: Ratings, rows: slice | NDArray[np.intp]) -> NDArray[np.int64]:
-    """One number for each pair of user and item."""
+    """Return a number for the (user, item) pair of each row, equal for equal pairs."""
     return ratings.users[rows].astype(np.int64) * ratings.n_items + ratings.items[rows]

@@ -1,4 +1,4 @@
-"""The bytes of a gzip file, as long as it is whole and not made to fill the memory."""
+"""Decompression of a gzip file, with errors for a damaged file and for a decompression bomb."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ GZIP = b"\x1f\x8b"
 
 
 def unpacked(path: Path) -> BinaryIO:
-    """The file, open; a RatingsError when what is read is damaged or too much."""
+    """Open a gzip file; reading raises a RatingsError if the file is damaged or too large when unpacked."""
     return io.BufferedReader(_Unpacked(path), 2**18)
 
 

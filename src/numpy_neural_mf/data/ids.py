@@ -1,4 +1,4 @@
-"""Raw ids, as users know them, and their indices, as arrays need them."""
+"""Raw ids, as users know them, and their indices in arrays."""
 
 import re
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ PANDAS_MISSING = ("NAType", "NaTType")
 
 
 def as_ids(raw: Ids) -> NDArray[Any]:
-    """One id (shape ()) or a collection of ids as an array of integers, strings or objects, none changed.
+    """Return one id (shape ()) or a collection of ids as an array of integers, strings or objects, unchanged.
 
     Arrays, Series, lists and tuples keep their shape; other iterables become one dimension in their order. A
-    set is sorted, numbers first. None, bytes, a data frame, a mask, and what else is neither an id nor a
-    collection of ids are a TypeError.
+    set is sorted, numbers first. None, bytes, a data frame, a mask, and anything else that is neither an id
+    nor a collection of ids, is a TypeError.
 
     >>> as_ids({9, 8}).tolist(), as_ids(id for id in "ba").tolist(), as_ids("ann").shape
     ([8, 9], ['b', 'a'], ())
@@ -36,7 +36,7 @@ def as_ids(raw: Ids) -> NDArray[Any]:
 
 
 def ids_among(name: str, raw: Ids) -> NDArray[Any]:
-    """A collection of ids, of at least one dimension, as `as_ids` makes it; one id alone is a TypeError."""
+    """Return a collection of ids as `as_ids` does, of at least one dimension; a single id is a TypeError."""
     ids = as_ids(raw)
     if not ids.ndim:
         raise TypeError(f"{name}: expected a collection of ids, found one {type(raw).__name__}, {raw!r}")
@@ -44,10 +44,10 @@ def ids_among(name: str, raw: Ids) -> NDArray[Any]:
 
 
 def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
-    """Index of raw ids, of the shape that `as_ids` gives them, among known ones; -1 where one is unknown.
+    """Return the index of each raw id among the known ids, in the shape of `as_ids`; -1 for unknown ids.
 
-    The known ids are int64 or str, sorted and unique. An integer equals a string that is the same number
-    written out, as keys of JSON are: 7 is "7", but not "07".
+    The known ids are int64 or str, sorted and unique. An integer equals the string that writes it out, as
+    keys of JSON do: 7 is "7", but not "07".
     """
     wanted = as_ids(raw)
     strings = ids.dtype.kind == "U"
@@ -60,9 +60,9 @@ def index_of(ids: NDArray[Any], raw: Ids) -> NDArray[np.int32]:
 
 
 def of_kind(ids: NDArray[Any], raw: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any]]:
-    """Which of some raw ids, taken in one dimension, can be among known ones, and these in their dtype.
+    """Return which raw ids, flattened, can be among the known ids, and these in the dtype of the known ids.
 
-    Mixed, missing, fractional or huge ids cannot, if they are not of the kind of the known.
+    Mixed, missing, fractional or huge ids cannot, unless they are of the kind of the known ids.
     """
     strings = ids.dtype.kind == "U"
     values = np.fromiter(map(_written if strings else _as_number, raw.ravel().tolist()), object, raw.size)
@@ -71,7 +71,7 @@ def of_kind(ids: NDArray[Any], raw: NDArray[Any]) -> tuple[NDArray[np.bool_], ND
 
 
 def _checked(ids: NDArray[Any]) -> NDArray[Any]:
-    """The same, if its values are numbers, strings or missing: a set in a list would be an unknown id."""
+    """Return the array if its values are numbers, strings or missing; otherwise raise a TypeError."""
     types = set(map(type, ids.ravel().tolist())) if ids.dtype.kind == "O" else {ids.dtype.type}
     for of in types:
         is_id = issubclass(of, (*ID_TYPES, np.str_)) and not issubclass(of, bool)
@@ -81,7 +81,7 @@ def _checked(ids: NDArray[Any]) -> NDArray[Any]:
 
 
 def check_ids(name: str, ids: NDArray[Any]) -> None:
-    """Known ids are int64 or str, sorted and unique, or it is a ValueError."""
+    """Raise a ValueError unless known ids are int64 or str, sorted and unique."""
     if ids.ndim != 1 or (ids.dtype != np.int64 and ids.dtype.kind != "U"):
         raise ValueError(f"{name}: expected int64 or str of shape (n,), found {ids.dtype} {ids.shape}")
     if not np.all(ids[:-1] < ids[1:]):
@@ -89,11 +89,11 @@ def check_ids(name: str, ids: NDArray[Any]) -> None:
 
 
 def _positions(ids: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int32]:
-    """`index_of` ids of the same type."""
+    """Return `index_of` for ids of the same type."""
     if not len(ids):
         return np.full(wanted.shape, -1, np.int32)
     if ids.dtype.kind == "i" and int(ids[-1]) - int(ids[0]) < wanted.size:
-        # A table of all numbers between the lowest and the highest id: no search for each.
+        # A table of all numbers between the lowest and the highest id replaces the search for each id.
         table = np.full(int(ids[-1]) - int(ids[0]) + 1, -1, np.int32)
         table[ids - ids[0]] = np.arange(len(ids), dtype=np.int32)
         inside = (wanted >= ids[0]) & (wanted <= ids[-1])
@@ -111,7 +111,7 @@ def _written(value: Any) -> Any:
 
 
 def _is_str(value: object) -> bool:
-    # NumPy's strings lose a NUL at their end, and so would equal another id.
+    # NumPy's strings lose a trailing NUL, and so would equal another id.
     return isinstance(value, str) and not value.endswith("\0")
 
 

@@ -1,4 +1,4 @@
-"""Work done in threads ahead of its turn, in order, and no further ahead than there is room for."""
+"""Prefetching in threads: results come in order, and only a limited number is computed ahead."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +12,7 @@ Made = TypeVar("Made")
 
 
 def made_ahead(make: Callable[[Given], Made], given: Iterable[Given], n: int) -> Iterator[Made]:
-    """What `make` makes of each that is given, by n threads while the n before it are at use."""
+    """Yield ``make(one)`` for each of `given`, in order; n threads compute up to n results ahead."""
     coming: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(n) as threads:
         for one in given:
@@ -24,5 +24,5 @@ def made_ahead(make: Callable[[Given], Made], given: Iterable[Given], n: int) ->
 
 
 def one_ahead(iterator: Iterator[Made]) -> Iterator[Made]:
-    """The same, each made by another thread while the one before is at use."""
+    """Return an iterator over the same elements; another thread computes the next one meanwhile."""
     return iter(partial(next, made_ahead(lambda _: next(iterator, None), repeat(None), 1)), None)

@@ -1,4 +1,4 @@
-"""Ratings as columns: who rated what, how high and, where it is known, when."""
+"""Ratings as columns: user, item, value and, if known, time."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ COLUMNS: dict[str, type] = {
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Ratings:
-    """Ratings of items by users, one row each; a column of another length, dtype or range is a ValueError.
+    """Ratings of items by users, one per row; a column of wrong length, dtype or range is a ValueError.
 
     Attributes
     ----------
     users, items : int32 arrays of shape (n,), index of each rating's user in `user_ids`, item in `item_ids`
     values : float32 array of shape (n,), the ratings: finite, within `scale`
     user_ids, item_ids : int64 or str arrays, sorted and unique
-        Raw ids. A part of some ratings keeps the ids of the whole, so an id may have no rating.
-    scale : (float, float), the lowest and the highest rating possible
+        Raw ids. A part of the ratings keeps the ids of the whole, so an id may have no rating.
+    scale : (float, float), the lowest and the highest possible rating
     timestamps : int64 array of shape (n,), optional
-        When the rating was given, in seconds since 1970, or any numbers as small.
+        Times of the ratings in seconds since 1970, or other numbers of that size or smaller.
     noise_variance, expected : float32 arrays of shape (n,), optional
-        Variance and mean (the best possible prediction) of each rating given its user and its item; known
+        Variance and mean (the Bayes-optimal prediction) of each rating given its user and its item; known
         only for simulated ratings.
-    n_dropped : int, default 0, ratings left out because the same user rated the same item again later
-    user_features, item_features : Features, optional, see `with_features`; parts have those of the whole
-    titles : mapping of raw item id to str, optional, see `with_titles`; parts have those of the whole
-    scale_is_guessed : bool, default False, whether `scale` is one in common use that holds every rating
+    n_dropped : int, default 0, number of ratings dropped because the user rated the item again later
+    user_features, item_features : Features, optional, see `with_features`; parts keep those of the whole
+    titles : mapping of raw item id to str, optional, see `with_titles`; parts keep those of the whole
+    scale_is_guessed : bool, default False, whether `scale` was chosen from the ratings, not given
     """
 
     users: NDArray[np.int32]
@@ -87,7 +87,7 @@ class Ratings:
                 expected = f"expected ids that are {kinds[ids.dtype.kind]}, as those rated"
                 raise ValueError(f"{side}_features: {expected}, found {kinds[features.ids.dtype.kind]}")
         lowest, highest = map(np.float32, check_scale(self.scale))
-        # A NaN fails the comparison, so this one check covers finite values too.
+        # A NaN fails the comparison, so this check covers finite values as well.
         if n and not (lowest <= self.values.min() and self.values.max() <= highest):
             raise ValueError(f"values: expected finite ratings within the scale {self.scale}")
         times = self.timestamps
@@ -105,12 +105,12 @@ class Ratings:
         scale: tuple[float, float] | None = None,
         source: str = "ratings",
     ) -> Ratings:
-        """Ratings from columns of raw ids, numbers and, optionally, times.
+        """Make ratings from columns of raw ids, numbers and, optionally, times.
 
-        Of several ratings of one item by one user the last counts: the one with the highest timestamp,
-        among equal ones (or without timestamps) the one furthest down. The rows kept stay in order. No
-        ratings, or a value that is missing or not what is expected, is a RatingsError, with its row from 1.
-        If most rows are left out, a UserWarning says so.
+        If a user rated an item more than once, the last rating counts: the one with the highest timestamp,
+        or, with equal or no timestamps, the one furthest down. The remaining rows keep their order. An empty
+        table, or a missing or invalid value, is a RatingsError that names the row, from 1. If most rows are
+        dropped, a UserWarning says so.
 
         Parameters
         ----------
@@ -120,11 +120,11 @@ class Ratings:
         timestamps : array-like of shape (n,), optional
             Numbers, dates or ISO 8601 text: see `numpy_neural_mf.data.timestamps.as_timestamps`.
         scale : (float, float), optional
-            Lowest and highest rating possible. By default the first of the scales in common use
+            Lowest and highest possible rating. By default the first of the scales in common use
             (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
-        source : str, default "ratings", what errors call these ratings
+        source : str, default "ratings", the name of these ratings in errors
         """
-        from .from_columns import ratings_from, warn_of_dropped  # which make Ratings
+        from .from_columns import ratings_from, warn_of_dropped  # they import Ratings
 
         columns = {"user": users, "item": items, "rating": values}
         if timestamps is not None:
@@ -153,12 +153,12 @@ class Ratings:
 
     @property
     def mean(self) -> float:
-        """Mean rating, NaN where there are none."""
+        """Mean rating, NaN without ratings."""
         return float(self.values.mean(dtype=np.float64)) if len(self) else float("nan")
 
     @property
     def noise_floor(self) -> float | None:
-        """RMSE of the best possible predictor, the conditional mean: sqrt(mean(noise_variance)), if known."""
+        """RMSE of the Bayes-optimal predictor, the conditional mean: sqrt(mean(noise_variance)), if known."""
         if self.noise_variance is None or not len(self):
             return None
         return float(np.sqrt(self.noise_variance.mean(dtype=np.float64)))
@@ -175,13 +175,13 @@ class Ratings:
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
-        """All that a model learns from but the times, for a fingerprint."""
+        """All arrays that a model learns from, except the times, for a fingerprint."""
         own: list[NDArray[Any]] = [self.users, self.items, self.values, self.user_ids, self.item_ids]
         features = (self.user_features, self.item_features)
         return own + [array for one in features if one is not None for array in one.arrays]
 
     def __getitem__(self, rows: slice | ArrayLike) -> Ratings:
-        """Some of the ratings, with the ids and scale of the whole; what is not as below is an IndexError.
+        """Return some of the ratings, with the ids and scale of the whole; other indices are an IndexError.
 
         Parameters
         ----------
@@ -204,30 +204,29 @@ class Ratings:
         return self.take(rows)
 
     def head(self, n: int = 5) -> pl.DataFrame:
-        """The first n ratings, as `to_polars` has them."""
+        """Return the first n ratings as a polars data frame: see `to_polars`."""
         return self[:n].to_polars()
 
     def take(self, rows: ArrayLike) -> Ratings:
-        """The ratings at `rows` (indices or a mask of shape (n,)), with the ids and scale of the whole."""
+        """Return the ratings at `rows` (indices, or a mask of shape (n,)), with all ids and the scale."""
         rows = np.asarray(rows)
         rows = rows.astype(np.intp) if rows.size == 0 else rows
         return replace(self, n_dropped=0, **self._columns(lambda column: taken(column, rows)))
 
     def part(self, rows: slice) -> Ratings:
-        """The ratings of a range of rows, with the ids and scale of the whole; nothing is copied or read."""
+        """Return the ratings of a range of rows, with the ids and scale of the whole, without copying."""
         return replace(self, **self._columns(lambda column: column[rows]))
 
     def _columns(self, of: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
-        """What is made of each column that there is, by its name."""
+        """Return ``of(column)`` by name, for each column that is not None."""
         return {name: of(column) for name in COLUMNS if (column := getattr(self, name)) is not None}
 
     def with_features(self, users: FeaturesLike = None, items: FeaturesLike = None) -> Ratings:
-        """The same ratings, with what is known of their users and items, for models that make use of it.
+        """Return the same ratings with features of their users and items, for models that use them.
 
-        Each is `Features`, or a path or a data frame, which `read_features` reads; None keeps the present
-        ones. They may describe some of the ids, and ids without ratings: a model then knows these as well.
-        `Features` with ids that are integers where those of the ratings are strings, or the other way round,
-        are a ValueError.
+        Each is `Features`, or a path or a data frame for `read_features`; None keeps the present features.
+        They may cover only some of the ids, and also ids without ratings, which a model then knows as well.
+        `Features` with integer ids for ratings with string ids, or the reverse, are a ValueError.
 
         Examples
         --------
@@ -242,14 +241,14 @@ class Ratings:
         return replace(self, user_features=user_features, item_features=item_features)
 
     def with_titles(self, source: Any) -> Ratings:
-        """The same ratings, with titles of items, which models keep and show in lists and explanations.
+        """Return the same ratings with titles of items, which models keep and show in lists and explanations.
 
-        Ids are looked up as `predict` does; a title longer than 500 characters is cut. A table without
-        columns of items and titles is a RatingsError. If no title is of a rated item, a UserWarning says so.
+        Ids are matched as in `predict`; a title longer than 500 characters is truncated. A table without
+        columns of items and titles is a RatingsError. If no rated item has a title, a UserWarning says so.
 
         Parameters
         ----------
-        source : mapping of raw id to title, data frame, or path of a file, or of a folder with one
+        source : mapping of raw id to title, data frame, or path of a file or of a folder with one
             A table has a column of items (``movieId``, ``item_id``, ``id``, …) and one of titles (``title``,
             ``name``, …).
 
@@ -262,14 +261,14 @@ class Ratings:
         """
         titles = titles_of(source, self.item_ids)
         if not any(id in titles for id in self.item_ids.tolist()):
-            warnings.warn(f"none of {len(titles):,} titles is of an item of the ratings", stacklevel=2)
+            warnings.warn(f"none of {len(titles):,} titles belongs to a rated item", stacklevel=2)
         return replace(self, titles=titles)
 
     def compact(self, described: bool = False, anywhere: Anywhere = lambda occurs: occurs) -> Ratings:
-        """The same ratings, with only those users and items that have one, indexed again.
+        """Return the same ratings with only the users and items that have a rating, indexed again.
 
-        If `described`, those that have features are kept, or taken in, too. Where these ratings are a part,
-        `anywhere` makes of a bool array of the ids that have a rating here that of the whole.
+        If `described`, users and items with features are kept or added as well. If these ratings are one
+        process's part, `anywhere` takes a bool array, which ids have a rating here, to that of all parts.
         """
         users, user_ids = occurring(self.users, self.user_ids, anywhere)
         items, item_ids = occurring(self.items, self.item_ids, anywhere)
@@ -280,13 +279,13 @@ class Ratings:
         return replace(self, users=users, items=items, user_ids=user_ids, item_ids=item_ids)
 
     def to_polars(self) -> pl.DataFrame:
-        """A polars data frame: user_id, item_id, rating and, where known, timestamp."""
+        """Return a polars data frame: user_id, item_id, rating and, if known, timestamp."""
         import polars as pl
 
         return pl.DataFrame(self._named())
 
     def to_pandas(self) -> Any:
-        """The same as a pandas data frame; a ModuleNotFoundError where pandas is not installed."""
+        """Return the same as a pandas data frame; a ModuleNotFoundError if pandas is not installed."""
         import pandas as pd
 
         return pd.DataFrame(self._named())
@@ -297,7 +296,7 @@ class Ratings:
 
 
 def check_scale(scale: tuple[float, float]) -> tuple[float, float]:
-    """The scale as floats, once it is found possible."""
+    """Return the scale as floats; raise a ValueError if it is impossible."""
     if len(scale) != 2 or not (np.isfinite(scale).all() and scale[0] < scale[1]):
         raise ValueError(f"scale: expected (lowest, highest) with lowest < highest, found {scale}")
     if max(map(abs, scale)) > MAX_RATING or scale[1] - scale[0] < MIN_RANGE:

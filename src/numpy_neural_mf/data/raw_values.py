@@ -1,4 +1,4 @@
-"""Raw ids and ratings become arrays; here only it is decided what is wrong with a value."""
+"""Convert raw ids and ratings to arrays; only this module decides which values are invalid."""
 
 import math
 from typing import Any
@@ -23,14 +23,14 @@ KNOWN_SCALES = (
     (1.0, 100.0, 1.0),
     (0.0, 100.0, 1.0),
 )
-# Of times and durations, the units of NumPy that polars knows.
+# NumPy's types of times and durations in a unit that polars knows.
 UNITS = {"M": "datetime64[us]", "m": "timedelta64[us]"}
 # Texts that other programs write where a value is missing.
 MISSING = ("", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>")
 
 
 def as_series(raw: Any) -> pl.Series:
-    """Raw values as a polars Series; None, NaN among objects, and pandas' NA are null."""
+    """Return raw values as a polars Series; None, NaN among objects, and pandas' NA become null."""
     if isinstance(raw, pl.Series):
         return raw
     array = raw if isinstance(raw, list | tuple) else np.asarray(raw)
@@ -41,12 +41,12 @@ def as_series(raw: Any) -> pl.Series:
     values = [_plain(value) for value in array]
     try:
         return pl.Series(values, strict=False)
-    except pl.exceptions.PolarsError:  # times of several zones, or some with none
+    except pl.exceptions.PolarsError:  # times in several zones, or only some with a zone
         return pl.Series(values, dtype=pl.Object)
 
 
 def _plain(value: Any) -> Any:
-    """An object as polars knows it."""
+    """Return an object in a type that polars knows."""
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     if isinstance(value, np.datetime64):
@@ -55,7 +55,7 @@ def _plain(value: Any) -> Any:
 
 
 def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
-    """Raw ids as `as_series` has them; a string among integers is a fault, as 7 and "7" are two ids."""
+    """Return raw ids as `as_series` does; strings mixed with integers are a fault: 7 and "7" differ."""
     if not isinstance(raw, pl.Series | list | tuple):
         raw = np.asarray(raw)
     if isinstance(raw, list | tuple) or raw.dtype == object:
@@ -71,10 +71,10 @@ def as_id_series(raw: Any, expected: str, faults: Faults) -> pl.Series:
 
 
 def whole_or_text(raw: pl.Series) -> pl.Series:
-    """Ids read as text, without spaces around: integers if all are, each written in one way, otherwise text.
+    """Return text ids, stripped, as integers if all are integers, each written in one way; otherwise as text.
 
-    So 007 makes all of the column text, and so do 1 and 1.0 in one column. Where all are numbers and one is
-    fractional, they stay numbers, which `coded_ids` refuses, as in a data frame.
+    So 007 makes the whole column text, and so do 1 and 1.0 in one column. If all are numbers and one is
+    fractional, they become floats, which `coded_ids` refuses, as in a data frame.
     """
     ids = raw.str.strip_chars()
     texts = ids.drop_nulls().unique()
@@ -89,12 +89,12 @@ def whole_or_text(raw: pl.Series) -> pl.Series:
 
 
 def as_text(ids: pl.Series) -> pl.Series:
-    """Ids as text, whatever they are."""
+    """Return ids of any type as text."""
     return (_integers(ids) if ids.dtype.is_numeric() else ids).cast(pl.String)
 
 
 def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Sorted unique ids, int64 or strings, and for each row the index of its id among them."""
+    """Return sorted unique ids, int64 or strings, and for each row the index of its id among them."""
     nothing = np.empty(0, np.int64), np.empty(0, np.int32)
     ids = _integers(raw) if raw.dtype.is_numeric() else raw
     if isinstance(raw.dtype, pl.Categorical | pl.Enum):
@@ -111,7 +111,7 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
         return nothing
     vocabulary = ids.unique().sort()
     codes = ids.replace_strict(vocabulary, pl.int_range(len(vocabulary), dtype=pl.Int32, eager=True))
-    # Not StringDType: its searchsorted fails on strings of another array (NumPy 2.4).
+    # Not StringDType, whose searchsorted fails on strings of another array (NumPy 2.4).
     faults.add(ids.str.ends_with("\0"), raw, f"{expected} that does not end in NUL")
     stripped = vocabulary.str.strip_chars()
     is_twice = ids.is_in(vocabulary.filter(stripped.is_duplicated() & (stripped != vocabulary)).implode())
@@ -120,7 +120,7 @@ def coded_ids(raw: pl.Series, expected: str, faults: Faults) -> tuple[NDArray[An
 
 
 def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Faults) -> NDArray[np.float32]:
-    """Ratings as float32: finite numbers, within `scale` if one is given."""
+    """Return ratings as float32: finite numbers, within `scale` if it is given."""
     expected = "a finite number as rating"
     numbers = raw.str.strip_chars() if raw.dtype == pl.String else raw
     if not (numbers.dtype.is_numeric() or numbers.dtype in (pl.String, pl.Boolean, pl.Null)):
@@ -140,9 +140,9 @@ def rating_values(raw: pl.Series, scale: tuple[float, float] | None, faults: Fau
 
 
 def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
-    """The first of `KNOWN_SCALES` that holds every value, otherwise the lowest and the highest value.
+    """Return the first of `KNOWN_SCALES` that holds every value, otherwise the lowest and highest value.
 
-    A single value that fits no known scale makes a scale from it to 0.
+    For a single distinct value that fits no known scale, the scale extends from it to 0.
     """
     distinct = np.unique(np.concatenate([np.unique(values[block]) for block in blocks(len(values))]))
     lowest, highest = float(distinct[0]), float(distinct[-1])
@@ -153,13 +153,13 @@ def scale_of(values: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether an object stands for no value: None, NaN, pandas' NA and NaT."""
+    """Return whether an object is a missing value: None, NaN, pandas' NA and NaT."""
     is_nan = isinstance(value, float) and math.isnan(value)
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _integers(raw: pl.Series) -> pl.Series:
-    """Numeric ids as Int64, as strings if one is beyond 64 bits, unchanged if one is not whole."""
+    """Return numeric ids as Int64, as strings if one exceeds 64 bits, unchanged if one is fractional."""
     if raw.dtype.is_float():
         raw = raw.fill_nan(None)
         if not (raw.drop_nulls() % 1 == 0).all():
@@ -167,5 +167,5 @@ def _integers(raw: pl.Series) -> pl.Series:
     narrow = raw.cast(pl.Int64, strict=False)
     if narrow.null_count() == raw.null_count():
         return narrow
-    # Python's own: early polars 1 cannot write 128-bit integers as text.
+    # By Python's str: early versions of polars 1 cannot write 128-bit integers as text.
     return pl.Series([None if number is None else str(int(number)) for number in raw])

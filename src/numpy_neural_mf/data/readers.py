@@ -1,6 +1,6 @@
-"""Ratings from files, data frames, arrays and matrices; a fault is named by its line.
+"""Read ratings from files, data frames, arrays and matrices; errors name the line.
 
-What reads tables is imported where a table is read: it needs polars.
+Modules that read tables need polars, so functions import them when they read a table.
 """
 
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 RatingsLike = Any  # what `read_ratings` takes
 EXPECTED = "Ratings, a path, a data frame, a mapping or a tuple of columns, or a sparse matrix"
 
-# Where the ratings are in the folder of a data set.
+# Files of ratings in the folders of data sets.
 RATINGS_FILES = ("ratings.csv", "ratings.dat", "u.data")
 
 
@@ -40,52 +40,51 @@ def read_ratings(
     text_ids: bool | Collection[str] = False,
     cache: bool | str | os.PathLike[str] = False,
 ) -> Ratings:
-    """Read ratings from whatever holds them; a setting that is impossible is a ValueError.
+    """Read ratings from a file, a data frame, columns or a matrix; an impossible setting is a ValueError.
 
-    All that takes ratings, such as `fit`, `evaluate` and the splits, takes what this takes. A file may be
+    Every function that takes ratings, such as `fit`, `evaluate` and the splits, takes the same. A file may be
     Parquet, Feather, or UTF-8 text, plain or compressed by gzip, with a comma, semicolon, tab, "|" or "::"
-    between the fields. The content decides, not the name. A first line whose third field is a number is no
-    header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns are
-    not looked at, and blank lines are skipped. A line with more or fewer fields than the first is an error.
+    between the fields. The content decides, not the file name. A first line whose third field is a number is
+    not a header: the columns are then user, item, rating and, if there is a fourth, timestamp. Other columns
+    are ignored, and blank lines are skipped. A line with more or fewer fields than the first is an error.
 
-    Ids in a text file are integers if all of the column are 64-bit integers, otherwise strings without the
-    spaces around them. Ids that are written differently are never one: leading zeros, as in 007, make all of
-    the column strings, and so do 1 and 1.0 in one column. Where a user rated an item more than once the last
-    rating counts (see `Ratings.from_columns`); a UserWarning says if most rows are left out.
+    Ids in a text file are integers if the whole column has 64-bit integers, otherwise stripped strings. Ids
+    that are written differently are never merged: leading zeros, as in 007, make the whole column strings,
+    and so do 1 and 1.0 in one column. If a user rated an item more than once, the last rating counts (see
+    `Ratings.from_columns`); a UserWarning says if most rows are dropped.
 
     Parameters
     ----------
     source : str, path, or data frame (polars, pandas, Arrow, or a mapping of columns)
-        Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data``, and with titles, if
-        there is a ``movies.csv`` or ``books.csv``; a tuple
-        (users, items, ratings) or (users, items, ratings, timestamps) of columns; a sparse matrix of any
-        format of SciPy, whose stored entries are the ratings of the users with the numbers of their rows for
-        the items with those of their columns; or `Ratings`, which are returned as they are. With `query`, the
-        address of a database, ``sqlite:///ratings.db`` (with four "/" an absolute path) or
+        Or the folder of a data set, with ``ratings.csv``, ``ratings.dat`` or ``u.data`` and, for titles,
+        ``movies.csv`` or ``books.csv``; a tuple (users, items, ratings) or (users, items, ratings,
+        timestamps) of columns; a SciPy sparse matrix of any format, whose stored entries are ratings, with
+        row numbers as user ids and column numbers as item ids; or `Ratings`, which are returned unchanged.
+        With `query`, the address of a database, ``sqlite:///ratings.db`` (with four "/" an absolute path) or
         ``postgresql://user:password@host/name``, which needs the extra "database".
     query : str, optional
         SQL whose result has the columns of ratings: ``SELECT user, item, rating FROM ratings``. It is run
-        read-only. No error shows the address. For any other database, give the frame that
-        ``polars.read_database(query, connection)`` makes.
+        read-only. Errors never show the address. For any other database, pass the frame that
+        ``polars.read_database(query, connection)`` returns.
     user, item, rating, timestamp : str, optional
-        Names of the columns, where they are not among the usual ones (``userId``, ``item_id``, ``score``,
-        …, in any case). A timestamp is optional.
-    scale : (float, float), optional, lowest and highest rating possible; else as in `Ratings.from_columns`
+        Names of the columns, if they are not among the usual names (``userId``, ``item_id``, ``score``, …, in
+        upper or lower case). A timestamp is optional.
+    scale : (float, float), optional, lowest and highest possible rating; default: see `Ratings.from_columns`
     timestamps : bool, default True
-        Whether to keep them, 8 of the 20 bytes of a rating. If False, a column that is found by its usual
-        name, such as "date", need not be one of times.
+        Whether to keep timestamps, 8 of the 20 bytes of a rating. If False, a column with a usual name, such
+        as "date", need not contain times.
     text_ids : bool or collection of {"user", "item"}, default False
-        Keep all ids, or those of users or of items, as strings, as has a model that is given new ratings.
+        Keep all ids, or those of users or items, as strings, to match the ids of a fitted model.
     cache : bool or path, default False
-        Keep the columns of a file in another one next to it, ``ratings.csv.columns``, or in this folder. The
-        next time they are mapped from there at once, read-only, unless the file has changed since or the
-        copy is not whole; then it is written again. Where it cannot be written, that is logged.
+        Cache the columns of a file in ``ratings.csv.columns`` next to it, or in this folder. The next read
+        maps them from there at once, read-only. If the file has changed or the cache is damaged, the cache is
+        written again. If it cannot be written, that is logged.
 
     Raises
     ------
     RatingsError
-        The file cannot be read, lacks a column or has a bad value. The message names the file, the line (the
-        row for Parquet and data frames), what was expected and what was found, in at most 300 characters.
+        The file cannot be read, lacks a column or has a bad value. The message names the file, the line (for
+        Parquet and data frames: the row), what was expected and what was found, in at most 300 characters.
     TypeError
         The source is none of these.
     """
@@ -120,7 +119,7 @@ def read_ratings(
         return _cached(source, None if cache is True else Path(cache), *settings)
 
     try:
-        # Even without timestamps, since which of two ratings is the last is known from the times.
+        # Also if timestamps are not kept, as they decide which of two ratings of a pair is the last.
         ratings = read(**columns)
     except RatingsError:
         if timestamps or timestamp is not None:
@@ -134,13 +133,13 @@ def read_ratings(
 def _with_titles(ratings: Ratings, path: Path) -> Ratings:
     try:
         return ratings.with_titles(path)
-    except (RatingsError, OSError) as error:  # nobody asked for them
+    except (RatingsError, OSError) as error:  # titles were not asked for
         logger.warning("no titles were read: %s", error)
         return ratings
 
 
 def ratings_file(folder: Path) -> Path | None:
-    """The file of ratings in the folder of a data set, if there is one."""
+    """Return the file of ratings in the folder of a data set, if there is one."""
     return next((folder / name for name in RATINGS_FILES if (folder / name).is_file()), None)
 
 
@@ -149,7 +148,7 @@ def _cached(path: Path, folder: Path | None, *settings: Any) -> Ratings:
     try:
         identity = identity_of(path, {**wanted, "scale": scale, "text_ids": text_ids})
     except OSError:
-        return _parsed(path, *settings)  # which says what is wrong
+        return _parsed(path, *settings)  # raises the error with its cause
     copy = store_path(path, folder)
     ratings = load_columns(copy, identity)
     if ratings is None:
@@ -195,7 +194,7 @@ def _parsed(
 
 
 def _of_query(address: Any, query: str) -> Any:
-    """What a query finds, as a table that errors call the query."""
+    """Return what a query finds, as a table with the name "query" in errors."""
     from .database import frame_of_query
     from .tables import frame_of
 
@@ -203,7 +202,7 @@ def _of_query(address: Any, query: str) -> Any:
 
 
 def _of_entries(matrix: Any, scale: tuple[float, float] | None) -> Ratings:
-    """The stored entries of a sparse matrix; the zeros that fill up the blocks of BSR are none."""
+    """Return ratings from the stored entries of a sparse matrix, except zeros that pad the blocks of BSR."""
     if matrix.ndim != 2:
         raise RatingsError(
             f"sparse matrix: expected rows of users, columns of items, found {matrix.ndim} axes"

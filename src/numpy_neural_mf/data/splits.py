@@ -1,7 +1,7 @@
-"""Ratings divided into a part to learn from and a part to be judged on.
+"""Splits of ratings into a training part and a test part.
 
-Every split puts each row into one part and looks at no rating to do so. Both parts keep the ids and the scale
-of the whole; ``train.compact()`` has only the users and items that training knows.
+Every split puts each row into one part, without looking at the ratings' values. Both parts keep the ids and
+the scale of the whole; ``train.compact()`` has only the users and items with training ratings.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from .columns import blocks, count, room_like, rows_by_code
 from .ratings import Ratings
 from .readers import RatingsLike, read_ratings
 
-# Ratings up to which one order of all is made, or drawn.
+# Largest number of ratings that are sorted or permuted at once.
 AT_ONCE = 2**22
 
 RandomState = int | np.random.Generator | None
@@ -22,30 +22,30 @@ RandomState = int | np.random.Generator | None
 def random_split(
     ratings: RatingsLike, test_size: float = 0.2, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Training and test part at random, rows in the order of `ratings`.
+    """Split at random into training and test part, with rows in the order of `ratings`.
 
     A ValueError if `test_size` is out of range or leaves a part without ratings.
 
     Parameters
     ----------
     ratings : Ratings, or what `read_ratings` takes
-    test_size : float in (0, 1), default 0.2, share of the ratings in the test part, in whole ratings
-    random_state : int, numpy.random.Generator or None, default 0; None draws another split at each call
+    test_size : float in (0, 1), default 0.2, share of ratings in the test part, rounded to whole ratings
+    random_state : int, numpy.random.Generator or None, default 0; None draws a new split at each call
     """
     ratings = read_ratings(ratings)
     return parts(ratings, drawn_rows(ratings, test_size, random_state))
 
 
 def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) -> NDArray[np.bool_]:
-    """True where a rating is in the test part of `random_split`, for which no rating is looked at."""
+    """Return a mask of the test part of `random_split`, which does not depend on the ratings' values."""
     n = len(ratings)
     n_test = _whole_share(test_size, n, "ratings")
     rng = np.random.default_rng(random_state)
     is_test = room_like(ratings.values, n, np.bool_)
-    # All rows are drawn at once, unless their order would need as much memory as the rows.
+    # Draw all rows at once, unless a permutation would need as much memory as the ratings.
     for block in [slice(0, n)] if n <= AT_ONCE else blocks(n):
         size = block.stop - block.start
-        # How many of the test part lie in the block, when all orders are as likely.
+        # The number of test rows in this block, if all permutations are equally likely.
         n_here = n_test if size == n else int(rng.hypergeometric(size, n - block.stop, n_test))
         is_test[block] = False
         is_test[block.start + rng.permutation(size)[:n_here]] = True
@@ -56,11 +56,11 @@ def drawn_rows(ratings: Ratings, test_size: float, random_state: RandomState) ->
 def k_fold(
     ratings: RatingsLike, n_folds: int = 5, random_state: RandomState = 2026
 ) -> Iterator[tuple[Ratings, Ratings]]:
-    """(train, test) for each fold of cross-validation: every rating is in exactly one test part.
+    """Return an iterator over (train, test) per fold: every rating is in exactly one test part.
 
     The test rows of fold f are the f-th part of
     ``numpy.array_split(numpy.random.default_rng(random_state).permutation(n), n_folds)``, in that order;
-    the rest, in the order of `ratings`, is for training. Of more than 2²² ratings folds of these sizes are
+    the rest, in the order of `ratings`, is for training. For more than 2²² ratings, folds of these sizes are
     drawn block by block, and all rows are in the order of `ratings`.
 
     Parameters
@@ -87,13 +87,13 @@ def _without(ratings: Ratings, test_rows: NDArray[np.int64]) -> tuple[Ratings, R
 
 
 def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Fold of each rating."""
+    """Draw the fold of each rating."""
     n = len(ratings)
     left = np.full(n_folds, n // n_folds)
     left[: n % n_folds] += 1
     folds = room_like(ratings.values, n, np.int32)
     for block in blocks(n):
-        # How many of each fold lie in the block, when all orders are as likely.
+        # The number of rows of each fold in this block, if all permutations are equally likely.
         here = rng.multivariate_hypergeometric(left, block.stop - block.start)
         folds[block] = rng.permutation(np.repeat(np.arange(n_folds, dtype=np.int32), here))
         left -= here
@@ -101,16 +101,16 @@ def _drawn_folds(ratings: Ratings, n_folds: int, rng: np.random.Generator) -> ND
 
 
 def leave_last_out(ratings: RatingsLike, n: int = 1) -> tuple[Ratings, Ratings]:
-    """Training part, and test part of the last ratings of each user, rows in the order of `ratings`.
+    """Hold out the last n ratings of each user as the test part, with rows in the order of `ratings`.
 
-    Of equal timestamps the row further down is the later one. A user with n ratings or fewer stays wholly in
-    training. Training may know what others rated later, which a model in use could not: see `time_split`.
-    A ValueError if there are no timestamps, `n` is below 1, or no user has more than `n` ratings.
+    Of equal timestamps the row further down counts as later. All ratings of a user with at most n stay in
+    training. Training may have later ratings of other users, unlike a model in use: see `time_split`. A
+    ValueError if there are no timestamps, `n` is below 1, or no user has more than `n` ratings.
 
     Parameters
     ----------
     ratings : Ratings, or what `read_ratings` takes, with timestamps
-    n : int, default 1, ratings of each user in the test part
+    n : int, default 1, number of ratings of each user in the test part
     """
     ratings = read_ratings(ratings)
     if n < 1:
@@ -128,10 +128,10 @@ def leave_last_out(ratings: RatingsLike, n: int = 1) -> tuple[Ratings, Ratings]:
 
 
 def time_split(ratings: RatingsLike, test_size: float = 0.2) -> tuple[Ratings, Ratings]:
-    """Training part, and test part of the latest ratings of all, rows in the order of `ratings`.
+    """Hold out the latest ratings of all users as the test part, with rows in the order of `ratings`.
 
-    No test rating is earlier than any training rating, of any user; of equal timestamps the row further down
-    is the later one. Users and items that first appear after the cut are only in the test part. A ValueError
+    No test rating is earlier than any training rating of any user; of equal timestamps the row further down
+    counts as later. Users and items that first appear after the cut are only in the test part. A ValueError
     if there are no timestamps, or `test_size` is out of range or leaves a part without ratings.
 
     Parameters
@@ -143,7 +143,7 @@ def time_split(ratings: RatingsLike, test_size: float = 0.2) -> tuple[Ratings, R
     n_train = len(ratings) - _whole_share(test_size, len(ratings), "ratings")
     times = _timestamps_of(ratings)
     cut = _sorted_at(times, n_train)
-    # Of the ratings of that moment, the first are in training, so many that training is full.
+    # The first ratings with the timestamp of the cut fill up the training part.
     n_left = n_train - sum(int(np.count_nonzero(times[block] < cut)) for block in blocks(len(times)))
     is_test = room_like(ratings.values, len(ratings), np.bool_)
     for block in blocks(len(times)):
@@ -155,7 +155,7 @@ def time_split(ratings: RatingsLike, test_size: float = 0.2) -> tuple[Ratings, R
 
 
 def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
-    """``numpy.sort(numbers)[place]`` by bisection, for which nothing is sorted or copied."""
+    """Return ``numpy.sort(numbers)[place]`` by bisection, without sorting or copying."""
     lowest, highest = int(numbers.min()), int(numbers.max())
     while lowest < highest:
         middle = (lowest + highest) // 2
@@ -169,15 +169,15 @@ def _sorted_at(numbers: NDArray[np.int64], place: int) -> int:
 def user_split(
     ratings: RatingsLike, test_size: float = 0.1, random_state: RandomState = 0
 ) -> tuple[Ratings, Ratings]:
-    """Training part, and test part of whole users, drawn at random, rows in the order of `ratings`.
+    """Hold out all ratings of users drawn at random as the test part, with rows in the order of `ratings`.
 
-    Which users are held out depends on which have ratings and on the seed, not on the order of the rows. A
+    The held-out users depend on the seed and on which users have ratings, not on the order of the rows. A
     ValueError if `test_size` is out of range or leaves a part without users.
 
     Parameters
     ----------
     ratings : Ratings, or what `read_ratings` takes
-    test_size : float in (0, 1), default 0.1, share of the users with ratings in the test part, in whole users
+    test_size : float in (0, 1), default 0.1, share of users in the test part, rounded to whole users
     random_state : int, numpy.random.Generator or None, default 0
     """
     ratings = read_ratings(ratings)
@@ -192,13 +192,13 @@ def user_split(
 
 
 def parts(ratings: Ratings, is_test: NDArray[np.bool_]) -> tuple[Ratings, Ratings]:
-    """Training and test part by a mask, which is used up."""
+    """Return training and test part by a mask, which is overwritten."""
     test = ratings.take(is_test)
     return ratings.take(np.logical_not(is_test, out=is_test)), test
 
 
 def _whole_share(test_size: float, n: int, things: str) -> int:
-    """How many of n are for the test part."""
+    """Return the number of test rows, or users, of n."""
     if not 0 < test_size < 1:
         raise ValueError(f"test_size: expected a share above 0 and below 1, found {test_size}")
     n_test = round(n * test_size)

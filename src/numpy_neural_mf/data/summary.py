@@ -1,4 +1,4 @@
-"""Ratings in a few numbers, small enough to keep with results and to print in a report."""
+"""Summary statistics of ratings, small enough to keep with results and to print in a report."""
 
 from dataclasses import dataclass
 
@@ -8,21 +8,21 @@ from .columns import count
 from .ratings import Ratings
 from .readers import RatingsLike, read_ratings
 
-# More distinct ratings than these are counted in as many bins of equal width.
+# Most bars of the histogram; more distinct ratings are counted in this number of bins of equal width.
 MOST_BARS = 20
 
 
 @dataclass(frozen=True)
 class RatingsSummary:
-    """Ratings in a few numbers; `scale`, `noise_floor` and `n_dropped` are as in `Ratings`.
+    """Summary statistics of ratings; `scale`, `noise_floor` and `n_dropped` are as in `Ratings`.
 
     Attributes
     ----------
-    n_ratings, n_users, n_items : int, of users and items those that have a rating
+    n_ratings, n_users, n_items : int; users and items without ratings are not counted
     density : float, n_ratings / (n_users · n_items)
     histogram : list of (float, float, int)
-        From, to, and how many ratings: a distinct rating each, from and to the same, or where there are more
-        than 20, bins of equal width.
+        Lower edge, upper edge and number of ratings: one entry per distinct rating, with equal edges, or, for
+        more than 20 distinct ratings, bins of equal width.
     time_range : (int, int) or None
         First and last timestamp, as in `Ratings`.
     """
@@ -40,7 +40,7 @@ class RatingsSummary:
 
 
 def summarize(ratings: RatingsLike) -> RatingsSummary:
-    """Ratings, or what `read_ratings` takes, in a few numbers; without any rating a ValueError."""
+    """Return summary statistics of ratings, or what `read_ratings` takes; without ratings a ValueError."""
     ratings = read_ratings(ratings)
     if not len(ratings):
         raise ValueError("expected at least one rating, found none")

@@ -1,4 +1,4 @@
-"""One reader for every table: ratings, pairs, features and titles, from a file or a data frame, by name."""
+"""Reading tables of ratings, pairs, features and titles, from files or data frames, by column names."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from .limits import MOST, most_unpacked
 from .raw_values import as_series, as_text, whole_or_text
 from .text_format import HEAD, open_text
 
-# Names in common use, MovieLens' first; compared in lower case, without spaces, "_", "-" and ".".
+# Usual column names, MovieLens' first, compared in lower case, without spaces, "_", "-" and ".".
 NAMES = {
     "user": ("userid", "user", "uid", "reviewerid", "customerid"),
     "item": ("movieid", "itemid", "item", "iid", "movie", "productid", "product", "bookid", "asin", "isbn"),
@@ -25,16 +25,16 @@ NAMES = {
     "title": ("title", "name", "movietitle", "itemtitle", "itemname", "booktitle"),
 }
 USUAL = {"user": "user_id", "item": "item_id", "rating": "rating", "title": "title"}
-# What the columns of a file without a header are, unless there are as many as are asked for.
+# Roles of the columns of a file without a header, unless it has exactly the required columns.
 POSITIONS = ("user", "item", "rating", "timestamp")
 OPTIONAL = "timestamp"
-# Columns up to which a file without a header may be one of ratings, rather than a matrix of them.
+# With more columns than this, a file without a header is taken for a matrix of ratings.
 MOST_POSITIONS = 8
 MATRIX = (
     "a matrix becomes ratings by polars.read_csv(path).unpivot(index='user', variable_name='item', "
     "value_name='rating').drop_nulls()"
 )
-# How binary files of tables begin, and what reads the names of their columns, their length, and these.
+# First bytes of binary table files, and the functions that read column names, length and columns.
 BINARY = {b"PAR1": "Parquet", b"ARROW1": "Feather"}
 READERS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
     "Parquet": (pl.read_parquet_schema, pl.scan_parquet, pl.read_parquet),
@@ -45,9 +45,9 @@ VALUE = 8  # bytes of a value of most columns
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table, by role and, if asked for, all by name; of text files text, but for ids by role.
+    """Columns of a table, by role and, on request, all by name; text files have text, except ids by role.
 
-    `source` is what errors call the table, `place` where row n, from 0, is: "ratings.csv, line 3".
+    `source` is the table's name in errors; `place` locates row n, from 0: "ratings.csv, line 3".
     """
 
     source: str
@@ -58,7 +58,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Frame:
-    """The columns of a data frame, or a Parquet or Feather file of which only those asked for are read."""
+    """A data frame, or a Parquet or Feather file of which only the requested columns are read."""
 
     name: str
     source: dict[str, Any] | Path
@@ -75,10 +75,10 @@ class Frame:
         return {name: columns[name] for name in names}, lambda row: f"{self.name}, row {row + 1}"
 
     def _in_file(self, path: Path, names: list[str] | None = None) -> Any:
-        """The names of all columns, or some columns."""
+        """Return the names of all columns, or read some columns."""
         read_names, scan, read = READERS[self.kind]
         try:
-            with path.open("rb") as file:  # polars opens no path that is not UTF-8
+            with path.open("rb") as file:  # polars cannot open a path that is not UTF-8
                 if names is None:
                     return read_names(file)
                 n_rows = scan(file).select(pl.len()).collect().item()
@@ -94,7 +94,7 @@ class Frame:
 
 
 def path_of(source: str | os.PathLike[str]) -> Path:
-    """A path that can be opened, ``~`` for the home folder; a RatingsError for an address or a pipe."""
+    """Return a path that can be opened, with ``~`` expanded; a RatingsError for a URL or a pipe."""
     text = os.fspath(source)
     if address := re.match(r"[A-Za-z][\w+.-]+://", text):  # the rest may have a password
         advice = "download the file first, or give query for a database"
@@ -104,7 +104,7 @@ def path_of(source: str | os.PathLike[str]) -> Path:
         if "\0" not in text and (path.is_file() or path.is_dir() or not path.exists()):
             return path
         reason = "a pipe, a device or a NUL"
-    except (OSError, RuntimeError) as error:  # too long a name, or no such home
+    except (OSError, RuntimeError) as error:  # the name is too long, or there is no such home folder
         reason = str(getattr(error, "strerror", error))
     raise RatingsError(f"{text}: expected the path of a file, found: {reason}")
 
@@ -112,10 +112,10 @@ def path_of(source: str | os.PathLike[str]) -> Path:
 def open_table(
     source: Any, header: bool | None = None, expected: str = "a path or a data frame"
 ) -> Text | Frame:
-    """A path (see `read_ratings`) or data frame as a table; `header` says whether text has one, if known.
+    """Open a path (see `read_ratings`) or a data frame as a table; `header`: whether text has one, if known.
 
-    TypeError for what is not `expected`, RatingsError for an empty file or one that is not text, OSError for
-    one that cannot be read.
+    TypeError for another type than `expected`, RatingsError for a file that is empty or not text, OSError
+    for one that cannot be read.
     """
     if isinstance(source, str | os.PathLike):
         path = path_of(source)
@@ -130,12 +130,12 @@ def open_table(
 
 
 def frame_of(source: Any, expected: str = "a data frame") -> Frame:
-    """A data frame of any library, or a mapping of columns, as a table; a TypeError for what is neither."""
+    """Return a data frame of any library, or a mapping of columns, as a table; a TypeError otherwise."""
     if not (isinstance(source, Mapping) or _names_its_columns(source)):
         raise TypeError(f"expected {expected}, found {type(source).__name__}")
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
-    # Polars converts a pandas frame only where pyarrow is installed; its columns are arrays anyway.
+    # Polars needs pyarrow to convert a pandas frame; its columns are arrays anyway.
     if not isinstance(source, Mapping) and type(source).__module__.partition(".")[0] != "pandas":
         try:
             source = pl.DataFrame(source).to_dict()
@@ -145,7 +145,7 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
     if len(set(names)) < len(names):
         raise RatingsError(f"data frame: expected each column once, found {listed(names)}")
     columns = {str(name): source[name] for name in source}
-    # What is iterated over once becomes a list, and one value is repeated for all rows.
+    # An iterator becomes a list, and a scalar is repeated for all rows.
     columns = {name: list(one) if isinstance(one, Iterator) else one for name, one in columns.items()}
     is_one = {name: isinstance(one, str) or not hasattr(one, "__len__") for name, one in columns.items()}
     n = max((len(one) for name, one in columns.items() if not is_one[name]), default=1)
@@ -153,7 +153,7 @@ def frame_of(source: Any, expected: str = "a data frame") -> Frame:
 
 
 def _names_its_columns(source: Any) -> bool:
-    """Whether this is a frame, an array of NumPy with fields, or a list of mappings."""
+    """Return whether this is a frame, a NumPy array with fields, or a list of mappings."""
     is_records = isinstance(source, list) and bool(source) and isinstance(source[0], Mapping)
     has_fields = bool(getattr(getattr(source, "dtype", None), "names", None))
     return is_records or has_fields or any(hasattr(type(source), one) for one in ("columns", "schema"))
@@ -166,13 +166,14 @@ def read_columns(
     text_ids: bool | Collection[str] = False,
     whole: bool = False,
 ) -> Columns:
-    """The columns of some roles of a table, or if `whole` all columns, too.
+    """Read the columns of some roles of a table and, if `whole`, all columns.
 
-    `wanted` maps a role to the name of its column, or to None for the usual ones; only a timestamp may be
-    absent. `text_ids` keeps ids, of all or some roles, as text; else those of text files are `whole_or_text`.
+    `wanted` maps a role to the name of its column, or to None for the usual names; only a timestamp may be
+    absent. `text_ids` keeps ids, of all or some roles, as text; otherwise `whole_or_text` converts those of
+    text files.
     """
     roles = roles_of(table, wanted)
-    # A column of no role is not looked at, so that nothing in it stops the read.
+    # Columns without a role are not read, so that their content cannot cause errors.
     names = table.names() if whole else list(dict.fromkeys(roles.values()))
     frame, place = table.read(names)
     by_role = {role: frame[name] for role, name in roles.items()}
@@ -187,7 +188,7 @@ def read_columns(
 
 
 def roles_of(table: Text | Frame, wanted: Mapping[str, str | None]) -> dict[str, str]:
-    """Role to the name of its column; columns without a header have the order of `POSITIONS`."""
+    """Return the column name of each role; columns without a header have the order of `POSITIONS`."""
     names = table.names()
     named = {name: name for name in names}
     if not table.has_header:
@@ -220,6 +221,6 @@ def roles_of(table: Text | Frame, wanted: Mapping[str, str | None]) -> dict[str,
 
 
 def named_as(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Those of the names that are known, the best known first."""
+    """Return the names that are among the known names, in the order of these."""
     plain = {name: "".join(one for one in name.lower() if one not in " _-.") for name in names}
     return [name for one in known for name in plain if plain[name] == one]

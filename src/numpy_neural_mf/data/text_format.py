@@ -1,4 +1,4 @@
-"""What a text file is, from how it begins: its delimiter, whether it has a header, or that it is no table."""
+"""Detection of the format of a text file from its beginning: delimiter, header, or that it is not a table."""
 
 import csv
 import re
@@ -9,10 +9,10 @@ from .delimited import BOM, OTHER_ENCODING, UNIT, Text, not_utf8
 from .faults import RatingsError
 from .gzip_text import GZIP, unpacked
 
-# Bytes and records from which the delimiter is found.
+# Number of bytes, and of records, from which the delimiter is detected.
 HEAD = 2**16
 SAMPLE = 100
-# How files begin that are no text, what they are, and what to do with them.
+# First bytes of files that are not UTF-8 text, with the format and advice.
 OTHER_FILES = (
     (b"PK\x03\x04", "a zip archive; unpack it first"),
     (b"BZh", "a bzip2 file; unpack it first"),
@@ -22,7 +22,7 @@ OTHER_FILES = (
     (b"\xff\xfe", f"UTF-16; {OTHER_ENCODING.replace('latin-1', 'utf-16')}"),
     (b"\xfe\xff", f"UTF-16; {OTHER_ENCODING.replace('latin-1', 'utf-16')}"),
 )
-# The beginnings of text that is no table with a rating in each line.
+# Beginnings of text that is not a table with a rating per line.
 OTHER_TEXTS = (
     (re.compile(rb"\s*\[\s*[\[{]"), "JSON; give the frame: polars.read_json(path)"),
     (re.compile(rb"\s*\{"), "JSON; give the frame: polars.read_ndjson(path)"),
@@ -35,9 +35,11 @@ OTHER_TEXTS = (
 
 
 def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
-    """A text file that begins with `head`; its delimiter divides most records as the first, into most fields.
+    """Return a text file that begins with `head`, after detecting its delimiter and header.
 
-    A first record is no header if its third field is a number or, of fewer fields, all are.
+    The delimiter is the one with which most records have as many fields as the first; ties go to the larger
+    number of fields. A first record is not a header if its third field is a number or, with fewer than three
+    fields, if all are.
     """
     is_gzip = head.startswith(GZIP)
     if is_gzip:
@@ -70,7 +72,7 @@ def open_text(path: Path, head: bytes, header: bool | None = None) -> Text:
 
 
 def _sample(lines: list[str], delimiter: str) -> list[list[str]]:
-    """The first records that are not blank."""
+    """Return the first records that are not blank."""
     if delimiter == UNIT:
         lines = [line.replace("::", UNIT) for line in lines]
     records: list[list[str]] = []
@@ -78,13 +80,13 @@ def _sample(lines: list[str], delimiter: str) -> list[list[str]]:
         for record in islice(csv.reader(lines, delimiter=delimiter), SAMPLE):
             if any(field.strip() for field in record):
                 records.append(record)
-    except csv.Error:  # which the read will report
+    except csv.Error:  # reading the file will report it
         pass
     return records
 
 
 def _agreement(records: list[list[str]]) -> tuple[int, int]:
-    """How many records have as many fields as the first, and how many these are; (0, 1) for one field."""
+    """Return (number of records with as many fields as the first, number of fields); (0, 1) for one field."""
     n_fields = len(records[0]) if records else 0
     return (sum(len(record) == n_fields for record in records), n_fields) if n_fields > 1 else (0, 1)
 

@@ -1,4 +1,4 @@
-"""Ratings as sequences: each user's in the order of time."""
+"""Ratings as sequences: each user's ratings in time order."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,23 +12,23 @@ from .ratings import Ratings
 
 
 class NextItems(NamedTuple):
-    """Sequences of items, (n, length), filled up with -1 at the right, and the item after each, (n,)."""
+    """Sequences of items, (n, length), padded with -1 at the right, and the item after each, (n,)."""
 
     sequences: NDArray[np.int32]
     items: NDArray[np.int32]
 
 
 def in_time_order(ratings: Ratings) -> Ratings:
-    """The same ratings, user by user, each user's by time; of equal times the row further down is later."""
+    """Return the ratings sorted by user, then by time; of equal times the row further down is later."""
     if ratings.timestamps is None:
-        raise ValueError("ratings: expected timestamps to put them in the order of time, found none")
+        raise ValueError("ratings: expected timestamps to sort by, found none")
     return ratings.take(np.lexsort((ratings.timestamps, ratings.users)))
 
 
 def last_items(ratings: Ratings, n: int) -> NDArray[np.int32]:
-    """The last n items of each user, (n_users, n), by time, filled up with -1 at the right.
+    """Return the last n items of each user, (n_users, n), in time order, padded with -1 at the right.
 
-    The ratings are as `in_time_order` leaves them.
+    The ratings are in the order of `in_time_order`.
     """
     n_ratings = count(ratings.users, ratings.n_users)
     first = np.cumsum(n_ratings) - np.minimum(n_ratings, n)
@@ -40,10 +40,10 @@ def last_items(ratings: Ratings, n: int) -> NDArray[np.int32]:
 
 
 def next_items(train: Ratings, validation: Ratings, n: int) -> NextItems:
-    """The last n training items of each user and the user's first item of validation, in rows of training.
+    """Return each user's last n training items and first validation item, in rows of training.
 
-    Training is as `in_time_order` leaves it; validation has timestamps, in any order. Users and items that
-    training does not know are left out; if nothing is left, that is a ValueError.
+    Training is in the order of `in_time_order`; validation has timestamps, in any order. Users and items
+    without training ratings are left out; if nothing is left, that is a ValueError.
     """
     ordered = in_time_order(validation)
     users = renumbered(ordered.users, index_of(train.user_ids, ordered.user_ids))
@@ -58,10 +58,11 @@ def next_items(train: Ratings, validation: Ratings, n: int) -> NextItems:
 def windows(
     users: NDArray[np.int32], rows: NDArray[np.int64], length: int, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Batches of `size` rows, of pieces of the users' sequences in random order: rows, and the piece of each.
+    """Yield batches of about `size` rows, pieces of user sequences in random order: rows, and their pieces.
 
-    Of the `rows` to take of `users` (as `in_time_order` leaves them), each sequence longer than `length` is
-    cut into pieces of that length, the first cut drawn. A whole piece is in the batch that it would end in.
+    `rows` are the rows to take of `users` (in the order of `in_time_order`). Each sequence longer than
+    `length` is cut into pieces of that length, at a random first cut. A piece is never divided: it goes to
+    the batch in which it would end.
     """
     rows = np.sort(rows)
     of_user = users[rows]

@@ -1,4 +1,4 @@
-"""Times, however they are given, become whole seconds since 1970 in UTC, and times become bins."""
+"""Conversion of times of any type to whole seconds since 1970 in UTC, and of times to bins."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_timestamps(raw: Any) -> NDArray[np.int64]:
-    """Times as an int64 array of the shape of `raw`, a scalar or array-like.
+    """Return times as an int64 array of the shape of `raw`, a scalar or array-like.
 
-    Numbers are truncated; those too large for seconds since 1970 are milli-, micro- or nanoseconds since then
-    (see `in_seconds`). Dates, datetimes and ISO 8601 text, such as "2005-04-02 23:53:47" and
+        Numbers are truncated; numbers too large for seconds since 1970 are taken as milli-, micro- or
+        nanoseconds (see `in_seconds`). Dates, datetimes and ISO 8601 text, such as "2005-04-02 23:53:47" and
     "2005-04-02T23:53:47+02:00", become seconds since 1970, rounded down; a time without a zone is taken as
-    UTC, a date as its midnight. A value that is missing, no time or from the year 5138 on is a ValueError
-    with its position, from 1.
+    UTC, a date as its midnight. A missing value, a value that is not a time, or a time from the year 5138 on
+    is a ValueError that names its position, from 1.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def as_timestamps(raw: Any) -> NDArray[np.int64]:
 
 
 def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
-    """`as_timestamps` of a column; what is wrong with it is added to `faults`."""
+    """Return `as_timestamps` of a column; its faults are added to `faults`."""
     import polars as pl
 
     numbers = moments = pl.repeat(None, len(raw), dtype=pl.Int64, eager=True)
@@ -63,7 +63,7 @@ def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
             iso = pl.Series([_moment_seconds(one) for one in rest.to_list()], dtype=pl.Int64)
             moments = moments.fill_null(text.replace_strict(rest, iso, default=None))
     elif isinstance(raw.dtype, pl.Datetime | pl.Date):
-        moments = raw.dt.epoch("s")  # of UTC, whatever the zone
+        moments = raw.dt.epoch("s")  # in UTC, whatever the zone
     elif raw.dtype == pl.Object:
         moments = pl.Series([_moment_seconds(one) for one in raw], dtype=pl.Int64)
     elif raw.dtype.is_numeric():
@@ -75,7 +75,7 @@ def timestamp_seconds(raw: pl.Series, faults: Faults) -> NDArray[np.int64]:
 
 
 def in_seconds(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Times in place: what is at least `LATEST` seconds from 1970 is divided by 1000 until it is not."""
+    """Scale times in place: while a time is `LATEST` or more from 1970, divide it by 1000."""
     for block in blocks(len(times)):
         part = times[block]
         while (is_finer := (part >= LATEST) | (part <= -LATEST)).any():
@@ -84,7 +84,7 @@ def in_seconds(times: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _moment_seconds(moment: Any) -> int | None:
-    """Of a datetime, a date or ISO 8601 text; None for anything else."""
+    """Return the seconds of a datetime, a date or ISO 8601 text; None for anything else."""
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
@@ -105,14 +105,14 @@ def _truncated(numbers: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True, slots=True)
 class TimeBins:
-    """n bins from the earliest timestamp to the latest; earlier times are in the first, later in the last."""
+    """n bins between two timestamps; earlier times are in the first bin, later times in the last."""
 
     first: int
     last: int
     n: int
 
     def of(self, times: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The bin of each time, from 0."""
-        # Not in whole numbers, which nanoseconds would overflow.
+        """Return the bin of each time, from 0."""
+        # Not in integers, which could overflow.
         passed = (times.astype(np.float64) - self.first) / (float(self.last) - self.first + 1)
         return np.clip(np.floor(self.n * passed), 0, self.n - 1).astype(np.int32)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from .ids import as_ids, of_kind
 from .limits import MAX_TITLE
 
-# Where titles are in the folder of a data set.
+# Files of titles in the folders of data sets.
 TITLES_FILES = ("movies.csv", "books.csv")
 Titles = Mapping[Any, str]  # by raw ids, integers or strings as those of the ratings
 
 
 def titles_of(source: Any, item_ids: NDArray[Any]) -> dict[Any, str]:
-    """The titles of a source, as `Ratings.with_titles` takes it, by ids of the kind of the known ones."""
+    """Return the titles of a source (see `Ratings.with_titles`) by ids of the same kind as the known ids."""
     if isinstance(source, Mapping) and all(isinstance(title, str | None) for title in source.values()):
         raw, titles = list(source), list(source.values())
     else:
@@ -29,12 +29,12 @@ def titles_of(source: Any, item_ids: NDArray[Any]) -> dict[Any, str]:
 
 
 def aligned(titles: Titles | None, ids: NDArray[Any]) -> NDArray[Any] | None:
-    """The title of each id, an array of str, "" where there is none; None if there are no titles at all."""
+    """Return the title of each id, an array of str, "" for ids without one; None if there are no titles."""
     return None if titles is None else np.array([titles.get(id, "") for id in ids.tolist()], object)
 
 
 def _columns(source: Any) -> tuple[list[Any], list[Any]]:
-    """Ids and titles of a table, by the usual names of its columns."""
+    """Return ids and titles of a table, whose columns have usual names."""
     from .raw_values import as_series, as_text
     from .tables import NAMES, named_as, open_table, path_of, read_columns
 
@@ -49,10 +49,10 @@ def _columns(source: Any) -> tuple[list[Any], list[Any]]:
 
 
 def titles_file(folder: Path) -> Path | None:
-    """The file of titles in the folder of a data set, if there is one."""
+    """Return the file of titles in the folder of a data set, if there is one."""
     return next((folder / name for name in TITLES_FILES if (folder / name).is_file()), None)
 
 
 def _one_line(title: str | None) -> str:
-    """A title without line breaks and halves of characters, cut where it is too long."""
+    """Return a title without line breaks and lone surrogates, truncated if it is too long."""
     return " ".join((title or "").split()).encode(errors="replace").decode()[:MAX_TITLE]

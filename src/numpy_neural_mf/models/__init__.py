@@ -1,4 +1,4 @@
-"""What users hold: neural matrix factorisation and the baselines, under one contract."""
+"""The models: neural matrix factorisation and the baselines, with a common interface."""
 
 from .base import Recommender
 from .baselines import GlobalMean, LinearRegression

@@ -1,4 +1,4 @@
-"""What a neural model has to beat: the mean, and a linear regression on user and item."""
+"""Baselines for a neural model: the mean, and a linear regression on user and item."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .incremental_update import Update
 
 
 def biases_only(mean: float, user_bias: Float64Array, item_bias: Float64Array) -> Factorization:
-    """μ + b_u + b_i, for biases of shape (n_users + 1,) and (n_items + 1,)."""
+    """Return the model μ + b_u + b_i, for biases of shape (n_users + 1,) and (n_items + 1,)."""
     parameters = {
         "intercept": np.array([mean]),
         "user_bias.weight": user_bias[:, None],
@@ -44,7 +44,7 @@ class GlobalMean(Recommender):
         self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
-        """Take the mean; validation is not used."""
+        """Compute the mean; validation is not used."""
         ratings, validation = given_ratings(ratings, validation)
         ratings = ratings.compact()
         self._state = Fitted.of(ratings, self._model(ratings.mean, ratings.scale))
@@ -84,19 +84,19 @@ class BiasRecommender(Recommender):
 class LinearRegression(BiasRecommender):
     """Ridge regression on one-hot users and items: r̂_ui = μ + b_u + b_i, by scikit-learn.
 
-    The penalty is alpha times the sum of squares of all b. The alpha of lowest error on a tenth of the
-    ratings, held out, is chosen; then all ratings are fitted.
+    The penalty is alpha times the sum of squares of all b. The alpha with the lowest error on a held-out
+    tenth of the ratings is chosen; then all ratings are fitted.
 
     Parameters
     ----------
     alphas : sequence of float, default (1, 3, 10, 30, 100, 1000, 100000)
-        To choose from, above 0; a single one is taken as it is.
+        Candidates, above 0; a single value is used without a choice.
 
     Attributes
     ----------
     alpha_ : float
     intercept_, user_bias_, item_bias_ : float and float64 arrays of shape (n_users + 1,), (n_items + 1,)
-        μ, b_u and b_i; the last is zero and stands for an unknown user or item.
+        μ, b_u and b_i; the last element is zero and stands for an unknown user or item.
     """
 
     alpha_ = Forwarded[float]("fitted_.model.penalty.user")
@@ -117,7 +117,7 @@ class LinearRegression(BiasRecommender):
         self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
-        """Choose alpha, on `validation` if given, and solve the least squares."""
+        """Choose alpha, on `validation` if given, and solve the least-squares problem."""
         ratings, validation = given_ratings(ratings, validation)
         warn_if_constant(ratings)
         alpha = self._best_alpha(ratings, validation)
@@ -126,7 +126,7 @@ class LinearRegression(BiasRecommender):
         return self
 
     def _best_alpha(self, ratings: Ratings, validation: Ratings | None) -> float:
-        """The one of lowest error on held-out ratings."""
+        """Return the alpha with the lowest error on held-out ratings."""
         if len(self.alphas) == 1 or len(ratings) < 10:
             return self.alphas[0]
         part, held_out = (ratings, validation) if validation is not None else random_split(ratings, 0.1)
@@ -168,7 +168,7 @@ class LinearRegression(BiasRecommender):
 
 
 def _ridge(alpha: float, one_hot: scipy.sparse.csr_array, ratings: Ratings) -> FittedModel:
-    """The solution of the least squares with this penalty."""
+    """Return the solution of the least-squares problem with this penalty."""
     from sklearn.linear_model import Ridge
 
     ridge = Ridge(alpha=alpha, solver="sparse_cg").fit(one_hot, ratings.values)
@@ -178,7 +178,7 @@ def _ridge(alpha: float, one_hot: scipy.sparse.csr_array, ratings: Ratings) -> F
 
 
 def _one_hot(ratings: Ratings) -> scipy.sparse.csr_array:
-    """Two ones in each row, shape (n, n_users + n_items)."""
+    """Return the one-hot encoding of users and items, two ones per row, shape (n, n_users + n_items)."""
     columns = np.stack([ratings.users, ratings.items + np.int32(ratings.n_users)], axis=1).ravel()
     ones, ends = np.ones(len(columns), np.float32), np.arange(0, len(columns) + 1, 2)
     shape = len(ratings), ratings.n_users + ratings.n_items

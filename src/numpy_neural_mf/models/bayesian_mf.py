@@ -32,9 +32,9 @@ from .given_ratings import given_ratings, warn_if_constant
 from .incremental_update import Update, updated
 from .uncertainty import DistributionRecommender, checked_steps, few_steps, interval, probabilities
 
-# Former names of settings, which older files have.
+# Former names of settings, as in older files.
 OLD_NAMES = {"kinds": "latent_clusters", "warm_up": "burn_in"}
-# What a sampler is built with.
+# Settings that are passed to the sampler.
 SAMPLER_SETTINGS = ("latent_clusters", "features", "implicit", "drift", "user_noise")
 
 
@@ -43,13 +43,13 @@ class FittedBayesianMF(FittedModel):
     """A fitted `BayesianMF`."""
 
     mean: PosteriorMean
-    deviation: Float32Array  # of a rating of each user from its prediction; the last, of any user
-    rating_steps: Float32Array  # the distinct training ratings, ascending, if they are few
+    deviation: Float32Array  # predictive standard deviation of each user, then of any user
+    rating_steps: Float32Array  # the distinct training ratings, ascending; empty if there are many
     history: History
 
 
 def assemble(mean: PosteriorMean, scale: tuple[float, float], **parts: Any) -> FittedBayesianMF:
-    """A fitted model from its parts. The penalty of a row is the ratio σ²/σ_b² of noise and bias variance.
+    """Assemble a fitted model. The penalty of a row is the ratio σ²/σ_b² of noise and bias variance.
 
     The factors of users are on the scale of their biases, so one penalty serves both.
     """
@@ -81,12 +81,12 @@ class BayesianMF(DistributionRecommender):
     latent_clusters : int, default 8
         Largest number of latent clusters of users, and of items. There is at most one cluster for every ten
         ratings that a user, or an item, has on average, and none below twenty. Formerly `kinds`.
-    n_samples : int, default 400, samples to average: more take longer and are a little better
-    burn_in : int, default 20, samples to discard before; formerly `warm_up`
+    n_samples : int, default 400, samples to average: more samples take longer and are slightly more accurate
+    burn_in : int, default 20, samples to discard first; formerly `warm_up`
     features, implicit, drift, previous_item, user_noise : bool, default True
-        What to use, as far as the ratings have it: their features (`Ratings.with_features`); implicit
+        Parts of the model, used if the ratings have the data: features (`Ratings.with_features`); implicit
         feedback, which items a user rated and which users rated an item; time-varying biases and time bins;
-        the item that the user rated before; and a noise variance for each user, in place of one for all.
+        the item that the user rated before; and a noise variance for each user instead of one for all.
     rank : int, default 32
         Number of columns of the posterior mean of the products p_u · q_i: see `bayesian.LowRankMean`.
     random_state : int, numpy.random.Generator or None, default 0
@@ -95,7 +95,7 @@ class BayesianMF(DistributionRecommender):
     Attributes
     ----------
     parameters_ : dict of str to float32 array; μ, b, p and q by PyTorch's names, without time-varying biases
-        and context; the last row of each table stands for the unknown.
+        and context; the last row of each table stands for an unknown user or item.
     deviation_ : float32 array of shape (n_users + 1,), predictive standard deviation by user, then any user
     history_ : History; one epoch is one sample; the validation loss is that of the mean of the samples so far
 
@@ -111,9 +111,9 @@ class BayesianMF(DistributionRecommender):
     parameters_ = Forwarded[Parameters]("_learned.mean.factorization.parameters")
     deviation_ = Forwarded[Float32Array]("_learned.deviation")
     history_ = Forwarded[History]("_learned.history")
-    # The number of ratings whose time is used: all training ratings, or none.
+    # Number of ratings whose time is used: all training ratings, or none.
     n_timed_ = Forwarded[int]("_learned.mean.n_timed")
-    # The number of parameters that a prediction may use.
+    # Number of parameters that a prediction may use.
     n_parameters_ = Forwarded[int]("_learned.mean.size")
     rating_steps_ = Forwarded[Float32Array]("_learned.rating_steps")
 
@@ -150,7 +150,7 @@ class BayesianMF(DistributionRecommender):
         *,
         progress: bool = False,
     ) -> Self:
-        """Draw samples, from scratch or from the checkpoint of the same training.
+        """Draw samples, from scratch or from a checkpoint of the same training.
 
         A ModuleNotFoundError says that Numba is not installed, a ValueError that the checkpoint is damaged or
         belongs to other ratings or settings.
@@ -161,10 +161,11 @@ class BayesianMF(DistributionRecommender):
         validation : the same, optional; its loss is in `history_`; it has no other effect
         on_progress : callable, optional, called after each sample with a `Progress`
         checkpoint_dir : path, optional
-            Folder of the state of the training, written after every tenth sample. The same call with the same
-            ratings and settings continues from there and gives the same model, bit for bit.
+            Folder for the state of the training, written after every tenth sample. The same call with the
+            same ratings and settings continues from it and gives the same model, bit for bit.
         progress : bool, default False
-            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
+            Whether to show progress: as a bar in a terminal or a notebook, otherwise as lines on standard
+            error.
         """
         if find_spec("numba") is None:
             raise ModuleNotFoundError('BayesianMF needs numba: pip install "numpy-neural-mf[fast]"')
@@ -179,7 +180,7 @@ class BayesianMF(DistributionRecommender):
             rows = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
             monitor = ValidationMonitor(*rows, validation.timestamps, validation.values, ratings.scale)
         if checkpoint_dir is not None:
-            # 3: a state of an earlier version has other weights of sets.
+            # 3: earlier versions have other weights of implicit feedback in their state.
             belongs_to = identity(self, [ratings, *given[1:]], rng, name="BayesianMF 3 ")
             checkpoint = Checkpoint(checkpoint_dir, belongs_to, {"rng": rng})
         settings = {name: getattr(self, name) for name in SAMPLER_SETTINGS}
@@ -187,7 +188,7 @@ class BayesianMF(DistributionRecommender):
         sampler = build_sampler(ratings, rng, **settings)
         posterior = Posterior(sampler, self.rank, context_variables)
         showing_it = showing(progress, "BayesianMF", on_progress)
-        # Products of a few columns: see docs/decisions/one-blas-thread.md.
+        # Products with a few columns: see docs/decisions/one-blas-thread.md.
         with one_blas_thread(), showing_it as on_progress:
             history = draw_samples(
                 sampler,
@@ -216,7 +217,7 @@ class BayesianMF(DistributionRecommender):
         return assemble(mean, self.rating_scale_, **parts)
 
     def _embeddings(self, side: Side) -> FloatArray | None:
-        """Item factors as they are, and user factors scaled by the norms of the columns of Q."""
+        """Return item factors, unscaled, or user factors scaled by the norms of the columns of Q."""
         P, Q = (self.parameters_[f"{s}_embedding.weight"][:-1] for s in SIDES)
         return P * np.linalg.norm(Q, axis=0) if side == "user" else Q
 
@@ -228,7 +229,7 @@ class BayesianMF(DistributionRecommender):
         return probabilities(located.ratings(), self._deviation_of(located), self.rating_steps_)
 
     def _deviation_of(self, located: Located) -> Float32Array:
-        """Standard deviations of ratings; users and items without ratings add the prior variance."""
+        """Return standard deviations of ratings; users and items without ratings add the prior variance."""
         fitted, model = self.fitted_, self._learned
         u, i = located.users, located.items
         u_is_new = np.append(fitted.counts("user"), 0)[u] == 0

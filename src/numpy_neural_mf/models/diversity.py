@@ -1,4 +1,4 @@
-"""Lists of items of different kinds: re-ranking by maximal marginal relevance."""
+"""Diverse top-N lists: re-ranking by maximal marginal relevance."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from ..utils.arrays import FloatArray, IntArray
 from .recommend import MaskedArray
 
-POOL = 10  # candidates for each item of a list
+POOL = 10  # number of candidates per item of a list
 
 
 def diversified(
@@ -18,9 +18,9 @@ def diversified(
     diversity: float,
     similarities: Callable[[Any], FloatArray],
 ) -> tuple[MaskedArray, MaskedArray]:
-    """Lists of n from lists of up to `POOL` n candidates, best first, shapes (..., n) and (..., POOL n).
+    """Re-rank lists of up to `POOL` n candidates, best first, shape (..., POOL n), to lists of n, (..., n).
 
-    `similarities` takes raw ids of m items to the similarities of each with each, shape (m, m).
+    `similarities` maps the raw ids of m items to their pairwise similarities, shape (m, m).
     """
     shape = (*items.shape[:-1], n)
     pools = items.data.reshape(-1, items.shape[-1])
@@ -34,11 +34,11 @@ def diversified(
 
 
 def marginal_relevance(similarity: FloatArray, n: int, diversity: float) -> IntArray:
-    """Places of n of m candidates, best first, whose similarities have shape (m, m).
+    """Return the positions of n of m candidates, best first; the similarities have shape (m, m).
 
-    The next is the one with the highest (1 - d) r_i - d max_j s_ij, where j runs over those that are chosen
-    and the relevance r_i falls in equal steps from 1, for the first candidate, to 0 (Carbonell and Goldstein,
-    "The use of MMR, diversity-based reranking", 1998, with ranks for scores).
+    The next candidate is the one with the highest (1 - d) r_i - d max_j s_ij, where j runs over the chosen
+    candidates and the relevance r_i falls in equal steps from 1, for the first, to 0 (Carbonell and
+    Goldstein, "The use of MMR, diversity-based reranking", 1998, with ranks in place of scores).
     """
     m = len(similarity)
     relevance, nearest = np.linspace(1, 0, m), np.zeros(m)
@@ -53,7 +53,7 @@ def marginal_relevance(similarity: FloatArray, n: int, diversity: float) -> IntA
 
 
 def cosines(table: FloatArray | None, rows: IntArray) -> FloatArray:
-    """Cosine of each of m rows with each, shape (m, m); 0 for row -1, which has no embedding."""
+    """Return the cosines between m rows, shape (m, m); 0 for row -1, which has no embedding."""
     if table is None:
         raise ValueError("diversity: this model has no embeddings to compare items by")
     found = np.where(rows[:, None] >= 0, table[rows], 0)

@@ -1,4 +1,4 @@
-"""Settings of a model by scikit-learn's contract: read, set, copied by `clone` and shown."""
+"""Settings of a model by scikit-learn's conventions: read, set, copied by `clone` and shown."""
 
 import inspect
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class NotFittedError(RuntimeError, AttributeError):
 
 
 class Estimator:
-    """A model whose settings are the parameters of its constructor, as those of scikit-learn's estimators."""
+    """A model whose settings are its constructor's parameters, as for scikit-learn's estimators."""
 
     _state: Any = None
 
@@ -27,13 +27,13 @@ class Estimator:
         }
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The settings by name; those of a `NeuralMF` have the fields of its architecture, too, if `deep`."""
+        """Return the settings by name; if `deep`, for a `NeuralMF` also the fields of its architecture."""
         return {name: getattr(self, name) for name in self._defaults()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change settings, with the constructor's checks and errors; after an error all are as they were.
+        """Change settings, with the constructor's checks; an error leaves all settings unchanged.
 
-        A fitted model has the settings that it was fitted with: with others, it is not fitted any more.
+        A model whose settings change is no longer fitted.
         """
         changed = type(self)(**self.get_params(deep=False) | params)
         if repr(changed) != repr(self):
@@ -42,7 +42,7 @@ class Estimator:
         return self
 
     def __repr__(self) -> str:
-        """The settings that differ from the defaults."""
+        """Return the class and the settings that differ from the defaults."""
         given, defaults = self.get_params(), self._defaults()
         if "architecture" in defaults:  # its fields are settings, too
             defaults |= vars(defaults.pop("architecture"))
@@ -61,9 +61,9 @@ def identity(
     name: str = "",
     left_out: Sequence[str] = (),
 ) -> str:
-    """Of a training, for its checkpoint: settings, the state of the generator, and all ratings given."""
+    """Return a fingerprint of a training for its checkpoint: settings, generator state and all ratings."""
     settings = {n: v for n, v in vars(model).items() if n[0] != "_" and n not in left_out}
-    settings |= {"random_state": rng.bit_generator.state}  # not as given
+    settings |= {"random_state": rng.bit_generator.state}  # in place of the setting
     columns = [array for part in given for array in part.arrays]
     columns += [part.timestamps for part in given if with_times and part.timestamps is not None]
     return fingerprint(f"{name}{settings}", columns)

@@ -1,4 +1,4 @@
-"""Explanation of a prediction: mean, biases, interaction, and the ratings that moved it most."""
+"""Explanations of predictions: mean, biases, interaction, and the ratings that contribute most."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ from ..utils.tables import Table, html_table
 from .fitted import Fitted, FittedModel
 from .fold_in import Located, NewUser, RowFit, locate
 
-SHOWN = 10  # ratings that `str` lists one by one
+SHOWN = 10  # number of ratings that `str` lists individually
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it.
+    """A user's rating of an item, a raw id, and its weight: the part of a prediction that comes from it.
 
-    The title of the item is "" where it is not known.
+    The title of the item is "" if it is not known.
     """
 
     item: int | str
@@ -29,23 +29,22 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
-    """Why a model predicts what it does, which is shown as a small text, and as tables in a notebook.
+    """The parts of a prediction, shown as a short text, or as tables in a notebook.
 
     mean + user_bias + item_bias + interaction + clipped is the prediction, to rounding, and the weights of
-    all reasons + rest are user_bias + interaction, the part of the prediction in which the user takes part.
+    all reasons + rest are user_bias + interaction, the part of the prediction that depends on the user.
 
     Attributes
     ----------
-    prediction, mean : float, what `predict` says, and μ
-    user_bias, item_bias : float, b_u and b_i, 0 where the model has none
-    interaction : float, p_u · q_i + f([p_u, q_i]), as far as the model has them
-    clipped : float, what clipping adds, or the mean over the steps of an ordinal likelihood, whose scores
-        have a scale of their own
-    reasons : tuple of Reason, what the user rated, highest absolute weight first; empty for the unknown
-    rest : float; what no rating accounts for: what the row of a user without ratings would bring, as far as
-        ratings have not replaced it; of a model with features or `implicit`, that is what these say of the
-        user. With an MLP, also what this predicts for everybody, and after training also how far the row is
-        from its optimum.
+    prediction, mean : float, the result of `predict`, and μ
+    user_bias, item_bias : float, b_u and b_i, 0 if the model has none
+    interaction : float, p_u · q_i + f([p_u, q_i]), if the model has these terms
+    clipped : float, what clipping adds; for an ordinal likelihood, what converting the score to the mean over
+        the categories adds
+    reasons : tuple of Reason, the user's ratings, highest absolute weight first; empty for unknown ids
+    rest : float, the part that no rating accounts for: the contribution of the prior, which ratings have not
+        replaced; in a model with features or `implicit`, their contribution. With an MLP, it includes what
+        the MLP predicts for all users, and after training also the row's distance from its optimum.
     """
 
     prediction: float
@@ -58,7 +57,7 @@ class Explanation:
     rest: float
 
     def _parts(self) -> list[tuple[float, str]]:
-        """What adds up to the prediction."""
+        """Return the parts that add up to the prediction."""
         parts = [
             (self.mean, "mean"),
             (self.user_bias, "bias of the user"),
@@ -68,7 +67,7 @@ class Explanation:
         return parts + [(self.clipped, "brought onto the scale")] * bool(self.clipped)
 
     def _weights(self) -> list[tuple[float, str]]:
-        """What adds up to the user's part; nothing without reasons."""
+        """Return the parts that add up to the user's part; nothing without reasons."""
         if not self.reasons:
             return []
         weights = [(r.weight, f"{r.title or r.item}, rated {r.rating:g}") for r in self.reasons[:SHOWN]]
@@ -96,7 +95,7 @@ class Explanation:
 
 
 def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
-    """See `Recommender.explain`."""
+    """Return the explanation of `Recommender.explain`."""
     located = one_pair(locate(fitted, user, item))
     model, u, i = located.model, int(located.users), int(located.items)
     interactions = user.interactions if isinstance(user, NewUser) else fitted.interactions
@@ -124,7 +123,7 @@ def explain(fitted: Fitted, user: Any, item: Any) -> Explanation:
 
 
 def one_pair(located: Located) -> Located:
-    """The same, unless there are many pairs, which is a TypeError."""
+    """Return a single pair unchanged; several pairs are a TypeError."""
     if located.users.ndim:
         raise TypeError(f"expected one user and one item, found ids of shape {located.users.shape}")
     return located
@@ -133,7 +132,7 @@ def one_pair(located: Located) -> Located:
 def rating_weights(
     model: FittedModel, user: int, item: int, rated: IntArray, ratings: Float32Array
 ) -> Float64Array:
-    """How much each rating of a user, shape (n,), moved r̂ of an item, by the fit that folds them in.
+    """Return how much each rating of a user, shape (n,), contributes to r̂ of an item, by the fold-in fit.
 
     At the optimum θ of Σ (r_j - r̂_j(θ))² + Σ_k λ_k (θ_k - m_k)², with J = ∂r̂/∂θ over the rated items,
     Λ = diag(λ), A = JᵀJ + Λ and e = r - r̂ + J θ, θ = A⁻¹ (Jᵀ e + Λ m). So the user's part of r̂_i, J_i θ, is
@@ -155,7 +154,7 @@ def rating_weights(
 def sorted_reasons(
     fitted: Fitted, rated: IntArray, ratings: Float32Array, weights: Float64Array
 ) -> tuple[Reason, ...]:
-    """Reasons, highest absolute weight first."""
+    """Return reasons, highest absolute weight first."""
     items, titles = fitted.item_ids[rated].tolist(), fitted.titles or {}
     order = np.argsort(-np.abs(weights), kind="stable").tolist()
     return tuple(

@@ -1,4 +1,4 @@
-"""Export of a factorisation to programs without this package: an ONNX graph, or a `torch.export` program."""
+"""Export of a factorisation for use without this package: an ONNX graph, or a `torch.export` program."""
 
 import json
 import os
@@ -18,25 +18,25 @@ from .bayesian_mf import BayesianMF
 from .fitted import FittedModel
 from .neural_mf import NeuralMF
 
-# Name and attributes of the operators; version 20 of ONNX has them all.
+# Names and attributes of operators, all of which are in version 20 of ONNX.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("Identity", {}), "relu": ("Relu", {}), "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
     "sigmoid": ("Sigmoid", {}), "tanh": ("Tanh", {}), "gelu": ("Gelu", {"approximate": "tanh"}),
 }  # fmt: skip
 EXPORTED = (NeuralMF, BayesianMF, LinearRegression)
 OPSET, IR_VERSION = 20, 9
-MAX_BYTES = 2**31 - 1  # what a file of protocol buffers can hold
+MAX_BYTES = 2**31 - 1  # limit of a Protocol Buffers file
 
 
 def to_onnx(model: Recommender, path: str | os.PathLike[str]) -> None:
     """Write `predict` of a fitted model, without timestamps, as an ONNX graph; needs the extra "onnx".
 
-    Its inputs are "users" and "items", int64 of shape (n,): rows, which is positions among the ids, and -1
-    for an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
+    Its inputs are "users" and "items", int64 of shape (n,): rows, that is positions among the ids, or -1 for
+    an unknown user or item. Its output is "ratings", float32 of shape (n,), clipped to the scale. The
     metadata has "user_ids" and "item_ids", JSON lists in the order of the rows, and "rating_scale". `path` is
-    replaced when the new file is whole. Without onnx installed, a ModuleNotFoundError is raised; for a
-    model that is no NeuralMF, BayesianMF or LinearRegression, a TypeError; for one that is not fitted, a
-    RuntimeError; for one above 2 GB, which is more than a file of ONNX can hold, a ValueError.
+    replaced when the new file is complete. If onnx is not installed, a ModuleNotFoundError is raised; for a
+    model other than NeuralMF, BayesianMF or LinearRegression, a TypeError; for a model that is not fitted, a
+    RuntimeError; for a model above 2 GB, the limit of an ONNX file, a ValueError.
     """
     with naming_the_extra("the export", "onnx"):
         import onnx
@@ -70,7 +70,7 @@ def to_onnx(model: Recommender, path: str | os.PathLike[str]) -> None:
 
 
 def _nodes(form: Architecture, parameters: Parameters, make_node: Any) -> Iterator[Any]:
-    """r̂ = μ + b_u + b_i + p · q + f([p, q]), operator by operator."""
+    """Yield the operators of r̂ = μ + b_u + b_i + p · q + f([p, q])."""
     terms = ["intercept"]
     if form.biases:
         for side in ("user", "item"):
@@ -122,7 +122,7 @@ def to_torch(model: Recommender, path: str | os.PathLike[str]) -> None:
     form, parameters = fitted.factorization.architecture, _parameters(fitted)
     tensors = {name: torch.from_numpy(value) for name, value in parameters.items()}
     n = torch.export.Dim("n")
-    # Two tensors: of one given twice, export makes one input.
+    # Two tensors, as export would merge one tensor passed twice into one input.
     users, items = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
     module: Any = NeuralMFModule(form, tensors)
     likelihood = fitted.likelihood

@@ -1,4 +1,4 @@
-"""Fitted models in files: safetensors with a description in JSON in the header, checked as it is read."""
+"""Files of fitted models: safetensors with a JSON description in the header, checked when read."""
 
 import hashlib
 import json
@@ -18,21 +18,21 @@ from .fitted import FittedData
 from .interactions import Interactions
 
 VERSION = "3"
-MAX_DIGITS = 40  # of whole numbers: a seed may have 128 bits
-# What numbers above 0 are at least, and what all are at most, for float32 to hold them.
+MAX_DIGITS = 40  # of integers: a seed may have 128 bits
+# The smallest positive number and the largest number allowed, so that float32 holds them.
 TINY, HUGE = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 DESCRIPTION = {"model", "rating_scale", "settings", "summary"}
-TITLES = "titles"  # the array of those of the items: UTF-8, a line each; absent if there are none
+TITLES = "titles"  # array of the items' titles: UTF-8, one per line; absent without titles
 Tensors = dict[str, NDArray[Any]]
 
 
 class ModelFileError(ValueError):
-    """A file that is not a model, or not a whole and sound one; the message names the file and the fault."""
+    """A file is not a model, or is incomplete or invalid; the message names the file and the fault."""
 
 
 class Saved(NamedTuple):
-    """What a model saves: its settings and a summary of the training, as JSON has them, and its arrays."""
+    """What a model saves: JSON values for its settings and a summary of the training, and its arrays."""
 
     settings: dict[str, Any]
     summary: dict[str, Any]
@@ -40,7 +40,7 @@ class Saved(NamedTuple):
 
 
 def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Saved) -> None:
-    """Write a model of this class name: see `Recommender.save`."""
+    """Write a model with this class name: see `Recommender.save`."""
     description = {
         "model": name,
         "rating_scale": [float(bound) for bound in fitted.rating_scale],
@@ -60,7 +60,7 @@ def save(path: str | os.PathLike[str], name: str, fitted: FittedData, saved: Sav
 
 
 def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Tensors) -> None:
-    """Write a file; whatever happens meanwhile, `path` is the old file or the whole new one."""
+    """Write a file; whatever happens meanwhile, `path` is the old file or the complete new one."""
     text = json.dumps(description, allow_nan=False, default=_plain)
     arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     metadata = {"numpy-neural-mf": VERSION, "description": text, "sha256": digest(text, arrays)}
@@ -69,13 +69,13 @@ def write(path: str | os.PathLike[str], description: dict[str, Any], tensors: Te
 
 
 def _write_safetensors(file: BinaryIO, arrays: Tensors, metadata: dict[str, str]) -> None:
-    """Array by array: the package's own `save` makes the whole file in memory, mapped ratings and all."""
+    """Write array by array: safetensors' own `save` would build the whole file in memory."""
     forms = {name: (array.dtype, array.shape) for name, array in arrays.items()}
     write_safetensors(file, forms, lambda name: iter([arrays[name]]), metadata)
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy's as JSON has it; a generator, as `random_state`, is not kept."""
+    """Return a NumPy number as a Python number; a generator, as `random_state`, becomes None."""
     if isinstance(value, np.random.Generator):
         return None
     if isinstance(value, np.generic):
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str], mapped: bool = False) -> tuple[dict[str, Any], Tensors]:
-    """The description and the arrays of a file whose digest is right; what they mean is not checked."""
+    """Read the description and the arrays of a file and check its digest; their meaning is not checked."""
     path = expanded(path)
     require_file(path)
     with path.open("rb") as file:
@@ -103,7 +103,7 @@ def read(path: str | os.PathLike[str], mapped: bool = False) -> tuple[dict[str, 
                 tensors = mapped_safetensors(path)
             else:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # or a dtype unknown to NumPy
+    except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # or NumPy does not know a dtype
         refuse(path, f"truncated, or no safetensors file ({error})")
     text = metadata.get("description", "")
     if digest(text, tensors) != metadata.get("sha256"):
@@ -130,12 +130,12 @@ def _integer(text: str) -> int:
 
 
 def refuse(path: str | os.PathLike[str], fault: str) -> NoReturn:
-    """Raise the error that names a file and its fault, in at most 500 characters."""
+    """Raise a ModelFileError that names the file and its fault, in at most 500 characters."""
     raise ModelFileError(f"{os.fspath(path)}: {fault if len(fault) <= 500 else fault[:500] + '…'}")
 
 
 def digest(text: str, tensors: Tensors) -> str:
-    """SHA-256 of the description and of every array with its name, dtype and shape."""
+    """Return SHA-256 of the description and of every array with its name, dtype and shape."""
     hashed = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = tensors[name]
@@ -145,21 +145,21 @@ def digest(text: str, tensors: Tensors) -> str:
 
 
 def _encoded_ids(ids: NDArray[Any]) -> NDArray[Any]:
-    """Ids as numbers: int64 as they are, strings as uint32 code points of shape (n_ids, longest)."""
+    """Encode ids as numbers: int64 unchanged, strings as uint32 code points of shape (n_ids, longest)."""
     return ids if ids.dtype.kind == "i" else ids.view(np.uint32).reshape(len(ids), -1)
 
 
 def _ascends(items: NDArray[np.int32], offsets: NDArray[np.int64]) -> bool:
-    """Whether the items of each user are in order, none of them twice."""
+    """Return whether the items of each user are in strictly ascending order."""
     in_order = np.append(items[1:] > items[:-1], True)
-    in_order[offsets[1:][offsets[1:] > 0] - 1] = True  # the next item is that of another user
+    in_order[offsets[1:][offsets[1:] > 0] - 1] = True  # the next item belongs to another user
     return bool(in_order.all())
 
 
 class Contents:
-    """The contents of a model file: each array is checked as it is taken, and none may be left.
+    """The contents of a model file; each array is checked when it is taken, and all must be taken.
 
-    It has the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
+    Attributes: the class `name` of the model, its `settings` and `summary`, and the fields of `FittedData`.
     """
 
     def __init__(self, path: str | os.PathLike[str], mapped: bool = False) -> None:
@@ -191,11 +191,11 @@ class Contents:
         self.titles = self._titles() if TITLES in self._arrays else None
 
     def refuse(self, fault: str) -> NoReturn:
-        """Raise the ModelFileError of a fault."""
+        """Raise a ModelFileError for a fault."""
         refuse(self._path, fault)
 
     def length(self, name: str) -> int:
-        """The length of an array that is still to be taken."""
+        """Return the length of an array without taking it."""
         if name not in self._arrays or not self._arrays[name].ndim:
             self.refuse(f"arrays: missing {name}")
         return len(self._arrays[name])
@@ -203,7 +203,7 @@ class Contents:
     def take(
         self, name: str, dtype: DTypeLike, shape: tuple[int, ...], at_least: float = -HUGE
     ) -> NDArray[Any]:
-        """An array of this dtype and shape, all of it finite and not below a bound."""
+        """Take an array; refuse it unless it has this dtype and shape and is finite and not below a bound."""
         array = self._pop(name)
         if (array.dtype, array.shape) != (np.dtype(dtype), shape):
             expected = f"{np.dtype(dtype)} of shape {shape}"
@@ -225,12 +225,12 @@ class Contents:
         return self._arrays.pop(name)
 
     def _ids(self, name: str) -> NDArray[Any]:
-        """What `_encoded_ids` made numbers of, sorted and unique."""
+        """Take and decode what `_encoded_ids` encoded; refuse ids that are not sorted and unique."""
         ids = self._pop(name)
         if ids.dtype == np.uint32 and ids.ndim == 2 and ids.size:
             if ids.shape[1] > MAX_ID:
                 self.refuse(f"{name}: expected ids of at most {MAX_ID} characters, found {ids.shape[1]:,}")
-            wrong = ids[(ids > 0x10FFFF) | ((ids >= 0xD800) & (ids < 0xE000))]  # surrogates are none
+            wrong = ids[(ids > 0x10FFFF) | ((ids >= 0xD800) & (ids < 0xE000))]  # no surrogates
             if wrong.size:
                 self.refuse(f"{name}: expected characters, found the number {wrong[0]}")
             ids = ids.view(f"U{ids.shape[1]}").reshape(-1)
@@ -267,5 +267,5 @@ class Contents:
             and ((items >= 0) & (items < len(self.item_ids))).all()
             and _ascends(items, offsets)
         ):
-            self.refuse("seen.items, seen.ratings, seen.offsets: expected what each user has rated")
+            self.refuse("seen.items, seen.ratings, seen.offsets: expected the ratings of each user")
         return Interactions(items, ratings, offsets, len(self.item_ids))

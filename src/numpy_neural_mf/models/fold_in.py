@@ -1,4 +1,4 @@
-"""New users and items, folded in: their rows, fitted to ratings, and pairs with them as rows of a model."""
+"""Fold-in of new users and items: fitting their rows to ratings, and looking up pairs with them."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +20,15 @@ from .fitted import BLOCK, Fitted, FittedModel, block_scores
 from .interactions import Interactions
 
 MAX_STEPS = 50
-TOLERANCE = 1e-6  # relative fall of the objective at which the steps end
+TOLERANCE = 1e-6  # the steps end at this relative decrease of the objective
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewUser:
-    """A user that training did not see, to be given in place of users to the model that folded it in.
+    """A folded-in user, not in training; pass it in place of users to the model that folded it in.
 
-    It has a row of shape (1, d) of each user table, which means nothing to another model, and what the user
-    rated, as row 0.
+    It has a row of shape (1, d) of each user table, valid only for that model, and the user's ratings, as
+    row 0.
     """
 
     row: Parameters
@@ -41,7 +41,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class NewItem:
-    """An item, as a `NewUser` with users and items exchanged: the "items" of its interactions are users."""
+    """A folded-in item: as `NewUser` with users and items exchanged; its interactions' "items" are users."""
 
     id: int | str
     row: Parameters
@@ -52,13 +52,13 @@ class NewItem:
         return f"NewItem {self.id!r}: {len(self.interactions.items)} ratings folded in"
 
 
-# What a caller asks about: raw ids, or what was folded in.
+# Raw ids, or a folded-in user or item.
 Users = ArrayLike | NewUser
 Items = ArrayLike | NewItem
 
 
 class Located(NamedTuple):
-    """Pairs as rows, -1 for the unknown, of a model with what was folded in; all columns have one shape."""
+    """Pairs as rows of a model, -1 for unknown ids, with folded-in rows; all columns have the same shape."""
 
     model: FittedModel
     users: Int32Array
@@ -68,30 +68,30 @@ class Located(NamedTuple):
     folded_in_item: bool
 
     def scores(self) -> Float32Array:
-        """The scores of the pairs, of their shape."""
+        """Return the scores of the pairs, in their shape."""
         at = None if self.timestamps is None else self.timestamps.ravel()
         return block_scores(self.model, self.users.ravel(), self.items.ravel(), at).reshape(self.users.shape)
 
     def variance(self) -> Float32Array:
-        """The variance of the scores, as far as rows are uncertain, of the shape of the pairs."""
+        """Return the variance of the scores from the uncertainty of rows, in the shape of the pairs."""
         form, found = self.model.factorization, np.empty(self.users.size, np.float32)
         for block in blocks(self.users.size, BLOCK):
             found[block] = form.variance(self.users.ravel()[block], self.items.ravel()[block])
         return found.reshape(self.users.shape)
 
     def noise(self) -> Float32Array:
-        """The variance of ratings from their scores, in units of these, of the shape of the pairs."""
+        """Return the variance of ratings around scores, in units of scores, in the shape of the pairs."""
         weight = self.model.user_weight
         shape = np.ones(self.users.shape, np.float32) if weight is None else weight[self.users]
         return np.asarray(self.model.noise / shape, np.float32)
 
     def ratings(self) -> Float32Array:
-        """The predicted ratings of the pairs, of their shape."""
+        """Return the predicted ratings of the pairs, in their shape."""
         return self.model.likelihood.rating(self.scores())
 
 
 def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Located:
-    """Pairs as `Recommender.predict` takes them."""
+    """Look up pairs, given as for `Recommender.predict`."""
     new_items = [items] if isinstance(items, NewItem) else []
     model = model_with(fitted, users, new_items)
     u, i = rows_of(fitted.user_ids, users), rows_of(fitted.item_ids, items)
@@ -104,11 +104,11 @@ def locate(fitted: Fitted, users: Users, items: Items, timestamps: ArrayLike | N
 
 
 def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> FittedModel:
-    """The model with the new ones among these in it, which it must have folded in itself, as it is now."""
+    """Return the model with folded-in users and items; a ValueError if another model folded them in."""
     model = fitted.model
     for new in (users, *items):
         if isinstance(new, NewUser | NewItem) and new.model is not model:
-            raise ValueError(f"{new}, by another model or before this one learned more: fold in again")
+            raise ValueError(f"{new} by another model, or before an update of this one: fold in again")
     if len({item.id for item in items}) < len(items):
         raise ValueError(f"new_items: expected each once, found {[item.id for item in items]}")
     if items:
@@ -117,19 +117,19 @@ def model_with(fitted: Fitted, users: Users, items: Sequence[NewItem]) -> Fitted
 
 
 def rows_of(ids: NDArray[Any], given: Users | Items) -> Int32Array:
-    """Rows of raw ids, -1 for the unknown; 0 for what was folded in, if with a rating."""
+    """Return the rows of raw ids, -1 for unknown ids; 0 for a folded-in user or item that has a rating."""
     if isinstance(given, NewUser | NewItem):
         return np.array(0 if len(given.interactions.items) else -1, np.int32)
     return index_of(ids, given)
 
 
 def fold_in_user(fitted: Fitted, ratings: Mapping[Any, float]) -> NewUser:
-    """See `Recommender.fold_in`."""
+    """Fold in a user: see `Recommender.fold_in`."""
     return NewUser(*_folded_in(fitted, "user", ratings), fitted.model)
 
 
 def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float]) -> NewItem:
-    """See `Recommender.fold_in_item`."""
+    """Fold in an item: see `Recommender.fold_in_item`."""
     if fitted.item_ids.dtype.kind == "U":
         fits, kind = isinstance(item_id, str) and item_id != "" and not item_id.endswith("\0"), "a string"
     else:
@@ -145,7 +145,7 @@ def fold_in_item(fitted: Fitted, item_id: int | str, ratings: Mapping[Any, float
 
 
 class RowFit(NamedTuple):
-    """What a row θ of a user is fitted to: Σ loss(r̂_i(θ)) + Σ_k penalty_k (θ_k - prior_k)²."""
+    """The objective of a user's row θ: Σ loss(r̂_i(θ)) + Σ_k penalty_k (θ_k - prior_k)²."""
 
     score: RowScorer
     loss: Callable[[Float64Array], Terms]
@@ -154,10 +154,10 @@ class RowFit(NamedTuple):
 
     @classmethod
     def of(cls, model: FittedModel, user: int, items: IntArray, ratings: FloatArray) -> Self:
-        """For the ratings of these items.
+        """Make the objective for ratings of these items.
 
-        Where items are uncertain, the expected loss adds the sum of their variances to the penalty, but that
-        draws to zero: see `training.objective`. The noise of user and items weighs their ratings.
+        The expected loss over uncertain items adds the sum of their variances to the penalty, which shrinks
+        this part to zero: see `training.objective`. Ratings are weighted by the noise of user and items.
         """
         form, n = model.factorization, len(form_row := model.factorization.row(user))
         rows = [
@@ -180,22 +180,22 @@ class RowFit(NamedTuple):
         return cls(form.row_scorer(items), loss, penalty, prior)
 
     def objective(self, theta: Float64Array) -> tuple[float, Terms, Float64Array]:
-        """Its value, the loss and J = ∂r̂/∂θ."""
+        """Return the value of the objective, the loss and J = ∂r̂/∂θ."""
         scores, J = self.score(theta)
         terms, own = self.loss(scores), theta - self.prior
         return float(terms.value) + float(self.penalty * own @ own), terms, J
 
     def curvature(self, terms: Terms, J: Float64Array) -> Float64Array:
-        """Jᵀ W J + diag(penalty): half of the second derivative, by Gauss and Newton."""
+        """Return Jᵀ W J + diag(penalty): half the Gauss-Newton approximation of the second derivative."""
         return np.asarray(J.T @ (terms.weight[:, None] * J) + np.diag(self.penalty))
 
 
 def fitted_user(
     model: FittedModel, user: int, items: IntArray, ratings: FloatArray, max_steps: int = MAX_STEPS
 ) -> Parameters:
-    """The row of a user fitted to ratings of these items, from where it is, as rows of the user tables.
+    """Fit a user's row to ratings of these items, starting from its current value; return rows by table.
 
-    Its variances, where the model has such, are those of its distribution given everything else.
+    The variances of the row, if the model has these, are conditional on everything else.
     """
     fit, form = RowFit.of(model, user, items, ratings), model.factorization
     theta = fitted_row(fit, form.row(user), max_steps)
@@ -206,12 +206,12 @@ def fitted_user(
 
 
 def fitted_row(fit: RowFit, start: Float64Array, max_steps: int = MAX_STEPS) -> Float64Array:
-    """The row θ, shape (d,), that minimises an objective, from `start` on.
+    """Return the row θ, shape (d,), that minimises an objective, starting from `start`.
 
-    Gauss-Newton steps, (Jᵀ W J + Λ) δ = Jᵀ e - Λ (θ - prior), with Λ = diag(penalty), J = ∂r̂/∂θ and, of the
-    squared error, e = r - r̂ and W = 1 (see `Terms`), each halved until the objective falls (Nocedal and
-    Wright, *Numerical Optimization*, 2006, section 10.3). Without an MLP r̂ is linear in θ, and of squared
-    errors the first step is the solution: ridge regression.
+    Gauss-Newton steps, (Jᵀ W J + Λ) δ = Jᵀ e - Λ (θ - prior), with Λ = diag(penalty), J = ∂r̂/∂θ and, for the
+    squared error, e = r - r̂ and W = 1 (see `Terms`); each step is halved until the objective decreases
+    (Nocedal and Wright, *Numerical Optimization*, 2006, section 10.3). Without an MLP, r̂ is linear in θ, and
+    for squared errors the first step is the solution, a ridge regression.
     """
     theta, objective = start, fit.objective
     value, terms, J = objective(theta)
@@ -234,7 +234,7 @@ def fitted_row(fit: RowFit, start: Float64Array, max_steps: int = MAX_STEPS) -> 
 
 
 def require_in_scale(ratings: Any, scale: tuple[float, float]) -> None:
-    """Raise a ValueError if a rating is not within the scale, as float32 holds both."""
+    """Raise a ValueError if a rating is not within the scale; both are compared in float32."""
     lowest, highest = np.float32(scale[0]), np.float32(scale[1])
     values = np.asarray(ratings, np.float32)
     outside = values[~((lowest <= values) & (values <= highest))]
@@ -243,9 +243,9 @@ def require_in_scale(ratings: Any, scale: tuple[float, float]) -> None:
 
 
 def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tuple[Parameters, Interactions]:
-    """The row fitted to these ratings, by user table, and the ratings in the order of the model's rows."""
+    """Return the row fitted to these ratings, by user table, and the ratings in the order of the rows."""
     try:
-        ratings = dict(ratings.items())  # a Series of pandas has `items` as well
+        ratings = dict(ratings.items())  # a pandas Series has `items` as well
     except (AttributeError, TypeError, ValueError):
         found = type(ratings).__name__
         raise TypeError(f"ratings: expected a mapping of raw id to rating, found {found}") from None
@@ -267,7 +267,7 @@ def _folded_in(fitted: Fitted, side: Side, ratings: Mapping[Any, float]) -> tupl
     model = fitted.model if side == "user" else fitted.model.mirrored()
     if len(others):
         row = fitted_user(model, -1, others, values)
-    else:  # the unknown
+    else:  # the row of unknown ids
         row = {n: t[-1] for n, t in model.factorization.parameters.items() if n.startswith("user_")}
     interactions = Interactions(others, values.astype(np.float32), np.array([0, len(others)]), len(ids))
     return {name: value[None] for name, value in row.items()}, interactions

@@ -1,4 +1,4 @@
-"""The ratings that a model is given to learn from."""
+"""Reading and checking the ratings that are passed to a model."""
 
 import warnings
 
@@ -6,7 +6,7 @@ from ..data import Ratings, RatingsLike, read_ratings
 
 
 def given_ratings(ratings: RatingsLike, validation: RatingsLike = None) -> tuple[Ratings, Ratings | None]:
-    """What `read_ratings` makes of both; a ValueError if there is no rating in one that is given."""
+    """Read both by `read_ratings`; a ValueError if one of them is given without a rating."""
     train = read_ratings(ratings)
     held_out = None if validation is None else read_ratings(validation)
     if not len(train) or (held_out is not None and not len(held_out)):
@@ -15,8 +15,10 @@ def given_ratings(ratings: RatingsLike, validation: RatingsLike = None) -> tuple
 
 
 def warn_if_constant(ratings: Ratings) -> None:
-    """Warn of ratings that are all the same, from which a model of ratings learns no taste."""
+    """Warn if all ratings are equal, as a model of ratings learns no preferences from these."""
     value = ratings.values[0]
     if len(ratings) > 1 and value == ratings.values.min() == ratings.values.max():
         found = f"all {len(ratings):,} ratings are {value:g}, so that predictions and lists mean nothing"
-        warnings.warn(f"{found}; NextItemModel learns from what is rated, not how", stacklevel=3)
+        warnings.warn(
+            f"{found}; NextItemModel learns from which items are rated, not from the values", stacklevel=3
+        )

@@ -1,4 +1,4 @@
-"""Incremental update: new rows come into a fitted model, those that new ratings touch move."""
+"""Incremental update of a fitted model: new rows are inserted, and rows with new ratings are refitted."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .fitted import FittedData, FittedModel
 from .fold_in import fitted_user
 from .interactions import Interactions
 
-STEPS = 3  # Gauss-Newton steps of a row: the other side moves, too, so none need be at its optimum
+STEPS = 3  # Gauss-Newton steps per row: the other side moves too, so rows need not reach their optimum
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
     """The ids and interactions of a model after new ratings; a pair rated again has its new rating.
 
-    `interactions` and `new`, the new ratings, are in the rows of `user_ids` and `item_ids`; `old_users` and
-    `old_items` are the rows of those that the model knew.
+    `interactions` and `new`, the new ratings, use the rows of `user_ids` and `item_ids`; `old_users` and
+    `old_items` are the new rows of the known users and items.
     """
 
     user_ids: NDArray[Any]
@@ -39,7 +39,7 @@ class Update:
 
     @classmethod
     def of(cls, fitted: FittedData, new: Ratings) -> Update:
-        """From a fitted model and new ratings; a ValueError if their ids are of another kind."""
+        """Make an update from a fitted model and new ratings; a ValueError if the types of ids differ."""
         before = fitted.interactions
         user_ids = _union("user", fitted.user_ids, new.user_ids)
         item_ids = _union("item", fitted.item_ids, new.item_ids)
@@ -62,14 +62,14 @@ class Update:
         return cls(user_ids, item_ids, interactions, old_users, old_items, new, titles)
 
     def inserted(self, side: Side, table: FloatArray) -> FloatArray:
-        """A table with the old rows in their new places; new rows are as the last one, the unknown's."""
+        """Return a table with the old rows in new places; new rows copy the last, the row of unknown ids."""
         ids, old_rows = (self.user_ids, self.old_users) if side == "user" else (self.item_ids, self.old_items)
         new = np.repeat(table[-1:], len(ids) + 1, axis=0)
         new[old_rows] = table[:-1]
         return new
 
     def of_tables(self, parameters: Parameters) -> Parameters:
-        """A copy of parameters, with the rows of users and items in their new places."""
+        """Return a copy of parameters with the rows of users and items in their new places."""
         names = (table_name, variance_name)
         sides = {name_of(side, kind): side for name_of in names for side in SIDES for kind in KINDS}
         return {
@@ -79,10 +79,10 @@ class Update:
 
 
 def updated(model: FittedModel, update: Update) -> FittedModel:
-    """The model after new ratings, without time; only copies of touched rows moved.
+    """Return a copy of the model, without time, with the rows of new ratings refitted.
 
-    A new row starts as the unknown's. Then each user that a new rating touches is fitted, as in `fold_in`, to
-    all its ratings, old and new, and after that each item; the MLP and the intercept stay
+    A new row starts as the row of unknown ids. Then each user with a new rating is fitted, as in `fold_in`,
+    to all its ratings, old and new, and after that each item; the MLP and the intercept are fixed
     (docs/decisions/partial-fit.md).
     """
     parameters, prior = (update.of_tables(t) for t in (model.factorization.parameters, model.prior))
@@ -112,7 +112,7 @@ def _union(side: str, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
 
 
 def require_finite(model: FittedModel) -> FittedModel:
-    """An updated model as it is, if its parameters are finite; a FloatingPointError otherwise."""
+    """Return an updated model if its parameters are finite; otherwise raise a FloatingPointError."""
     for name, value in model.factorization.parameters.items():
         if not np.isfinite(value).all():
             raise FloatingPointError(f"{name} is not finite after the update: fit the model again")

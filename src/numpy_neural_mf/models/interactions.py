@@ -1,4 +1,4 @@
-"""The interactions that a fitted model learned from: who rated what, by user."""
+"""The training interactions of a fitted model: the rated items and ratings of each user."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ..data.columns import blocks, count, room_like, rows_by_code
 from ..utils.arrays import Float32Array, Int32Array
 
-AT_ONCE = 2**21  # ratings put in order at a time: memory holds them a second time, but never all
+AT_ONCE = 2**21  # number of ratings sorted at a time: memory holds only these twice
 
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Ratings by user: those of user u are at offsets[u]:offsets[u + 1], ascending by item."""
+    """Ratings by user: the ratings of user u are at offsets[u]:offsets[u + 1], ascending by item."""
 
     items: Int32Array
     ratings: Float32Array
@@ -28,7 +28,7 @@ class Interactions:
     def of(
         cls, users: Int32Array, items: Int32Array, ratings: Float32Array, n_users: int, n_items: int
     ) -> Self:
-        """From columns without a pair twice; rows with -1, an unknown user or item, are left out."""
+        """Make interactions from columns of distinct pairs; rows with -1, an unknown id, are left out."""
         counts = np.zeros(n_users, np.int64)
         for block in blocks(len(users)):
             known = (users[block] >= 0) & (items[block] >= 0)
@@ -72,16 +72,16 @@ class Interactions:
         return users
 
     def by_item(self) -> Interactions:
-        """The same with the sides exchanged: for each item the users who rated it."""
+        """Return the interactions with the sides exchanged: for each item the users who rated it."""
         return Interactions.of(self.items, self.users, self.ratings, self.n_items, len(self.offsets) - 1)
 
     def of_row(self, user: int) -> tuple[Int32Array, Float32Array]:
-        """Items and ratings of one user; -1 rated nothing."""
+        """Return items and ratings of one user; -1 has no ratings."""
         own = slice(self.offsets[user], self.offsets[user + 1]) if user >= 0 else slice(0)
         return self.items[own], self.ratings[own]
 
     def pairs(self, users: Int32Array) -> tuple[NDArray[np.intp], Int32Array]:
-        """Position in `users` and item of everything that these users rated; -1 rated nothing."""
+        """Return position in `users` and item of each rating of these users; -1 has no ratings."""
         starts = self.offsets[:-1][users] if len(self.offsets) > 1 else np.zeros(len(users), np.int64)
         counts = np.where(users < 0, 0, self.offsets[users + 1] - starts)
         position = np.repeat(np.arange(len(users)), counts)

@@ -1,4 +1,4 @@
-"""ItemKNN: predicts a rating from the ratings that the user gave to the most similar items."""
+"""ItemKNN: prediction of a rating from the user's ratings of the most similar items."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class ItemKNN(BiasRecommender):
         return self
 
     def _similar(self, side: Side, raw: Any, n: int, choice: Choice) -> Ranked:
-        """The n items with the highest similarity s to one, if as many are above 0."""
+        """Return up to n items with the highest similarity s to an item, all above 0."""
         if side == "user":
             return super()._similar(side, raw, n, choice)
         fitted = self.fitted_
@@ -112,13 +112,13 @@ class ItemKNN(BiasRecommender):
         return fitted.item_ids[row.indices[order]], row.data[order]
 
     def _similarities(self, items: NDArray[Any]) -> FloatArray:
-        """The similarities s; of a new item 0."""
+        """Return the similarities s between items; 0 for a new item."""
         rows = index_of(self.item_ids_, items)
         found = self.similarity_[np.maximum(rows, 0)][:, np.maximum(rows, 0)].toarray()
         return np.asarray(np.where((rows >= 0) & (rows[:, None] >= 0), found, 0))
 
     def explain(self, user: Any, item: Any) -> Explanation:
-        """Mean, biases and the contribution of each neighbour; the `rest` is the bias of the user."""
+        """Return mean, biases and the contribution of each neighbour; `rest` is the bias of the user."""
         located = one_pair(locate(self.fitted_, user, item))
         model, u, i = cast("FittedNeighbours", located.model), int(located.users), int(located.items)
         rated, ratings, residuals = model.rated_by(u if i >= 0 else -1)
@@ -138,7 +138,7 @@ class ItemKNN(BiasRecommender):
         )
 
     def _model(self, seen: Interactions, scale: tuple[float, float]) -> FittedNeighbours:
-        """The biases, and the similarities of the residuals of the baseline."""
+        """Compute the biases and the similarities of the baseline's residuals."""
         penalties = self.user_penalty, self.item_penalty
         mean, user_bias, item_bias, residuals = baselines(seen, penalties)
         return FittedNeighbours(

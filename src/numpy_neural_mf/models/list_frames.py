@@ -1,4 +1,4 @@
-"""Lists as data frames: one row for each place, with the title of an item where titles are known."""
+"""Top-N lists as data frames: one row per rank, with the title of the item if titles are known."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def recommended_frame(
     scores: MaskedArray,
     new_items: Sequence[NewItem] = (),
 ) -> pl.DataFrame:
-    """See `Recommender.recommend`; without a column of users for somebody new, who has no id."""
+    """Return the frame of `Recommender.recommend`; a new user has no id, so no column of users."""
     n = items.shape[-1]
     places, ranks = np.nonzero(~np.ma.getmaskarray(items).reshape(-1, n))
     listed = items.data.reshape(-1, n)[places, ranks]
@@ -43,7 +43,7 @@ def recommended_frame(
 
 
 def similar_frame(fitted: FittedData, side: Side, ranked: Ranked) -> pl.DataFrame:
-    """See `Recommender.similar_items`."""
+    """Return the frame of `Recommender.similar_items`."""
     ids, scores = ranked
     columns = _of_items(fitted, ids) if side == "item" else {"user": ids}
     return _frame(columns | {"rank": np.arange(1, len(ids) + 1), "score": scores})
@@ -58,7 +58,7 @@ def _of_items(fitted: FittedData, items: NDArray[Any]) -> dict[str, Any]:
 def _intervals(
     model: Any, users: Any, items: NDArray[Any], new_items: Sequence[NewItem]
 ) -> tuple[Float32Array, Float32Array]:
-    """The intervals of pairs; the model knows the items that were folded in by what they are, not by id."""
+    """Return the intervals of pairs; folded-in items are passed as `NewItem`, not by id."""
     low, high = map(np.array, model.predict_interval(users, items))
     for new in new_items:
         is_new = items == new.id

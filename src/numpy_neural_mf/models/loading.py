@@ -1,4 +1,4 @@
-"""A saved model in use again: everything in the file is checked before there is a model."""
+"""Loading of saved models: everything in the file is checked before a model is made."""
 
 import os
 from typing import Any
@@ -16,14 +16,14 @@ MODELS = {model.__name__: model for model in CLASSES}
 
 
 def load_model(path: str | os.PathLike[str], expected: type = object, *, mapped: bool = False) -> Any:
-    """The fitted model that `save` wrote: the same predictions, bit for bit, and the ratings of each user.
+    """Load a fitted model that `save` wrote, with the same predictions, bit for bit, and each user's ratings.
 
     It is a GlobalMean, LinearRegression, ItemKNN, BayesianMF, NeuralMF or NextItemModel. Nothing in the file
-    is executed, and nothing of it is used before it is checked: a ModelFileError, which is a ValueError, says
-    that it is not a model, not an `expected` one, not complete, or that its parts do not fit each other.
+    is executed or used before it is checked: a ModelFileError, which is a ValueError, says that the file is
+    not a model, not of the `expected` class, incomplete, or inconsistent.
 
-    With `mapped`, arrays stay in the file: they are read-only, and processes that load it share their memory.
-    Such a file may be replaced, as `save` does, but not changed.
+    With `mapped`, arrays stay in the file: they are read-only, and processes that load the file share the
+    memory. A mapped file may be replaced, as `save` does, but not modified.
     """
     contents = Contents(path, mapped)
     if not (isinstance(contents.name, str) and contents.name in MODELS):

@@ -17,18 +17,19 @@ from .fitted import FittedModel, Times
 from .interactions import Interactions
 
 SWEEPS = 10  # of alternating least squares, after which the biases change little
-BLOCK = 2**22  # pairs of items compared at a time: this bounds the memory before weak neighbours are dropped
-PAIRS = 2**9  # predicted at a time, each from all ratings of its user
+BLOCK = 2**22  # pairs of items compared at a time: bounds the memory before weak neighbours are dropped
+PAIRS = 2**9  # number of pairs predicted at a time, each from all ratings of its user
 MAX_NEIGHBOURS = 2_000  # kept for each item, so that memory grows linearly with the number of items
 
 
 def baselines(
     seen: Interactions, penalties: tuple[float, float]
 ) -> tuple[float, Float64Array, Float64Array, scipy.sparse.csr_array]:
-    """μ, b_u and b_i of r̂_ui = μ + b_u + b_i, by alternating regularised least squares from zero, and r - r̂.
+    """Fit r̂_ui = μ + b_u + b_i by alternating regularised least squares; return μ, b_u, b_i and r - r̂.
 
-    In each sweep b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u in the same way, with penalties λ_u, λ_i
-    (Koren, "Factor in the neighbors", 2010, section 2.1). The residuals have shape (n_users, n_items).
+    From zero on, each sweep sets b_i = Σ_u (r_ui - μ - b_u) / (λ_i + n_i), then b_u likewise, with penalties
+    λ_u, λ_i (Koren, "Factor in the neighbors", 2010, section 2.1). The residuals have shape (n_users,
+    n_items).
     """
     users, items, ratings, shape = seen.users, seen.items, seen.ratings, (len(seen.offsets) - 1, seen.n_items)
     mean = float(ratings.mean(dtype=np.float64))
@@ -43,7 +44,7 @@ def baselines(
 
 
 def similarities(residuals: scipy.sparse.csr_array, shrinkage: float) -> scipy.sparse.csr_array:
-    """`similarity_to` of all pairs of different items: float32, (n_items, n_items), symmetric, above 0.
+    """Return `similarity_to` for pairs of distinct items: float32, (n_items, n_items), symmetric, above 0.
 
     Residuals have shape (n_users, n_items). A pair is kept if either item is among the `MAX_NEIGHBOURS` most
     similar to the other.
@@ -61,7 +62,7 @@ def similarities(residuals: scipy.sparse.csr_array, shrinkage: float) -> scipy.s
 def similarity_to(
     some: scipy.sparse.csr_array, residuals: scipy.sparse.csr_array, shrinkage: float
 ) -> scipy.sparse.csr_array:
-    """Shrunk Pearson correlations of m items with all, where they are above 0: float32, shape (m, n_items).
+    """Return the shrunk Pearson correlations above 0 of m items with all: float32, shape (m, n_items).
 
     s_ij = (n_ij - 1) / (n_ij - 1 + β) · Σ e_ui e_uj / √(Σ e_ui² Σ e_uj²), where β is the shrinkage, e_ui the
     residual of the baseline, in `some` of shape (m, n_users) and `residuals` of shape (n_users, n_items), and
@@ -79,7 +80,7 @@ def similarity_to(
 
 
 def strongest(similarity: scipy.sparse.csr_array, k: int) -> scipy.sparse.csr_array:
-    """The k highest entries of each row, which are at least 0, and all equal to the k-th; no others.
+    """Return the k highest entries of each row, including ties with the k-th; entries are at least 0.
 
     Keeping ties makes the result independent of the order of the items.
     """
@@ -98,7 +99,7 @@ def strongest(similarity: scipy.sparse.csr_array, k: int) -> scipy.sparse.csr_ar
 
 
 def weights(similarity: scipy.sparse.csr_array, k: int, damping: float) -> scipy.sparse.csr_array:
-    """Weights of the neighbours: s_ij / (δ + Σ_j s_ij) over the k most similar items of each row.
+    """Return neighbour weights s_ij / (δ + Σ_j s_ij) over the k most similar items of each row.
 
     The damping δ is the weight of the baseline, whose share is larger with fewer and less similar neighbours.
     """
@@ -108,7 +109,7 @@ def weights(similarity: scipy.sparse.csr_array, k: int, damping: float) -> scipy
 
 
 def _with(matrix: scipy.sparse.csr_array, data: Any, keep_zeros: bool = True) -> scipy.sparse.csr_array:
-    """A matrix with the same sparsity pattern and other entries."""
+    """Return a matrix with the same sparsity pattern and new entries."""
     numbers = np.broadcast_to(np.asarray(data, matrix.dtype), matrix.data.shape)
     new = scipy.sparse.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape)
     if not keep_zeros:
@@ -131,7 +132,7 @@ class FittedNeighbours(FittedModel):
     settings: tuple[int, float, float]
 
     def baseline(self, users: int | IntArray, items: IntArray) -> Float64Array:
-        """b_ui = μ + b_u + b_i of rows that broadcast."""
+        """Return b_ui = μ + b_u + b_i for rows that broadcast."""
         return np.asarray(self.intercept + self.bias("user")[users] + self.bias("item")[items])
 
     def scores(self, users: IntArray, items: IntArray, timestamps: Times = None) -> FloatArray:
@@ -143,7 +144,7 @@ class FittedNeighbours(FittedModel):
         )
         for part in blocks(len(known), PAIRS):
             rows = known[part]
-            rated = ratings[users[rows]]  # for each pair, what its user rated
+            rated = ratings[users[rows]]  # for each pair, its user's ratings
             pair = np.repeat(rows, np.diff(rated.indptr))
             residuals = _with(rated, rated.data - self.baseline(users[pair], rated.indices))
             similarity = self.similarity[items[rows]].multiply(_with(rated, 1.0)).tocsr()
@@ -182,11 +183,11 @@ class FittedNeighbours(FittedModel):
         )
 
     def rated_by(self, user: int) -> tuple[IntArray, Float32Array, Float64Array]:
-        """Items that a user rated, the ratings and their residuals; user -1 has no ratings."""
+        """Return a user's rated items, ratings and residuals; user -1 has no ratings."""
         rated, ratings = self.interactions.of_row(user)
         return rated, ratings, ratings - self.baseline(user, rated)
 
     def neighbour_weights(self, items: IntArray, rated: IntArray) -> scipy.sparse.csr_array:
-        """`weights` of the rated items for each of `items`, shape (n, n_rated)."""
+        """Return `weights` of the rated items for each of `items`, shape (n, n_rated)."""
         k, _, damping = self.settings
         return weights(self.similarity[items][:, rated], k, damping)

@@ -1,4 +1,4 @@
-"""Neural matrix factorisation as users hold it: settings, `fit`, and what a fit learned."""
+"""The model NeuralMF: settings, `fit`, and fitted attributes."""
 
 import os
 from dataclasses import fields, replace
@@ -34,64 +34,65 @@ from .uncertainty import DistributionRecommender, interval, probabilities
 class NeuralMF(DistributionRecommender):
     """Neural matrix factorisation: μ + b_u + b_i + p_u · q_i + MLP([p_u, q_i]), trained by mini-batches.
 
-    How strongly rows are shrunk is not a setting: each row is a normal distribution, whose mean is learned by
+    The regularisation of rows is not a setting: each row is a normal distribution, whose mean is learned by
     gradient descent, and the variances of rows, of their priors and of the noise are inferred after each
-    epoch (`training.inference`; docs/decisions/inference.md). So predictions have intervals. A setting that
-    is out of range and, in `fit`, a device that is not available are a ValueError.
+    epoch (`training.inference`; docs/decisions/inference.md). So predictions have intervals. A setting out of
+    range or, in `fit`, a device that is not available is a ValueError.
 
     Parameters
     ----------
     architecture : Architecture, default C_WIDE
     epochs : int or None, default None
-        Passes over the ratings, by default from 15 to 60: as many as learn from three million ratings in all,
-        and from 900 for the mean user or item, each time counted.
+        Passes over the ratings, by default from 15 to 60: enough to process three million ratings in all, and
+        900 for the mean user or item, counting repetitions.
     batch_size : int or None, default None
-        Most ratings in a step, by default a 64th of all, from 32 to 8,192. Batches are of about one size.
-        1 is per-sample gradient descent, in an order shuffled once (`data.batches.Stretches`): with
+        Largest number of ratings in a step, by default a 64th of all, from 32 to 8,192. Batches have about
+        equal size. 1 is per-sample SGD, in an order shuffled once (`data.batches.Stretches`): with
         ``optimizer="sgd"``, ``hidden_layer_sizes=()`` and ``engine="numba"``, that is the matrix
         factorisation of Funk and Koren in one compiled loop, the fastest training of this package; otherwise
         it is slow.
     optimizer : {"sgd", "adagrad", "rmsprop", "adam", "adamw"} or Optimizer, default "adam"
-        One of your own is copied, not changed, and has its own learning rate.
-    learning_rate : float, default 0.01, the highest of the schedule, for an optimizer given by name
+        An `Optimizer` is copied, not changed, and has its own learning rate.
+    learning_rate : float, default 0.01, maximum of the schedule, for an optimizer given by name
     schedule : {"cosine", "constant"}, default "cosine"; cosine falls to zero over all epochs
     weight_decay : float, default 32.0
-        Decoupled decay of the MLP's weights, over the mean number of ratings of a user or an item: the more
-        ratings they have, the less the MLP overfits.
-    engine : {"auto", "numpy", "numba", "torch"}, default "auto"; what computes the steps of training: see
+        Decoupled weight decay of the MLP, divided by the mean number of ratings of a user or an item: with
+        more ratings, the MLP overfits less.
+    engine : {"auto", "numpy", "numba", "torch"}, default "auto"; computes the training steps: see
         `choose_engine`. Engines differ by rounding and in random signs (see `training.objective`). Prediction
         always uses NumPy.
-    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the engine "torch"; auto: the first available
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", for the engine "torch"; auto: the first available
     precision : {"float32", "tf32", "bfloat16", "float16"}, default "float32"
-        Of the MLP's products in training by the engine "torch"; parameters are float32.
+        Precision of the MLP's products in training by the engine "torch"; parameters are float32.
     random_state : int, numpy.random.Generator or None, default 0
         The same seed gives the same model, bit for bit on one machine.
     **fields : fields of `Architecture` to replace: ``NeuralMF(embedding_dim=8, hidden_layer_sizes=(16,))``
 
     Attributes
     ----------
-    parameters_ : dict of str to float32 array; by PyTorch's names, `n_parameters_` numbers; the last row of
-        each table stands for an unknown user or item. Features are included in the rows.
+    parameters_ : dict of str to float32 array, by PyTorch's names, `n_parameters_` numbers in all
+        The last row of each table stands for an unknown user or item. Rows include features.
     variances_ : dict of str to float32 array; variances of the rows of users and items, by the same names
-        Like `prior_variances_`, they count what they are variances of, squared: scores are in `unit_`. Those
-        of embeddings without a product are 0: the MLP learns of points.
+        Like `prior_variances_`, they are in squared units of the rows; scores are in `unit_`. Variances of
+        embeddings without a product are 0: the MLP takes embeddings as points.
     prior_ : dict of str to float32 array, by the same names
-        What a row is shrunk to: one row for all, or one predicted from its features for each.
+        What rows are shrunk to: one row for all, or a row for each, predicted from its features.
     prior_variances_ : dict of str to float32 array of shape (d,), by the same names
-        How much rows vary about their prior. Half of it is a constant in an embedding, so a factor that
-        nothing supports has it, too; the rows of such a factor are near zero.
+        Variance of rows around their prior. In an embedding, half of it is a constant, which an unsupported
+        factor keeps as well; the rows of that factor are near zero.
     field_variances_ : dict of str to dict of str to float32 array of shape (d,)
-        The variance over rows of what each field of features adds to them, by the same names and by field,
-        such as "genres", or "rated" for the sets of ``implicit=True``: next to nothing for a field that says
-        nothing. Empty without features.
+        Variance over rows of the contribution of each field of features, by the same names and by field, such
+        as "genres", or "rated" for the implicit feedback of ``implicit=True``; near zero for an uninformative
+        field. Empty without features.
     deviation_ : float32 array of shape (n_users + 1,)
-        Standard deviation, in ratings, of a rating by each user, then by an unknown one, if its row and that
-        of the item were known exactly: of the noise only. Of an ordinal likelihood, the same for all.
+        Standard deviation of the noise, in ratings, of each user, then of an unknown user; it excludes the
+        uncertainty of rows. For an ordinal likelihood, it is the same for all.
     rating_steps_ : float32 array, the distinct training ratings, ascending; empty for more than 20
-    unit_ : float; target scaling: the rating that a score of 1 stands for. 1 for stars, more or less where
-        ratings differ more or less, so that the settings mean the same on every scale.
+    unit_ : float; target scaling: the rating that a score of 1 stands for
+        It is 1 for stars, and larger (smaller) for ratings with more (less) spread, so that settings mean the
+        same on every scale.
     history_ : History, losses and seconds of each epoch
-    engine_ : str, what trained; a file does not keep it
+    engine_ : str, the engine of the training; not kept in files
 
     Examples
     --------
@@ -159,12 +160,12 @@ class NeuralMF(DistributionRecommender):
         *,
         progress: bool = False,
     ) -> Self:
-        """Learn from ratings, from scratch or from where the same training was interrupted.
+        """Train on ratings, from scratch or from a checkpoint of the same training.
 
-        With many processes, only the first has a fitted model. A FloatingPointError says that the loss is no
-        longer finite, for a learning rate that is too high; a ValueError that the checkpoint is damaged or of
-        other ratings or settings, or that the ratings have no timestamps, for an architecture with periods,
-        or more than 20 distinct values, for an ordinal likelihood.
+        With several processes, only the first has a fitted model. A FloatingPointError says that the loss is
+        not finite, as the learning rate is too high; a ValueError that the checkpoint is damaged or belongs
+        to other ratings or settings, or that the ratings have no timestamps, for an architecture with
+        periods, or more than 20 distinct values, for an ordinal likelihood.
 
         Parameters
         ----------
@@ -173,17 +174,18 @@ class NeuralMF(DistributionRecommender):
         on_progress : callable, optional, called after each batch with a `Progress`
         checkpoint_dir : path, optional
             Folder for the state of the training after each epoch. The same call with the same ratings and
-            settings resumes from there, whatever interrupted it, and gives the same model bit for bit.
-            Another engine may resume as well: the same training to rounding and random signs.
+            settings resumes an interrupted training and gives the same model bit for bit. Another engine may
+            resume as well: the result then differs by rounding and random signs.
         progress : bool, default False
-            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
+            Whether to show progress: as a bar in a terminal or a notebook, otherwise as lines on standard
+            error.
         """
         rng, order_rng, sign_rng = np.random.default_rng(self.random_state).spawn(3)
         ratings, validation = given_ratings(ratings, validation)
         given = [ratings] if validation is None else [ratings, validation]
         communicator = communicator_of(self.engine, self.device)
         data = prepare(self, ratings, validation, communicator)
-        warn_if_constant(ratings)  # categories of ordinal ratings refuse them before
+        warn_if_constant(ratings)  # an ordinal likelihood has refused constant ratings before
         engine = build_engine(self, data, rng, sign_rng)
         checkpoint = None
         if checkpoint_dir is not None:
@@ -197,13 +199,13 @@ class NeuralMF(DistributionRecommender):
         return self
 
     def _updated(self, update: Update) -> FittedNeuralMF:
-        """Fit the rows that new ratings touch, as `fold_in` does; what depends on time stays as it is."""
+        """Fit the rows that new ratings touch, as `fold_in` does; time-dependent parts do not change."""
         model, timed = self._learned, self._learned.timed
         new = updated(model, update)
         form = new.factorization
         if isinstance(timed, ScoresInTime):
             timed = timed.updated(form, update)
-            form = timed.factorization.at_last_time_bin()  # as from a file: to the bit
+            form = timed.factorization.at_last_time_bin()  # the same bits as after loading a file
         return replace(model, factorization=form, prior=new.prior, timed=timed, user_weight=new.user_weight)
 
     def _interval(self, coverage: float, located: Located) -> tuple[Float32Array, Float32Array]:
@@ -221,7 +223,7 @@ class NeuralMF(DistributionRecommender):
         return probabilities(ratings, self._deviation(located), self.rating_steps_, freedom)
 
     def _deviation(self, located: Located) -> Float32Array:
-        """Of a rating from its prediction: that of the noise of the user, and of the rows."""
+        """Return the standard deviation of ratings around predictions, from the user's noise and the rows."""
         return np.asarray(self._learned.likelihood.unit * np.sqrt(located.variance() + located.noise()))
 
     def _saved(self) -> Saved:

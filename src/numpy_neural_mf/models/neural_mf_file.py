@@ -1,4 +1,4 @@
-"""A fitted NeuralMF, and its way to a file and back."""
+"""A fitted NeuralMF, and how it is saved and loaded."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from .uncertainty import checked_steps
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-# Settings in a file that are learned.
+# Learned values among the settings in a file.
 LEARNED = ("fields", "ordinal", "degrees_of_freedom", "unit", "noise", "steps", "timescale")
 InTime = tuple[TimeBins | None, TimeVaryingBias | None, PreviousItemEffect | None]
-TIME_RANGE = "periods"  # array of the times of the first and the last rating, for a model with time bins
+TIME_RANGE = "periods"  # array of the first and the last rating's time, for a model with time bins
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FittedNeuralMF(FittedModel):
-    """A fitted `NeuralMF`, with the name of the engine that trained; a file does not keep that."""
+    """A fitted `NeuralMF`, with the name of the training engine, which files do not keep."""
 
     prior_variances: Parameters  # τ² by table of users and items, shape (d,)
     field_variances: dict[str, Parameters]  # by table and field of features, shape (d,)
-    rating_steps: Float32Array  # the distinct training ratings, ascending; none if there are many
-    degrees_of_freedom: float = np.inf  # of a rating about r̂, as Student's t
+    rating_steps: Float32Array  # the distinct training ratings, ascending; empty if there are many
+    degrees_of_freedom: float = np.inf  # of Student's t distribution of ratings around r̂
     history: History = field(default_factory=History)
     engine: str = ""
 
     @property
     def _form(self) -> Factorization:
-        """The factorisation with its time bins, if it has such."""
+        """The factorisation, with time bins if it has any."""
         return self.timed.factorization if isinstance(self.timed, ScoresInTime) else self.factorization
 
     @property
@@ -66,7 +66,7 @@ class FittedNeuralMF(FittedModel):
 
     @property
     def deviation(self) -> Float32Array:
-        """σ_u of each user, in ratings; the last of the unknown."""
+        """σ_u of each user, in ratings, then of an unknown user."""
         assert self.user_weight is not None
         variance = self.noise / (self.likelihood.curvature * self.user_weight)
         return np.asarray(self.likelihood.unit * np.sqrt(variance), np.float32)
@@ -74,7 +74,7 @@ class FittedNeuralMF(FittedModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoresInTime:
-    """A factorisation with time bins, drifting levels of users, and an effect of the previous item."""
+    """A factorisation with time bins, time-varying biases of users, and an effect of the previous item."""
 
     factorization: Factorization
     time_bins: TimeBins | None
@@ -82,7 +82,7 @@ class ScoresInTime:
     previous: PreviousItemEffect | None
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> FloatArray:
-        """See `TimedScores`."""
+        """Return the scores of `TimedScores`."""
         bins = None if self.time_bins is None else self.time_bins.of(timestamps)
         scores = self.factorization.scores(users, items, bins)
         if self.drift is not None:
@@ -93,9 +93,9 @@ class ScoresInTime:
         return scores
 
     def updated(self, now: Factorization, update: Update) -> Self:
-        """The same with the rows of a factorisation at the last time bin; new users do not drift.
+        """Return the same with the rows of a factorisation at the last time bin; new users do not drift.
 
-        New ratings come before no other: they are previous items of none.
+        Items of new ratings do not become previous items of other ratings.
         """
         drift, previous, n_users = self.drift, self.previous, len(update.user_ids)
         if drift is not None:
@@ -107,12 +107,12 @@ class ScoresInTime:
 
 
 def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
-    """The settings of a model and what it learned."""
+    """Return the settings and the learned arrays of a model."""
     optimizer: Any = model.optimizer
     if isinstance(optimizer, Optimizer):
         name = type(optimizer).__name__.lower()
         if OPTIMIZERS.get(name) is not type(optimizer):
-            raise TypeError(f"{type(optimizer).__name__}, an optimizer of your own, cannot be saved")
+            raise TypeError(f"{type(optimizer).__name__}, a custom optimizer, cannot be saved")
         optimizer = {field: getattr(optimizer, field) for field in _settings(optimizer)} | {"name": name}
     likelihood = fitted.likelihood
     settings = {name: getattr(model, name) for name in PLAIN_SETTINGS}
@@ -143,7 +143,7 @@ def saved(model: NeuralMF, fitted: FittedNeuralMF) -> Saved:
 
 
 def settings_of(contents: Contents) -> dict[str, Any]:
-    """The way back to the settings, as `NeuralMF` takes and checks them."""
+    """Return the settings in a file, as `NeuralMF` takes and checks them."""
     given = contents.settings
     check_fields("settings", given, (*PLAIN_SETTINGS, "architecture", "optimizer", *LEARNED))
     optimizer = given["optimizer"]
@@ -157,12 +157,12 @@ def settings_of(contents: Contents) -> dict[str, Any]:
 
 
 def _settings(optimizer: Optimizer | type[Optimizer]) -> list[str]:
-    """The names of its settings, which are not those of its state."""
+    """Return the names of an optimiser's settings, without its state."""
     return [field.name for field in fields(optimizer) if field.init]
 
 
 def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
-    """The way back to what a model with these settings learned."""
+    """Return the fitted state in a file, for a model with these settings."""
     form, given = model.architecture, contents.settings
     n_rows = len(contents.user_ids), len(contents.item_ids)
     ordinal, unit, noise = given["ordinal"], given["unit"], given["noise"]
@@ -171,7 +171,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
     for name, number in (("unit", unit), ("noise", noise)):
         check_number(name, number, at_least=TINY, at_most=HUGE)
     freedom = given["degrees_of_freedom"] if ordinal is None else np.inf
-    if ordinal is None:  # Student's t has a variance
+    if ordinal is None:  # above 2, Student's t has a variance
         check_number("degrees_of_freedom", freedom, above=2, at_most=HUGE)
     categories = _categories(ordinal)
     n_steps = 0 if categories is None else len(categories.steps)
@@ -213,7 +213,7 @@ def fitted_of(contents: Contents, model: NeuralMF) -> FittedNeuralMF:
 
 
 def _fields(given: Any, tables: Collection[str]) -> dict[str, list[str]]:
-    """The names of the fields of features, by table."""
+    """Return the names of the fields of features, by table."""
     if not isinstance(given, dict) or given.keys() - tables:
         raise ValueError(f"fields: expected names by table, of {', '.join(tables) or 'no'}, found {given!r}")
     for name, names in given.items():
@@ -254,7 +254,7 @@ def _in_time(contents: Contents, form: Architecture) -> InTime:
 
 
 def _categories(ordinal: Any) -> CumulativeLogit | None:
-    """The model of ordinal categories, if there are such."""
+    """Return the model of ordinal categories, if there is one."""
     if ordinal is None:
         return None
     check_fields("ordinal", ordinal, ["steps", "deviation"])
@@ -272,7 +272,7 @@ def assemble(
     prior_variances: Parameters,
     **parts: Any,
 ) -> FittedNeuralMF:
-    """A fitted model of its parts."""
+    """Assemble a fitted model from its parts."""
 
     def penalty(side: Side) -> FloatArray:
         names = [table_name(side, kind) for kind in KINDS]
@@ -295,5 +295,5 @@ def assemble(
 def likelihood_of(
     parameters: Parameters, ordinal: CumulativeLogit | None, scale: tuple[float, float], unit: float
 ) -> Likelihood:
-    """What scores mean."""
+    """Return the likelihood of ratings given scores."""
     return Normal(scale, unit) if ordinal is None else Ordinal(ordinal, parameters["cutpoints"], scale, unit)

@@ -1,4 +1,4 @@
-"""Settings of a NeuralMF: their check, and the optimiser, schedule and batch size that they describe."""
+"""Settings of a NeuralMF: checks, and the optimiser, schedule and batch size that follow from them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from ..data import Ratings
     from .neural_mf import NeuralMF
 
-WARM_UP = 50  # most steps in which the rate rises: Adam knows little of the gradients yet
-# Learning rate and number of steps to schedule.
+WARM_UP = 50  # most steps of learning-rate warm-up: Adam's estimates of the moments are still poor
+# Functions from learning rate and number of steps to a schedule.
 SCHEDULES: dict[str, Callable[[float, int], Schedule]] = {
     "cosine": lambda learning_rate, n_steps: linear_warmup(
         cosine(learning_rate, n_steps), max(1, min(WARM_UP, n_steps // 20))
     ),
     "constant": lambda learning_rate, n_steps: constant(learning_rate),
 }
-# Ratings that are learned from in all epochs, each time counted: by the mean row, and by all.
+# Number of ratings processed in all epochs, with repetitions: by the mean row, and in total.
 BY_ROW, BY_ALL = 900, 3_000_000
-ENGINE_SETTINGS = ("engine", "device", "precision")  # they do not change what is computed
-# Settings that a file holds as they are.
+ENGINE_SETTINGS = ("engine", "device", "precision")  # the same training, to rounding and random signs
+# Settings that a file stores unchanged.
 PLAIN_SETTINGS = (
     "epochs",
     "batch_size",
@@ -42,7 +42,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
 def check_settings(model: NeuralMF) -> None:
-    """Raise a TypeError or a ValueError that names the setting that is wrong."""
+    """Raise a TypeError or a ValueError that names an invalid setting."""
     if not (model.architecture.has_embeddings or model.architecture.biases):
         raise ValueError("the model has neither biases, product nor MLP: nothing depends on user or item")
     check_choice("engine", model.engine, ENGINE_NAMES)
@@ -64,7 +64,7 @@ def check_settings(model: NeuralMF) -> None:
 
 
 def new_optimizer(model: NeuralMF) -> Optimizer:
-    """The optimiser by name, or a copy of the one given, without state."""
+    """Return the optimiser by name, or a copy of the given one, without state."""
     if isinstance(model.optimizer, str):
         return OPTIMIZERS[model.optimizer](learning_rate=model.learning_rate)
     optimizer = deepcopy(model.optimizer)
@@ -73,11 +73,11 @@ def new_optimizer(model: NeuralMF) -> Optimizer:
 
 
 def batch_size_for(model: NeuralMF, n_ratings: int) -> int:
-    """The batch size given, otherwise a 64th of the ratings, from 32 to 8,192."""
+    """Return the given batch size, by default a 64th of the ratings, from 32 to 8,192."""
     return model.batch_size or min(max(n_ratings // 64, 32), 8192)
 
 
 def epochs_for(model: NeuralMF, ratings: Ratings, n_ratings: int) -> int:
-    """The epochs given, otherwise as many as learn from `BY_ROW` and `BY_ALL` ratings, from 15 to 60."""
+    """Return the given epochs, by default enough to process `BY_ROW` and `BY_ALL` ratings, from 15 to 60."""
     n_trained = max(BY_ROW * (ratings.n_users + ratings.n_items) // 2, BY_ALL)
     return model.epochs or min(max(n_trained // n_ratings, 15), 60)

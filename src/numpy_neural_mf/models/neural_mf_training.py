@@ -36,16 +36,16 @@ from .uncertainty import TOO_MANY, degrees_of_freedom, few_steps
 if TYPE_CHECKING:
     from .neural_mf import NeuralMF
 
-SMALL_LAYER = 128  # width up to which a second BLAS thread does not pay (docs/decisions/one-blas-thread.md)
-DEVIATION = 0.8  # expected, of a rating from its score, in deviations of all ratings
+SMALL_LAYER = 128  # layer width up to which one BLAS thread is fastest (docs/decisions/one-blas-thread.md)
+DEVIATION = 0.8  # expected deviation of ratings from scores, in deviations of all ratings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingData:
-    """What a process trains on, and what all of them know of the ratings."""
+    """The training data of a process, and the statistics that all processes share."""
 
-    ratings: Ratings  # of this process, in units, which an engine learns from
-    given: Ratings  # the same as they were given
+    ratings: Ratings  # the share of this process, in units, which the engine trains on
+    given: Ratings  # the same, as given
     validation: Ratings | None
     scale: tuple[float, float]  # predictions are clipped to it
     unit: float
@@ -55,14 +55,14 @@ class TrainingData:
 
 
 def uses_times(architecture: Architecture) -> bool:
-    """Whether a model learns from the times of ratings."""
+    """Return whether a model uses the times of ratings."""
     return bool(architecture.periods) or architecture.drift or architecture.previous_item
 
 
 def prepare(
     model: NeuralMF, ratings: Ratings, validation: Ratings | None, communicator: Communicator
 ) -> TrainingData:
-    """The share of this process, in units, the statistics of all ratings, and what is to be minimised."""
+    """Return the share of this process, in units, the statistics of all ratings, and the objective."""
     form = model.architecture
     given, held_out = own_part(ratings, validation, communicator, uses_times(form))
     given = given.compact(form.features, communicator.any)
@@ -85,10 +85,10 @@ def prepare(
     deviation = max(statistics.deviation / unit, LEAST_DEVIATION)
     decay = model.weight_decay * (own.n_users + own.n_items) / (2 * statistics.n)
     if rate := new_optimizer(model).learning_rate:
-        decay = min(decay, 1 / rate)  # a step leaves at least nothing of a weight
+        decay = min(decay, 1 / rate)  # a step must not change the sign of a weight
     objective = first_objective(form, statistics, own, features, communicator, decay, ordinal, unit)
     drift = UserDrift(own, deviation, communicator) if form.drift else None
-    if drift is not None:  # the engine is to learn from ratings less the drift
+    if drift is not None:  # the engine trains on ratings minus the drift
         own = replace(own, values=own.values.copy())
     found, times = statistics.time_bins, own.timestamps
     bins = None if found is None or times is None else found.of(times)
@@ -104,7 +104,7 @@ def prepare(
 def build_engine(
     model: NeuralMF, data: TrainingData, rng: np.random.Generator, sign_rng: np.random.Generator
 ) -> Engine:
-    """The engine with the first parameters: drawn, except where more is known before training."""
+    """Return the engine with initial parameters: random, except where a better start is known."""
     form, rows, objective = model.architecture, data.communicator.rows, data.inference.objective
     n_rows, ordinal = (data.ratings.n_users, data.ratings.n_items), objective.ordinal
     n_steps = 0 if ordinal is None else len(ordinal.steps)
@@ -112,7 +112,7 @@ def build_engine(
     parameters = form.initial_parameters(*n_rows, mean_rating=mean, rng=rng, rows=rows, n_steps=n_steps)
     if ordinal is not None:
         parameters["cutpoints"][...] = ordinal.first()
-    for side in SIDES:  # one without ratings is where its features put it
+    for side in SIDES:  # a row without ratings starts at the prediction from its features
         if (name := table_name(side, "embedding")) in parameters:
             parameters[name][data.statistics.counts[side][rows] == 0] = 0
     optimizer, n = new_optimizer(model), data.statistics.n
@@ -156,12 +156,12 @@ def train(
 
 
 def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] | None:
-    """Mean squared error of the validation ratings; with many processes, each has its part of them."""
+    """Return a function for the mean squared error of validation ratings, over all processes' parts."""
     ratings, validation, bins = data.ratings, data.validation, data.statistics.time_bins
     if validation is None:
         return None
     users, items = rows_of_pairs(validation, ratings.user_ids, ratings.item_ids)
-    # The last row of the engine's tables is that of the unknown.
+    # The last row of the engine's tables stands for unknown ids.
     columns = [np.where(users < 0, ratings.n_users, users), np.where(items < 0, ratings.n_items, items)]
     times, drift, previous = validation.timestamps, data.inference.drift, data.inference.previous
     context: list[IntArray | None] = [None, None]
@@ -190,7 +190,7 @@ def validation_loss(engine: Engine, data: TrainingData) -> Callable[[], float] |
 
 
 def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History) -> Fitted | None:
-    """The fitted model, in the first process; None in the others."""
+    """Return the fitted model in the first process, None in the others."""
     parameters = data.communicator.gathered(engine.parameters)
     inference, objective = data.inference, data.inference.objective
     variance = data.communicator.gathered(objective.variance)
@@ -237,7 +237,7 @@ def finish(model: NeuralMF, engine: Engine, data: TrainingData, history: History
 
 
 def _studentised_errors(fitted: FittedNeuralMF, given: Ratings) -> FloatArray:
-    """e / √(σ_u² (1 - h)) of some training ratings; h is the share of a rating in its own prediction."""
+    """Return e / √(σ_u² (1 - h)) of some training ratings; h is a rating's share in its own prediction."""
     some = slice(None, None, -(-len(given) // BLOCK))
     users, items = given.users[some], given.items[some]
     times = None if given.timestamps is None else given.timestamps[some]

@@ -1,4 +1,4 @@
-"""The model of the next item: what a user takes next, from the user's last items in time order."""
+"""Next-item model: sequential recommendation from a user's last items in time order."""
 
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, Self
@@ -32,7 +32,7 @@ ENCODERS = ("attention", "gru")
 @known_keywords()
 @dataclass(eq=False, repr=False)
 class NextItemModel(LearnedFromRatings[FittedSequences]):
-    """What a user takes next: P(i) = softmax(h · e + c)_i, where h is the state after the user's last items.
+    """Next-item prediction: P(i) = softmax(h · e + c)_i, where h is the state after the user's last items.
 
     The model uses the order of a user's ratings, not their values, and predicts no ratings. An encoder, a
     block of self-attention or a GRU, computes h (see `training.sequence_encoder`). PyTorch (extra "torch") is
@@ -42,24 +42,24 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
     Parameters
     ----------
     encoder : {"attention", "gru"}, default "attention"
-    embedding_dim : int, default 64, k, of items and states
-    sequence_length : int, default 50, the most last items that a state depends on
+    embedding_dim : int, default 64, k, the dimension of items and states
+    sequence_length : int, default 50, largest number of last items that a state depends on
     negatives : int, default 1024
-        Items that a training step draws to estimate the softmax; 0, or more than there are, sums over all.
+        Items drawn in a training step to estimate the softmax; 0, or more than all items: the full sum.
     dropout : float, default 0.2
     epochs : int, default 30, passes over the ratings
     batch_size : int, default 1280, ratings in a step, in whole windows of sequences
-    learning_rate : float, default 0.003, of Adam, at first; it falls to zero by a cosine over all epochs
+    learning_rate : float, default 0.003, initial rate of Adam; it falls to zero by a cosine over all epochs
     patience : int or None, default 10
         With validation ratings, epochs without a lower validation loss before training stops; None: never.
-    device : {"auto", "cuda", "mps", "cpu"}, default "auto", of the training; auto: the first available
+    device : {"auto", "cuda", "mps", "cpu"}, default "auto", for training; auto: the first available
     random_state : int, numpy.random.Generator or None, default 0
         On a CPU, the same seed gives the same model, bit for bit on one machine.
 
     Attributes
     ----------
-    user_ids_, item_ids_, ratings_, titles_ : as those of a `Recommender`
-    parameters_ : dict of str to float32 array, of the encoder, by PyTorch's names; `n_parameters_` numbers
+    user_ids_, item_ids_, ratings_, titles_ : as in `Recommender`
+    parameters_ : dict of str to float32 array, the encoder's, by PyTorch's names; `n_parameters_` numbers
     history_ : History, mean of -log P(next item), and seconds, of each epoch
 
     Examples
@@ -109,7 +109,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         self, ratings: RatingsLike, validation: RatingsLike = None, on_progress: Callback = None, *,
         progress: bool = False,
     ) -> Self:  # fmt: skip
-        """Learn from ratings with timestamps, from scratch; after an error, the model is as it was.
+        """Train from scratch on ratings with timestamps; an error leaves the model unchanged.
 
         A ValueError says that there are no ratings, no timestamps, or no such device, a FloatingPointError
         that the training diverged, a ModuleNotFoundError that PyTorch is not installed.
@@ -117,13 +117,14 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         Parameters
         ----------
         ratings : Ratings, or what `read_ratings` takes
-            Of equal timestamps of a user, the row further down is the later one.
+            Of equal timestamps of a user, the row further down counts as later.
         validation : the same, optional
-            Later ratings, as `leave_last_out` holds them out. Each user's first one is predicted after each
-            epoch; the parameters with the lowest mean of -log P are kept, otherwise those of the last epoch.
+            Later ratings, as from `leave_last_out`. After each epoch, each user's first one is predicted; the
+            parameters with the lowest mean of -log P are kept. Without validation, the last epoch's are kept.
         on_progress : callable, optional, called after each batch with a `Progress`
         progress : bool, default False
-            Whether to show it: as a bar in a terminal or a notebook, otherwise as lines on standard error.
+            Whether to show progress: as a bar in a terminal or a notebook, otherwise as lines on standard
+            error.
         """
         ratings, validation = given_ratings(ratings, validation)
         train = in_time_order(ratings.compact())
@@ -140,11 +141,11 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         return self
 
     def partial_fit(self, ratings: RatingsLike) -> Self:
-        """Continue the sequences of old and new users, without training; `fit`, if the model is not fitted.
+        """Continue the sequences of old and new users, without training; `fit` a model that is not fitted.
 
-        The ratings have timestamps, later than those that the model knows. A new item is recommended as an
-        average one, until the next `fit`. After an error, the model is as it was. A ValueError says that
-        there are no ratings or no timestamps, or that ids are of another kind than the model's; a
+        The ratings have timestamps, later than those of the training ratings. A new item is recommended like
+        an average item until the next `fit`. An error leaves the model unchanged. A ValueError says that
+        there are no ratings or no timestamps, or that ids are of another type than the model's; a
         FloatingPointError that numbers overflow.
         """
         ratings, _ = given_ratings(ratings)
@@ -165,10 +166,10 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         with_scores: bool = False,
         as_frame: bool = False,
     ) -> Any:
-        """The items most likely to come next, best first; equal ones by the order of `item_ids_`.
+        """Recommend the most likely next items, best first; ties are in the order of `item_ids_`.
 
-        An unknown user gets the items of the mean state. Parameters, results and errors are those of
-        `Recommender.recommend`, but that the scores are the logits h · e_i + c_i.
+        An unknown user gets the items of the mean state. Parameters, results and errors are as in
+        `Recommender.recommend`, except that the scores are the logits h · e_i + c_i.
         """
         fitted = self.fitted_
         users = as_ids(users)
@@ -189,10 +190,10 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         min_ratings: int = 0,
         as_frame: bool = False,
     ) -> Any:
-        """Raw ids, a masked array of shape (n,) or a frame, most likely next after somebody new's items.
+        """Recommend the most likely next items of a new user: a masked array of ids, shape (n,), or a frame.
 
-        `items` are raw ids, shape (length,), in time order, the latest last; unknown ones are left out. Other
-        parameters and errors are those of `recommend`. The model does not change.
+        `items` are the user's raw item ids, shape (length,), in time order, the latest last; unknown ids are
+        left out. Other parameters and errors are as in `recommend`. The model does not change.
         """
         fitted = self.fitted_
         rows = index_of(fitted.item_ids, items)
@@ -218,7 +219,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
 
     @classmethod
     def _loaded(cls, contents: Contents) -> tuple[Self, FittedSequences]:
-        """The way back, for `load_model`."""
+        """Return model and fitted state from a file, for `load_model`."""
         check_fields("settings", contents.settings, [field.name for field in fields(cls)])
         return cls(**contents.settings), FittedSequences.loaded(contents)
 
@@ -230,7 +231,7 @@ class NextItemModel(LearnedFromRatings[FittedSequences]):
         seen: Interactions | None,
         choice: Choice,
     ) -> tuple[MaskedArray, MaskedArray]:
-        """Items and logits for rows of states, of shape (*rows.shape, n)."""
+        """Return items and logits for rows of states, shape (*rows.shape, n)."""
         check_integer("n", n, at_least=1)
         fitted, shape = self.fitted_, (*rows.shape, int(n))
         items = choice.rows(fitted, "item")

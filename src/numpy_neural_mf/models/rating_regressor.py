@@ -1,4 +1,4 @@
-"""A recommender as a regressor of scikit-learn, for its cross-validation and searches over settings."""
+"""A recommender as a scikit-learn regressor, for cross-validation and hyperparameter search."""
 
 from typing import Any, Self
 
@@ -13,15 +13,15 @@ from .base import Recommender
 
 
 class RatingRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Predicts the ratings y of the pairs X of a user and an item by a recommender.
+    """Regressor that predicts the ratings y of the (user, item) pairs X by a recommender.
 
-    X is a data frame of pandas, polars or Arrow, with a row for each rating and columns of users, items and,
-    if there are any, timestamps, named as `read_ratings` expects them; other columns are not used. y has
-    shape (n,). `score` is R². A RatingsError says that a column is missing or has a value that is not valid.
+    X is a pandas, polars or Arrow data frame with one row per rating and columns of users, items and,
+    optionally, timestamps, named as for `read_ratings`; other columns are not used. y has shape (n,). `score`
+    is R². A RatingsError says that a column is missing or has an invalid value.
 
     Parameters
     ----------
-    recommender : Recommender, of which `fit` fits a clone; its settings are ``recommender__epochs`` and so on
+    recommender : Recommender; `fit` fits a clone of it; its settings are ``recommender__epochs`` and so on
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class RatingRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Float32Array:
-        """The predicted ratings of the pairs X, float32 of shape (n,)."""
+        """Predict the ratings of the pairs X, float32 of shape (n,)."""
         return self.recommender_.predict(*_columns(X))  # type: ignore[no-any-return]
 
 
 def _columns(X: Any) -> tuple[Any, Any, Any]:
-    """Users, items and timestamps, None where there are none."""
+    """Return users, items and timestamps, None without timestamps."""
     found = read_columns(frame_of(X), dict.fromkeys(("user", "item", "timestamp"))).roles
     users, items = np.asarray(found["user"]), np.asarray(found["item"])
     return users, items, found.get("timestamp")

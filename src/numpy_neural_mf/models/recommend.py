@@ -1,4 +1,4 @@
-"""Lists of a fitted model: the best items for users, and the most similar items or users. Ties go by row."""
+"""Top-N lists of a fitted model: the best items for users, and similar items or users; ties are by row."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from .interactions import Interactions
 
 MaskedArray = np.ma.MaskedArray[Any, Any]
 Ranked = tuple[NDArray[Any], Float32Array]  # raw ids or rows, best first, and their scores
-BLOCK = 2**20  # scores held at a time by each thread: 4 MB and what it takes to rank them, at least a row
-# Multiples of the standard error of an item, added to its prediction, to rank by (docs/decisions/lists.md).
+BLOCK = 2**20  # scores that each thread holds at a time, at least one row: 4 MB, and the memory to rank them
+# Multiples of an item's standard error, added to its prediction for ranking (docs/decisions/lists.md).
 BOUNDS = {"lower_bound": -2.0, "mean": 0.0, "upper_bound": 2.0}
-GROUP = 64  # items whose highest score stands for them all where a bound on the best is sought
+GROUP = 64  # number of items per group; the groups' maxima bound the n-th best score
 
 
 class Choice(NamedTuple):
-    """What a list is made from: candidates, without what is excluded or has fewer ratings."""
+    """The items, or users, of a list: candidates, without excluded ids and ids with fewer ratings."""
 
     candidates: Ids | None
     exclude: Ids | None
     min_ratings: int
 
     def checked(self) -> Choice:
-        """The same with arrays, so that what is iterated over once can be read again."""
+        """Return the same, checked, with arrays in place of iterators."""
         check_integer("min_ratings", self.min_ratings, at_least=0)
         candidates = None if self.candidates is None else ids_among("candidates", self.candidates)
         exclude = None if self.exclude is None else ids_among("exclude", self.exclude)
         return Choice(candidates, exclude, self.min_ratings)
 
     def allowed(self, fitted: FittedData, side: Side) -> NDArray[np.bool_]:
-        """Whether each known item, or user, is to be chosen from, shape (n,)."""
+        """Return whether each known item, or user, may be chosen, shape (n,)."""
         candidates, exclude, min_ratings = self.checked()
         ids = fitted.ids(side)
         allowed = fitted.counts(side) >= min_ratings if min_ratings else np.ones(len(ids), bool)
@@ -54,16 +54,16 @@ class Choice(NamedTuple):
         return allowed if exclude is None else allowed & ~_marked(ids, exclude)
 
     def rows(self, fitted: FittedData, side: Side) -> Int32Array:
-        """Rows of the known to choose from, ascending."""
+        """Return the rows of known items, or users, to choose from, ascending."""
         return np.flatnonzero(self.allowed(fitted, side)).astype(np.int32)
 
     def excludes(self, raw: int | str) -> bool:
-        """Whether one id is excluded; the others have been checked."""
+        """Return whether one raw id is excluded, for an id that the model does not know."""
         return self.exclude is not None and bool((index_of(np.array([raw]), self.exclude) >= 0).any())
 
 
 def _marked(ids: NDArray[Any], some: Ids) -> NDArray[np.bool_]:
-    """Whether each of the known ids is one of these, shape (n,)."""
+    """Return whether each known id is one of these, shape (n,)."""
     rows, marked = index_of(ids, some), np.zeros(len(ids), bool)
     marked[rows[rows >= 0]] = True
     return marked
@@ -79,7 +79,7 @@ def recommend(
     by: str,
     rng: np.random.Generator | None,
 ) -> tuple[MaskedArray, MaskedArray]:
-    """Items and predictions of `Recommender.recommend`."""
+    """Return items and predictions for `Recommender.recommend`."""
     check_integer("n", n, at_least=1)
     check_choice("by", by, (*BOUNDS, "thompson"))
     if (by == "thompson") != isinstance(rng, np.random.Generator):
@@ -111,7 +111,7 @@ def recommend(
 def similar(
     fitted: FittedData, side: Side, table: FloatArray | None, raw: Any, n: int, choice: Choice
 ) -> Ranked:
-    """Ids and cosines of `Recommender.similar_items`, by the rows of a table."""
+    """Return ids and cosines for `Recommender.similar_items`, from the rows of a table."""
     check_integer("n", n, at_least=1)
     if table is None:
         raise ValueError(f"this model has no embeddings to compare {side}s by")
@@ -121,7 +121,7 @@ def similar(
 
 
 def known_row(fitted: FittedData, side: Side, raw: Any) -> int:
-    """The row of a raw id; a ValueError if it is unknown."""
+    """Return the row of a raw id; a ValueError if it is unknown."""
     row = index_of(fitted.ids(side), raw)
     if row.ndim:
         raise TypeError(f"{side}: expected one id, found an array of shape {row.shape}")
@@ -140,10 +140,10 @@ def best_items(
     seen: Sequence[Interactions],
     added: Float32Array | float = 0.0,
 ) -> tuple[Int32Array, Float32Array]:
-    """The n items of highest score + added for each user, and their scores, both of shape (len(users), n).
+    """Return the n items with the highest score + added for each user, and their scores: (len(users), n).
 
-    `score` takes users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)); `added` has
-    shape (len(items),). What is in `seen` is left out. Where no item is left, there is -1 and NaN.
+    `score` maps users, shape (m,), to scores of `items`, which ascend, shape (m, len(items)); `added` has
+    shape (len(items),). Items in `seen` are left out. If no item is left, the results are -1 and NaN.
     """
     best = np.full((len(users), n), -1, np.int32)
     values = np.full((len(users), n), np.nan, np.float32)
@@ -163,7 +163,7 @@ def best_items(
 
     parts = list(blocks(len(users), max(1, BLOCK // len(items)))) if len(items) else []
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with one_blas_thread():  # more than one would be in the way of a thread for each core
+    with one_blas_thread():  # there is a thread for each core already
         if len(parts) == 1:
             rank(parts[0])
         else:
@@ -173,11 +173,11 @@ def best_items(
 
 
 def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
-    """Columns of the n highest scores of each row, best first, of equal ones the first; -1 where -inf.
+    """Return the columns of the n highest scores of each row, best first, ties by column; -1 for -inf.
 
-    Scores, without NaN, have shape (m, n_columns); columns have shape (m, n). A bound below the n-th highest
-    comes first, cheaply: the n-th highest of the maxima of groups of columns, since the maxima are n scores
-    themselves. Few scores reach it, and these are sorted.
+    Scores, without NaN, have shape (m, n_columns); columns have shape (m, n). First comes a cheap lower bound
+    of the n-th highest score: the n-th highest of the maxima of groups of columns, as these maxima are scores
+    themselves. Few scores reach it, and only these are sorted.
     """
     m, n_columns = scores.shape
     top = np.full((m, n), -1, np.intp)
@@ -188,7 +188,7 @@ def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
     n_groups = n_columns // size
     maxima = scores[:, : size * n_groups].reshape(m, size, n_groups).max(axis=1)
     bound = np.partition(maxima, n_groups - kept, axis=1)[:, n_groups - kept]
-    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # what is left out is -inf: it never reaches it
+    bound = np.maximum(bound, np.finfo(scores.dtype).min)  # excluded scores, -inf, never reach it
     rows, columns = np.divmod(np.flatnonzero(scores >= bound[:, None]), n_columns)
     order = np.lexsort((-scores[rows, columns], rows))  # stable: equal scores stay by column
     counts = np.bincount(rows, minlength=m)
@@ -199,7 +199,7 @@ def top_n(scores: FloatArray, n: int) -> NDArray[np.intp]:
 
 
 def most_similar(table: FloatArray, row: int, n: int, allowed: NDArray[np.bool_]) -> Ranked:
-    """The n other allowed rows of highest cosine p · q / (‖p‖ ‖q‖), 0 where a norm is, and the cosines."""
+    """Return the n other allowed rows with the highest cosine, 0 for a zero norm, and the cosines."""
     norms = np.linalg.norm(table, axis=1)
     cosines = table @ table[row] / np.maximum(norms * norms[row], np.finfo(table.dtype).tiny)
     cosines = np.clip(cosines, -1, 1)

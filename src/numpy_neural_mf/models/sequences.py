@@ -1,4 +1,4 @@
-"""What a NextItemModel learned, frozen: the encoder, and each user's state after the last items."""
+"""The frozen fitted state of a NextItemModel: the encoder, and each user's state after the last items."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -19,16 +19,16 @@ from .incremental_update import Update
 
 @dataclass(frozen=True, eq=False)
 class FittedSequences(FittedData):
-    """An encoder of sequences, by its parameters, with the users' sequences that it learned from."""
+    """The parameters of an encoder of sequences, with the users' training sequences."""
 
     parameters: Parameters  # the last row of each item table stands for the unknown item
-    last_items: Int32Array  # shape (n_users, length), in time order, filled up with -1 at the right
-    states: Float32Array  # h after these, shape (n_users + 1, k); the last, of the unknown user, is the mean
+    last_items: Int32Array  # shape (n_users, length), in time order, padded with -1 at the right
+    states: Float32Array  # h after these, shape (n_users + 1, k); the last, for unknown users, is the mean
     history: History
 
     @classmethod
     def of(cls, ratings: Ratings, parameters: Parameters, sequence_length: int, history: History) -> Self:
-        """After these ratings, as `in_time_order` leaves them."""
+        """Compute the state after these ratings, in the order of `in_time_order`."""
         ids = ratings.user_ids, ratings.item_ids
         items = last_items(ratings, sequence_length)
         states = _with_mean(_states_of(parameters, items))
@@ -39,7 +39,7 @@ class FittedSequences(FittedData):
 
     @classmethod
     def loaded(cls, contents: Contents) -> Self:
-        """The way back from `saved`, for contents whose settings have been checked."""
+        """Load what `saved` returned, from contents with checked settings."""
         length, k = contents.settings["sequence_length"], contents.settings["embedding_dim"]
         ids = contents.user_ids, contents.item_ids
         n_users, n_items = map(len, ids)
@@ -48,32 +48,32 @@ class FittedSequences(FittedData):
         items = contents.take("last_items", np.int32, (n_users, length))
         is_filled_up = (items[:, 1:] < 0) | (items[:, :-1] >= 0)
         if not (((items >= -1) & (items < n_items)).all() and is_filled_up.all()):
-            contents.refuse("last_items: expected rows of items, filled up with -1 at the right")
+            contents.refuse("last_items: expected rows of items, padded with -1 at the right")
         states = contents.take("states", np.float32, (n_users + 1, k))
         history = History.checked(contents.summary)
         seen, titles = contents.interactions, contents.titles
         return cls(*ids, contents.rating_scale, seen, parameters, items, states, history, titles=titles)
 
     def saved(self, settings: dict[str, Any]) -> Saved:
-        """Settings of the model, history and arrays."""
+        """Return settings of the model, history and arrays."""
         arrays: Tensors = {f"encoder.{name}": value for name, value in self.parameters.items()}
         arrays |= {"last_items": self.last_items, "states": self.states}
         return Saved(settings, asdict(self.history), arrays)
 
     def state_after(self, items: Int32Array) -> Float32Array:
-        """h after the last of these rows of items in time order, shape (1, k); the mean if there is none."""
+        """Return h after these rows of items in time order, shape (1, k); the mean state without items."""
         if not len(items):
             return self.states[-1:]
         return _states_of(self.parameters, items[None, -self.last_items.shape[1] :])
 
     def scorer(self, items: Int32Array, states: Float32Array) -> Scorer:
-        """Rows of states to the logits of these items as the next, h · e_i + c_i, shape (m, n)."""
+        """Return a function from rows of states to logits of these items, h · e_i + c_i, shape (m, n)."""
         by_item = np.ascontiguousarray(self.parameters["embedding.weight"][items].T)
         bias = self.parameters["bias.weight"][items, 0]
         return lambda rows: np.asarray(states[rows] @ by_item + bias)
 
     def updated(self, update: Update) -> Self:
-        """After more ratings, which continue the sequences; the encoder stays, new items are as the unknown.
+        """Continue the sequences with more ratings; the encoder is fixed, new items are like an unknown one.
 
         Only the states of users with new ratings are computed again.
         """
@@ -83,7 +83,7 @@ class FittedSequences(FittedData):
         before = np.full((len(update.user_ids), length), -1, np.int32)
         before[update.old_users] = np.where(self.last_items < 0, -1, update.old_items[self.last_items])
         both = np.hstack([before, last_items(in_time_order(update.new), length)])
-        # Items go to the left in their order, and of these the last are kept.
+        # Items move to the left in order, and the last `length` of them are kept.
         both = np.take_along_axis(both, np.argsort(both < 0, axis=1, kind="stable"), axis=1)
         first = np.maximum((both >= 0).sum(axis=1) - length, 0)
         items = np.take_along_axis(both, first[:, None] + np.arange(length), axis=1)
@@ -103,7 +103,7 @@ class FittedSequences(FittedData):
 
 
 def encoder_shapes(kind: str, n_items: int, k: int, length: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the parameters of a `SequenceEncoder`, by name, without PyTorch."""
+    """Return the shapes of the parameters of a `SequenceEncoder`, by name, without PyTorch."""
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (n_items + 1, k)}
     shapes |= {"bias.weight": (n_items + 1, 1), "norm.weight": (k,), "norm.bias": (k,)}
     if kind == "gru":

@@ -12,7 +12,7 @@ from ..utils.settings import check_number
 from .base import Recommender
 from .fold_in import Items, Located, Users, locate
 
-MAX_STEPS = 20  # distinct ratings up to which they count as the categories of a scale
+MAX_STEPS = 20  # most distinct ratings that count as the categories of a scale
 Pair = tuple[Float32Array, Float32Array]
 TOO_MANY = f"expected at most {MAX_STEPS} distinct training ratings, found more"
 
@@ -20,8 +20,8 @@ TOO_MANY = f"expected at most {MAX_STEPS} distinct training ratings, found more"
 class DistributionRecommender(Recommender):
     """A model that predicts the distribution of a rating, not only its mean.
 
-    Its `rating_steps_` are the distinct training ratings, ascending; none if there are more than 20 or the
-    model does not know.
+    Its `rating_steps_` are the distinct training ratings, ascending; empty if there are more than 20 or they
+    are unknown.
     """
 
     @property
@@ -37,18 +37,18 @@ class DistributionRecommender(Recommender):
     def predict_interval(
         self, users: Users, items: Items, timestamps: ArrayLike | None = None, coverage: float = 0.9
     ) -> Pair:
-        """Lowest and highest rating to expect, float32, within the rating scale; pairs are as in `predict`.
+        """Predict an interval for each rating: (low, high), float32, within the rating scale; see `predict`.
 
-        `coverage` is the share of the ratings that should be within; at least this for ordinal categories.
-        A coverage not between 0 and 1 is a ValueError.
+        `coverage` is the share of ratings that the interval should contain, or at least contain for ordinal
+        categories. A coverage that is not between 0 and 1 is a ValueError.
         """
         check_number("coverage", coverage, above=0, below=1)
         return self._interval(coverage, locate(self.fitted_, users, items, timestamps))
 
     def predict_distribution(self, users: Users, items: Items, timestamps: ArrayLike | None = None) -> Pair:
-        """The probability of each category of the rating scale; pairs are as `predict` takes them.
+        """Predict the probability of each category of the rating scale; pairs are as in `predict`.
 
-        Returned are the steps, ascending, of shape (n_steps,), and probabilities, of shape (..., n_steps),
+        The result is the categories, ascending, shape (n_steps,), and probabilities, shape (..., n_steps),
         both float32. More than 20 distinct training ratings are a ValueError.
         """
         return self.rating_steps_, self._probabilities(locate(self.fitted_, users, items, timestamps))
@@ -61,7 +61,7 @@ def interval(
     scale: tuple[float, float],
     degrees_of_freedom: float = np.inf,
 ) -> tuple[Float32Array, Float32Array]:
-    """The central interval of Student's t, by default of a normal distribution, within the scale."""
+    """Return the central interval of Student's t, by default of a normal distribution, within the scale."""
     t = np.float32(scipy.special.stdtrit(degrees_of_freedom, (1 + coverage) / 2))
     half = t * _t_scale(deviation, degrees_of_freedom)
     low, high = (np.clip(mean + sign * half, *scale) for sign in (-1, 1))
@@ -71,7 +71,7 @@ def interval(
 def probabilities(
     mean: Float32Array, deviation: Float32Array, steps: Float32Array, degrees_of_freedom: float = np.inf
 ) -> Float32Array:
-    """The probability that a variable with that distribution is nearest to each step: (..., n_steps)."""
+    """Return the probability that a value of this distribution is nearest to each step: (..., n_steps)."""
     if not len(steps):
         raise ValueError(TOO_MANY)
     edges = np.concatenate([[-np.inf], (steps[1:] + steps[:-1]) / 2, [np.inf]])
@@ -80,19 +80,19 @@ def probabilities(
 
 
 def degrees_of_freedom(errors: Float32Array) -> float:
-    """Those of Student's t with the kurtosis of errors, 3 + 6/(ν - 4); at most 304: nearly normal."""
+    """Return ν of Student's t with the kurtosis of errors, 3 + 6/(ν - 4); at most 304, nearly normal."""
     squares = errors.astype(np.float64) ** 2
     kurtosis = float((squares**2).mean()) / max(float(squares.mean()) ** 2, float(np.finfo(np.float64).tiny))
     return 4 + 6 / max(kurtosis - 3, 0.02)
 
 
 def _t_scale(deviation: Float32Array, degrees_of_freedom: float) -> Float32Array:
-    """The scale of Student's t, whose deviation is √(ν / (ν - 2)) times that."""
+    """Return the scale of Student's t, whose deviation is √(ν / (ν - 2)) times the scale."""
     return np.asarray(deviation * np.float32(np.sqrt(1 - 2 / degrees_of_freedom)))
 
 
 def checked_steps(steps: Any) -> Float32Array:
-    """Distinct ratings from a file, ascending; TypeError or ValueError for anything else."""
+    """Return distinct ratings from a file, ascending; TypeError or ValueError for anything else."""
     if not isinstance(steps, list) or len(steps) > MAX_STEPS:
         raise ValueError(f"steps: expected a list of at most {MAX_STEPS} ratings, found {steps!r}")
     for step in steps:
@@ -105,6 +105,6 @@ def checked_steps(steps: Any) -> Float32Array:
 
 
 def few_steps(ratings: Float32Array) -> Float32Array:
-    """The distinct ratings, ascending; none if there are more than 20."""
+    """Return the distinct ratings, ascending; empty if there are more than 20."""
     steps = np.unique(ratings)
     return steps if len(steps) <= MAX_STEPS else steps[:0]

@@ -1,3 +1,3 @@
-"""Small tools that know nothing of ratings: atomic files, safetensors files, checks of settings, threads."""
+"""General tools without ratings: atomic files, safetensors files, checks of settings, threads."""
 
 __all__: list[str] = []

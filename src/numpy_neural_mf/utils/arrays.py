@@ -1,4 +1,4 @@
-"""Names of the types of arrays that annotations use."""
+"""Array types for annotations."""
 
 from typing import Any
 

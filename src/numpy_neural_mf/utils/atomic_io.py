@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Atomic writing: a file is written completely or not at all."""
 
 import errno
 import os
@@ -10,26 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Seconds without a write after which a temporary file is taken for that of a killed process.
+# Seconds without a write after which a temporary file counts as left by a killed process.
 ABANDONED = 3600.0
 Name = str | os.PathLike[str]
 
 
 def expanded(path: Name) -> Path:
-    """The path with ``~`` for the home folder, where there is one."""
+    """Return the path with ``~`` expanded, if there is a home folder."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is none
 
 
 def require_file(path: Name) -> None:
-    """Raise OSError unless a path is that of a file: reading a pipe or a device might never end."""
+    """Raise OSError unless a path is a regular file: reading a pipe or a device might never end."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise OSError(errno.EINVAL, "expected a file, found a folder, a pipe or a device", os.fspath(path))
 
 
 def require_output(path: Name, *inputs: Name | None) -> None:
-    """Raise OSError before the work if a file cannot be written to, ValueError if it is one of the inputs.
+    """Raise OSError if a file cannot be written to, ValueError if it is one of the inputs.
 
-    A temporary file is written next to it, unless the folder is still to be made.
+    Call it before the work. It writes a temporary file next to `path`, unless the folder does not exist yet.
     """
     path = expanded(path)
     if _is_stream(path):
@@ -49,7 +49,7 @@ def require_output(path: Name, *inputs: Name | None) -> None:
 
 
 def require_folder(path: Name) -> None:
-    """Raise OSError before the work whose results go there, if a folder cannot be written to or made."""
+    """Raise OSError if a folder cannot be written to or made; call before the work."""
     existing = expanded(path).absolute()
     while not existing.exists():
         existing = existing.parent
@@ -61,20 +61,20 @@ def require_folder(path: Name) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes: of those that torchrun started, the first."""
+    """Return whether this process writes files: only the first of those that torchrun started does."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 @contextmanager
 def replacing(path: Name) -> Iterator[Path]:
-    """A temporary path next to `path`, of the same suffix, that takes its place when the block ends well.
+    """Yield a temporary path with the same suffix; the file there replaces `path` if the block succeeds.
 
-    Whatever happens in between, `path` is the old file or the whole new one. Folders are made as needed.
+    Whatever happens meanwhile, `path` is the old file or the complete new one. Folders are made as needed.
     ``~`` is the home folder. Links are followed: the file that a link points to is replaced. A new file has
     the mode of the old one, and its owner where that is allowed. A pipe or a device cannot be replaced: it is
-    written to directly.
-    Any number of threads and processes may write at a time: the last one to end wins. What a killed process
-    left is removed by a later call, see `ABANDONED`. An OSError of a full disk names `path`.
+    written to directly. Any number of threads and processes may write at the same time: the last to finish
+    wins. A later call removes the temporary files of killed processes, see `ABANDONED`. The OSError of a full
+    disk names `path`.
     """
     path = expanded(path)
     if _is_stream(path):
@@ -91,18 +91,18 @@ def replacing(path: Name) -> Iterator[Path]:
         if temporary.is_file():
             if path.is_file():
                 status = path.stat()
-                with suppress(OSError, AttributeError):  # not the superuser, or a system without owners
+                with suppress(OSError, AttributeError):  # no permission, or a system without owners
                     os.chown(temporary, status.st_uid, status.st_gid)
                 temporary.chmod(stat.S_IMODE(status.st_mode))
             with temporary.open("rb+") as file:
-                os.fsync(file.fileno())  # else a failing machine could keep the new name of an empty file
+                os.fsync(file.fileno())  # otherwise a crash could leave an empty file of the new name
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
-    """A name that no other call has, in this process or another, and that is no longer than a name may be."""
+    """Return a unique name, also among other processes, that does not exceed the longest possible name."""
     return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}{path.suffix}")
 
 
@@ -117,19 +117,19 @@ def _remove_abandoned(path: Path) -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in an error that names none, such as that of a full disk."""
+    """Add the file name to an error without one, such as that of a full disk."""
     try:
         yield
     except OSError as error:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
-        if error.errno is None and str(path) not in str(error):  # of polars, which names neither
+        if error.errno is None and str(path) not in str(error):  # from polars, without file name
             raise OSError(f"{path}: {error}") from error
         raise
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path is a pipe, a socket or a device, or stands for an open file, as /dev/stdout does."""
+    """Return whether a path is a pipe, a socket or a device, or an open file such as /dev/stdout."""
     if path.absolute().parts[1:2] in (("dev",), ("proc",)):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()

@@ -9,9 +9,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def renamed_parameters(**new_names: str) -> Callable[[F], F]:
-    """A decorator: a class or function accepts former names of keyword parameters, given the new ones.
+    """Return a decorator with which a class or function accepts the former names of keyword parameters.
 
-    Both names of a parameter in one call are a TypeError.
+    The keywords are former names, their values the new names. A call with both names is a TypeError.
     """
 
     def decorated(called: F) -> F:
@@ -35,7 +35,7 @@ def renamed_parameters(**new_names: str) -> Callable[[F], F]:
 
 
 class DeprecatedName:
-    """An attribute that stands for another one, which has a new name."""
+    """An alias for an attribute under its former name."""
 
     def __init__(self, new: str) -> None:
         self._new = new

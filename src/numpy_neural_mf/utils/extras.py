@@ -1,4 +1,4 @@
-"""Optional packages: the error for one that is missing says how to install it."""
+"""Optional packages: the error for a missing package says how to install it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def naming_the_extra(who: str, extra: str) -> Iterator[None]:
-    """A context in which a package that cannot be imported is an error that names what installs it."""
+    """Name the extra that installs a package in the error if its import in this context fails."""
     try:
         yield
     except ModuleNotFoundError as error:

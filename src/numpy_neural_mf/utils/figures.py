@@ -1,4 +1,4 @@
-"""The look of figures, and the losses of a training, drawn by matplotlib."""
+"""The style of figures, and plots of training losses, by matplotlib."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from matplotlib import figure
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, distinct to all kinds of colour vision; the markers distinguish models in grey.
+# Okabe and Ito's colours, distinct for all types of colour vision; markers distinguish models in greyscale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#555555"
-# Of what a history has: style of its line, and name.
+# Losses of a history: line style and label.
 CURVES = {
     "train_loss": ("-", "training"),
     "expected_loss": ("-.", "expected of unseen ratings"),
@@ -21,7 +21,7 @@ GRID = "#dddddd"
 
 
 class Figure(figure.Figure):
-    """A figure that a notebook shows, also where pyplot is not used."""
+    """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
@@ -30,7 +30,7 @@ class Figure(figure.Figure):
 
 
 def losses_figure(losses: Mapping[str, Sequence[float]]) -> Figure:
-    """Losses by epoch, those of `CURVES` that there are."""
+    """Plot losses by epoch, as far as `CURVES` has them."""
     drawn = Figure(figsize=(5, 3.4), layout="constrained")
     axes = drawn.subplots()
     for (name, (style, label)), colour in zip(CURVES.items(), COLOURS, strict=False):
@@ -44,7 +44,7 @@ def losses_figure(losses: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def clean(axes: Axes, grid_axis: Any, x_label: str, y_label: str = "") -> Figure:
-    """Labels, a light grid behind the data, and no frame."""
+    """Set labels, a light grid behind the data, and no frame; return the figure."""
     axes.set_xlabel(x_label, fontsize=9)
     axes.set_ylabel(y_label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

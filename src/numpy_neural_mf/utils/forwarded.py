@@ -1,4 +1,4 @@
-"""An attribute of a model that is read from what the model learned."""
+"""Attributes of a model that are read from its fitted state."""
 
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Forwarded(Generic[T]):
-    """A read-only attribute of type T that stands for another one, named by its dotted path."""
+    """A read-only attribute of type T that forwards to another attribute, given by its dotted path."""
 
     def __init__(self, path: str) -> None:
         self._read = attrgetter(path)

@@ -1,4 +1,4 @@
-"""Named arrays in a safetensors file, written some rows at a time: no array need be whole in memory."""
+"""Writing named arrays to a safetensors file by rows, so that no array must be in memory as a whole."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-# What safetensors calls the types.
+# The names of dtypes in safetensors.
 DTYPES = {
     "float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "U32", "uint8": "U8",
 }  # fmt: skip
@@ -18,9 +18,9 @@ RowsOf = Callable[[str], Iterator[NDArray[Any]]]
 
 
 def write_safetensors(file: BinaryIO, forms: Forms, rows_of: RowsOf, metadata: Mapping[str, str]) -> None:
-    """Write arrays of these dtypes and shapes, each as its rows come, in order.
+    """Write arrays of these dtypes and shapes, in order, each as its rows are generated.
 
-    A file is the length of the header, the header in JSON, padded to align what follows, and the arrays.
+    A file has the length of the header, the header in JSON, padded for alignment, and the arrays.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
@@ -37,7 +37,7 @@ def write_safetensors(file: BinaryIO, forms: Forms, rows_of: RowsOf, metadata: M
 
 
 def mapped_safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file, read-only, in memory that all processes that map the file share."""
+    """Map the arrays of a file, read-only; all processes that map the file share the memory."""
     content = np.asarray(np.memmap(path, np.uint8, "r"))
     start = 8 + int.from_bytes(content[:8].tobytes(), "little")
     header = json.loads(content[8:start].tobytes())
@@ -51,10 +51,10 @@ def mapped_safetensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def as_bytes(array: NDArray[Any]) -> memoryview:
-    """The bytes of an array: to write these reports a full disk, where `tofile` reports how much fitted."""
+    """Return the bytes of an array; writing them raises the error of a full disk, unlike `tofile`."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def in_order(forms: Forms) -> list[str]:
-    """Names in the order of the file: larger numbers first, so that all are aligned."""
+    """Return names in the order of the file: larger item sizes first, so that all arrays are aligned."""
     return sorted(forms, key=lambda name: (-forms[name][0].itemsize, name))

@@ -16,9 +16,9 @@ from .shortened import quoted
 
 C = TypeVar("C", bound=type)
 
-MAX_SIZE = 1_000_000  # of a layer: of a larger one, NumPy says anything but that memory is lacking
+MAX_SIZE = 1_000_000  # of a layer; for larger layers, NumPy's errors do not mention memory
 
-# Keyword to the words of the error and the comparison.
+# Each keyword's words in the error, and comparison.
 BOUNDS = {
     "at_least": ("of at least", operator.ge),
     "above": ("above", operator.gt),
@@ -28,7 +28,7 @@ BOUNDS = {
 
 
 def check_integer(name: str, value: Any, *, optional: bool = False, **bounds: int) -> None:
-    """Require an integer, of Python or NumPy and not a boolean, within bounds by the keywords of BOUNDS."""
+    """Require an integer of Python or NumPy, not a Boolean, within bounds given by the keywords of BOUNDS."""
     _check("an integer", Integral, name, value, optional, bounds)
 
 
@@ -49,7 +49,7 @@ def check_boolean(name: str, value: Any) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Require one of some names."""
+    """Require one of several names."""
     if not (isinstance(value, str) and value in choices):
         error = ValueError if isinstance(value, str) else TypeError
         raise error(f"{name} must be one of {', '.join(choices)}, not {quoted(value)}")
@@ -76,9 +76,9 @@ def check_fields(name: str, value: Any, fields: Collection[str]) -> None:
 
 
 def known_keywords(*more: str) -> Callable[[C], C]:
-    """A decorator of a class: an unknown keyword is a TypeError with the nearest name, or with all there are.
+    """Return a class decorator: an unknown keyword is a TypeError with the nearest name, or with all names.
 
-    `more` are the names that the class takes by ``**``.
+    `more` are the names that the class accepts by ``**``.
     """
 
     def decorated(cls: C) -> C:

@@ -1,4 +1,4 @@
-"""Tables as plain text and in HTML, and the results that show themselves as such."""
+"""Tables as plain text and HTML, and results that display themselves as tables."""
 
 import re
 from abc import abstractmethod
@@ -7,12 +7,12 @@ from html import escape
 from itertools import chain, repeat
 from typing import NamedTuple
 
-# Characters that a terminal obeys, but for line breaks and tabs; the last ones turn the direction of writing.
+# Control characters of terminals, except line breaks and tabs; the last ranges change the text direction.
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Table(NamedTuple):
-    """A caption, the names of the columns, and rows of values; names are left out where all are empty."""
+    """A caption, column names and rows of values; the names are left out if all are empty."""
 
     caption: str
     head: Sequence[str]
@@ -20,13 +20,13 @@ class Table(NamedTuple):
 
 
 class Tabular:
-    """A result that `print` shows as small tables, and a notebook as those in HTML."""
+    """A result that `print` shows as small tables and a notebook as HTML tables."""
 
     __slots__ = ()
 
     @abstractmethod
     def tables(self) -> Iterator[Table]:
-        """What is shown."""
+        """Yield the tables to show."""
 
     def __repr__(self) -> str:
         return "\n\n".join(map(text_table, self.tables()))
@@ -36,17 +36,17 @@ class Tabular:
 
 
 def harmless(text: str) -> str:
-    """Text of any origin for a terminal: a title cannot move the cursor or change colours."""
+    """Return text that is safe to print on a terminal: it cannot move the cursor or change colours."""
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def cell(value: object) -> str:
-    """A value on one line; empty for None."""
+    """Return a value as one line of text; empty for None."""
     return "" if value is None else harmless(" ".join(str(value).splitlines()))
 
 
 def text_table(table: Table) -> str:
-    """A table as lines of text; all columns but the first are aligned to the right."""
+    """Return a table as lines of text; all columns except the first are right-aligned."""
     lines = [[cell(value) for value in row] for row in ([table.head] * any(table.head) + [*table.rows])]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
@@ -58,7 +58,7 @@ def text_table(table: Table) -> str:
 
 
 def html_table(table: Table) -> str:
-    """A table for a notebook, its values escaped; all columns but the first are aligned to the right."""
+    """Return a table as HTML with escaped values; all columns except the first are right-aligned."""
 
     def row(tag: str, values: Iterable[object]) -> str:
         cells = (

@@ -1,4 +1,4 @@
-"""Threads: BLAS on one thread for a while, asked for by any number of threads at a time."""
+"""Threads: limit BLAS to one thread for a while; any number of threads may ask for this at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,14 +11,14 @@ from threadpoolctl import OpenBLASController, ThreadpoolController
 _lock = Lock()
 _inside = 0
 _limit: Any = None
-_thread_pools = cache(ThreadpoolController)  # the search for them takes longer than to recommend to one user
+_thread_pools = cache(ThreadpoolController)  # finding them takes longer than one user's recommendations
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """A context in which BLAS computes on the calling thread: small products gain nothing from more.
+    """Limit BLAS to the calling thread in this context: small products gain nothing from more threads.
 
-    The first that enters limits the whole process, and the last that leaves, in any thread, restores it.
+    The first thread that enters limits the whole process, and the last that leaves restores it.
     """
     global _inside, _limit
     with _lock:
@@ -37,6 +37,6 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _let_any_thread_set_limits() -> None:
-    """Since version 3.8, threadpoolctl ignores limits of OpenBLAS by another thread than the first."""
+    """Let any thread limit OpenBLAS: since version 3.8, threadpoolctl obeys only the first thread."""
     if hasattr(OpenBLASController, "clear_controlling_thread"):
         OpenBLASController.clear_controlling_thread(force=True)

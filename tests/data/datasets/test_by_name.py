@@ -1,4 +1,4 @@
-"""Data sets by name, from a server that behaves and from servers that do not."""
+"""Data sets by name, from a correct server and from faulty servers."""
 
 import hashlib
 import io
@@ -44,7 +44,7 @@ CORRUPT_LZMA = corrupt_lzma()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A server that keeps to RFC 9110, with a fault for each request where one is wanted."""
+    """A server according to RFC 9110, with an optional fault for each request."""
 
     def do_GET(self):
         server = self.server
@@ -99,7 +99,7 @@ def serving(body=ARCHIVE, faults=(), tag='"1"'):
 
 @pytest.fixture(autouse=True)
 def catalogue(monkeypatch):
-    """The catalogue expects the archive made here; between attempts there is no pause."""
+    """Make the catalogue expect the archive made here, without pauses between attempts."""
     expect(monkeypatch, ARCHIVE)
     monkeypatch.setattr(transfer, "PAUSES", (0, 0))
 
@@ -125,10 +125,10 @@ def ranges(server):
     return [request.get("Range") for request in server.requests]
 
 
-# When all is well
+# Without faults
 
 
-def test_a_set_is_brought_and_read(tmp_path):
+def test_a_set_is_downloaded_and_read(tmp_path):
     with serving() as server:
         folder = download_dataset(NAME, tmp_path / "new" / "folder", url=server.url)
     assert folder == tmp_path / "new" / "folder" / NAME
@@ -137,7 +137,7 @@ def test_a_set_is_brought_and_read(tmp_path):
     assert names(folder) == ["README", "u.data"]
 
 
-def test_progress_counts_bytes_up_to_all_of_them(tmp_path, monkeypatch):
+def test_progress_counts_bytes_up_to_the_total(tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "BLOCK", 100)
     told = []
     with serving() as server:
@@ -146,7 +146,7 @@ def test_progress_counts_bytes_up_to_all_of_them(tmp_path, monkeypatch):
     assert [n for n, _ in told] == sorted({n for n, _ in told})
 
 
-def test_a_set_that_is_there_is_not_fetched_again(tmp_path):
+def test_an_existing_set_is_not_downloaded_again(tmp_path):
     with serving() as server:
         first = download_dataset(NAME, tmp_path, url=server.url)
         assert download_dataset(NAME, tmp_path, url=server.url) == first
@@ -158,17 +158,17 @@ def test_a_redirection_is_followed(tmp_path):
         assert download_dataset(NAME, tmp_path, url=server.url.replace("/ml", "/moved/ml")).is_dir()
 
 
-# When the transfer breaks off
+# Interrupted transfers
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path):
+def test_an_interrupted_transfer_resumes_where_it_stopped(tmp_path):
     with serving(faults=[{"breaks_at": 150}, {"breaks_at": 260}]) as server:
         download_dataset(NAME, tmp_path, url=server.url)
     assert ranges(server) == [None, "bytes=150-", "bytes=260-"]
     assert server.requests[1]["If-Range"] == '"1"'
 
 
-def test_what_came_before_a_kill_is_not_sent_again(tmp_path):
+def test_bytes_received_before_a_kill_are_not_sent_again(tmp_path):
     with serving(faults=[{"breaks_at": 150}] * 3) as server:
         assert "failed 3 times" in refused(server, tmp_path)
         assert names(tmp_path) == [f"{NAME}.zip.part", f"{NAME}.zip.part.tag"]
@@ -178,7 +178,7 @@ def test_what_came_before_a_kill_is_not_sent_again(tmp_path):
     assert names(tmp_path) == [NAME]
 
 
-def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_part(tmp_path):
+def test_a_file_that_changed_meanwhile_is_not_appended_to_the_old_part(tmp_path):
     with serving(body=b"older" * 100, faults=[{"breaks_at": 150}] * 3) as server:
         refused(server, tmp_path)
     with serving(tag='"2"') as server:
@@ -187,25 +187,25 @@ def test_a_file_that_changed_meanwhile_is_not_glued_to_the_old_part(tmp_path):
 
 
 @pytest.mark.parametrize("tag", [None, 'W/"1"'])
-def test_what_cannot_be_named_for_sure_is_fetched_anew(tmp_path, tag):
+def test_a_file_without_strong_validator_is_downloaded_again(tmp_path, tag):
     with serving(faults=[{"breaks_at": 150}], tag=tag) as server:
         download_dataset(NAME, tmp_path, url=server.url)
     assert ranges(server) == [None, None]
 
 
-def test_a_server_that_ignores_ranges_sends_all_anew(tmp_path):
+def test_a_server_that_ignores_ranges_sends_the_file_again(tmp_path):
     with serving(faults=[{"breaks_at": 150}, {"ignores_range": True}]) as server:
         assert len(read_ratings(download_dataset(NAME, tmp_path, url=server.url))) == 3
 
 
-def test_bytes_from_another_place_than_asked_for_are_not_taken(tmp_path):
+def test_bytes_of_another_range_are_not_accepted(tmp_path):
     wrong = {"content_range": "bytes 10-20/21"}
     with serving(faults=[{"breaks_at": 150}, wrong, wrong]) as server:
         assert "expected bytes from 150 on, the server sent 'bytes 10-20/21'" in refused(server, tmp_path)
     assert (tmp_path / f"{NAME}.zip.part").read_bytes() == ARCHIVE[:150]
 
 
-def test_a_part_that_is_complete_already_is_unpacked(tmp_path):
+def test_a_complete_part_is_unpacked(tmp_path):
     (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE)
     (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
     with serving() as server:
@@ -213,7 +213,7 @@ def test_a_part_that_is_complete_already_is_unpacked(tmp_path):
     assert ranges(server) == [f"bytes={len(ARCHIVE)}-"]
 
 
-def test_a_part_longer_than_the_file_is_fetched_anew(tmp_path):
+def test_a_part_longer_than_the_file_is_downloaded_again(tmp_path):
     (tmp_path / f"{NAME}.zip.part").write_bytes(ARCHIVE + b"more")
     (tmp_path / f"{NAME}.zip.part.tag").write_text('"1"')
     with serving() as server:
@@ -221,7 +221,7 @@ def test_a_part_longer_than_the_file_is_fetched_anew(tmp_path):
     assert ranges(server) == [f"bytes={len(ARCHIVE) + 4}-", None]
 
 
-def test_a_server_that_promises_more_than_it_sends_is_not_believed(tmp_path):
+def test_a_response_shorter_than_its_length_is_refused(tmp_path):
     lie = {"lies": 100, "ignores_range": True}
     with serving(faults=[lie] * 3) as server:
         n = len(ARCHIVE)
@@ -229,25 +229,25 @@ def test_a_server_that_promises_more_than_it_sends_is_not_believed(tmp_path):
     assert not (tmp_path / NAME).exists()
 
 
-def test_a_server_that_is_ill_for_a_while_is_asked_again(tmp_path):
+def test_temporary_server_errors_are_retried(tmp_path):
     with serving(faults=[{"status": 500}, {"status": 503}]) as server:
         assert download_dataset(NAME, tmp_path, url=server.url).is_dir()
 
 
-def test_a_server_that_stays_ill_is_given_up(tmp_path):
+def test_permanent_server_errors_are_given_up(tmp_path):
     with serving(faults=[{"status": 500}] * 9) as server:
         assert "failed 3 times, the last time: the server answered 500" in refused(server, tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_file_that_is_not_there_is_asked_for_once(tmp_path):
+def test_a_missing_file_is_requested_once(tmp_path):
     with serving(faults=[{"status": 404}]) as server:
         said = refused(server, tmp_path)
     assert said == f"{server.url}: expected a file, the server answered 404 Not Found"
     assert len(server.requests) == 1
 
 
-def test_no_server_at_all_is_one_sentence(tmp_path):
+def test_an_unreachable_server_is_reported_in_one_sentence(tmp_path):
     with serving() as server:
         pass
     assert "refused" in refused(server, tmp_path)
@@ -272,10 +272,10 @@ def test_a_server_that_sends_too_slowly_is_given_up(tmp_path, monkeypatch):
         transfer.fetch(server.url, part, 10**6)
 
 
-# When what comes is not what was expected
+# Unexpected content
 
 
-def test_wrong_bytes_are_removed_and_both_digests_told(tmp_path):
+def test_wrong_bytes_are_removed_and_both_digests_reported(tmp_path):
     wrong = zipped({"ml-100k/u.data": "1\t1\t1\n"})
     with serving(body=wrong) as server:
         said = refused(server, tmp_path)
@@ -284,13 +284,13 @@ def test_wrong_bytes_are_removed_and_both_digests_told(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_file_cut_short_by_its_server_is_removed(tmp_path):
+def test_a_truncated_file_is_removed(tmp_path):
     with serving(faults=[{"lies": -100}]) as server:
         assert "expected SHA256" in refused(server, tmp_path)
     assert names(tmp_path) == []
 
 
-def test_a_set_that_may_change_is_taken_with_a_warning(tmp_path, monkeypatch):
+def test_a_changed_set_that_may_change_is_accepted_with_a_warning(tmp_path, monkeypatch):
     expect(monkeypatch, b"an older state", is_fixed=False)
     with serving() as server, pytest.warns(UserWarning, match="the set has changed"):
         folder = download_dataset(NAME, tmp_path, url=server.url)
@@ -329,19 +329,19 @@ def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
     assert names(tmp_path) == []
 
 
-def test_an_unknown_name_is_told_with_the_known_ones(tmp_path):
+def test_an_unknown_name_is_refused_with_a_list_of_names(tmp_path):
     with pytest.raises(ValueError, match=r"expected one of ml-100k, .*, found 'ml-5m'"):
         download_dataset("ml-5m", tmp_path)
 
 
-def test_what_is_in_the_way_is_not_touched(tmp_path):
+def test_another_file_or_folder_of_that_name_is_not_touched(tmp_path):
     (tmp_path / NAME).mkdir()
-    with pytest.raises(OSError, match="is in the way"):
+    with pytest.raises(OSError, match="exists already"):
         download_dataset(NAME, tmp_path)
     assert names(tmp_path / NAME) == []
 
 
-# Every set, in the layout that it has
+# Every set, in its layout
 
 
 def downloaded(monkeypatch, folder, name, file):
@@ -354,7 +354,7 @@ def rows(folder):
     return list(read_ratings(folder).to_polars().iter_rows())
 
 
-def test_a_set_comes_from_its_own_address(tmp_path, monkeypatch):
+def test_each_set_is_downloaded_from_its_address(tmp_path, monkeypatch):
     with serving() as server:
         expect(monkeypatch, ARCHIVE, url=server.url)
         assert len(read_ratings(download_dataset(NAME, tmp_path))) == 3
@@ -367,7 +367,7 @@ def test_a_set_with_an_md5_is_checked_by_it(tmp_path, monkeypatch):
         assert download_dataset(NAME, tmp_path, url=server.url).is_dir()
 
 
-def test_goodbooks_has_its_ratings_beside_its_books(tmp_path, monkeypatch):
+def test_goodbooks_has_ratings_next_to_books(tmp_path, monkeypatch):
     files = {
         "books.csv": "book_id,title\n258,Emma\n",
         "ratings.csv": "user_id,book_id,rating\n1,258,5\n2,4081,4\n",
@@ -385,10 +385,10 @@ BOOK_CROSSING = """"User-ID";"ISBN";"Book-Rating"\r
 """
 
 
-def test_book_crossing_is_without_its_zeros_which_are_counted(tmp_path, monkeypatch):
+def test_zeros_of_book_crossing_are_left_out_and_counted(tmp_path, monkeypatch):
     file = zipped({"BX-Books.csv": "", "BX-Book-Ratings.csv": BOOK_CROSSING.encode("latin-1")})
     with pytest.warns(
-        UserWarning, match=r"book-crossing: 2 of 4 ratings are 0, which stands for none"
+        UserWarning, match=r"book-crossing: 2 of 4 ratings are 0, which stands for no rating"
     ) as said:
         folder = downloaded(monkeypatch, tmp_path, "book-crossing", file)
     assert said[0].filename == __file__
@@ -396,14 +396,14 @@ def test_book_crossing_is_without_its_zeros_which_are_counted(tmp_path, monkeypa
     assert names(folder) == ["BX-Book-Ratings.csv", "BX-Books.csv", "ratings.csv"]
 
 
-def test_jester_has_ratings_from_minus_ten_to_ten_zero_among_them(tmp_path, monkeypatch):
+def test_jester_has_ratings_from_minus_ten_to_ten_including_zero(tmp_path, monkeypatch):
     file = zipped({"jester_ratings.dat": "1\t\t5\t\t0.219\n1\t\t7\t\t-9.281\n63978\t\t150\t\t0\n\n"})
     folder = downloaded(monkeypatch, tmp_path, "jester", file)
     expected = [(1, 5, pytest.approx(0.219)), (1, 7, pytest.approx(-9.281)), (63978, 150, 0.0)]
     assert rows(folder) == expected
 
 
-def test_a_category_of_amazon_is_a_file_without_archive(tmp_path, monkeypatch):
+def test_a_category_of_amazon_is_a_single_file(tmp_path, monkeypatch):
     file = b"A1YS9MDZP93857,0006428320,3.0,1394496000\nA3TS466QBAWB9D,B000068NW5,5.0,1370476800\n"
     folder = downloaded(monkeypatch, tmp_path, "amazon-2014-musical-instruments", file)
     assert rows(folder) == [
@@ -413,7 +413,7 @@ def test_a_category_of_amazon_is_a_file_without_archive(tmp_path, monkeypatch):
     assert names(tmp_path) == ["amazon-2014-musical-instruments"]
 
 
-def test_a_line_that_is_no_rating_is_refused_with_its_number(tmp_path, monkeypatch):
+def test_a_line_without_rating_is_refused_with_its_number(tmp_path, monkeypatch):
     file = zipped({"jester_ratings.dat": "1\t\t5\t\t0.219\n1\t\tfive\n"})
     with pytest.raises(
         OSError, match=r"jester: jester_ratings.dat, line 2: expected a rating, found '1\\t\\tfive"

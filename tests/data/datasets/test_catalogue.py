@@ -1,4 +1,4 @@
-"""The catalogue of data sets: each entry says all that is needed, and who may do what."""
+"""The catalogue of data sets: each entry is complete, with its licence."""
 
 import re
 
@@ -8,7 +8,7 @@ from numpy_neural_mf.data import DATASETS
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_a_set_has_an_address_a_checksum_and_its_terms(name):
+def test_each_set_has_an_address_a_checksum_and_terms(name):
     dataset = DATASETS[name]
     assert re.fullmatch(r"https://\S+\.(zip|csv)", dataset.url)
     assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", dataset.checksum)
@@ -23,7 +23,7 @@ def test_no_two_sets_are_the_same_file():
     assert len({dataset.url for dataset in DATASETS.values()}) == len(DATASETS)
 
 
-def test_who_may_share_a_set_is_told():
+def test_licences_state_whether_a_set_may_be_shared():
     assert "no redistribution" in DATASETS["ml-1m"].licence
     assert "redistribution under the same conditions" in DATASETS["ml-32m"].licence
     assert "CC BY-SA 4.0" in DATASETS["goodbooks-10k"].licence

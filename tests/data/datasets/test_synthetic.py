@@ -1,4 +1,4 @@
-"""Simulated ratings are what they claim: distinct, long-tailed, and as noisy as they say."""
+"""Simulated ratings are distinct and long-tailed, and have the stated noise."""
 
 from dataclasses import replace
 
@@ -85,8 +85,8 @@ def test_the_same_seed_gives_the_same_ratings():
     np.testing.assert_array_equal(one.values, from_generator.values)
 
 
-def test_what_is_off_leaves_no_trace():
-    """Nothing is planted by default, and no number is drawn for what is not planted."""
+def test_effects_that_are_off_change_nothing():
+    """By default there are no effects, and no random number is drawn for an effect that is off."""
     off = simulate_ratings(60, 40, 1_200, drift=0.0, side_information=0.0, sequence=0.0, random_state=1)
     plain = simulate_ratings(60, 40, 1_200, random_state=1)
     for found, expected in zip(off.arrays, plain.arrays, strict=True):
@@ -95,7 +95,7 @@ def test_what_is_off_leaves_no_trace():
 
 
 def with_what_came_before(ratings):
-    """Day of each row and the item that its user rated before, -1 for none; from what is public."""
+    """Return the day of each row and the user's previous item, -1 for none, from public attributes."""
     order = np.lexsort((np.arange(len(ratings)), ratings.timestamps, ratings.users))
     users, items = ratings.users[order], ratings.raw_items[order].astype(np.int32) - 1
     previous = np.empty(len(ratings), np.int32)
@@ -104,7 +104,7 @@ def with_what_came_before(ratings):
 
 
 @pytest.mark.parametrize("strengths", PLANTED, ids=str)
-def test_the_floor_is_the_error_of_who_knows_the_day_the_item_before_and_the_world(strengths):
+def test_the_floor_is_the_error_of_the_predictor_that_knows_day_previous_item_and_world(strengths):
     rng = np.random.default_rng(3)
     world = latent_world(400, 300, rng)
     if share := strengths.get("side_information"):
@@ -120,14 +120,14 @@ def test_the_floor_is_the_error_of_who_knows_the_day_the_item_before_and_the_wor
     squared_errors = (ratings.values - mean) ** 2
     standard_error = squared_errors.std() / np.sqrt(len(users))
     assert abs(squared_errors.mean() - ratings.noise_floor**2) < 4 * standard_error
-    # What is planted is seen: who knows all but one of them is farther off than chance explains.
+    # Planted effects matter: a predictor that lacks one of them has a significantly higher error.
     for name in {"drift", "sequence"} & strengths.keys():
         blind, _ = replace(world, **{name: 0.0}).moments(users, items, days, previous)
         assert ((ratings.values - blind) ** 2).mean() > ratings.noise_floor**2 + 8 * standard_error
 
 
 def residuals(ratings):
-    """Ratings less the means of their users and of their items."""
+    """Return ratings minus the means of their users and of their items."""
     found = ratings.values - ratings.mean
     for codes in (ratings.users, ratings.items, ratings.users):
         found = found - (np.bincount(codes, found) / np.bincount(codes))[codes]
@@ -135,7 +135,7 @@ def residuals(ratings):
 
 
 def excess_spread(residual, cells):
-    """Variance of z-scores of the cells' means: about 1 where residuals have nothing to do with the cells."""
+    """Return the variance of z-scores of the cells' means: about 1 if residuals are independent of cells."""
     _, cells, counts = np.unique(cells, return_inverse=True, return_counts=True)
     z = np.bincount(cells, residual) / np.sqrt(counts) / residual.std()
     return (z[counts >= 10] ** 2).mean()
@@ -146,7 +146,7 @@ def quarter(ratings):
 
 
 @pytest.mark.parametrize("side", ["users", "items"])
-def test_with_drift_users_and_items_are_not_all_year_the_same(side):
+def test_with_drift_biases_of_users_and_items_vary_over_the_year(side):
     moving = simulate_ratings(300, 200, 30_000, drift=0.4, random_state=2)
     still = simulate_ratings(300, 200, 30_000, sequence=0.2, random_state=2)
     for ratings, drifts in ((moving, True), (still, False)):
@@ -154,18 +154,18 @@ def test_with_drift_users_and_items_are_not_all_year_the_same(side):
         assert (excess_spread(residuals(ratings), cells) > 1.5) == drifts
 
 
-def test_times_spread_over_a_year_in_the_order_of_the_rows():
+def test_times_spread_over_a_year_and_rows_are_in_time_order():
     ratings = simulate_ratings(300, 200, 30_000, drift=0.1)
     assert (np.diff(ratings.timestamps) >= 0).all()
     days = (ratings.timestamps - START) // DAY
     assert days.min() == 0
     assert days.max() == N_DAYS - 1
-    # Nobody's ratings are all of one time of the year.
+    # No user's ratings are all from one time of the year.
     assert excess_spread(days - days.mean(), ratings.users) == pytest.approx(1.0, abs=0.3)
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_in_a_sequence_the_item_before_tells_the_next_one_and_its_rating(dense):
+def test_in_a_sequence_the_previous_item_predicts_the_next_item_and_its_rating(dense):
     n = 30_000 if dense else 12_000
     sequential = simulate_ratings(300, 200, n, sequence=0.4, random_state=4)
     independent = simulate_ratings(300, 200, n, drift=0.1, random_state=4)
@@ -183,7 +183,7 @@ def test_in_a_sequence_the_item_before_tells_the_next_one_and_its_rating(dense):
         assert planted or abs(turn.mean()) < 0.03
 
 
-def test_the_last_items_of_a_sequence_are_chosen_as_the_others():
+def test_the_last_items_of_a_sequence_are_chosen_like_the_others():
     ratings = simulate_ratings(400, 300, 12_000, sequence=0.4, random_state=6)
     q = latent_world(400, 300, np.random.default_rng(6)).item_factors
     _, previous = with_what_came_before(ratings)
@@ -195,11 +195,11 @@ def test_the_last_items_of_a_sequence_are_chosen_as_the_others():
 
 
 def columns_of(features, field):
-    """Rows of the items by the columns of one field, dense."""
+    """Return the rows of items in the columns of one field, dense."""
     return features.matrix.toarray()[:, [name == field for name in features.fields]]
 
 
-def test_descriptions_tell_items_apart_where_they_are_planted():
+def test_features_distinguish_items_if_side_information_is_planted():
     told = simulate_ratings(300, 200, 20_000, side_information=1.0, random_state=5)
     bare = simulate_ratings(300, 200, 20_000, random_state=5)
     untold = simulate_ratings(300, 200, 20_000, side_information=1e-9, random_state=5)
@@ -222,7 +222,7 @@ def test_items_of_one_genre_are_liked_by_the_same_users():
         assert (excess_spread(residuals(ratings), cells) > 1.3) == planted
 
 
-def test_parts_know_their_own_floor():
+def test_parts_have_their_own_noise_floor():
     ratings = simulate_ratings(50, 40, 500)
     train, test = random_split(ratings)
     assert ratings.noise_floor**2 == pytest.approx(0.8 * train.noise_floor**2 + 0.2 * test.noise_floor**2)
@@ -242,7 +242,7 @@ def test_parts_know_their_own_floor():
         ({"drift": -0.1}, "drift: expected a strength from 0 to 5, found -0.1"),
         ({"side_information": 1.5}, "side_information: expected a strength from 0 to 1, found 1.5"),
         ({"sequence": float("nan")}, "sequence: expected a strength from 0 to 5, found nan"),
-        ({"drift": 0.2, "structure": "none"}, "drift: structure='none' has nothing planted, found 0.2"),
+        ({"drift": 0.2, "structure": "none"}, "drift: expected 0 with structure='none', found 0.2"),
     ],
 )
 def test_impossible_requests_are_refused(arguments, message):

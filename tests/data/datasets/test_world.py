@@ -1,4 +1,4 @@
-"""The planted world: the exact moments of its ratings, and what its items' descriptions tell."""
+"""The simulated world: the exact moments of its ratings, and the information in item features."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_conditional_moments_are_those_of_rounded_clipped_normals():
         assert sample.var() == pytest.approx(variance[0], rel=0.02, abs=1e-4)
 
 
-def test_the_true_conditional_mean_reaches_the_noise_floor_and_nothing_less():
+def test_the_true_conditional_mean_reaches_the_noise_floor_exactly():
     rng = np.random.default_rng(1)
     world = latent_world(400, 300, rng)
     users, items = rng.integers(400, size=300_000), rng.integers(300, size=300_000)
@@ -25,7 +25,7 @@ def test_the_true_conditional_mean_reaches_the_noise_floor_and_nothing_less():
     squared_errors = (world.rate(users, items, rng) - mean) ** 2
     standard_error = squared_errors.std() / np.sqrt(len(users))
     assert abs(squared_errors.mean() - variance.mean()) < 4 * standard_error
-    # The test would notice a floor that is 2 % off.
+    # The test would detect a floor that is 2 % off.
     assert 8 * standard_error < 0.04 * variance.mean()
 
 
@@ -35,7 +35,7 @@ def test_a_model_linear_in_users_and_items_stays_away_from_the_floor():
     users, items = (grid.ravel() for grid in np.meshgrid(np.arange(60), np.arange(60)))
     mean, variance = world.moments(users, items)
     X = np.hstack([np.eye(60)[users], np.eye(60)[items]])
-    # Fitted to the expected ratings themselves, so what is left is bias that no amount of data removes.
+    # Fitted to the expected ratings, so the remaining error is bias that no amount of data removes.
     missed = mean - LinearRegression().fit(X, mean).predict(X)
     assert np.sqrt((missed**2).mean() + variance.mean()) > 1.1 * np.sqrt(variance.mean())
 
@@ -44,7 +44,7 @@ def characters(q):
     return np.argmax(q @ np.array([[1, 0, -1, 0], [0, 1, 0, -1]]), axis=1)
 
 
-def test_with_all_said_genres_tell_the_character_and_decades_the_bias():
+def test_at_full_strength_genres_reveal_the_cluster_and_decades_the_bias():
     rng = np.random.default_rng(0)
     bare = latent_world(10, 2_000, rng)
     world, frame = described(bare, 1.0, rng)
@@ -68,7 +68,7 @@ def test_the_strength_is_the_share_of_items_whose_genres_are_their_own(strength)
     assert right == pytest.approx(strength + (1 - strength) / 4, abs=0.02)
 
 
-def test_described_or_not_the_rest_of_the_world_is_the_same():
+def test_side_information_does_not_change_the_rest_of_the_world():
     rng = np.random.default_rng(2)
     bare = latent_world(20, 30, rng)
     world, _ = described(bare, 0.0, rng)

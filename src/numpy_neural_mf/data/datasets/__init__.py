@@ -1,4 +1,4 @@
-"""Data sets by name, and simulated ratings whose irreducible error is known."""
+"""Data sets by name, and simulated ratings with a known irreducible error."""
 
 from .by_name import download_dataset
 from .catalogue import DATASETS, DataSet

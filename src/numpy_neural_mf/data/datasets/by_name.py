@@ -1,4 +1,4 @@
-"""Data sets by name: brought, checked, unpacked, and made such that `read_ratings` reads them."""
+"""Data sets by name: download, check, unpack and convert them to files that `read_ratings` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .catalogue import DATASETS, Layout
 if TYPE_CHECKING:
     from .download import BytesCallback
 
-# What zipfile raises of an archive that is damaged, or packed as none of these sets is.
+# What zipfile raises for a damaged archive or for a compression that none of these sets uses.
 BROKEN = (
     zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error, lzma.LZMAError, ValueError,
     struct.error,
@@ -39,25 +39,25 @@ def download_dataset(
     url: str | None = None,
     on_progress: BytesCallback | None = None,
 ) -> Path:
-    """Bring a data set from its public address, under its licence (see `DATASETS` and its README).
+    """Download a data set from its public address, under its licence (see `DATASETS` and its README).
 
-    The file is checked by length and checksum before it is unpacked; the folder appears whole or not at all.
-    A transfer that broke off goes on at the next call; a folder that is there already is not fetched again. A
-    set that may change has another checksum when it has: then a UserWarning says so. Ratings in a layout that
-    `read_ratings` does not read are in ``ratings.csv`` as well, without those that stand for no rating, which
-    a UserWarning counts.
+    The file's length and checksum are checked before it is unpacked; the folder appears complete or not at
+    all. An interrupted transfer is resumed at the next call; an existing folder is not downloaded again. If a
+    set that may change has a new checksum, a UserWarning says so. Ratings in a layout that `read_ratings`
+    does not read are also written to ``ratings.csv``, without entries that stand for no rating; a UserWarning
+    counts these.
 
     Parameters
     ----------
-    name : str, one of `DATASETS`, such as "ml-latest-small"; another is a ValueError
-    folder : path, default ".", gets the folder `name`, which is returned for `read_ratings` to read
+    name : str, one of `DATASETS`, such as "ml-latest-small"; any other is a ValueError
+    folder : path, default "."; the data set is in its subfolder `name`, which is returned for `read_ratings`
     url : str, optional, the address of a copy of the same file, in place of the one in `DATASETS`
-    on_progress : callable, optional, is given (bytes here, bytes in all or None)
+    on_progress : callable, optional, called with (bytes received, bytes in total or None)
 
     Raises
     ------
     OSError
-        The transfer failed, what came is not what was expected, or the folder cannot be written to.
+        The transfer failed, the file is not the expected one, or the folder cannot be written to.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def download_dataset(
     destination = Path(folder, name)
     if destination.exists():
         if ratings_file(destination) is None:
-            raise FileExistsError(errno.EEXIST, "is in the way, and holds no ratings", str(destination))
+            raise FileExistsError(errno.EEXIST, "exists already, and holds no ratings", str(destination))
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     file = f"{name}{PurePosixPath(dataset.url).suffix}"
@@ -89,7 +89,7 @@ def download_dataset(
                 part.rename(unpacked / "ratings.csv")
             if dataset.layout and (unpacked / dataset.layout.file).is_file():
                 notes += _write_ratings(name, unpacked, dataset.layout)
-            # In some archives the ratings are in a folder, whose name need not be that of the set.
+            # Some archives have the ratings in a folder, perhaps with another name than the set.
             found = next((one for one in (unpacked, *unpacked.iterdir()) if ratings_file(one)), None)
             if found is None:
                 raise _ArchiveError(f"{file}: expected a folder with ratings in it, found none")
@@ -104,11 +104,11 @@ def download_dataset(
 
 
 class _ArchiveError(OSError):
-    """What came is of no use, and no other attempt should begin with it."""
+    """The downloaded file is unusable, and the next attempt must not resume it."""
 
 
 def _check(name: str, file: Path, checksum: str, is_fixed: bool) -> list[str]:
-    """What there is to say of a file that is accepted."""
+    """Return the notes about an accepted file; raise an error for a file that is refused."""
     algorithm, expected = checksum.split(":")
     with file.open("rb") as content:
         found = hashlib.file_digest(
@@ -118,8 +118,8 @@ def _check(name: str, file: Path, checksum: str, is_fixed: bool) -> list[str]:
         return []
     said = f"{name}: expected {algorithm.upper()} {expected}, found {found}"
     if is_fixed:
-        raise _ArchiveError(f"{said}; what came was removed")
-    return [f"{said}: the set has changed, which it may"]
+        raise _ArchiveError(f"{said}; the file was removed")
+    return [f"{said}: the set has changed since then"]
 
 
 def _unpack(name: str, archive: Path, folder: Path) -> None:
@@ -136,7 +136,7 @@ def _unpack(name: str, archive: Path, folder: Path) -> None:
 
 
 def _write_ratings(name: str, folder: Path, layout: Layout) -> list[str]:
-    """Write ``ratings.csv`` from a file in another layout; a sentence counts what stands for no rating."""
+    """Write ``ratings.csv`` from a file in another layout; return a note that counts the entries left out."""
     n = n_implicit = 0
     with (
         (folder / layout.file).open(encoding="latin-1") as lines,
@@ -159,7 +159,7 @@ def _write_ratings(name: str, folder: Path, layout: Layout) -> list[str]:
                 writer.writerow(match.groups())
     if not n_implicit:
         return []
-    left_out = f"{n_implicit:,} of {n:,} ratings are {layout.implicit}, which stands for none"
+    left_out = f"{n_implicit:,} of {n:,} ratings are {layout.implicit}, which stands for no rating"
     return [f"{name}: {left_out}; they are not in ratings.csv"]
 
 
@@ -168,7 +168,7 @@ def _refuse_what_is_unsafe(name: str, members: list[zipfile.ZipInfo]) -> None:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename:
             raise _ArchiveError(f"{name}: refused, a file in it would be outside: {member.filename!r}")
-    # No more than it declares is ever unpacked of a member.
+    # A member is never unpacked to more than its declared size.
     n_bytes = sum(member.file_size for member in members)
     if n_bytes > MAX_UNPACKED:
         found = f"it would unpack to {n_bytes:,} bytes, over {MAX_UNPACKED:,}"

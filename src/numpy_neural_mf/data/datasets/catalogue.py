@@ -1,14 +1,14 @@
-"""The data sets that can be had by name: where they are, their checksums and their terms."""
+"""The data sets available by name: their addresses, checksums and terms."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How ratings are written where `read_ratings` would not read them.
+    """A layout of ratings that `read_ratings` does not read.
 
-    `line` is a regular expression of a line of `file`, with the user, the item and the rating as groups. A
-    line that it does not match is an error, but for a header. The rating `implicit` stands for none.
+    `line` is a regular expression for a line of `file`, with the user, the item and the rating as groups. A
+    line that does not match is an error, except for a header. The value `implicit` stands for no rating.
     """
 
     file: str
@@ -20,9 +20,9 @@ class Layout:
 class DataSet:
     """One data set of the catalogue.
 
-    `url` is that of a zip archive or of a CSV file, of about `megabytes`, and `checksum` is the algorithm and
-    the digest of that file, as in "md5:0e33…". Unless the set `is_fixed`, another digest is another state of
-    it. `licence` has its terms in a sentence; those in its README count.
+    `url` is the address of a zip archive or a CSV file of about `megabytes`; `checksum` has the algorithm and
+    the digest of that file, as in "md5:0e33…". Unless the set `is_fixed`, a different digest means another
+    version of it. `licence` summarises its terms in a sentence; the terms in its README are binding.
     """
 
     url: str
@@ -60,7 +60,7 @@ def _amazon(category: str, n_ratings: str, sha256: str) -> DataSet:
     return DataSet(
         url=f"https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/ratings_{category}.csv",
         checksum=f"sha256:{sha256}",
-        megabytes=round(int(n_ratings) * 40.7e-6),  # the bytes of nearly every line
+        megabytes=round(int(n_ratings) * 40.7e-6),  # bytes per line, nearly constant
         n_ratings=int(n_ratings),
         licence="none is stated; cite its publication",
         citation="Ruining He and Julian McAuley. Ups and Downs: Modeling the Visual Evolution of Fashion "
@@ -68,7 +68,7 @@ def _amazon(category: str, n_ratings: str, sha256: str) -> DataSet:
     )
 
 
-# Categories of the release of 2014, ratings as its page counts them, and SHA-256 as OmniRec's loader has it.
+# Categories of the 2014 release, numbers of ratings from its page, and SHA-256 from OmniRec's loader.
 AMAZON_2014 = """
 Amazon_Instant_Video 583_933 249e1061d30db8c1230e4f3edd0523be12c37e6a8e6b9872a312cf6c326f157b
 Apps_for_Android 2_638_172 ed8919d499a20949a60ea10c40c25d820783da7bead896f32213f98b1887d987
@@ -110,7 +110,7 @@ DATASETS = {
         url="https://github.com/zygmuntz/goodbooks-10k/releases/download/v1.0/goodbooks-10k.zip",
         # From Ludwig's configuration of goodbooks_books.
         checksum="sha256:261b97b56db61f3fb2ce5aadbb13704d30179fcc986c17ace665a0af9ed00731",
-        megabytes=30,  # an estimate from the sizes of the files in it
+        megabytes=30,  # estimated from the sizes of its files
         n_ratings=5_976_479,
         licence="CC BY-SA 4.0: any use, with attribution, adaptations under the same licence",
         citation="Zygmunt Zając. Goodbooks-10k: A New Dataset for Book Recommendations. FastML, 2017. "

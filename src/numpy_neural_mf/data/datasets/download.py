@@ -1,4 +1,4 @@
-"""One file over HTTP, whole or resumed where the last attempt broke off."""
+"""Download of one file over HTTP, which resumes an interrupted transfer."""
 
 import re
 import time
@@ -9,21 +9,21 @@ from ssl import SSLError
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-# Bytes that are here, and how many there will be, if the server says so.
+# Called with the number of bytes received and the total, or None if the server does not report it.
 BytesCallback = Callable[[int, int | None], None]
 
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 4.0, 15.0)  # seconds before the second, third and fourth attempt
-SLOWEST = 1000  # bytes in a second, after the first TIMEOUT
+SLOWEST = 1000  # bytes per second, after the first TIMEOUT
 BLOCK = 1 << 16
 
 
 def fetch(url: str, part: Path, most: int, on_progress: BytesCallback | None = None) -> None:
-    """Bring the file at `url` to `part`, going on where a transfer broke off; OSError after the last attempt.
+    """Download `url` to `part`, resuming an interrupted transfer; raise OSError after the last attempt.
 
-    More than `most` bytes are an OSError, and what came is removed; otherwise it is kept. `part`.tag has the
-    entity tag of the file that `part` is the beginning of: a transfer goes on only while the server still has
-    that very file (RFC 9110, sections 13.1.5 and 14).
+    More than `most` bytes are an OSError, and the partial file is removed; after other errors it is kept.
+    `part`.tag has the entity tag of the file that `part` is the beginning of: a transfer resumes only while
+    the server still has the same file (RFC 9110, sections 13.1.5 and 14).
     """
     for pause in (*PAUSES, None):
         try:
@@ -41,7 +41,7 @@ def fetch(url: str, part: Path, most: int, on_progress: BytesCallback | None = N
 
 
 def remove(part: Path) -> None:
-    """Forget what came of a transfer."""
+    """Remove the partial file of a transfer."""
     part.unlink(missing_ok=True)
     _tag_file(part).unlink(missing_ok=True)
 
@@ -71,7 +71,7 @@ def _attempt(url: str, part: Path, most: int, on_progress: BytesCallback | None)
         if response.status != 206:
             n_here = 0
         if not n_here:
-            part.unlink(missing_ok=True)  # before its tag changes: never a tag of other bytes of another file
+            part.unlink(missing_ok=True)  # before its tag changes: a tag never belongs to other bytes
             _write_tag(tag_file, response)
         with part.open("ab") as file:
             begun, n_before = time.monotonic(), n_here
@@ -94,7 +94,7 @@ def _tag_file(part: Path) -> Path:
 
 
 def _length(response: HTTPResponse, n_here: int) -> int | None:
-    """Bytes of the whole file."""
+    """Return the length of the complete file in bytes, or None if the server does not report it."""
     if response.status != 206:
         length = response.headers.get("Content-Length", "")
         return int(length) if length.isdigit() else None
@@ -106,7 +106,7 @@ def _length(response: HTTPResponse, n_here: int) -> int | None:
 
 
 def _write_tag(tag_file: Path, response: HTTPResponse) -> None:
-    """Keep what names this state of the file; without a name no transfer is ever resumed."""
+    """Store the validator of this version of the file; without one, no transfer is resumed."""
     tag = response.headers.get("ETag", "")
     tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") or not tag else tag
     tag_file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Titles of films that do not exist, for simulated ratings that are shown to people."""
+"""Titles of films that do not exist, for presenting simulated ratings."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ YEARS = 1950, 2025
 
 
 def invented_titles(n: int, random_state: RandomState = 0) -> list[str]:
-    """n different titles with a year, such as "The Patient Locksmith (1987)"; the same seed gives the same.
+    """Return n distinct titles with a year, such as "The Patient Locksmith (1987)", determined by the seed.
 
     A ValueError if n is not an integer from 0 to 10,000.
     """

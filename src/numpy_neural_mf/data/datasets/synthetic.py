@@ -1,4 +1,4 @@
-"""Simulated ratings with a noise floor known exactly, to hold a model against the best possible one."""
+"""Simulated ratings with an exactly known noise floor, to compare models with the Bayes-optimal predictor."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from .world import N_DAYS, Indices, World, described, latent_world, unstructured
 
 DAY = 86_400
 START = 1_704_067_200  # 2024-01-01, seconds since 1970
-# How much likelier the next item is a quarter turn on, for each unit of the sequence effect: e to that power.
+# Per unit of the sequence effect, an item a quarter turn on is e to this power likelier to come next.
 PULL = 3.0
 MAX_IDS = 2**31 - 1  # rows are int32
 HIGHEST = {"drift": 5.0, "side_information": 1.0, "sequence": 5.0}
@@ -31,30 +31,30 @@ def simulate_ratings(
     sequence: float = 0.0,
     random_state: RandomState = 0,
 ) -> Ratings:
-    """Ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
+    """Simulate ratings of distinct (user, item) pairs with known noise, whole numbers from 1 to 5.
 
-    Few items are rated often and many seldom (a Zipf-like tail), and users differ in activity. With drift or
-    a sequence the ratings have timestamps, spread over a year, and are in the order of time. They have
-    `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on unseen ratings,
-    even one that knows the day, the descriptions and the previous item. A ValueError if a size or a strength
-    is impossible, the structure unknown, or something planted where there is none.
+    A few items have many ratings and many items have few (a Zipf-like tail), and users differ in activity.
+    With drift or a sequence effect, the ratings have timestamps, spread over a year, and are in time order.
+    They have `expected` and `noise_variance`, and so `noise_floor`: no model can expect a lower RMSE on
+    unseen ratings, even if it knows the day, the descriptions and the previous item. A ValueError if a size
+    or a strength is out of range, the structure is unknown, or an effect is requested with structure "none".
 
     Parameters
     ----------
-    n_users, n_items : int, default 5000, 2000; ids are 1..n, and those without a rating do not occur
+    n_users, n_items : int, default 5000, 2000; ids are 1..n; ids without a rating are left out
     n_ratings : int, default 200,000, at most ``n_users * n_items``
     structure : {"latent", "none"}, default "latent"
         "latent": biases, an inner product and a non-linear term (see `World`), which a model linear in users
-        and items cannot follow. "none": independent ratings, nothing to learn but the mean.
+        and items cannot follow. "none": independent ratings; only the mean can be learned.
     drift : float, default 0
-        How far, in steps of the rating, the biases of users and of items move over the days; at least 0.
+        Amplitude, in rating steps, of the time-varying biases of users and items; at least 0.
     side_information : float, default 0
-        How well an item's genres reveal its character and its decade its bias, from 0 to 1 (see `described`);
-        both are in `item_features` of the ratings, for items without a rating, too.
+        How well an item's genres reveal its latent cluster and its decade its bias, from 0 to 1 (see
+        `described`); both are in `item_features` of the ratings, also for items without a rating.
     sequence : float, default 0
-        How far, in steps of the rating, an item is rated lower when the user's previous item had the same
-        character, and higher after one of the opposite; at least 0. The next item, too, depends on the
-        previous one, which a model can only know if that is not held out: hold out by `leave_last_out`.
+        How much lower, in rating steps, an item is rated if the user's previous item was in the same latent
+        cluster, and how much higher after one in the opposite cluster; at least 0. The next item depends on
+        the previous one as well; a model knows that one only if it is not held out: use `leave_last_out`.
     random_state : int, numpy.random.Generator or None, default 0; the same seed gives the same ratings
     """
     check_integer("n_users", n_users, at_least=1, at_most=MAX_IDS)
@@ -87,21 +87,21 @@ def _check_strengths(structure: str, **strengths: float) -> None:
         if not 0 <= strength <= HIGHEST[name]:
             raise ValueError(f"{name}: expected a strength from 0 to {HIGHEST[name]:g}, found {strength}")
         if strength and structure == "none":
-            raise ValueError(f"{name}: structure='none' has nothing planted, found {strength}")
+            raise ValueError(f"{name}: expected 0 with structure='none', found {strength}")
 
 
 def _log(
     world: World, n_ratings: int, rng: np.random.Generator
 ) -> tuple[Indices, Indices, NDArray[np.int64] | None, Indices | None]:
-    """Users, items, times (in the year from START on) and each previous item, -1 for none: (n_ratings,).
+    """Return users, items, times (in the year from START on) and previous items, -1 for none: (n_ratings,).
 
-    Rows are in the order of time, where there is any.
+    Rows are in time order if there are times.
     """
     n_users, n_items = len(world.user_bias), len(world.item_bias)
     if not (world.drift or world.sequence):
         return *_distinct_pairs(n_users, n_items, n_ratings, rng), None, None
     if world.sequence:
-        # Twice as many as wanted, so that the last of a user's items are chosen as well, and no leftovers.
+        # Draw twice as many as needed, so that a user's last items are a choice too, not the remainder.
         users, items = _distinct_pairs(n_users, n_items, min(2 * n_ratings, n_users * n_items), rng)
         users, items = _sequences(*_by_user(users, items), world, rng)
         early = np.argsort(_place(users) / np.bincount(users)[users], kind="stable")[:n_ratings]
@@ -111,7 +111,7 @@ def _log(
         users, items = _by_user(*_distinct_pairs(n_users, n_items, n_ratings, rng))
     previous = np.where(_place(users) > 0, np.roll(items, 1), np.int32(-1))
     times = START + rng.integers(N_DAYS * DAY, size=n_ratings)
-    times = times[np.lexsort((times, users))]  # each user's ascending; equal ones keep their order below
+    times = times[np.lexsort((times, users))]  # ascending for each user; the sort below is stable
     order = np.argsort(times, kind="stable")
     return users[order], items[order], times[order], previous[order]
 
@@ -122,14 +122,14 @@ def _by_user(users: Indices, items: Indices) -> tuple[Indices, Indices]:
 
 
 def _place(users: Indices) -> NDArray[np.int64]:
-    """The number of each row among those of its user, from 0; users are sorted."""
+    """Return the position of each row among the rows of its user, from 0; `users` is sorted."""
     return np.arange(len(users)) - np.searchsorted(users, users)
 
 
 def _sequences(
     users: Indices, items: Indices, world: World, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Pairs by user, each user's items in an order in which the next depends on the one before.
+    """Return pairs by user, each user's items in an order in which the next item depends on the previous one.
 
     i follows j in proportion to exp(PULL · sequence · q_i·Rq_j), R a quarter turn (Gumbel noise; Yellott,
     1977).
@@ -156,12 +156,12 @@ def _sequences(
 def _distinct_pairs(
     n_users: int, n_items: int, n_ratings: int, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
-    """Distinct (user, item) pairs in random order; likelier the more active the user and popular the item."""
+    """Draw distinct (user, item) pairs in random order; active users and popular items are more likely."""
     activity = rng.lognormal(0.0, 0.7, n_users)
     popularity = rng.permutation((np.arange(n_items) + 10.0) ** -0.8)
     n_cells = n_users * n_items
     if 4 * n_ratings > n_cells:
-        # Dense: the smallest of exponential variates with these rates are a weighted draw without replacement
+        # Dense: the smallest exponential variates with these rates are a weighted draw without replacement
         # (Efraimidis and Spirakis, 2006).
         waits = rng.standard_exponential((n_users, n_items)) / np.outer(activity, popularity)
         cells = np.argpartition(waits, n_ratings - 1, axis=None)[:n_ratings]

@@ -1,4 +1,4 @@
-"""The world that simulated ratings come from: what decides a rating, and so the best possible prediction."""
+"""The model that generates simulated ratings, and with it the Bayes-optimal prediction."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LEVELS = np.arange(1.0, 6.0)
 ROUNDING_EDGES = np.array([-np.inf, 1.5, 2.5, 3.5, 4.5, np.inf])
 MEAN = 3.5
 BUMP_WIDTH = 0.8
-# Standard deviation of the ratings without structure, after rounding and clipping.
+# Standard deviation of ratings without structure, after rounding and clipping.
 UNSTRUCTURED_SD = 0.953
 
 N_DAYS = 365
-# Two for each of the four characters of `latent_world`.
+# Two genres for each of the four latent clusters of items in `latent_world`.
 GENRES = np.array(
     [["Action", "Thriller"], ["Comedy", "Romance"], ["Documentary", "Drama"], ["Animation", "Fantasy"]]
 )
-# No straight line: a decade is a category.
+# Not linear in time: the decade is a category.
 DECADES = {"1970s": 0.4, "1980s": -0.2, "1990s": 0.0, "2000s": 0.2, "2010s": -0.4}
 
 Floats = NDArray[np.float64]
@@ -33,9 +33,9 @@ Rows = NDArray[np.integer[Any]]
 
 
 def conditional_moments(scores: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z, exactly."""
-    # P(rating = k) is that of the normal between the edges k ± 1/2, open at 1 and 5. The mean is the best
-    # possible prediction in squared error, and the mean of the variances its mean squared error.
+    """Return the exact mean and variance of clip(round(score + sigma * z), 1, 5) for a standard normal z."""
+    # P(rating = k) is the normal probability between the edges k ± 1/2, open at 1 and 5. The mean is the
+    # Bayes-optimal prediction for squared error, and the mean of the variances is its mean squared error.
     below = scipy.special.ndtr((ROUNDING_EDGES - np.asarray(scores)[..., None]) / sigma)
     probabilities = np.diff(below, axis=-1)  # (..., 5)
     mean = probabilities @ LEVELS
@@ -45,13 +45,14 @@ def conditional_moments(scores: Floats, sigma: float) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that decides how a user rates an item, but for chance.
+    """Everything except chance that determines how a user rates an item.
 
     score = MEAN + user_bias[u] + item_bias[i] + linear · p_u·q_i + bump · exp(−|p_u − q_i|² / 2w²)
             + drift · (p_u + q_i)·h(day) − sequence · q_i·q_j
     and rating = clip(round(score + sigma · z), 1, 5) with z standard normal. p and q, the rows of
-    `user_factors` and `item_factors`, of shape (n, 2), are tastes and characters, points on the unit circle.
-    h(day) goes once round it in a year, and j is the item that the user rated just before.
+    `user_factors` and `item_factors`, of shape (n, 2), are the tastes of users and the characters of items,
+    points on the unit circle. h(day) goes round it once a year, and j is the item that the user rated just
+    before.
     """
 
     user_bias: Floats
@@ -67,7 +68,7 @@ class World:
     def scores(
         self, users: Indices, items: Indices, days: Rows | None = None, previous: Rows | None = None
     ) -> Floats:
-        """Expected ratings before rounding and clipping; all arrays have shape (n,).
+        """Return expected ratings before rounding and clipping; all arrays have shape (n,).
 
         Drift needs days, from 0; a sequence needs the item that the user rated just before, -1 for none.
         """
@@ -84,36 +85,36 @@ class World:
         return np.asarray(scores)
 
     def moments(self, users: Indices, items: Indices, *context: Rows | None) -> tuple[Floats, Floats]:
-        """Mean and variance of each rating; the mean is the best prediction. Context: days, previous."""
+        """Return mean (the Bayes-optimal prediction) and variance of each rating; context: days, previous."""
         return conditional_moments(self.scores(users, items, *context), self.sigma)
 
     def rate(
         self, users: Indices, items: Indices, rng: np.random.Generator, *context: Rows | None
     ) -> NDArray[np.float32]:
-        """Ratings drawn, whole numbers from 1 to 5, shape (n,)."""
+        """Draw ratings, whole numbers from 1 to 5, shape (n,)."""
         noisy = self.scores(users, items, *context) + self.sigma * rng.standard_normal(len(users))
         return np.clip(np.rint(noisy), 1, 5).astype(np.float32)
 
 
 def latent_world(n_users: int, n_items: int, rng: np.random.Generator) -> World:
-    """A world that can be learned: users are near one of 2 opposite points of the unit circle, items of 4.
+    """Return a learnable world: users are near one of 2 opposite points of the unit circle, items of 4.
 
-    Forty ratings are enough to distinguish two tastes, but k free parameters for each user would increase the
-    squared error by a factor of 1 + k/40. A good model can therefore come within 3 % of the noise floor. For
-    the same reason biases follow the position.
+    Forty ratings suffice to distinguish two tastes, but k free parameters for each user would multiply the
+    squared error by 1 + k/40. A good model can therefore come within 3 % of the noise floor. For the same
+    reason biases follow the position.
     """
     p, q = _near_points(n_users, 2, rng), _near_points(n_items, 4, rng)
     user_bias = 0.3 * p[:, 0] + 0.05 * rng.standard_normal(n_users)
     item_bias = 0.3 * q[:, 0] + 0.08 * rng.standard_normal(n_items)
-    # The bump is 0.37 on average; without that, scores centre on MEAN.
+    # The bump is 0.37 on average; subtracting this centres scores on MEAN.
     return World(user_bias, item_bias - 0.37, p, q, linear=0.25, bump=1.0, sigma=0.8)
 
 
 def described(world: World, strength: float, rng: np.random.Generator) -> tuple[World, pl.DataFrame]:
-    """A `latent_world`, and a frame of its items: item_id, genres (one or two: "Action|Thriller") and decade.
+    """Return a `latent_world` and a frame of its items: item_id, genres (such as "Action|Thriller"), decade.
 
-    With probability `strength` the genres are those of the item's character, otherwise drawn at random; what
-    `DECADES` adds to biases is multiplied by it.
+    With probability `strength` the genres are those of the item's latent cluster, otherwise they are drawn at
+    random; the effects of `DECADES` on biases are multiplied by `strength`.
     """
     import polars as pl
 
@@ -130,7 +131,7 @@ def described(world: World, strength: float, rng: np.random.Generator) -> tuple[
 
 
 def unstructured_world(n_users: int, n_items: int) -> World:
-    """A world with nothing to learn but the mean: ratings are independent, with standard deviation 0.953."""
+    """Return a world of independent ratings with standard deviation 0.953; only the mean can be learned."""
 
     def excess(sigma: float) -> float:
         return float(np.sqrt(conditional_moments(np.array(MEAN), sigma)[1]) - UNSTRUCTURED_SD)
@@ -141,6 +142,6 @@ def unstructured_world(n_users: int, n_items: int) -> World:
 
 
 def _near_points(n: int, n_points: int, rng: np.random.Generator) -> Floats:
-    """Places on the unit circle, shape (n, 2), each near one of `n_points` evenly spaced."""
+    """Draw points on the unit circle, shape (n, 2), each near one of `n_points` evenly spaced points."""
     angle = 2 * np.pi / n_points * rng.integers(n_points, size=n) + 0.05 * rng.standard_normal(n)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)

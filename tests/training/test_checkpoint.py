@@ -207,7 +207,7 @@ FORGERIES = {
     "a variance of one row": (array(f"inferred/variance/{USERS}", lambda a: a[:1]), "float32 of shape"),
     "another dtype": (array(f"parameters/{USERS}", lambda a: a.astype(np.float64)), "float64 of shape"),
     "not finite": (array("parameters/intercept", lambda a: a * np.nan), "not finite"),
-    "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "no number of steps"),
+    "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "not a number of steps"),
     "no noise": (array("inferred/noise", lambda a: a * 0), "noise: a variance that is not above 0"),
     "a prior without end": (
         array("inferred/precision.user_bias.weight", lambda a: a * 0),

@@ -42,7 +42,7 @@ class ContextVariables:
 
     @property
     def sizes(self) -> list[int]:
-        """Number of categories of each variable; the last "previous_item" category is for no earlier rating."""
+        """Number of categories of each variable; the last previous item means no earlier rating."""
         return [{"time_bin": TIME_BINS, "previous_item": self.n_items + 1}[name] for name in self.names]
 
     def categories(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
@@ -92,7 +92,7 @@ class ContextEffects:
         return float(bias.mean()), factors.mean(axis=0)
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextEffects:
-        """Return the effects with user u moved to row users[u] of n_users, items likewise; others are unknown."""
+        """Return them with user u moved to row users[u] of n_users, items likewise; others are unknown."""
         old = self.variables
         *of_time, of_items = np.split(np.column_stack([self.bias, self.factors]), np.cumsum(old.sizes)[:-1])
         if "previous_item" in old.names:  # the last variable

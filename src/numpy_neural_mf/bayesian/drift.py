@@ -34,7 +34,7 @@ class Drift:
         Group of each rating, and its time in seconds since 1970.
     n_groups : int
     timescale, variance : float
-        Initial timescale in seconds and initial stationary variance; also the medians of the log-normal priors.
+        Initial timescale in seconds and stationary variance; also the medians of their log-normal priors.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Biases and factors of one entity, as sums over the columns of its fields, and latent clusters of its rows."""
+"""Biases and factors of one entity as sums over the columns of its fields, and latent clusters of rows."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ class LatentClusters:
         e[:] = both - mu[:, old]
 
         (rows, own, factors), bounds = partners, parts_of(len(residual))
-        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # of all partners together, with μ counted once
+        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # sums over partners count μ once
         log_p = np.empty((len(bounds) - 1, len(old), n))
         data = bounds, block.row_of, rows, own, effects, old
         threads.run(cluster_log_likelihood, len(log_p), *data, precision, residual, log_p)

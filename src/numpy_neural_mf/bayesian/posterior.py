@@ -78,7 +78,7 @@ class Posterior:
         return np.asarray(s.rating_std * prediction)
 
     def mean(self) -> PosteriorMean:
-        """Return the posterior mean as a model: geometric means of timescales, arithmetic means of the rest."""
+        """Return the posterior mean as a model: geometric means of timescales, means of the rest."""
         std, means = self._sampler.rating_std, self._means()
         form = Architecture(embedding_dim=self._products["user_item"].rank)
         drifts = []

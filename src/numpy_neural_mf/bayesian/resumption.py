@@ -1,4 +1,4 @@
-"""Saving and restoring the state of Gibbs sampling; restored states are checked, as compiled loops trust them."""
+"""Saving and restoring the state of Gibbs sampling, checked because compiled loops trust it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Parts = tuple[Sampler, Posterior]
 
 
 class ValidationMonitor:
-    """Validation ratings and the sum of the samples' predictions for them; their mean is clipped to the scale.
+    """Validation ratings and the sum of samples' predictions for them; the loss clips them to the scale.
 
     `users` and `items` are rows, -1 for the unknown.
     """

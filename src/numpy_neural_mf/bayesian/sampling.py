@@ -40,7 +40,7 @@ def build_sampler(
     ratings: Ratings, rng: np.random.Generator, *, n_factors: int, latent_clusters: int, features: bool,
     implicit: bool, drift: bool, user_noise: bool, context_variables: ContextVariables | None = None,
 ) -> Sampler:  # fmt: skip
-    """Build the sampler of a model with those of these parts that the ratings support: see `BayesianMF`.
+    """Build the sampler of a model with these parts, if the ratings have the data: see `BayesianMF`.
 
     Its ratings are sorted by user and time, which makes sums over the ratings of a row faster.
     """

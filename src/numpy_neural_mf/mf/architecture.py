@@ -186,7 +186,7 @@ class Architecture:
 
 
 def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
-    """Draw small normals for a table with `n_rows` rows and keep those of the slice `rows` in `own`."""
+    """Draw small normals for a table with `n_rows` rows and write the slice `rows` of them to `own`."""
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
     for first in range(0, n_rows, at_once):  # a normal takes a variable number of draws: none can be skipped

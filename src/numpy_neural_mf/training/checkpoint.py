@@ -191,7 +191,7 @@ def _require_sound(arrays: Arrays, forms: Forms) -> None:
 
 
 def _is_shard(name: str, n_dimensions: int) -> bool:
-    """Return whether processes share out the rows of this array: a part of its name is that of a table."""
+    """Return whether each process has some rows of this array: a part of its name names a table."""
     return n_dimensions == 2 and any(is_table(part) for part in name.split("/"))
 
 

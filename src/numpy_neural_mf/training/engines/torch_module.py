@@ -148,7 +148,7 @@ class OrdinalLoss(nn.Module):
         self.middles = torch.from_numpy(ordinal.middles.astype(dtype)).to(device)
 
     def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
-        """`raw` of shape (S - 1,) as in `CumulativeLogit`."""
+        """Return the loss; `raw` has shape (S - 1,), as in `CumulativeLogit`."""
         step, last = torch.searchsorted(self.middles, ratings), len(raw)
         gaps = raw[1:].exp()
         theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])

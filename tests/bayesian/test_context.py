@@ -1,4 +1,4 @@
-"""Context variables of ratings and their effects, compared with a plain search."""
+"""Context variables of ratings and their effects, compared with a simple search."""
 
 import numpy as np
 from hypothesis import given
@@ -20,7 +20,7 @@ def variables_of(log, names=("time_bin", "previous_item")):
 
 
 @given(logs, st.integers(-1, N_USERS - 1), st.integers(-10, 70))
-def test_the_previous_item_is_the_last_of_an_earlier_time(log, user, time):
+def test_the_previous_item_is_the_last_one_at_an_earlier_time(log, user, time):
     found = int(variables_of(log).categories(np.array([user]), np.array([time]))[1][0])
     earlier = [(t, i) for u, i, t in log if u == user and t < time]
     if not earlier:
@@ -71,7 +71,7 @@ def test_the_effect_is_the_sum_over_the_categories_of_the_context(log, user, ite
 
 
 @given(logs)
-def test_without_a_time_the_effect_is_that_of_the_last_time_bin_averaged_over_the_ratings(log):
+def test_without_a_time_the_effect_is_averaged_over_ratings_in_the_last_time_bin(log):
     context = effects_of(log)
     users, _, times = (np.array(column) for column in zip(*log, strict=True))
     previous = TIME_BINS + context.variables.categories(users, times)[1]

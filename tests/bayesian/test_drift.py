@@ -26,7 +26,7 @@ def a_drift(groups=GROUPS, times=TIMES, n_groups=3, timescale=TIMESCALE, varianc
 
 
 def covariance(groups, times, other_groups=None, other_times=None, timescale=TIMESCALE):
-    """Of Ornstein-Uhlenbeck processes: s² exp(-|t - t'| / τ) within a group, and 0 between groups."""
+    """Covariances of Ornstein-Uhlenbeck processes: s² exp(-|t - t'| / τ) within a group, 0 between groups."""
     other_groups = groups if other_groups is None else other_groups
     other_times = times if other_times is None else other_times
     same = groups[:, None] == other_groups
@@ -37,7 +37,7 @@ ONE_PART = np.array([0, 3])
 
 
 def filtered(drift, variance, timescale):
-    """Moments of the paths, and the log density of the observations."""
+    """Return moments of the paths and the log density of the observations."""
     moments, log_p, pair = (
         np.empty((2, 3, 7)),
         np.empty((2, 1)),
@@ -53,7 +53,7 @@ def drawn(drift, residual, seed=0, burn_in=False):
     drift.draw(residual, PRECISION, np.random.default_rng(seed), burn_in, Threads(1), np.empty((8, 7)))
 
 
-def test_the_likelihood_is_that_of_a_dense_normal_up_to_a_constant():
+def test_the_likelihood_equals_that_of_a_dense_normal_up_to_a_constant():
     for variance, timescale in ((0.7, 30.0), (0.1, 1.0), (3.0, 1e6)):
         dense = covariance(GROUPS, TIMES, timescale=timescale) * (variance / VARIANCE)
         dense += np.diag(1 / PRECISION)
@@ -114,7 +114,7 @@ def test_interpolated_values_are_the_conditional_mean_of_the_process(asked):
     """Also outside the range of the ratings, in a group without ratings, and in an unknown group."""
     drift = a_drift()
     of_group, times = GROUPS[drift.order], drift.timeline.times
-    level = np.sin(times / 7.0) + of_group  # a function of group and time, so that ties agree
+    level = np.sin(times / 7.0) + of_group  # a function of group and time, so ties agree
     groups, at = np.array(asked).T
     distinct = np.unique(np.stack([of_group, times]), axis=1, return_index=True)[1]
     known = covariance(of_group[distinct], times[distinct])

@@ -17,7 +17,7 @@ def a_block(n_factors=1):
 
 
 def test_the_prior_of_a_field_is_drawn_from_its_conditional():
-    """Normal-gamma, by the moments of (Λ | m, v, r): shape (2 + n) / 2, rate (r + Σ (v - m)² + m²) / 2."""
+    """Check the moments of (Λ | m, v, r), a Gamma with shape (2 + n) / 2, rate (r + Σ (v - m)² + m²) / 2."""
     block = a_block()
     block.coefficients[0] = np.linspace(-1, 2, N_ROWS)
     rng, ratios, means, rates, expected = np.random.default_rng(0), [], [], [], []

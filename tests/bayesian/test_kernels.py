@@ -16,14 +16,14 @@ ROW_OF = RNG.integers(0, ROWS, N).astype(np.int32)
 H, Y, PRECISION = RNG.normal(size=N), RNG.normal(size=N), RNG.uniform(0.5, 2, N)
 FIELD, MEAN, LAMBDA = np.array([0, 0, 1, 1]), np.array([0.3, -0.5]), np.array([2.0, 0.7])
 
-NO_STEPS = np.zeros((2, 0))  # of the scales of two fields
+NO_STEPS = np.zeros((2, 0))  # for the scales of two fields
 
-# Each rating is by a user of its own, and items are drawn, whose weights h are the factors of the users.
+# Each rating has its own user, and items are drawn; their weights h are the factors of the users.
 ITEMS_OF = np.stack([np.arange(N), N + ROW_OF]).astype(np.int32)
 
 
 def passed(residual, step, drawn=1, n_parts=3):
-    """Residuals after a step of the rows, and their sums A and B."""
+    """Return residuals after a step of the rows, and their sums A and B."""
     residual, sums = residual.copy(), np.empty((n_parts, 2, ROWS))
     now, steps = np.append(H, np.zeros(ROWS)), np.append(np.zeros(N), step)
     for part in range(n_parts):
@@ -33,7 +33,7 @@ def passed(residual, step, drawn=1, n_parts=3):
 
 
 def drawn(v, mean, precision, y, z, rate=(1.0, 1.0), steps=NO_STEPS, log_u=NO_STEPS):
-    """Coefficients, means, precisions, X v, residuals and B after one draw of all fields."""
+    """Return coefficients, means, precisions, X v, residuals and B after one draw of all fields."""
     sparse = csc_array(X)
     v, mean, precision, Xv = v.copy(), mean.copy(), precision.copy(), X @ v
     residual, parts = passed(y - H * Xv[ROW_OF], np.zeros(ROWS))
@@ -48,12 +48,12 @@ def drawn(v, mean, precision, y, z, rate=(1.0, 1.0), steps=NO_STEPS, log_u=NO_ST
 
 
 def swept(v, z):
-    """Coefficients, X v and residuals after one pass."""
+    """Return coefficients, X v and residuals after one pass."""
     v, _, _, Xv, residual, _ = drawn(v, MEAN, LAMBDA, Y, z)
     return v, Xv, residual
 
 
-def test_sums_of_a_field_are_those_of_its_columns():
+def test_sums_of_a_field_equal_sums_over_its_columns():
     v = np.array([1.0, 2.0, -3.0, 0.5])
     np.testing.assert_allclose(field_sums(np.array([2, 2, 4]), v), [[3, 0, -2.5], [5, 0, 9.25]])
 
@@ -90,14 +90,14 @@ def test_products_and_residuals_follow_the_coefficients():
 
 
 def scaled(v, mean, precision, y, rate, rng, n_steps=10, fields=(0, 1)):
-    """As `drawn`, with random walks of the scales of these fields."""
+    """Return the results of `drawn` with random walks of the scales of these fields."""
     steps, log_u = 0.5 * rng.standard_normal((2, n_steps)), -rng.standard_exponential((2, n_steps))
     steps[[field for field in (0, 1) if field not in fields]] = 0
     return drawn(v, mean, precision, y, rng.standard_normal(COLUMNS), rate, steps, log_u)
 
 
 def test_draws_and_scaling_leave_the_prior_invariant():
-    """With parameters drawn from the prior and ratings drawn given these, a draw of the parameters given the
+    """If parameters are drawn from the prior and ratings given these, a draw of the parameters given the
     ratings must leave their joint distribution invariant (Geweke, 2004, "Getting it right")."""
     rng, rate, n = np.random.default_rng(4), np.array([0.2, 1.5]), 4_000
     before, after = np.empty((2, n, 2))
@@ -131,7 +131,7 @@ def test_a_field_is_scaled_with_its_mean_and_deviation_and_sums_follow():
 
 
 @pytest.mark.parametrize("is_bias", [False, True])
-def test_the_weight_of_a_block_is_what_multiplies_it_in_the_mean_of_a_rating(is_bias):
+def test_the_weight_of_a_block_is_its_coefficient_in_the_mean_of_a_rating(is_bias):
     """Users, items and two contexts in turn, with a step of the block before."""
     rng, sizes = np.random.default_rng(6), (5, 4, 3, 6)
     first = np.cumsum([0, *sizes[:-1]])

@@ -1,4 +1,4 @@
-"""Latent clusters of rows: each draw is from its conditional distribution, and all sums follow."""
+"""Latent clusters of rows: each draw is from its conditional distribution, and all sums are updated."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def a_block(row_of, n_factors=1, n_rows=N_ROWS, n_clusters=1, fields=()):
 
 
 def partners_of(row_of, met):
-    """A second block, which has a row of its own for each rating, with factors `met`."""
+    """A second block, with a separate row for each rating and with factors `met`."""
     return np.stack([row_of, np.arange(len(row_of))]), 0, met
 
 
-def test_the_likelihood_of_a_cluster_is_that_of_the_ratings_of_a_row():
+def test_the_likelihood_of_a_cluster_is_the_likelihood_of_the_rows_ratings():
     rng = np.random.default_rng(1)
     row_of, clusters = rng.integers(0, 4, 30).astype(np.int32), np.array([0, 2, 1, 2])
     effects, residual, precision = rng.normal(size=(9, 3)), rng.normal(size=30), rng.uniform(0.5, 2, 30)
@@ -66,8 +66,8 @@ def test_rows_and_residual_follow_the_clusters(part_size, monkeypatch):
 
 @pytest.mark.parametrize("precision", [1.0, 1e4])  # so precise that no row changes its cluster
 def test_clusters_are_drawn_from_their_conditional(precision):
-    """Own coefficients drawn from the prior, ratings given these, and clusters given the ratings, in turn:
-    this leaves the prior invariant (Geweke, 2004, "Getting it right")."""
+    """Draw own coefficients from the prior, then ratings given these, then clusters given the ratings: this
+    leaves the prior invariant (Geweke, 2004, "Getting it right")."""
     n_rows, n_clusters, n = 3, 2, 16_000
     rng, row_of = np.random.default_rng(0), np.array([0, 0, 1, 1, 2, 2])
     partners, one_thread = partners_of(row_of, rng.normal(size=(1, 6))), Threads(1)
@@ -78,7 +78,7 @@ def test_clusters_are_drawn_from_their_conditional(precision):
     for _ in range(n):
         e[:] = block.mean[:, :1] + rng.normal(size=e.shape) / np.sqrt(block.precision[:, :1])
         block.by_row[:] = e + mu[:, block.clusters.of_rows]
-        residual = rng.normal(size=6) * precision**-0.5  # of new ratings
+        residual = rng.normal(size=6) * precision**-0.5  # for new ratings
         block.clusters.draw(partners, residual, np.full(6, precision), rng, one_thread)
         same.append(block.clusters.of_rows[0] == block.clusters.of_rows[1])
         of_own.append(e[:, 0].copy())
@@ -93,7 +93,7 @@ def test_clusters_are_drawn_from_their_conditional(precision):
         np.testing.assert_allclose(standard.std(axis=0), 1, atol=0.08)
 
 
-def test_without_clusters_a_block_has_no_state_of_them():
+def test_without_clusters_a_block_has_no_cluster_state():
     block = a_block([0, 1])
     assert block.clusters is None
     assert set(block.state) == {"coefficients", "by_row", "mean", "precision", "scale"}

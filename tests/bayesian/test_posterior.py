@@ -1,4 +1,4 @@
-"""Averages of samples: the model that they amount to, and the predictive standard deviations."""
+"""Averages of samples: the posterior mean as a model, and the predictive standard deviations."""
 
 import numpy as np
 import pytest
@@ -70,14 +70,14 @@ def test_time_varying_biases_and_timescales_are_means():
         assert mean.entity == drift.entity
 
 
-def test_the_predictive_deviation_exceeds_that_of_the_noise():
+def test_the_predictive_deviation_exceeds_the_noise():
     sampler, posterior, _ = collected(n_samples=20)
     noise = sampler.rating_std * np.sqrt(posterior.state()["noise"] / posterior.n_samples)
     assert posterior.deviations().shape == (RATINGS.n_users + 1,)
     assert (posterior.deviations()[:-1] > noise - 1e-6).all()
 
 
-def test_with_one_sample_the_predictive_deviation_is_that_of_the_noise():
+def test_with_one_sample_the_predictive_deviation_equals_the_noise():
     sampler, posterior, _ = collected(n_samples=1)
     noise = sampler.rating_std / np.sqrt(sampler.noise_precision)
     np.testing.assert_allclose(posterior.deviations()[:-1], noise, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The posterior mean as a model: its tensors and back, and its predictions at the last time."""
+"""The posterior mean as a model: conversion to tensors and back, and predictions at the last time."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def back(mean, **changed):
     ("drift", "names"),
     [(True, ("time_bin", "previous_item")), (True, ("time_bin",)), (False, ("previous_item",)), (False, ())],
 )
-def test_a_model_of_its_own_tensors_is_the_same(drift, names):
+def test_a_model_built_from_its_own_tensors_is_the_same(drift, names):
     mean = a_mean(drift, names)
     again = back(mean, drift=drift, previous_item="previous_item" in names)
     times = np.full(len(USERS), RATINGS.timestamps.mean(), np.int64)
@@ -72,7 +72,7 @@ def test_parts_that_do_not_fit_are_refused():
         back(MEAN, timescales=[0.0] * len(MEAN.drifts))
 
 
-def test_without_previous_item_the_last_time_is_that_of_the_last_rating():
+def test_without_previous_item_the_model_is_that_of_the_last_rating_time():
     mean = a_mean(names=("time_bin",))
     last = np.full(len(USERS), RATINGS.timestamps.max())
     now = mean.at_last_time().scores(USERS, ITEMS)

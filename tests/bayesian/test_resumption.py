@@ -1,4 +1,4 @@
-"""A sampling goes on from its checkpoint only if compiled loops can trust what is in it."""
+"""Sampling resumes from a checkpoint only if compiled loops can trust its content."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ RATINGS = simulate_ratings(n_users=40, n_items=40, n_ratings=1_000, drift=0.5, r
 
 
 class CutOffError(Exception):
-    """Stands for whatever ends a sampling."""
+    """Stands for any interruption of sampling."""
 
 
 def cut_off(progress):
@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture
 def folder(tmp_path):
-    """With the state after ten samples, six of them in the mean."""
+    """A folder with the state after ten samples, six of them in the mean."""
     with pytest.raises(CutOffError):
         model().fit(*random_split(RATINGS, 0.1), cut_off, tmp_path)
     return tmp_path
@@ -45,7 +45,7 @@ def array(name, change):
 
 
 def wide(state, arrays):
-    """Factors of the mean of more columns than are ever collected."""
+    """Give the factors of the mean more columns than are ever collected."""
     for side in ("P", "Q"):
         name = f"posterior/user_item.{side}"
         arrays[name] = np.tile(arrays[name], (1, 50))
@@ -86,8 +86,8 @@ def test_a_forged_state_is_refused(folder, name):
     assert str(caught.value).startswith(f"{folder / FILE}: expected a checkpoint, found")
 
 
-def test_a_forged_state_is_one_of_the_format(folder):
-    """Otherwise the tests above would find a wrong digest."""
+def test_forged_states_have_a_valid_format(folder):
+    """Otherwise the tests above would only find a wrong digest."""
     forge(folder, lambda state, arrays: None)
     resumed, undisturbed = resume(folder), model().fit(*random_split(RATINGS, 0.1))
     for name, value in undisturbed.parameters_.items():

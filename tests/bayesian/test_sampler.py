@@ -1,4 +1,4 @@
-"""The sampler as a whole: it recovers the effects that simulated ratings have, and no others."""
+"""The sampler as a whole: it recovers the effects in simulated ratings and finds no others."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ def a_sampler(
 
 
 def sampled(sampler, what, n=60, burn_in=40):
-    """The mean of a function of the sampler over n samples."""
+    """Return the mean of a function of the sampler over n samples."""
     for _ in range(burn_in):
         sampler.sweep(True)
     found = []
@@ -100,7 +100,7 @@ def test_the_noise_of_each_user_is_found():
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(0.5, 15, 1000), (1.5, 0.5, 8)])
 def test_the_degrees_of_freedom_reflect_how_much_the_noise_differs_by_user(noise, low, high):
-    """Two groups of noises, 0.5 and 1.5, are like draws from a wide Gamma; all of 0.5, from a narrow one."""
+    """Noises of 0.5 and 1.5 in two groups are like draws from a wide Gamma, equal ones from a narrow one."""
     log_nu = sampled(a_sampler(simulated(noise=noise)), lambda s: np.log(s.noise_df))
     assert low < np.exp(log_nu) < high
 
@@ -110,7 +110,7 @@ def test_users_with_equal_noise_get_almost_equal_estimates():
     assert found.std() < 0.05
 
 
-def test_biases_are_those_of_the_exact_posterior(monkeypatch):
+def test_biases_have_the_moments_of_the_exact_posterior(monkeypatch):
     """Given noise and priors, the biases are independent and normal."""
     given = simulated(n=400)
     sampler = a_sampler(given, with_drift=False)
@@ -141,7 +141,7 @@ def test_biases_are_those_of_the_exact_posterior(monkeypatch):
 
 
 def test_a_field_without_effect_is_shrunk_to_almost_zero():
-    """Its deviation starts at 1; a draw given the coefficients only would leave it near 1."""
+    """Its deviation starts at 1; a draw given only the coefficients would leave it near 1."""
     given = simulated(n=400)
     noise = csr_array(np.random.default_rng(1).standard_normal((N_ITEMS, 60)) / 60**0.5)
     spread = sampled(a_sampler(given, fields=[noise]), lambda s: s.items.precision[0, 1] ** -0.5)
@@ -199,7 +199,7 @@ def test_the_effect_of_a_previous_item_without_data_is_known_from_its_factors():
 
 
 def test_the_interaction_of_context_and_user_is_found():
-    """Users rate by their taste in the first season, and by its opposite in the second."""
+    """Users rate by their taste in the first season and by the opposite in the second."""
     given = simulated(n=4_000, noise=0.3, quiet=0.3)
     taste = np.random.default_rng(1).choice([-1.0, 1.0], N_USERS)
     season = given.times % N_SEASONS
@@ -244,7 +244,7 @@ def test_latent_clusters_are_found_and_improve_predictions():
         )  # fmt: skip
         return np.sqrt(np.mean((sampler.rating_std * predicted - truth) ** 2))
 
-    # A chain may stay long where a few rows are in another cluster; that of this seed does not.
+    # A chain may stay long in a state with a few rows in another cluster; with this seed it does not.
     clustered, plain = (a_sampler(given, n_factors=2, with_drift=False, seed=4, n_clusters=n) for n in (5, 1))
     assert error(clustered) < 0.7 * error(plain)
     for block, n in ((clustered.users, 2), (clustered.items, 3)):
@@ -263,7 +263,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(with_drift):
 
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
-    """With parts of a hundred ratings, for which threads race."""
+    """Parts have a hundred ratings, so threads race for them."""
     monkeypatch.setattr(threads, "RATINGS_PER_PART", 100)
     given, states = simulated(n=1_000, drift=0.5), []
     for n_threads in (1, 2, 5):
@@ -356,7 +356,7 @@ def test_sampling_does_not_depend_on_the_unit_of_the_ratings():
 
 
 @pytest.mark.parametrize("is_cached", [True, False])
-def test_a_sampler_that_is_yet_to_be_compiled_says_so(monkeypatch, caplog, is_cached):
+def test_a_sampler_warns_before_it_is_compiled(monkeypatch, caplog, is_cached):
     monkeypatch.setattr(
         "numpy_neural_mf.training.engines.numba_compat.is_cached", lambda dispatcher: is_cached
     )

@@ -56,8 +56,8 @@ def test_there_is_at_most_one_cluster_for_every_ten_ratings_of_a_row():
     assert found == [(2, 3), (2, 2), (1, 1), (1, 1)]
 
 
-def test_a_set_has_the_share_of_the_members_other_than_the_rating_to_explain():
-    """Users with one, two and five ratings: none, a half and four fifths of the set's information."""
+def test_implicit_feedback_is_weighted_without_the_rating_to_explain():
+    """Users with one, two and five ratings have none, a half and four fifths of the information."""
     users, items = np.repeat([0, 1, 2], [1, 2, 5]), np.array([0, 0, 1, 0, 1, 2, 3, 4])
     of_users, _ = OneSide.both(Ratings.from_columns(users, items, np.ones(8)))
     sets = sets_without_own(of_users).toarray()

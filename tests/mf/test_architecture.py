@@ -1,4 +1,4 @@
-"""Architecture: what may be built, and the parameters that it asks for."""
+"""Architecture: the valid settings and the resulting parameters."""
 
 from dataclasses import FrozenInstanceError, asdict, replace
 
@@ -48,7 +48,7 @@ def test_an_architecture_is_a_value():
         A_SMALL.embedding_dim = 3
 
 
-def test_shapes_are_those_of_torch_with_a_row_for_the_unknown():
+def test_shapes_follow_torch_with_a_row_for_unknown_ids():
     assert B_MEDIUM.parameter_shapes(5, 3) == {
         "intercept": (1,),
         "user_embedding.weight": (6, 16),
@@ -78,7 +78,7 @@ def test_a_part_switched_off_has_no_parameters(name, parts):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_first_parameters_have_the_shapes_announced(name, dtype):
+def test_initial_parameters_have_the_declared_shapes(name, dtype):
     architecture = ARCHITECTURES[name]
     parameters = architecture.initial_parameters(5, 3, 3.5, np.random.default_rng(0), dtype)
     shapes = {n: value.shape for n, value in parameters.items()}
@@ -101,7 +101,7 @@ def test_learning_starts_from_the_mean_and_small_random_weights(activation):
     assert not parameters["mlp.2.weight"].any()
 
 
-def test_first_parameters_follow_the_generator():
+def test_initial_parameters_follow_the_generator():
     a, b, c = (B_MEDIUM.initial_parameters(5, 3, 3.5, np.random.default_rng(seed)) for seed in (0, 0, 1))
     for name, value in a.items():
         assert value.tobytes() == b[name].tobytes()
@@ -123,7 +123,7 @@ def test_the_unknown_row_is_the_mean_of_the_known():
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_the_rows_of_one_of_many_processes_are_those_of_the_whole(monkeypatch, size):
+def test_the_rows_of_one_process_equal_those_of_the_whole_table(monkeypatch, size):
     monkeypatch.setattr("numpy_neural_mf.mf.architecture.DRAWN_AT_ONCE", 2)
     whole = B_MEDIUM.initial_parameters(17, 8, 3.5, np.random.default_rng(0))
     for rank in range(size):

@@ -1,4 +1,4 @@
-"""The inference formula, for pairs and for users against all items, and the variance of what it says."""
+"""The inference formula, for pairs and for users with all items, and the variance of its result."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ ALL_USERS, ALL_ITEMS = (a.ravel().astype(np.int32) for a in np.indices((N_USERS 
 
 @pytest.fixture(params=[forward.TILE, 14, 4])
 def tile(request, monkeypatch):
-    """Everything at once; two users at a time, and the rest; some items at a time."""
+    """Tiles for all pairs, for two users at once and the rest, and for some items at once."""
     monkeypatch.setattr(forward, "TILE", request.param)
 
 
 def with_variances(architecture, size=1.0):
-    """Parameters in float64, with variances of about this size."""
+    """Draw parameters in float64, with variances of about this size."""
     parameters, rng = draw_parameters(architecture), np.random.default_rng(3)
     for name in [name for name in parameters if name.startswith(SIDES)]:
         variance = size * rng.uniform(0.5, 1.5, parameters[name].shape)
@@ -28,7 +28,7 @@ def with_variances(architecture, size=1.0):
 
 
 def formula(architecture, t, p, q, b_u, b_i):
-    """r̂ = μ + b_u + b_i + p · q + f([p, q]), of rows of shape (n, d)."""
+    """Return r̂ = μ + b_u + b_i + p · q + f([p, q]), given rows of shape (n, d)."""
     total = t["intercept"] + b_u + b_i
     if architecture.product:
         total = total + (p * q).sum(axis=1)
@@ -56,7 +56,7 @@ def by_formula(architecture, t, users, items):
 @pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("items", [np.arange(N_ITEMS + 1), np.array([4, 1, N_ITEMS])], ids=["all", "some"])
-def test_scores_are_those_of_the_formula(name, items):
+def test_scores_follow_the_formula(name, items):
     parameters = draw_parameters(ARCHITECTURES[name], np.float32)
     form = forward.Factorization(ARCHITECTURES[name], parameters)
     scores = form.scorer(items.astype(np.int32))(USERS)
@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_formula(name, items):
     np.testing.assert_allclose(of_pairs.reshape(scores.shape), expected, rtol=2e-5, atol=2e-5)
 
 
-def test_no_users_and_no_items_are_no_scores():
+def test_no_users_or_no_items_give_no_scores():
     none = np.array([], np.int32)
     for architecture in ARCHITECTURES.values():
         form = forward.Factorization(architecture, draw_parameters(architecture, np.float32))
@@ -81,8 +81,8 @@ def test_no_users_and_no_items_are_no_scores():
 
 @pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases"])
-def test_without_an_mlp_the_variance_is_exact_but_for_the_product_of_variances(name):
-    """E(r̂²) - E(r̂)² over all rows p ± √v_u, q ± √v_i, which have the first two moments of normal ones."""
+def test_without_an_mlp_the_variance_is_exact_except_for_the_product_of_variances(name):
+    """E(r̂²) - E(r̂)² over all rows p ± √v_u, q ± √v_i, which have the first two moments of normal rows."""
     architecture = ARCHITECTURES[name]
     t = with_variances(architecture)
     expected = np.zeros(len(ALL_USERS))
@@ -92,7 +92,7 @@ def test_without_an_mlp_the_variance_is_exact_but_for_the_product_of_variances(n
             v, w = t[f"user_{kind}.variance"][ALL_USERS], t[f"item_{kind}.variance"][ALL_ITEMS]
             if kind == "bias":
                 expected += v[:, 0] + w[:, 0]
-            else:  # of each column on its own, the four products
+            else:  # the four products of each column
                 sides = [(a, b) for a in (1, -1) for b in (1, -1)]
                 products = [(p + a * np.sqrt(v)) * (q + b * np.sqrt(w)) for a, b in sides]
                 expected += np.var(products, axis=0).sum(axis=1) - (v * w).sum(axis=1)
@@ -102,8 +102,8 @@ def test_without_an_mlp_the_variance_is_exact_but_for_the_product_of_variances(n
 
 @pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize("name", ["gelu", "tanh", "only the MLP", "no biases"])
-def test_with_an_mlp_the_variance_is_that_of_rows_drawn_at_random(name):
-    """Of rows that are nearly certain: f is linear about them."""
+def test_with_an_mlp_the_variance_equals_that_of_randomly_drawn_rows(name):
+    """The rows are nearly certain, so f is linear around them."""
     architecture, rng, n = ARCHITECTURES[name], np.random.default_rng(0), 40_000
     t = with_variances(architecture, 1e-4)
     users, items = np.array([1, 5, N_USERS]), np.array([0, N_ITEMS, 3])
@@ -120,21 +120,21 @@ def test_with_an_mlp_the_variance_is_that_of_rows_drawn_at_random(name):
         assert found[place] == pytest.approx(scores.var(), rel=0.05)
 
 
-def test_without_variances_there_is_none():
+def test_without_row_variances_the_variance_is_zero():
     form = forward.Factorization(ARCHITECTURES["B_MEDIUM"], draw_parameters(ARCHITECTURES["B_MEDIUM"]))
     assert not form.variance(ALL_USERS, ALL_ITEMS).any()
     assert form.means == form.parameters
 
 
 @pytest.mark.parametrize("name", ["B_MEDIUM", "no MLP, no biases", "only biases", "only the MLP"])
-def test_users_and_items_exchanged_have_the_same_variance(name):
+def test_exchanging_users_and_items_keeps_the_variance(name):
     form = forward.Factorization(ARCHITECTURES[name], with_variances(ARCHITECTURES[name]))
     assert form.means.keys() == draw_parameters(ARCHITECTURES[name]).keys()
     ours, theirs = form.variance(ALL_USERS, ALL_ITEMS), form.mirrored().variance(ALL_ITEMS, ALL_USERS)
     np.testing.assert_allclose(theirs, ours, rtol=1e-12)
 
 
-def test_a_row_takes_its_variances_with_it():
+def test_rows_are_moved_with_their_variances():
     form = forward.Factorization(ARCHITECTURES["no MLP"], with_variances(ARCHITECTURES["no MLP"]))
     row = form.as_rows(np.arange(6.0), np.arange(6.0) / 2)
     ann = form.with_user({name: value[None] for name, value in row.items()})

@@ -1,4 +1,4 @@
-"""Tables are found among parameters by their names, and have their entities."""
+"""Tables are found among parameters by name, with their entities."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def test_tables_are_found_and_dense_parameters_are_not():
     assert [table.name for table in tables] == [name for name in parameters if is_table(name)]
 
 
-def test_the_unknown_varies_as_the_rows_do_and_as_each_of_them_is_uncertain():
+def test_the_unknown_row_has_the_total_variance_of_the_others():
     tables = {
         "item_bias.weight": np.array([[1.0], [3.0], [9.0]]),
         "item_bias.variance": np.array([[0.5], [0.3], [9.0]]),

@@ -1,4 +1,4 @@
-"""What the item that a user rated just before adds to a rating."""
+"""The effect on a rating of the item that the user rated just before."""
 
 import numpy as np
 
@@ -11,14 +11,14 @@ VECTORS[-1] = 0
 EFFECT = PreviousItemEffect(Timeline.of(USERS, TIMES, 3)[1], ITEMS, VECTORS)
 
 
-def test_the_effect_is_that_of_the_item_before_and_nothing_without_one():
+def test_the_effect_comes_from_the_previous_item_and_is_zero_without_one():
     users, times = np.array([0, 0, 2, 0, 1, -1]), np.array([20, 11, 6, 10, 99, 99])
     q = np.array([1.0, 2.0]) * np.ones((6, 1))
     of_item = VECTORS[:, 0] + 2 * VECTORS[:, 1] + VECTORS[:, 2]
     np.testing.assert_array_equal(EFFECT.at(users, times, q), [of_item[3], of_item[3], of_item[0], 0, 0, 0])
 
 
-def test_rows_that_are_inserted_have_no_effect_and_the_others_keep_theirs():
+def test_inserted_rows_have_no_effect_and_the_others_keep_theirs():
     users, items = np.array([1, 2, 4]), np.array([0, 2, 4, 5])
     more = EFFECT.inserted(users, 6, items, 7)
     q = np.random.default_rng(0).normal(size=(3, 2))

@@ -1,4 +1,4 @@
-"""Features and sets of what was rated: what they are made of, what they bring, what they must not know."""
+"""Features and implicit feedback: their construction, their benefit, and no leak of validation ratings."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ BOTH = Architecture(2, features=True, implicit=True)
 
 
 def taste(n_users=60, n_items=40, n_ratings=1_500, seed=0, whims=0.0):
-    """Users like items of even numbers or those of odd ones; which these are, features say.
+    """Users like items with even numbers or those with odd ones, and features tell the two apart.
 
     `whims` is the share of the ratings that are reversed.
     """
@@ -28,7 +28,7 @@ def taste(n_users=60, n_items=40, n_ratings=1_500, seed=0, whims=0.0):
     return ratings.with_features(items=films)
 
 
-def test_a_user_is_the_set_of_what_they_rated_and_an_item_of_its_raters_and_features():
+def test_features_are_implicit_feedback_and_item_features():
     features = side_features_of(BOTH, TINY.with_features(items=FILMS).compact(described=True))
     user_sets = [[1, 0.5**0.5, 0.5**0.5, 0], [1, 0, 1, 0], [1, 0, 0, 0]]  # a, b, the unknown; 10, 20, 30
     np.testing.assert_allclose(features["user"].matrix.toarray(), user_sets, rtol=1e-6)
@@ -45,14 +45,14 @@ def test_a_user_is_the_set_of_what_they_rated_and_an_item_of_its_raters_and_feat
     assert features["user"].has_sets
 
 
-def test_a_side_without_features_is_absent():
+def test_a_side_without_features_is_left_out():
     assert side_features_of(Architecture(), TINY.with_features(items=FILMS)) == {}
     found = side_features_of(replace(BOTH, implicit=False), TINY.with_features(items=FILMS))
     assert [*found] == ["item"]
     assert not found["item"].has_sets
 
 
-def test_features_that_are_not_there_are_missed():
+def test_missing_features_are_refused():
     with pytest.raises(ValueError, match="expected ratings with features"):
         NeuralMF(BOTH).fit(TINY)
 
@@ -60,13 +60,13 @@ def test_features_that_are_not_there_are_missed():
 @pytest.mark.parametrize(
     "fields", [{"features": True}, {"implicit": True}, {"features": True, "implicit": True}]
 )
-def test_what_is_learned_has_the_form_of_a_model_without(fields):
+def test_a_model_with_features_has_the_parameters_of_one_without(fields):
     model = NeuralMF(Architecture(4, **fields), epochs=2).fit(taste())
     plain = Architecture(4).parameter_shapes(len(model.user_ids_), len(model.item_ids_))
     assert {name: value.shape for name, value in model.parameters_.items()} == plain
 
 
-def test_an_item_that_nobody_rated_is_known_by_its_features(tmp_path):
+def test_an_unrated_item_is_predicted_from_its_features(tmp_path):
     model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste())
     assert model.known(0, [40, 41, 42]).tolist() == [True, True, False]
     even, odd, unknown = model.predict(0, [40, 41, 42])
@@ -82,8 +82,8 @@ def test_an_item_that_nobody_rated_is_known_by_its_features(tmp_path):
     assert loaded.architecture.features
 
 
-def test_more_ratings_of_an_item_draw_it_from_what_its_features_say(tmp_path):
-    """One indifferent rating of an item of even number moves it from its prior, and not from zero."""
+def test_ratings_move_an_item_away_from_its_features_prior(tmp_path):
+    """One neutral rating of an even item moves the item from its prior, not from zero."""
     model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64).fit(taste(whims=0.1))
     model.save(tmp_path / "model")
     more = Ratings.from_columns([3, 5], [40, 43], [3.0, 3.0], scale=(1, 5))
@@ -96,7 +96,7 @@ def test_more_ratings_of_an_item_draw_it_from_what_its_features_say(tmp_path):
     assert len(model.prior_["item_bias.weight"]) == len(model.parameters_["item_bias.weight"])
 
 
-def test_a_user_that_rated_nothing_is_known_by_their_features():
+def test_a_user_without_ratings_is_predicted_from_their_features():
     ratings = taste()
     users = Features.from_frame({"id": range(62), "parity": ["even", "odd"] * 31})
     model = NeuralMF(Architecture(4, features=True), epochs=20, batch_size=64)
@@ -104,10 +104,10 @@ def test_a_user_that_rated_nothing_is_known_by_their_features():
     assert model.predict(60, 0) > 4 > 2 > model.predict(61, 0)
 
 
-def test_sets_know_nothing_of_validation_ratings():
-    """A planted leak: user u rates item 40 in validation only if, and exactly if, they like even items.
+def test_implicit_feedback_does_not_contain_validation_ratings():
+    """A planted leak: user u rates item 40 in validation if, and only if, they like even items.
 
-    Were it in the sets, training would see another model than with validation ratings that say nothing.
+    If implicit feedback contained it, the trained model would differ from one with uninformative validation.
     """
     ratings, rng = taste(), np.random.default_rng(1)
     leak = Ratings.from_columns(np.arange(0, 60, 2), np.full(30, 40), np.full(30, 5.0), scale=(1, 5))
@@ -121,7 +121,7 @@ def test_sets_know_nothing_of_validation_ratings():
     assert losses[0] == losses[1]
 
 
-def test_a_training_that_was_killed_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_killed_training_resumes_with_the_same_result(tmp_path):
     def kill(progress: Progress) -> None:
         if progress.epoch == 3:
             raise KeyboardInterrupt

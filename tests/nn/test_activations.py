@@ -1,4 +1,4 @@
-"""Activations: the values and derivatives of PyTorch, for numbers of every size and dtype."""
+"""Activations: the same values and derivatives as PyTorch, for numbers of every size and dtype."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_backward_is_the_derivative(name):
         elements=st.floats(-1000, 1000, allow_subnormal=False),
     )
 )
-def test_value_and_derivative_are_those_of_torch(name, x):
+def test_value_and_derivative_equal_those_of_torch(name, x):
     for ours, theirs in zip(value_and_derivative(name, x), torch_value_and_derivative(name, x), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
 
@@ -99,7 +99,7 @@ def test_sigmoid_of_the_extremes_is_zero_and_one():
     np.testing.assert_array_equal(sigmoid(np.array([-1000.0, 0, 1000]))[0], [0, 0.5, 1])
 
 
-def test_the_derivative_at_the_kink_is_that_of_the_left():
+def test_the_derivative_at_the_kink_is_the_left_one():
     zero, one = np.zeros(1), np.ones(1)
     assert relu(zero)[1](one) == 0
     assert leaky_relu(zero, slope=0.2)[1](one) == 0.2

@@ -1,4 +1,4 @@
-"""The gradient check: it passes right derivatives, catches wrong ones and refuses what it cannot check."""
+"""The gradient check: it passes right derivatives, catches wrong ones and refuses unsuitable input."""
 
 import doctest
 import math
@@ -50,7 +50,7 @@ def test_a_wrong_parameter_gradient_is_named(parameter):
 
 
 def test_a_derivative_that_is_not_a_number_is_an_infinite_error():
-    # As a NaN it would be lost: max([0.0, nan]) is 0.0.
+    # A NaN would be lost: max([0.0, nan]) is 0.0.
     errors = check_gradients(square_with(lambda x: np.full_like(x, np.nan)), inputs())
     assert errors["input"] == math.inf
 
@@ -96,14 +96,14 @@ def test_ids_have_no_derivative():
 
 def test_checking_leaves_everything_as_it_was():
     layer, x = dense(), inputs()
-    layer.weight.accumulate(np.full((2, 3), 100.0))  # of an earlier step: not counted
+    layer.weight.accumulate(np.full((2, 3), 100.0))  # from an earlier step: not counted
     kept = [x.copy(), *(p.value.copy() for p in layer.parameters.values())]
     assert max(check_gradients(layer, x).values()) <= 1e-6
     for before, after in zip(kept, [x, *(p.value for p in layer.parameters.values())], strict=True):
         np.testing.assert_array_equal(after, before)
 
 
-def test_the_example_in_its_documentation_holds():
+def test_the_docstring_example_holds():
     results = doctest.testmod(gradcheck)
     assert results.attempted > 0
     assert results.failed == 0

@@ -1,4 +1,4 @@
-"""Initialisers: the spread that the papers ask for, measured on large samples."""
+"""Initialisers: the spread given in the papers, measured on large samples."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ VARIANCE = {
     he_uniform: 2 / N_IN,
     he_normal: 2 / N_IN,
 }
-# The sample variance of n draws has relative standard error √((κ - 1) / n), κ the kurtosis.
+# The sample variance of n draws has relative standard error √((κ - 1) / n), with kurtosis κ.
 KURTOSIS = {xavier_uniform: 9 / 5, he_uniform: 9 / 5}
 
 each_random = pytest.mark.parametrize("initializer", VARIANCE, ids=lambda f: f.__name__)
@@ -31,7 +31,7 @@ each_random = pytest.mark.parametrize("initializer", VARIANCE, ids=lambda f: f._
 
 @each_random
 @pytest.mark.parametrize("seed", range(3))
-def test_mean_and_variance_are_those_of_the_formula(initializer, seed):
+def test_mean_and_variance_follow_the_formula(initializer, seed):
     n, variance = N_OUT * N_IN, VARIANCE[initializer]
     w = initializer(np.random.default_rng(seed), (N_OUT, N_IN))
     assert w.shape == (N_OUT, N_IN)
@@ -47,13 +47,13 @@ def test_uniform_weights_fill_their_bounds_and_never_leave_them(initializer):
 
 
 @each_random
-def test_the_generator_alone_decides(initializer):
+def test_only_the_generator_decides_the_weights(initializer):
     first, again, other = (initializer(np.random.default_rng(seed), (3, 4)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
 
 
-def test_normal_has_the_standard_deviation_asked_for():
+def test_normal_has_the_given_standard_deviation():
     w = normal(np.random.default_rng(0), (N_OUT, N_IN), std=3.0)
     assert abs(w.std() / 3 - 1) < 5 * np.sqrt(0.5 / w.size)
 
@@ -73,7 +73,7 @@ def test_everything_else_starts_as_glorot_proposed(activation):
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_a_layer_takes_each_by_itself(name):
+def test_a_layer_accepts_each_initializer(name):
     layer = Dense(4, 3, np.random.default_rng(7), INITIALIZERS[name])
     expected = INITIALIZERS[name](np.random.default_rng(7), (3, 4))
     np.testing.assert_array_equal(layer.weight.value, expected.astype(np.float32))

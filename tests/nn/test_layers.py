@@ -1,4 +1,4 @@
-"""Layers: every derivative against central differences, by itself, chained and used twice in a step."""
+"""Layers: every derivative versus central differences, single, chained and used twice in a step."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def embedding(dtype=np.float64):
 
 
 class FixedDropout:
-    """Dropout in training whose mask is the same at every call, as central differences need it."""
+    """Dropout in training with the same mask at every call, as central differences require."""
 
     parameters: dict = {}  # noqa: RUF012
 
@@ -109,7 +109,7 @@ def test_backward_is_the_derivative_of_rows(name):
     assert max(errors.values()) <= 1e-6
 
 
-def test_dense_and_sequential_are_those_of_torch_with_the_same_names():
+def test_dense_and_sequential_equal_those_of_torch_with_the_same_names():
     ours = Sequential(dense(4, 6), Activation(tanh), dense(6, 2, seed=3))
     theirs = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2)).double()
     theirs.load_state_dict({name: torch.from_numpy(p.value) for name, p in ours.parameters.items()})
@@ -128,7 +128,7 @@ def test_a_layer_in_two_places_is_learned_once_under_its_first_name():
     assert set(REAL["one dense layer used twice"].parameters) == {"0.weight", "0.bias"}
 
 
-def test_an_embedding_learns_only_the_rows_that_it_was_asked_for():
+def test_an_embedding_updates_only_the_rows_of_its_ids():
     table = embedding()
     y, backward = table.forward(IDS)
     np.testing.assert_array_equal(y, table.weight.value[IDS])
@@ -141,7 +141,7 @@ def test_an_embedding_learns_only_the_rows_that_it_was_asked_for():
 
 @pytest.mark.parametrize(("ids", "found"), [([-1, 4], -1), ([0, 7], 7), ([6, -9], -9), ([70_000], 70_000)])
 @pytest.mark.parametrize("group", [np.array, lambda ids: GroupedIds(np.array(ids))], ids=["array", "grouped"])
-def test_an_id_outside_the_table_is_an_error_that_names_it(ids, found, group):
+def test_an_id_outside_the_table_raises_an_error_that_names_it(ids, found, group):
     table = embedding()
     with pytest.raises(IndexError, match=f"id {found} is not in a table of 7 rows, 0 to 6"):
         table.forward(group(ids))
@@ -159,7 +159,7 @@ def test_ids_may_be_a_list():
     backward(np.ones_like(y))
 
 
-def test_no_ids_are_no_rows():
+def test_no_ids_give_no_rows():
     assert embedding().forward(np.array([], int))[0].shape == (0, 3)
 
 
@@ -238,18 +238,18 @@ def test_dropout_at_prediction_is_the_identity():
     np.testing.assert_array_equal(backward(x), x)
 
 
-def test_dropout_of_nothing_is_the_identity():
+def test_dropout_at_rate_zero_is_the_identity():
     x = rng().standard_normal((4, 3))
     np.testing.assert_array_equal(Dropout(0.0, rng()).forward(x, training=True)[0], x)
 
 
-def test_dropout_drops_its_rate_and_keeps_the_mean():
+def test_dropout_drops_the_given_share_and_keeps_the_mean():
     n, rate = 100_000, 0.3
     y, backward = Dropout(rate, rng()).forward(np.ones(n), training=True)
     dropped = np.mean(y == 0)
     assert abs(dropped - rate) < 5 * np.sqrt(rate * (1 - rate) / n)
     np.testing.assert_allclose(y[y != 0], 1 / (1 - rate))
-    np.testing.assert_array_equal(backward(np.ones(n)), y)  # by the same mask
+    np.testing.assert_array_equal(backward(np.ones(n)), y)  # with the same mask
 
 
 def test_dropout_draws_a_new_mask_for_every_step():
@@ -267,7 +267,7 @@ def test_a_dropout_rate_is_a_probability_below_one(rate):
 class TestEmbeddingBag:
     X = csr_array(np.array([[0.5, 0, 2, 0, 0], [0, 0, 0, 0, 0], [0, -1.5, 0.5, 0, 0]]))
 
-    def test_bags_and_their_gradient_are_those_of_torch(self):
+    def test_bags_and_their_gradient_equal_those_of_torch(self):
         rng = np.random.default_rng(3)
         layer = EmbeddingBag(5, 4, rng, dtype=np.float64)
         theirs = torch.nn.EmbeddingBag(5, 4, mode="sum", dtype=torch.float64)
@@ -281,14 +281,14 @@ class TestEmbeddingBag:
         backward(dy)
         expected.backward(torch.tensor(dy))
         gradient = layer.weight.pop_grad()
-        assert gradient.rows.tolist() == [0, 1, 2]  # no bag has the others
+        assert gradient.rows.tolist() == [0, 1, 2]  # the others are in no bag
         np.testing.assert_allclose(gradient.to_dense((5, 4)), theirs.weight.grad.numpy(), rtol=1e-12)
 
-    def test_gradients_are_those_of_central_differences(self):
+    def test_gradients_equal_central_differences(self):
         layer = EmbeddingBag(5, 4, np.random.default_rng(0), dtype=np.float64)
         assert check_gradients(layer, self.X)["weight"] < 1e-7
 
-    def test_used_twice_in_one_step_gradients_add_up(self):
+    def test_gradients_of_two_uses_in_one_step_add_up(self):
         layer = EmbeddingBag(5, 2, np.random.default_rng(0), dtype=np.float64)
         for X in (self.X, self.X[:1], self.X):
             y, backward = layer.forward(X)

@@ -27,7 +27,7 @@ each = pytest.mark.parametrize("loss", LOSSES, ids=lambda f: f.__name__)
 
 
 def draw(seed, shape, dtype=np.float64):
-    """Predictions on both sides of their targets, and targets in [0, 1] that every loss takes."""
+    """Predictions on both sides of their targets, and targets in [0, 1], which suit every loss."""
     rng = np.random.default_rng(seed)
     return (3 * rng.standard_normal(shape)).astype(dtype), rng.random(shape).astype(dtype)
 
@@ -51,7 +51,7 @@ def test_the_gradient_is_the_derivative_of_the_value(loss):
 
 @each
 @given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(1,), (7,), (4, 3)]))
-def test_value_and_gradient_are_those_of_torch(loss, seed, shape):
+def test_value_and_gradient_equal_those_of_torch(loss, seed, shape):
     prediction, target = draw(seed, shape)
     value, gradient = loss(prediction, target)
     torch_value, torch_gradient = torch_value_and_gradient(loss, prediction, target)
@@ -84,7 +84,7 @@ def test_a_perfect_prediction_has_no_gradient(loss):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cross_entropy_of_extreme_logits_overflows_nowhere(dtype):
+def test_cross_entropy_of_extreme_logits_does_not_overflow(dtype):
     logit, target = np.array([-1000, 1000, -1000, 1000], dtype), np.array([0, 1, 1, 0], dtype)
     with np.errstate(all="raise", under="ignore"):
         value, gradient = binary_cross_entropy(logit, target)
@@ -130,7 +130,7 @@ def test_the_derivative_of_the_absolute_error_at_zero_is_zero():
     np.testing.assert_array_equal(mae(np.ones(3), np.ones(3))[1], np.zeros(3))
 
 
-def test_softmax_cross_entropy_is_that_of_torch_and_has_its_derivative():
+def test_softmax_cross_entropy_and_its_derivative_equal_those_of_torch():
     rng = np.random.default_rng(0)
     logit, target = 3 * rng.standard_normal((6, 4)), rng.dirichlet(np.ones(4), 6)
     value, gradient = softmax_cross_entropy(logit, target)
@@ -139,7 +139,7 @@ def test_softmax_cross_entropy_is_that_of_torch_and_has_its_derivative():
     expected.backward()
     assert value == pytest.approx(float(expected.detach()), rel=1e-12)
     np.testing.assert_allclose(gradient, z.grad.numpy(), rtol=1e-11, atol=1e-16)
-    # also of targets that are no probabilities
+    # also with targets that are not probabilities
     target = rng.random((6, 4))
     errors = gradient_errors(
         lambda: softmax_cross_entropy(logit, target)[0],

@@ -1,4 +1,4 @@
-"""NeuralNetwork: the contract of scikit-learn, the quality of MLPRegressor, and every part exchangeable."""
+"""NeuralNetwork: scikit-learn's contract, the quality of MLPRegressor, and custom parts."""
 
 import doctest
 import pickle
@@ -53,11 +53,11 @@ def assert_same_weights(first, second):
         np.testing.assert_array_equal(value, weights(second)[name])
 
 
-# One of scikit-learn's checks skips itself: array API input, unless SCIPY_ARRAY_API is set before the start.
+# One of scikit-learn's checks, array API input, is skipped unless SCIPY_ARRAY_API is set before the start.
 @parametrize_with_checks(
     [NeuralNetwork(), NeuralNetwork((10, 10), "tanh", dropout=0.1, early_stopping=True, patience=50)]
 )
-def test_the_contract_of_scikit_learn_is_kept(estimator, check):
+def test_it_passes_scikit_learns_estimator_checks(estimator, check):
     check(estimator)
 
 
@@ -71,14 +71,14 @@ def scaled_split(name, seed):
 
 
 @pytest.mark.parametrize("name", ["diabetes", "wine", "digits"])
-def test_r2_is_not_worse_than_that_of_mlp_regressor(name):
-    """Mean over 6 splits: better from MLPRegressor's own initialiser, and less than 0.01 below from ours."""
+def test_r2_is_not_worse_than_with_mlp_regressor(name):
+    """Mean over 6 splits: better with MLPRegressor's initialiser, and less than 0.01 worse with ours."""
     differences = []
     for seed in range(6):
         train, test = scaled_split(name, seed)
         settings = {"hidden_layer_sizes": (50,), "batch_size": 32, "random_state": seed}
         theirs = MLPRegressor(**settings, max_iter=40, n_iter_no_change=41, alpha=0)
-        with pytest.warns(ConvergenceWarning):  # it trains all epochs, as ours does
+        with pytest.warns(ConvergenceWarning):  # it trains all epochs, like ours
             reference = theirs.fit(*train).score(*test)
         differences.append(
             [
@@ -93,7 +93,7 @@ def test_r2_is_not_worse_than_that_of_mlp_regressor(name):
 
 
 @pytest.mark.parametrize("sizes", [(), (5,), (7, 5, 3)])
-def test_there_may_be_any_number_of_hidden_layers(sizes):
+def test_any_number_of_hidden_layers_is_allowed(sizes):
     model = fit(hidden_layer_sizes=sizes)
     dense = [layer for layer in model.network_.layers if isinstance(layer, Dense)]
     widths = [2, *sizes, 1]
@@ -127,7 +127,7 @@ def test_each_of_several_outputs_is_learned():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_everything_is_of_the_precision_of_x(dtype):
+def test_everything_has_the_precision_of_x(dtype):
     X, y = waves(dtype=dtype)
     model = fit(X, y.astype(np.float64), dropout=0.2, weight_decay=0.1)
     assert {value.dtype for value in weights(model).values()} == {np.dtype(dtype)}
@@ -170,7 +170,7 @@ def test_an_optimizer_by_name_is_its_class_at_the_learning_rate(optimizer):
     assert_same_weights(by_name, fit(optimizer=OPTIMIZERS[optimizer](learning_rate=0.02)))
 
 
-def test_the_callers_own_parts_are_used():
+def test_custom_parts_are_used():
     def softplus(x):
         return np.logaddexp(x, 0), lambda dy: dy / (1 + np.exp(-x))
 
@@ -207,13 +207,15 @@ def test_every_epoch_sees_every_row_once_in_a_new_order():
     X = np.arange(10.0)[:, None]
     fit(X, X[:, 0], hidden_layer_sizes=(1,), activation=record, initializer=lambda rng, shape: np.ones(shape),
         optimizer=SGD(0.0), batch_size=4, epochs=2)  # fmt: skip
-    assert [len(batch) for batch in seen] == [4, 3, 3] * 2 + [3]  # the final loss is that of the last batch
+    assert [len(batch) for batch in seen] == [4, 3, 3] * 2 + [
+        3
+    ]  # the final loss is computed on the last batch
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:6])
     assert sorted(first) == sorted(second) == list(range(10))
     assert list(first) != list(second)
 
 
-def test_weight_decay_shrinks_weights_and_spares_biases():
+def test_weight_decay_shrinks_weights_but_not_biases():
     X, y = waves()
     settings = {"optimizer": SGD(0.5), "hidden_layer_sizes": (), "epochs": 1, "batch_size": 120}
     plain, decayed = fit(X, y, **settings), fit(X, y, **settings, weight_decay=0.4)
@@ -240,14 +242,14 @@ def test_history_has_a_loss_for_every_epoch():
 
 
 def overfitting(**settings):
-    """Noise, which no network can learn for rows that it has not seen."""
+    """Noise, which no network can predict for unseen rows."""
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((60, 10)), rng.standard_normal(60)
     settings = {"early_stopping": True, "validation_fraction": 0.3, "patience": 5, "epochs": 500} | settings
     return fit(X, y, hidden_layer_sizes=(50,), learning_rate=0.01, **settings)
 
 
-def test_early_stopping_waits_its_patience_and_no_longer():
+def test_early_stopping_waits_exactly_its_patience():
     losses = overfitting().history_["validation_loss"]
     assert len(losses) == np.argmin(losses) + 1 + 5 < 500
 
@@ -277,12 +279,12 @@ def test_held_out_rows_are_never_trained_on():
 DIVERGING = {"optimizer": "sgd", "learning_rate": 1e6}
 
 
-def test_divergence_is_an_error_that_says_so():
+def test_divergence_raises_an_error_that_names_it():
     with pytest.raises(FloatingPointError, match="diverged in epoch"):
         fit(**DIVERGING, epochs=50)
 
 
-def test_divergence_in_the_last_step_is_an_error():
+def test_divergence_in_the_last_step_raises_an_error():
     with pytest.raises(FloatingPointError, match="diverged in epoch 1"):
         fit(optimizer=SGD(1e300), epochs=1, batch_size=120)  # the only loss of history_ is finite
 
@@ -309,7 +311,7 @@ each_failure = pytest.mark.parametrize(("settings", "error"), FAILING.values(), 
 
 @each_failure
 def test_a_fit_that_fails_leaves_the_estimator_as_it_was(settings, error):
-    """The second data have more columns and more outputs: nothing of them may stay."""
+    """The second data set has more columns and outputs; the estimator must keep none of them."""
     X, y = waves()
     model = fit(X, y)
     prediction, history, state = model.predict(X), dict(model.history_), vars(model).keys()
@@ -334,7 +336,7 @@ def test_a_first_fit_that_fails_leaves_the_estimator_not_fitted(settings, error)
         model.predict(X)
 
 
-def test_a_fit_without_column_names_forgets_those_of_the_fit_before():
+def test_a_fit_without_column_names_forgets_earlier_names():
     pandas = pytest.importorskip("pandas")
     X, y = waves()
     model = fit(pandas.DataFrame(X, columns=["a", "b"]), y)
@@ -344,7 +346,7 @@ def test_a_fit_without_column_names_forgets_those_of_the_fit_before():
 
 def test_the_state_of_the_callers_optimizer_is_not_used():
     optimizer = Adam(0.01)
-    optimizer.step({"0.weight": np.zeros(3)}, {"0.weight": np.ones(3)})  # of another network
+    optimizer.step({"0.weight": np.zeros(3)}, {"0.weight": np.ones(3)})  # for another network
     assert_same_weights(fit(optimizer=optimizer), fit(optimizer=Adam(0.01)))
 
 
@@ -388,7 +390,7 @@ def test_layer_sizes_are_a_sequence_of_integers(sizes):
         NeuralNetwork(sizes).fit(*waves())
 
 
-def test_settings_may_be_numbers_of_numpy():
+def test_settings_may_be_numpy_numbers():
     settings = {"hidden_layer_sizes": np.array([8]), "batch_size": np.int64(32), "epochs": np.int8(5)}
     assert_same_weights(fit(**settings, dropout=np.float32(0)), fit())
 
@@ -398,7 +400,7 @@ def test_early_stopping_needs_a_row_to_train_on():
         fit(np.ones((1, 2)), np.ones(1), early_stopping=True)
 
 
-def test_the_example_in_its_documentation_holds():
+def test_the_docstring_example_holds():
     results = doctest.testmod(network)
     assert results.attempted > 0
     assert results.failed == 0
@@ -439,7 +441,7 @@ def test_the_untrained_prediction_of_a_cross_entropy_is_the_mean_of_y(loss):
     np.testing.assert_allclose(model.predict(X), np.tile(y.mean(axis=0), (64, 1)), rtol=1e-6)
 
 
-def test_targets_that_a_cross_entropy_cannot_have_are_refused():
+def test_invalid_targets_of_a_cross_entropy_are_refused():
     X = np.zeros((2, 1))
     with pytest.raises(ValueError, match=r"expected y in \[0, 1\], found 0 to 2"):
         NeuralNetwork(loss="binary_cross_entropy").fit(X, [0, 2])
@@ -449,10 +451,10 @@ def test_targets_that_a_cross_entropy_cannot_have_are_refused():
         NeuralNetwork(loss="hinge").fit(X, [0, 1])
 
 
-def test_a_loss_of_ones_own_is_minimised():
+def test_a_custom_loss_is_minimised():
     X, y = np.zeros((100, 1)), np.r_[np.zeros(60), np.full(40, 10.0)]
 
-    def pinball(output, y):  # of the 0.3 quantile
+    def pinball(output, y):  # for the 0.3 quantile
         error = output - y
         slope = np.where(error > 0, 0.7, -0.3)
         return float((slope * error).mean()), slope / error.size

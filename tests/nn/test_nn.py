@@ -1,4 +1,4 @@
-"""The package nn: NumPy is all that its modules need, but for the scikit-learn estimator."""
+"""The package nn: its modules need only NumPy, except for the scikit-learn estimator."""
 
 import subprocess
 import sys
@@ -25,11 +25,11 @@ print("sklearn" in sys.modules)
 """
 
 
-def test_numpy_is_all_that_nn_imports_until_the_estimator_is_used():
+def test_nn_imports_only_numpy_until_the_estimator_is_used():
     done = subprocess.run([sys.executable, "-c", IMPORT_NN], capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == ["numpy_neural_mf", "True"], done.stderr
 
 
-def test_a_name_that_is_not_offered_is_an_attribute_error():
+def test_an_unknown_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'Perceptron'"):
         nn.Perceptron  # noqa: B018

@@ -1,4 +1,4 @@
-"""Optimisers: PyTorch's steps, one by one, for arrays and for rows of tables."""
+"""Optimisers: every step equals PyTorch's, for arrays and for rows of tables."""
 
 from dataclasses import fields
 
@@ -27,7 +27,7 @@ N_STEPS = 60
 SHAPES = {"users": (9, 3), "items": (6, 2)}
 DECAY = {"weight_decay": 0.1}
 
-# Ours and theirs, with the same settings.
+# Our optimisers and PyTorch's, with the same settings.
 PAIRS = {
     "sgd": (lambda: SGD(0.1), lambda p: torch.optim.SGD(p, lr=0.1)),
     "momentum": (lambda: SGD(0.05, momentum=0.9), lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9)),
@@ -48,7 +48,7 @@ def draw_tables(dtype=np.float64):
 
 
 def draw_batch(seed):
-    """For each table ids with repeats, which change from step to step, and a gradient for each id."""
+    """Return, for each table, ids with repeats, which change with each step, and a gradient for each id."""
     rng = np.random.default_rng(seed)
     ids = {n: rng.integers(0, shape[0], size=6) for n, shape in SHAPES.items()}
     return {n: (i, rng.standard_normal((len(i), SHAPES[n][1]))) for n, i in ids.items()}
@@ -92,7 +92,7 @@ def test_a_two_layer_network_learns_as_in_torch(name):
 @pytest.mark.parametrize(
     ("ours", "make_theirs"),
     [
-        # torch adds epsilon to √v before it corrects the bias, we (and the paper) after: here it is nothing.
+        # torch adds epsilon to √v before it corrects the bias, we (and the paper) after; no effect here.
         (Adam(0.05, epsilon=1e-30), lambda p: torch.optim.SparseAdam(p, lr=0.05, eps=1e-30)),
         (AdaGrad(0.1), lambda p: torch.optim.Adagrad(p, lr=0.1)),
         (SGD(0.1), lambda p: torch.optim.SGD(p, lr=0.1)),
@@ -117,10 +117,10 @@ def test_rows_learn_as_in_torch_with_sparse_gradients(ours, make_theirs):
 
 
 @pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adamw"])
-def test_a_row_learns_as_if_alone_in_torch_whenever_it_is_touched(name):
-    """Torch has no sparse form of these, so each row is a parameter of its own dense optimiser.
+def test_a_row_learns_like_a_separate_parameter_in_torch(name):
+    """PyTorch has no sparse form of these, so each row is a parameter of a separate dense optimiser.
 
-    AdamW corrects its bias by the steps of the table: that count is written into the row's optimiser.
+    AdamW corrects its bias by the steps of the table, so their number is written into the row's optimiser.
     """
     make_ours, make_theirs = PAIRS[name]
     ours, tables = make_ours(), draw_tables()
@@ -159,7 +159,7 @@ def test_untouched_rows_and_their_state_stay_bit_for_bit(name):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_all_rows_at_once_are_the_dense_step(name):
+def test_a_step_on_all_rows_equals_the_dense_step(name):
     (by_rows, dense), (rows_tables, tables) = (PAIRS[name][0]() for _ in "12"), (draw_tables(), draw_tables())
     for seed in range(5):
         g = np.random.default_rng(seed).standard_normal(SHAPES["users"])
@@ -169,14 +169,14 @@ def test_all_rows_at_once_are_the_dense_step(name):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_no_rows_are_no_change(name):
+def test_a_step_on_no_rows_changes_nothing(name):
     optimizer, tables = PAIRS[name][0](), draw_tables()
     optimizer.step(tables, {"users": RowGradient(np.array([], int), np.empty((0, 3)))})
     np.testing.assert_array_equal(tables["users"], draw_tables()["users"])
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_a_parameter_learns_the_same_in_any_company(name):
+def test_other_parameters_do_not_influence_a_parameter(name):
     together, alone = PAIRS[name][0](), PAIRS[name][0]()
     tables, table = draw_tables(), draw_tables()
     for seed in range(5):
@@ -188,7 +188,7 @@ def test_a_parameter_learns_the_same_in_any_company(name):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_values_change_in_place_and_gradients_not_at_all(name):
+def test_values_change_in_place_and_gradients_do_not_change(name):
     optimizer, tables = PAIRS[name][0](), draw_tables()
     held = tables["users"]
     gradient = np.ones(SHAPES["users"])
@@ -208,7 +208,7 @@ def test_each_finds_the_minimum_of_a_parabola(name):
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 1e6])
-def test_clipping_is_that_of_torch(max_norm):
+def test_clipping_equals_that_of_torch(max_norm):
     gradients = {**draw_row_gradients(0), "dense": np.random.default_rng(1).standard_normal((3, 2))}
     sparse = {n: g.to_dense(SHAPES[n]) for n, g in gradients.items() if n in SHAPES}
     parameters = [torch.zeros(g.shape, dtype=torch.float64) for g in (*sparse.values(), gradients["dense"])]
@@ -255,12 +255,12 @@ def test_nesterov_is_true_or_false():
 
 
 def test_the_largest_norm_is_not_negative():
-    """It would turn every gradient around."""
+    """A negative one would reverse every gradient."""
     with pytest.raises(ValueError, match="max_norm must be a finite number of at least 0, not -1"):
         clip_by_norm({"a": np.ones(3)}, -1)
 
 
-def test_clipping_keeps_float32_and_leaves_zeros_alone():
+def test_clipping_keeps_float32_and_zeros():
     gradients = {"a": np.zeros(3, np.float32), "b": np.full(4, 3.0, np.float32)}
     assert clip_by_norm({"a": gradients["a"]}, 1.0) == 0
     assert clip_by_norm(gradients, 1.0) == pytest.approx(6)

@@ -1,4 +1,4 @@
-"""The cumulative logit model: its derivatives, and what must be true of probabilities."""
+"""The cumulative logit model: its derivatives and the properties of its probabilities."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ scores = arrays(np.float64, 20, elements=st.floats(-30, 30))
 
 
 def difference(function, x, step=1e-6):
-    """Of a number, by each element of x."""
+    """Return the central difference of a scalar function by each element of x."""
     return np.array([(function(x + e) - function(x - e)) / (2 * step) for e in step * np.eye(len(x))])
 
 
@@ -24,14 +24,14 @@ def drawn(n=40):
     return rng.normal(3, 3, n), rng.choice(HALF_STARS.steps, n), rng.normal(size=5)
 
 
-def test_gradients_are_those_of_differences():
+def test_gradients_equal_central_differences():
     y, ratings, raw = drawn()
     _, dy, d_raw = HALF_STARS.loss(y, ratings, raw)
     np.testing.assert_allclose(dy, difference(lambda z: HALF_STARS.loss(z, ratings, raw)[0], y), atol=1e-8)
     np.testing.assert_allclose(d_raw, difference(lambda c: HALF_STARS.loss(y, ratings, c)[0], raw), atol=1e-8)
 
 
-def test_the_second_derivative_is_that_of_differences_and_never_negative():
+def test_the_second_derivative_equals_differences_and_is_never_negative():
     y, ratings, raw = drawn()
     curvature = HALF_STARS.terms(y, ratings, raw).d2y
     slopes = [HALF_STARS.terms(y + e, ratings, raw).dy for e in (1e-6, -1e-6)]
@@ -40,15 +40,15 @@ def test_the_second_derivative_is_that_of_differences_and_never_negative():
 
 
 @given(scores, raw_numbers)
-def test_probabilities_are_such_and_their_mean_is_the_expected_rating(y, raw):
+def test_probabilities_sum_to_one_and_their_mean_is_the_expected_rating(y, raw):
     probabilities = HALF_STARS.probabilities(y, raw)
     assert (probabilities >= 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-12)
     np.testing.assert_allclose(probabilities @ HALF_STARS.steps, HALF_STARS.expected(y, raw), atol=1e-12)
 
 
-def test_of_a_score_that_varies_probabilities_are_their_mean_over_it():
-    """About: a normal and a logistic together are nearly a wider logistic."""
+def test_probabilities_for_an_uncertain_score_are_their_mean_over_scores():
+    """Approximately, since the sum of a normal and a logistic variable is nearly a wider logistic."""
     y, _, raw = drawn()
     at, weights = np.polynomial.hermite_e.hermegauss(30)
     variance = np.linspace(0, 1, len(y))
@@ -61,7 +61,7 @@ def test_of_a_score_that_varies_probabilities_are_their_mean_over_it():
 
 
 @given(scores, raw_numbers)
-def test_cutpoints_ascend_and_whoever_is_higher_is_expected_to_rate_higher(y, raw):
+def test_cutpoints_ascend_and_a_higher_score_has_a_higher_expected_rating(y, raw):
     assert (np.diff(HALF_STARS.cutpoints(raw)) > 0).all()
     expected = HALF_STARS.expected(np.sort(y), raw)
     assert (np.diff(expected) >= -1e-12).all()
@@ -74,8 +74,8 @@ def test_the_loss_is_the_logarithm_of_the_probability():
     assert HALF_STARS.loss(y, ratings, raw)[0] == pytest.approx(-np.log(probability).mean(), rel=1e-9)
 
 
-def test_where_probabilities_are_zero_to_rounding_loss_and_gradients_are_right():
-    """Far above the highest cutpoint -log P of a lower step grows as y / τ."""
+def test_loss_and_gradients_are_right_for_probabilities_that_round_to_zero():
+    """Far above the highest cutpoint, -log P of a lower category grows as y / τ."""
     y, ratings, raw = np.full(2, 1e4), np.array([0.5, 3.0]), np.zeros(5)
     loss, dy, d_raw = HALF_STARS.loss(y, ratings, raw)
     assert loss == pytest.approx(1e4 / HALF_STARS.tau, rel=1e-3)
@@ -83,7 +83,7 @@ def test_where_probabilities_are_zero_to_rounding_loss_and_gradients_are_right()
     assert np.isfinite(d_raw).all()
 
 
-def test_of_two_steps_it_is_logistic_regression():
+def test_with_two_categories_it_is_logistic_regression():
     y, ratings = drawn()[0], np.tile([1.0, 5.0], 20)
     loss, dy, _ = CumulativeLogit(np.array([1.0, 5.0]), np.pi / np.sqrt(3)).loss(y, ratings, np.zeros(1))
     expected_loss, expected = binary_cross_entropy(y, (ratings == 5).astype(float))

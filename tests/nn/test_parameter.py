@@ -1,4 +1,4 @@
-"""Gradients of rows: what a batch touched, summed over what it touched twice."""
+"""Row gradients: the rows that a batch uses, with gradients summed over repeated rows."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from numpy_neural_mf.nn import GroupedIds, Parameter, RowGradient
 
-N_ROWS = 70_000  # beyond 16 bits, where another sort takes over
+N_ROWS = 70_000  # beyond 16 bits, where another sort is used
 
 
 @st.composite
@@ -43,7 +43,7 @@ def test_coalescing_sums_duplicate_rows(dtype, tolerance):
     holds()
 
 
-def test_no_ids_are_no_rows():
+def test_no_ids_give_no_rows():
     for width in (2, 3):
         groups = GroupedIds(np.array([], np.int32))
         assert len(groups.rows) == 0
@@ -51,7 +51,7 @@ def test_no_ids_are_no_rows():
 
 
 @pytest.mark.parametrize("n", [2, 4])
-def test_a_sum_takes_one_row_for_each_id(n):
+def test_a_sum_needs_one_row_for_each_id(n):
     with pytest.raises(ValueError, match=f"expected 3 rows, one for each id, found {n}"):
         GroupedIds(np.array([2, 0, 2])).sum(np.ones((n, 2)))
 
@@ -77,7 +77,7 @@ def test_positions_lead_back_to_the_ids_and_counts_count_them(batch):
 
 
 @given(batches(), st.data())
-def test_adding_row_gradients_is_adding_tables(batch, data):
+def test_the_sum_of_row_gradients_is_the_sum_of_their_tables(batch, data):
     ids, values = batch
     cut = data.draw(st.integers(0, len(ids)))
     parts = [GroupedIds(ids[:cut]), GroupedIds(ids[cut:])]
@@ -92,7 +92,7 @@ def test_adding_row_gradients_is_adding_tables(batch, data):
     )
 
 
-def test_a_dense_row_gradient_is_zero_where_the_batch_was_not():
+def test_a_dense_row_gradient_is_zero_in_rows_that_the_batch_does_not_use():
     table = RowGradient(np.array([1, 3]), np.ones((2, 2), np.float32)).to_dense((4, 2))
     assert table.dtype == np.float32
     np.testing.assert_array_equal(table, [[0, 0], [1, 1], [0, 0], [1, 1]])
@@ -105,14 +105,14 @@ def test_gradients_of_several_uses_add_up():
     np.testing.assert_array_equal(parameter.pop_grad(), [11, 22])
 
 
-def test_adding_up_never_changes_a_gradient_that_was_handed_in():
+def test_accumulating_never_changes_a_given_gradient():
     parameter, gradient = Parameter(np.zeros(2)), np.array([1.0, 2.0])
     parameter.accumulate(gradient)
     parameter.accumulate(gradient)
     np.testing.assert_array_equal(gradient, [1, 2])
 
 
-def test_a_gradient_is_handed_over_once():
+def test_a_gradient_can_be_popped_once():
     parameter = Parameter(np.zeros(2))
     parameter.accumulate(np.ones(2))
     parameter.pop_grad()

@@ -1,4 +1,4 @@
-"""What is written for speed computes what its formula reads."""
+"""Optimised code computes the same as its plain formula."""
 
 import numpy as np
 import pytest

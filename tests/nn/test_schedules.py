@@ -35,7 +35,7 @@ def torch_rates(make_scheduler):
     ],
     ids=["constant", "step_decay", "exponential", "cosine", "cosine to a floor", "linear_warmup"],
 )
-def test_rates_are_those_of_torch(ours, theirs):
+def test_rates_equal_those_of_torch(ours, theirs):
     assert [ours(step) for step in range(N_STEPS)] == pytest.approx(torch_rates(theirs), rel=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_a_cosine_stays_at_its_end():
     assert cosine(RATE, 10, final=0.1)(1000) == pytest.approx(0.1)
 
 
-def test_after_the_warmup_the_schedule_is_the_one_given():
+def test_after_the_warmup_the_given_schedule_applies():
     warm = linear_warmup(exponential(RATE, 0.9), 5)
     assert warm(0) == pytest.approx(RATE / 5)
     assert [warm(step) for step in range(4, 20)] == [exponential(RATE, 0.9)(step) for step in range(4, 20)]

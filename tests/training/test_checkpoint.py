@@ -1,4 +1,4 @@
-"""A training that was killed goes on, and ends as if nothing had happened, to the bit."""
+"""A killed training resumes and ends bit for bit as if nothing had happened."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ RATINGS = simulate_ratings(60, 40, 900, drift=0.3, side_information=0.8, random_
 
 
 class CutOffError(Exception):
-    """Stands for whatever ends a training."""
+    """Stands for any interruption of a training."""
 
 
 def model(**settings):
@@ -41,7 +41,7 @@ def same(a, b):
 
 
 def cut_off_at(n_batches):
-    """A progress callback that ends the training after so many batches."""
+    """Return a progress callback that ends the training after the given number of batches."""
     seen = []
 
     def on_progress(progress):
@@ -54,7 +54,7 @@ def cut_off_at(n_batches):
 
 @pytest.mark.parametrize("n_batches", [1, 9, 10, 30])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_training_cut_off_at_any_batch_ends_as_an_undisturbed_one(tmp_path, n_batches, optimizer):
+def test_a_training_interrupted_at_any_batch_ends_like_an_undisturbed_one(tmp_path, n_batches, optimizer):
     undisturbed = model(optimizer=optimizer).fit(RATINGS)
     with pytest.raises(CutOffError):
         model(optimizer=optimizer).fit(RATINGS, on_progress=cut_off_at(n_batches), checkpoint_dir=tmp_path)
@@ -62,7 +62,7 @@ def test_a_training_cut_off_at_any_batch_ends_as_an_undisturbed_one(tmp_path, n_
 
 
 @pytest.mark.parametrize("n_stretches", [1, 9, 10, 30])
-def test_per_sample_training_cut_off_at_any_stretch_ends_as_an_undisturbed_one(
+def test_per_sample_training_interrupted_at_any_stretch_ends_like_an_undisturbed_one(
     tmp_path, monkeypatch, n_stretches
 ):
     monkeypatch.setattr(batches, "STRETCH", 100)
@@ -89,7 +89,7 @@ FORMS = {
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_inferred_goes_on_where_it_was(tmp_path, form, engine):
+def test_inferred_quantities_are_resumed(tmp_path, form, engine):
     pytest.importorskip("numba")
     known, watched = random_split(RATINGS, 0.1)
     settings = {"hidden_layer_sizes": (), "engine": engine} | FORMS[form]
@@ -99,7 +99,7 @@ def test_what_is_inferred_goes_on_where_it_was(tmp_path, form, engine):
     same(model(**settings).fit(known, watched, checkpoint_dir=tmp_path), undisturbed)
 
 
-def test_a_checkpoint_changes_nothing_where_nothing_goes_wrong(tmp_path):
+def test_a_checkpoint_does_not_change_an_undisturbed_training(tmp_path):
     same(model().fit(RATINGS, checkpoint_dir=tmp_path), model().fit(RATINGS))
 
 
@@ -148,13 +148,13 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, settings, ratin
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\xff" * 64])
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ValueError, match="expected a checkpoint, found"):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
-def test_a_header_larger_than_any_of_ours_is_not_read(tmp_path):
+def test_a_header_that_is_too_large_is_not_read(tmp_path):
     (tmp_path / FILE).write_bytes((2**24 + 8).to_bytes(8, "little") + b"{}".ljust(2**24 + 8))
     with pytest.raises(ValueError, match="expected a checkpoint, found: a header of 16,777,224 bytes"):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
@@ -168,7 +168,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
         model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
-def test_killed_while_saving_the_state_before_is_intact(tmp_path, monkeypatch):
+def test_a_kill_while_saving_leaves_the_previous_state_intact(tmp_path, monkeypatch):
     with pytest.raises(CutOffError):
         model().fit(RATINGS, on_progress=cut_off_at(20), checkpoint_dir=tmp_path)
     before = (tmp_path / FILE).read_bytes()
@@ -207,7 +207,7 @@ FORGERIES = {
     "a variance of one row": (array(f"inferred/variance/{USERS}", lambda a: a[:1]), "float32 of shape"),
     "another dtype": (array(f"parameters/{USERS}", lambda a: a.astype(np.float64)), "float64 of shape"),
     "not finite": (array("parameters/intercept", lambda a: a * np.nan), "not finite"),
-    "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "no number of steps"),
+    "steps below 0": (array("optimizer/intercept/step", lambda a: a - 1000), "not a number of steps"),
     "no noise": (array("inferred/noise", lambda a: a * 0), "noise: a variance that is not above 0"),
     "a prior without end": (
         array("inferred/precision.user_bias.weight", lambda a: a * 0),
@@ -244,13 +244,13 @@ def test_a_forged_checkpoint_is_refused_before_a_loop_trusts_it(tmp_path, name, 
 
 
 def keys_of(value, path=()):
-    """The ways to the fields of an object, and to those of the objects in it."""
+    """Yield the paths to the fields of an object and of the objects in it."""
     for name in value if isinstance(value, dict) else ():
         yield *path, name
         yield from keys_of(value[name], (*path, name))
 
 
-def test_whatever_the_state_lacks_is_named(tmp_path):
+def test_a_missing_part_of_the_state_is_named(tmp_path):
     with pytest.raises(CutOffError):
         model().fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
     keys = []
@@ -264,15 +264,15 @@ def test_whatever_the_state_lacks_is_named(tmp_path):
             model().fit(RATINGS, checkpoint_dir=tmp_path)
 
 
-def test_a_forged_checkpoint_is_one_of_the_format(tmp_path):
-    """Otherwise the tests above would find a wrong digest."""
+def test_forged_checkpoints_have_a_valid_format(tmp_path):
+    """Otherwise the tests above would only find a wrong digest."""
     with pytest.raises(CutOffError):
         model().fit(RATINGS, on_progress=cut_off_at(30), checkpoint_dir=tmp_path)
     forge(tmp_path, lambda state, arrays: None)
     same(model().fit(RATINGS, checkpoint_dir=tmp_path), model().fit(RATINGS))
 
 
-def test_any_bit_that_changed_is_noticed(tmp_path):
+def test_any_changed_bit_is_noticed(tmp_path):
     model().fit(RATINGS, checkpoint_dir=tmp_path)
     whole = (tmp_path / FILE).read_bytes()
     for place in np.random.default_rng(0).integers(0, len(whole), 60):
@@ -290,7 +290,7 @@ def test_a_pipe_in_place_of_a_checkpoint_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("form", ARCHITECTURES)
-def test_every_engine_goes_on_from_the_state_of_every_architecture(tmp_path, form):
+def test_every_engine_resumes_every_architecture(tmp_path, form):
     settings = {"architecture": ARCHITECTURES[form], "epochs": 2, "batch_size": 300}
     for engine in ("numpy", "numba"):
         folder = tmp_path / engine

@@ -1,4 +1,4 @@
-"""The level of each user as it drifts, compared with a dense Gaussian process."""
+"""Time-varying biases of users, compared with a dense Gaussian process."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -18,13 +18,13 @@ N_USERS = 40
 
 
 def objective(noise, n_users=N_USERS, weights=(1.0,)):
-    """Of noise σ², and of users whose ratings have that, or one by a weight of their own."""
+    """Return an objective with noise σ², and optionally a different weight for each user."""
     weight = np.array(weights, np.float32)[np.arange(n_users + 1) % len(weights)]
     return SimpleNamespace(noise=np.array([noise], np.float32), weight=weight)
 
 
 def with_sessions(deviation, n_users=N_USERS, noise=0.4, seed=0):
-    """Ratings in sessions a day apart, one rating a minute, with an effect of each session; the effects."""
+    """Return ratings in sessions a day apart, one rating a minute, with session effects, and the effects."""
     rng = np.random.default_rng(seed)
     users, session, minute = (axis.ravel() for axis in np.indices((n_users, 5, 8)))
     effect = deviation * rng.normal(size=(n_users, 5))[users, session]
@@ -36,7 +36,7 @@ def with_sessions(deviation, n_users=N_USERS, noise=0.4, seed=0):
 
 
 def dense(ratings, variance, timescale, noise):
-    """Means and variances of all levels, from s² exp(-|t - t'| / τ) within a user, and what was observed."""
+    """Return means and variances of all biases, for covariances s² exp(-|t - t'| / τ) within a user."""
     u, t = ratings.users, ratings.timestamps
     K = variance * (u[:, None] == u) * np.exp(-np.abs(t[:, None] - t) / timescale)
     gain = np.linalg.solve(K + np.diag(noise), K).T
@@ -44,11 +44,11 @@ def dense(ratings, variance, timescale, noise):
 
 
 def follow(ratings, n=1, of=objective(0.16)):  # noqa: B008
-    """A drift after n epochs, what an engine then learns from, and by how much squares are to count more."""
+    """Return a drift after n epochs, the ratings that an engine then learns from, and the squares' factor."""
     learned = replace(ratings, values=ratings.values.copy())
     drift = UserDrift(learned, float(ratings.values.std()), Communicator())
     for _ in range(n):
-        factor = drift.follow(of, learned, learned.values - 3.0)  # as if 3 were predicted of all pairs
+        factor = drift.follow(of, learned, learned.values - 3.0)  # as if 3 were predicted for all pairs
     return drift, learned, factor
 
 
@@ -57,7 +57,7 @@ def parameters_of(drift):
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_levels_are_those_of_a_dense_normal_posterior(n):
+def test_biases_equal_those_of_a_dense_normal_posterior(n):
     ratings, _ = with_sessions(0.5)
     weighted = objective(0.16, weights=(0.5, 1.0, 2.0))
     drift, learned, factor = follow(ratings, n, weighted)
@@ -72,7 +72,7 @@ def test_levels_are_those_of_a_dense_normal_posterior(n):
     np.testing.assert_allclose(factor, np.append(expected, 1), rtol=1e-5)
 
 
-def test_effects_of_sessions_are_found_and_what_is_left_is_noise():
+def test_effects_of_sessions_are_found_and_the_rest_is_noise():
     ratings, effect = with_sessions(0.5)
     drift, learned, _ = follow(ratings, 30)
     path = ratings.values - learned.values
@@ -83,14 +83,14 @@ def test_effects_of_sessions_are_found_and_what_is_left_is_noise():
     assert 600 < timescale < 86_400
 
 
-def test_where_nothing_drifts_the_variance_falls():
+def test_without_drift_the_variance_falls():
     ratings, _ = with_sessions(0.0)
     drift, learned, _ = follow(ratings, 30)
     assert parameters_of(drift)[0] < 0.8 * VARIANCE * ratings.values.var()
     assert learned.values.std() > 0.97 * ratings.values.std()
 
 
-def test_the_prior_is_that_of_a_session():
+def test_the_prior_timescale_is_that_of_a_session():
     ratings, _ = with_sessions(0.5)
     drift = UserDrift(ratings, 2.0, Communicator())
     np.testing.assert_allclose(parameters_of(drift), [4 * VARIANCE, TIMESCALE])
@@ -102,7 +102,7 @@ def test_ratings_without_times_are_refused():
         UserDrift(ratings, 1.0, Communicator())
 
 
-def test_users_without_ratings_and_equal_ratings_do_not_harm():
+def test_users_without_ratings_and_equal_ratings_do_no_harm():
     ratings = Ratings.from_columns([1, 1, 3], [1, 2, 1], [3.0, 3.0, 3.0], [5, 5, 9], scale=(1, 5))
     ratings = ratings.take(np.array([0, 1]))  # user 3 has none
     drift = UserDrift(ratings, 0.0, Communicator())

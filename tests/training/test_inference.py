@@ -1,4 +1,4 @@
-"""What is inferred between epochs: variances of rows, of priors and of the noise, in place of penalties."""
+"""Inference between epochs: variances of rows, of priors and of the noise, in place of penalties."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ ALONE = Communicator()
 
 
 def simulated(n_users=400, n_items=200, n=20_000, biases=(0.0, 0.0), factor=0.0, noise=0.7, seed=0):
-    """Ratings of random pairs, and their expectations; by deviations of biases, one factor and noise."""
+    """Return ratings of random pairs and their expectations, given deviations of biases, factor and noise."""
     rng = np.random.default_rng(seed)
     pairs = rng.choice(n_users * n_items, n, replace=False)
     users, items = np.divmod(pairs, n_items)
@@ -60,7 +60,7 @@ def drawn_parameters(ratings, k=3):
 
 @pytest.fixture(scope="module")
 def updated():
-    """An inference after one update, its engine, and the squares and data that the engine had found."""
+    """Return an inference after one update, its engine, and the squares and data of the engine."""
     ratings, _ = simulated(30, 20, 250)
     inference, engine = new_inference(ratings), Fixed(drawn_parameters(ratings))
     rng = np.random.default_rng(2)
@@ -89,7 +89,7 @@ def test_planted_variances_of_biases_and_of_noise_are_found(biases):
     assert found["item"] == pytest.approx(biases[1] ** 2, rel=0.25, abs=0.002)
 
 
-def test_biases_that_are_not_there_have_next_to_no_variance():
+def test_absent_biases_have_almost_no_variance():
     noise, found = of(simulated()[0])
     assert noise == pytest.approx(0.49, rel=0.05)
     assert max(found.values()) < 0.004
@@ -120,14 +120,14 @@ def test_two_processes_find_the_variances_of_all_ratings():
 
 
 def of_nothing_known(ratings):
-    """The prior variance of a factor of which nothing is known."""
+    """Return the prior variance of a factor without evidence."""
     counts = RatingStatistics.of(ratings, ALONE).counts
     return ABOVE_EDGE * of(ratings)[0] ** 0.5 * noise_edge(counts)
 
 
 @pytest.mark.parametrize(("n_u", "n_i"), [(16, 40), (200, 10), (30, 30)])
-def test_at_the_edge_noise_has_the_singular_value_that_holds_factors_back(n_u, n_i):
-    """v = σ²/D of both sides, solved from D = n v' + σ²/τ²; D D' is then the square of σ (√n_u + √n_i)."""
+def test_at_the_edge_noise_balances_the_penalty_on_factors(n_u, n_i):
+    """With v = σ²/D on both sides, solved from D = n v' + σ²/τ², D D' is the square of σ (√n_u + √n_i)."""
     noise, counts = 0.7, {"user": np.array([n_u] * n_i + [0]), "item": np.array([n_i] * n_u + [0])}
     tau2, v = noise**0.5 * noise_edge(counts), [0.0, 0.0]
     for _ in range(1_000):
@@ -138,7 +138,7 @@ def test_at_the_edge_noise_has_the_singular_value_that_holds_factors_back(n_u, n
 # Between epochs
 
 
-def test_the_noise_is_the_mean_of_the_squares_that_an_engine_found(updated):
+def test_the_noise_is_the_mean_of_the_engine_s_squares(updated):
     inference, _, squares, _, noise = updated
     expected = squares.sum() / len(inference.ratings)
     assert noise == pytest.approx(expected)
@@ -146,19 +146,19 @@ def test_the_noise_is_the_mean_of_the_squares_that_an_engine_found(updated):
     assert not inference.objective.squares.any()
 
 
-def test_a_user_has_noise_between_that_of_all_and_that_of_the_user(updated):
+def test_a_user_s_noise_lies_between_the_common_and_their_own_noise(updated):
     inference, _, squares, _, noise = updated
     n = np.bincount(inference.ratings.users, minlength=len(squares))
     expected = (NOISE_RATINGS * noise + squares) / (NOISE_RATINGS + n)
     np.testing.assert_allclose(noise / inference.objective.weight, expected, rtol=1e-5)
-    assert inference.objective.weight[-1] == pytest.approx(1)  # of the unknown user
+    assert inference.objective.weight[-1] == pytest.approx(1)  # the unknown user
 
 
-def test_variances_go_half_way_to_those_of_normal_rows_of_which_the_data_have_a_precision(updated):
-    """1 / v = (Λ + Σ w J²) / σ²; the next epoch's data start at zero."""
+def test_variances_go_half_way_to_those_of_normal_rows_with_the_precision_of_the_data(updated):
+    """1 / v = (Λ + Σ w J²) / σ², and the next epoch's data start at zero."""
     inference, _, _, data, noise = updated
     o = inference.objective
-    first = new_inference(inference.ratings).objective  # as Λ of embeddings was before the update
+    first = new_inference(inference.ratings).objective  # with Λ of embeddings before the update
     for name, of_rows in data.items():
         precision = (first if "embedding" in name else o).precision[name]
         expected = (first.variance[name] + noise / (precision + of_rows)) / 2
@@ -166,7 +166,7 @@ def test_variances_go_half_way_to_those_of_normal_rows_of_which_the_data_have_a_
         assert not o.data[name].any()
 
 
-def test_the_prior_of_embeddings_is_where_rows_are_and_half_as_wide_as_they_and_what_is_not_known(updated):
+def test_the_prior_of_embeddings_is_centred_on_the_rows_with_a_mean_of_two_variances(updated):
     inference, engine, *_, noise = updated
     o, before = inference.objective, of_nothing_known(inference.ratings)
     for side, n in (("user", inference.ratings.n_users), ("item", inference.ratings.n_items)):
@@ -177,7 +177,7 @@ def test_the_prior_of_embeddings_is_where_rows_are_and_half_as_wide_as_they_and_
         np.testing.assert_allclose(noise / o.precision[name], (before + spread) / 2, rtol=1e-5)
 
 
-def test_the_prior_of_biases_stays_as_it_was_found(updated):
+def test_the_prior_of_biases_keeps_its_initial_estimate(updated):
     inference, *_, noise = updated
     _, found = of(inference.ratings)
     for side in ("user", "item"):
@@ -186,7 +186,7 @@ def test_the_prior_of_biases_stays_as_it_was_found(updated):
         assert not inference.objective.prior[name].any()
 
 
-def test_what_changes_is_what_is_saved(updated):
+def test_all_arrays_that_change_are_saved(updated):
     arrays, o = updated[0].arrays, updated[0].objective
     tables = [name.format(side) for name in (EMBEDDING, BIAS) for side in ("user", "item")]
     expected = {f"variance/{t}": o.variance[t] for t in tables} | {"weight": o.weight, "noise": o.noise}
@@ -208,11 +208,11 @@ def error(model, ratings):
 
 
 def unknown(model, ratings):
-    """The prior variance of a factor of which nothing is known, in units of scores."""
+    """Return the prior variance of a factor without evidence, in units of scores."""
     return of_nothing_known(ratings) / model.unit_
 
 
-def test_a_factor_that_nothing_supports_varies_less_than_one_of_which_nothing_is_known():
+def test_an_unsupported_factor_has_less_variance_than_one_without_evidence():
     ratings, _ = simulated(biases=(1.0, 1.0), noise=0.1)
     model = fitted(ratings)
     for side in ("user", "item"):
@@ -227,7 +227,7 @@ def test_factors_do_not_grow_from_the_noise_of_dense_ratings(n_users, n_items):
     assert model.predict(model.user_ids_[:, None], model.item_ids_).std() < 0.02  # the noise has 0.7
 
 
-def test_a_factor_of_sparse_ratings_is_found():
+def test_a_factor_in_sparse_ratings_is_found():
     ratings, expected = simulated(800, 400, 6_000, factor=0.7)
     predicted = fitted(ratings).predict(ratings.raw_users, ratings.raw_items)
     assert np.corrcoef(predicted, expected)[0, 1] > 0.8
@@ -244,12 +244,12 @@ def test_a_weak_factor_is_found():
     assert np.corrcoef(predicted, expected)[0, 1] > 0.85
 
 
-def test_ratings_without_structure_have_the_mean():
+def test_ratings_without_structure_are_predicted_by_the_mean():
     train, test = random_split(simulated(noise=1.0)[0], 0.25)
     assert error(fitted(train), test) == pytest.approx(error(GlobalMean().fit(train), test), abs=0.001)
 
 
-def test_where_there_are_only_biases_they_are_what_is_learned():
+def test_if_ratings_have_only_biases_the_model_learns_only_biases():
     ratings, _ = simulated(biases=(0.5, 0.3))
     train, test = random_split(ratings, 0.25)
     model = fitted(train)
@@ -269,8 +269,8 @@ def test_users_whose_ratings_are_noise_count_less():
     assert deviation[50:].mean() < 0.6 * deviation[:50].mean()
 
 
-def test_what_is_expected_of_unseen_ratings_is_what_they_have():
-    """On average, since a set of test ratings may be easy or hard."""
+def test_the_expected_loss_equals_the_loss_on_unseen_ratings():
+    """They agree on average, since a set of test ratings may be easy or hard."""
     found = []
     for seed in range(6):
         train, test = random_split(simulated(100, 60, 3_000, (0.4, 0.4), 0.4, seed=seed)[0], 0.3)
@@ -280,8 +280,8 @@ def test_what_is_expected_of_unseen_ratings_is_what_they_have():
     assert expected == pytest.approx(had, rel=0.03)
 
 
-def test_a_set_that_holds_the_rating_it_explains_does_not_harm():
-    """Of users with one rating each, the set of what they rated has nothing but that rating."""
+def test_implicit_feedback_that_contains_the_rating_to_explain_does_no_harm():
+    """For users with one rating each, implicit feedback contains only that rating."""
     rng = np.random.default_rng(0)
     items = rng.integers(0, 100, 3_000)
     values = (3 + 0.5 * rng.normal(size=100)[items] + 0.8 * rng.normal(size=3_000)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The training loop: which batches, which learning rates, and what is reported of each epoch."""
+"""The training loop: batches, learning rates, and the report of each epoch."""
 
 import math
 from itertools import pairwise
@@ -33,7 +33,7 @@ class Recorder(Engine):
 
 
 class Still:
-    """An inference that changes nothing, and reports means of e² / (1 - h) from a list."""
+    """An inference that changes nothing and returns means of e² / (1 - h) from a list."""
 
     arrays = MappingProxyType({})
 
@@ -92,7 +92,7 @@ def test_the_time_bin_of_a_rating_comes_with_it(batch_size):
         np.testing.assert_array_equal(column, of_all[found])
 
 
-def test_watching_validation_ratings_does_not_change_the_order():
+def test_validation_does_not_change_the_order():
     watched, unwatched = Recorder(), Recorder()
     run(watched, [3, 2, 1])
     run(unwatched)
@@ -135,11 +135,11 @@ def test_the_parameters_are_those_of_the_last_epoch():
     assert all(seconds >= 0 for seconds in history.seconds)
 
 
-def test_without_validation_there_is_no_loss_of_it():
+def test_without_validation_there_is_no_validation_loss():
     assert run(Recorder()).validation_loss == []
 
 
-def test_after_each_epoch_what_is_inferred_moves_between_fetch_and_send():
+def test_after_each_epoch_inference_runs_between_fetch_and_send():
     calls = []
 
     class Watched(Recorder):
@@ -157,34 +157,34 @@ def test_after_each_epoch_what_is_inferred_moves_between_fetch_and_send():
     assert calls == ["fetch", "update 3", "send", "fetch", "update 6", "send"]
 
 
-def test_the_loss_of_unseen_ratings_leaves_the_share_of_a_rating_out_of_its_prediction():
-    """With shares of 1/5, the mean of e² / (1 - h) is 5/4 of that of e², and that of (e / (1 - h))² 25/16."""
+def test_the_expected_loss_leaves_out_a_rating_s_share_in_its_prediction():
+    """With shares h = 1/5, the mean of e² / (1 - h) is 5/4, and of (e / (1 - h))² 25/16, times that of e²."""
     losses = [4.0, 4.0, 4.0, 2.0, 2.0, 2.0]
     history = run(Recorder(losses), inference=Still([5.0, 2.5]), epochs=2, unit_of_loss=16.0)
     assert history.train_loss == [64.0, 32.0]
     assert history.expected_loss == pytest.approx([64.0 * 25 / 16, 32.0 * 25 / 16])
 
 
-def test_without_errors_none_are_to_be_expected():
+def test_without_errors_the_expected_loss_is_zero():
     assert run(Recorder([0.0]), inference=Still([0.0]), epochs=1, batch_size=250).expected_loss == [0.0]
 
 
-def test_where_nothing_is_inferred_of_errors_there_is_no_loss_of_unseen_ratings():
+def test_without_inferred_noise_there_is_no_expected_loss():
     assert run(Recorder()).expected_loss == []
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do(loss):
+def test_a_loss_that_is_not_finite_raises_an_error_with_advice(loss):
     with pytest.raises(FloatingPointError, match="in epoch 2: use a lower learning rate"):
         run(Recorder(losses=[1.0, 1.0, 1.0, 1.0, loss]))
 
 
-def test_a_validation_loss_that_is_not_finite_is_an_error():
+def test_a_validation_loss_that_is_not_finite_raises_an_error():
     with pytest.raises(FloatingPointError, match="the validation loss is nan in epoch 2"):
         run(Recorder(), [1.0, math.nan, 2.0])
 
 
-def test_weights_that_blow_up_in_the_very_last_step_are_not_returned():
+def test_weights_that_diverge_in_the_last_step_are_not_returned():
     class BlowsUp(Recorder):
         def step(self, *batch):
             loss = super().step(*batch)
@@ -196,7 +196,7 @@ def test_weights_that_blow_up_in_the_very_last_step_are_not_returned():
         run(BlowsUp())
 
 
-def test_progress_is_told_after_every_batch():
+def test_progress_is_reported_after_every_batch():
     seen = []
     run(Recorder(losses=[1.0, 2.0, 6.0]), [0.5, 0.4, 0.3], on_progress=seen.append)
     assert [p.n_trained for p in seen] == [84, 168, 250, 334, 418, 500, 584, 668, 750]

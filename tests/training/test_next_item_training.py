@@ -1,4 +1,4 @@
-"""Training of encoders of sequences: what is minimised, on which windows, with which seed."""
+"""Training of sequence encoders: the loss, the windows and the seed."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def loaded(kind, parameters):
 
 
 def plain_loss(encoder, items, length):
-    """Mean of -log softmax of each item after those before it in its window, by plain PyTorch, one by one."""
+    """Return the mean -log softmax of each item given those before it in its window, in plain PyTorch."""
     losses = []
     with torch.no_grad():
         for first in range(0, len(items), length):
@@ -49,7 +49,7 @@ def plain_loss(encoder, items, length):
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_the_loss_is_cross_entropy_of_each_item_after_those_before_it(kind):
-    """With a learning rate of zero the first epoch reports the loss of the parameters that it returns."""
+    """With a learning rate of zero, the first epoch reports the loss of the returned parameters."""
     parameters, history = train(kind, epochs=1, learning_rate=0.0, sequence_length=200)
     encoder = SequenceEncoder(kind, ORDERED.n_items, 4, 200)
     encoder.load_state_dict({name: torch.tensor(value) for name, value in parameters.items()})
@@ -60,8 +60,8 @@ def test_the_loss_is_cross_entropy_of_each_item_after_those_before_it(kind):
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_a_step_of_adam_goes_down_the_gradient_of_that_loss(kind):
-    """The first step of Adam moves each parameter by the learning rate against the sign of its gradient."""
+def test_a_step_of_adam_descends_the_gradient_of_that_loss(kind):
+    """Adam's first step moves each parameter by the learning rate against the sign of its gradient."""
     rate, n = 1e-4, len(ORDERED)
     start, _ = train(kind, epochs=1, batch_size=n, learning_rate=0.0, sequence_length=200)
     end, _ = train(kind, epochs=1, batch_size=n, learning_rate=rate, sequence_length=200)
@@ -106,8 +106,8 @@ def test_the_same_seed_gives_the_same_bits_dropout_and_negatives_included(kind):
     assert torch.equal(torch_before, torch.random.get_rng_state())  # the global random state is put back
 
 
-def test_with_many_negatives_a_training_is_nearly_that_of_all_items():
-    """Of 2,000 items 1,500 are drawn: the losses of the epochs are about the same."""
+def test_with_many_negatives_training_is_close_to_training_on_all_items():
+    """1,500 of 2,000 items are drawn, so the losses of the epochs are about the same."""
     ratings = simulate_ratings(n_users=40, n_items=2_000, n_ratings=800, random_state=0)
     ratings = in_time_order(replace(ratings, timestamps=np.arange(800)).compact())
     few = ratings.n_items * 3 // 4
@@ -117,7 +117,7 @@ def test_with_many_negatives_a_training_is_nearly_that_of_all_items():
 
 
 def test_the_epoch_of_the_lowest_validation_loss_is_kept():
-    """Held out are items chosen against what follows in training: sooner or later learning makes it worse."""
+    """Held-out items contradict the sequences in training, so learning makes their loss worse in the end."""
     held_out = NextItems(ORDERED.items[:8, None], ORDERED.items[40:48])
     parameters, history = train("gru", held_out, epochs=30, learning_rate=0.05)
     losses, best = history.validation_loss, history.best_epoch
@@ -142,18 +142,18 @@ def test_progress_is_reported_after_each_batch():
     assert last.train_loss == pytest.approx(history.train_loss[-1])
 
 
-def test_users_with_one_rating_teach_nothing_and_do_no_harm():
+def test_users_with_one_rating_have_no_effect():
     single = ORDERED.take(np.unique(ORDERED.users, return_index=True)[1])
     _, history = train("attention", ratings=in_time_order(single.compact()))
     assert history.train_loss == [0.0, 0.0]
 
 
-def test_a_training_that_diverges_is_an_error():
+def test_a_diverging_training_raises_an_error():
     with pytest.raises(FloatingPointError, match="use a lower learning rate"):
         train("attention", learning_rate=1e30)
 
 
-def test_a_device_that_is_not_there_is_refused():
+def test_an_unavailable_device_is_refused():
     if torch.backends.mps.is_available():
         pytest.skip("there is MPS")
     with pytest.raises(ValueError, match="device must be one that PyTorch finds here"):

@@ -1,4 +1,4 @@
-"""What the objective means: the loss to expect of rows that vary, and of what ordinal ratings curve."""
+"""The objective: the expected loss of varying rows, and the curvature for ordinal ratings."""
 
 from itertools import product
 
@@ -19,8 +19,8 @@ def weighted_loss(engine, users, items, ratings):
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
-def test_variances_cost_what_the_squared_error_of_rows_that_vary_does_but_for_a_constant(scale):
-    """All rows moved by ± their deviation: then rows have the variances, and no correlation."""
+def test_variances_cost_the_squared_error_of_varying_rows_up_to_a_constant(scale):
+    """All rows are moved by ± their deviation, so they have the given variances and no correlation."""
     objective, batch = draw_objective(PLAIN), draw_batch()
     for precision in objective.precision.values():
         precision[...] = 0
@@ -39,12 +39,12 @@ def test_variances_cost_what_the_squared_error_of_rows_that_vary_does_but_for_a_
     assert np.mean(losses) == pytest.approx(of_means.expected_loss(*batch) + constant, rel=1e-12)
 
 
-def test_the_squared_error_curves_by_one():
+def test_the_curvature_of_the_squared_error_is_one():
     assert draw_objective(PLAIN).curvature == 1
 
 
-def test_ordinal_ratings_curve_as_in_the_mean_over_the_categories_of_a_fine_scale():
-    """Half of the second derivative of -log P, within a tenth: a logistic has a little more than a normal."""
+def test_the_curvature_of_ordinal_ratings_is_the_mean_over_categories_of_a_fine_scale():
+    """It is half of the second derivative of -log P within 10 %, as a logistic curves slightly more."""
     scale = CumulativeLogit(np.linspace(0, 20, 201), ORDINAL.deviation)
     y, raw = np.full(len(scale.steps), 10.0), scale.first()
     weights = scale.probabilities(y[:1], raw)[0]

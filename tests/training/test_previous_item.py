@@ -1,4 +1,4 @@
-"""Vectors of items that users rated just before, compared with dense regressions."""
+"""Vectors of previously rated items, compared with dense regressions."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ Q, V, Z = "item_embedding.weight", "item_embedding.weight", "item_time_embedding
 
 
 def drawn(effect=0.0, seed=0):
-    """Ratings of users one after another, whose residuals are the effect of the item before, and noise."""
+    """Return ratings, ordered by user, whose residuals are the effect of the previous item plus noise."""
     rng = np.random.default_rng(seed)
     users = np.repeat(np.arange(N_USERS), 10)
     items = np.concatenate([rng.permutation(N_ITEMS)[:10] for _ in range(N_USERS)])
@@ -37,7 +37,7 @@ def drawn(effect=0.0, seed=0):
 
 
 def state(q, variance=0.0, rows=slice(None), weight=1.0, time_bins=None):
-    """An engine and an objective."""
+    """Return an engine and an objective."""
     n = len(q)
     parameters = {Q: q[rows]} | ({} if time_bins is None else {Z: time_bins[rows]})
     objective = SimpleNamespace(
@@ -56,7 +56,7 @@ def test_the_item_before_each_rating_is_found():
 
 
 @pytest.mark.parametrize("in_time", [False, True])
-def test_vectors_are_those_of_a_ridge_regression_centred_over_ratings(in_time):
+def test_vectors_equal_a_ridge_regression_centred_over_ratings(in_time):
     ratings, previous, q, _, residual, _ = drawn(0.5)
     rng = np.random.default_rng(1)
     weight, z = rng.uniform(0.5, 2, N_USERS + 1), rng.normal(size=(4, K)).astype(np.float32)
@@ -80,7 +80,7 @@ def test_vectors_are_those_of_a_ridge_regression_centred_over_ratings(in_time):
 
 
 def follow(given, n=25):
-    """Vectors after n epochs of an engine that learns nothing, and what is left of residuals."""
+    """Return vectors after n epochs of an engine that learns nothing, and the remaining residuals."""
     ratings, _, q, _, left, _ = given
     engine, objective = state(q)
     items = PreviousItems(ratings, K, 0.1, Communicator())
@@ -100,7 +100,7 @@ def test_planted_effects_are_found():
     assert items.arrays["previous_item.variances"] == pytest.approx(0.25, rel=0.9)
 
 
-def test_where_nothing_is_planted_nothing_is_found():
+def test_without_planted_effects_none_are_found():
     given = drawn(0.0)
     items, objective, left = follow(given, 60)
     assert np.abs(objective.previous).max() < 0.15
@@ -108,7 +108,7 @@ def test_where_nothing_is_planted_nothing_is_found():
     assert items.arrays["previous_item.variances"].max() < 0.01
 
 
-def test_items_that_come_before_none_and_ratings_without_an_order_have_no_effect():
+def test_items_before_no_rating_and_ratings_without_an_order_have_no_effect():
     ratings = Ratings.from_columns([1, 1, 2], [1, 2, 1], [3.0, 4.0, 5.0], [5, 5, 9], scale=(1, 5))
     engine, objective = state(np.ones((3, K), np.float32))
     left = PreviousItems(ratings, K, 0.1, Communicator()).follow(engine, objective, np.arange(3.0), None)

@@ -1,4 +1,4 @@
-"""Where features put the prior means of rows: a ridge regression, with a penalty inferred for each field."""
+"""Prior means of rows from features: a ridge regression with an inferred penalty for each field."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def drawn_features(rng, n=N, names=("genre", "country")):
 
 
 class Rows:
-    """Rows with their prior, and what their ratings say: y, of precision `data` next to σ²."""
+    """Rows with their prior and observations y from their ratings; `data` is y's precision times σ²."""
 
     def __init__(self, rng, y, tau2=0.2):
         self.y = y.astype(np.float32)
@@ -45,7 +45,7 @@ def new_means(features, communicator=Communicator(), counts=None, d=D):  # noqa:
 
 
 def planted(seed=0, scale=(0.5, 0.0)):
-    """Features, of which the first field says something of y; the coefficients, and rows."""
+    """Return features whose first field is informative about y, the coefficients, and rows."""
     rng = np.random.default_rng(seed)
     features = drawn_features(rng)
     deviations = np.repeat([0.3, *scale], WIDTHS)[:, None]
@@ -54,7 +54,7 @@ def planted(seed=0, scale=(0.5, 0.0)):
     return features, E, Rows(rng, y)
 
 
-def test_updates_end_at_a_ridge_regression_of_what_the_ratings_say():
+def test_updates_converge_to_a_ridge_regression_on_the_ratings():
     features, _, rows = planted()
     means = new_means(features)
     rows.update(means, 300)
@@ -70,8 +70,8 @@ def test_updates_end_at_a_ridge_regression_of_what_the_ratings_say():
     np.testing.assert_allclose(rows.prior, features.matrix @ E, atol=1e-5)
 
 
-def test_rows_move_with_their_prior_as_far_as_their_ratings_let_them():
-    """The mean of a row is (D y + Λ m) / (D + Λ), before and after."""
+def test_rows_move_with_their_prior_as_far_as_their_ratings_allow():
+    """The mean of a row is (D y + Λ m) / (D + Λ) before and after."""
     features, _, rows = planted()
     means = new_means(features)
     rows.update(means, 20)
@@ -80,7 +80,7 @@ def test_rows_move_with_their_prior_as_far_as_their_ratings_let_them():
     assert np.abs(rows.prior).max() > 0.5
 
 
-def test_a_row_without_ratings_is_where_its_features_put_it():
+def test_a_row_without_ratings_has_its_prior_mean():
     features, E, rows = planted()
     rows.data[:10] = 0
     rows.rows[:10] = 0
@@ -96,7 +96,7 @@ def test_planted_coefficients_are_found():
     assert np.corrcoef(means.coefficients[TABLE][:6].ravel(), E[:6].ravel())[0, 1] > 0.98
 
 
-def test_a_field_that_says_nothing_is_penalised_more_than_one_that_does():
+def test_an_uninformative_field_is_penalised_more_than_an_informative_one():
     features, _, rows = planted()
     means = new_means(features)
     rows.update(means, 100)
@@ -106,7 +106,7 @@ def test_a_field_that_says_nothing_is_penalised_more_than_one_that_does():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_features_that_say_nothing_leave_the_prior_where_it_is(seed):
+def test_uninformative_features_do_not_move_the_prior(seed):
     features, _, rows = planted(seed, scale=(0.0, 0.0))
     means = new_means(features)
     rows.update(means, 100)
@@ -114,7 +114,7 @@ def test_features_that_say_nothing_leave_the_prior_where_it_is(seed):
     assert explained.std() < 0.25 * 0.3  # of the deviation of rows, which least squares would have as 0.27
 
 
-def test_what_a_field_explains_is_the_variance_of_its_part_of_the_prior():
+def test_explained_is_the_variance_of_a_field_s_part_of_the_prior():
     features, _, rows = planted()
     means = new_means(features)
     rows.update(means, 20)
@@ -127,7 +127,7 @@ def test_what_a_field_explains_is_the_variance_of_its_part_of_the_prior():
     assert (explained["genre"] > 100 * explained["country"]).all()
 
 
-def test_the_only_rating_of_a_row_does_not_teach_what_its_set_is_to_explain():
+def test_the_only_rating_of_a_row_does_not_inform_implicit_feedback():
     rng = np.random.default_rng(0)
     features = drawn_features(rng, names=("genre", RATED))
     counts = np.append(np.repeat([1, 9], [20, N - 20]), 0)
@@ -163,7 +163,7 @@ def test_two_processes_find_the_coefficients_of_all_rows():
             np.testing.assert_allclose(explained[field], variance, atol=1e-4)
 
 
-def test_what_changes_is_what_is_saved():
+def test_all_arrays_that_change_are_saved():
     means = new_means(drawn_features(np.random.default_rng(0)))
     E, tau2 = means.coefficients[TABLE], means.variances[TABLE]
     assert means.arrays.keys() == {f"coefficients.{TABLE}", f"variances.{TABLE}"}

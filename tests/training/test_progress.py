@@ -1,4 +1,4 @@
-"""A training shows its progress where it is asked to, and logs its epochs under one name."""
+"""Training shows its progress if asked to, and logs its epochs under one logger name."""
 
 import logging
 import sys
@@ -37,7 +37,7 @@ def model(request):
     return MODELS[request.param]()
 
 
-def test_where_there_is_no_terminal_each_epoch_is_a_line_without_control_codes(model, capsys):
+def test_without_a_terminal_each_epoch_is_a_line_without_control_codes(model, capsys):
     model.fit(TRAIN, progress=True)
     output, lines = capsys.readouterr()
     history = model.history_
@@ -48,7 +48,7 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line_without_control_codes(m
     ]
 
 
-def test_in_a_terminal_it_is_a_bar(model, capsys, monkeypatch):
+def test_in_a_terminal_progress_is_a_bar(model, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     model.fit(TRAIN, progress=True)
     shown = capsys.readouterr().err
@@ -63,7 +63,7 @@ def test_by_default_nothing_is_shown(model, capsys):
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """What is shown below the cell of a notebook, in turn."""
+    """The successive displays below the cell of a notebook."""
     shown = []
 
     def display(html, display_id):
@@ -87,7 +87,7 @@ def test_in_a_notebook_a_line_below_the_cell_is_replaced(model, notebook, capsys
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_callback_is_called_as_well_and_of_many_epochs_some_are_lines(capsys):
+def test_a_callback_is_also_called_and_only_some_of_many_epochs_are_lines(capsys):
     called, epochs = [], 420
     with showing(True, "BayesianMF", called.append) as on_progress:
         for epoch in range(1, epochs + 1):
@@ -99,7 +99,7 @@ def test_a_callback_is_called_as_well_and_of_many_epochs_some_are_lines(capsys):
 
 
 @pytest.mark.parametrize("new_model", [GlobalMean, LinearRegression, ItemKNN])
-def test_models_without_epochs_take_the_argument_and_show_nothing(new_model, capsys):
+def test_models_without_epochs_accept_the_argument_and_show_nothing(new_model, capsys):
     new_model().fit(TRAIN, progress=True)
     assert capsys.readouterr() == ("", "")
 
@@ -109,7 +109,7 @@ def test_progress_is_true_or_false():
         NeuralMF(epochs=1).fit(TRAIN, progress="bar")
 
 
-def test_the_log_has_start_epochs_and_end_of_a_training(model, caplog):
+def test_the_log_has_the_start_the_epochs_and_the_end_of_a_training(model, caplog):
     with caplog.at_level(logging.INFO, "numpy_neural_mf"):
         model.fit(TRAIN, VALIDATION)
     first, *epochs, last = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
@@ -125,7 +125,7 @@ def test_the_log_has_start_epochs_and_end_of_a_training(model, caplog):
     assert {record.name.partition(".")[0] for record in caplog.records} == {"numpy_neural_mf"}
 
 
-def test_the_log_says_where_a_training_goes_on(tmp_path, caplog):
+def test_the_log_says_where_a_training_resumes(tmp_path, caplog):
     class CutOffError(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""The live lines of trainings in a terminal."""
+"""Training progress as live lines in a terminal."""
 
 import io
 import math
@@ -60,7 +60,7 @@ def test_a_new_run_replaces_the_last_one():
     assert not re.search("first|loss|epoch", text)
 
 
-def test_square_brackets_in_a_description_are_no_markup():
+def test_square_brackets_in_a_description_are_not_markup():
     console = live()
     with ProgressBar(1, console) as bar:
         bar.start_run("old [red] films [/]")

@@ -1,4 +1,4 @@
-"""Encoders of sequences and the loss of the next item, against PyTorch's modules and against formulas."""
+"""Sequence encoders and the next-item loss versus PyTorch's modules and formulas."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def draw_items(seed=0, n=3, length=LENGTH):
     return torch.tensor(np.random.default_rng(seed).integers(0, N_ITEMS, (n, length)))
 
 
-def test_attention_is_a_causal_transformer_layer_where_no_distance_counts():
+def test_attention_without_distance_biases_is_a_causal_transformer_layer():
     encoder = new_encoder("attention")
     nn.init.zeros_(encoder.distance)
     theirs = nn.TransformerEncoderLayer(K, 1, K, 0.0, "gelu", batch_first=True, norm_first=True).double()
@@ -39,7 +39,7 @@ def test_attention_is_a_causal_transformer_layer_where_no_distance_counts():
 
 
 def test_attention_follows_its_formula():
-    """h = x + A V, where A is the softmax of Q Kᵀ / √k + b(distance) over what came before."""
+    """h = x + A V, where A is the softmax of Q Kᵀ / √k + b(distance) over the item and earlier ones."""
     encoder = new_encoder("attention")
     layer, items = encoder.attention, draw_items(n=1)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_attention_follows_its_formula():
         torch.testing.assert_close(encoder(items)[0], torch.stack(expected))
 
 
-def test_a_gru_is_that_of_torch():
+def test_a_gru_equals_that_of_torch():
     encoder = new_encoder("gru")
     theirs = nn.GRU(K, K, batch_first=True).double()
     theirs.load_state_dict(encoder.gru.state_dict())
@@ -86,7 +86,7 @@ def test_earlier_items_change_later_states(kind):
     assert ((encoder(items) - encoder(changed))[:, 1:].abs().amax(dim=2) > 1e-9).all()
 
 
-def test_attention_has_no_positions_but_distances():
+def test_attention_depends_on_distances_not_positions():
     """A constant sequence has the same state everywhere."""
     states = new_encoder("attention")(torch.full((1, LENGTH), 5))
     torch.testing.assert_close(states, states[:, :1].expand_as(states))
@@ -106,7 +106,7 @@ def draw_states(n, seed=0):
 
 
 @pytest.mark.parametrize("n", [0, 1, 256, 600])
-def test_cross_entropy_in_pieces_and_its_derivatives_are_those_of_torch(n):
+def test_blockwise_cross_entropy_and_its_derivatives_equal_those_of_torch(n):
     (h, W, c), y = draw_states(n)
     ours = 2 * CrossEntropy.apply(h, W, c, y)
     theirs = 2 * functional.cross_entropy(h @ W.T + c, y, reduction="sum")
@@ -117,7 +117,7 @@ def test_cross_entropy_in_pieces_and_its_derivatives_are_those_of_torch(n):
         torch.testing.assert_close(ours_of, theirs_of)
 
 
-def test_the_loss_of_the_next_item_is_cross_entropy_over_all_items_but_the_unknown():
+def test_the_next_item_loss_is_cross_entropy_over_all_known_items():
     head, ((h, _, _), y) = new_encoder("gru"), draw_states(20)
     logits = h @ head.embedding.weight[:N_ITEMS].T + head.bias.weight[:N_ITEMS, 0]
     torch.testing.assert_close(
@@ -132,7 +132,7 @@ def test_with_every_other_item_once_as_a_negative_the_sampled_loss_is_exact():
     torch.testing.assert_close(sampled, head.next_item_loss(h, y))
 
 
-def test_with_many_negatives_the_loss_is_nearly_that_over_all_items():
+def test_with_many_negatives_the_loss_is_close_to_that_over_all_items():
     head, ((h, _, _), y) = new_encoder("gru"), draw_states(20)
     chance = torch.linspace(1, 3, N_ITEMS, dtype=torch.float64)
     chance /= chance.sum()
@@ -145,7 +145,7 @@ def test_with_many_negatives_the_loss_is_nearly_that_over_all_items():
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("start", [1, 3])
 def test_a_state_does_not_depend_on_the_place_of_its_items_in_the_batch(kind, start):
-    """Sequences of any lengths, filled up at the right, have the states of each by itself."""
+    """Padded sequences of different lengths have the same states as each sequence separately."""
     encoder = new_encoder(kind).float()
     table = np.full((LENGTH + 1, LENGTH), -1, np.int32)
     for n in range(LENGTH + 1):
@@ -158,7 +158,7 @@ def test_a_state_does_not_depend_on_the_place_of_its_items_in_the_batch(kind, st
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_states_from_saved_parameters_are_those_of_the_encoder(kind):
+def test_states_from_saved_parameters_equal_those_of_the_encoder(kind):
     encoder = new_encoder(kind).float()
     parameters = {name: value.detach().numpy() for name, value in encoder.named_parameters()}
     shapes = {name: value.shape for name, value in parameters.items()}
@@ -170,7 +170,7 @@ def test_states_from_saved_parameters_are_those_of_the_encoder(kind):
     np.testing.assert_array_equal(states_of(parameters, table[:0]), np.zeros((0, K)))
 
 
-def test_one_thread_is_for_a_while():
+def test_the_number_of_threads_is_restored():
     n_threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
@@ -183,7 +183,7 @@ def test_one_thread_is_for_a_while():
 
 @pytest.mark.parametrize("kind", ENCODERS)
 def test_sparse_gradients_are_the_rows_of_the_batch(kind):
-    """Of the item tables only the rows of inputs, next items and negatives have a gradient, the same one."""
+    """Only table rows of inputs, next items and negatives have gradients, equal to the dense ones."""
     dense = new_encoder(kind)
     sparse = SequenceEncoder(kind, N_ITEMS, K, LENGTH, sparse=True).double()
     sparse.load_state_dict(dense.state_dict())

@@ -1,4 +1,4 @@
-"""Statistics of ratings are those of all processes together."""
+"""Statistics describe the ratings of all processes together."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RATINGS = simulate_ratings(n_users=40, n_items=30, n_ratings=500, drift=0.3)
 
 
 class TwoProcesses(Communicator):
-    """The first of two processes, of which the other has the same ratings."""
+    """The first of two processes; the other has the same ratings."""
 
     size = 2
 
@@ -24,7 +24,7 @@ class TwoProcesses(Communicator):
         return np.concatenate([column, column])
 
 
-def test_statistics_of_one_process_are_those_of_its_ratings():
+def test_statistics_of_one_process_describe_its_ratings():
     found = RatingStatistics.of(RATINGS, Communicator(), with_levels=True)
     values = RATINGS.values.astype(np.float64)
     assert (found.n, found.time_bins, len(found.time_counts)) == (500, None, 0)
@@ -38,7 +38,7 @@ def test_statistics_of_one_process_are_those_of_its_ratings():
     assert len(RatingStatistics.of(RATINGS, Communicator()).levels) == 0
 
 
-def test_statistics_of_many_processes_are_those_of_all_ratings():
+def test_statistics_of_many_processes_describe_all_ratings():
     one, two = (
         RatingStatistics.of(RATINGS, c, 4, with_levels=True) for c in (Communicator(), TwoProcesses())
     )

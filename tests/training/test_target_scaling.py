@@ -36,13 +36,13 @@ def deviation_of(ratings):
 
 
 @given(st.floats(1e-3, 1e3), st.integers(-8, 8))
-def test_the_unit_goes_with_the_scale_and_is_near_the_deviation(deviation, doublings):
+def test_the_unit_follows_the_scale_and_is_near_the_deviation(deviation, doublings):
     unit = unit_for(deviation)
     assert unit_for(deviation * 2.0**doublings) == unit * 2.0**doublings
     assert 2**-0.5 <= deviation / unit <= 2**0.5
 
 
-def test_the_deviation_is_that_of_all_and_nothing_where_all_are_equal():
+def test_the_deviation_is_that_of_all_ratings_and_zero_if_all_are_equal():
     assert deviation_of(RATINGS) == pytest.approx(RATINGS.values.std(dtype=np.float64))
     equal = Ratings.from_columns([1, 2, 3], [1, 1, 2], [3.1, 3.1, 3.1], scale=(1, 5))
     assert deviation_of(equal) == 0
@@ -74,7 +74,7 @@ def test_ratings_in_units_are_within_the_scale_and_come_back_exactly(lowest, wid
     np.testing.assert_array_equal(counted.values * np.float32(unit), ratings.values)
 
 
-def test_stars_are_counted_as_they_are():
+def test_stars_have_unit_one():
     assert in_units(RATINGS, unit_for(deviation_of(RATINGS))) is RATINGS
     counted = in_units(RATINGS, 0.5)
     np.testing.assert_array_equal(counted.values, 2 * RATINGS.values)
@@ -83,7 +83,7 @@ def test_stars_are_counted_as_they_are():
 
 @pytest.mark.parametrize("factor", [32.0, 0.25])
 @pytest.mark.parametrize("form", FORMS)
-def test_another_scale_has_the_same_model_to_the_bit(form, factor, tmp_path):
+def test_another_scale_has_the_same_model_bit_for_bit(form, factor, tmp_path):
     one, other = fitted(form, 1), fitted(form, factor)
     assert (one.unit_, other.unit_) == (1, factor)
     users, items, timestamps = RATINGS.raw_users[:50], RATINGS.raw_items[:50], RATINGS.timestamps[:50]
@@ -131,13 +131,13 @@ def test_an_explanation_adds_up_on_another_scale(form):
     )
 
 
-def test_progress_is_told_on_the_scale_of_the_ratings():
+def test_progress_is_reported_on_the_scale_of_the_ratings():
     told = []
     NeuralMF(FORMS["plain"], epochs=1).fit(times(RATINGS, 8), on_progress=told.append)
     assert told[-1].train_loss == pytest.approx(64 * RATINGS.values.var(), rel=0.3)
 
 
-def test_a_file_with_no_sensible_unit_is_refused(tmp_path):
+def test_a_file_with_an_invalid_unit_is_refused(tmp_path):
     fitted("plain", 1).save(tmp_path / "m")
     description, arrays = model_file.read(tmp_path / "m")
     description["settings"]["unit"] = -1

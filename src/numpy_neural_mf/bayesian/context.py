@@ -1,4 +1,4 @@
-"""The context of a rating: its time bin, and the item that the user rated before."""
+"""The context of a rating: its time bin and the item that the user rated before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIME_BINS = 24
 
 
 def variable_names(time_bin: bool, previous_item: bool) -> tuple[str, ...]:
-    """Names of the context variables, in the order in which they are stored."""
+    """Return the names of the context variables, in the order in which they are stored."""
     return ("time_bin",) * time_bin + ("previous_item",) * previous_item
 
 
@@ -30,7 +30,7 @@ class ContextVariables:
     ----------
     names : tuple of {"time_bin", "previous_item"}
     timeline : Timeline
-        The ratings of each user in the order of time.
+        Each user's ratings in time order.
     items : int32 array of shape (n_ratings,), in the order of the timeline
     n_items : int
     """
@@ -42,11 +42,11 @@ class ContextVariables:
 
     @property
     def sizes(self) -> list[int]:
-        """Number of categories of each variable; the last previous item stands for no earlier rating."""
+        """Number of categories of each variable; the last previous item means no earlier rating."""
         return [{"time_bin": TIME_BINS, "previous_item": self.n_items + 1}[name] for name in self.names]
 
     def categories(self, users: IntArray, times: NDArray[np.int64]) -> list[NDArray[np.int32]]:
-        """The category of each variable, shape (n,), for ratings by users (-1: unknown) at these times."""
+        """Return each variable's category, shape (n,), for ratings by users (-1: unknown) at these times."""
         bins = TimeBins(int(self.timeline.times.min()), int(self.timeline.times.max()), TIME_BINS)
         functions = {
             "time_bin": lambda: bins.of(times),
@@ -59,13 +59,13 @@ class ContextVariables:
 class ContextEffects:
     """The effect of the context on a rating: Σ_c (w_c + (g_u + g_i) · z_c) over the categories c.
 
-    As in Rendle et al., 2011, "Fast context-aware recommendations with factorization machines".
+    See Rendle et al., 2011, "Fast context-aware recommendations with factorization machines".
 
     Attributes
     ----------
     variables : ContextVariables
     bias, factors : arrays of shape (n_categories,), (n_categories, r)
-        w and z, the categories of one variable after those of another.
+        w and z; the categories of all variables are concatenated.
     user, item : arrays of shape (n_users + 1, r), (n_items + 1, r)
         g; the last row stands for the unknown.
     """
@@ -77,12 +77,12 @@ class ContextEffects:
     item: NDArray[np.floating[Any]]
 
     def at(self, users: IntArray, items: IntArray, times: NDArray[np.int64]) -> Float64Array:
-        """The effect for pairs of rows (-1: unknown) at these times, shape (n,)."""
+        """Return the effect for pairs of rows (-1: unknown) at these times, shape (n,)."""
         bias, factors = self._summed(self.variables.categories(users, times))
         return np.asarray(bias + np.einsum("nr,nr->n", self.user[users] + self.item[items], factors))
 
     def in_last_time_bin(self) -> tuple[float, Float64Array]:
-        """Σ w and Σ z in the last time bin, averaged over the previous items of all ratings."""
+        """Return Σ w and Σ z in the last time bin, averaged over the previous items of all ratings."""
         timeline, names = self.variables.timeline, self.variables.names
         users = np.repeat(np.arange(len(timeline.starts) - 1), np.diff(timeline.starts))
         categories = self.variables.categories(users, timeline.times)
@@ -92,7 +92,7 @@ class ContextEffects:
         return float(bias.mean()), factors.mean(axis=0)
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> ContextEffects:
-        """The effects after user u has become row users[u] of n_users, likewise items; others are unknown."""
+        """Return them with user u moved to row users[u] of n_users, items likewise; others are unknown."""
         old = self.variables
         *of_time, of_items = np.split(np.column_stack([self.bias, self.factors]), np.cumsum(old.sizes)[:-1])
         if "previous_item" in old.names:  # the last variable
@@ -106,7 +106,7 @@ class ContextEffects:
         )
 
     def _summed(self, categories: list[NDArray[np.int32]]) -> tuple[Float64Array, Float64Array]:
-        """Σ w, shape (n,), and Σ z, shape (n, r), over the variables."""
+        """Return Σ w, shape (n,), and Σ z, shape (n, r), over the variables."""
         first = np.cumsum([0, *self.variables.sizes[:-1]])
         rows = [start + category for start, category in zip(first, categories, strict=True)]
         tables = self.bias.astype(np.float64), self.factors.astype(np.float64)
@@ -115,7 +115,7 @@ class ContextEffects:
 
 
 def with_rows_inserted(table: NDArray[Any], rows: IntArray, n: int) -> NDArray[Any]:
-    """A table of n + 1 rows in which row k is row rows[k]; the other rows are copies of the last one."""
+    """Return a table of n + 1 rows with old row k at rows[k]; other rows are copies of the last one."""
     wider = np.repeat(table[-1:], n + 1, axis=0)
     wider[rows] = table[:-1]
     return wider

@@ -1,4 +1,4 @@
-"""Samples time-varying biases: Ornstein-Uhlenbeck processes of users, of items, or of all ratings."""
+"""Sampling of time-varying biases: Ornstein-Uhlenbeck processes of users, of items, or of all ratings."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .threads import Threads, parts_of
 DAY = 86_400.0
 
 # The time-varying biases of a model: entity, prior median of the timescale in seconds, and prior median of
-# the variance, as a share of that of the ratings. A user's ratings are correlated within a session and, less
-# so, within an evening.
+# the variance, as a share of the ratings' variance. A user's ratings are correlated within a session and,
+# less so, within an evening.
 DRIFTS = (("user", 120.0, 0.03), ("user", 3_600.0, 0.03), ("item", 365 * DAY, 0.03), ("all", 7 * DAY, 0.01))
 
 # Standard deviations of the log-normal priors of variance and timescale.
 VARIANCE_SPREAD, TIMESCALE_SPREAD = 1.5, 1.0
 
-# Metropolis proposals of variance and timescale in a sweep, and the standard deviation of their log: during
-# the burn-in, and after it.
+# Number of Metropolis proposals of variance and timescale per sweep, and the standard deviation of their log;
+# each during the burn-in and after it.
 PROPOSALS, STEPS = (3, 1), (0.3, 0.1)
 
 
 class Drift:
-    """Samples a time-varying bias: one Ornstein-Uhlenbeck process for each group, with shared parameters.
+    """Sampler of a time-varying bias: one Ornstein-Uhlenbeck process per group, with shared parameters.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Drift:
         Group of each rating, and its time in seconds since 1970.
     n_groups : int
     timescale, variance : float
-        Initial values, and medians of their log-normal priors: seconds, and the stationary variance.
+        Initial timescale in seconds and stationary variance; also the medians of their log-normal priors.
 
     Attributes
     ----------
@@ -53,17 +53,17 @@ class Drift:
         self.path = np.zeros(len(times))
         self._gaps = np.diff(self.timeline.times, prepend=self.timeline.times[:1]).astype(np.float64)
         self._gaps[starts[:-1][np.diff(starts) > 0]] = 0.0  # a group starts in the stationary distribution
-        # Parts of about as many ratings, which do not divide a group.
+        # Parts with about the same number of ratings, which do not split a group.
         self._groups = np.unique(np.searchsorted(starts, parts_of(len(times))))
 
     def draw(
         self, residual: Float64Array, precision: Float64Array, rng: np.random.Generator, burn_in: bool,
         threads: Threads, scratch: Float64Array,
     ) -> None:  # fmt: skip
-        """Draw variance and timescale, then the path; updates the residual.
+        """Draw variance and timescale, then the path, and update the residual.
 
-        Variance and timescale are drawn by Metropolis steps on the likelihood with the path integrated out:
-        given the path they would mix slowly. `scratch` is an array of shape (8, n).
+        Variance and timescale are drawn by Metropolis steps on the likelihood with the path integrated out,
+        because they would mix slowly given the path. `scratch` is an array of shape (8, n).
         """
         from ..training.kernels import filter_paths
         from .kernels import draw_paths, observe
@@ -91,5 +91,5 @@ class Drift:
 
     @property
     def bias(self) -> TimeVaryingBias:
-        """The last sample."""
+        """The time-varying bias of the last sample."""
         return TimeVaryingBias(self.entity, self.timeline, self.path, self.timescale)

@@ -1,4 +1,4 @@
-"""The biases and factors of one entity, as sums over the columns of its fields, and clusters of its rows."""
+"""Biases and factors of one entity as sums over the columns of its fields, and latent clusters of rows."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from ..utils.arrays import Float64Array, FloatArray, IntArray
 from .threads import Threads, parts_of
 
-# Scale of the half-Cauchy prior of a block's scale, which in turn is the scale of the half-Cauchy prior of
+# Scale of the half-Cauchy prior of a block's scale, which is itself the scale of the half-Cauchy prior of
 # each field's standard deviation; ratings have standard deviation 1.
 FIELD_SCALE = 0.3
 
-# Metropolis proposals of the scale of a field in a sweep, and the standard deviation of their log.
+# Number of Metropolis proposals of a field's scale per sweep, and the standard deviation of their log.
 SCALINGS, SCALING_STEP = 10, 0.3
 
-# Standard deviation of the initial factors: small in effect, but large enough to leave zero.
+# Standard deviation of the initial factors: of small effect, but large enough for factors to leave zero.
 INITIAL_FACTORS = 0.1
 
-# The row of each rating in each of some blocks, shape (n_blocks, n), the number of one's own block, and the
+# The row of each rating in each block, shape (n_blocks, n), the number of the block being drawn, and the
 # factors of all rows, shape (n_factors, n_rows).
 Partners = tuple[IntArray, int, Float64Array]
 
@@ -29,8 +29,8 @@ Partners = tuple[IntArray, int, Float64Array]
 class FactorBlock:
     """Biases b = X w and factors P = X V of users, items or the categories of a context variable.
 
-    A row of X has a 1 for the id and whatever else is known: side information, implicit feedback. The columns
-    are grouped in fields, whose coefficients share a normal prior with unknown mean and precision, as in a
+    A row of X has a 1 for the id, then side information and implicit feedback. The columns are grouped in
+    fields. The coefficients of a field share a normal prior with unknown mean and precision, as in a
     factorisation machine (Rendle, 2012, "Factorization machines with libFM").
 
     Parameters
@@ -41,16 +41,19 @@ class FactorBlock:
     n_factors, rng : int, numpy.random.Generator
         The generator draws the initial factors.
     regressor : FactorBlock, optional
-        A block with the same first rows, whose factors are one more field of X: see `draw_regression`.
+        A block with the same first rows; its factors are one more field of X: see `draw_regression`.
     n_clusters : int, default 1
         Number of latent clusters of the rows; with more than one, the cluster is the second field.
 
     Attributes
     ----------
-    by_row : float64 array of shape (1 + n_factors, n_rows); also `bias` and `factors`
+    by_row : float64 array of shape (1 + n_factors, n_rows)
+        `bias` is its first row, `factors` the others.
     coefficients : float64 array of shape (1 + n_factors, n_columns)
-    mean, precision : float64 arrays of shape (1 + n_factors, n_fields), of the prior of the coefficients
-    scale : float64 array of shape (1,), of the half-Cauchy prior of all standard deviations
+    mean, precision : float64 arrays of shape (1 + n_factors, n_fields)
+        The parameters of the prior of the coefficients.
+    scale : float64 array of shape (1,)
+        The scale of the half-Cauchy prior of all standard deviations.
     clusters : LatentClusters or None
     """
 
@@ -84,11 +87,11 @@ class FactorBlock:
         self.by_row = np.ascontiguousarray((X @ self.coefficients.T).T)
         self.bias, self.factors = self.by_row[0], self.by_row[1:]
         self.clusters = LatentClusters(self, n_clusters) if n_clusters > 1 else None
-        self._sums = np.empty((n_rows, 4))  # the three of a row in one cache line
+        self._sums = np.empty((n_rows, 4))  # the three sums of a row lie in one cache line
 
     @property
     def state(self) -> dict[str, Float64Array]:
-        """The arrays that sampling changes, by name; writing into them restores a state."""
+        """The arrays that sampling changes, by name; a state is restored by writing into them."""
         names = ("coefficients", "by_row", "mean", "precision", "scale")
         state = {name: getattr(self, name) for name in names}
         state |= {} if self._regressor is None else {"regressors": self._regressors}
@@ -97,8 +100,9 @@ class FactorBlock:
     def draw(self, n: int, sums: Float64Array, z: FloatArray, rng: np.random.Generator) -> None:
         """Draw the coefficients of the bias (n = 0) or of a factor, given sums over the ratings of each row.
 
-        `sums` are Σ p h² and Σ p h e, with precision p, weight h in the rating's mean and residual e, of each
-        part of the ratings: shape (n_parts, 2, n_rows). `z` are standard normal, one for each column.
+        `sums`, shape (n_parts, 2, n_rows), are Σ p h² and Σ p h e for each part of the ratings, with
+        precision p, weight h in the rating's mean and residual e. `z` holds a standard normal number for each
+        column.
         """
         from .kernels import draw_fields
 
@@ -114,8 +118,8 @@ class FactorBlock:
 
         The rows are z = e + F w with e ~ N(m, 1/Λ) and the factors F of the regressor, so w given z is a
         Bayesian linear regression. Given e, as in `draw`, w mixes slowly (Yu and Meng, 2011, "To center or
-        not to center: that is not the question"). F follows the regressor during the burn-in only: later it
-        is fixed, because a draw of F here would not be a draw from its conditional.
+        not to center: that is not the question"). F follows the regressor only during the burn-in. Later F is
+        fixed, because a draw of F here would not be a draw from its conditional.
         """
         if self._regressor is None:
             return
@@ -131,20 +135,20 @@ class FactorBlock:
         self.coefficients[:, n_rows:], self.coefficients[:, :n_rows] = w, self.by_row - w @ F
 
     def draw_scale(self, rng: np.random.Generator) -> None:
-        """Draw the scale of the standard deviations of all fields, which is itself half-Cauchy.
+        """Draw the scale of the standard deviations of all fields; its prior is also half-Cauchy.
 
-        The horseshoe prior (Carvalho, Polson and Scott, 2010): if no field has an effect, all deviations
-        shrink together.
+        This is the horseshoe prior (Carvalho, Polson and Scott, 2010): if no field has an effect, all
+        deviations shrink together.
         """
         rate = half_cauchy_rate(self.precision, self.scale, rng)
         of_scale = half_cauchy_rate(self.scale**-2, FIELD_SCALE, rng)
         self.scale[:] = ((of_scale + rate.sum()) / 2 / rng.gamma((1 + rate.size) / 2)) ** 0.5
 
     def _draw_prior(self, n: int, rng: np.random.Generator) -> Float64Array:
-        """Draw the rate r of each field, which is returned, and the mean m and precision Λ of its prior.
+        """Draw the mean m and precision Λ of each field's prior and its rate r; return r.
 
         m ~ N(0, 1/Λ) and Λ ~ Gamma(1/2, r/2), as in Rendle (2012), 3.2, where r is 1. A variable r makes the
-        deviation half-Cauchy, so that a field without effect can vanish: see `half_cauchy_rate`.
+        standard deviation half-Cauchy, so a field without effect can vanish: see `half_cauchy_rate`.
         """
         from .kernels import field_sums
 
@@ -160,20 +164,20 @@ class FactorBlock:
 def half_cauchy_rate(
     precision: Float64Array, scale: Float64Array | float, rng: np.random.Generator
 ) -> Float64Array:
-    """Draw r given Λ ~ Gamma(1/2, r/2), with the prior of r that makes 1/√Λ half-Cauchy of this scale.
+    """Draw r given Λ ~ Gamma(1/2, r/2), with the prior of r that makes 1/√Λ half-Cauchy with this scale.
 
-    Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator".
+    See Makalic and Schmidt, 2016, "A simple sampler for the horseshoe estimator".
     """
     return np.asarray(2 * rng.standard_exponential(precision.shape) / (scale**-2 + precision))
 
 
 class LatentClusters:
-    """Clusters of rows that differ in the means of their coefficients.
+    """Latent clusters of rows, which differ in the means of their coefficients.
 
-    A row has e ~ N(m, 1/Λ) of its own and μ_k of its cluster k. The weights of the clusters are
-    Dirichlet(1 / n_clusters), so clusters that are not needed stay empty (Ishwaran and Zarepour, 2002, "Exact
-    and approximate sum representations for the Dirichlet process"). They are the second field of the block,
-    whose columns the draws update, after the identity.
+    A row's coefficients are the sum of its own e ~ N(m, 1/Λ) and of μ_k of its cluster k. The weights of the
+    clusters are Dirichlet(1 / n_clusters), so clusters that are not needed stay empty (Ishwaran and Zarepour,
+    2002, "Exact and approximate sum representations for the Dirichlet process"). The clusters are the second
+    field of the block, after the identity; the draws update its columns.
     """
 
     def __init__(self, block: FactorBlock, n_clusters: int) -> None:
@@ -181,7 +185,7 @@ class LatentClusters:
         self.n_clusters, self._block = n_clusters, block
         self._own = block.coefficients[:, :n_rows]  # e
         self._means = block.coefficients[:, n_rows : n_rows + n_clusters]  # μ
-        # In the columns of clusters: the rows of one cluster after another, and where each cluster begins.
+        # In the cluster columns: the rows in order of cluster, and the position where each cluster begins.
         self.members = columns[1][n_rows : 2 * n_rows]
         self.bounds = columns[0][n_rows : n_rows + n_clusters + 1]
 
@@ -196,17 +200,17 @@ class LatentClusters:
         self, partners: Partners, residual: Float64Array, precision: Float64Array, rng: np.random.Generator,
         threads: Threads,
     ) -> None:  # fmt: skip
-        """Draw the weights, the cluster of each row, and μ and e; updates the residual.
+        """Draw the weights, the cluster of each row, and μ and e, and update the residual.
 
-        The clusters are drawn twice. Given e + μ_k, as in any mixture, the ratings are not needed, but rows
-        of a narrow cluster cannot leave it. Given e, the likelihood of the ratings decides, and a row that
-        changes its cluster takes over the mean of the new one.
+        The clusters are drawn twice. The draw given e + μ_k, as in any mixture, does not need the ratings,
+        but rows of a narrow cluster cannot leave it. In the draw given e, the likelihood of the ratings
+        decides, and a row that changes its cluster takes over the mean of the new one.
         """
         from .kernels import change_clusters, cluster_log_likelihood
 
         block, e, mu, old, n = self._block, self._own, self._means, self.of_rows, self.n_clusters
         counts = np.bincount(old, minlength=n) + 1 / n
-        # Logarithms of the weights up to a constant, from gamma variates; of shape < 1 these can underflow.
+        # Logarithms of the weights up to a constant, from gamma variates, which can underflow for shape < 1.
         log_weights = np.log(rng.standard_gamma(counts + 1)) - rng.standard_exponential(n) / counts
 
         (m, prior_mean), (inverse_variance, prior) = block.mean[:, :2].T, block.precision[:, :2].T
@@ -220,7 +224,7 @@ class LatentClusters:
         e[:] = both - mu[:, old]
 
         (rows, own, factors), bounds = partners, parts_of(len(residual))
-        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # of all partners together, that of μ once
+        effects = factors.T @ mu[1:] + mu[0] / (len(rows) - 1)  # sums over partners count μ once
         log_p = np.empty((len(bounds) - 1, len(old), n))
         data = bounds, block.row_of, rows, own, effects, old
         threads.run(cluster_log_likelihood, len(log_p), *data, precision, residual, log_p)

@@ -1,4 +1,4 @@
-"""The loops of the Gibbs sampler, compiled by Numba; those of a part of the ratings may run in threads."""
+"""The loops of the Gibbs sampler, compiled by Numba; loops over a part of the ratings may run in threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..training.engines.numba_compat import compiled
 
 @compiled
 def weight(block, is_bias, u, i, z):
-    """What multiplies the bias or factor of a block in the mean of a rating: users 0, items 1, contexts 2."""
+    """Return the weight of a block's bias or factor in a rating's mean: users 0, items 1, contexts 2."""
     if is_bias:
         return 1.0
     return i + z if block == 0 else u + z if block == 1 else u + i
@@ -19,12 +19,13 @@ def weight(block, is_bias, u, i, z):
 
 @compiled
 def sum_rows(part, bounds, rows, updated, drawn, first, is_bias, now, step, precision, residual, sums):
-    """Move residuals by the step of the block drawn last, and sum up those of each row of the next block.
+    """Update residuals by the step of the block drawn last, and sum over each row of the next block.
 
-    The sums A = Σ p h² and B = Σ p h e, with precision p, weight h and residual e, are sufficient statistics,
-    so a draw costs the entries of X and not those of its expansion to ratings (Rendle, 2013, "Scaling
-    factorization machines to relational data"). rows[b, n] is the row of rating n in `now` and `step`, which
-    have those of all blocks; those of the next block begin at `first`. A block -1 is none.
+    The sums A = Σ p h² and B = Σ p h e, with precision p, weight h and residual e, are sufficient statistics.
+    So the cost of a draw grows with the entries of X, not with the entries of its expansion to ratings
+    (Rendle, 2013, "Scaling factorization machines to relational data"). rows[b, n] is the row of rating n in
+    `now` and `step`, which hold the rows of all blocks; the rows of the next block begin at `first`. Block -1
+    means no block.
     """
     A, B = sums[part]
     A[:] = 0.0
@@ -44,9 +45,9 @@ def sum_rows(part, bounds, rows, updated, drawn, first, is_bias, now, step, prec
 
 @compiled
 def draw_fields(parts, starts, rows, x, ends, z, steps, log_u, rate, mean, inverse_variance, v, Xv, sums):
-    """Draw the coefficients of one field of X after another, up to the columns `ends`, and scale each field.
+    """Draw the coefficients of each field of X in turn, up to the columns `ends`, and scale each field.
 
-    `parts` are the sums of `sum_rows`; `sums` has A, B and y = X v of one field, of each row side by side.
+    `parts` are the sums of `sum_rows`; `sums` holds A, B and y = X v of one field side by side in each row.
     """
     sums[:] = 0.0
     for part in range(len(parts)):
@@ -64,7 +65,7 @@ def draw_fields(parts, starts, rows, x, ends, z, steps, log_u, rate, mean, inver
 
 @compiled
 def field_sums(ends, v):
-    """Sums of the coefficients of each field and of their squares, shape (2, n_fields)."""
+    """Return the sums of each field's coefficients and of their squares, shape (2, n_fields)."""
     sums, first = np.zeros((2, len(ends))), 0
     for f in range(len(ends)):
         total, squares = 0.0, 0.0
@@ -77,7 +78,7 @@ def field_sums(ends, v):
 
 @compiled
 def draw_columns(f, first, end, starts, rows, x, z, mean, inverse_variance, v, sums):
-    """Draw the coefficient v_c of each column c of a field given all others; updates v, B and y.
+    """Draw the coefficient v_c of each column c of a field given all others, and update v, B and y.
 
     The conditional of v_c is normal with precision Λ + Σ_n p_n h_n² x² and mean
     (Λ m + Σ_n p_n h_n x (e_n + h_n x v_c)) / precision (Rendle, 2012, "Factorization machines with libFM",
@@ -105,10 +106,11 @@ def draw_columns(f, first, end, starts, rows, x, z, mean, inverse_variance, v, s
 def scale_field(f, first, end, steps, log_u, rate, mean, inverse_variance, v, sums):
     """Multiply the coefficients of a field, their mean and standard deviation, by one number s > 0.
 
-    Precision and coefficients mix slowly given each other; a Metropolis walk over log s, by `steps` accepted
-    by `log_u`, moves both together (Liu and Sabatti, 2000, "Generalised Gibbs sampler and multigrid Monte
-    Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y and the prior Λ ~ Gamma(1/2, r/2), the log
-    density is b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s. Updates v, B, y and the prior.
+    Precision and coefficients mix slowly given each other. A Metropolis walk over log s, with proposals
+    `steps` and acceptance by `log_u`, moves both together (Liu and Sabatti, 2000, "Generalised Gibbs sampler
+    and multigrid Monte Carlo"). With y = X v of the field, a = Σ A y², b = Σ B y and the prior
+    Λ ~ Gamma(1/2, r/2), the log density is b (s - 1) - a (s - 1)² / 2 - r Λ / (2 s²) - log s. The walk
+    updates v, B, y and the prior.
     """
     a, b, prior = 0.0, 0.0, rate[f] * inverse_variance[f]
     for row in range(len(sums)):
@@ -131,10 +133,10 @@ def scale_field(f, first, end, steps, log_u, rate, mean, inverse_variance, v, su
 
 @compiled
 def cluster_log_likelihood(part, bounds, row_of, rows, own, effects, clusters, precision, residual, log_p):
-    """The log likelihood of each row's ratings in each cluster, up to a constant: log_p[part, row, cluster].
+    """Fill log_p[part, row, cluster], each row's log likelihood in each cluster, up to a constant.
 
-    Cluster k adds to the mean of a rating the sum of effects[row, k] over its rows in all blocks but
-    `own`; `clusters` are those in the residual.
+    Cluster k adds to the mean of a rating the sum of effects[row, k] over its rows in all blocks except
+    `own`. The residual includes the effects of the current `clusters`.
     """
     log_p[part] = 0.0
     effect = np.empty(effects.shape[1])
@@ -152,7 +154,7 @@ def cluster_log_likelihood(part, bounds, row_of, rows, own, effects, clusters, p
 
 @compiled
 def change_clusters(part, bounds, row_of, rows, own, effects, old, new, residual):
-    """Move the residuals of the rows whose cluster has changed: see `cluster_log_likelihood`."""
+    """Update the residuals of rows whose cluster has changed: see `cluster_log_likelihood`."""
     for n in range(bounds[part], bounds[part + 1]):
         was, now = old[row_of[n]], new[row_of[n]]
         if was != now:
@@ -163,7 +165,7 @@ def change_clusters(part, bounds, row_of, rows, own, effects, old, new, residual
 
 @compiled
 def observe(part, bounds, order, residual, precision, path, target, variance):
-    """Residuals without the path, and the variances of their noise, in the order of the timeline."""
+    """Fill residuals without the path, and the variances of their noise, in the order of the timeline."""
     for i in range(bounds[part], bounds[part + 1]):
         target[i] = residual[order[i]] + path[i]
         variance[i] = 1.0 / precision[order[i]]
@@ -171,9 +173,9 @@ def observe(part, bounds, order, residual, precision, path, target, variance):
 
 @compiled
 def draw_paths(part, groups, starts, order, variance, filtered, z, target, path, residual):
-    """Draw the path of each group's process backwards from its filtered moments; updates the residual.
+    """Draw the path of each group's process backwards from its filtered moments, and update the residual.
 
-    Carter and Kohn, 1994, "On Gibbs sampling for state space models".
+    See Carter and Kohn, 1994, "On Gibbs sampling for state space models".
     """
     a, m, P = filtered
     for group in range(groups[part], groups[part + 1]):

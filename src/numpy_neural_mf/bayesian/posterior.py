@@ -1,4 +1,4 @@
-"""Averages of posterior samples, and the model that they amount to."""
+"""Averages of posterior samples, and the posterior mean as a model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .context import ContextEffects, ContextVariables
 from .posterior_mean import PosteriorMean
 from .sampler import Sampler
 
-# Columns kept while collecting, as a multiple of the rank: the error of truncating twice stays small.
+# Columns kept while collecting, as a multiple of the rank, which keeps the error of truncating twice small.
 OVERSAMPLING = 2
 
-# Rows that are converted to float64 at a time.
+# Rows that are converted to float64 at once.
 BLOCK = 1 << 14
 
 
 class Posterior:
     """Sums over the samples of a sampler.
 
-    `rank` is the number of columns of the mean of P Qᵀ, `context_variables` those of the context blocks.
+    `rank` is the number of columns of the mean of P Qᵀ; `context_variables` describe the context blocks.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Posterior:
     def predict_sample(
         self, users: IntArray, items: IntArray, times: NDArray[np.int64] | None
     ) -> Float64Array:
-        """Predictions of the sampler's current sample for pairs of rows, -1 for the unknown: shape (n,).
+        """Return predictions of the sampler's current sample for pairs of rows (-1: unknown), shape (n,).
 
-        The unknown user is the mean of all users, and the unknown item that of all items.
+        The unknown user is the mean of all users, and the unknown item the mean of all items.
         """
         s = self._sampler
         by_user, by_item = (np.pad(x.by_row, ((0, 0), (0, 1)), mode="mean") for x in (s.users, s.items))
@@ -78,7 +78,7 @@ class Posterior:
         return np.asarray(s.rating_std * prediction)
 
     def mean(self) -> PosteriorMean:
-        """The posterior mean as a model: geometric means of the timescales, means of all else."""
+        """Return the posterior mean as a model: geometric means of timescales, means of the rest."""
         std, means = self._sampler.rating_std, self._means()
         form = Architecture(embedding_dim=self._products["user_item"].rank)
         drifts = []
@@ -95,10 +95,10 @@ class Posterior:
         return PosteriorMean(Factorization(form, self._parameters()), tuple(drifts), context)
 
     def deviations(self) -> NDArray[np.float32]:
-        """Predictive standard deviation of a rating of each user, then of any user: shape (n_users + 1,).
+        """Return the predictive standard deviation of each user's ratings, then any user's: (n_users + 1,).
 
-        The variance is the sum of that of the noise, σ², and that of the mean r̂. The latter is estimated from
-        the training ratings; the posterior without the rating itself has v σ² / (σ² - v) in place of v
+        The predictive variance is the variance of the noise, σ², plus the variance v of the mean r̂, estimated
+        from the training ratings. The posterior without the rating itself has v σ² / (σ² - v) in place of v
         (leave-one-out of a normal posterior).
         """
         users, means = self._sampler.users.row_of, self._means()
@@ -112,14 +112,14 @@ class Posterior:
         return np.asarray(self._sampler.rating_std * np.sqrt(variance), np.float32)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """All sums, by name."""
+        """Return all sums, by name."""
         products = {which: product.state() for which, product in self._products.items()}
         return self._sums | {
             f"{which}.{name}": a for which, part in products.items() for name, a in part.items()
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Continue from what `state` returned; ValueError for products that cannot be."""
+        """Continue from a result of `state`; raise ValueError for products that are impossible."""
         n_factors = len(self._sampler.users.factors)
         for name, total in self._sums.items():
             total[...] = state[name]
@@ -127,7 +127,7 @@ class Posterior:
             product.restore({name: state[f"{which}.{name}"] for name in ("P", "Q", "n")}, n_factors)
 
     def _sample(self) -> dict[str, Float64Array]:
-        """The arrays to sum; the numbers are 1, the intercept and the logarithms of the timescales."""
+        """Return the arrays to sum; "numbers" are 1, the intercept and the logarithms of the timescales."""
         s = self._sampler
         arrays = {"numbers": np.array([1, s.intercept, *(math.log(drift.timescale) for drift in s.drifts)])}
         arrays |= {"user_bias": s.users.bias, "item_bias": s.items.bias, "noise": 1 / s.noise_precision}
@@ -139,11 +139,11 @@ class Posterior:
         return {name: total / self.n_samples for name, total in self._sums.items()}
 
     def _parameters(self) -> Parameters:
-        """Float32 tables of an architecture with biases and product.
+        """Return the float32 tables of an architecture with biases and product.
 
         Biases and factors have mean zero; their means are part of μ. The last row of each table, which stands
-        for the unknown, is zero. Each column of the user factors has the variance of the user biases, so one
-        prior serves both.
+        for the unknown, is zero. Each column of the user factors has the same variance as the user biases, so
+        one prior serves both.
         """
         means, std = self._means(), self._sampler.rating_std
         user_part, item_part, P, Q = self._products["user_item"].centred()
@@ -162,11 +162,11 @@ class Posterior:
 
 
 class LowRankMean:
-    """Averages products P Qᵀ of factors of shape (n_users, k) and (n_items, k), as one of `rank` columns.
+    """Average of products P Qᵀ of factors of shape (n_users, k) and (n_items, k), as one of `rank` columns.
 
     Posterior samples are determined only up to a rotation, so the mean of their factors has no meaning, but
-    the mean of their products has. The factors of all samples, stacked column by column, are factors of the
-    sum; a truncated singular value decomposition is its best approximation (Eckart and Young, 1936).
+    the mean of their products has one. The factors of all samples, side by side, are factors of the sum; a
+    truncated singular value decomposition is its best approximation (Eckart and Young, 1936).
     """
 
     def __init__(self, n_users: int, n_items: int, rank: int) -> None:
@@ -185,11 +185,11 @@ class LowRankMean:
             self._P, self._Q = [P * values], [Q]
 
     def state(self) -> dict[str, FloatArray]:
-        """The collected factors, by name."""
+        """Return the collected factors, by name."""
         return {"P": np.hstack(self._P), "Q": np.hstack(self._Q), "n": np.array(self._n)}
 
     def restore(self, state: Mapping[str, FloatArray], n_factors: int) -> None:
-        """Continue from what `state` returned; ValueError if P or Q is too wide for its samples."""
+        """Continue from a result of `state`; raise ValueError if P or Q is too wide for its samples."""
         P, Q, n = state["P"], state["Q"], int(state["n"])
         width, most = P.shape[1], 2 * OVERSAMPLING * self.rank + n_factors
         if width != Q.shape[1] or width > most or not min(n, 1) <= width <= n * n_factors:
@@ -197,10 +197,10 @@ class LowRankMean:
         self._P, self._Q, self._n = [P], [Q], n
 
     def centred(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """The mean as b_u + b_i + p_u · q_i, float32, where p has mean zero over users and q over items.
+        """Return the mean as b_u + b_i + p_u · q_i, float32, with p centred over users and q over items.
 
-        Returns the biases of users and items, P with columns of mean square 1 in descending order of the
-        singular values, then zeros, and Q.
+        Returns the biases of users and items, P and Q. The columns of P have mean square 1 and are in
+        descending order of the singular values; columns of zeros fill up the rest.
         """
         P, values, Q = _decomposed(self._P, self._Q, OVERSAMPLING * self.rank)
         P *= values / max(self._n, 1)
@@ -213,7 +213,7 @@ class LowRankMean:
         return user_bias, item_bias, self._padded(P * scale), self._padded(Q * (values / scale))
 
     def factors(self) -> tuple[FloatArray, FloatArray]:
-        """Factors of the mean, float32 arrays of shape (n_users, rank) and (n_items, rank)."""
+        """Return the factors of the mean, float32 arrays of shape (n_users, rank) and (n_items, rank)."""
         P, values, Q = _decomposed(self._P, self._Q, self.rank)
         return self._padded(P * (values / max(self._n, 1))), self._padded(Q)
 
@@ -224,7 +224,7 @@ class LowRankMean:
 def _decomposed(
     columns_P: list[FloatArray], columns_Q: list[FloatArray], rank: int
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """P Qᵀ as U diag(values) Vᵀ with orthonormal U and V and the `rank` largest singular values."""
+    """Return P Qᵀ as U diag(values) Vᵀ with orthonormal U and V and the `rank` largest singular values."""
     (P, T_p, R_p), (Q, T_q, R_q) = _orthogonalized(columns_P), _orthogonalized(columns_Q)
     U, values, Vt = np.linalg.svd(R_p @ R_q.T, full_matrices=False)
     of_P, of_Q = (T_p @ U[:, :rank]).astype(np.float32), (T_q @ Vt[:rank].T).astype(np.float32)
@@ -232,9 +232,10 @@ def _decomposed(
 
 
 def _orthogonalized(columns: list[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """A float32 matrix A, T so that A T is orthonormal, and R so that A = A T R.
+    """Return the columns as a float32 matrix A, with T and R such that A T is orthonormal and A = A T R.
 
-    From Aᵀ A in float64, which is as exact as a QR decomposition in float32 and takes a tenth of its time.
+    T and R are computed from Aᵀ A in float64, which is as exact as a QR decomposition in float32 and takes a
+    tenth of its time.
     """
     A = np.hstack(columns)
     gram = np.zeros((A.shape[1], A.shape[1]))

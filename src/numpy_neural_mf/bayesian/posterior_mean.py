@@ -17,10 +17,10 @@ from ..utils.settings import check_number
 from .context import ContextEffects, ContextVariables, variable_names
 from .drift import DRIFTS
 
-# The table to which each time-varying bias adds.
+# The table to which each time-varying bias is added.
 TABLES = {"user": "user_bias.weight", "item": "item_bias.weight", "all": "intercept"}
 
-# A function that returns the tensor of this name, after a check of dtype, shape and finite values.
+# A function that returns the tensor of a name after checking dtype, shape and finite values.
 Take = Callable[[str, DTypeLike, tuple[int, ...]], NDArray[Any]]
 
 
@@ -30,9 +30,9 @@ class PosteriorMean:
 
     Attributes
     ----------
-    factorization : Factorization, of μ, b, p and q
-    drifts : tuple of TimeVaryingBias, d
-    context : ContextEffects or None, w, z and g
+    factorization : Factorization, with μ, b, p and q
+    drifts : tuple of TimeVaryingBias, with d
+    context : ContextEffects or None, with w, z and g
     """
 
     factorization: Factorization
@@ -47,11 +47,11 @@ class PosteriorMean:
 
     @property
     def n_timed(self) -> int:
-        """Number of ratings whose time is used: all training ratings, or none."""
+        """Number of ratings whose time is used: all training ratings or 0."""
         return 0 if self.context is None else len(self.context.variables.items)
 
     def scores(self, users: IntArray, items: IntArray, timestamps: NDArray[np.int64]) -> NDArray[Any]:
-        """Scores of pairs of rows, -1 for the unknown, at these times: shape (n,)."""
+        """Return scores of pairs of rows (-1: unknown) at these times, shape (n,)."""
         scores = self.factorization.scores(users, items)
         parts = [drift.at for drift in self.drifts] + ([] if self.context is None else [self.context.at])
         for at in parts:
@@ -59,7 +59,7 @@ class PosteriorMean:
         return scores
 
     def at_last_time(self) -> Factorization:
-        """The model at the time of the last rating: drifts and context are added to the biases."""
+        """Return the model at the time of the last rating, with drifts and context added to the biases."""
         now = {name: value.copy() for name, value in self.factorization.parameters.items()}
         for drift in self.drifts:
             table = now[TABLES[drift.entity]].reshape(-1)
@@ -76,7 +76,7 @@ class PosteriorMean:
         return replace(self.factorization, parameters=now)
 
     def inserted(self, form: Factorization, users: IntArray, items: IntArray) -> PosteriorMean:
-        """With another factorisation, of more users and items: row u becomes users[u], items likewise.
+        """Return it with another factorisation of more users and items: row u moves to users[u], items alike.
 
         Drifts and context do not change, and the new ratings have no effect on them.
         """
@@ -87,7 +87,7 @@ class PosteriorMean:
         return PosteriorMean(form, tuple(drifts), context)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
-        """The arrays of the model by name; the timescales, which are numbers, are not among them."""
+        """Return the arrays of the model by name, without the timescales, which are numbers."""
         tensors: dict[str, NDArray[Any]] = dict(self.factorization.parameters)
         timelines = {drift.entity: drift.timeline for drift in self.drifts}
         tensors |= {f"level.{n}": drift.values for n, drift in enumerate(self.drifts)}
@@ -104,11 +104,11 @@ class PosteriorMean:
         cls, take: Take, n_users: int, n_items: int, *, rank: int, n_timed: int, timescales: Any, drift: bool,
         previous_item: bool,
     ) -> Self:  # fmt: skip
-        """The model whose tensors `take` returns.
+        """Build the model from the tensors that `take` returns.
 
-        `n_timed` is the number of ratings whose time is used, at least 0; `timescales` are in seconds, one
-        for each time-varying bias; `drift` and `previous_item` are settings of `BayesianMF`. Raises
-        ValueError if a value is out of range, or the parts do not fit together.
+        `n_timed` is the number of ratings whose time is used, at least 0. `timescales` are in seconds, one
+        for each time-varying bias. `drift` and `previous_item` are settings of `BayesianMF`. Raises
+        ValueError if a value is out of range or the parts do not fit together.
         """
         form = Architecture(embedding_dim=rank)
         shapes = form.parameter_shapes(n_users, n_items)

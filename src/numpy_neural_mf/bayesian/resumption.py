@@ -1,4 +1,4 @@
-"""The state of a Gibbs sampling, for a checkpoint, and the way back, checked: compiled loops trust it."""
+"""Saving and restoring the state of Gibbs sampling, checked because compiled loops trust it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Parts = tuple[Sampler, Posterior]
 
 
 class ValidationMonitor:
-    """Validation ratings, and the sum of the samples' predictions of them, clipped to the scale.
+    """Validation ratings and the sum of samples' predictions for them; the loss clips them to the scale.
 
     `users` and `items` are rows, -1 for the unknown.
     """
@@ -32,7 +32,7 @@ class ValidationMonitor:
         self.total = np.zeros(len(values))
 
     def loss(self, posterior: Posterior) -> float:
-        """Mean squared error of the mean of the samples, or of the current sample during the burn-in."""
+        """Add a sample; return the mean squared error of the samples' mean, in the burn-in of the sample."""
         prediction = posterior.predict_sample(*self._pairs)
         if posterior.n_samples:
             self.total += prediction
@@ -41,7 +41,7 @@ class ValidationMonitor:
 
 
 def state_of(parts: Parts, monitor: ValidationMonitor | None) -> dict[str, NDArray[Any]]:
-    """All that the next sample and the history depend on besides ratings and generator, by name."""
+    """Return, by name, all that the next sample and the history depend on besides ratings and generator."""
     sampler, posterior = parts
     state: dict[str, NDArray[Any]] = {} if monitor is None else {"validation": monitor.total}
     state |= {f"sampler/{name}": a for name, a in sampler.state().items()}
@@ -51,13 +51,13 @@ def state_of(parts: Parts, monitor: ValidationMonitor | None) -> dict[str, NDArr
 def resumed(
     checkpoint: Checkpoint, parts: Parts, monitor: ValidationMonitor | None, n_sweeps: int, burn_in: int
 ) -> History | None:
-    """Put the state in a checkpoint back; the history until then, None without a checkpoint.
+    """Restore the state in a checkpoint; return the history up to it, or None without a checkpoint.
 
-    Raises ValueError if it belongs to another training, or is damaged.
+    Raises ValueError if the checkpoint belongs to another training or is damaged.
     """
     own, (sampler, posterior) = state_of(parts, monitor), parts
     forms = {name: (a.dtype, a.shape) for name, a in own.items()}
-    for name in own:  # factors of the mean have columns for each sample
+    for name in own:  # factors of the mean have a varying number of columns
         if name.startswith("posterior/") and name.endswith((".P", ".Q")):
             forms[name] = own[name].dtype, (len(own[name]), None)
     saved = checkpoint.read(forms)
@@ -77,7 +77,7 @@ def resumed(
 
 
 def _require_sound(arrays: Arrays, own: Arrays) -> None:
-    """Raise a ValueError for indices out of range and for variances that are not above 0."""
+    """Raise ValueError for indices out of range and for variances that are not above 0."""
     for name, found in arrays.items():
         key = name.rpartition(".")[2]
         if key == "members":
@@ -88,7 +88,7 @@ def _require_sound(arrays: Arrays, own: Arrays) -> None:
         elif key in ("precision", "scale", "sampler/relative_precision"):
             sound = bool((found > 0).all())
         elif name == "sampler/numbers":
-            sound = bool((found[1:] > 0).all())  # but for the intercept
+            sound = bool((found[1:] > 0).all())  # except the intercept
         else:
             continue
         if not sound:

@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 # Median of the log-normal prior of ν, and the standard deviation of its log.
 DF, DF_SPREAD = 10.0, 0.5
 
-# Metropolis proposals of ν in a sweep, and the standard deviation of their log.
+# Number of Metropolis proposals of ν per sweep, and the standard deviation of their log.
 DF_PROPOSALS, DF_STEP = 3, 0.3
 
 
 class Sampler:
-    """Draws μ, biases, factors, time-varying biases and noise in turn, each given all others.
+    """Gibbs sampler: draws μ, biases, factors, time-varying biases and noise in turn, each given the others.
 
     A rating by user u of item i at time t is normal with mean ::
 
@@ -47,7 +47,7 @@ class Sampler:
         Whether γ_u and ν are drawn; otherwise γ_u is 1.
     contexts : sequence of FactorBlock, one for each context variable, with a row for each category
     n_threads : int, optional
-        The samples do not depend on it. By default all processors, or NUMBA_NUM_THREADS.
+        By default the number of processors, or NUMBA_NUM_THREADS. The samples do not depend on it.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Sampler:
             logger.warning("compiling the Gibbs sampler, once on this machine: it takes some ten seconds")
 
     def sweep(self, burn_in: bool) -> None:
-        """Draw everything once."""
+        """Draw every quantity once."""
         rng, residual = self._rng, self.residual
         for block in self._blocks:
             block.draw_scale(rng)
@@ -110,12 +110,12 @@ class Sampler:
             drift.draw(residual, precision, rng, burn_in, self._threads, self._scratch)
 
     def state(self) -> dict[str, Float64Array]:
-        """All that the next sweep depends on besides ratings and generator, by name."""
+        """Return, by name, all that the next sweep depends on besides ratings and generator."""
         drifts = [(drift.variance, drift.timescale) for drift in self.drifts]
         return self._arrays() | {"numbers": np.array([self.intercept, self.noise_df, *np.ravel(drifts)])}
 
     def restore(self, state: Mapping[str, Float64Array]) -> None:
-        """Continue from what `state` returned."""
+        """Continue from a result of `state`."""
         for name, array in self._arrays().items():
             array[...] = state[name]
         self.intercept, self.noise_df, *of_drifts = state["numbers"].tolist()
@@ -137,7 +137,7 @@ class Sampler:
         step = np.zeros_like(now)
 
         def next_sums(drawn: int) -> Float64Array:
-            """The sums for a draw, or none for -1, after the draw before it."""
+            """Apply the draw before and return the sums for the next one; -1 means no further draw."""
             sums = self._sums[drawn]
             self._threads.run(
                 sum_rows, len(sums), self._parts, self._rows, before, drawn, self._own[drawn].start, n == 0,
@@ -160,9 +160,9 @@ class Sampler:
         self.residual -= step
 
     def _draw_noise(self) -> Float64Array:
-        """Draw α, then ν and γ; returns the precision of each rating.
+        """Draw α, then ν and γ; return the precision of each rating.
 
-        ν is drawn by Metropolis steps of its log with γ integrated out: given γ it would mix slowly.
+        ν is drawn by Metropolis steps of its log with γ integrated out, because it would mix slowly given γ.
         """
         users, n, gamma, rng = self.users.row_of, self._n_ratings, self._relative_precision, self._rng
         of_users = np.bincount(users, self.residual**2, minlength=len(gamma))

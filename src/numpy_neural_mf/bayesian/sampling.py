@@ -20,15 +20,15 @@ from .posterior import Posterior
 from .resumption import ValidationMonitor, resumed, state_of
 from .sampler import Sampler
 
-# Mean number of ratings of a row for each latent cluster: with fewer, clusters would fit noise.
+# Mean number of ratings per row and latent cluster; with fewer, clusters would fit noise.
 RATINGS_PER_CLUSTER = 10
 
-# Samples between two checkpoints: the state is larger than the ratings.
+# Number of samples between two checkpoints; the state is larger than the ratings.
 SAVE_EVERY = 10
 
 
 def context_variables_of(ratings: Ratings, names: tuple[str, ...]) -> ContextVariables | None:
-    """The context variables of these names, or None without names or times or if all ratings are equal."""
+    """Return the named context variables, or None without names or times or if all ratings are equal."""
     if not names or not _vary_in_time(ratings):
         return None
     assert ratings.timestamps is not None
@@ -40,15 +40,15 @@ def build_sampler(
     ratings: Ratings, rng: np.random.Generator, *, n_factors: int, latent_clusters: int, features: bool,
     implicit: bool, drift: bool, user_noise: bool, context_variables: ContextVariables | None = None,
 ) -> Sampler:  # fmt: skip
-    """The sampler of a model with these parts, as far as the ratings have the data: see `BayesianMF`.
+    """Build the sampler of a model with these parts, if the ratings have the data: see `BayesianMF`.
 
-    Its ratings are in the order of users and times, because sums over the ratings of a row are faster so.
+    Its ratings are sorted by user and time, which makes sums over the ratings of a row faster.
     """
     times = ratings.users if ratings.timestamps is None else ratings.timestamps
     r = ratings.take(np.lexsort((times, ratings.users)))
 
     def block(side: OneSide) -> FactorBlock:
-        """A field of ids, one of each feature, and one of implicit feedback."""
+        """Build a block with a field of ids, one for each feature, and one of implicit feedback."""
         fields = [scipy.sparse.csr_array(scipy.sparse.eye_array(len(side.ids)))]
         if features and side.features is not None:
             X, names = side.features.rows_for(side.ids).tocsc(), np.array(side.features.fields)
@@ -79,10 +79,10 @@ def build_sampler(
 
 
 def sets_without_own(side: OneSide) -> scipy.sparse.csr_array:
-    """The sets of what was rated, those of n members with weight √(1 - 1/n)/√n: none with one member.
+    """Return implicit feedback with weight √(1 - 1/n)/√n for n ratings of a row, which is 0 for one rating.
 
-    A set has the rating that it is to explain, one of n: only the others count. With one rating for each
-    user, the effect of a set would not be identifiable.
+    One of the n ratings is the rating to be explained, so only the others count. With one rating for each
+    user, the effect of implicit feedback would not be identifiable.
     """
     sets = side.rated_sets()
     n = np.diff(sets.indptr)
@@ -90,7 +90,7 @@ def sets_without_own(side: OneSide) -> scipy.sparse.csr_array:
 
 
 def _vary_in_time(ratings: Ratings) -> bool:
-    """Whether the ratings have times and are not all equal."""
+    """Return whether the ratings have times and are not all equal."""
     return ratings.timestamps is not None and bool(ratings.values.min() < ratings.values.max())
 
 
@@ -99,11 +99,11 @@ def draw_samples(
     monitor: ValidationMonitor | None = None, on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:  # fmt: skip
-    """Draw samples, from the first one or from the checkpoint; those after the burn-in go to the posterior.
+    """Draw samples from the start or from the checkpoint; add those after the burn-in to the posterior.
 
-    `monitor` affects the history only. `on_progress` is called after each sample; the checkpoint is written
+    `monitor` affects only the history. `on_progress` is called after each sample; the checkpoint is written
     after every tenth sample and after the last one. Raises ValueError if the checkpoint belongs to another
-    training, or is damaged.
+    training or is damaged.
     """
     n, n_sweeps = len(sampler.residual), burn_in + n_samples
     history = History(best_epoch=n_sweeps)

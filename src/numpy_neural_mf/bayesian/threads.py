@@ -1,4 +1,4 @@
-"""Threads that work on several parts of the ratings at a time, with the same bits for any number of them."""
+"""Threads that work on parts of the ratings in parallel; any number of threads gives the same bits."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from ..utils.arrays import Float32Array
 
-# Fewer ratings are not worth a thread, and each part has sums of its own.
+# Fewer ratings are not worth a thread, and each part needs its own sums.
 RATINGS_PER_PART, MAX_PARTS = 25_000, 8
 
 
 def parts_of(n: int) -> NDArray[np.int64]:
-    """Bounds of the parts of n ratings, which do not depend on the number of threads."""
+    """Return the bounds of the parts of n ratings, which do not depend on the number of threads."""
     n_parts = min(max(n // RATINGS_PER_PART, 1), MAX_PARTS)
     return np.arange(n_parts + 1) * n // n_parts
 
 
 class Threads:
-    """Python's threads, for functions that release the interpreter's lock, as compiled ones do.
+    """Python threads, for functions that release the interpreter's lock, as compiled ones do.
 
-    Unlike Numba's they serve any number of callers, also in a forked process. The default is one for each
-    processor, or as many as the environment variable NUMBA_NUM_THREADS says.
+    Unlike Numba's threads, they serve any number of callers, also in a forked process. The default number is
+    one per processor, or the environment variable NUMBA_NUM_THREADS.
     """
 
     def __init__(self, n_threads: int | None = None) -> None:
@@ -35,7 +35,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(self._n_threads)
 
     def run(self, function: Callable[..., Any], n_parts: int, *arguments: Any) -> None:
-        """Call the function with each part from 0 and the arguments; a free thread takes the next part."""
+        """Call the function with each part from 0 and the arguments; any free thread takes the next part."""
         parts = iter(range(n_parts))
 
         def work() -> None:
@@ -49,7 +49,7 @@ class Threads:
                 helper.result()
 
     def normals(self, n: int, rng: np.random.Generator) -> Float32Array:
-        """Standard normal numbers, those of each part from a generator of its own."""
+        """Draw n standard normal numbers; each part has its own generator."""
         z, bounds = np.empty(n, np.float32), parts_of(n)
         seeds = rng.integers(1 << 63, size=len(bounds) - 1)
 

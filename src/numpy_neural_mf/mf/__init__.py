@@ -1,4 +1,4 @@
-"""What a neural matrix factorisation is: architecture, inference formula, likelihood, side features."""
+"""The neural matrix factorisation model: architecture, inference formula, likelihood and side features."""
 
 from .architecture import A_SMALL, ARCHITECTURES, B_MEDIUM, C_WIDE, Architecture
 from .forward import Factorization

@@ -1,4 +1,4 @@
-"""The form of a neural matrix factorisation: its settings, its parameters' shapes and their first values."""
+"""The architecture of a neural matrix factorisation: settings, parameter shapes and initial values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -22,53 +22,55 @@ from .parameters import SIDES, TIME_BINS, Entity, Kind, Parameters, Table
 
 LIKELIHOODS = ("normal", "ordinal")
 
-# Rows of each process that are drawn at a time.
+# Rows of each process that are drawn at once.
 DRAWN_AT_ONCE = 2**12
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The form of a model; TypeError or ValueError for a field of the wrong type or out of range.
+    """The architecture of a model; raises TypeError or ValueError for a field of wrong type or out of range.
 
     With user factors p_u, item factors q_i and an MLP f on their concatenation, the predicted rating is ::
 
         r̂_ui = μ + b_u + b_i + p_u · q_i + f([p_u, q_i])
 
-    which is biased matrix factorisation (Koren, Bell and Volinsky, 2009, eq. 4) together with the MLP of
-    neural collaborative filtering (He et al., 2017, section 3.3) on the same embeddings. Each part can be
-    switched off.
+    This is biased matrix factorisation (Koren, Bell and Volinsky, 2009, eq. 4) plus the MLP of neural
+    collaborative filtering (He et al., 2017, section 3.3) on the same embeddings. Each part can be switched
+    off.
 
     Parameters
     ----------
     embedding_dim : int, default 16, length of p_u and q_i
     hidden_layer_sizes : tuple of int, default (), widths of the hidden layers of f; empty for no MLP
     activation : {"relu", "sigmoid", "tanh", "identity", "leaky_relu", "gelu"}, default "relu"
-    biases : bool, default True, whether there are b_u and b_i
-    product : bool, default True, whether there is p_u · q_i (GMF with unit weights)
+    biases : bool, default True, whether the model has b_u and b_i
+    product : bool, default True, whether the model has p_u · q_i (GMF with unit weights)
     rating_scale : tuple of two floats or None, default None
         Predictions are clipped to it; None takes the scale of the ratings.
     features : bool, default False
-        Whether features of users and items have vectors and biases, too: Σ_c x_uc E_c over the features c of
-        the user, with their weights, is then the mean of the prior of p_u, and so for q_i, b_u and b_i
-        (Rendle, 2010, "Factorization machines", whose interactions of user with item these are).
+        Whether features of users and items also have vectors and biases. The prior mean of p_u is then
+        Σ_c x_uc E_c over the features c of the user, with weights x_uc, and likewise for q_i, b_u and b_i.
+        These are the user-item interactions of a factorisation machine (Rendle, 2010, "Factorization
+        machines").
     implicit : bool, default False
-        Whether the n items that a user rated are features of the user, with weight 1/√n each (SVD++; Koren,
-        2008, eq. 15), and the raters of an item those of the item.
+        Implicit feedback: whether the n items that a user rated are features of the user, with weight 1/√n
+        each (SVD++; Koren, 2008, eq. 15), and the raters of an item are features of the item.
     periods : int, default 0
         Number of time bins of equal length from the first rating to the last; 0 for no time. Each bin t has
-        vectors and biases for users and for items: p_u is then p_u + y_t, and q_i is q_i + z_t, so that
-        p_u · z_t drifts for users, y_t · q_i for items and both levels for all (time as a field of a
-        factorization machine; Rendle, 2010).
+        vectors and biases for users and for items: p_u becomes p_u + y_t and q_i becomes q_i + z_t. So
+        p_u · z_t varies over time for users, y_t · q_i for items, and both biases for all ratings (time as a
+        field of a factorisation machine; Rendle, 2010).
     drift : bool, default False
-        Whether the level of each user drifts: d_u(t), an Ornstein-Uhlenbeck process with a timescale that is
-        learned, is added to the rating at time t. It needs the extra "fast".
+        Whether each user has a time-varying bias d_u(t), an Ornstein-Uhlenbeck process with a learned
+        timescale, which is added to the rating at time t. It needs the extra "fast".
     previous_item : bool, default False
-        Whether the item j that a user rated just before changes the rating: by y_j · q_i + w_j, so that p_u
-        is p_u + y_j in the product (the previous item as a field of a factorization machine; Rendle, 2010).
-        It needs the product and the extra "fast".
+        Whether the item j that a user rated just before adds y_j · q_i + w_j to the rating, so that p_u
+        becomes p_u + y_j in the product (the previous item as a field of a factorisation machine; Rendle,
+        2010). It needs the product and the extra "fast".
     likelihood : {"normal", "ordinal"}, default "normal"
-        "normal" minimises the squared error; "ordinal" -log P of ratings that are ordinal categories, whose
-        probabilities it gives, with r̂ a place among them (see `nn.CumulativeLogit`).
+        "normal" minimises the squared error. "ordinal" treats ratings as ordinal categories: it minimises
+        -log P, predicts the probability of each category, and r̂ is a position among them (see
+        `nn.CumulativeLogit`).
     """
 
     embedding_dim: int = 16
@@ -95,10 +97,10 @@ class Architecture:
             check_boolean(name, getattr(self, name))
         for name in ("drift", "previous_item"):
             if getattr(self, name) and self.likelihood == "ordinal":
-                expected = 'expected False with likelihood="ordinal", whose scores are no ratings'
+                expected = 'expected False with likelihood="ordinal", whose scores are not ratings'
                 raise ValueError(f"{name}: {expected}")
         if self.previous_item and not self.product:
-            raise ValueError("previous_item: expected False without the product, of whose vectors it is one")
+            raise ValueError("previous_item: expected False without the product, which uses its vectors")
         if (scale := self.rating_scale) is not None:
             for bound in scale:
                 check_number("rating_scale", bound)
@@ -107,7 +109,7 @@ class Architecture:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        """One from a file, by field; TypeError or ValueError if one is missing, unknown or out of range."""
+        """Build from the fields in a file; raise TypeError or ValueError for bad, missing or unknown ones."""
         check_fields("architecture", settings, [field.name for field in fields(cls)])
         scale = settings["rating_scale"]
         return cls(**{**settings, "rating_scale": scale if scale is None else tuple(scale)})
@@ -119,16 +121,16 @@ class Architecture:
 
     @property
     def n_layers(self) -> int:
-        """Dense layers of f, the output layer included."""
+        """Number of dense layers of f, including the output layer."""
         return max(len(self.layer_sizes) - 1, 0)
 
     @property
     def has_embeddings(self) -> bool:
-        """Whether anything uses p_u and q_i."""
+        """Whether any part of the model uses p_u and q_i."""
         return self.product or bool(self.hidden_layer_sizes)
 
     def tables(self, n_users: int, n_items: int) -> list[Table]:
-        """The tables of a model, those of users and items with a last row for the unknown."""
+        """Return the tables of a model; the last row of user and item tables is for unknown ids."""
         widths: dict[Kind, int] = {"embedding": self.embedding_dim} if self.has_embeddings else {}
         if self.biases:
             widths["bias"] = 1
@@ -138,7 +140,7 @@ class Architecture:
         return tables + [Table(of, kind, (self.periods, w)) for of in bins for kind, w in widths.items()]
 
     def parameter_shapes(self, n_users: int, n_items: int, n_steps: int = 0) -> dict[str, tuple[int, ...]]:
-        """Name to shape, as in PyTorch: weights are (out, in); with cutpoints for `n_steps` categories."""
+        """Return shapes by name; weights are (out, in) as in PyTorch, cutpoints for `n_steps` categories."""
         shapes: dict[str, tuple[int, ...]] = {"intercept": (1,)}
         if self.likelihood == "ordinal" and n_steps:
             shapes["cutpoints"] = (n_steps - 1,)
@@ -146,7 +148,7 @@ class Architecture:
         last = self.n_layers - 1
         for n, (n_in, n_out) in enumerate(pairwise(self.layer_sizes)):
             shapes[f"mlp.{n}.weight"] = (n_out, n_in)
-            if n < last:  # the last layer's bias would be the intercept once more
+            if n < last:  # the last layer's bias would duplicate the intercept
                 shapes[f"mlp.{n}.bias"] = (n_out,)
         return shapes
 
@@ -160,13 +162,13 @@ class Architecture:
         rows: slice = slice(None),
         n_steps: int = 0,
     ) -> Parameters:
-        """First values: the mean for the intercept, zero for biases, small normals for embeddings.
+        """Draw initial values: the mean for the intercept, zero for biases, small normals for embeddings.
 
-        Hidden weights of f are drawn by He's or Xavier's rule, as the activation asks, and embeddings with
-        standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts near
-        the average one. Time bins and the output layer of f start at zero, so that the first
-        prediction is nearly the mean. Cutpoints are left to the caller. Of many processes, one keeps only its
-        `rows` of the tables.
+        Hidden weights of f are drawn by He's or Xavier's rule, depending on the activation, and embeddings
+        with standard deviation 0.1: large enough to matter to f, small enough that a rarely rated item starts
+        near the average one. Time bins and the output layer of f start at zero, so the first prediction is
+        nearly the mean. The caller sets the cutpoints. With several processes, each keeps only its `rows` of
+        the tables.
         """
         draw = default_initializer(self.activation)
         tables = {table.name: table for table in self.tables(n_users, n_items)}
@@ -184,10 +186,10 @@ class Architecture:
 
 
 def _draw_rows(own: Array, rows: slice, n_rows: int, rng: np.random.Generator) -> None:
-    """Draw small normals for a table with `n_rows` rows, of which `own` are those that a slice takes."""
+    """Draw small normals for a table with `n_rows` rows and write the slice `rows` of them to `own`."""
     start, _, step = rows.indices(n_rows)
     at_once = step * DRAWN_AT_ONCE
-    for first in range(0, n_rows, at_once):  # a normal takes no fixed number of draws: none can be skipped
+    for first in range(0, n_rows, at_once):  # a normal takes a variable number of draws: none can be skipped
         drawn = normal(rng, (min(at_once, n_rows - first), own.shape[1]), std=0.1)[start::step]
         own[first // step : first // step + len(drawn)] = drawn
 

@@ -13,7 +13,7 @@ from ..utils.arrays import Float64Array, IntArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timeline:
-    """Times of ratings in ascending order by group: those of group g are times[starts[g]:starts[g + 1]].
+    """Times of ratings, ascending within each group: group g has times[starts[g]:starts[g + 1]].
 
     `starts` has shape (n_groups + 1,), `times` shape (n,), in seconds since 1970.
     """
@@ -23,14 +23,14 @@ class Timeline:
 
     @classmethod
     def of(cls, groups: IntArray, times: NDArray[np.int64], n_groups: int) -> tuple[IntArray, Self]:
-        """The order that sorts ratings by group and time, and their timeline."""
+        """Return the order that sorts ratings by group and time, and their timeline."""
         order = np.lexsort((times, groups))
         starts = np.append(0, np.cumsum(np.bincount(groups, minlength=n_groups)))
         return order, cls(starts, np.asarray(times[order]))
 
     @classmethod
     def checked(cls, starts: NDArray[np.int64], times: NDArray[np.int64]) -> Self:
-        """A timeline read from a file; raises ValueError if groups, or times within one, are not in order."""
+        """Build a timeline from a file; raise ValueError if groups, or times in a group, are not in order."""
         ascends = times[1:] >= times[:-1]
         ascends[starts[1:-1][(starts[1:-1] > 0) & (starts[1:-1] < len(times))] - 1] = True  # another group
         if starts[0] != 0 or starts[-1] != len(times) or (np.diff(starts) < 0).any() or not ascends.all():
@@ -38,7 +38,7 @@ class Timeline:
         return cls(starts, times)
 
     def inserted(self, rows: IntArray, n_groups: int) -> Timeline:
-        """The timeline after group g has become group rows[g] of n_groups; the others have no ratings."""
+        """Return the timeline with group g moved to group rows[g] of n_groups; others have no ratings."""
         counts = np.zeros(n_groups, np.int64)
         counts[rows] = np.diff(self.starts)
         return Timeline(np.append(0, np.cumsum(counts)), self.times)
@@ -46,11 +46,11 @@ class Timeline:
     def interpolated(
         self, values: NDArray[np.floating[Any]], timescale: float, groups: IntArray, times: NDArray[np.int64]
     ) -> Float64Array:
-        """Expected values of a process at other times, shape (m,), for groups (-1: unknown, value 0).
+        """Return the expected values of a process at other times, shape (m,), and 0 for group -1 (unknown).
 
-        `values` are those at the times of the ratings. An Ornstein-Uhlenbeck process is Markov: only the
-        neighbours in time matter. Between two of them, at gaps g and h, with a = exp(-g/τ) and b = exp(-h/τ),
-        its conditional mean is (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
+        `values` are the values at the times of the ratings. An Ornstein-Uhlenbeck process is Markov, so only
+        the neighbours in time matter. Between two of them, at gaps g and h, with a = exp(-g/τ) and
+        b = exp(-h/τ), its conditional mean is (a (1 - b²) d_before + b (1 - a²) d_after) / (1 - a² b²).
         """
         group = np.maximum(groups, 0)
         first, end = self.starts[group], self.starts[group + 1]
@@ -59,14 +59,14 @@ class Timeline:
         before, after = np.maximum(after - 1, 0), np.minimum(after, len(self.times) - 1)
         a = np.where(has_before, np.exp(-np.abs(times - self.times[before]) / timescale), 0.0)
         b = np.where(has_after, np.exp(-np.abs(self.times[after] - times) / timescale), 0.0)
-        a = np.minimum(a, 1 - 1e-9)  # avoids 0/0 at the time of a rating if b is 1, too
+        a = np.minimum(a, 1 - 1e-9)  # avoids 0/0 at the time of a rating if b is also 1
         total = a * (1 - b**2) * values[before] + b * (1 - a**2) * values[after]
         return np.asarray(total / (1 - (a * b) ** 2))
 
     def first_after(
         self, first: NDArray[np.int64], end: NDArray[np.int64], times: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """The first position in first:end with a later time, or `end`: a bisection of all groups at once."""
+        """Return the first position in first:end with a later time, or `end`, by bisection in all groups."""
         low, high = first, end
         while (low < high).any():
             middle = (low + high) // 2  # below `end`, unless low == high already
@@ -77,12 +77,12 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeVaryingBias:
-    """A bias d(t), known at the times of the ratings, that decays to zero away from them.
+    """A bias d(t) that is known at the times of the ratings and decays to zero away from them.
 
     Attributes
     ----------
     entity : {"user", "item", "all"}
-        What the groups of the timeline are; "all" has one group.
+        The kind of groups in the timeline; "all" has one group.
     timeline : Timeline
     values : array of shape (n_ratings,), in the order of the timeline
     timescale : float, in seconds
@@ -94,6 +94,6 @@ class TimeVaryingBias:
     timescale: float
 
     def at(self, users: IntArray, items: IntArray, times: NDArray[np.int64]) -> Float64Array:
-        """The expected bias of pairs of rows (-1: unknown) at these times, shape (n,)."""
+        """Return the expected bias of pairs of rows (-1: unknown) at these times, shape (n,)."""
         groups = {"user": users, "item": items, "all": np.zeros(len(users), np.int64)}[self.entity]
         return self.timeline.interpolated(self.values, self.timescale, groups, times)

@@ -1,4 +1,4 @@
-"""The inference formula r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), for pairs, all items, and a row."""
+"""The inference formula r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]) for pairs, all items, or a row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from ..utils.arrays import Float64Array
 from .architecture import Architecture
 from .parameters import KINDS, SIDES, TIME_BINS, Parameters, Side, table_name, variance_name
 
-# Rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
+# Maps rows of the user tables, shape (m,), to scores of m users and n items, shape (m, n).
 Scorer = Callable[[IntArray], Array]
 
-# A row of the user tables, shape (d,), to scores of n items, shape (n,), and their Jacobian, shape (n, d).
+# Maps a row of the user tables, shape (d,), to scores of n items, (n,), and their Jacobian, (n, d).
 RowScorer = Callable[[Float64Array], tuple[Float64Array, Float64Array]]
 
-# Pairs that go through the MLP at a time: their hidden units stay in the processor's cache.
+# Pairs that go through the MLP at once: their hidden units stay in the processor's cache.
 TILE = 8_192
 
 # The table of time bins that is added to each table of rows.
@@ -27,7 +27,7 @@ TIME_TABLES = {table_name(side, kind): table_name(TIME_BINS[side], kind) for sid
 
 
 class _MLP:
-    """f of an architecture; units come first, pairs last."""
+    """The MLP f of an architecture; arrays have units in rows and pairs in columns."""
 
     def __init__(self, architecture: Architecture, parameters: Parameters) -> None:
         n_layers = architecture.n_layers
@@ -37,15 +37,15 @@ class _MLP:
         self.user_weight, self.item_weight = np.split(first, 2, axis=1)  # (h, k) each
 
     def of_users(self, p: Array) -> Array:
-        """W_u p, shape (h, n)."""
+        """Return W_u p, shape (h, n)."""
         return np.asarray(self.user_weight @ p.T)
 
     def of_items(self, q: Array) -> Array:
-        """W_i q + c, shape (h, n)."""
+        """Return W_i q + c, shape (h, n)."""
         return np.asarray(self.item_weight @ q.T + self._biases[0])
 
     def later(self, h: Array) -> tuple[Array, Callable[[], Array]]:
-        """f, shape (n,), of the first layer's output, shape (h, n), and the function that derives by that."""
+        """Return f, (n,), of the first layer's output h, (h, n), and a function that returns df/dh."""
         backwards = []
         for n, weight in enumerate(self._weights, start=1):
             h, backward = self._activation(h)
@@ -67,10 +67,10 @@ class _MLP:
 class Factorization:
     """An architecture with its parameters; row -1 of each table stands for an unknown user or item.
 
-    Where the variances of rows are known, they are among the parameters: see `variance_name`.
+    If the variances of rows are known, they are among the parameters: see `variance_name`.
 
-    The first layer of the MLP is linear in [p, q]: W [p, q] + c = W_u p + W_i q + c. So it is computed by
-    user and by item, and only the later layers by pair. Features are part of the rows.
+    The first layer of the MLP is linear in [p, q]: W [p, q] + c = W_u p + W_i q + c. So it is computed once
+    per user and per item, and only the later layers per pair. Features are part of the rows.
     """
 
     architecture: Architecture
@@ -82,7 +82,7 @@ class Factorization:
         return {name: value for name, value in self.parameters.items() if not name.endswith(".variance")}
 
     def scores(self, users: IntArray, items: IntArray, time_bins: IntArray | None = None) -> Array:
-        """r̂ of pairs of rows, shape (n,), not clipped; at time bins of shape (n,), if the model has such."""
+        """Return r̂ of pairs of rows, shape (n,), not clipped; `time_bins`, if the model has any, are (n,)."""
         form, mlp = self.architecture, self._mlp
         p, b_u = self._rows("user", users, time_bins)
         q, b_i = self._rows("item", items, time_bins)
@@ -96,14 +96,15 @@ class Factorization:
         return scores
 
     def item_vectors(self, items: IntArray, time_bins: IntArray | None = None) -> Array:
-        """q of these rows, at time bins if the model has such, shape (n, k)."""
+        """Return q of these rows, shape (n, k), at time bins if the model has any."""
         return self._rows("item", items, time_bins)[0]
 
     def variance(self, users: IntArray, items: IntArray) -> Array:
-        """The variance of r̂ of pairs of rows, shape (n,), of independent normal rows, to first order.
+        """Return the variance of r̂ of pairs, shape (n,), to first order, for independent normal rows.
 
-        Σ_k ((∂r̂/∂p_k)² v_uk + (∂r̂/∂q_k)² v_ik), and those of the biases. Σ_k v_uk v_ik is left out: most of
-        it is of factors that nothing supports, whose variances training keeps from vanishing.
+        It is Σ_k ((∂r̂/∂p_k)² v_uk + (∂r̂/∂q_k)² v_ik) plus the variances of the biases. Σ_k v_uk v_ik is left
+        out: most of it comes from factors without support in the data, whose variances training keeps from
+        vanishing.
         """
         product, mlp = self.architecture.product, self._mlp
         (p, _), (q, _) = self._rows("user", users), self._rows("item", items)
@@ -118,7 +119,7 @@ class Factorization:
         return np.asarray(of_user + of_item + (by_user**2 * v + by_item**2 * w).sum(axis=1))
 
     def scorer(self, items: IntArray) -> Scorer:
-        """A function from users to the scores of these items.
+        """Return a function from users to their scores of these items.
 
         Biased matrix factorisation is one product of the rows [p_u, b_u, 1] and [q_i, 1, μ + b_i].
         """
@@ -144,7 +145,7 @@ class Factorization:
         return score
 
     def item_columns(self, items: IntArray) -> tuple[Array, Array]:
-        """What scores of all users have in common: columns [q_i, 1, μ + b_i], and the MLP's W_i q_i + c."""
+        """Return what all users' scores share: columns [q_i, 1, μ + b_i], and the MLP's W_i q_i + c."""
         mlp = self._mlp
         q, b_i = self._rows("item", items)
         columns = [np.ones((len(items), 1), q.dtype), (self.parameters["intercept"] + b_i)[:, None]]
@@ -152,7 +153,7 @@ class Factorization:
         return np.ascontiguousarray(by_item.T), mlp.of_items(q) if mlp else q.T
 
     def row_scorer(self, items: IntArray) -> RowScorer:
-        """A function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
+        """Return a function from a row θ = (p, b) of the user tables to scores of these items, in float64."""
         form = self.architecture
         q, b_i = (rows.astype(np.float64) for rows in self._rows("item", items))
         shared = [name for name in self.parameters if name == "intercept" or name.startswith("mlp.")]
@@ -178,11 +179,11 @@ class Factorization:
         return score
 
     def row(self, user: int) -> Float64Array:
-        """θ = (p, b) of a user, shape (d,), without what the model has not."""
+        """Return θ = (p, b) of a user, shape (d,), with only the parts that the model has."""
         return np.concatenate([np.zeros(0), *(self.parameters[name][user] for name in self._tables("user"))])
 
     def as_rows(self, theta: Float64Array, variance: Float64Array | None = None) -> Parameters:
-        """θ of shape (..., d) as rows of the user tables, by name, and its variances, if given."""
+        """Return θ of shape (..., d) as rows of the user tables, by name, with its variances if given."""
         rows = self._split(theta, self._tables("user"))
         return rows if variance is None else rows | self._split(variance, self._variances("user"))
 
@@ -195,14 +196,14 @@ class Factorization:
         return rows
 
     def item_variances(self, items: IntArray, weight: Float64Array) -> Float64Array:
-        """Σ weight · variances of the rows of items, in the columns of θ of a user, 0 for its bias; (d,)."""
+        """Return Σ weight · variances of item rows, shape (d,), by columns of a user's θ; 0 for the bias."""
         form, total = self.architecture, np.zeros(len(self.row(-1)))
         if form.product and (name := variance_name("item", "embedding")) in self.parameters:
             total[: form.embedding_dim] = weight @ self.parameters[name][items].astype(np.float64)
         return total
 
     def mirrored(self) -> Self:
-        """The same model with users and items exchanged: r̂ is symmetric but for the first layer of f."""
+        """Return the model with users and items exchanged: r̂ is symmetric except for the first layer of f."""
         swapped = mirrored(self.parameters)
         if "mlp.0.weight" in swapped:
             W = swapped["mlp.0.weight"]
@@ -210,11 +211,11 @@ class Factorization:
         return replace(self, parameters=swapped)
 
     def with_user(self, row: Parameters) -> Self:
-        """The model of one user, row 0, whose rows of the user tables, by name, have shape (1, d)."""
+        """Return the model of one user, row 0, given their rows of the user tables, by name, shape (1, d)."""
         return replace(self, parameters=self.parameters | row)
 
     def with_items(self, rows: Sequence[Parameters]) -> Self:
-        """The model with more items after the others, before the unknown."""
+        """Return the model with more items, inserted after the others and before the unknown item."""
         tables = {}
         for name in [*self._tables("item"), *self._variances("item")]:
             table = self.parameters[name]
@@ -222,7 +223,7 @@ class Factorization:
         return replace(self, parameters=self.parameters | tables)
 
     def at_last_time_bin(self) -> Self:
-        """The model without time bins that predicts as this one does in the last."""
+        """Return the model without time bins that predicts as this one does in the last time bin."""
         parameters = {name: a for name, a in self.parameters.items() if name not in TIME_TABLES.values()}
         for name, of_time in TIME_TABLES.items():
             if of_time in self.parameters:
@@ -230,7 +231,7 @@ class Factorization:
         return replace(self, architecture=replace(self.architecture, periods=0), parameters=parameters)
 
     def with_last_time_bin(self, now: Self) -> Self:
-        """The model with these time bins whose `at_last_time_bin` is `now`."""
+        """Return the model with these time bins whose `at_last_time_bin` is `now`."""
         parameters = dict(now.parameters)
         for name, of_time in TIME_TABLES.items():
             if of_time in self.parameters:
@@ -239,7 +240,7 @@ class Factorization:
         return replace(self, parameters=parameters)
 
     def _rows(self, side: Side, rows: IntArray, time_bins: IntArray | None = None) -> tuple[Array, Array]:
-        """Embeddings of shape (n, k), without columns if there are none, and biases of shape (n,)."""
+        """Return embeddings, shape (n, k), without columns if the model has none, and biases, shape (n,)."""
         dtype = self.parameters["intercept"].dtype
         found = [np.zeros((len(rows), 0), dtype), np.zeros((len(rows), 1), dtype)]
         for place, name in enumerate(_names(side)):
@@ -250,7 +251,7 @@ class Factorization:
         return found[0], found[1][:, 0]
 
     def _variances_of(self, side: Side, rows: IntArray) -> tuple[Array, Array]:
-        """The variances of what `_rows` returns."""
+        """Return the variances of the values that `_rows` returns."""
         found = [np.zeros_like(part) for part in self._rows(side, rows)]
         for place, kind in enumerate(KINDS):
             if (name := variance_name(side, kind)) in self.parameters:
@@ -270,7 +271,7 @@ class Factorization:
 
 
 def mirrored(tables: Parameters) -> Parameters:
-    """Tables of users under the names of those of items, and the other way round."""
+    """Return user tables under the names of the item tables, and vice versa."""
     swapped: dict[str, str] = {}
     for name_of in (table_name, variance_name):
         for kind in KINDS:

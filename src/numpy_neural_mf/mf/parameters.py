@@ -1,4 +1,4 @@
-"""The parameters of a model: typed tables of rows, and dense arrays, by PyTorch's names."""
+"""The parameters of a model by their PyTorch names: tables, with types, and dense arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,25 +20,25 @@ TIME_BINS: dict[Side, Entity] = {"user": "user_time", "item": "item_time"}
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A parameter with a row for each user, item or time bin; a batch moves only those it uses."""
+    """A parameter with a row for each user, item or time bin; a batch updates only the rows it uses."""
 
     entity: Entity
     kind: Kind
-    shape: tuple[int, int]  # of users and items one row more, the last: it stands for the unknown
+    shape: tuple[int, int]  # user and item tables have one more row, the last, for unknown ids
 
     @property
     def name(self) -> str:
-        """The name in PyTorch."""
+        """The table's name in PyTorch."""
         return table_name(self.entity, self.kind)
 
 
 def table_name(entity: Entity, kind: Kind) -> str:
-    """The name in PyTorch of a table."""
+    """Return the name of a table in PyTorch."""
     return f"{entity}_{kind}.weight"
 
 
 def variance_name(side: Side, kind: Kind) -> str:
-    """The name of the variances of the rows of a table, whose means are those of `table_name`."""
+    """Return the name of the row variances of a table; the row means are under `table_name`."""
     return f"{side}_{kind}.variance"
 
 
@@ -47,17 +47,17 @@ _BY_NAME = {table_name(entity, kind): (entity, kind) for entity in _ENTITIES for
 
 
 def is_table(name: str) -> bool:
-    """Whether a parameter of this name is a table."""
+    """Return whether a parameter of this name is a table."""
     return name in _BY_NAME
 
 
 def tables_in(parameters: Mapping[str, Any]) -> list[Table]:
-    """The tables among some parameters, arrays or tensors, in their order."""
+    """Return the tables among parameters (arrays or tensors), in their order."""
     return [Table(*_BY_NAME[name], value.shape) for name, value in parameters.items() if name in _BY_NAME]
 
 
 def fill_unknown(parameters: Parameters) -> None:
-    """Let the last row of each table of users and of items be the mean of the others, and vary as they do."""
+    """Set the last row of each user and item table to the mean of the others, with their total variance."""
     for table in tables_in(parameters):
         if table.entity in SIDES:
             rows = parameters[table.name]

@@ -1,4 +1,4 @@
-"""The item that a user rated just before a rating, and what it adds to the rating."""
+"""The item that a user rated just before a rating, and its effect on the rating."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .drift import Timeline
 def previous_items(
     timeline: Timeline, items: NDArray[np.int32], n_items: int, users: IntArray, times: NDArray[np.int64]
 ) -> NDArray[np.int32]:
-    """The last item that each user (-1: unknown) rated before a time, shape (n,); n_items for none.
+    """Return the last item that each user (-1: unknown) rated before a time, shape (n,); n_items for none.
 
-    `items` are in the order of the timeline, which has the users' ratings. Those of the same time as another
-    have no known order, and do not precede it.
+    `items` are in the order of the timeline, which has the users' ratings. Ratings of the same time have no
+    known order, so none of them precedes another.
     """
     user = np.maximum(users, 0)
     first, end = timeline.starts[user], timeline.starts[user + 1]
@@ -28,7 +28,7 @@ def previous_items(
 
 
 def effect_of(rows: FloatArray, q: FloatArray) -> FloatArray:
-    """y · q + w of rows of y and w, shape (n, k + 1), and vectors of items, (n, k): shape (n,)."""
+    """Return y · q + w, shape (n,), given rows of y and w, shape (n, k + 1), and item vectors, (n, k)."""
     return np.asarray(np.einsum("nk,nk->n", rows[:, :-1], q) + rows[:, -1])
 
 
@@ -38,9 +38,10 @@ class PreviousItemEffect:
 
     Attributes
     ----------
-    timeline : Timeline, of the ratings of users
+    timeline : Timeline of each user's ratings
     items : int32 array of shape (n_ratings,), in the order of the timeline
-    vectors : array of shape (n_items + 1, k + 1), y and w; the last row is for no earlier rating
+    vectors : array of shape (n_items + 1, k + 1)
+        y and w; the last row is for ratings without an earlier one.
     """
 
     timeline: Timeline
@@ -48,12 +49,12 @@ class PreviousItemEffect:
     vectors: NDArray[np.floating[Any]]
 
     def at(self, users: IntArray, times: NDArray[np.int64], q: FloatArray) -> FloatArray:
-        """The effect for users (-1: unknown) at these times on items of vectors q, shape (n, k): (n,)."""
+        """Return the effect, shape (n,), for users (-1: unknown), times, and items with vectors q, (n, k)."""
         previous = previous_items(self.timeline, self.items, len(self.vectors) - 1, users, times)
         return effect_of(self.vectors[previous], q)
 
     def inserted(self, users: IntArray, n_users: int, items: IntArray, n_items: int) -> PreviousItemEffect:
-        """The same after user u has become row users[u] of n_users, items likewise; others have no effect."""
+        """Return it with user u moved to row users[u] of n_users, items likewise; others have no effect."""
         vectors = np.zeros((n_items + 1, self.vectors.shape[1]), self.vectors.dtype)
         vectors[items], vectors[-1] = self.vectors[:-1], self.vectors[-1]
         rated = np.asarray(items)[self.items].astype(np.int32)

@@ -8,14 +8,14 @@ from .parameters import Side
 
 @dataclass(frozen=True, slots=True)
 class RowPenalty:
-    """λ of Σ λ (θ - prior)² of the row of a user or an item, next to the sum of the losses of its ratings.
+    """λ in Σ λ (θ - prior)², which is added for a user's or item's row to the sum of its ratings' losses.
 
-    It is one number, or one for each column of the row: those of the embedding, then that of the bias.
+    It is one number, or one for each column of the row: the embedding's columns, then the bias.
     """
 
     user: float | FloatArray
     item: float | FloatArray
 
     def of(self, side: Side) -> float | FloatArray:
-        """λ of a row of this side."""
+        """Return λ for a row of this side."""
         return self.user if side == "user" else self.item

@@ -1,4 +1,4 @@
-"""What is known of users and items besides their ratings: attributes, and sets of what was rated."""
+"""Side information on users and items: attributes and implicit feedback."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from ..data.columns import count
 from .architecture import Architecture
 from .parameters import Side
 
-RATED = "rated"  # the field of a set: which items a user rated, or which users an item
+RATED = "rated"  # the field of implicit feedback: the items that a user rated, or the raters of an item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SideFeatures:
-    """X of one side, with a constant in column 0, shape (n_rows + 1, n_columns); the unknown has only that.
+    """The feature matrix X of one side, shape (n_rows + 1, n_columns).
 
-    `fields` has the number of the field of each column, from 1 on, in `names`; that of the constant is 0.
+    Column 0 is a constant, the only feature of the last row, which stands for unknown ids. `fields` holds the
+    field number of each column, counted from 1 in `names`; the constant has field 0.
     """
 
     matrix: scipy.sparse.csr_array
@@ -30,12 +31,12 @@ class SideFeatures:
 
     @property
     def has_sets(self) -> bool:
-        """Whether a row has its ratings' other side among its features."""
+        """Whether implicit feedback, the other side of a row's ratings, is among its features."""
         return RATED in self.names
 
 
 class OneSide(NamedTuple):
-    """The users of some ratings, or the items: the row of each rating, ids, features, and the other side."""
+    """One side of ratings, users or items: the row of each rating, ids, features, and the other side."""
 
     name: Side
     rows: NDArray[np.int32]
@@ -46,7 +47,7 @@ class OneSide(NamedTuple):
 
     @classmethod
     def both(cls, ratings: Ratings) -> tuple[Self, Self]:
-        """Users, then items."""
+        """Return the user side, then the item side."""
         r = ratings
         return (
             cls("user", r.users, r.user_ids, r.user_features, r.items, r.n_items),
@@ -54,7 +55,7 @@ class OneSide(NamedTuple):
         )
 
     def rated_sets(self) -> scipy.sparse.csr_array:
-        """For each user the items that they rated, of n with weight 1/√n each (Koren, 2008), or reversed."""
+        """Return each user's n rated items, with weight 1/√n each (Koren, 2008), or each item's raters."""
         n = count(self.rows, len(self.ids))
         weights = (1 / np.sqrt(n[self.rows])).astype(np.float32)
         shape = len(self.ids), self.n_others
@@ -62,13 +63,14 @@ class OneSide(NamedTuple):
 
 
 def side_features_of(architecture: Architecture, ratings: Ratings) -> dict[Side, SideFeatures]:
-    """The features of users and items, if the architecture has any; ValueError if the ratings have none.
+    """Return the features of users and items that the architecture uses.
 
-    Sets of what was rated are made of these ratings only, those of training: none of held-out ratings.
+    Raises ValueError if the architecture needs features and the ratings have none. Implicit feedback comes
+    only from these ratings, the training ratings, never from held-out ones.
     """
     found: dict[Side, SideFeatures] = {}
     if architecture.features and ratings.user_features is None and ratings.item_features is None:
-        expected = "expected ratings with features, since the architecture has such, found none"
+        expected = "expected ratings with features, since the architecture uses them, found none"
         raise ValueError(f"{expected}: ratings.with_features(items=read_features(...))")
     for side in OneSide.both(ratings):
         parts: dict[str, scipy.sparse.csr_array] = {}

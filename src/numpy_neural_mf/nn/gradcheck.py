@@ -1,4 +1,4 @@
-"""Gradient check: compares the gradients of any layer, loss or model with central differences."""
+"""Gradient check: compare the gradients of any layer, loss or model with central differences."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from .parameter import Array, Gradient, RowGradient
 def check_gradients(
     layer: Layer, x: Any, *, epsilon: float = 1e-5, random_state: int = 0
 ) -> dict[str, float]:
-    """Largest relative error of the gradients of a layer, compared with central differences.
+    """Return the largest relative error of a layer's gradients, compared with central differences.
 
     Below about 1e-6 a gradient is right, above 1e-4 it is wrong.
 
@@ -27,7 +27,8 @@ def check_gradients(
 
     Returns
     -------
-    dict of str to float, as of `gradient_errors`, by name of the parameter, and "input" if that is real
+    dict of str to float
+        The error of each parameter by name, as in `gradient_errors`, and of "input" if x is a float array.
 
     Examples
     --------
@@ -58,22 +59,24 @@ def gradient_errors(
     *,
     epsilon: float = 1e-5,
 ) -> dict[str, float]:
-    """Largest relative error of the gradients of a scalar function, compared with central differences.
+    """Return the largest relative error of a scalar function's gradients, compared with central differences.
 
-    TypeError for an array that is not float64 (in float32 such small differences are noise), and ValueError
-    for a gradient of another shape than its array.
+    Raises TypeError for an array that is not float64 (in float32 these differences are noise), and ValueError
+    if a gradient and its array differ in shape.
 
     Parameters
     ----------
-    loss : callable that reads the arrays and returns a float; it is called twice for each element
+    loss : callable
+        Reads the arrays and returns a float; it is called twice for each element.
     arrays : mapping of str to float64 array
         Inputs of the loss; each element is varied and then restored, also when the loss raises.
-    gradients : mapping of str to array or RowGradient, to check, by the same names
+    gradients : mapping of str to array or RowGradient, the gradients to check, by the same names
     epsilon : float, default 1e-5, half the width of the central difference
 
     Returns
     -------
-    dict of str to float, max |gradient - difference| / the largest derivative; infinite where not finite
+    dict of str to float
+        max |gradient - difference| / the largest derivative; infinite if either is not finite.
     """
     check_number("epsilon", epsilon, above=0)
     return {

@@ -1,4 +1,4 @@
-"""Initialisers of weights: (rng, shape) -> float64 array of that shape, (n_out, n_in) as in Dense."""
+"""Weight initialisers: (rng, shape) -> float64 array of this shape, which is (n_out, n_in) in Dense."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,32 +11,32 @@ Initializer = Callable[[np.random.Generator, tuple[int, ...]], Array]
 
 
 def zeros(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """All zeros; `rng` is not used."""
+    """Return zeros; `rng` is not used."""
     return np.zeros(shape)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float = 0.01) -> Array:
-    """Normal with mean 0 and standard deviation `std`."""
+    """Draw from a normal distribution with mean 0 and standard deviation `std`."""
     return std * rng.standard_normal(shape)
 
 
 def xavier_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Uniform, variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 16)."""
+    """Draw uniformly with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 16)."""
     return _uniform(rng, shape, variance=2 / sum(shape))
 
 
 def xavier_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Normal, variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 12)."""
+    """Draw from a normal distribution with variance 2 / (n_in + n_out) (Glorot and Bengio, 2010, eq. 12)."""
     return normal(rng, shape, std=float(np.sqrt(2 / sum(shape))))
 
 
 def he_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Uniform, variance 2 / n_in (He et al., 2015, eq. 10)."""
+    """Draw uniformly with variance 2 / n_in (He et al., 2015, eq. 10)."""
     return _uniform(rng, shape, variance=2 / shape[1])
 
 
 def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Normal, variance 2 / n_in (He et al., 2015, eq. 10)."""
+    """Draw from a normal distribution with variance 2 / n_in (He et al., 2015, eq. 10)."""
     return normal(rng, shape, std=float(np.sqrt(2 / shape[1])))
 
 
@@ -46,14 +46,14 @@ def _uniform(rng: np.random.Generator, shape: tuple[int, ...], variance: float) 
 
 
 def default_initializer(activation: str) -> Initializer:
-    """He for the ReLU family, because half of the units output zero; Xavier for all other activations."""
+    """Return He's for the ReLU family, where half of the units output zero, and Xavier's for all others."""
     return he_uniform if activation in ("relu", "leaky_relu", "gelu") else xavier_uniform
 
 
 def initial_weight(
     initializer: Initializer, rng: np.random.Generator, shape: tuple[int, int], dtype: type[np.floating[Any]]
 ) -> Array:
-    """The values of an initialiser, in a float type; another shape is refused, since it could broadcast."""
+    """Return an initialiser's values in a float type; raise ValueError for a shape that could broadcast."""
     if np.dtype(dtype).kind != "f":
         raise TypeError(f"dtype must be a float type, not {dtype}")
     value = initializer(rng, shape)

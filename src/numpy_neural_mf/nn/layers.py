@@ -1,6 +1,6 @@
 """Layers: forward(x) returns (y, backward), and backward(dy) adds parameter gradients and returns dx.
 
-The closure keeps what backward needs: a layer stores nothing, and may be used twice in one step.
+The closure `backward` keeps the arrays it needs, so a layer stores nothing and may be used twice in one step.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .activations import ActivationFunction, Backward
 from .initializers import Initializer, initial_weight, normal, xavier_uniform
 from .parameter import Array, GroupedIds, IntArray, Parameter, RowGradient
 
-RowsOutput = tuple[Array, Callable[[Array], None]]  # ids and weights of a bag have no derivative
+RowsOutput = tuple[Array, Callable[[Array], None]]  # ids and bag weights have no derivative
 
 
 class Layer(Protocol):
@@ -21,7 +21,7 @@ class Layer(Protocol):
 
     @property
     def parameters(self) -> dict[str, Parameter]:
-        """Name to parameter; empty for a layer without parameters."""
+        """Parameters by name; empty for a layer without parameters."""
         return {}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
@@ -35,10 +35,12 @@ class Dense:
     Parameters
     ----------
     n_in, n_out : int, columns of x and of y
-    rng : numpy.random.Generator, draws the weight
-    initializer : callable, default xavier_uniform, of the weight; the initial bias is zero
+    rng : numpy.random.Generator, which draws the weight
+    initializer : callable, default xavier_uniform
+        Initialises the weight; the initial bias is zero.
     bias : bool, default True, whether to add b
-    dtype : float type, default float32, of the parameters, and of y for an x of the same dtype
+    dtype : float type, default float32
+        The dtype of the parameters, and of y if x has it too.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Dense:
 
     @classmethod
     def of(cls, weight: Parameter, bias: Parameter | None = None) -> Self:
-        """A layer with given parameters: weight of shape (n_out, n_in), bias of shape (n_out,)."""
+        """Return a layer with the given parameters: weight of shape (n_out, n_in), bias of shape (n_out,)."""
         layer = cls.__new__(cls)
         layer.weight, layer.bias = weight, bias
         return layer
@@ -67,7 +69,7 @@ class Dense:
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias else {})
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
-        """x: (n, n_in) -> y: (n, n_out); ValueError for an x of another shape."""
+        """Map x of shape (n, n_in) to y of shape (n, n_out); raise ValueError for an x of another shape."""
         W, b = self.weight, self.bias
         n_in = W.value.shape[1]
         if np.ndim(x) != 2 or np.shape(x)[1] != n_in:
@@ -102,7 +104,7 @@ class _Table:
 
     @classmethod
     def of(cls, weight: Parameter) -> Self:
-        """A layer with a given table, of shape (n_rows, dim)."""
+        """Return a layer with the given table, of shape (n_rows, dim)."""
         layer = cls.__new__(cls)
         layer.weight = weight
         return layer
@@ -113,15 +115,16 @@ class _Table:
 
 
 class Embedding(_Table):
-    """y = W[ids]: a table of rows, of which a step reads and updates only the rows of its ids.
+    """y = W[ids]: a table from which a step reads and updates only the rows of its ids.
 
-    Its shape is (n_rows, dim), and the initialiser by default normal with standard deviation 0.01.
+    Its shape is (n_rows, dim). The default initialiser is normal with standard deviation 0.01.
     """
 
     def forward(self, ids: IntArray | GroupedIds, training: bool = False) -> RowsOutput:
-        """ids: integers (n,) from 0 to n_rows - 1 -> y: (n, dim); those in one `GroupedIds` are sorted once.
+        """Map integer ids of shape (n,), from 0 to n_rows - 1, to y of shape (n, dim).
 
-        IndexError for an id that is not a row of the table: NumPy would count a negative one from the end.
+        Ids in a shared `GroupedIds` are sorted only once. Raises IndexError for an id that is not a row of
+        the table: NumPy would count a negative one from the end.
         """
         groups = ids if isinstance(ids, GroupedIds) else GroupedIds(ids)
         (lowest, highest), n_rows = groups.bounds, len(self.weight.value)
@@ -139,11 +142,14 @@ class EmbeddingBag(_Table):
     """y = X W with sparse X: each row of y is the weighted sum of a bag of rows of the table.
 
     In a row of X, the columns are the rows of W in the bag and the values are their weights. A step updates
-    only rows of W that are in a bag. The parameters are those of `Embedding`.
+    only the rows of W that are in a bag. The parameters are the same as for `Embedding`.
     """
 
     def forward(self, X: Any, training: bool = False, rows: IntArray | None = None) -> RowsOutput:
-        """X: scipy.sparse.csr_array (n, n_rows) -> y: (n, dim); tables with one X can share rows_in(X)."""
+        """Map X, a scipy.sparse.csr_array of shape (n, n_rows), to y of shape (n, dim).
+
+        Tables that are read with the same X can share rows_in(X) as `rows`.
+        """
         W = self.weight
 
         def backward(dy: Array) -> None:
@@ -154,14 +160,14 @@ class EmbeddingBag(_Table):
 
 
 def rows_in(X: Any) -> IntArray:
-    """Rows of a table that are in any bag of X, ascending: the columns of X with an entry."""
+    """Return the rows of a table that are in any bag of X, ascending: the columns of X with an entry."""
     is_in = np.zeros(X.shape[1], bool)
     is_in[X.indices] = True
     return np.flatnonzero(is_in)
 
 
 class Activation(Layer):
-    """An activation function, f(x) -> (y, backward), from `activations` or your own, as a layer."""
+    """A layer that applies an activation function, f(x) -> (y, backward), from `activations` or your own."""
 
     def __init__(self, function: ActivationFunction) -> None:
         if not callable(function):
@@ -169,12 +175,12 @@ class Activation(Layer):
         self.function = function
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
-        """Element by element."""
+        """Apply the function to each element."""
         return self.function(x)
 
 
 class Dropout(Layer):
-    """Sets each element to zero with probability `rate` in training, and divides the others by 1 - rate.
+    """In training, set each element to zero with probability `rate` and divide the others by 1 - rate.
 
     In prediction it is the identity (inverted dropout; Srivastava et al., 2014, section 10). `rate` is in
     [0, 1), and `rng` draws the masks.
@@ -186,10 +192,10 @@ class Dropout(Layer):
         self.rng = rng
 
     def forward(self, x: Array, training: bool = False) -> tuple[Array, Backward]:
-        """x: any shape -> y: the same shape."""
+        """Map x of any shape to y of the same shape."""
         if not training or self.rate == 0:
             return x, lambda dy: dy
-        # Sixteen random bits decide about one element, so a 64-bit draw serves four elements.
+        # Sixteen random bits decide on one element, so a 64-bit draw serves four elements.
         bits = self.rng.integers(2**64, size=-(-x.size // 4), dtype=np.uint64).view(np.uint16)
         kept = bits[: x.size].reshape(x.shape) >= round(self.rate * 2**16)
         scale = kept.astype(x.dtype)
@@ -198,9 +204,9 @@ class Dropout(Layer):
 
 
 class Sequential:
-    """Applies layers in order; parameters are named by position, as in PyTorch's nn.Sequential.
+    """Apply layers in order; parameters are named by position, as in PyTorch's nn.Sequential.
 
-    A layer may be used in several places; its parameters have one name, that of the first place.
+    A layer may be used in several places; its parameters have only the name of the first place.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -215,7 +221,7 @@ class Sequential:
         return {name: p for p, name in names.items()}
 
     def forward(self, x: Any, training: bool = False) -> tuple[Array, Callable[[Array], Any]]:
-        """Apply all layers; backward is the chain rule, last layer first."""
+        """Apply all layers; backward applies the chain rule, last layer first."""
         backwards = []
         for layer in self.layers:
             x, backward_layer = layer.forward(x, training)

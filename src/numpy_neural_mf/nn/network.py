@@ -26,9 +26,9 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Fully connected network: dense layers and activations, by default trained on squared error.
 
     It predicts the expected y given X. The output layer is linear; with a cross-entropy it gives logits, and
-    the prediction is their sigmoid or softmax. Its first weights are zero, and its first bias is that of the
-    mean of y, so that the first prediction is the best constant. Standardise X, and y unless it is of
-    order 1.
+    the prediction is their sigmoid or softmax. The output layer starts with zero weights and with the bias
+    that predicts the mean of y, so the first prediction is the best constant. Standardise X, and y unless it
+    is of order 1.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     optimizer : str or Optimizer, default "adam"
         A name in `OPTIMIZERS`, or an instance with its own settings. Each fit uses a copy without its state.
     learning_rate : float or callable, default 0.001
-        The rate of an optimiser given by name, or a schedule, step -> rate, of any optimiser.
-    batch_size : int, default 32, most rows of X per step; batches are of about one size
-    epochs : int, default 200, passes over the training rows, at most
+        The rate of an optimiser given by name, or a schedule, step -> rate, for any optimiser.
+    batch_size : int, default 32, maximum number of rows of X per step; batches differ by at most one row
+    epochs : int, default 200, maximum number of passes over the training rows
     weight_decay : float, default 0.0
-        Before each step, weights but not biases are multiplied by 1 - rate · weight_decay, with every
-        optimiser (decoupled decay; Loshchilov and Hutter, 2019).
+        Before each step of any optimiser, the weights, but not the biases, are multiplied by
+        1 - rate · weight_decay (decoupled decay; Loshchilov and Hutter, 2019).
     dropout : float in [0, 1), default 0.0, probability that a hidden unit is left out of a training step
     early_stopping : bool, default False
         Hold out a `validation_fraction` of the rows, stop when their loss has not improved for `patience`
@@ -58,16 +58,17 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     validation_fraction : float in (0, 1), default 0.1
     patience : int, default 10
     random_state : int, numpy.random.Generator or None, default None
-        Draws held-out rows, weights, then batches and dropout, in this order. The same int gives the same
-        network bit for bit, on the same machine.
+        Draws held-out rows, weights, then batches and dropout, in this order. On the same machine, the same
+        int gives the same network bit for bit.
 
     Attributes
     ----------
     network_ : Sequential
-        `network_.parameters["0.weight"].value` is the weight of the first layer, shape (n_out, n_in); names
-        number the layers, activations included, as in PyTorch's nn.Sequential.
+        `network_.parameters["0.weight"].value` is the weight of the first layer, shape (n_out, n_in). Names
+        number the layers, including activations, as in PyTorch's nn.Sequential.
     history_ : dict of str to list of float
-        For each epoch "loss", the mean over its steps, and with early stopping "validation_loss" after it.
+        For each epoch, "loss" is the mean over its steps; "validation_loss", with early stopping, is the loss
+        of the held-out rows after it.
 
     Examples
     --------
@@ -94,17 +95,18 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     random_state: int | np.random.Generator | None = None
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train from scratch. A fit that fails or is interrupted leaves the estimator as it was.
+        """Train from scratch; a fit that fails or is interrupted leaves the estimator as it was.
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features), trained on in float32 if it is float32, otherwise in float64
+        X : array-like of shape (n, n_features)
+            Training computes in float32 if X is float32, otherwise in float64.
         y : array-like of shape (n,) or (n, n_outputs)
 
         Raises
         ------
         TypeError, ValueError
-            A setting has the wrong type or is out of range, or X or y are not finite numbers.
+            A setting has the wrong type or is out of range, or X or y has values that are not finite.
         FloatingPointError
             Training diverged: the loss is no longer finite.
         """
@@ -116,7 +118,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: ArrayLike) -> Array:
-        """Predictions for X, shape (n, n_features), in the dtype of training; of the shape of y in fit."""
+        """Return predictions for X of shape (n, n_features), in the dtype of training and the shape of y."""
         check_is_fitted(self)
         dtype = next(iter(self.network_.parameters.values())).value.dtype
         y, _ = self.network_.forward(validate_data(self, X, dtype=dtype, reset=False))
@@ -157,7 +159,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return Sequential(*layers, last)
 
     def _output_of(self, mean: Array) -> Array:
-        """The output of which the prediction is this mean; one of 0 or 1 would need an infinite one."""
+        """Return the output predicting this mean; a mean of 0 or 1 has an infinite logit and is clipped."""
         inside = np.clip(mean, 1e-3, 1 - 1e-3)
         if self.loss == "binary_cross_entropy":
             return np.log(inside / (1 - inside))
@@ -200,7 +202,7 @@ class NeuralNetwork(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
 
     def _step_function(self) -> Callable[[Array, Array], float]:
-        """One optimisation step on one batch, which returns the loss before the step."""
+        """Return a function that takes one step on one batch and returns the loss before the step."""
         network, parameters, loss_of = self.network_, self.network_.parameters, self._loss
         values = {name: p.value for name, p in parameters.items()}
         weights = [value for name, value in values.items() if name.endswith("weight")]

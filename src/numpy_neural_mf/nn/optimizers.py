@@ -1,8 +1,8 @@
 """Optimisers: step(parameters, gradients) changes the parameters in place; state is a dict by parameter name.
 
-A RowGradient changes only its rows and their state, so the cost depends on the batch and not on the table.
-With momentum or adaptive rates this differs from the dense update, which also moves rows that the batch does
-not use; PyTorch's SparseAdam does the same.
+A RowGradient changes only its rows and their state, so the cost depends on the batch, not on the table. With
+momentum or adaptive rates this differs from the dense update, which also moves the rows that the batch does
+not use; PyTorch's SparseAdam also updates only the rows of the batch.
 """
 
 import math
@@ -23,8 +23,8 @@ State = dict[str, Array]
 class Optimizer(ABC):
     """Base of all optimisers: the learning rate, the state, and steps on whole arrays or on rows.
 
-    The learning rate, at least 0, is set between steps to follow a schedule. The state has, by parameter
-    name, "step", the number of steps taken, and arrays of the parameter's shape.
+    The learning rate, at least 0, is set between steps to follow a schedule. For each parameter name, the
+    state holds "step", the number of steps taken, and arrays of the parameter's shape.
     """
 
     learning_rate: float = 0.01
@@ -42,7 +42,7 @@ class Optimizer(ABC):
                 check_boolean(name, value)
 
     def step(self, parameters: Mapping[str, Array], gradients: Mapping[str, Gradient]) -> None:
-        """Change `parameters` that have gradients, in place; ValueError for a gradient of another shape."""
+        """Update parameters with gradients in place; raise ValueError for a gradient of another shape."""
         for name, gradient in gradients.items():
             value = parameters[name]
             rows = gradient.rows if isinstance(gradient, RowGradient) else None
@@ -69,7 +69,7 @@ class Optimizer(ABC):
         """Change `value` and the arrays of `state` in place."""
 
     def new_state(self, value: Array) -> State:
-        """The state of a parameter before its first step."""
+        """Return the state of a parameter before its first step."""
         arrays = {slot: zeros_aligned(value.shape, value.dtype) for slot in self.slots}
         return {"step": np.zeros(()), **arrays}
 
@@ -165,7 +165,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: value ← value (1 - learning_rate · weight_decay) before each step.
 
-    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. Of a table only used rows decay.
+    Loshchilov and Hutter, 2019, algorithm 2, in PyTorch's parametrisation. In a table, only the rows that the
+    batch uses decay.
     """
 
     weight_decay: float = 0.01
@@ -178,7 +179,7 @@ class AdamW(Adam):
 def clip_by_norm(gradients: Mapping[str, Gradient], max_norm: float) -> float:
     """Scale all gradients in place so that their joint Euclidean norm is at most `max_norm`.
 
-    Pascanu, Mikolov and Bengio, 2013, algorithm 1. Returns the norm before scaling.
+    See Pascanu, Mikolov and Bengio, 2013, algorithm 1. Returns the norm before scaling.
     """
     check_number("max_norm", max_norm, at_least=0)
     arrays = [g.values if isinstance(g, RowGradient) else g for g in gradients.values()]

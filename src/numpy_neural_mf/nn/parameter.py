@@ -1,4 +1,4 @@
-"""Parameters: the arrays that a layer learns, each with its gradient, of the whole array or of some rows."""
+"""Parameters: the arrays that a layer learns, each with a gradient of the whole array or of some rows."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ IntArray = arrays.IntArray
 
 
 def as_float(x: ArrayLike) -> Array:
-    """x itself if it is an array of floats, otherwise x in float64, because integers wrap and truncate."""
+    """Return x itself if it is a float array, otherwise x in float64, because integers wrap and truncate."""
     x = np.asarray(x)
     return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
 def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Zeros that begin at the start of a cache line, so a row of 16 float32 lies in one line, not in two."""
+    """Return zeros aligned to a cache line, so that a row of 16 float32 lies in one line, not in two."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
@@ -31,7 +31,7 @@ def zeros_aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 class GroupedIds:
     """Integer row ids of a batch, shape (n,), which may repeat, and sums over equal ids.
 
-    They are sorted once, when the first sum is asked for, so prediction does not sort.
+    The ids are sorted once, at the first sum, so prediction does not sort.
     """
 
     def __init__(self, ids: IntArray) -> None:
@@ -76,7 +76,7 @@ class GroupedIds:
         return positions
 
     def sum(self, values: Array) -> Array:
-        """Sum the rows of `values`, shape (n, d), with the same id: shape (m, d), in the order of `rows`."""
+        """Sum the rows of `values`, shape (n, d), by id; return shape (m, d), in the order of `rows`."""
         if len(values) != len(self.ids):
             raise ValueError(f"expected {len(self.ids)} rows, one for each id, found {len(values)}")
         values = values.take(self._order, axis=0)
@@ -87,7 +87,7 @@ class GroupedIds:
 
 
 def put_rows(table: Array, rows: IntArray, values: Array) -> None:
-    """table[rows] = values, of shapes (n, d), (m,) and (m, d): copying each row as bytes is twice as fast."""
+    """Set table[rows] = values, shapes (n, d), (m,) and (m, d); copying rows as bytes is twice as fast."""
     if table.flags.c_contiguous and values.flags.c_contiguous:
         row = np.dtype((np.void, table.itemsize * table.shape[1]))
         table.view(row).put(rows, values.view(row))
@@ -97,7 +97,7 @@ def put_rows(table: Array, rows: IntArray, values: Array) -> None:
 
 @dataclass(eq=False)
 class RowGradient:
-    """Gradient of a table of which a batch uses only some rows; it is zero in all other rows."""
+    """Gradient of a table when a batch uses only some rows; it is zero in all other rows."""
 
     rows: IntArray  # distinct and ascending, shape (m,)
     values: Array  # shape (m, d)
@@ -109,7 +109,7 @@ class RowGradient:
         return RowGradient(both.rows, both.sum(np.concatenate([self.values, other.values])))
 
     def to_dense(self, shape: tuple[int, ...]) -> Array:
-        """The same gradient as an array of the shape of the table."""
+        """Return the same gradient as an array with the shape of the table."""
         dense = np.zeros(shape, self.values.dtype)
         dense[self.rows] = self.values
         return dense
@@ -130,7 +130,7 @@ class Parameter:
         self.grad = gradient if self.grad is None else self.grad + gradient  # type: ignore[operator]
 
     def pop_grad(self) -> Gradient:
-        """Return the gradient and clear it; RuntimeError if no backward pass has added any since."""
+        """Return the gradient and clear it; raise RuntimeError if no backward pass has added one since."""
         if self.grad is None:
             raise RuntimeError("the parameter has no gradient: call backward first")
         gradient, self.grad = self.grad, None

@@ -9,13 +9,13 @@ Schedule = Callable[[int], float]
 
 
 def constant(learning_rate: float) -> Schedule:
-    """The same rate at every step."""
+    """Keep the same rate at every step."""
     check_number("learning_rate", learning_rate, at_least=0)
     return lambda step: learning_rate
 
 
 def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """Multiplied by `factor` after each `every` steps."""
+    """Multiply the rate by `factor` after every `every` steps."""
     check_number("learning_rate", learning_rate, at_least=0)
     check_integer("every", every, at_least=1)
     check_number("factor", factor, above=0)
@@ -23,14 +23,14 @@ def step_decay(learning_rate: float, every: int, factor: float = 0.1) -> Schedul
 
 
 def exponential(learning_rate: float, factor: float) -> Schedule:
-    """Multiplied by `factor` after each step."""
+    """Multiply the rate by `factor` after each step."""
     check_number("learning_rate", learning_rate, at_least=0)
     check_number("factor", factor, above=0)
     return lambda step: learning_rate * factor**step
 
 
 def cosine(learning_rate: float, n_steps: int, final: float = 0.0) -> Schedule:
-    """Half a cosine from `learning_rate` to `final` in `n_steps` (Loshchilov and Hutter, 2017, eq. 5)."""
+    """Follow half a cosine from `learning_rate` to `final` in `n_steps` (Loshchilov, Hutter, 2017, eq. 5)."""
     check_number("learning_rate", learning_rate, at_least=0)
     check_integer("n_steps", n_steps, at_least=1)
     check_number("final", final, at_least=0)
@@ -40,6 +40,6 @@ def cosine(learning_rate: float, n_steps: int, final: float = 0.0) -> Schedule:
 
 
 def linear_warmup(schedule: Schedule, n_steps: int) -> Schedule:
-    """`schedule`, whose first `n_steps` rates are multiplied by 1/n_steps, 2/n_steps, ..., 1."""
+    """Return `schedule` with its first `n_steps` rates multiplied by 1/n_steps, 2/n_steps, ..., 1."""
     check_integer("n_steps", n_steps, at_least=1)
     return lambda step: schedule(step) * min((step + 1) / n_steps, 1.0)

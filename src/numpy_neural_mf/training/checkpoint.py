@@ -1,4 +1,4 @@
-"""The state of a training on disk after each epoch: an interrupted one resumes, to the bit."""
+"""The state of a training on disk after each epoch: an interrupted training resumes bit for bit."""
 
 import hashlib
 import json
@@ -22,23 +22,23 @@ from .engines.base import Engine
 
 Arrays = dict[str, NDArray[Any]]
 Forms = Mapping[str, tuple[np.dtype[Any], tuple[int | None, ...]]]
-# What an error in reading a file that somebody changed may be.
+# Errors that reading a modified file may raise.
 FAULTS = (
     SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError
 )  # fmt: skip
-# Numbers in the state of an optimiser that only the engine torch in reduced precision has.
+# Entries of the optimiser's state that only the engine "torch" in reduced precision has.
 OPTIONAL = {"optimizer/loss_scale/scale", "optimizer/loss_scale/_growth_tracker"}
 FILE = "checkpoint.safetensors"
 SINGLE = Communicator()
-AT_ONCE = 2**14  # rows of a process that are read at a time
-# Where the digest is in a file: it is the first value of the header, in hexadecimal digits.
+AT_ONCE = 2**14  # rows of a process that are read at once
+# Position of the digest in a file: it is the first value of the header, in hexadecimal digits.
 DIGEST = slice(8 + len('{"__metadata__": {"sha256": "'), 8 + len('{"__metadata__": {"sha256": "') + 64)
 
 
 class Checkpoint:
-    """The state of one training in a folder, in a file that is replaced whole: a kill leaves the last one.
+    """The state of one training in a file that is replaced as a whole, so a kill leaves a complete one.
 
-    It `belongs_to` a training, see `fingerprint`, that draws from `generators`, whose states it restores.
+    `belongs_to` identifies the training (see `fingerprint`). The states of its `generators` are restored.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Checkpoint:
         self.generators = generators
 
     def save(self, engine: Engine, inferred: Arrays, progress: Mapping[str, Any]) -> None:
-        """Write the state of an engine and what is inferred; `progress` is the loop's, as JSON holds it."""
+        """Write the state of an engine and the inferred arrays; `progress` is the loop's, in JSON types."""
         arrays: Arrays = {f"parameters/{name}": a for name, a in engine.parameters.items()}
         arrays |= {f"inferred/{name}": a for name, a in inferred.items()}
         for name, state in engine.optimizer.state.items():
@@ -57,7 +57,7 @@ class Checkpoint:
         self.write(arrays, progress, engine.communicator)
 
     def write(self, arrays: Arrays, progress: Mapping[str, Any], communicator: Communicator = SINGLE) -> None:
-        """Write arrays, generator states and `progress`; every process must call it, with its table rows."""
+        """Write arrays, generator states and `progress`; each process must call it with its table rows."""
         generators = {name: g.bit_generator.state for name, g in self.generators.items()}
         state = {"belongs_to": self.belongs_to, "progress": progress, "generators": generators}
         shards = {name for name, array in arrays.items() if _is_shard(name, array.ndim)}
@@ -77,7 +77,7 @@ class Checkpoint:
                 list(rows_of(name))
 
     def restore(self, engine: Engine, inferred: Arrays) -> dict[str, Any] | None:
-        """Put the saved state back, see `read`; `progress`, if there is a file."""
+        """Restore the saved state (see `read`); return `progress`, or None without a file."""
         expected: Arrays = {f"parameters/{name}": a for name, a in engine.parameters.items()}
         expected |= {f"inferred/{name}": a for name, a in inferred.items()}
         for name, value in engine.parameters.items():
@@ -99,10 +99,11 @@ class Checkpoint:
         return saved[1]
 
     def read(self, forms: Forms, communicator: Communicator = SINGLE) -> tuple[Arrays, dict[str, Any]] | None:
-        """Put the state of the generators back; the arrays, of tables the rows of a process, and `progress`.
+        """Restore the generators; return the arrays, with the process's rows of tables, and `progress`.
 
-        `forms` are dtype and shape of each array that a process is to have; None is any length. None if there
-        is no checkpoint yet; ValueError if the file is none, is damaged, or is of another training.
+        `forms` holds the dtype and shape expected of each array in this process; None means any length.
+        Returns None if there is no checkpoint yet. Raises ValueError if the file is not a checkpoint, is
+        damaged, or belongs to another training.
         """
         if not self.path.exists():
             return None
@@ -114,7 +115,7 @@ class Checkpoint:
                 sha256 = _digest(file)
                 file.seek(DIGEST.start)
                 if file.read(len(sha256)) != sha256:
-                    raise ValueError("one that is damaged, or of another version: it has another digest")
+                    raise ValueError("one that is damaged or of another version: its digest differs")
             with safe_open(self.path, framework="numpy") as file:
                 state = json.loads((file.metadata() or {})["state"])
                 if not isinstance(state["belongs_to"], str):
@@ -132,7 +133,7 @@ class Checkpoint:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Turn an error of what was read into a ValueError that names the file."""
+        """Turn an error in the data read into a ValueError that names the file."""
         try:
             yield
         except _AnotherTrainingError:
@@ -145,7 +146,7 @@ class Checkpoint:
 
 
 class _AnotherTrainingError(Exception):
-    """A checkpoint does not belong to this training."""
+    """The checkpoint does not belong to this training."""
 
 
 def write_file(
@@ -154,7 +155,7 @@ def write_file(
     rows_of: Callable[[str], Iterator[NDArray[Any]]],
     state: Mapping[str, Any],
 ) -> None:
-    """Write a file of arrays and a state, with its digest."""
+    """Write a file with arrays, a state and its digest."""
     with path.open("wb+") as file:
         write_safetensors(file, forms, rows_of, {"sha256": "0" * 64, "state": json.dumps(state)})
         sha256 = _digest(file)
@@ -163,7 +164,7 @@ def write_file(
 
 
 def _digest(file: BufferedReader | BufferedRandom) -> bytes:
-    """SHA-256 of a whole file, but for the digest in it, in hexadecimal digits."""
+    """Return the SHA-256 of a file without the digest in it, in hexadecimal digits."""
     file.seek(0)
     before = hashlib.sha256(file.read(DIGEST.start))
     file.seek(DIGEST.stop)
@@ -171,7 +172,7 @@ def _digest(file: BufferedReader | BufferedRandom) -> bytes:
 
 
 def _require_sound(arrays: Arrays, forms: Forms) -> None:
-    """Raise a ValueError unless all arrays are there, as compiled loops expect them, and finite."""
+    """Raise ValueError unless all arrays are there, finite, and in the form that compiled loops expect."""
     if missing := forms.keys() - arrays.keys():
         raise ValueError(f"no {min(missing)}")
     for name, array in arrays.items():
@@ -186,16 +187,16 @@ def _require_sound(arrays: Arrays, forms: Forms) -> None:
         if not np.isfinite(array).all():
             raise ValueError(f"{name}: numbers that are not finite")
         if name.endswith("/step") and not 0 <= array < 2**53:
-            raise ValueError(f"{name}: {array}, which is no number of steps")
+            raise ValueError(f"{name}: {array}, which is not a number of steps")
 
 
 def _is_shard(name: str, n_dimensions: int) -> bool:
-    """Whether processes have rows of this array, which has the name of a table among its parts."""
+    """Return whether each process has some rows of this array: a part of its name names a table."""
     return n_dimensions == 2 and any(is_table(part) for part in name.split("/"))
 
 
 def _own(file: Any, name: str, communicator: Communicator) -> NDArray[Any]:
-    """What a process has of an array; a copy, since optimisers write into their state."""
+    """Return a copy of the process's part of an array; optimisers write into their state."""
     saved = file.get_slice(name)
     shape = saved.get_shape()
     if not _is_shard(name, len(shape)):
@@ -207,7 +208,7 @@ def _own(file: Any, name: str, communicator: Communicator) -> NDArray[Any]:
 
 
 def fingerprint(settings: str, columns: Iterable[NDArray[Any]]) -> str:
-    """A hash of what a training depends on: its settings as text, and the columns of its ratings."""
+    """Return a hash of what a training depends on: its settings as text and the columns of its ratings."""
     digest = hashlib.blake2b(settings.encode(), digest_size=16)
     for column in columns:
         digest.update(f"{column.dtype} {column.shape}".encode())

@@ -1,4 +1,4 @@
-"""How the level of each user drifts: a process that is smoothed between epochs, given everything else."""
+"""Time-varying biases of users: processes that are smoothed between epochs, given everything else."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..utils.extras import naming_the_extra
 from .distributed import Communicator
 from .objective import MOST, Objective
 
-# Prior medians of the timescale, in seconds, and of the variance, as a share of that of the ratings: a user's
-# ratings are correlated within a session. Standard deviations of the logarithms of both.
+# Prior medians of the timescale, in seconds, and of the variance, as a share of the ratings' variance: a
+# user's ratings are correlated within a session. SPREADS are the prior standard deviations of the logarithms.
 TIMESCALE, VARIANCE = 600.0, 0.03
 SPREADS = (0.5, 1.0)
-# The logarithm by which variance and timescale change in the first epoch, and how it falls: to the last.
+# The step by which log variance and log timescale change in the first epoch, its decay, and its minimum.
 FIRST_STEP, FALL, LAST_STEP = 0.5, 0.9, 0.1
 
 
 class UserDrift:
-    """An Ornstein-Uhlenbeck process for each user, d_u(t), whose variance and timescale all share.
+    """An Ornstein-Uhlenbeck process d_u(t) for each user; all users share variance and timescale.
 
-    The posterior of a path, given the residuals of the user's ratings, is that of a Kalman smoother. The
-    engine learns from ratings less the mean of it. Variance and timescale climb the likelihood of the
-    residuals, with the path integrated out, by one step an epoch.
+    A Kalman smoother gives the posterior of a path, given the residuals of the user's ratings. The engine
+    learns from ratings minus the posterior mean. Variance and timescale climb the likelihood of the
+    residuals, with the path integrated out, by one step per epoch.
     """
 
     def __init__(self, ratings: Ratings, deviation: float, communicator: Communicator) -> None:
-        """`ratings` in units, of this process; every process has the paths of all ratings."""
+        """Take this process's ratings, in units; every process keeps the paths of all ratings."""
         if ratings.timestamps is None:
             raise ValueError("ratings: expected timestamps, since the architecture has drift, found none")
         with naming_the_extra("drift", "fast"):
@@ -51,22 +51,22 @@ class UserDrift:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that changes, to be saved."""
+        """The arrays that change, to be saved."""
         return {"drift.parameters": self._parameters, "drift.mean": self._mean}
 
     @property
     def bias(self) -> TimeVaryingBias:
-        """d, as a fitted model has it."""
-        values = self._mean.astype(np.float32)  # as a file has them
+        """The time-varying bias d of the fitted model."""
+        values = self._mean.astype(np.float32)  # the dtype in a file
         return TimeVaryingBias("user", self._timeline, values, float(self._parameters[1]))
 
     def follow(
         self, objective: Objective, ratings: Ratings, residual: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Smooth all paths given the residuals of all ratings; `ratings` become those less their means.
+        """Smooth all paths given the residuals of all ratings, and subtract their means from `ratings`.
 
-        Returned is a factor for the squares of each user's errors: a rating has a share in its own path, too,
-        which the engine does not know.
+        Returns a factor for each user's squared errors, because a rating also has a share in its own path,
+        which the engine does not take into account.
         """
         noise = objective.noise[0] / objective.weight.astype(np.float64)[self._users]
         target, of_target = residual[self._order] + self._mean, noise[self._order]
@@ -79,19 +79,19 @@ class UserDrift:
         return np.append(np.where(factor > 0, factor, 1), 1)
 
     def resume(self, ratings: Ratings) -> None:
-        """Subtract the means that were restored; ValueError for parameters that are not reached."""
+        """Subtract the restored means; raise ValueError for parameters that training cannot reach."""
         if not ((self._parameters > 0).all() and self._parameters[2] <= FIRST_STEP):
             raise ValueError(f"drift.parameters: {self._parameters.tolist()}")
         self.subtract(ratings)
 
     def subtract(self, ratings: Ratings) -> None:
-        """Let ratings be those that were given less the means of the paths."""
+        """Set `ratings` to the given ratings minus the means of the paths."""
         path = np.empty(len(self._mean), np.float32)
         path[self._order] = self._mean
         ratings.values[:] = self._given - path[self._own]
 
     def _climb(self, target: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """One step of variance and timescale; the moments that the filter has with them."""
+        """Take one step of variance and timescale; return the filtered moments with them."""
         best = self._filtered(self._parameters[:2], target, noise)
         step = self._parameters[2]
         for place in (0, 1):
@@ -108,7 +108,7 @@ class UserDrift:
     def _filtered(
         self, parameters: NDArray[np.float64], target: NDArray[np.float64], noise: NDArray[np.float64]
     ) -> tuple[float, NDArray[np.float64]]:
-        """The log posterior density of variance and timescale, and the moments of the filter."""
+        """Return the log posterior density of variance and timescale, and the filtered moments."""
         filtered, log_p = np.empty((1, 3, len(target))), np.empty((1, 1))
         starts, given = self._timeline.starts, parameters[None]
         groups = np.array([0, len(starts) - 1])

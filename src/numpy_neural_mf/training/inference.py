@@ -1,7 +1,8 @@
-"""What is inferred in closed form between epochs: variances of rows, of their priors, and of the noise.
+"""Closed-form inference between epochs: variances of rows, of their priors, and of the noise.
 
-A mean-field variational posterior (Lim and Teh, 2007; empirical Bayes as in Nakajima and Sugiyama, 2011): the
-engine moves the means of rows, one epoch at a time, and what follows moves everything else, given the means.
+It is a mean-field variational posterior (Lim and Teh, 2007; empirical Bayes as in Nakajima and Sugiyama,
+2011). The engine updates the means of rows for one epoch, then this module updates everything else, given
+the means.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from .previous_item import PreviousItems
 from .prior_means import PriorMeans
 from .statistics import RatingStatistics
 
-# Ratings of noise σ² that count with those of a user for σ_u².
+# Number of pseudo-ratings with noise σ² that are added to a user's ratings to estimate σ_u².
 NOISE_RATINGS = 30
-# τ² of a factor of which nothing is known, in what `noise_edge` gives: where rows have very different numbers
-# of ratings, more is better. Half of τ² follows the rows and half is this, so that a factor that is still
-# small is not given up.
+# Prior variance τ² of a factor without evidence, as a multiple of `noise_edge`: more is better if rows have
+# very different numbers of ratings. Later, τ² is the mean of this value and the spread of the rows, so a
+# factor that is still small is not given up.
 ABOVE_EDGE = 1.3
-SWEEPS = 30  # of the closed form of biases
-AT_ONCE = 2**16  # ratings predicted at a time
-# Ratings in units deviate by about 1, or by nothing; less than this is taken to be this.
+SWEEPS = 30  # of the closed-form estimate of biases
+AT_ONCE = 2**16  # ratings predicted at once
+# Minimum of the deviation of ratings in units, which is about 1, or 0 if all are equal.
 LEAST_DEVIATION = 1e-3
-# τ² of a bias in σ², at least: a lower one would make steps of SGD diverge, and biases hardly smaller.
+# Minimum of τ² of a bias, relative to σ²: a lower one would make SGD diverge and biases hardly smaller.
 LEAST_TAU2 = 1e-3
 OTHER: dict[Side, Side] = {"user": "item", "item": "user"}
 
@@ -52,7 +53,7 @@ def first_objective(
     ordinal: CumulativeLogit | None,
     unit: float,
 ) -> Objective:
-    """The objective before the first epoch, of ratings in units."""
+    """Return the objective before the first epoch, for ratings in units."""
     counts, rows = statistics.counts, communicator.rows
     noise, of_biases = bias_variances(ratings, counts, communicator)
     of_factors = ABOVE_EDGE * math.sqrt(noise) * noise_edge(counts)
@@ -69,7 +70,7 @@ def first_objective(
         precision[table.name] = np.full(d, noise / tau2, np.float32)
         prior[table.name] = np.zeros((own if is_side and side in features else 1, d), np.float32)
         if is_side:
-            # Factors start as points: noise in the other side's would keep them from growing.
+            # Factors start with variance 0: noise in the other side's factors would keep them from growing.
             variance[table.name] = np.full((own, d), tau2 / 4 if table.kind == "bias" else 0, np.float32)
     by_entity: dict[Entity, NDArray[np.int64]] = {side: counts[side] for side in SIDES}
     by_entity |= dict.fromkeys(TIME_BINS.values(), statistics.time_counts)
@@ -92,11 +93,11 @@ def first_objective(
 
 
 def noise_edge(counts: Mapping[Side, NDArray[np.int64]]) -> float:
-    """τ²/σ of a factor that is as likely to grow from noise as to vanish: the least that finds signals.
+    """Return τ²/σ at which a factor is as likely to grow from noise as to vanish: the least to find signals.
 
     With n_u ratings of each user and n_i of each item, the largest singular value of their noise is about
-    σ (√n_u + √n_i) (Marchenko and Pastur, 1967). Its square is, at this τ², the product of what holds a
-    factor of users and one of items back, σ²/v each, with v = σ² / (n v' + σ²/τ²) and v' of the other side.
+    σ (√n_u + √n_i) (Marchenko and Pastur, 1967). At this τ², its square equals the product of the penalties
+    σ²/v on a factor of users and of items, with v = σ² / (n v' + σ²/τ²), where v' is v of the other side.
     """
     n_u, n_i = (float(counts[side].sum()) / max(int(np.count_nonzero(counts[side])), 1) for side in SIDES)
     g = 2 * math.sqrt(n_u * n_i)
@@ -106,9 +107,10 @@ def noise_edge(counts: Mapping[Side, NDArray[np.int64]]) -> float:
 def bias_variances(
     ratings: Ratings, counts: Mapping[Side, NDArray[np.int64]], communicator: Communicator
 ) -> tuple[float, dict[Side, float]]:
-    """σ² and τ² of b_u and b_i in the model of biases, by its mean-field posterior.
+    """Estimate σ² and the τ² of b_u and b_i in a model with only biases, by its mean-field posterior.
 
-    τ² by MacKay's fixed point (1992, "Bayesian interpolation", eq. 4.20), which converges sooner than EM.
+    τ² is updated by MacKay's fixed point (1992, "Bayesian interpolation", eq. 4.20), which converges faster
+    than EM.
     """
     n = int(counts["user"].sum())
     total = communicator.all_reduce(np.array([ratings.values.sum(dtype=np.float64)]))[0]
@@ -117,7 +119,7 @@ def bias_variances(
 
     def squares() -> float:
         found = 0.0
-        for part in blocks(len(ratings)):  # the columns may be larger than memory
+        for part in blocks(len(ratings)):  # columns may be larger than memory
             error = ratings.values[part] - mean - sum(b[side][rows[side][part]] for side in SIDES)
             found += float(error @ error)
         return float(communicator.all_reduce(np.array([found]))[0])
@@ -146,13 +148,13 @@ def bias_variances(
 
 @dataclass(eq=False)
 class Inference:
-    """Changes an `Objective` after each epoch, and, where priors move, the means of rows with them.
+    """Updates an `Objective` after each epoch, and also the means of rows if their priors move.
 
-    Without a product, embeddings are points, of variance 0: noise would drown what the MLP has to learn.
+    Without a product, embeddings have variance 0: noise would drown out what the MLP has to learn.
     """
 
     objective: Objective
-    ratings: Ratings  # of this process, in units, which an engine learns from: less `drift`
+    ratings: Ratings  # of this process, in units, as the engine learns from them: minus `drift`
     counts: Mapping[Side, NDArray[np.int64]]
     communicator: Communicator
     features: Mapping[Side, PriorMeans] = field(default_factory=dict)
@@ -171,7 +173,7 @@ class Inference:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that changes, by name, to be saved; a name with "/TABLE" is of the rows of this process."""
+        """The arrays that change, by name, to be saved; those named ".../TABLE" have this process's rows."""
         o = self.objective
         found: dict[str, NDArray[np.generic]] = {}
         for kind, tables in (("prior", o.prior), ("precision", o.precision), ("variance", o.variance)):
@@ -187,7 +189,7 @@ class Inference:
         return found if self.drift is None else found | self.drift.arrays
 
     def resume(self) -> None:
-        """Let an engine learn from ratings less the drift, once `arrays` are restored; or a ValueError."""
+        """Subtract the drift from the ratings after `arrays` are restored; raise ValueError for bad ones."""
         o = self.objective
         for name, array in {"noise": o.noise, "weight": o.weight, **o.precision}.items():
             if not (array > 0).all():
@@ -196,9 +198,9 @@ class Inference:
             self.drift.resume(self.ratings)
 
     def update(self, engine: Engine) -> float | None:
-        """Infer all, given the means of an engine; the mean of e² / (1 - h), an estimate of the mean σ_u².
+        """Infer everything given an engine's means; return the mean of e² / (1 - h), which estimates σ_u².
 
-        It is None for an ordinal likelihood, whose errors are not those of ratings.
+        Returns None for an ordinal likelihood, whose errors are not errors of ratings.
         """
         o = self.objective
         squares = self.communicator.all_reduce(o.squares.astype(np.float64))
@@ -225,7 +227,7 @@ class Inference:
         return expected if o.ordinal is None else None
 
     def _residual(self, engine: Engine) -> NDArray[np.float64]:
-        """What an engine learns from less what it predicts, of the ratings of all processes."""
+        """Return the engine's targets minus its predictions, for the ratings of all processes."""
         r, residual = self.ratings, np.empty(len(self.ratings))
         columns = self.bins, None if self.previous is None else self.previous.column
         for part in blocks(len(r), AT_ONCE):
@@ -235,10 +237,10 @@ class Inference:
         return np.asarray(self.communicator.all_gather(residual))
 
     def _infer(self, engine: Engine, side: Side, kind: Kind) -> None:
-        """Variances of a table, then the prior of its rows."""
+        """Infer the variances of a table, then the prior of its rows."""
         o, name, noise = self.objective, table_name(side, kind), float(self.objective.noise[0])
         own, m, v = self.communicator.rows, engine.parameters[name], self.objective.variance[name]
-        # Σ w J² over the ratings of a row, which is its precision without the prior, times σ².
+        # Σ w J² over the ratings of a row: its precision without the prior, times σ².
         data = o.data[name].copy()
         o.data[name][:] = 0
         if kind == "bias" or engine.architecture.product:
@@ -258,7 +260,7 @@ class Inference:
             o.precision[name][...] = noise / np.maximum(spread, LEAST_TAU2 * noise)
 
     def _mean(self, rows: Array) -> Array:
-        """The mean of the rows of all processes, shape (d,)."""
+        """Return the mean of the rows of all processes, shape (d,)."""
         sums = np.append(rows.sum(axis=0, dtype=np.float64), len(rows))
         *total, n = self.communicator.all_reduce(sums)
         return np.asarray(total / np.maximum(n, 1), np.float32)

@@ -1,4 +1,4 @@
-"""Ornstein-Uhlenbeck processes, filtered and smoothed, and ridge regressions, compiled by Numba."""
+"""Filters and smoothers of Ornstein-Uhlenbeck processes, and ridge regressions, compiled by Numba."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .engines.numba_compat import compiled
 
 @compiled
 def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered, log_p):
-    """A Kalman filter of the Ornstein-Uhlenbeck process of each group, given noisy observations of it.
+    """Run a Kalman filter for the Ornstein-Uhlenbeck process of each group, given noisy observations.
 
     From one rating to the next the process decays by a = exp(-gap/timescale) and gains as much variance as it
-    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). `parameters` are pairs of s² and timescale; a part is one of a
-    pair, and has the groups from groups[part] on. Fills a, the filtered mean and variance of each rating, and
-    the log density of the observations, up to a constant.
+    loses: d_n = a d_(n-1) + N(0, s² (1 - a²)). `parameters` are pairs of s² and timescale. Each pair has its
+    own parts; a part has the groups from groups[part] to groups[part + 1]. The function fills a, the filtered
+    mean and variance of each rating, and the log density of the observations, up to a constant.
     """
     pair, part = divmod(part, len(groups) - 1)
     variance, timescale = parameters[pair]
@@ -32,7 +32,7 @@ def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered
             mean, spread = mean + gain * error, spread - gain * spread
             m[i], P[i] = mean, spread
             total += error * error / F
-            product *= F  # one logarithm of many factors
+            product *= F  # one logarithm for many factors
             if not 1e-100 < product < 1e100:
                 total, product = total + math.log(product), 1.0
     log_p[pair, part] = -0.5 * (total + math.log(product))
@@ -40,9 +40,9 @@ def filter_paths(part, groups, starts, gaps, target, noise, parameters, filtered
 
 @compiled
 def smooth_paths(starts, variance, filtered, mean, spread):
-    """Fill the mean and the variance of each group's process, given all observations of it.
+    """Fill the mean and variance of each group's process given all its observations.
 
-    Rauch, Tung and Striebel, 1965, from the moments that `filter_paths` filled.
+    This is the smoother of Rauch, Tung and Striebel (1965), from the moments that `filter_paths` filled.
     """
     a, m, P = filtered
     for group in range(len(starts) - 1):
@@ -63,8 +63,8 @@ def regress(
 ):  # fmt: skip
     """Fill means and variances of the coefficients of each group's ridge regression, shape (n_groups, k + 1).
 
-    Its observations are order[starts[g]:starts[g + 1]]. The regressors of one are a normal vector of the mean
-    Q[item] + Z[bin] and the variances V[item], and 1.
+    Group g has the observations order[starts[g]:starts[g + 1]]. The regressors of an observation are 1 and a
+    normal vector with mean Q[item] + Z[bin] and variances V[item].
     """
     d = Q.shape[1] + 1
     x, A, b = np.ones(d), np.empty((d, d)), np.empty(d)

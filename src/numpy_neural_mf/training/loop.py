@@ -1,4 +1,4 @@
-"""The training loop: epochs of shuffled mini-batches, what is inferred between them, and a history."""
+"""The training loop: epochs of shuffled mini-batches, inference between them, and a history."""
 
 import logging
 import math
@@ -24,25 +24,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_ROWS = 20  # of a history that a notebook shows
-MAX_EPOCHS = 100_000  # of which the history fits into the header of a file
+MOST_ROWS = 20  # rows of a history that a notebook shows
+MAX_EPOCHS = 100_000  # a longer history would not fit into the header of a file
 
 
 @dataclass(repr=False)
 class History(Tabular):
-    """What happened in each epoch.
+    """The losses and times of each epoch.
 
     Attributes
     ----------
     train_loss : list of float
-        Mean squared error, or mean -log P of an ordinal likelihood, of the batches as they were trained on.
+        Mean squared error of the batches when they were trained on, or mean -log P for an ordinal likelihood.
     expected_loss : list of float
-        Mean squared error to expect of unseen ratings: each error without the share that the rating had in
-        its own prediction, e / (1 - h) (leave-one-out, to first order); empty for an ordinal likelihood and
-        for models without variances.
-    validation_loss : list of float, mean squared error of the validation ratings after it; empty without any
-    seconds : list of float, wall time of training, validation left out
-    best_epoch : int, the epoch whose weights were kept, counted from 1: the last, but for a `NextItemModel`
+        Mean squared error to expect on unseen ratings: each error without the rating's share in its own
+        prediction, e / (1 - h) (leave-one-out, to first order). Empty for an ordinal likelihood and for
+        models without variances.
+    validation_loss : list of float
+        Mean squared error of the validation ratings after the epoch; empty without validation ratings.
+    seconds : list of float, wall time of training, without validation
+    best_epoch : int
+        The epoch whose weights were kept, counted from 1: the last one, except for a `NextItemModel`.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -58,11 +60,11 @@ class History(Tabular):
 
     @property
     def last_losses(self) -> str:
-        """Those of the last epoch, as text."""
+        """The losses of the last epoch, as text."""
         return ", ".join(f"{name} {values[-1]:.4f}" for name, values in self._losses().items() if values)
 
     def plot(self) -> "Figure":
-        """The losses by epoch, as a figure of matplotlib, which a notebook shows."""
+        """Plot the losses by epoch as a Matplotlib figure, which a notebook shows."""
         from ..utils.figures import losses_figure
 
         return losses_figure(vars(self))
@@ -77,15 +79,15 @@ class History(Tabular):
     def tables(self) -> Iterator[Table]:
         columns = {name: values for name, values in self._losses().items() if values}
         n = len(self.train_loss)
-        shown = range(n)[::-1][:: max(1, -(-n // MOST_ROWS))][::-1]  # the last one is
+        shown = range(n)[::-1][:: max(1, -(-n // MOST_ROWS))][::-1]  # always with the last one
         rows = [[at + 1, *(f"{values[at]:.4f}" for values in columns.values())] for at in shown]
         yield Table(repr(self), ["epoch", *columns], rows)
 
     @classmethod
     def checked(cls, found: Mapping[str, Any], most: int | None = None) -> Self:
-        """One from a file; TypeError or ValueError for other fields or anything but finite numbers in them.
+        """Build a history from a file; raise TypeError or ValueError for wrong fields or non-finite numbers.
 
-        `most` is the largest number of epochs that there may be.
+        `most` is the largest allowed number of epochs.
         """
         check_fields("history", found, [field.name for field in fields(cls)])
         history = cls(**found)
@@ -105,14 +107,14 @@ class History(Tabular):
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a training, after a batch.
+    """The progress of a training after a batch.
 
     Attributes
     ----------
     epoch, epochs : int, the current epoch, from 1, and the largest possible number of epochs
     n_trained, n_total : int, ratings trained on so far, in all epochs, and the largest possible number
     train_loss : float, mean squared error of the epoch so far
-    validation_loss : float, of the previous epoch; NaN where there is none
+    validation_loss : float, of the previous epoch; NaN if there is none
     """
 
     epoch: int
@@ -146,16 +148,16 @@ def train(
     on_progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
-    """Train an engine's parameters in place; FloatingPointError if they or a loss are no longer finite.
+    """Train an engine's parameters in place; raise FloatingPointError if they or a loss become non-finite.
 
-    Indices of `ratings`, of which each process has its part, are rows of the engine's tables. `time_bins`
-    and `previous` items, shape (n_ratings,), are of an architecture with such. `batch_size` 1 is per-sample
-    gradient descent, in stretches that share a learning rate and are one batch to `on_progress`
+    Each process has its part of `ratings`, whose indices are rows of the engine's tables. `time_bins` and
+    `previous` items, shape (n_ratings,), are given if the architecture uses them. `batch_size` 1 is
+    per-sample SGD, in stretches that share a learning rate and count as one batch for `on_progress`
     (`data.batches.Stretches`).
 
-    After each epoch `inference` moves the objective, and `validation_loss` is called for the history, whose
-    losses are those of the engine times `unit_of_loss`. A state in `checkpoint`, which is saved to after each
-    epoch, is where training goes on.
+    After each epoch `inference` updates the objective, and `validation_loss` is called for the history, whose
+    losses are the engine's losses times `unit_of_loss`. Training resumes from the state in `checkpoint`, if
+    there is one, and saves its state there after each epoch.
     """
     n = int(engine.all_reduce(len(ratings)))
     batches = _batches(engine, ratings, n, batch_size, rng, time_bins, previous)
@@ -190,7 +192,7 @@ def train(
 
 
 def log_start(n_ratings: int, history: History, epochs: int) -> None:
-    """Log what a training begins with, or goes on from."""
+    """Log how many ratings a training has and from which epoch it starts or resumes."""
     logger.info("training on %d ratings from epoch %d to %d", n_ratings, len(history.train_loss) + 1, epochs)
 
 
@@ -219,11 +221,11 @@ def _batches(
 
 
 def _infer(engine: Engine, inference: Inference, history: History, unit_of_loss: float) -> None:
-    """Move the objective after an epoch, and add its expected loss to the history."""
+    """Update the objective after an epoch, and add the epoch's expected loss to the history."""
     engine.fetch()
     noise = inference.update(engine)
     engine.send()
-    if noise is not None:  # the mean of e² / (1 - h): its ratio to that of e² stands for 1 / (1 - h)
+    if noise is not None:  # the mean of e² / (1 - h), whose ratio to the mean of e² estimates 1 / (1 - h)
         noise *= unit_of_loss
         ratio = noise / max(history.train_loss[-1], float(np.finfo(np.float32).tiny))
         history.expected_loss.append(noise * ratio)
@@ -232,7 +234,7 @@ def _infer(engine: Engine, inference: Inference, history: History, unit_of_loss:
 def _running_sums(
     engine: Engine, batches: Stretches | Batches, schedule: Schedule, step: int, unit_of_loss: float
 ) -> Iterator[tuple[float, int]]:
-    """Learn from the batches of one epoch; after each, the sum of the losses and the number of ratings."""
+    """Learn from the batches of an epoch; after each, yield the sum of losses and the number of ratings."""
     is_per_sample = isinstance(batches, Stretches)
     learn = engine.step_per_sample if is_per_sample else engine.step
     total, n_trained = 0.0, 0

@@ -1,4 +1,4 @@
-"""Training of an encoder of sequences to predict the next item: windows of sequences, one loss, Adam."""
+"""Training of a sequence encoder to predict the next item: windows of sequences, one loss, Adam."""
 
 import math
 import time
@@ -21,7 +21,7 @@ from .engines.torch_device import find_device
 from .loop import History, Progress, ProgressCallback, log_end, log_epoch, log_start, require_finite
 from .sequence_encoder import POSITIONS, SequenceEncoder, one_thread
 
-# Probability that a negative is drawn uniformly; otherwise in proportion to an item's number of ratings.
+# Probability that a negative is drawn uniformly; the others are drawn in proportion to the number of ratings.
 UNIFORM = 0.5
 
 
@@ -42,12 +42,12 @@ def train_encoder(
     rng: np.random.Generator,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[Parameters, History]:
-    """Learn from ratings, as `in_time_order` leaves them, which item comes next: see `NextItemModel`.
+    """Train a sequence encoder on ratings sorted by `in_time_order`: see `NextItemModel`.
 
-    The loss of a batch is the mean of -log softmax(h · e + c)_i over its items i with an item before them in
-    their window, where h is the state before item i. The bias c starts at the logarithm of popularity. With
+    The loss of a batch is the mean of -log softmax(h · e + c)_i over all items i except the first of each
+    window, where h is the state before item i. The bias c starts at the logarithm of popularity. With
     `held_out`, the parameters of the epoch with the lowest loss on it are kept. Returns the parameters of
-    `SequenceEncoder`; those of the unknown item are the means of the others.
+    `SequenceEncoder` and the history; the parameters of the unknown item are the means of the others.
     """
     require_same_process("torch")
     found, n_items = find_device(device), ratings.n_items
@@ -56,7 +56,7 @@ def train_encoder(
     sparse = negatives > 0 and found.type != "mps"
     n = count(ratings.items, n_items)
     chances = torch.from_numpy((UNIFORM / n_items + (1 - UNIFORM) * n / n.sum()).astype(np.float32))
-    # PyTorch draws from a seed of `rng` for a while; its own random state is put back.
+    # PyTorch is seeded from `rng` within this block; its own random state is restored afterwards.
     with torch.random.fork_rng([found] if found.type == "cuda" else []), one_thread():
         torch.manual_seed(int(rng.integers(2**63)))
         encoder = SequenceEncoder(kind, n_items, embedding_dim, sequence_length, dropout, sparse)
@@ -75,7 +75,7 @@ def train_encoder(
 
 @dataclass
 class _Trainer:
-    """An encoder, the sequences that it learns from, and the chance of each item to be a negative."""
+    """An encoder, the sequences that it learns from, and the probability of each item as a negative."""
 
     encoder: SequenceEncoder
     ratings: Ratings
@@ -136,7 +136,7 @@ class _Trainer:
         return history
 
     def _optimizers(self, learning_rate: float) -> list[torch.optim.Optimizer]:
-        """Adam; with sampled negatives, of the item tables only the rows of a batch and their moments."""
+        """Return Adam; with sampled negatives, SparseAdam updates only the batch's rows of item tables."""
         encoder, tables = self.encoder, ("embedding.weight", "bias.weight")
         if not encoder.embedding.sparse:
             return [torch.optim.Adam(encoder.parameters(), learning_rate, fused=True)]
@@ -145,7 +145,7 @@ class _Trainer:
         return [sparse, torch.optim.Adam(others, learning_rate, fused=True)]
 
     def loss(self, sequences: Tensor, follows: tuple[Tensor, Tensor]) -> Tensor:
-        """Sum over items of -log softmax, given sequences and the places of items with one before them."""
+        """Sum -log softmax over items, given sequences and the positions of items that follow another."""
         piece, place = follows
         before, following = self.encoder(sequences)[piece, place - 1], sequences[piece, place]
         if not self.negatives:
@@ -154,7 +154,7 @@ class _Trainer:
         return self.encoder.sampled_loss(before, following, drawn, self.negatives * self.chances[drawn])
 
     def validation_loss(self, held_out: NextItems) -> float:
-        """Mean over held-out items of -log softmax over all items."""
+        """Return the mean over held-out items of -log softmax over all items."""
         W, c = self.encoder.embedding.weight[:-1].detach(), self.encoder.bias.weight[:-1, 0].detach()
         items = torch.from_numpy(held_out.items.astype(np.int64)).to(self.chances.device)
         states, total = self.encoder.last_states(held_out.sequences), 0.0
@@ -164,7 +164,7 @@ class _Trainer:
         return total / len(items)
 
     def _batches(self) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor], int]]:
-        """Sequences, int64 of shape (n, length), places of items with one before them, number of ratings."""
+        """Yield sequences (int64, shape (n, length)), positions of following items, and number of ratings."""
         users, items = self.ratings.users, self.ratings.items
         cut = self.sequence_length, self.batch_size, self.rng
         for rows, piece in windows(users, np.arange(len(users)), *cut):

@@ -1,4 +1,4 @@
-"""What the item that a user rated just before adds to a rating: solved for between epochs."""
+"""The effect on a rating of the item that the user rated just before, solved for between epochs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .distributed import Communicator
 from .engines.base import Bins, Engine
 from .objective import Objective
 
-LEAST = 1e-6  # of a prior variance, in σ², and of what divides it
-AT_ONCE = 2**16  # ratings whose effect is computed at a time
+LEAST = 1e-6  # minimum of a prior variance, relative to σ², and of its divisor
+AT_ONCE = 2**16  # ratings whose effect is computed at once
 Floats = NDArray[np.float64]
 
 
 class PreviousItems:
-    """y_j and w_j of each item j, normal about zero, with a prior variance for each column.
+    """y_j and w_j of each item j, with a normal prior of mean zero and a variance for each column.
 
-    Given everything else, what is left of a rating after item j is y_j · q_i + w_j, with noise, and the mean
-    of their posterior a ridge regression. Prior variances are inferred by MacKay's fixed point (1992,
-    "Bayesian interpolation", eq. 4.20). Vectors are centred over ratings: what they share is left to users.
+    Given everything else, the residual of a rating after item j is y_j · q_i + w_j plus noise, so their
+    posterior mean is a ridge regression. Prior variances are inferred by MacKay's fixed point (1992,
+    "Bayesian interpolation", eq. 4.20). The vectors are centred over ratings; user vectors take up the mean.
     """
 
     def __init__(self, ratings: Ratings, width: int, variance: float, communicator: Communicator) -> None:
-        """`ratings` of this process; each solves for all items. `variance` is that of the first prior."""
+        """Take this process's ratings and the initial prior variance; each process solves for all items."""
         if ratings.timestamps is None:
             expected = "expected timestamps, since the architecture has previous_item"
             raise ValueError(f"ratings: {expected}, found none")
@@ -49,20 +49,20 @@ class PreviousItems:
 
     @property
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """All that changes but the vectors, to be saved."""
+        """The arrays that change, except the vectors, to be saved."""
         return {"previous_item.variances": self._variances}
 
     def before(self, users: NDArray[np.int32], times: NDArray[np.int64]) -> NDArray[np.int32]:
-        """See `previous_items`."""
+        """Return the item that each user rated before these times: see `previous_items`."""
         return previous_items(self._timeline, self._rated, self._n_items, users, times)
 
     def effect(self, objective: Objective) -> PreviousItemEffect:
-        """The effect, as a fitted model has it."""
+        """Return the effect of the fitted model."""
         assert objective.previous is not None
         return PreviousItemEffect(self._timeline, self._rated, objective.previous)
 
     def follow(self, engine: Engine, objective: Objective, residual: Floats, bins: Bins) -> Floats:
-        """Solve for all vectors given the residuals of all ratings; what is left of these."""
+        """Solve for all vectors given the residuals of all ratings; return the remaining residuals."""
         table, variances = objective.previous, objective.previous_variance
         name = table_name("item", "embedding")
         assert table is not None
@@ -90,7 +90,7 @@ class PreviousItems:
         return target - self._effect(table.astype(np.float64), q, z, at)
 
     def _effect(self, table: Floats, q: NDArray[np.floating], z: NDArray[np.floating], at: Bins) -> Floats:
-        """y_j · (q_i + z_t) + w_j of all ratings, shape (n,)."""
+        """Return y_j · (q_i + z_t) + w_j for all ratings, shape (n,)."""
         assert at is not None
         effect = np.empty(len(self._items))
         for part in blocks(len(effect), AT_ONCE):
@@ -98,7 +98,7 @@ class PreviousItems:
         return effect
 
     def _whole(self, shard: NDArray[np.floating]) -> NDArray[np.floating]:
-        """The table of all processes, of which this one has some rows."""
+        """Return the whole table, given this process's shard."""
         rows = self._communicator.rows
         n = int(self._communicator.all_reduce(np.array([len(shard)]))[0])
         whole = np.zeros((n, shard.shape[1]), shard.dtype)

@@ -1,4 +1,4 @@
-"""The progress of a training as people see it: a bar in a terminal, a line in a notebook, lines in a log."""
+"""Displays of training progress: a bar in a terminal, a line in a notebook, lines elsewhere."""
 
 import sys
 import time
@@ -11,18 +11,18 @@ from ..utils.atomic_io import is_first_process
 from ..utils.settings import check_boolean
 from .loop import Progress, ProgressCallback
 
-MOST_LINES = 20  # of a training, about
-PAUSE = 0.2  # seconds between two updates of a notebook
+MOST_LINES = 20  # approximate maximum for one training
+PAUSE = 0.2  # seconds between two updates in a notebook
 
 
 @contextmanager
 def showing(
     is_shown: bool, what: str, on_progress: ProgressCallback | None
 ) -> Iterator[ProgressCallback | None]:
-    """A callback that calls `on_progress` and, if asked to, shows the progress of the training of `what`.
+    """Yield a callback that calls `on_progress` and, if `is_shown`, shows the progress of training `what`.
 
-    It is shown on standard error, without control codes where that is no terminal, or below a notebook's
-    cell; by the first of many processes only.
+    Progress is shown on standard error, without control codes unless it is a terminal, or below a notebook's
+    cell. With many processes, only the first shows it.
     """
     check_boolean("progress", is_shown)
     if not (is_shown and is_first_process()):
@@ -48,7 +48,7 @@ def showing(
 
 
 def _as_lines(what: str) -> ProgressCallback:
-    """A line at the end of an epoch, or of some where there are many."""
+    """Print a line at the end of each epoch, or of some epochs if there are many."""
 
     def show(now: Progress) -> None:
         is_end = now.n_trained * now.epochs == now.epoch * now.n_total
@@ -59,7 +59,7 @@ def _as_lines(what: str) -> ProgressCallback:
 
 
 def _in_notebook(what: str) -> ProgressCallback:
-    """A bar and a line below the cell, which are replaced."""
+    """Show a bar and a line below the cell, which are replaced."""
     from IPython.display import HTML, display
 
     shown: Any = display(HTML(escape(what)), display_id=True)

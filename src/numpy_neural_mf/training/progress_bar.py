@@ -1,4 +1,4 @@
-"""The progress of trainings as live lines in a terminal."""
+"""Training progress as live lines in a terminal."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from .loop import Progress
 
 
 class ProgressBar(Bar):
-    """Live lines with the number of finished runs, the epoch of the current training, its losses and speed.
+    """Live lines with the number of finished runs and the current training's epoch, losses and speed.
 
     On a console that is not a terminal, only results of finished runs are printed.
     """
@@ -26,7 +26,7 @@ class ProgressBar(Bar):
         self._training = self.add_task("", total=None, visible=False)
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """The bars, and text of any length below them, which columns would truncate."""
+        """Yield the bars, then a text of any length, which a column would truncate."""
         yield self.make_tasks_table(self.tasks)
         yield Text(self._text, style="cyan")
 
@@ -36,7 +36,7 @@ class ProgressBar(Bar):
         self.reset(self._training, description="", total=None, visible=False)
 
     def on_progress(self, progress: Progress) -> None:
-        """Show epoch, losses and speed; to be passed as `on_progress` to a model's `fit`."""
+        """Show epoch, losses and speed; pass this method as `on_progress` to a model's `fit`."""
         done, total = progress.n_trained, progress.n_total
         parts = [f"loss {progress.train_loss:.4f}"]
         if not math.isnan(progress.validation_loss):
@@ -50,7 +50,7 @@ class ProgressBar(Bar):
         self.update(self._runs, completed=self._n_done + done / total)
 
     def end_run(self, result: str = "") -> None:
-        """Count a run; its result, if given, is a line that remains, on a console of any kind."""
+        """Count a finished run; print its result, if given, as a line that remains on any console."""
         self._n_done += 1
         if result:
             line = f"run {self._n_done} of {self._n_runs}: {self._run}: {result}"

@@ -1,4 +1,4 @@
-"""The encoder of a user's items in time order, by self-attention or a GRU, and the loss of the next item."""
+"""The encoder of a user's items in time order, by self-attention or a GRU, and the next-item loss."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from torch.nn import functional
 from ..data.columns import blocks
 from ..mf.parameters import Parameters
 
-# Positions whose logits over the whole catalogue are held at a time: they stay in the processor's cache.
+# Positions whose logits over the whole catalogue are held at once: they stay in the processor's cache.
 POSITIONS = 256
-# Sequences encoded at a time where only the last state is wanted.
+# Sequences encoded at once if only the last state is wanted.
 SEQUENCES = 1_024
 
 
 class SequenceEncoder(nn.Module):
-    """A state h after each item of a sequence, which depends on that item and on those before it.
+    """Encoder that returns a state h after each item of a sequence, given that item and those before it.
 
-    "attention": a block of SASRec (Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018,
+    "attention" is a block of SASRec (Kang and McAuley, "Self-attentive sequential recommendation", ICDM 2018,
     section 3) with one head and with layer normalisation before each part (Xiong et al., 2020). Instead of
     embeddings of positions it has a learned bias for each distance between two items, added before the
-    softmax (Raffel et al., 2020, section 2.1), so that a state does not depend on where its sequence was cut.
-    "gru": that of Cho et al. (2014), as in GRU4Rec (Hidasi et al., ICLR 2016).
+    softmax (Raffel et al., 2020, section 2.1), so a state does not depend on where its sequence was cut.
+    "gru" is the GRU of Cho et al. (2014), as in GRU4Rec (Hidasi et al., ICLR 2016).
 
-    The logit of item i as the next one is h · e_i + c_i, with the tables `embedding` e, of shape
-    (n_items + 1, k), which is the input as well (section 3.3 of SASRec), and `bias` c. The last row stands
-    for the unknown item and fills up sequences. Dropout is of the embeddings and within the attention block.
-    With `sparse`, gradients of the tables have only the rows of a batch; not for `next_item_loss`.
+    The logit of item i as the next one is h · e_i + c_i. The table `embedding` holds e, shape (n_items + 1,
+    k), which is also the input (section 3.3 of SASRec), and `bias` holds c. The last row stands for the
+    unknown item and pads sequences. Dropout is applied to the embeddings and within the attention block. With
+    `sparse`, gradients of the tables have only the rows of a batch; `next_item_loss` does not support it.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SequenceEncoder(nn.Module):
         if kind == "attention":
             form: Any = {"activation": "gelu", "batch_first": True, "norm_first": True}
             self.attention = nn.TransformerEncoderLayer(k, 1, k, dropout, **form)
-            # Distant items weigh less at first, as in ALiBi (Press et al., 2022).
+            # Initially distant items weigh less, as in ALiBi (Press et al., 2022).
             self.distance = nn.Parameter(-0.1 * torch.arange(sequence_length))
         else:
             self.gru = nn.GRU(k, k, batch_first=True)
@@ -59,9 +59,9 @@ class SequenceEncoder(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, items: Tensor) -> Tensor:
-        """States of sequences, int64 items of shape (n, length), to shape (n, length, k).
+        """Return the states, shape (n, length, k), of sequences of int64 items, shape (n, length).
 
-        Sequences are filled up at their end, which no earlier state depends on.
+        Sequences are padded at their end, on which no earlier state depends.
         """
         x = self.dropout(self.embedding(items))
         h = self.gru(x)[0] if hasattr(self, "gru") else self.attention(x, self._mask(items.shape[1]))
@@ -69,9 +69,9 @@ class SequenceEncoder(nn.Module):
         return states
 
     def last_states(self, items: NDArray[np.int32]) -> Tensor:
-        """States after the last item of each sequence, shape (n, k), without dropout; 0 for an empty one.
+        """Return the states after the last items, shape (n, k), without dropout; 0 for an empty sequence.
 
-        The items, of shape (n, length), are filled up with -1 at the right.
+        The items, shape (n, length), are padded with -1 on the right.
         """
         self.eval()
         device, unknown = self.bias.weight.device, len(self.bias.weight) - 1
@@ -87,17 +87,18 @@ class SequenceEncoder(nn.Module):
         return states
 
     def next_item_loss(self, states: Tensor, items: Tensor) -> Tensor:
-        """Sum of -log softmax(logits)_item over n states, shape (n, k), and items, shape (n,)."""
+        """Sum -log softmax(logits)_item over n states, shape (n, k), and their next items, shape (n,)."""
         W, c = self.embedding.weight[:-1], self.bias.weight[:-1, 0]
         total: Tensor = CrossEntropy.apply(states, W, c, items)  # type: ignore[no-untyped-call]
         return total
 
     def sampled_loss(self, states: Tensor, items: Tensor, negatives: Tensor, counts: Tensor) -> Tensor:
-        """The same with the sum over the catalogue estimated from negatives, (m,), that all states share.
+        """Estimate `next_item_loss` with negatives, shape (m,), that all states share.
 
-        The logit of a negative is lowered by the logarithm of its expected count, of `counts`, (m,), which
-        makes the estimate of the sum unbiased (Bengio and Senécal, "Quick training of probabilistic neural
-        nets by importance sampling", 2003; Jean et al., 2015, section 3). An item is never its own negative.
+        The logit of a negative is lowered by the logarithm of its expected count in `counts`, shape (m,),
+        which makes the estimate of the softmax's sum over the catalogue unbiased (Bengio and Senécal, "Quick
+        training of probabilistic neural nets by importance sampling", 2003; Jean et al., 2015, section 3). An
+        item is never its own negative.
         """
         of_items = (states * self.embedding(items)).sum(dim=1) + self.bias(items)[:, 0]
         others = states @ self.embedding(negatives).T + self.bias(negatives)[:, 0] - counts.log()
@@ -106,7 +107,7 @@ class SequenceEncoder(nn.Module):
         return total
 
     def _mask(self, length: int) -> Tensor:
-        """What is added before the softmax, shape (length, length): -inf for later items."""
+        """Return the bias that is added before the softmax, shape (length, length): -inf for later items."""
         place = torch.arange(length, device=self.distance.device)
         distance = place[:, None] - place
         mask: Tensor = self.distance[distance.clamp(min=0)].masked_fill(distance < 0, -torch.inf)
@@ -114,9 +115,9 @@ class SequenceEncoder(nn.Module):
 
 
 class CrossEntropy(torch.autograd.Function):
-    """Σ -log softmax(h Wᵀ + c)_y; its derivative is computed in the same pass, some rows of logits at a time.
+    """Σ -log softmax(h Wᵀ + c)_y and its derivative, computed in the same pass, in blocks of rows of logits.
 
-    The logits of all positions at once would be the largest array of the training by far (Wijmans et al.,
+    The logits of all positions at once would be by far the largest array of the training (Wijmans et al.,
     "Cut your losses in large-vocabulary language models", 2024).
     """
 
@@ -142,7 +143,7 @@ class CrossEntropy(torch.autograd.Function):
 
 
 def states_of(parameters: Parameters, items: NDArray[np.int32]) -> NDArray[np.float32]:
-    """States of an encoder with these parameters, by name, as `SequenceEncoder.last_states`."""
+    """Return `SequenceEncoder.last_states` of an encoder with these parameters, by name."""
     kind = "attention" if "distance" in parameters else "gru"
     n_rows, k = parameters["embedding.weight"].shape
     with torch.device("meta"):
@@ -155,7 +156,7 @@ def states_of(parameters: Parameters, items: NDArray[np.int32]) -> NDArray[np.fl
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread for PyTorch: an encoder takes many small products, which gain nothing from more."""
+    """Let PyTorch use one thread: an encoder takes many small products, which gain nothing from more."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

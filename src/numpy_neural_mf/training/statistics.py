@@ -1,4 +1,4 @@
-"""Statistics of the ratings of all processes, and the unit in which a model counts them."""
+"""Statistics of the ratings of all processes, and the unit in which a model measures ratings."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,27 +13,27 @@ from ..data.timestamps import TimeBins
 from ..mf.parameters import Side
 from .distributed import Communicator
 
-# Of the mean square above the lowest rating: a variance that is less may be no more than rounding.
+# Relative to the mean square above the lowest rating; a smaller variance may be only rounding.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RatingStatistics:
-    """What all processes know of the training ratings; levels and time bins are empty unless asked for."""
+    """Statistics of all processes' training ratings; levels and time bins are empty unless asked for."""
 
     n: int
     mean: float
-    deviation: float  # 0 where it is no more than rounding
-    counts: dict[Side, NDArray[np.int64]]  # ratings of each row of a table, the last for the unknown
+    deviation: float  # 0 if it is only rounding
+    counts: dict[Side, NDArray[np.int64]]  # number of ratings of each row of a table; last for the unknown
     levels: NDArray[np.float32]  # the distinct ratings, ascending
     time_bins: TimeBins | None
-    time_counts: NDArray[np.int64]  # ratings in each time bin
+    time_counts: NDArray[np.int64]  # number of ratings in each time bin
 
     @classmethod
     def of(
         cls, ratings: Ratings, communicator: Communicator, n_time_bins: int = 0, with_levels: bool = False
     ) -> Self:
-        """Of the ratings of all processes, each with a part; ValueError for time bins without timestamps."""
+        """Compute them from each process's part; raise ValueError for time bins without timestamps."""
         n, mean, deviation = _moments(ratings, communicator)
         time_bins, time_counts = None, np.zeros(0, np.int64)
         if n_time_bins:
@@ -58,7 +58,7 @@ class RatingStatistics:
 
 
 def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, float]:
-    """Number, mean and standard deviation, of ratings above the lowest: 100,001 to 100,005 differ, too."""
+    """Return number, mean and deviation; sums above the lowest rating keep 100,001 to 100,005 apart."""
     lowest, sums = ratings.scale[0], np.zeros(3)
     for block in blocks(len(ratings)):
         values = ratings.values[block].astype(np.float64) - lowest
@@ -69,20 +69,20 @@ def _moments(ratings: Ratings, communicator: Communicator) -> tuple[int, float, 
 
 
 def unit_for(deviation: float) -> float:
-    """The power of 2 nearest to a standard deviation, 1 for 0: settings mean much the same on every scale.
+    """Return the power of 2 nearest to a standard deviation, 1 for 0, so that settings suit every scale.
 
-    Dividing by it is exact. Stars have unit 1; twice the ratings, twice the unit and the same parameters.
+    Dividing by it is exact. Stars have unit 1. Doubled ratings have twice the unit and the same parameters.
     """
     return 2.0 ** round(math.log2(deviation)) if deviation else 1.0
 
 
 def in_units(ratings: Ratings, unit: float) -> Ratings:
-    """The same ratings, counted in units."""
+    """Return the ratings divided by the unit."""
     if unit == 1:
         return ratings
     values = room_like(ratings.values, len(ratings), np.float32)
     for block in blocks(len(ratings)):
         np.divide(ratings.values[block], np.float32(unit), out=values[block])
-    # The bounds are divided as the values are: units in files of earlier versions are no powers of 2.
+    # The bounds are divided like the values, because units in files of earlier versions are not powers of 2.
     lowest, highest = (float(np.float32(bound) / np.float32(unit)) for bound in ratings.scale)
     return replace(ratings, values=values, scale=(lowest, highest))

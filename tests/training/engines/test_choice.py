@@ -1,4 +1,4 @@
-"""Which engine "auto" is."""
+"""The choice of engine by name and by "auto"."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ MANY = choice.WORTH_COMPILING
 
 @dataclass
 class Mine(SGD):
-    """An optimizer that nobody has compiled."""
+    """An optimizer without a compiled form."""
 
 
 @pytest.mark.parametrize("name", set(ENGINE_NAMES) - {"auto"})
-def test_an_engine_asked_for_by_name_is_taken(name):
+def test_a_named_engine_is_used(name):
     assert choose_engine(name, Adam(), 1) == name
 
 
@@ -27,21 +27,21 @@ def test_an_engine_asked_for_by_name_is_taken(name):
     [(Adam(), MANY, "numba"), (Adam(), MANY - 1, "numpy"), (Mine(), MANY, "numpy")],
     ids=["long", "shorter than the compilation", "an optimizer of one's own"],
 )
-def test_auto_is_the_compiled_one_where_that_pays(optimizer, n_trained, expected):
+def test_auto_is_the_compiled_engine_if_that_pays(optimizer, n_trained, expected):
     assert choose_engine("auto", optimizer, n_trained) == expected
 
 
-def test_for_per_sample_steps_the_compiled_one_pays_sooner():
+def test_for_per_sample_steps_the_compiled_engine_pays_sooner():
     assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE, batch_size=1) == "numba"
     assert choose_engine("auto", SGD(), MANY // choice.PER_SAMPLE - 1, batch_size=1) == "numpy"
 
 
-def test_auto_is_numpy_where_numba_is_not_installed(monkeypatch):
+def test_auto_is_numpy_if_numba_is_not_installed(monkeypatch):
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     assert choose_engine("auto", Adam(), MANY) == "numpy"
 
 
-def test_a_model_trained_by_one_engine_is_that_of_another_to_rounding(monkeypatch):
+def test_models_trained_by_two_engines_are_equal_to_rounding(monkeypatch):
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=1_200)
     settings = {"embedding_dim": 4, "hidden_layer_sizes": (), "epochs": 3, "batch_size": 64}
     models = [NeuralMF(engine=name, **settings).fit(ratings) for name in ("numpy", "numba")]

@@ -1,6 +1,6 @@
-"""What every engine must compute: the loss, the gradients and the updates of an autograd model in PyTorch.
+"""Every engine must compute the loss, gradients and updates of an autograd model in PyTorch.
 
-With an MLP, vectors have no variances unless the random signs of a step are known: they differ by engine.
+With an MLP, vectors have no variances unless the random signs of a step are known, as these differ by engine.
 """
 
 from dataclasses import replace
@@ -34,7 +34,7 @@ from numpy_neural_mf.training.objective import LEAST_SLOPE
 
 TANH = Architecture(embedding_dim=4, hidden_layer_sizes=(6, 3), activation="tanh")
 
-# Ours, and PyTorch's with the same settings.
+# Our optimisers, and PyTorch's with the same settings.
 OPTIMIZERS = {
     "sgd": (partial(SGD, 0.1), partial(torch.optim.SGD, lr=0.1)),
     "momentum": (partial(SGD, 0.02, momentum=0.9), partial(torch.optim.SGD, lr=0.02, momentum=0.9)),
@@ -54,7 +54,7 @@ OPTIMIZERS = {
 
 @pytest.fixture(params=ENGINES)
 def new_engine(request):
-    """Architecture, optimiser and perhaps more -> an engine of the kind under test."""
+    """Return a function that builds an engine of the kind under test, given architecture and optimiser."""
 
     def make(architecture, optimizer, *, dtype=np.float64, parameters=None, objective=None, rng=None):
         if objective is None:
@@ -73,7 +73,7 @@ def model_of(architecture, parameters=None, objective=None):
 
 
 def gradients_of(engine, batch):
-    """What one step of gradient descent at rate 1 subtracts is the gradient."""
+    """Return the gradient: the difference made by one step of gradient descent at rate 1."""
     before = {name: value.copy() for name, value in engine.parameters.items()}
     loss = engine.step(*batch)
     engine.fetch()
@@ -81,7 +81,7 @@ def gradients_of(engine, batch):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_predictions_are_those_of_torch(new_engine, name):
+def test_predictions_equal_those_of_torch(new_engine, name):
     architecture = ARCHITECTURES[name]
     users, items, _ = draw_batch()
     expected = model_of(architecture)(*as_tensors(users, items))
@@ -90,7 +90,7 @@ def test_predictions_are_those_of_torch(new_engine, name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
+def test_loss_and_every_gradient_equal_those_of_autograd(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch()
     expected_loss, expected = model_of(architecture).gradients(*batch)
     loss, gradients = gradients_of(new_engine(architecture, SGD(1.0)), batch)
@@ -131,8 +131,8 @@ HUNDRED = [draw_batch(seed) for seed in range(100)]
 @pytest.mark.parametrize("weight_decay", [0.0, 2.0])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
-def test_a_hundred_steps_are_those_of_torch(new_engine, architecture, name, weight_decay):
-    """Weight decay shrinks the MLP's weights by learning rate · decay before the step, and nothing else."""
+def test_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name, weight_decay):
+    """Weight decay shrinks only the MLP's weights, by learning rate · decay before the step."""
     objective = draw_objective(architecture, weight_decay=weight_decay)
     require_the_steps_of_torch(new_engine, name, architecture, objective, HUNDRED)
 
@@ -144,7 +144,7 @@ IN_TIME = {name: replace(ARCHITECTURES[name], periods=N_TIME_BINS) for name in S
 
 
 @pytest.mark.parametrize("name", IN_TIME)
-def test_with_time_bins_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name):
+def test_with_time_bins_loss_predictions_and_gradients_equal_those_of_autograd(new_engine, name):
     architecture, batch = IN_TIME[name], with_time_bins(draw_batch())
     model, engine = model_of(architecture), new_engine(architecture, SGD(1.0))
     expected_loss, expected = model.gradients(*batch)
@@ -168,7 +168,7 @@ def after_another(architecture, batch, seed=0):
 
 
 @pytest.mark.parametrize("name", AFTER_ANOTHER)
-def test_with_previous_items_loss_predictions_and_every_gradient_are_those_of_autograd(new_engine, name):
+def test_with_previous_items_loss_predictions_and_gradients_equal_autograd(new_engine, name):
     architecture = AFTER_ANOTHER[name]
     batch = users, items, _, *context = after_another(architecture, draw_batch())
     model, engine = model_of(architecture), new_engine(architecture, SGD(1.0))
@@ -181,7 +181,7 @@ def test_with_previous_items_loss_predictions_and_every_gradient_are_those_of_au
 
 
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
-def test_with_previous_items_a_hundred_steps_are_those_of_torch(new_engine, architecture):
+def test_with_previous_items_a_hundred_steps_equal_those_of_torch(new_engine, architecture):
     architecture = replace(architecture, previous_item=True)
     batches = [after_another(architecture, batch, seed) for seed, batch in enumerate(HUNDRED)]
     require_the_steps_of_torch(new_engine, "adam", architecture, draw_objective(architecture), batches)
@@ -189,13 +189,13 @@ def test_with_previous_items_a_hundred_steps_are_those_of_torch(new_engine, arch
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
-def test_with_time_bins_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
+def test_with_time_bins_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name):
     architecture = replace(architecture, periods=N_TIME_BINS)
     batches = [with_time_bins(batch, seed) for seed, batch in enumerate(HUNDRED)]
     require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
 
 
-def test_a_time_bin_that_no_rating_of_a_batch_is_in_stays_as_it_is(new_engine):
+def test_a_time_bin_without_ratings_in_the_batch_does_not_change(new_engine):
     architecture = replace(A_SMALL, periods=N_TIME_BINS)
     engine = new_engine(architecture, Adam())
     for bins in ([0, 1, 2, 3], [2, 2, 0, 2]):
@@ -223,7 +223,7 @@ def test_a_time_bin_that_no_rating_of_a_batch_is_in_stays_as_it_is(new_engine):
     ],
     ids=["time bins", "previous items"],
 )
-def test_columns_are_required_where_the_architecture_needs_them_and_only_there(
+def test_columns_are_required_if_and_only_if_the_architecture_needs_them(
     new_engine, needs, with_column, message, is_needed
 ):
     engine, batch = new_engine(replace(A_SMALL, **needs) if is_needed else A_SMALL, Adam()), draw_batch()
@@ -238,8 +238,8 @@ ORDINAL_FORMS = {name: replace(given, likelihood="ordinal") for name, given in A
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_of_ordinal_ratings_loss_and_every_gradient_are_those_of_autograd(new_engine, name):
-    """As well as a difference of two probabilities can tell, which the engines do not take."""
+def test_with_ordinal_ratings_loss_and_every_gradient_equal_those_of_autograd(new_engine, name):
+    """Up to the rounding of a difference of two probabilities, which the engines do not compute."""
     architecture, batch = ORDINAL_FORMS[name], in_categories(draw_batch())
     expected_loss, expected = model_of(architecture).gradients(*batch)
     loss, gradients = gradients_of(new_engine(architecture, SGD(1.0)), batch)
@@ -248,7 +248,7 @@ def test_of_ordinal_ratings_loss_and_every_gradient_are_those_of_autograd(new_en
 
 
 @pytest.mark.parametrize("name", ["A_SMALL", "no MLP"])
-def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name):
+def test_with_ordinal_ratings_in_float32_loss_and_gradients_are_equal_to_rounding(new_engine, name):
     architecture, batch = ORDINAL_FORMS[name], in_categories(draw_batch(dtype=np.float32))
     given = draw_parameters(architecture, np.float32), draw_objective(architecture, np.float32)
     expected_loss, expected = model_of(architecture, *given).gradients(*batch)
@@ -261,16 +261,16 @@ def test_of_ordinal_ratings_in_float32_loss_and_gradients_are_the_same_to_roundi
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
-def test_of_ordinal_ratings_a_hundred_steps_are_those_of_torch(new_engine, architecture, name):
+def test_with_ordinal_ratings_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name):
     architecture, batches = replace(architecture, likelihood="ordinal"), map(in_categories, HUNDRED)
     require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
 
 
-def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):
-    """SparseAdam adds epsilon to √v before correcting the bias, we after it: here it is nothing."""
+def test_a_hundred_steps_of_adam_equal_those_of_sparse_adam(new_engine):
+    """SparseAdam adds epsilon to √v before correcting the bias, we after it; here it has no effect."""
     engine = new_engine(TANH, Adam(0.02, epsilon=1e-30))
     model = model_of(TANH)
-    torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns until it is told to check or not
+    torch.sparse.check_sparse_tensor_invariants.enable()  # torch warns unless this is set or unset
     tables = {name: p for name, p in model.named_parameters() if "_" in name}
     rows = torch.optim.SparseAdam(list(tables.values()), lr=0.02, eps=1e-30)
     dense = torch.optim.Adam([p for n, p in model.named_parameters() if n not in tables], lr=0.02, eps=1e-30)
@@ -287,7 +287,7 @@ def test_a_hundred_steps_of_adam_are_those_of_sparse_adam(new_engine):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_in_float32_a_hundred_steps_stay_with_those_in_float64(new_engine, name):
+def test_in_float32_a_hundred_steps_stay_close_to_those_in_float64(new_engine, name):
     new_optimizer, parameters = OPTIMIZERS[name][0], draw_parameters(TANH, np.float32)
     wide = {n: v.astype(np.float64) for n, v in parameters.items()}
     single = new_engine(TANH, new_optimizer(), dtype=np.float32, parameters=parameters)
@@ -319,7 +319,7 @@ def test_a_step_changes_the_rows_of_its_batch_and_no_other_bit(new_engine, name)
             assert changed.size
 
 
-def test_a_step_learns_in_the_arrays_that_the_engine_was_given(new_engine):
+def test_a_step_updates_the_arrays_that_the_engine_was_given(new_engine):
     parameters = draw_parameters(A_SMALL)
     engine = new_engine(A_SMALL, Adam(), parameters=parameters)
     engine.step(*draw_batch())
@@ -329,7 +329,7 @@ def test_a_step_learns_in_the_arrays_that_the_engine_was_given(new_engine):
         assert (value != first[name]).any()
 
 
-def test_a_step_leaves_its_batch_as_it_is(new_engine):
+def test_a_step_does_not_change_its_batch(new_engine):
     batch = draw_batch()
     new_engine(A_SMALL, Adam()).step(*batch)
     for given, kept in zip(batch, draw_batch(), strict=True):
@@ -350,7 +350,7 @@ def test_prediction_of_no_pairs_is_empty(new_engine):
     assert new_engine(B_MEDIUM, Adam()).predict(nobody, nobody).shape == (0,)
 
 
-def test_random_signs_are_for_training_only(new_engine):
+def test_random_signs_are_used_only_in_training(new_engine):
     users, items, _ = draw_batch()
     expected = model_of(TANH)(*as_tensors(users, items))
     engine = new_engine(TANH, Adam(), objective=draw_objective(TANH, with_signs=True))
@@ -389,7 +389,7 @@ def test_the_learning_rate_may_change_between_steps(new_engine):
 
 
 @pytest.mark.parametrize("batch", [([3], [2]), ([3] * 5, [2] * 5), ([0, 1], [5, 5])])
-def test_a_batch_may_be_one_rating_or_one_pair_again_and_again(new_engine, batch):
+def test_a_batch_may_be_one_rating_or_one_repeated_pair(new_engine, batch):
     users, items = (np.array(ids, np.int64) for ids in batch)
     ratings = np.linspace(1, 5, len(users))
     expected_loss, expected = model_of(B_MEDIUM).gradients(users, items, ratings)
@@ -398,7 +398,7 @@ def test_a_batch_may_be_one_rating_or_one_pair_again_and_again(new_engine, batch
     assert relative_error(gradients, expected) <= 1e-9
 
 
-def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
+def test_tables_may_have_more_rows_than_sixteen_bits_can_count(new_engine):
     architecture, n = Architecture(embedding_dim=2, hidden_layer_sizes=(3,)), 70_000
     ids = np.array([65_536, 0, 69_999, 65_536, 65_535], np.int32)
     ratings = np.linspace(1, 5, len(ids))
@@ -411,7 +411,7 @@ def test_tables_may_have_more_rows_than_sixteen_bits_count(new_engine):
 
 
 @pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases", "A_SMALL"])
-def test_the_step_of_one_rating_is_along_the_gradient_of_autograd(new_engine, name):
+def test_the_step_on_one_rating_follows_the_gradient_of_autograd(new_engine, name):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=1)
     expected_loss, expected = model_of(architecture).gradients(*batch)
     engine = new_engine(architecture, SGD(1.0))
@@ -424,7 +424,7 @@ def test_the_step_of_one_rating_is_along_the_gradient_of_autograd(new_engine, na
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
 @pytest.mark.parametrize("make", [partial(SGD, 0.02), partial(SGD, 0.01, momentum=0.5), Adam])
 @pytest.mark.parametrize("name", ["no MLP", "no MLP, no biases", "only biases", "A_SMALL"])
-def test_per_sample_steps_are_batches_of_one_of_the_numpy_engine(new_engine, name, make, dtype, tolerance):
+def test_per_sample_steps_equal_the_numpy_engine_s_batches_of_one(new_engine, name, make, dtype, tolerance):
     architecture, batch = ARCHITECTURES[name], draw_batch(n=200, dtype=dtype)
     engine = new_engine(architecture, make(), dtype=dtype)
     specification = ENGINES["numpy"](
@@ -438,7 +438,7 @@ def test_per_sample_steps_are_batches_of_one_of_the_numpy_engine(new_engine, nam
     assert engine.optimizer.state["intercept"]["step"] == 200
 
 
-def test_with_time_bins_there_are_per_sample_steps_as_well(new_engine):
+def test_per_sample_steps_also_work_with_time_bins(new_engine):
     architecture, batch = IN_TIME["no MLP"], with_time_bins(draw_batch(n=50))
     engine, twin = (new_engine(architecture, SGD(0.01)) for _ in "12")
     losses = [twin.step(*(column[r : r + 1] for column in batch)) for r in range(50)]
@@ -451,7 +451,7 @@ def records_of(objective):
 
 
 def require_the_records_of_autograd(new_engine, architecture, batch, dtype=np.float64, noise=2.0):
-    """Added to what there is: see `TorchModel.records`."""
+    """Engines add squares and data to the existing values: see `TorchModel.records`."""
     objective = draw_objective(architecture, dtype, noise=np.full(1, noise, dtype))
     for array in records_of(objective).values():
         array[...] = 1
@@ -464,9 +464,9 @@ def require_the_records_of_autograd(new_engine, architecture, batch, dtype=np.fl
     assert relative_error(records_of(objective), expected) <= (1e-10 if dtype == np.float64 else 1e-5)
 
 
-@pytest.mark.parametrize("noise", [0.2, 3.0])  # with and without h cut off at its most
+@pytest.mark.parametrize("noise", [0.2, 3.0])  # with and without h at its upper limit
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_squares_and_data_are_those_of_autograd(new_engine, name, noise):
+def test_squares_and_data_equal_those_of_autograd(new_engine, name, noise):
     require_the_records_of_autograd(new_engine, ARCHITECTURES[name], draw_batch(), noise=noise)
 
 
@@ -477,8 +477,8 @@ def test_in_float32_squares_and_data_are_the_same_to_rounding(new_engine, name):
 
 
 @pytest.mark.parametrize("error", [1e-21, 1e-39])
-def test_data_of_ratings_that_are_hardly_off_are_finite(new_engine, error):
-    """In float32: a square of the derivative by r̂ underflows, and 1 / 1e-39 overflows."""
+def test_data_of_ratings_with_tiny_errors_are_finite(new_engine, error):
+    """In float32 the square of the derivative by r̂ underflows, and 1 / 1e-39 overflows."""
     parameters = draw_parameters(TANH, np.float32)
     for name, value in parameters.items():
         value[...] *= name.startswith("mlp") and name.endswith("weight")
@@ -497,24 +497,24 @@ def test_data_of_ratings_that_are_hardly_off_are_finite(new_engine, error):
 
 
 @pytest.mark.parametrize("name", IN_TIME)
-def test_with_time_bins_squares_and_data_are_those_of_autograd(new_engine, name):
+def test_with_time_bins_squares_and_data_equal_those_of_autograd(new_engine, name):
     require_the_records_of_autograd(new_engine, IN_TIME[name], with_time_bins(draw_batch()))
 
 
 @pytest.mark.parametrize("name", AFTER_ANOTHER)
-def test_with_previous_items_squares_and_data_are_those_of_autograd(new_engine, name):
+def test_with_previous_items_squares_and_data_equal_those_of_autograd(new_engine, name):
     architecture = AFTER_ANOTHER[name]
     require_the_records_of_autograd(new_engine, architecture, after_another(architecture, draw_batch()))
 
 
 @pytest.mark.parametrize("name", [*SOME_FORMS, "no product"])
-def test_of_ordinal_ratings_squares_and_data_are_those_of_autograd(new_engine, name):
+def test_with_ordinal_ratings_squares_and_data_equal_those_of_autograd(new_engine, name):
     require_the_records_of_autograd(new_engine, ORDINAL_FORMS[name], in_categories(draw_batch()))
 
 
 @pytest.mark.parametrize("previous_item", [False, True])
 @pytest.mark.parametrize("name", ["no MLP", "A_SMALL"])
-def test_after_they_are_sent_a_step_reads_what_was_changed_in_place(new_engine, name, previous_item):
+def test_after_send_a_step_reads_arrays_changed_in_place(new_engine, name, previous_item):
     architecture = replace(ARCHITECTURES[name], previous_item=previous_item)
     batch = after_another(architecture, draw_batch()) if previous_item else draw_batch()
     engine = new_engine(architecture, SGD(1.0))
@@ -538,7 +538,7 @@ def test_after_they_are_sent_a_step_reads_what_was_changed_in_place(new_engine, 
     assert relative_error(records_of(o), records) <= 1e-10
 
 
-# Each rating has a user of its own, whose squares are then those of the rating.
+# Each rating has its own user, so the user's squares are those of the rating.
 K, N_SINGLE = 20, 2_000
 
 
@@ -549,14 +549,14 @@ def draw_single(seed=0):
 
 
 def draw_signs(new_engine, users, items, seed, n_steps=1):
-    """The signs of each step, shape (n, 2 K): r̂ is Σ ± 2^f, so that its digits are the signs."""
+    """Return the signs of each step, shape (n, 2 K): r̂ is Σ ± 2^f, so its digits are the signs."""
     architecture = Architecture(K, (1,), "identity", biases=False, product=False)
     sizes = {"n_users": N_SINGLE, "n_items": N_ITEMS}
     parameters = draw_parameters(architecture, **sizes)
     for value in parameters.values():
         value[...] = 0
     parameters["mlp.0.weight"][...], parameters["mlp.1.weight"][...] = 2.0 ** np.arange(2 * K), 1
-    objective = draw_objective(architecture, **sizes, noise=np.full(1, 1e300))  # h is nothing
+    objective = draw_objective(architecture, **sizes, noise=np.full(1, 1e300))  # h is negligible
     for variance in objective.variance.values():
         variance[...] = 1
     engine = new_engine(
@@ -575,7 +575,7 @@ def test_random_signs_are_balanced_and_differ_by_rating_feature_and_step(new_eng
     users, items, _ = draw_single()
     first, second = draw_signs(new_engine, users, items, seed=3, n_steps=2)
     (other,) = draw_signs(new_engine, users, items, seed=4)
-    of_features = 5 / np.sqrt(N_SINGLE)  # five standard deviations of a mean by chance
+    of_features = 5 / np.sqrt(N_SINGLE)  # five standard deviations of a random mean
     for signs in (first, second, other):
         assert np.abs(signs.mean(axis=0)).max() < of_features
         assert np.abs(signs.T @ signs / N_SINGLE - np.eye(2 * K)).max() < of_features
@@ -586,8 +586,8 @@ def test_random_signs_are_balanced_and_differ_by_rating_feature_and_step(new_eng
 
 
 @pytest.mark.parametrize("previous_item", [False, True])
-def test_in_training_the_mlp_is_given_rows_plus_or_minus_their_deviation(new_engine, previous_item):
-    """The loss, its gradient, squares and data are those of the signs that the seed draws."""
+def test_in_training_the_mlp_gets_rows_plus_or_minus_their_deviation(new_engine, previous_item):
+    """The loss, its gradient, squares and data follow from the signs that the seed draws."""
     architecture = Architecture(K, (6, 3), "tanh", previous_item=previous_item)
     sizes = {"n_users": N_SINGLE, "n_items": N_ITEMS}
     batch = users, items, *_ = with_previous_items(draw_single()) if previous_item else draw_single()

@@ -1,4 +1,4 @@
-"""What the package uses of Numba's internals, and that it changes nothing in the process."""
+"""The package's uses of Numba's internals, which do not change the state of the process."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ FIT = """
 
 
 def run(program, **environment):
-    """What a program prints, which has `fit`."""
+    """Return the output of a program that can call `fit`."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FIT) + textwrap.dedent(program)],
         env=os.environ | environment, capture_output=True, text=True, timeout=300,
@@ -58,12 +58,12 @@ def test_threads_start_with_the_waiting_policy_of_the_package_unless_there_is_on
 
 
 @pytest.mark.parametrize(("layer", "at_a_time"), [("workqueue", True), ("omp", False)])
-def test_kernels_take_turns_where_threads_serve_one_caller_only(monkeypatch, layer, at_a_time):
+def test_kernels_take_turns_if_threads_serve_only_one_caller(monkeypatch, layer, at_a_time):
     monkeypatch.setattr(numba, "threading_layer", lambda: layer)
     assert launch(lambda x: (x, numba_compat._one_at_a_time.locked()), 3) == (3, at_a_time)
 
 
-def test_two_fits_in_threads_under_workqueue_are_those_of_one():
+def test_two_fits_in_threads_under_workqueue_equal_single_fits():
     program = """
         from concurrent.futures import ThreadPoolExecutor
         expected = fit()
@@ -92,7 +92,7 @@ def test_a_forked_process_says_that_threads_do_not_survive():
     )
 
 
-def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_cached(monkeypatch):
+def test_without_a_writable_folder_kernels_are_compiled_but_not_cached(monkeypatch):
     def no_locator(*given, **options):
         if options.get("cache"):
             raise RuntimeError("cannot cache function: no locator available for file")
@@ -104,8 +104,8 @@ def test_without_a_folder_to_write_to_kernels_are_compiled_and_not_cached(monkey
     assert not is_cached(doubled)
 
 
-def test_numba_still_refuses_to_cache_what_has_no_file_by_a_runtime_error():
-    """Were it another error, `compiled` would let it through."""
+def test_numba_still_raises_a_runtime_error_for_caching_code_without_a_file():
+    """If it were another error, `compiled` would not catch it."""
     function = eval("lambda x: x")
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(function)
@@ -113,12 +113,12 @@ def test_numba_still_refuses_to_cache_what_has_no_file_by_a_runtime_error():
 
 
 def test_cached_code_is_valid_for_all_files_of_kernels_together():
-    """Numba's own stamp is of one file: a change of what a kernel calls would go unnoticed."""
+    """Numba's own stamp covers one file, so a change of a function that a kernel calls would go unnoticed."""
     stamps = {name for name, *_ in prefetch._cache._cache_file._source_stamp}
     assert {"numba_kernels.py", "numba_layers.py", "numba_optimizers.py", "numba_rows.py"} <= stamps
 
 
-def test_a_row_that_is_asked_for_ahead_stays_as_it_is():
+def test_a_prefetched_row_does_not_change():
     table = np.arange(40.0).reshape(2, 20)
     prefetch(table, 1)
     np.testing.assert_array_equal(table.ravel(), np.arange(40))

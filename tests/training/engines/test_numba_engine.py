@@ -1,4 +1,4 @@
-"""The Numba engine: threads, tiles, per-sample steps, and what it refuses."""
+"""The Numba engine: threads, tiles, per-sample steps and errors."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -45,7 +45,7 @@ def require_the_same_parameters_and_records(ours, specification):
 
 
 @pytest.mark.parametrize("n", [1, TILE - 1, TILE, TILE + 1, 21 * TILE + 5])
-def test_any_number_of_ratings_fills_tiles_to_the_numpy_engine_s_step(n):
+def test_a_step_on_any_number_of_ratings_equals_that_of_the_numpy_engine(n):
     ours, specification = new_engine(B_MEDIUM), new_engine(B_MEDIUM, engine=NumpyEngine)
     for seed in range(3):
         batch = draw_many(n, seed)
@@ -77,7 +77,7 @@ def test_any_number_of_threads_gives_the_same_bits(architecture, monkeypatch):
     assert all(result == results[0] for result in results)
 
 
-def test_several_threads_may_predict_at_a_time():
+def test_several_threads_may_predict_at_once():
     engine = new_engine(B_MEDIUM)
     users, items, _ = draw_many(2_000)
     with ThreadPoolExecutor(4) as pool:
@@ -86,7 +86,7 @@ def test_several_threads_may_predict_at_a_time():
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu"])
-def test_the_approximation_of_tanh_is_right_to_a_few_roundings(activation):
+def test_the_approximation_of_tanh_is_accurate_to_a_few_roundings(activation):
     architecture = Architecture(1, (1,), activation, biases=False, product=False)
     parameters = draw_parameters(architecture, np.float32, n_users=2_000, n_items=1)
     parameters["user_embedding.weight"][:, 0] = np.linspace(-30, 30, 2_001)
@@ -100,7 +100,7 @@ def test_the_approximation_of_tanh_is_right_to_a_few_roundings(activation):
     np.testing.assert_allclose(ours, specification, rtol=2e-6, atol=2e-6)
 
 
-def test_an_optimizer_of_one_s_own_is_refused():
+def test_a_custom_optimizer_is_refused():
     @dataclass
     class Mine(SGD):
         pass
@@ -109,13 +109,13 @@ def test_an_optimizer_of_one_s_own_is_refused():
         new_engine(B_MEDIUM, Mine())
 
 
-def test_without_numba_it_says_what_to_install(monkeypatch):
+def test_without_numba_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[fast\]"'):
         new_engine(B_MEDIUM)
 
 
-def test_per_sample_steps_of_plain_matrix_factorisation_are_one_loop(monkeypatch):
+def test_per_sample_steps_of_plain_matrix_factorisation_run_in_one_loop(monkeypatch):
     def step(*batch):
         raise AssertionError("a batch of one was made")
 
@@ -127,7 +127,7 @@ def test_per_sample_steps_of_plain_matrix_factorisation_are_one_loop(monkeypatch
 
 
 @pytest.mark.parametrize("k", [1, 7, 8, 16, 33, 64])
-def test_per_sample_steps_of_factors_of_any_length_are_the_numpy_engine_s(k):
+def test_per_sample_steps_with_any_number_of_factors_equal_the_numpy_engine_s(k):
     ours, specification = (
         new_engine(Architecture(k), SGD(0.005), engine=engine) for engine in (NumbaEngine, NumpyEngine)
     )

@@ -1,4 +1,4 @@
-"""The NumPy engine: every derivative by central differences, and gradients of only the rows of a batch."""
+"""The NumPy engine: derivatives versus central differences, and gradients of only the rows of a batch."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def new_engine(architecture, optimizer=None, *, with_signs=False, **settings):
 
 
 def require_the_gradient_of_the_expected_loss(architecture, batch):
-    """With the same random signs at every call."""
+    """An engine with the same random signs at every call."""
     rng = np.random.default_rng(0)
     engine, first = new_engine(architecture, with_signs=True, rng=rng), rng.bit_generator.state
     _, gradients = engine.loss_and_gradients(*batch)
@@ -44,25 +44,25 @@ def require_the_gradient_of_the_expected_loss(architecture, batch):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_gradient_is_that_of_the_expected_loss(name):
+def test_the_gradient_is_the_derivative_of_the_expected_loss(name):
     require_the_gradient_of_the_expected_loss(ARCHITECTURES[name], draw_batch(seed=3))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_of_ordinal_ratings_the_gradient_is_that_of_the_expected_loss(name):
+def test_with_ordinal_ratings_the_gradient_is_the_derivative_of_the_expected_loss(name):
     architecture = replace(ARCHITECTURES[name], likelihood="ordinal")
     require_the_gradient_of_the_expected_loss(architecture, in_categories(draw_batch(seed=3)))
 
 
 @pytest.mark.parametrize("likelihood", ["normal", "ordinal"])
 @pytest.mark.parametrize("name", ["A_SMALL", "no MLP", "no MLP, no biases", "only biases", "only the MLP"])
-def test_with_time_bins_the_gradient_is_that_of_the_expected_loss(name, likelihood):
+def test_with_time_bins_the_gradient_is_the_derivative_of_the_expected_loss(name, likelihood):
     architecture = replace(ARCHITECTURES[name], periods=N_TIME_BINS, likelihood=likelihood)
     batch = with_time_bins(in_categories(draw_batch(seed=3)))
     require_the_gradient_of_the_expected_loss(architecture, batch)
 
 
-def test_the_expected_loss_is_the_mean_over_ratings_of_what_each_costs():
+def test_the_expected_loss_is_the_mean_of_each_rating_s_cost():
     architecture = ARCHITECTURES["no MLP"]
     engine, batch = new_engine(architecture), draw_batch()
     o, tables, expected = engine.objective, engine.parameters, 0.0

@@ -1,4 +1,4 @@
-"""What the package uses of PyTorch's internals: each test fails where PyTorch has changed one."""
+"""The package's uses of PyTorch's internals: each test fails if PyTorch has changed one."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def one_process():
 
 
 @pytest.mark.usefixtures("one_process")
-def test_rows_go_to_all_and_gradients_come_back():
+def test_rows_go_to_all_processes_and_gradients_come_back():
     rows = torch.tensor([[1.0], [2.0]], requires_grad=True)
     assert all_to_all(torch.tensor([3, 4])).tolist() == [3, 4]
     received = all_to_all(rows, [2], [2], autograd=True)
@@ -40,16 +40,16 @@ def test_values_are_summed_at_their_positions(dtype):
     assert sum_by_position(torch.zeros(0), positions[:0], 2).tolist() == [0, 0]
 
 
-def test_an_optimizer_to_be_captured_takes_uncaptured_steps_without_a_warning():
+def test_a_capturable_optimizer_takes_uncaptured_steps_without_a_warning():
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.Adam([weight])
     assert hasattr(optimizer, "_warned_capturable_if_run_uncaptured")
     allow_uncaptured_steps(optimizer)
     assert optimizer.param_groups[0]["capturable"]
-    assert optimizer._warned_capturable_if_run_uncaptured  # PyTorch warns if it is not
+    assert optimizer._warned_capturable_if_run_uncaptured  # otherwise PyTorch warns
 
 
-def test_an_overflow_anywhere_leaves_the_step_out():
+def test_an_overflow_in_any_process_skips_the_step():
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], 0.1)
     scaler = CommonGradScaler("cpu", True, lambda found: found.fill_(1))

@@ -1,4 +1,4 @@
-"""Batches on a device are the host's, whether the columns are there or come batch by batch, or in parts."""
+"""Batches on a device equal the host's, whether columns are on the device or sent by batch or in parts."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("window", [256, 1_000])
 @pytest.mark.parametrize("resident", [True, False])
-def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, resident, window):
+def test_every_epoch_has_the_host_s_batches_in_order(monkeypatch, resident, window):
     monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: resident)
     monkeypatch.setattr(batches, "WINDOW", window)
     there = Batches(RATINGS, 64, np.random.default_rng(0), DeviceBatches(CPU).cut)
@@ -31,7 +31,7 @@ def test_every_epoch_has_the_batches_of_the_host_in_their_order(monkeypatch, res
 
 
 def epochs_of_process(rank, size, way):
-    """Two epochs of one process of several, which is given its part of the ratings alone."""
+    """Return two epochs of one of several processes, which gets only its part of the ratings."""
     process = Communicator()
     process.rank, process.size = rank, size
     share = process.part(len(RATINGS))
@@ -50,7 +50,7 @@ def epochs_of_process(rank, size, way):
 
 @pytest.mark.parametrize("way", ["host", "resident", "sent"])
 @pytest.mark.parametrize("size", [2, 3])
-def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(monkeypatch, way, size):
+def test_processes_read_only_their_shares_which_together_are_one_process_s_batches(monkeypatch, way, size):
     monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: way == "resident")
     monkeypatch.setattr(batches, "WINDOW", 256)
     alone = Batches(RATINGS, 64, np.random.default_rng(0))
@@ -59,14 +59,14 @@ def test_processes_read_their_shares_alone_and_together_have_the_batches_of_one(
     for rank in range(size):
         for batch, (*part, is_own) in zip(together, epochs_of_process(rank, size, way), strict=True):
             for column, own in zip(batch, part, strict=True):
-                assert (column[is_own] == -1).all()  # nobody else's
+                assert (column[is_own] == -1).all()  # no other process has them
                 column[is_own] = own
     for ours, theirs in zip(together, expected, strict=True):
         for column, of_one in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(column, of_one)
 
 
-def test_columns_are_sent_once_and_again_only_for_others(monkeypatch):
+def test_columns_are_sent_once_until_other_columns_come(monkeypatch):
     sent = []
     monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: sent.append(n_bytes) or True)
     device_batches = DeviceBatches(CPU)
@@ -89,7 +89,7 @@ def test_columns_that_changed_are_sent_again():
         assert (values == 1.5).all()
 
 
-def test_an_error_in_the_other_thread_is_told(monkeypatch):
+def test_an_error_in_the_other_thread_is_raised(monkeypatch):
     monkeypatch.setattr(torch_device, "fits", lambda n_bytes, device: False)
 
     def broken(columns, rows, size):

@@ -1,4 +1,4 @@
-"""What is PyTorch's engine's own: names, memory, devices, precision, going on where another engine was."""
+"""Specifics of the PyTorch engine: names, memory, devices, precision, and resuming from another engine."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ def model(**settings):
 
 
 def elsewhere(engine):
-    """An engine whose arrays are copies, as on a device, but on the CPU."""
+    """Return an engine on the CPU whose tensors are copies of the arrays, as on a device."""
     engine._shares_memory = False
     return engine
 
@@ -54,8 +54,8 @@ FORMS = ARCHITECTURES | {
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("is_copied", [False, True])
-def test_losses_gradients_squares_and_data_are_those_of_numpy(monkeypatch, form, is_copied):
-    """A step of SGD at the rate 1 is the gradient; both engines are given the same signs."""
+def test_losses_gradients_squares_and_data_equal_those_of_numpy(monkeypatch, form, is_copied):
+    """A step of SGD at rate 1 shows the gradient; both engines get the same signs."""
     signs = np.random.default_rng(1).choice([-1.0, 1.0], (40, 2 * form.embedding_dim))
     monkeypatch.setattr(NumpyEngine, "_signs", lambda *given: signs)
     of_torch = torch.from_numpy(signs) if form.n_layers else None
@@ -76,7 +76,7 @@ def test_losses_gradients_squares_and_data_are_those_of_numpy(monkeypatch, form,
     require_same_records(theirs.objective, ours.objective)
 
 
-def test_weights_of_the_mlp_decay_as_numpys_do():
+def test_weights_of_the_mlp_decay_as_in_numpy():
     engines = [
         NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), Adam(0.1), objective_of(weight_decay=0.5)),
         new_engine(optimizer=Adam(0.1), dtype=np.float64, weight_decay=0.5),
@@ -89,7 +89,7 @@ def test_weights_of_the_mlp_decay_as_numpys_do():
 
 
 def test_a_weight_of_the_mlp_that_decays_to_almost_nothing_is_zero():
-    """Without a gradient: it is from a unit that nothing reads."""
+    """The weight has no gradient, as nothing reads its unit."""
     outcomes = []
     for new in (NumpyEngine, ENGINES["torch"]):
         parameters = draw_parameters(B_MEDIUM)
@@ -114,7 +114,7 @@ def test_a_rating_counts_at_most_ten_times_for_its_share_in_its_own_prediction()
     require_same_records(engines[1].objective, engines[0].objective)
 
 
-def test_what_was_changed_between_epochs_is_sent_to_copies():
+def test_changes_between_epochs_are_sent_to_copies():
     """Parameters, every array of the objective, and, with drift, ratings."""
     form = Architecture(embedding_dim=4, drift=True)
     columns, rows = draw_batch(dtype=np.float32), np.arange(16)
@@ -140,7 +140,7 @@ def test_what_was_changed_between_epochs_is_sent_to_copies():
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_unknown_of_copies_is_the_mean_of_the_others():
+def test_the_unknown_row_of_copies_is_the_mean_of_the_others():
     engine = elsewhere(new_engine(Architecture(embedding_dim=4), dtype=np.float64))
     engine.step(*draw_batch())
     engine.fetch()
@@ -154,7 +154,7 @@ def test_the_unknown_of_copies_is_the_mean_of_the_others():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-# Name to settings of a model, with ratings that have times.
+# Settings of a model by name; ratings have times.
 MODELS = {
     "products": {},
     "biases": {"product": False},
@@ -167,7 +167,7 @@ MODELS = {
 
 @pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("is_copied", [False, True])
-def test_a_model_is_that_of_numpy(monkeypatch, settings, is_copied):
+def test_a_model_equals_that_of_numpy(monkeypatch, settings, is_copied):
     ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900, drift=0.4, random_state=0)
     if is_copied:
         copy_always(monkeypatch)
@@ -215,8 +215,8 @@ def test_on_the_cpu_moments_are_learned_in_the_optimizer_s_own_arrays():
     "make", [Adam, AdaGrad, RMSProp, lambda: SGD(0.01, momentum=0.9, nesterov=True)], ids=str
 )
 @pytest.mark.parametrize("first", ENGINES)
-def test_an_engine_goes_on_with_the_moments_of_another(first, make):
-    """Five steps of one and five of PyTorch's are ten of NumPy's."""
+def test_an_engine_continues_with_the_moments_of_another(first, make):
+    """Five steps of one engine and five of PyTorch's equal ten of NumPy's."""
     optimizer, parameters = make(), draw_parameters(B_MEDIUM)
     specification = NumpyEngine(B_MEDIUM, draw_parameters(B_MEDIUM), make(), objective_of())
     for name, seeds in ((first, range(5)), ("torch", range(5, 10))):
@@ -229,7 +229,7 @@ def test_an_engine_goes_on_with_the_moments_of_another(first, make):
 
 @pytest.mark.parametrize("first", ENGINES)
 @pytest.mark.parametrize("second", ENGINES)
-def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second):
+def test_a_checkpoint_of_one_engine_resumes_with_another(tmp_path, first, second):
     settings = {"hidden_layer_sizes": (), "learning_rate": 0.01}
     with pytest.raises(CutOffError):
         model(engine=first, **settings).fit(RATINGS, on_progress=cut_off, checkpoint_dir=tmp_path)
@@ -241,14 +241,14 @@ def test_a_checkpoint_of_one_engine_goes_on_with_another(tmp_path, first, second
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(tmp_path, precision):
-    """Random signs, moments and the scale of the loss included."""
+def test_an_interrupted_training_ends_bit_for_bit_like_an_undisturbed_one(tmp_path, precision):
+    """This includes random signs, moments and the loss scale."""
     settings = {"engine": "torch", "device": "cpu", "precision": precision, "hidden_layer_sizes": (8,)}
     require_resumed_to_the_bit(lambda: model(**settings), RATINGS, tmp_path)
 
 
-def test_each_step_draws_other_signs_and_keeps_the_mean():
-    """With one linear unit r̂ is linear in the signs, so over many its mean is that of the means."""
+def test_each_step_draws_new_signs_and_keeps_the_mean():
+    """With one linear unit, r̂ is linear in the signs, so its mean over many signs is r̂ of the means."""
     form = Architecture(1, (1,), activation="identity", biases=False, product=False)
     n = 40_000
     batch = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n)
@@ -267,7 +267,7 @@ def test_each_step_draws_other_signs_and_keeps_the_mean():
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_sixteen_bits_reach_the_error_of_thirty_two(precision):
+def test_16_bits_reach_the_error_of_32(precision):
     train, test = random_split(simulate_ratings(100, 60, 3_000, random_state=0), random_state=0)
     errors, losses = [], []
     for name in ("float32", precision):
@@ -282,7 +282,7 @@ def test_sixteen_bits_reach_the_error_of_thirty_two(precision):
 
 
 def test_a_rating_that_is_predicted_exactly_is_recorded_as_numpy_does():
-    """Its loss has no slope, so that the derivatives of r̂ cannot be read off."""
+    """Its loss has zero slope, so the derivatives of r̂ cannot be computed from it."""
     form, (users, items, ratings) = Architecture(4), draw_batch()
     objectives = []
     for new in (NumpyEngine, ENGINES["torch"]):
@@ -294,7 +294,7 @@ def test_a_rating_that_is_predicted_exactly_is_recorded_as_numpy_does():
 
 
 @pytest.mark.parametrize(("precision", "rtol"), [("bfloat16", 0.1), ("float16", 0.01)])
-def test_sixteen_bits_record_what_thirty_two_do(precision, rtol):
+def test_16_bits_record_the_same_as_32(precision, rtol):
     engines = [new_engine(A_SMALL, SGD(0.0), on={"precision": name}) for name in ("float32", precision)]
     users, items, ratings = draw_batch(n=64, dtype=np.float32)
     for engine in engines:
@@ -302,7 +302,7 @@ def test_sixteen_bits_record_what_thirty_two_do(precision, rtol):
     require_same_records(engines[1].objective, engines[0].objective, rtol)
 
 
-def test_where_the_scaled_loss_overflows_the_step_is_left_out_and_the_scale_halved():
+def test_if_the_scaled_loss_overflows_the_step_is_skipped_and_the_scale_halved():
     engine = new_engine(on={"precision": "float16"})
     before = {name: value.copy() for name, value in engine.parameters.items()}
     users, items, _ = draw_batch()
@@ -326,7 +326,7 @@ def test_where_the_scaled_loss_overflows_the_step_is_left_out_and_the_scale_halv
         ({"engine": "auto", "precision": "bfloat16"}, "precision 'bfloat16' is for engine \"torch\""),
     ],
 )
-def test_a_device_or_precision_that_makes_no_sense_is_refused(settings, message):
+def test_an_invalid_device_or_precision_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         NeuralMF(**{"engine": "torch"} | settings)
 
@@ -343,7 +343,7 @@ def test_a_share_of_a_batch_is_for_many_processes():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_a_device_that_is_not_there_is_refused_before_training():
+def test_an_unavailable_device_is_refused_before_training():
     with pytest.raises(ValueError, match=r"device must be one that PyTorch finds here .*cpu.*, not 'cuda'"):
         model(engine="torch", device="cuda").fit(RATINGS)
 
@@ -356,7 +356,7 @@ def test_device_and_precision_are_saved_with_the_model(tmp_path):
     np.testing.assert_array_equal(loaded.predict([1, 2], [3, 4]), fitted.predict([1, 2], [3, 4]))
 
 
-def test_an_optimizer_of_one_s_own_is_refused():
+def test_a_custom_optimizer_is_refused():
     @dataclass
     class Mine(SGD):
         pass
@@ -365,7 +365,7 @@ def test_an_optimizer_of_one_s_own_is_refused():
         new_engine(optimizer=Mine())
 
 
-def test_without_torch_it_says_what_to_install(monkeypatch):
+def test_without_torch_the_error_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "numpy_neural_mf.training.engines.torch_engine")
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "numpy-neural-mf\[torch\]"'):
@@ -373,7 +373,7 @@ def test_without_torch_it_says_what_to_install(monkeypatch):
 
 
 def copy_always(monkeypatch):
-    """Let models have engines that are `elsewhere`."""
+    """Let models use engines from `elsewhere`."""
     new = TorchEngine.__init__
 
     def of_copies(engine, *given, **more):
@@ -384,9 +384,7 @@ def copy_always(monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "sgd"])
-def test_what_is_held_elsewhere_is_fetched_for_whoever_validates_saves_and_goes_on(
-    tmp_path, monkeypatch, optimizer
-):
+def test_copies_elsewhere_are_fetched_for_validation_saving_and_resuming(tmp_path, monkeypatch, optimizer):
     settings = {"engine": "torch", "device": "cpu", "optimizer": optimizer, "hidden_layer_sizes": (8,)}
     held_out = RATINGS.part(slice(0, 200))
     expected = model(**settings).fit(RATINGS, held_out)
@@ -397,7 +395,7 @@ def test_what_is_held_elsewhere_is_fetched_for_whoever_validates_saves_and_goes_
     resumed = model(**settings).fit(RATINGS, held_out, checkpoint_dir=tmp_path)
     assert resumed.history_.train_loss == undisturbed.history_.train_loss
     assert resumed.history_.validation_loss == undisturbed.history_.validation_loss
-    # Sums by row are taken in another order.
+    # Sums by row have another order.
     for losses in ("train_loss", "expected_loss", "validation_loss"):
         found, wanted = (getattr(m.history_, losses) for m in (undisturbed, expected))
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
@@ -408,7 +406,7 @@ def test_what_is_held_elsewhere_is_fetched_for_whoever_validates_saves_and_goes_
 
 @pytest.mark.skipif(NO_GPU, reason="no GPU here: not run")
 @pytest.mark.parametrize("optimizer", [Adam, AdaGrad, RMSProp, SGD])
-def test_on_a_gpu_ten_steps_are_those_of_the_cpu(optimizer):
+def test_on_a_gpu_ten_steps_equal_those_on_the_cpu(optimizer):
     engines = [new_engine(optimizer=optimizer(), on={"device": device}) for device in ("auto", "cpu")]
     for seed in range(10):
         losses = [float(engine.step(*draw_batch(seed, dtype=np.float32))) for engine in engines]
@@ -423,7 +421,7 @@ def test_on_a_gpu_ten_steps_are_those_of_the_cpu(optimizer):
 
 
 @pytest.mark.skipif(NO_GPU, reason="no GPU here: not run")
-def test_on_a_gpu_a_model_is_trained_to_the_error_of_the_cpu():
+def test_on_a_gpu_a_model_reaches_the_error_of_the_cpu():
     train, test = random_split(simulate_ratings(n_users=300, n_items=150, n_ratings=12_000), random_state=0)
     errors = []
     for device in ("auto", "cpu"):

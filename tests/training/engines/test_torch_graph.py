@@ -1,4 +1,4 @@
-"""What a graph needs: shapes that do not depend on the ids; and, on CUDA, that a replayed step is a step."""
+"""CUDA graphs: shapes that do not depend on the ids, and replayed steps that equal ordinary ones."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from numpy_neural_mf.training.engines.torch_lookup import distinct_of_fixed_shap
 
 NO_CUDA = not torch.cuda.is_available()
 on_cuda = pytest.mark.skipif(NO_CUDA, reason="no CUDA device here: not run")
-# Of the same length, so that one graph is captured and replayed, and a shorter one at the end of an epoch.
+# Batches of one length, so that one graph is captured and replayed, and a shorter one to end an epoch.
 EPOCH = [draw_batch(seed, n, np.float32) for seed, n in enumerate([64, 64, 64, 64, 64, 64, 64, 17])]
 
 
@@ -35,14 +35,14 @@ UNKNOWN_LAST = [f"{side}_{kind}.weight" for side in ("user", "item") for kind in
 
 
 class StepsTakenEach:
-    """In place of graphs, which there are none of on a CPU."""
+    """Replaces graphs, which do not exist on a CPU."""
 
     def take(self, step, *batch):
         return step(*batch)
 
 
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=30))
-def test_distinct_rows_are_those_of_unique_and_the_rest_is_the_unknown(ids):
+def test_distinct_rows_equal_those_of_unique_and_the_rest_is_the_unknown(ids):
     ids, n_rows = torch.tensor(ids, dtype=torch.int32), 10
     rows, positions, counts = distinct_of_fixed_shape(ids, n_rows)
     assert len(rows) == len(counts) == min(len(ids), n_rows)
@@ -58,8 +58,8 @@ def test_distinct_rows_are_those_of_unique_and_the_rest_is_the_unknown(ids):
 @pytest.mark.parametrize("periods", [0, N_TIME_BINS])
 @pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
 @pytest.mark.parametrize("n", [3, 64, 500])
-def test_a_step_of_fixed_shapes_is_the_step(make, n, periods, previous_item):
-    """Fewer ids than rows, about as many, and more; time bins of no rating stay, and so does their state."""
+def test_a_step_with_fixed_shapes_equals_the_ordinary_step(make, n, periods, previous_item):
+    """Fewer ids than rows, about as many, and more; time bins without ratings keep rows and state."""
     form = replace(B_MEDIUM, periods=periods, previous_item=previous_item)
     engines = [new_engine(form, make(), signs=True) for _ in range(2)]
     engines[1]._graphs = StepsTakenEach()
@@ -72,7 +72,7 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n, periods, previous_item):
     engines[1].fetch()
     require_same_records(engines[1].objective, engines[0].objective, rtol=1e-3)
     for name, value in engines[0].parameters.items():
-        # The row of the unknown is not learned, and is filled in before it is read.
+        # The row of the unknown is not learned, but filled in before it is read.
         known = slice(-1) if name in UNKNOWN_LAST else slice(None)
         np.testing.assert_allclose(engines[1].parameters[name][known], value[known], rtol=1e-4, atol=1e-6)
         remembered, expected = (engine.optimizer.state[name] for engine in engines[::-1])
@@ -84,19 +84,19 @@ def test_a_step_of_fixed_shapes_is_the_step(make, n, periods, previous_item):
 
 @pytest.fixture
 def soon(monkeypatch):
-    """Steps are captured soon."""
+    """Let steps be captured soon."""
     monkeypatch.setattr(torch_device, "WARM_UP", 3)
 
 
 def cuda_and_cpu(architecture, make, **settings):
-    """Losses of five epochs, and the engine, on the device and on the host, which draw no signs."""
+    """Return losses of five epochs and the engine, on the device and on the host, without random signs."""
     outcomes = []
     for device in ("cuda", "cpu"):
         engine = new_engine(architecture, make(), on={"device": device}, **settings)
         losses = []
         for epoch in range(5):
             for batch in EPOCH:
-                engine.optimizer.learning_rate = 0.01 / (1 + epoch)  # read anew by a graph
+                engine.optimizer.learning_rate = 0.01 / (1 + epoch)  # read again by a graph
                 losses.append(float(engine.step(*batch)))
         engine.fetch()
         outcomes.append((losses, engine))
@@ -106,7 +106,7 @@ def cuda_and_cpu(architecture, make, **settings):
 @on_cuda
 @pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(momentum=0.9), RMSProp, AdaGrad], ids=str)
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
+def test_replayed_steps_equal_those_on_the_cpu(soon, make, weight_decay):
     (there, cuda), (here, cpu) = cuda_and_cpu(B_MEDIUM, make, weight_decay=weight_decay)
     assert (cuda._graphs is None) == (make is AdaGrad)
     if cuda._graphs is not None:
@@ -119,7 +119,7 @@ def test_replayed_steps_are_those_of_the_cpu(soon, make, weight_decay):
 
 
 @on_cuda
-def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatch):
+def test_replayed_steps_on_ordinal_ratings_equal_those_on_the_cpu(soon, monkeypatch):
     monkeypatch.setitem(globals(), "EPOCH", [in_categories(batch) for batch in EPOCH])
     form = replace(B_MEDIUM, likelihood="ordinal")
     (there, cuda), (here, cpu) = cuda_and_cpu(form, Adam)
@@ -129,7 +129,7 @@ def test_replayed_steps_of_ordinal_ratings_are_those_of_the_cpu(soon, monkeypatc
 
 
 @on_cuda
-def test_replayed_steps_with_time_are_those_of_the_cpu(soon, monkeypatch):
+def test_replayed_steps_with_time_equal_those_on_the_cpu(soon, monkeypatch):
     batches = [with_time_bins(batch, seed) for seed, batch in enumerate(EPOCH)]
     monkeypatch.setitem(globals(), "EPOCH", batches)
     (there, cuda), (here, cpu) = cuda_and_cpu(replace(B_MEDIUM, periods=N_TIME_BINS), Adam)
@@ -141,7 +141,7 @@ def test_replayed_steps_with_time_are_those_of_the_cpu(soon, monkeypatch):
 
 
 @on_cuda
-def test_replayed_steps_read_what_was_sent_after_their_capture(soon):
+def test_replayed_steps_read_data_sent_after_their_capture(soon):
     outcomes = []
     for device in ("cuda", "cpu"):
         engine = new_engine(optimizer=SGD(0.1), on={"device": device})
@@ -174,7 +174,7 @@ def test_other_precisions_reach_the_error_of_float32(soon, precision):
 
 
 @on_cuda
-def test_a_replayed_step_draws_other_signs_and_the_same_from_the_same_key(soon):
+def test_a_replayed_step_draws_new_signs_and_the_same_signs_for_the_same_key(soon):
     losses = []
     for _ in range(2):
         engine = new_engine(optimizer=SGD(0.0), on={"device": "cuda"}, signs=True)
@@ -198,7 +198,7 @@ def test_the_same_seed_gives_the_same_bits(soon, precision):
 
 @on_cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path, precision):
+def test_an_interrupted_training_ends_bit_for_bit_like_an_undisturbed_one(soon, tmp_path, precision):
     ratings = simulate_ratings(300, 200, 20_000, random_state=0)
     settings = {"engine": "torch", "device": "cuda", "precision": precision, "epochs": 5, "batch_size": 4096}
     require_resumed_to_the_bit(lambda: NeuralMF(**settings), ratings, tmp_path)
@@ -215,10 +215,10 @@ def test_a_training_cut_off_ends_as_an_undisturbed_one_to_the_bit(soon, tmp_path
     ],
     ids=str,
 )
-def test_the_whole_of_a_model_learns_on_the_device_what_it_learns_on_the_cpu(settings):
+def test_a_whole_model_learns_the_same_on_the_device_as_on_the_cpu(settings):
     ratings = simulate_ratings(60, 40, 900, random_state=0)
     ratings = replace(ratings, timestamps=np.arange(len(ratings)))
-    form = Architecture(embedding_dim=8, **settings)  # signs are drawn otherwise
+    form = Architecture(embedding_dim=8, **settings)  # the device would draw other signs
     errors = [
         NeuralMF(form, engine="torch", device=device, epochs=3, batch_size=300)
         .fit(ratings)

@@ -1,4 +1,4 @@
-"""Many processes train the model of one, also where one of them is killed."""
+"""Many processes train the same model as one process, even if one of them is killed."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from numpy_neural_mf.nn import SGD, Adam
 from numpy_neural_mf.training.engines import NumpyEngine
 from numpy_neural_mf.training.engines.torch_processes import ProcessGroup, TorchCommunicator
 
-# There are 900 ratings, so the last batch is of one: one of two processes has none.
+# There are 900 ratings, so the last batch has one rating: one of two processes has none.
 SETTINGS = {
     "embedding_dim": 4,
     "hidden_layer_sizes": (8,),
@@ -109,16 +109,16 @@ def test_rows_come_in_the_order_asked_for_and_gradients_of_a_row_go_back(alone_i
     assert rows.grad[:, 0].tolist() == [2, 3, 4]
 
 
-def test_processes_that_begin_with_other_parameters_are_refused(alone_in_a_group, monkeypatch):
+def test_processes_with_different_initial_parameters_are_refused(alone_in_a_group, monkeypatch):
     alone_in_a_group.require_same([3.0])
-    other = {dist.ReduceOp.MIN: 2.5, dist.ReduceOp.MAX: 3.5}  # as if another process had them
+    other = {dist.ReduceOp.MIN: 2.5, dist.ReduceOp.MAX: 3.5}  # as if another process had these values
     monkeypatch.setattr(dist, "all_reduce", lambda tensor, op: tensor.fill_(other[op]))
     with pytest.raises(ValueError, match="give all of them the same ratings and random_state"):
         alone_in_a_group.require_same([3.0])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
+def test_two_processes_train_the_model_of_one_even_if_one_is_killed(tmp_path):
     """Torchrun starts both again, and they resume from the checkpoint."""
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM), encoding="utf-8")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -143,12 +143,12 @@ def test_two_processes_of_which_one_is_killed_train_the_model_of_one(tmp_path):
     expected_half = NeuralMF(**SETTINGS, **MORE["half"]).fit(ratings)
     with np.load(tmp_path / "step.npz") as step:
         require_step_of_one(step)
-    half = load_model(tmp_path / "half.safetensors")  # the same to the rounding of sixteen bits
+    half = load_model(tmp_path / "half.safetensors")  # equal to the rounding of 16 bits
     np.testing.assert_allclose(half.history_.train_loss, expected_half.history_.train_loss, rtol=1e-3)
 
 
 def require_step_of_one(step):
-    """Parameters, data and squares of two processes are those of one."""
+    """Check that parameters, data and squares of two processes equal those of one."""
     expected = NumpyEngine(SHARED_FORM, draw_parameters(SHARED_FORM), SGD(1.0), objective_of(SHARED_FORM))
     expected.step(*SHARED_BATCH)
     wanted = {"squares": expected.objective.squares, **expected.parameters}
@@ -167,14 +167,12 @@ def require_same(together, expected):
             np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4, err_msg=f"{arrays} {name}")
 
 
-def test_where_one_process_overflows_all_leave_the_step_out_and_halve_the_scale(
-    alone_in_a_group, monkeypatch
-):
+def test_if_one_process_overflows_all_skip_the_step_and_halve_the_scale(alone_in_a_group, monkeypatch):
     engine = new_engine(A_SMALL, Adam(), on={"precision": "float16"})
     engine.communicator = alone_in_a_group
     engine._scaler = alone_in_a_group.scaler(engine.device, True)
     users, items, _ = draw_batch(n=64)
-    batch = users, items, engine.predict(users, items) + 0.1  # gradients far from an overflow of their own
+    batch = users, items, engine.predict(users, items) + 0.1  # gradients that do not overflow by themselves
     before = {name: value.copy() for name, value in engine.parameters.items()}
 
     def found_elsewhere(tensor, op=dist.ReduceOp.SUM):
@@ -211,8 +209,8 @@ def test_at_the_end_nothing_refers_to_the_group_and_its_threads():
     assert done.stdout.strip() == "1"  # only this name
 
 
-def test_what_one_process_alone_sends_and_gathers_is_what_it_has(alone_in_a_group, monkeypatch):
-    """Some rows at a time, of tables and of what is no table."""
+def test_a_single_process_gathers_its_own_data(alone_in_a_group, monkeypatch):
+    """Rows come in blocks, for tables and for other arrays."""
     monkeypatch.setattr("numpy_neural_mf.training.engines.torch_processes.AT_ONCE", 3)
     own = {
         "user_bias.weight": np.arange(14.0).reshape(7, 2),

@@ -1,4 +1,4 @@
-"""The engines, each of which computes the same optimisation step."""
+"""The engines, which all compute the same optimisation step."""
 
 from ..distributed import Communicator
 from .base import Engine

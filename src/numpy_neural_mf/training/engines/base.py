@@ -1,4 +1,4 @@
-"""What an engine does: it computes the same step as every other engine, to rounding."""
+"""The base class of engines: all engines compute the same step, to rounding."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from ...nn.parameter import Array, IntArray
 from ..distributed import Communicator
 from ..objective import Objective
 
-# The time bins of ratings, for an architecture with periods, or items that users rated just before.
+# The time bins of ratings, for an architecture with periods, or the items that users rated just before.
 Bins = IntArray | None
 
 
 class Engine:
-    """What learns from batches by an optimiser and an objective, and predicts; `parameters` change in place.
+    """Learns from batches with an optimiser and an objective, and predicts; `parameters` change in place.
 
-    `rng` draws random signs. Of many processes, each has its shard of every table and of its state.
+    `rng` draws random signs. With many processes, each has its shard of every table and of its state.
     """
 
     communicator: Communicator = Communicator()
@@ -44,19 +44,19 @@ class Engine:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what an engine needs of its own."""
+        """Prepare the engine's own data."""
 
     def step(
         self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> float:
-        """Learn from one batch of n ratings; `time_bins` and `previous` are for architectures with such.
+        """Learn from one batch of n ratings, with `time_bins` and `previous` if the architecture uses them.
 
-        Returned is its mean squared error before the step, or mean -log P, without weights and priors.
+        Returns the batch's mean squared error, or mean -log P, before the step, without weights and priors.
         """
         raise NotImplementedError
 
     def step_per_sample(self, *batch: Any) -> float:
-        """Per-sample gradient descent: `step` with each rating of a batch, in order; the mean loss."""
+        """Take a `step` for each rating of a batch, in order (per-sample SGD); return the mean loss."""
         columns = [column for column in batch if column is not None]
         losses = [self.step(*(column[r : r + 1] for column in columns)) for r in range(len(columns[0]))]
         return sum(losses) / len(losses)
@@ -64,38 +64,38 @@ class Engine:
     def predict(
         self, users: IntArray, items: IntArray, time_bins: Bins = None, previous: Bins = None
     ) -> Array:
-        """r̂ of pairs, shape (n,), not clipped."""
+        """Return r̂ of pairs, shape (n,), not clipped."""
         raise NotImplementedError
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Batch]:
-        """Batches of `size` ratings in the order of `rows`, in the memory that `step` reads."""
+        """Yield batches of `size` ratings in the order of `rows`, in the memory that `step` reads."""
         return cut(columns, rows, size)
 
     def all_reduce(self, number: float) -> float:
-        """The sum over all processes, which answer each other's predictions until all call this."""
+        """Return the sum over all processes, which serve each other's predictions until all call this."""
         return number
 
     def fetch(self) -> None:
-        """Bring parameters, the optimiser's state, `squares` and `data` up to date, if there are copies."""
+        """Update parameters, the optimiser's state, `squares` and `data` from copies, if there are any."""
 
     def send(self) -> None:
-        """Read the arrays of `parameters` and of the objective again, if there are copies of them."""
+        """Copy `parameters` and the arrays of the objective again, if the engine has copies."""
 
 
 def require_context(architecture: Architecture, time_bins: Any, previous: Any) -> None:
-    """Raise a ValueError unless there are time bins, and previous items, exactly if there should be."""
+    """Raise ValueError unless time bins and previous items are given if, and only if, they are needed."""
     if (time_bins is not None) != bool(architecture.periods):
         raise ValueError("expected the time bins of ratings if the architecture has periods, and only then")
     if (previous is not None) != architecture.previous_item:
         raise ValueError("expected previous items if the architecture has previous_item, and only then")
 
 
-# The process in which each engine first started threads; a forked process inherits the entry.
+# The process in which each engine first started threads; a forked process inherits this dict.
 _started_in: dict[str, int] = {}
 
 
 def require_same_process(engine: str) -> None:
-    """Note that an engine has threads here; a RuntimeError in a process forked from one where it had."""
+    """Record that an engine has threads here; raise RuntimeError in a process forked from such a process."""
     if _started_in.setdefault(engine, os.getpid()) != os.getpid():
         raise RuntimeError(
             f'engine "{engine}" has trained in the process from which this one was forked, and its threads '

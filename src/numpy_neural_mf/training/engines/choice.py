@@ -1,4 +1,4 @@
-"""The engines by name, and the one that "auto" takes."""
+"""The engines by name, and the choice of "auto"."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -11,17 +11,17 @@ from .base import Engine
 from .numba_engine import NumbaEngine
 from .numpy_engine import NumpyEngine
 
-# Ratings trained on, each epoch counted, from which Numba is taken: it compiles once for all later trainings.
+# Ratings trained on, summed over epochs, from which "auto" is Numba, which compiles once for later trainings.
 WORTH_COMPILING = 3_000_000
-# The time of the NumPy engine on a batch of one, in times of a rating of a large batch.
+# Time of the NumPy engine for a batch of one rating, relative to its time per rating in a large batch.
 PER_SAMPLE = 100
 
 
 def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: int = 1024) -> str:
-    """The engine to train with: the one of a name, or for "auto" "numba" or "numpy".
+    """Return the name of the engine to train with: the given name, or for "auto" either "numba" or "numpy".
 
-    It is "numba" if that is installed, has the optimizer compiled, and training on `n_trained` ratings, each
-    epoch counted, takes the NumPy engine more than some seconds.
+    "auto" is "numba" if Numba is installed, the engine has the optimizer, and training on `n_trained`
+    ratings, summed over epochs, would take the NumPy engine more than a few seconds.
     """
     if name != "auto":
         return name
@@ -31,9 +31,9 @@ def choose_engine(name: str, optimizer: Optimizer, n_trained: int, batch_size: i
 
 
 def communicator_of(engine: str, device: str) -> Communicator:
-    """Of the processes that train one model: for the engine "torch" all that torchrun started.
+    """Return the communicator of the processes that train one model: for "torch", all that torchrun started.
 
-    A ModuleNotFoundError says that PyTorch is not installed, a ValueError that the device is not available.
+    Raises ModuleNotFoundError if PyTorch is not installed, and ValueError if the device is not available.
     """
     if engine != "torch":
         return Communicator()
@@ -44,7 +44,7 @@ def communicator_of(engine: str, device: str) -> Communicator:
 
 
 def new_torch_engine(*settings: Any, **more: Any) -> Engine:
-    """A `TorchEngine`; the first call imports PyTorch, or raises a ModuleNotFoundError."""
+    """Return a `TorchEngine`; the first call imports PyTorch or raises ModuleNotFoundError."""
     with naming_the_extra('engine "torch"', "torch"):
         from .torch_engine import TorchEngine
     return TorchEngine(*settings, **more)

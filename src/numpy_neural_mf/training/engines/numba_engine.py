@@ -17,11 +17,11 @@ from .base import Bins, Engine, require_context
 if TYPE_CHECKING:
     from .numba_kernels import Model, Pairs, Spread
 
-# Parts of a batch whose weight gradients are summed each by itself, then together: the same for any number of
-# threads.
+# Number of parts of a batch whose weight gradients are summed separately, then together; it does not depend
+# on the number of threads.
 MAX_CHUNKS = 16
 
-# Of a model without time or previous items, and of a step without an MLP.
+# For a model without time or previous items, and for a step without an MLP.
 NO_BINS, NO_KEY = np.zeros(0, np.int32), np.uint32(0)
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @cache
 def announce(kernel: Any, seconds: str) -> None:
-    """Say once in a process that a kernel is about to be compiled, if it is."""
+    """Warn once per process that a kernel is about to be compiled, unless it is cached."""
     from .numba_compat import is_cached
 
     if not is_cached(kernel):
@@ -39,9 +39,9 @@ def announce(kernel: Any, seconds: str) -> None:
 class NumbaEngine(Engine):
     """Computes the same step as `NumpyEngine` to rounding; only the random signs differ.
 
-    The same seed gives the same bits for any number of threads. Numba that is not installed is a
-    ModuleNotFoundError, an optimizer not of this package a TypeError, and a process forked from one in which
-    an engine had started Numba's threads a RuntimeError.
+    The same seed gives the same bits for any number of threads. Raises ModuleNotFoundError if Numba is not
+    installed, TypeError for an optimizer that is not from this package, and RuntimeError in a process forked
+    from one in which an engine had started Numba's threads.
     """
 
     def _prepare(self) -> None:
@@ -99,7 +99,7 @@ class NumbaEngine(Engine):
         return loss
 
     def step_per_sample(self, *batch: Any) -> float:
-        """See `Engine.step_per_sample`: one loop for plain SGD without MLP, time and categories."""
+        """See `Engine.step_per_sample`; one loop serves plain SGD without MLP, context and categories."""
         is_plain = self._updates.is_plain_sgd and not self.architecture.layer_sizes
         form = self.architecture
         if not is_plain or form.periods or form.previous_item or self.objective.ordinal:
@@ -128,9 +128,9 @@ class NumbaEngine(Engine):
         return self._kernels.Pairs(*(np.ascontiguousarray(ids, np.int32) for ids in columns))
 
     def _gradients(self, pairs: Pairs, ratings: Array) -> tuple[float, Array, Array, Array]:
-        """Loss, and gradients of weights, of cutpoints and of time bins; those of rows are in buffers.
+        """Return the loss and the gradients of weights, cutpoints and time bins; row gradients go to buffers.
 
-        Those of bins, shape (n_time_bins, 2 k + 1), are of the vectors of users, of items, and of the bias.
+        The gradients of bins, shape (n_time_bins, 2 k + 1), are those of user vectors, item vectors and bias.
         """
         n_chunks = min(MAX_CHUNKS, -(-len(ratings) // self._tile))
         key = np.uint32(self._rng.integers(2**32)) if self.architecture.n_layers and n_chunks else NO_KEY
@@ -164,7 +164,7 @@ class NumbaEngine(Engine):
                     self._updates.update_rows(learned, used, of_bins[used, part], shrinkage, step)
 
     def _model(self) -> Model:
-        """Parameters and form as the kernels take them."""
+        """Return parameters and architecture as the kernels take them."""
         for name, part in self._weight_parts.items():
             W = self.parameters[name]
             self._weights[part], self._transposed[part] = W.ravel(), W.T.ravel()
@@ -179,7 +179,7 @@ class NumbaEngine(Engine):
         ])  # fmt: skip
 
     def _spread(self, key: np.uint32 = NO_KEY) -> Spread:
-        """Variances and what goes with them, as the kernels take them."""
+        """Return variances and related quantities as the kernels take them."""
         o, tables = self.objective, list(self._tables.items())[:4]
         of_rows = [o.variance.get(name, table) for name, table in tables]
         return self._kernels.Spread._make(
@@ -188,7 +188,7 @@ class NumbaEngine(Engine):
 
     @cached_property
     def _tables(self) -> Parameters:
-        """Embeddings and biases of users and items, then of time bins; empty where there are none."""
+        """Embeddings and biases of users and items, then of time bins; empty arrays for missing ones."""
         tables: Parameters = {}
         entities: tuple[tuple[Entity, ...], ...] = SIDES, (*TIME_BINS.values(),)
         for entity, kind in ((e, kind) for some in entities for kind in KINDS for e in some):
@@ -199,7 +199,7 @@ class NumbaEngine(Engine):
 
     @cached_property
     def _previous(self) -> tuple[Array, Array]:
-        """y and w of previous items, and the variances of y; zeros for a model without."""
+        """y and w of previous items, and the variances of y; zeros for a model without them."""
         o, nothing = self.objective, np.zeros((1, self._k + 1), self._dtype)
         if o.previous is None or o.previous_variance is None:
             return nothing, nothing
@@ -218,7 +218,7 @@ class NumbaEngine(Engine):
 
     @cached_property
     def _weight_parts(self) -> dict[str, slice]:
-        """Where each weight and bias of the MLP is in the array of all of them."""
+        """The position of each weight and bias of the MLP in the array of all of them."""
         parts: dict[str, slice] = {}
         for layer, start in enumerate(self._starts[:-1]):
             for name in (f"mlp.{layer}.weight", f"mlp.{layer}.bias"):
@@ -228,12 +228,12 @@ class NumbaEngine(Engine):
         return parts
 
     def _new_scratch(self, n_threads: int) -> Array:
-        """For each thread: inputs of layers, slopes, gradients, J², then r̂ and what is of each rating."""
+        """Allocate for each thread: layer inputs, slopes, gradients, r̂ and other values by rating, and J²."""
         return zeros_aligned((n_threads, 5, self._width, self._tile), self._dtype)
 
     def _reserve(self, n: int) -> None:
-        """Make room for batches of up to n ratings."""
-        parts = 2 * self._n_threads  # of users and of items for each thread
+        """Allocate buffers for batches of up to n ratings."""
+        parts = 2 * self._n_threads  # users and items for each thread
         self._row_gradients = zeros_aligned((n, 2 * self._k), self._dtype)
         self._curvatures = zeros_aligned((n, 2 * self._k + 1), self._dtype)
         self._residuals, self._squares = (np.zeros(n, self._dtype) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The rows that a tile of ratings looks up, gathered by Numba: features come first, ratings last."""
+"""Gathering of the rows that a tile of ratings looks up, by Numba: features come first, ratings last."""
 
 from .numba_compat import AHEAD, inlined, prefetch
 from .numba_layers import TILE
@@ -6,7 +6,7 @@ from .numba_layers import TILE
 
 @inlined
 def gather(table, ids, first, n, x):
-    """x[f, t] = table[ids[first + t], f]; what is beyond the n ratings of the tile is zero."""
+    """Set x[f, t] = table[ids[first + t], f]; elements beyond the n ratings of the tile are zero."""
     k = table.shape[1]
     for t in range(n):
         if first + t + AHEAD < len(ids):
@@ -21,7 +21,7 @@ def gather(table, ids, first, n, x):
 
 @inlined
 def add_gathered(table, bins, first, n, x):
-    """x[f, t] += table[bins[first + t], f]."""
+    """Add table[bins[first + t], f] to x[f, t]."""
     for t in range(n):
         row = table[bins[first + t]]
         for f in range(table.shape[1]):
@@ -30,7 +30,7 @@ def add_gathered(table, bins, first, n, x):
 
 @inlined
 def gather_rows(pairs, first, n, model, x, y):
-    """x[: 2 k] = p and q of a tile, and y = r̂ without f."""
+    """Set x[: 2 k] to p and q of a tile, and y to r̂ without f."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
     k = model.P.shape[1]
     y[:] = model.mu
@@ -52,7 +52,7 @@ def gather_rows(pairs, first, n, model, x, y):
 
 @inlined
 def add_previous(previous, first, n, model, x, y):
-    """x[:k] += y_j and y += y_j · q + w_j of a tile, with the previous items j: see `Objective`."""
+    """Add y_j to x[:k] and y_j · q + w_j to y of a tile, for the previous items j: see `Objective`."""
     k = model.P.shape[1]
     for t in range(n):
         row = model.A[previous[first + t]]

@@ -1,8 +1,8 @@
 """The kernels of the Numba engine: loss, gradients and predictions of a batch, in one pass over its rows.
 
 A batch is cut into tiles of `TILE` ratings; a tile stays in the processor's cache from the gathering of its
-rows to their gradients. Sums over a batch have an order that does not depend on the number of threads, so
-that any number gives the same bits.
+rows to their gradients. The order of sums over a batch does not depend on the number of threads, so any
+number gives the same bits.
 """
 
 from collections import namedtuple
@@ -14,26 +14,26 @@ from .numba_compat import AHEAD, compiled, inlined, prefetch
 from .numba_gather import add_gathered, add_previous, gather, gather_rows
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
-# Users, items, time bins and previous items of ratings, int32 arrays of shape (n,), empty where none.
+# Users, items, time bins and previous items of ratings: int32 arrays of shape (n,), empty if not used.
 Pairs = namedtuple("Pairs", "users items bins previous")
 
-# Parameters and form. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
-# b_i + b_z; absent tables have no columns, absent biases and cutpoints θ no rows. A has y and w of previous
-# items. The MLP's weights and biases lie one after another, those of a layer from `starts`.
+# Parameters and architecture. The vectors of a rating are P_u + Y_t and Q_i + Z_t, its biases b_u + b_y and
+# b_i + b_z. Absent tables have no columns, absent biases and cutpoints θ no rows. A holds y and w of previous
+# items. The MLP's weights and biases lie one after another; each layer begins at its entry in `starts`.
 Model = namedtuple(
     "Model", "P Q b_u b_i Y Z b_y b_z A mu product sizes activation weights transposed starts theta tau steps"
 )
 
-# Variances of P, Q, b_u, b_i and y, the weight w of users, half the second derivative of the loss, σ², and
+# Variances of P, Q, b_u, b_i and y, the weights w of users, half the second derivative of the loss, σ², and
 # the key of random signs: see `Objective`.
 Spread = namedtuple("Spread", "V W v_u v_i v_y weight curvature noise key")
 
 
 @inlined
 def run_layers(model, x, slope, y, top):
-    """y += f of a tile. x holds, one below the other, p and q and the inputs of all layers; slope alike.
+    """Add f of a tile to y. Rows of x hold p, q and the inputs of all layers; slope has the same layout.
 
-    The first layer's input begins at `top`: it is p and q themselves, or what `add_noise` made of them.
+    The first layer's input begins at row `top`: p and q themselves, or p and q with noise (`add_noise`).
     """
     sizes, weights, starts = model.sizes, model.weights, model.starts
     n_layers = len(sizes) - 1
@@ -56,10 +56,11 @@ def run_layers(model, x, slope, y, top):
 
 @inlined
 def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
-    """dx[: 2 k] = dL/d[p, q] of a tile and g += dL/dweights, from dr = dL/dr̂; the rest of dx is scratch.
+    """Given dr = dL/dr̂, set dx[: 2 k] = dL/d[p, q] of a tile and add dL/dweights to g.
 
-    J2[: 2 k] = w E[J²], with J = dr̂/d[p, q] and inverse = 1 / dr; h += w times the variance of p · q. The
-    weight w is that of a rating in that variance, which the loss has times cost / 2.
+    The rest of dx is scratch. Sets J2[: 2 k] = w E[J²], with J = dr̂/d[p, q] and inverse = 1 / dr, and adds w
+    times the variance of p · q to h, where w is the rating's weight in the variance. The loss has the
+    weighted variance with the factor cost / 2.
     """
     k, sizes, starts = model.P.shape[1], model.sizes, model.starts
     n_layers, top = len(sizes) - 1, 2 * k
@@ -87,7 +88,7 @@ def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
                 for t in range(TILE):
                     inner[f, t] *= slope[top + f, t]
             top -= sizes[layer - 1]
-    for f in range(2 * k):  # to assign arrays compiles for seconds: Numba's message on their shapes
+    for f in range(2 * k):  # assigning arrays takes seconds to compile: Numba's message on their shapes
         for t in range(TILE):
             dx[f, t] = dy[f, t]
     for f in range(k):
@@ -100,7 +101,7 @@ def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
         for t in range(TILE):
             J_p, J_q = inverse[t] * dp[t], inverse[t] * dq[t]
             of_p[t], of_q[t] = weight[t] * J_p * J_p, weight[t] * J_q * J_q
-        if model.product:  # of uncertain vectors
+        if model.product:  # with uncertain vectors
             for t in range(TILE):
                 w_p, w_q = weight[t] * v_p[t], weight[t] * v_q[t]
                 of_p[t] += w_q
@@ -116,7 +117,7 @@ def backward(model, x, v, slope, dr, inverse, weight, cost, dx, g, J2, h):
 def factor_gradients(
     pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals, squares, curvatures
 ):  # fmt: skip
-    """Without an MLP: the loss of a tile, summed, and gradients, from rows where they lie."""
+    """Fill the gradients of a tile without an MLP, reading rows in place; return the sum of its losses."""
     users, items, bins = pairs.users, pairs.items, pairs.bins
     P, Q, n, k, loss = model.P, model.Q, len(users), model.P.shape[1], 0.0
     cast, follows = type(model.mu), len(pairs.previous) > 0
@@ -171,7 +172,7 @@ def tile_gradients(
     pairs, ratings, first, size, tile, model, spread, d_theta, scratch, g, row_gradients, residuals, squares,
     curvatures,
 ):  # fmt: skip
-    """With an MLP: the loss of a tile, summed, and gradients."""
+    """Fill the gradients of a tile with an MLP; return the sum of its losses."""
     x, slope, dx, J2 = scratch[0], scratch[1], scratch[2], scratch[4]
     y, dr, weight, inverse, h = scratch[3, 0], scratch[3, 1], scratch[3, 2], scratch[3, 3], scratch[3, 4]
     n, k, loss = len(ratings), model.P.shape[1], 0.0
@@ -180,7 +181,7 @@ def tile_gradients(
     gather(spread.V, pairs.users, first, size, v[:k])
     gather(spread.W, pairs.items, first, size, v[k : 2 * k])
     add_noise(x, v, 2 * k, spread.key, tile * TILE)
-    if len(pairs.previous):  # of which the MLP knows nothing
+    if len(pairs.previous):  # which the MLP does not use
         add_previous(pairs.previous, first, size, model, x, y)
         add_gathered(spread.v_y, pairs.previous, first, size, v[:k])
     run_layers(model, x, slope, y, 2 * k)
@@ -221,10 +222,10 @@ def gradients(
     n_threads, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta, chunk_bins,
     chunk_losses, row_gradients, residuals, squares, curvatures,
 ):  # fmt: skip
-    """Losses and gradients of a batch, chunk by chunk; of the rows for each rating, shape (n, 2 k).
+    """Fill losses and gradients of a batch by chunk; row gradients are by rating, shape (n, 2 k).
 
-    With cutpoints θ, ratings are numbers of categories, and the gradients of θ are of sums, not means.
-    `layers` is None without an MLP: Numba compiles only the branch that is taken.
+    With cutpoints θ, ratings are category numbers, and the gradients of θ are those of sums, not means.
+    `layers` is None without an MLP, so Numba compiles only the branch that is taken.
     """
     n = len(ratings)
     n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
@@ -252,7 +253,7 @@ def gradients(
 
 @compiled
 def predict(pairs, model, scratch, predictions):
-    """r̂ of pairs, shape (n,)."""
+    """Fill the predictions r̂ of pairs, shape (n,)."""
     n = len(predictions)
     for first in range(0, n, TILE):
         size, y = min(TILE, n - first), scratch[3, 0]

@@ -1,7 +1,7 @@
 """The layers of the MLP on a tile of ratings, and the loss of a rating, compiled by Numba.
 
-Every array of a tile is (features, TILE), so that inner loops run over ratings and fill vector registers,
-whatever the widths of the layers.
+Every array of a tile is (features, TILE), so inner loops run over ratings and fill vector registers for any
+width of the layers.
 """
 
 import math
@@ -18,7 +18,7 @@ IDENTITY, RELU, LEAKY_RELU, SIGMOID, TANH, GELU = range(6)
 
 
 def tanh(x):
-    """Hyperbolic tangent of a float that a loop can take many of at a time."""
+    """Return the hyperbolic tangent of a float in a form that loops can vectorise."""
     raise NotImplementedError
 
 
@@ -29,7 +29,7 @@ def _tanh(x):
     c = np.float32
 
     def rational(x):
-        # Eigen's rational approximation: beyond 9 tanh is 1 to rounding.
+        # Eigen's rational approximation; beyond 9, tanh is 1 to rounding.
         x = min(max(x, c(-9)), c(9))
         x2 = x * x
         p = c(-2.76076847742355e-16) * x2 + c(2.00018790482477e-13)
@@ -48,7 +48,7 @@ def _tanh(x):
 
 @inlined
 def add_product(W, x, y, n_out, n_in):
-    """y += W x for a tile: x is (n_in, TILE), y is (n_out, TILE); four by four, to reuse registers."""
+    """Add W x to y for a tile, x (n_in, TILE), y (n_out, TILE), in blocks of four to reuse registers."""
     whole_in, whole_out = n_in // 4 * 4, n_out // 4 * 4
     for o in range(0, whole_out, 4):
         y0, y1, y2, y3 = y[o], y[o + 1], y[o + 2], y[o + 3]
@@ -59,7 +59,7 @@ def add_product(W, x, y, n_out, n_in):
             d0, d1, d2, d3 = W[o + 3, i], W[o + 3, i + 1], W[o + 3, i + 2], W[o + 3, i + 3]
             x0, x1, x2, x3 = x[i], x[i + 1], x[i + 2], x[i + 3]
             for t in range(TILE):
-                # Read before anything is written: for all the compiler knows, y and x might overlap.
+                # Read before anything is written: for all the compiler knows, y and x may overlap.
                 p, q, r, s = x0[t], x1[t], x2[t], x3[t]
                 y0[t] += a0 * p + a1 * q + a2 * r + a3 * s
                 y1[t] += b0 * p + b1 * q + b2 * r + b3 * s
@@ -75,7 +75,7 @@ def add_product(W, x, y, n_out, n_in):
 
 @inlined
 def add_outer(dy, x, g, n_out, n_in):
-    """g += dy xᵀ for a tile: the gradient of the weights, shape (n_out, n_in)."""
+    """Add dy xᵀ, a tile's gradient of the weights, to g, shape (n_out, n_in)."""
     zero = g.dtype.type(0)
     whole_in = n_in // 4 * 4
     for o in range(0, n_out - 1, 2):
@@ -118,7 +118,7 @@ def add_outer(dy, x, g, n_out, n_in):
 
 @inlined
 def activate(kind, z, slope, n):
-    """z ← f(z) and slope ← f'(z) for a tile of n features."""
+    """Set z ← f(z) and slope ← f'(z) for a tile of n features."""
     c = z.dtype.type
     one, half = c(1), c(0.5)
     for f in range(n):
@@ -149,8 +149,8 @@ def activate(kind, z, slope, n):
 
 @inlined
 def add_noise(x, v, n, key, first):
-    """x[n : 2 n] = x[:n] ± √v, with random signs: a tile of n features, whose ratings count from `first`."""
-    # A hash of key and position (Chris Wellons' lowbias32) has the signs: the same in any thread.
+    """Set x[n : 2 n] = x[:n] ± √v with random signs, for a tile of n features and ratings from `first` on."""
+    # A hash of key and position (Chris Wellons' lowbias32) gives the signs, the same in any thread.
     hashes = np.empty(TILE, np.uint32)
     for word in range(0, n, 32):  # features whose signs are the 32 bits of one hash
         start = np.uint32(first * (1 + n // 32) + word // 32 * TILE)
@@ -168,7 +168,7 @@ def add_noise(x, v, n, key, first):
 
 @inlined
 def ordinal_loss(y, step, theta, tau, d_theta):
-    """-log P of an ordinal category, and its derivative by y; adds those by θ. See nn/ordinal.py."""
+    """Return -log P of an ordinal category and its derivative by y; add those by θ. See nn/ordinal.py."""
     zero, one, last = theta.dtype.type(0), theta.dtype.type(1), len(theta)
     loss, dy, crowding = zero, zero, zero
     if 0 < step < last:
@@ -194,7 +194,7 @@ def ordinal_loss(y, step, theta, tau, d_theta):
 
 @inlined
 def rating_loss(y, rating, n, weight, model, d_theta):
-    """The loss of a rating, its derivative by y in the weighted mean over n ratings, and the error of y.
+    """Return a rating's loss, its derivative by y in the weighted mean over n ratings, and the error of y.
 
     With cutpoints, the rating is the number of a category.
     """
@@ -208,6 +208,6 @@ def rating_loss(y, rating, n, weight, model, d_theta):
 
 @inlined
 def unseen(error, variance, spread):
-    """e² / (1 - h), from the variance of r̂ times w: the rating had a share h in its own prediction."""
+    """Return e² / (1 - h) given w times the variance of r̂; h is the rating's share in its own prediction."""
     c = type(error)
     return error * error / (c(1) - min(variance / c(spread.noise), c(MOST)))

@@ -17,7 +17,7 @@ from .numba_compat import AHEAD, OPTIONS, inlined, prefetch
 
 
 class Step(NamedTuple):
-    """The numbers of a step; the subclass names the optimiser, so that only the one in use is compiled."""
+    """The numbers of a step; the subclass names the optimiser, so only the one in use is compiled."""
 
     rate: float
     h1: float
@@ -57,12 +57,12 @@ STEPS: dict[type[Optimizer], type[Step]] = {
 
 @inlined
 def of_row(prior, row):
-    """The prior mean of a row: there is one for each, or one of all."""
+    """Return the prior mean of a row; `prior` has one row for each row or one row for all."""
     return prior[row if len(prior) > 1 else 0]
 
 
-# The step of one number: nn/optimizers.py has the formulas. m and s are the optimiser's state, the rest is
-# what `NumbaOptimizer.count_steps` returns.
+# The step of one number: nn/optimizers.py has the formulas. m and s are the optimiser's state; the other
+# arguments come from `NumbaOptimizer.count_steps`.
 
 
 def sgd(value, gradient, m, s, rate, h1, h2, epsilon):
@@ -108,7 +108,7 @@ FORMULAS = {
 
 
 def step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
-    """The formula of the optimiser that `step` is of."""
+    """Apply the formula of the optimiser that the type of `step` names."""
     raise NotImplementedError
 
 
@@ -124,7 +124,7 @@ def _step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
 
 @inlined
 def update(step, rows, n_rows, g, shrink, learned):
-    """One step on rows[j], of gradient g[j] + shrink[j] · precision · (row - prior)."""
+    """Take a step on each rows[j] with gradient g[j] + shrink[j] · precision · (row - prior)."""
     table, precision, prior, a, b, _ = learned
     c, k = table.dtype.type, table.shape[1]
     rate, h1, h2, epsilon, decay = c(step.rate), c(step.h1), c(step.h2), c(step.epsilon), c(step.decay)
@@ -139,7 +139,7 @@ def update(step, rows, n_rows, g, shrink, learned):
         for f in range(k):
             slope = d[f] + shrunk * precision[f] * (v[f] - centre[f])
             value, of_m, of_s = step_of_number(step, decay * v[f], slope, m[f], s[f], rate, h1, h2, epsilon)
-            # In place of what is not remembered there is the table itself, which is written last.
+            # The table itself stands in for state that the optimiser does not have; it is written last.
             s[f] = of_s
             m[f] = of_m if abs(of_m) > tiny else zero
             v[f] = value if abs(value) > tiny else zero
@@ -152,7 +152,7 @@ FIRST_ROW = np.zeros(1, np.int32)
 
 
 class NumbaOptimizer:
-    """Takes the steps of an optimiser on tables and on dense arrays, in place."""
+    """Takes the steps of an optimiser on tables and dense arrays, in place."""
 
     def __init__(self, optimizer: Optimizer, parameters: Parameters) -> None:
         self._optimizer = optimizer
@@ -169,7 +169,7 @@ class NumbaOptimizer:
         return self._step is SGDStep
 
     def count_steps(self, n: int = 1) -> Step:
-        """Count n steps of all; rate, two decays, epsilon and the decay of the value in the last of them."""
+        """Count n steps of all parameters; return rate, decays, epsilon and value decay of the last step."""
         steps = self._state["intercept"]["step"]
         steps += n
         o, rate, t = self._optimizer, self._optimizer.learning_rate, int(steps)
@@ -186,20 +186,20 @@ class NumbaOptimizer:
         return self._step._make(map(float, numbers))
 
     def memory(self, name: str, value: Array) -> list[Array]:
-        """A parameter and the two arrays remembered for it; in place of one that there is not, any array."""
+        """Return a parameter and its two state arrays; the parameter itself stands in for a missing one."""
         state, slots = self._state.get(name, {}), self._optimizer.slots
         return [value, *(state[slot] for slot in slots if slot in state), value, value][:3]
 
     def update_rows(
         self, learned: Learned, ids: IntArray, gradient: Array, shrinkage: Array, step: Step
     ) -> None:
-        """A step on some rows of a table, of gradient + shrinkage · precision · (row - prior) each."""
+        """Take a step on rows of a table, each with gradient + shrinkage · precision · (row - prior)."""
         ids, gradient = np.ascontiguousarray(ids, np.int32), np.ascontiguousarray(gradient)
         update(step, ids, len(ids), gradient, shrinkage, learned)
 
     def update_dense(self, name: str, gradient: Array, step: Step) -> None:
-        """A step on a dense array, as a table of one row."""
-        if name not in self._one_row:  # a step is so short that to make these each time would show
+        """Take a step on a dense array, as a table of one row."""
+        if name not in self._one_row:  # steps are short: making these each time would be noticeable
             own, a, b = (array.reshape(1, -1) for array in self.memory(name, self._parameters[name]))
             nothing = np.zeros((1, own.shape[1]), own.dtype)
             self._one_row[name] = Learned(own, nothing[0], nothing, a, b, nothing)
@@ -208,9 +208,9 @@ class NumbaOptimizer:
 
     @cached_property
     def _state(self) -> dict[str, State]:
-        """The optimizer's, with one count of steps for all: every step changes every parameter.
+        """The optimizer's state, with one step count for all, as every step changes every parameter.
 
-        Made when the engine is first used: by then it is new, or has come from a checkpoint.
+        It is built at the engine's first use; by then it is new or was restored from a checkpoint.
         """
         state = self._optimizer.state
         for name, value in self._parameters.items():

@@ -1,4 +1,4 @@
-"""What a step does to rows, compiled by Numba: sums of gradients by row, their update, per-sample descent."""
+"""Row operations of a step, compiled by Numba: sums of gradients by row, row updates, per-sample SGD."""
 
 import numpy as np
 from numba import prange
@@ -13,7 +13,7 @@ def update_rows(
     n_threads, step, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P, Q,
     b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
 ):  # fmt: skip
-    """Sum the gradients of each row and update it, in the order of the batch; a row belongs to one thread."""
+    """Sum the gradients of each row in the order of the batch and update it; a row belongs to one thread."""
     k = P.table.shape[1]
     for part in prange(2 * n_threads):
         thread, own, total = part // 2, rows[part], sums[part]
@@ -40,7 +40,7 @@ def update_rows(
 
 @inlined
 def record(ids, ratings, curvatures, of_biases, data, bias_data):
-    """Add the curvatures of some ratings, w J², to the data of their rows."""
+    """Add the curvatures w J² of some ratings to the data of their rows."""
     for j in range(len(ratings)):
         if j + AHEAD < len(ratings):
             prefetch(data, ids[ratings[j + AHEAD]])
@@ -54,24 +54,24 @@ def record(ids, ratings, curvatures, of_biases, data, bias_data):
 
 @inlined
 def owner(row, n_threads):
-    """The thread that a row belongs to, by its number well mixed: popular rows may be neighbours."""
+    """Return the thread of a row, from a hash of its number, since popular rows may be neighbours."""
     mixed = np.uint32(np.uint32(row) * np.uint32(0x9E3779B1)) >> np.uint32(16)
     return np.uint32(mixed * np.uint32(n_threads)) >> np.uint32(16)
 
 
-# Without fast mathematics, which rounds differently in vectorised iterations and in the last ones: the number
-# of threads decides which rows are last.
+# Compiled without fast mathematics, which rounds differently in vectorised iterations and in the last ones:
+# the number of threads decides which rows come last.
 @compiled(fastmath=False, forceinline=True)
 def shrinkage(count, share, n):
-    """2 / n times the shares of a row in the `count` of n ratings that use it."""
+    """Return 2 / n times the sum of a row's shares in the `count` of n ratings that use it."""
     return count * (type(n)(2) / n * share)
 
 
 @inlined
 def ratings_of_thread(ids, thread, n_threads, mine):
-    """The ratings of a batch whose rows belong to a thread, in order, in the memory of `mine`."""
+    """Return the ratings of a batch whose rows belong to a thread, in order, in the memory of `mine`."""
     n_mine = 0
-    for r in range(len(ids)):  # without a branch, that no processor could foresee
+    for r in range(len(ids)):  # without a branch, which a processor could not predict
         mine[n_mine] = r
         n_mine += owner(ids[r], n_threads) == thread
     return mine[:n_mine]
@@ -79,9 +79,10 @@ def ratings_of_thread(ids, thread, n_threads, mine):
 
 @inlined
 def sum_rows(ids, ratings, share, row_gradients, residuals, place, rows, sums, bias_sums, shrink):
-    """The rows that some ratings of a batch use, how many, and the sums of their gradients, in its order.
+    """Fill the rows that some ratings of a batch use and their gradient sums; return the number of rows.
 
-    place[row] is where the row is among them, -1 before it first comes and again in the end.
+    Rows are in the order of the batch. place[row] is the row's position among them, or -1 before its first
+    rating; in the end it is -1 again.
     """
     n, k, n_rows = len(ids), row_gradients.shape[1], 0
     c = residuals.dtype.type
@@ -106,25 +107,25 @@ def sum_rows(ids, ratings, share, row_gradients, residuals, place, rows, sums, b
     return n_rows
 
 
-# With e = r̂ - r, the weight w of the user, the share s of a row and η = 2 · learning_rate, since the loss is
-# e² without a half, `descend` computes for each rating (Koren, Bell and Volinsky, 2009, "Matrix factorization
-# techniques for recommender systems"; Funk, 2006, for the order)
+# Let e = r̂ - r, w the weight of the user, s the share of a row, and η = 2 · learning_rate, since the loss is
+# e² without a half. For each rating, `descend` computes (Koren, Bell and Volinsky, 2009, "Matrix
+# factorization techniques for recommender systems"; Funk, 2006, for the order)
 #
 #     μ ← μ - η w e
 #     b_u ← b_u - η (w e + s_u Λ (b_u - m))                 b_i ← b_i - η (w e + s_i Λ (b_i - m))
 #     p ← p - η (w (e q + v_i p) + s_u Λ (p - m))           q ← q - η (w (e p + v_u q) + s_i Λ (q - m))
 #
-# where p and q on the right are those before the step, and Λ and m are of the prior of each row.
+# where p and q on the right are the values before the step, and Λ and m belong to the prior of each row.
 
 
-# Sums may be taken in any order, but infinities and NaN stay: training checks for them.
+# Sums may be taken in any order, but infinities and NaN must stay, because training checks for them.
 @compiled(fastmath={"reassoc", "nsz", "contract"})
 def descend(
     users, items, ratings, P, Q, b_u, b_i, intercept, share_u, share_i, spread, learning_rate, squares
 ):  # fmt: skip
-    """A step of biased matrix factorisation on each rating, in order; the mean squared error.
+    """Take a step of biased matrix factorisation on each rating, in order; return the mean squared error.
 
-    No gradient is stored, but data and squares are: see `Objective`.
+    Gradients are not stored, but data and squares are: see `Objective`.
     """
     n, k, c = len(users), P.table.shape[1], intercept.dtype.type
     eta, mu, total = c(2 * learning_rate), intercept[0], 0.0

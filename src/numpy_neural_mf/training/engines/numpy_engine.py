@@ -1,4 +1,4 @@
-"""The engine to read: one optimisation step of neural matrix factorisation, made of the layers in nn/."""
+"""The reference engine: an optimisation step of neural matrix factorisation, built from the layers in nn/."""
 
 import math
 from collections.abc import Callable
@@ -13,20 +13,21 @@ from ...nn.parameter import Array, Gradient, IntArray
 from ..objective import LEAST_SLOPE, MOST, TINY
 from .base import Bins, Engine, require_context
 
-# A term of the prediction, shape (n,), and the function that takes dL/dr̂ to the gradients of its parameters.
+# A term of the prediction, shape (n,), and the function that adds its parameters' gradients, given dL/dr̂.
 Term = tuple[Array, Callable[[Array], None]]
 
-# r̂ and the variance of p · q, shape (n,) each, and the function that takes the derivatives of the loss by
-# both to the gradients of parameters. It returns J: the derivatives of r̂ by the vectors of users and of
+# r̂ and the variance of p · q, shape (n,) each, and the function that adds the gradients of the parameters,
+# given the derivatives of the loss by both. It returns J: the derivatives of r̂ by the vectors of users and of
 # items, shape (n, k) each.
 Forward = tuple[Array, Array, Callable[[Array, Array], tuple[Array, Array]]]
 
 
 class _BatchSide(NamedTuple):
-    """The users, or the items, of a batch: rows of each table that a rating looks up.
+    """The users or the items of a batch: the rows of each table that a rating looks up.
 
-    Users come with what the item that they rated just before adds to their vectors, and to these' variances,
-    in the product, shape (n, k), and to the rating, shape (n,): nothing where the model has no such.
+    For users, the item that they rated just before adds `added` and `added_variance`, shape (n, k), to the
+    vectors in the product and their variances, and `offset`, shape (n,), to the rating. All three are 0
+    without previous_item.
     """
 
     name: Side
@@ -37,7 +38,7 @@ class _BatchSide(NamedTuple):
 
 
 class NumpyEngine(Engine):
-    """Computes predictions, gradients and updates of the parameters that it is given: see `Engine`."""
+    """Computes predictions, gradients and updates of the given parameters: see `Engine`."""
 
     def _prepare(self) -> None:
         self._learned = {name: nn.Parameter(value) for name, value in self.parameters.items()}
@@ -59,7 +60,7 @@ class NumpyEngine(Engine):
     def loss_and_gradients(
         self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> tuple[float, dict[str, Gradient]]:
-        """The mean loss of a batch, and the gradient of its objective, by parameter name."""
+        """Return the mean loss of a batch and the gradient of its objective by parameter name."""
         o, n = self.objective, len(ratings)
         dr: Array
         weight = o.weight.take(users).astype(self._dtype)
@@ -85,7 +86,7 @@ class NumpyEngine(Engine):
         curvature: Array,
         J: tuple[Array, Array],
     ) -> None:
-        """Add what the ratings of a batch say to `squares` and `data` of the objective."""
+        """Add the contributions of a batch to `squares` and `data` of the objective."""
         o = self.objective
         for of_batch, of_side, other in ((u, J[0], i), (i, J[1], u)):
             for kind in KINDS:
@@ -96,10 +97,10 @@ class NumpyEngine(Engine):
                 squared = np.ones((len(error), 1), self._dtype) if is_bias else of_side * of_side
                 if is_bias:
                     variance = variance + self._variance(of_batch, kind)[:, 0]
-                if self.architecture.product and not is_bias:  # q is uncertain, too
+                if self.architecture.product and not is_bias:  # q is also uncertain
                     squared += self._variance(other, kind) + other.added_variance
                 o.data[name][ids[side].rows] += ids[side].sum(curvature[:, None] * squared)
-        # The rating had a share h in its own prediction: without it, it would be e / (1 - h) off.
+        # The rating had a share h in its own prediction; without it, the error would be e / (1 - h).
         h = np.minimum(curvature * variance / o.noise, MOST)
         users = u.ids["user"]
         o.squares[users.rows] += users.sum((error * error / (1 - h))[:, None])[:, 0]
@@ -107,7 +108,7 @@ class NumpyEngine(Engine):
     def expected_loss(
         self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> float:
-        """The objective of a batch, of which `loss_and_gradients` has the gradient: see `Objective`."""
+        """Return the objective of a batch, whose gradient `loss_and_gradients` returns: see `Objective`."""
         o, n, total = self.objective, len(ratings), 0.0
         weight = o.weight[users]
         sides = self._sides(users, items, time_bins, previous)
@@ -132,7 +133,7 @@ class NumpyEngine(Engine):
         return self.forward(*self._sides(users, items, time_bins, previous), training=False)[0]
 
     def forward(self, u: _BatchSide, i: _BatchSide, training: bool = True) -> Forward:
-        """r̂, in training the variance of p · q, and the function back to the gradients."""
+        """Return r̂, the variance of p · q (0 unless training), and the backward function."""
         mu, n = self._learned["intercept"], len(u.ids["user"].ids)
         of_all: Term = np.repeat(mu.value, n), lambda dr: mu.accumulate(dr.sum(keepdims=True))
         y, backward = _sum([of_all, *([self._bias(u), self._bias(i)] if self.architecture.biases else [])])
@@ -170,14 +171,14 @@ class NumpyEngine(Engine):
         return u, i
 
     def _vectors(self, of_side: _BatchSide, kind: Kind) -> Term:
-        """P_u + Y_t of each rating, shape (n, d); without time, P_u.
+        """Return P_u + Y_t of each rating, shape (n, d), or P_u without time.
 
         Another part of a user's vector, such as the state of a sequence, would be one more term here.
         """
         return _sum([self._rows(entity, grouped, kind) for entity, grouped in of_side.ids.items()])
 
     def _rows(self, entity: Entity, ids: GroupedIds, kind: Kind) -> Term:
-        """Rows of a table; backward adds the gradient for their prior: 2 Λ / (n n_row) · (row - m)."""
+        """Return rows of a table; backward adds the gradient of their prior: 2 Λ / (n n_row) · (row - m)."""
         name = table_name(entity, kind)
         rows, backward_rows = nn.Embedding.of(self._learned[name]).forward(ids)
 
@@ -197,12 +198,12 @@ class NumpyEngine(Engine):
         return self.objective.variance[table_name(side.name, kind)].take(side.ids[side.name].ids, axis=0)
 
     def _bias(self, side: _BatchSide) -> Term:
-        """b_u or b_i."""
+        """Return b_u or b_i."""
         b, backward = self._vectors(side, "bias")
         return b[:, 0], lambda dr: backward(dr[:, None])
 
     def _interaction(self, u: _BatchSide, i: _BatchSide) -> Forward:
-        """p · q + f([p, q]) of normal p and q."""
+        """Return p · q + f([p, q]) for normal p and q."""
         p, backward_p = self._vectors(u, "embedding")
         q, backward_q = self._vectors(i, "embedding")
         v_p, v_q = (self._variance(side, "embedding") for side in (u, i))
@@ -239,7 +240,7 @@ class NumpyEngine(Engine):
         return y, variance, backward
 
     def _score(self, u: _BatchSide, i: _BatchSide) -> Forward:
-        """p · q + f([p, q]) of the means."""
+        """Return p · q + f([p, q]) for the means."""
         p, q = self._vectors(u, "embedding")[0], self._vectors(i, "embedding")[0]
         is_product = self.architecture.product
         y = np.einsum("nk,nk->n", p + u.added, q) if is_product else np.zeros(len(p), p.dtype)
@@ -248,7 +249,7 @@ class NumpyEngine(Engine):
         return y, np.zeros_like(y), lambda dr, dv: (p, q)
 
     def _signs(self, shape: tuple[int, ...]) -> Array:
-        """Random signs: a draw of 64 bits has those of 64 elements."""
+        """Draw random signs; a draw of 64 bits gives the signs of 64 elements."""
         n = math.prod(shape)
         bits = np.unpackbits(self._rng.integers(2**64, size=-(-n // 64), dtype=np.uint64).view(np.uint8))
         return (2 * bits[:n].astype(self._dtype) - 1).reshape(shape)
@@ -263,7 +264,7 @@ class NumpyEngine(Engine):
 
 
 def _sum(terms: list[Term]) -> Term:
-    """The sum of terms, to each of which its gradient goes back."""
+    """Return the sum of terms; its backward function passes the gradient to each term."""
 
     def backward(dy: Array) -> None:
         for _, backward_term in terms:
@@ -273,9 +274,10 @@ def _sum(terms: list[Term]) -> Term:
 
 
 def _keep_freed_memory() -> None:
-    """Let arrays that one step frees serve the next: with large batches, half of the time went to new pages.
+    """Keep arrays that one step frees for the next; new pages took half of the time with large batches.
 
-    Linux's C library returns large blocks to the system, until a large one was freed: from then on it keeps
-    twice that size (mallopt(3), M_MMAP_THRESHOLD), of which 32 MB is the largest. This one is never written.
+    Linux's C library returns large blocks to the system until a large one has been freed. From then on it
+    keeps up to twice its size (mallopt(3), M_MMAP_THRESHOLD), which counts up to 32 MB. The block allocated
+    here is never written.
     """
     np.empty(2**25 - 2**13, np.uint8)

@@ -1,4 +1,4 @@
-"""The device to compute on: which one, the batches that are cut there or sent, and CUDA steps as graphs."""
+"""The device to compute on: its choice, batches cut there or sent there, and CUDA steps as graphs."""
 
 import gc
 import os
@@ -17,13 +17,14 @@ from ...data.prefetch import one_ahead
 from ...utils.shortened import quoted
 from ..distributed import Communicator
 
-# Steps of a length taken kernel by kernel before one is captured. In the first ones libraries set themselves
-# up, and a length that comes once in an epoch is hardly worth a capture, which takes as long as hundreds.
+# Number of steps with batches of one length before a step is captured. In the first ones libraries set
+# themselves up, and a length that occurs once per epoch is hardly worth a capture, which takes as long as
+# hundreds of steps.
 WARM_UP = 20
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name, or a ValueError; for "auto" the first there is of "cuda", "mps" and "cpu"."""
+    """Return the named device or raise ValueError; "auto" is the first available of cuda, mps and cpu."""
     is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     there = [device for device in is_there if is_there[device]]
     if name != "auto" and name not in there:
@@ -31,13 +32,13 @@ def find_device(name: str) -> torch.device:
             f"device must be one that PyTorch finds here ({', '.join(there)}), not {quoted(name)}"
         )
     device = there[0] if name == "auto" else name
-    # Torchrun numbers the processes of a machine: each takes the GPU of its number.
+    # Torchrun numbers the processes of a machine; each takes the GPU with its number.
     return torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else 0)
 
 
 @contextmanager
 def products_in_tf32(wanted: bool) -> Iterator[None]:
-    """Products of float32 matrices with factors rounded to 10 bits, for a while, where that is wanted."""
+    """Within the block, if `wanted`, round the factors of float32 matrix products to 10 bits."""
     if not wanted:
         yield
         return
@@ -50,10 +51,10 @@ def products_in_tf32(wanted: bool) -> Iterator[None]:
 
 
 def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Iterator[tuple[Any, ...]]:
-    """The share of one process, whose ratings the columns have, of each batch of `rows`, which count all.
+    """Yield one process's share of each batch; the columns hold its ratings, `rows` count those of all.
 
-    It has users, items, ratings, time bins and previous items, or None, and `is_own`, which marks the share
-    in the whole batch.
+    A share has users, items, ratings, time bins and previous items, each perhaps None, and `is_own`, which
+    marks the share in the whole batch.
     """
     columns, is_tensor = [*columns, None, None][:5], isinstance(rows, Tensor)
     for first in range(0, len(rows), size):
@@ -65,7 +66,7 @@ def cut_share(columns: Sequence[Any], rows: Any, size: int, share: slice) -> Ite
 
 
 class DeviceBatches:
-    """Cuts batches, or shares, on a device that has room for the columns, otherwise sends them one ahead."""
+    """Cuts batches or shares on the device if it has room for the columns, or else sends them one ahead."""
 
     def __init__(self, device: torch.device, communicator: Communicator | None = None) -> None:
         self.device = device
@@ -74,7 +75,7 @@ class DeviceBatches:
         self._resident: tuple[Any, ...] | None = None
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[tuple[Any, ...]]:
-        """Batches of `size` ratings in the order of `rows`, as tensors on the device."""
+        """Yield batches of `size` ratings in the order of `rows`, as tensors on the device."""
         share, is_alone = self._communicator.place(len(columns[0])), self._communicator.size == 1
         if self._columns is not columns:
             self._columns = columns
@@ -92,11 +93,11 @@ class DeviceBatches:
         return one_ahead(self._sent(batch) for batch in batches)
 
     def send(self) -> None:
-        """Read the columns again, which have changed."""
+        """Read the columns again at the next cut, because they have changed."""
         self._columns = None
 
     def _sent(self, columns: Sequence[NDArray[Any] | None]) -> tuple[Any, ...]:
-        """Columns on their way to the device; from pinned memory the host does not wait for them."""
+        """Send columns to the device; the host does not wait for them, as they are in pinned memory."""
         return tuple(None if column is None else self._send(column) for column in columns)
 
     def _send(self, column: NDArray[Any]) -> Tensor:
@@ -107,14 +108,14 @@ class DeviceBatches:
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:
-    """Whether the ratings leave at least half of the device's free memory to the steps."""
+    """Return whether the ratings leave at least half of the device's free memory to the steps."""
     return device.type != "cuda" or 2 * n_bytes <= torch.cuda.mem_get_info(device)[0]
 
 
 class GraphedSteps:
-    """Steps, which draw from `generator`, captured as a graph for each length of a batch, and replayed.
+    """Steps that are captured as a graph for each batch length, then replayed; they draw from `generator`.
 
-    Kernels that the host launched one by one are launched together from then on.
+    After the capture, the host launches all kernels of a step together instead of separately.
     """
 
     def __init__(self, generator: torch.Generator) -> None:
@@ -124,7 +125,7 @@ class GraphedSteps:
         self._captured: dict[int, tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = {}
 
     def take(self, step: Callable[..., Tensor], *batch: Tensor) -> Tensor:
-        """The loss of a step, which the next one of the same length may overwrite."""
+        """Take a step and return its loss, which the next step of the same length may overwrite."""
         # The step never changes, and the length of the batch decides the shapes of all its kernels.
         n = len(batch[-1])
         self._n_taken[n] += 1
@@ -133,8 +134,8 @@ class GraphedSteps:
         if n not in self._captured:
             graph, inputs = torch.cuda.CUDAGraph(), tuple(column.clone() for column in batch)
             graph.register_generator_state(self._generator)
-            gc.collect()  # a graph that is let go of while another is captured ends the capture
-            # Another thread may be sending the next batch meanwhile.
+            gc.collect()  # releasing a graph while another is captured would end the capture
+            # Meanwhile, another thread may be sending the next batch.
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 loss = step(*inputs)
             self._captured[n] = graph, inputs, loss

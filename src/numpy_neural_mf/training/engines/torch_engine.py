@@ -1,4 +1,4 @@
-"""The engine of PyTorch: derivatives by autograd, on a CPU or a GPU (extra "torch")."""
+"""The PyTorch engine: derivatives by autograd, on a CPU or a GPU (extra "torch")."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from .torch_module import NeuralMFModule, OrdinalLoss
 from .torch_processes import TorchCommunicator, communicator_on
 from .torch_state import TorchOptimizer, TorchState
 
-# The key of the scale of the loss in the optimiser's state, so that a checkpoint has it.
+# The key of the loss scale in the optimiser's state, so that a checkpoint includes it.
 LOSS_SCALE = "loss_scale"
 
 SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -30,15 +30,16 @@ SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class TorchEngine(Engine):
     """Computes the same step as `NumpyEngine` to rounding; only random signs differ.
 
-    On the CPU it learns in the arrays that it is given. On another `device`, arrays, the optimiser's state
-    and the objective are copied there at the first step: `fetch` brings them back, `send` copies them again.
-    Each of many processes has its own shard of every table, and the objective of all rows. The `precision` is
-    that of the MLP's products in training: "tf32" rounds factors to 10 bits, on CUDA, "bfloat16" and
-    "float16" compute in 16 bits where `torch.autocast` finds it safe, "float16" with the loss scaled
+    On the CPU it updates the given arrays. On another `device`, arrays, the optimiser's state and the
+    objective are copied there at the first step: `fetch` brings them back, `send` copies them again. With
+    several processes, each has its own shard of every table and the objective of all rows. `precision` is
+    that of the MLP's products in training: "tf32", on CUDA, rounds factors to 10 bits; "bfloat16" and
+    "float16" compute in 16 bits where `torch.autocast` considers it safe, "float16" with a scaled loss
     (Micikevicius et al., 2018).
 
-    A process forked from one in which the engine had trained is a RuntimeError, an optimizer not of this
-    package a TypeError, and a device that is not there, or has not the precision, a ValueError.
+    Raises RuntimeError in a process forked from one in which the engine had trained, TypeError for an
+    optimizer that is not from this package, and ValueError for a device that is not available or does not
+    support the precision.
     """
 
     communicator: TorchCommunicator
@@ -64,24 +65,24 @@ class TorchEngine(Engine):
         self._is_loaded = False
 
     def _is_graphed(self, dtype: np.dtype[Any]) -> bool:
-        """Whether a step is the same kernels every time, none of which the host waits for."""
+        """Return whether every step has the same kernels and the host waits for none of them."""
         return (
             self.device.type == "cuda"
             and self.communicator.size == 1
             and not self._scaler.is_enabled()
-            and not isinstance(self.optimizer, AdaGrad)  # PyTorch's reads its step on the host
-            and dtype == np.float32  # PyTorch's fused optimisers read a rate of float32
+            and not isinstance(self.optimizer, AdaGrad)  # PyTorch's AdaGrad reads its step on the host
+            and dtype == np.float32  # PyTorch's fused optimisers read a float32 rate
         )
 
     def step(
         self, users: Any, items: Any, ratings: Any, time_bins: Any = None, previous: Any = None,
         is_own: Any = None,
     ) -> Any:  # fmt: skip
-        """Learn from one batch, arrays or tensors: see `Engine.step`.
+        """Learn from one batch of arrays or tensors: see `Engine.step`.
 
-        Each of many processes is given its share of a batch, as `cut` makes it, with `is_own`, which marks it
-        among all ratings. The loss is that of all: a float, on CUDA a float64 tensor without dimensions, for
-        which the host need not wait.
+        With several processes, each takes its share of a batch from `cut`, with `is_own`, which marks the
+        share among all ratings. Returns the loss of the whole batch: a float, or on CUDA a float64 tensor
+        without dimensions, so the host need not wait.
         """
         if (is_own is None) != (self.communicator.size == 1):
             raise ValueError("expected what `cut` makes: with many processes, a share of a batch")
@@ -133,16 +134,17 @@ class TorchEngine(Engine):
         signs: Tensor | None,
         previous: Sequence[Tensor],
     ) -> Tensor:
-        """The mean loss to report, and gradients of the leaves: scaled ones of rows, and `data` of variances.
+        """Return the mean loss, and set the leaves' gradients: scaled ones for rows, `data` for variances.
 
-        At first they go only to the vectors of each rating, where they are J times the derivative by r̂.
+        The first backward pass goes only to the vectors of each rating, where the gradient is J times the
+        derivative by r̂.
         """
         o, scale = self._objective, self._scaler.scale
         rows = looked_up(found, {entity: some.rows for entity, some in lookups.items()})
         given = [vectors(rows, side) for side in SIDES]
         given += [embedding(found[side].positions, lookups[side].variances) for side in SIDES]
         p, q, v_p, v_q = (some.detach() for some in given)
-        if previous:  # variances as the rows of tables are: those of factors, then that of the bias
+        if previous:  # variances in the layout of table rows: factors, then the bias
             v_y = pad(previous[1], (0, p.shape[1] - previous[1].shape[1]))
             previous = [previous[0], v_p + v_y]
         prediction = self._forward(p.requires_grad_(), q.requires_grad_(), v_p, v_q, signs, previous)
@@ -170,7 +172,7 @@ class TorchEngine(Engine):
     def _forward(
         self, p: Tensor, q: Tensor, v_p: Tensor, v_q: Tensor, signs: Tensor | None, previous: Sequence[Tensor]
     ) -> Tensor:
-        """r̂ of each rating, whose vectors and their variances are given."""
+        """Return r̂ of each rating, given its vectors and their variances."""
         offset = None
         if signs is not None:
             offset = signs * torch.cat([self.module.split(v)[0] for v in (v_p, v_q)], dim=1).sqrt()
@@ -179,9 +181,9 @@ class TorchEngine(Engine):
             return self.module.rate(p, q, offset, *previous[:1])
 
     def _signs(self, n: int, is_own: Any) -> Tensor | None:
-        """Random signs for what the MLP is given, by a key of the host's generator.
+        """Draw random signs for the MLP's input, seeded by the host's generator.
 
-        They are drawn for the whole batch, so that they are the same in any number of processes.
+        They are drawn for the whole batch, so they are the same in any number of processes.
         """
         if not self.architecture.n_layers:
             return None
@@ -190,7 +192,7 @@ class TorchEngine(Engine):
         return 2 * (drawn if is_own is None else drawn[self._here(is_own)]) - 1
 
     def _find(self, ids: Sequence[Tensor], in_fixed_shapes: bool = False) -> dict[Entity, Found]:
-        """The rows of a batch by entity; in fixed shapes, these follow from the number of ratings only."""
+        """Return the rows of a batch by entity; fixed shapes depend only on the number of ratings."""
         return {
             entity: find_in_fixed_shape(entity, some, len(self._share[entity]), self.communicator)
             if in_fixed_shapes
@@ -199,7 +201,7 @@ class TorchEngine(Engine):
         }
 
     def predict(self, users: Any, items: Any, time_bins: Any = None, previous: Any = None) -> Array:
-        """See `Engine.predict`; each of many processes predicts as often as it likes before `all_reduce`."""
+        """See `Engine.predict`; each process may predict any number of times before `all_reduce`."""
         ids = self._ids(users, items, time_bins, previous)
         self.communicator.any(np.array(self.communicator.size > 1))
         return self._predict(*ids)
@@ -226,12 +228,12 @@ class TorchEngine(Engine):
         return [self._here(column) for column in columns if column is not None]
 
     def _by_entity(self, users: Tensor, items: Tensor, *context: Tensor) -> dict[Entity, Tensor]:
-        """The rows that ratings use, by entity."""
+        """Return the rows that ratings use, by entity."""
         bins = dict.fromkeys(TIME_BINS.values(), context[0]) if self.architecture.periods else {}
         return {"user": users, "item": items, **bins}
 
     def cut(self, columns: Batch, rows: NDArray[np.int64], size: int) -> Iterator[Any]:
-        """Batches, or the shares of this process, arrays on the CPU, otherwise tensors on the device."""
+        """Yield batches, or this process's shares, as arrays on the CPU and tensors on other devices."""
         if not self._shares_memory:
             return self._batches.cut(columns, rows, size)
         if self.communicator.size == 1:
@@ -242,12 +244,12 @@ class TorchEngine(Engine):
         nothing = torch.zeros(0, dtype=torch.int32, device=self.device)
         form = self.architecture
         columns = [nothing] * (2 + bool(form.periods) + form.previous_item)
-        while self.communicator.any(np.array(False)):  # others predict, and need rows of this process
+        while self.communicator.any(np.array(False)):  # other processes predict and need rows of this one
             self._predict(*columns)
         return float(self.communicator.all_reduce(np.array(number)))
 
     def fetch(self) -> None:
-        """Bring parameters, the optimiser's state, `squares` and `data` up to date, if there are copies."""
+        """Update parameters, the optimiser's state, `squares` and `data` from copies, if there are any."""
         self._load()
         self._held.fetch()
         self._objective.fetch()
@@ -256,17 +258,17 @@ class TorchEngine(Engine):
             self.optimizer.state[LOSS_SCALE] = {name: np.array(float(state[name])) for name in names}
 
     def send(self) -> None:
-        """Read parameters and the objective again, if there are copies; set the rows of the unknown."""
+        """Copy parameters and the objective again, if there are copies; set the rows of unknown ids."""
         self._load()
         self._held.send()
         self._objective.send()
-        if self.architecture.drift:  # so have ratings
+        if self.architecture.drift:  # then ratings have changed, too
             self._batches.send()
         if self.communicator.size > 1 or not self._shares_memory:
             self._fill_unknown()
 
     def _load(self) -> None:
-        """Make tensors of the arrays, at the first use: until then, a checkpoint may replace their values."""
+        """Make tensors of the arrays at the first use; until then, a checkpoint may replace their values."""
         if self._is_loaded:
             return
         self._is_loaded = True
@@ -285,7 +287,7 @@ class TorchEngine(Engine):
             self._scaler.load_state_dict(self._scaler.state_dict() | saved)
 
     def _fill_unknown(self) -> None:
-        """Let the last row of each table be the mean of the others, of all processes."""
+        """Set the last row of each user and item table to the mean of the others, over all processes."""
         for side in SIDES:
             n, tables = len(self._share[side]) - 1, self._held.tables[side]
             total = tables[: len(range(n)[self.communicator.rows])].sum(dim=0, dtype=torch.float64)
@@ -294,7 +296,7 @@ class TorchEngine(Engine):
                 tables[-1:] = (total / n)[None]
 
     def _here(self, column: Any) -> Tensor:
-        """A column of a batch on the device."""
+        """Return a column of a batch on the device."""
         if isinstance(column, Tensor):
             return column.to(self.device)
         return torch.from_numpy(np.require(column, requirements=["C", "W"])).to(self.device)

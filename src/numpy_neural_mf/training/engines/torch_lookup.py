@@ -1,4 +1,4 @@
-"""The rows of the tables that a batch uses, and what the objective has of them, on a device."""
+"""The table rows that a batch uses, and their part of the objective, on a device."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -16,10 +16,10 @@ from .torch_state import Copies, JoinedTables
 
 
 class Found(NamedTuple):
-    """The distinct `rows` of an entity that n ratings use, and `counts` of their ratings.
+    """The distinct `rows` of an entity that n ratings use, and `counts`, their numbers of ratings.
 
-    `positions`, (n,), are those of the ratings in `rows`, which this process gets by `exchange`. Of time bins
-    in fixed shapes, `used` marks those that any rating uses.
+    `positions`, shape (n,), are the positions of each rating's row in `rows`, which this process gets by
+    `exchange`. For time bins in fixed shapes, `used` marks the bins that any rating uses.
     """
 
     rows: Tensor
@@ -30,14 +30,14 @@ class Found(NamedTuple):
 
 
 def find(ids: Tensor, communicator: TorchCommunicator) -> Found:
-    """The rows of a batch."""
+    """Return the rows of a batch."""
     rows, positions, counts = torch.unique(ids, return_inverse=True, return_counts=True)
     return Found(rows, positions, counts, communicator.exchange(rows), None)
 
 
 def find_in_fixed_shape(entity: Entity, ids: Tensor, n_rows: int, communicator: TorchCommunicator) -> Found:
-    """The same in shapes that follow from the number of ratings only: of time bins, all."""
-    if entity in SIDES:  # the unknown is none of the ids of training
+    """Return the rows of a batch in shapes that depend only on the number of ratings; all time bins."""
+    if entity in SIDES:  # training has no unknown ids
         rows, positions, counts = distinct_of_fixed_shape(ids, n_rows)
         return Found(rows, positions, counts, communicator.exchange(rows), None)
     every, ones = torch.arange(n_rows, device=ids.device), torch.ones_like(ids, dtype=torch.int64)
@@ -46,9 +46,10 @@ def find_in_fixed_shape(entity: Entity, ids: Tensor, n_rows: int, communicator: 
 
 
 def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What `torch.unique` returns of ids, (n,), in shapes that do not depend on them; positions are int32.
+    """Return the results of `torch.unique` for ids, (n,), in fixed shapes and with int32 positions.
 
-    Distinct ids come first, in order; the rest of min(n, n_rows) are the last row, the unknown, with count 0.
+    Of the min(n, n_rows) rows, the distinct ids come first, in order; the rest are the last row, the unknown,
+    with count 0.
     """
     ordered, source = torch.sort(ids)
     is_new = torch.ones_like(ordered, dtype=torch.bool)
@@ -62,16 +63,16 @@ def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, T
 
 
 def vectors(values: Mapping[Entity, Tensor], side: Side) -> Tensor:
-    """P_u + Y_t of the user of each rating, or the item, shape (n, d); without time, P_u."""
+    """Return P_u + Y_t of each rating's user, or the same of its item, shape (n, d); P_u without time."""
     bins = TIME_BINS[side]
     return values[side] + values[bins] if bins in values else values[side]
 
 
 class Lookup(NamedTuple):
-    """Rows of joined tables and their variances: the leaves that autograd takes gradients to, and what
-    comes of them by the exchange, with Σ Λ (row - m)², (m,).
+    """Rows of joined tables and their variances: the leaves to which autograd takes gradients, and the
+    values fetched by the exchange, with `cost` Σ Λ (row - m)², shape (m,).
 
-    Only users and items have variances; other rows have none, of shape (m, 0).
+    Only users and items have variances; for other rows their shape is (m, 0).
     """
 
     row_leaf: Tensor
@@ -82,7 +83,7 @@ class Lookup(NamedTuple):
 
 
 class TorchObjective:
-    """The arrays of an `Objective` as tensors, those of the tables `names_of` an entity joined.
+    """The arrays of an `Objective` as tensors; arrays of the tables `names_of` an entity are joined.
 
     With a `device`, they are copies there: `send` writes them again, `fetch` brings back squares and data.
     """
@@ -112,7 +113,7 @@ class TorchObjective:
         self._data = {e: self._summed.joined([o.data[n] for n in names]) for e, names in of_sides.items()}
 
     def look_up(self, entity: Entity, tables: JoinedTables, exchange: Exchange) -> Lookup:
-        """The rows of an entity's tables that this process asked for."""
+        """Return the rows of an entity's tables that this process asked for."""
         owned = exchange.owned
         rows = tables[owned].requires_grad_()
         v = self._variance[entity][owned] if entity in self._variance else rows.new_zeros(len(rows), 0)
@@ -124,37 +125,37 @@ class TorchObjective:
         return Lookup(rows, v, here, variances, cost[:, 0])
 
     def previous(self, items: Tensor | None) -> list[Tensor]:
-        """y and w of previous items, (n, k + 1), and the variances of y, (n, k)."""
+        """Return y and w of previous items, (n, k + 1), and the variances of y, (n, k); [] without items."""
         return [] if items is None else [embedding(items, table) for table in self._previous]
 
     def shrinkage(self, entity: Entity, found: Found) -> Tensor:
-        """How often Σ Λ (row - m)² of each row counts in the sum over a batch."""
+        """Return the weight of each row's Σ Λ (row - m)² in the sum over a batch."""
         return found.counts * self.share[entity][found.rows]
 
     def record_errors(self, users: Found, error: Tensor, variance: Tensor) -> None:
-        """Add e² / (1 - h) of each rating to `squares`, where h σ² is the `variance`."""
-        # The rating had a share h in its own prediction: without it, it would be e / (1 - h) off.
+        """Add e² / (1 - h) of each rating to `squares`, where `variance` is h σ²."""
+        # The rating had a share h in its own prediction; without it, the error would be e / (1 - h).
         h = (variance / self.noise).clamp(max=MOST)
         added = (error**2 / (1 - h)).to(self.squares.dtype)
         self.squares[users.rows] += sum_by_position(added, users.positions, len(users.rows))
 
     def record_data(self, found: Mapping[Entity, Found], lookups: Mapping[Entity, Lookup]) -> None:
-        """Add the gradients of variances, which are w E[J²] summed by row, to `data`."""
+        """Add the gradients of variances, w E[J²] summed by row, to `data`."""
         for entity, data in self._data.items():
             added = lookups[entity].variance_leaf.grad
             assert added is not None
             data[found[entity].exchange.owned] += added
 
     def fetch(self) -> None:
-        """Bring squares and data of the objective up to date, where the tensors are copies."""
+        """Update squares and data of the objective from the tensors, if these are copies."""
         self._summed.fetch()
 
     def send(self) -> None:
-        """Read all arrays of the objective again, where the tensors are copies."""
+        """Update the tensors from all arrays of the objective, if they are copies."""
         self._constants.send()
         self._summed.send()
 
 
 def looked_up(found: Mapping[Entity, Found], rows: Mapping[Entity, Tensor]) -> dict[Entity, Tensor]:
-    """The row of each rating, shape (n, d), of rows of `found`."""
+    """Return the row of each rating, shape (n, d), by entity, given the rows of `found`."""
     return {entity: embedding(found[entity].positions, some) for entity, some in rows.items()}

@@ -1,4 +1,4 @@
-"""The model and the ordinal likelihood in PyTorch, which autograd derives."""
+"""The model and the ordinal likelihood in PyTorch, differentiated by autograd."""
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class NeuralMFModule(nn.Module):
-    """r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]), of given parameters, by the package's names."""
+    """r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]) with given parameters, by the package's names."""
 
     intercept: nn.Parameter
     user_embedding: nn.Embedding
@@ -37,7 +37,7 @@ class NeuralMFModule(nn.Module):
     def __init__(self, architecture: Architecture, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.architecture = architecture
-        with torch.device("meta"):  # modules without memory: their parameters are given
+        with torch.device("meta"):  # modules without memory, as their parameters are given
             for table in tables_in(parameters):
                 self.add_module(table.name.removesuffix(".weight"), nn.Embedding(*table.shape))
             self.mlp = nn.ModuleList(
@@ -49,7 +49,7 @@ class NeuralMFModule(nn.Module):
             setattr(self.get_submodule(of_module), last, nn.Parameter(value))
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
-        """Ratings of pairs, shape (n,), not clipped; without time."""
+        """Return the ratings of pairs, shape (n,), not clipped and without time."""
         return self.rate(self._rows("user", users), self._rows("item", items))
 
     def _rows(self, side: Side, ids: Tensor) -> Tensor:
@@ -59,10 +59,10 @@ class NeuralMFModule(nn.Module):
     def rate(
         self, users: Tensor, items: Tensor, offset: Tensor | None = None, previous: Tensor | None = None
     ) -> Tensor:
-        """Ratings of pairs whose vectors are given, shape (n, d): factors, then the bias.
+        """Return the ratings of pairs, given their vectors, shape (n, d): factors, then the bias.
 
-        `offset`, (n, 2 k), is added to what the MLP is given; of `previous`, (n, k + 1), factors to those of
-        users in the product, and the bias to the rating.
+        `offset`, (n, 2 k), is added to the input of the MLP. The factors of `previous`, (n, k + 1), are added
+        to those of users in the product, and its bias to the rating.
         """
         form, y = self.architecture, cast("Tensor", self.intercept)
         (p, b_u), (q, b_i) = self.split(users), self.split(items)
@@ -80,15 +80,15 @@ class NeuralMFModule(nn.Module):
     def add_variance(
         self, x: Tensor, added: Tensor | float, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Add to the gradient of vectors, dr · J so far, that by the variance; E[J²], and their part of it.
+        """Add the variance's part to the gradient of vectors, so far dr · J; return E[J²] and the variance.
 
-        The variance is that of p · q and the biases: here Σ_k p_k² v_qk and v_b, where p has what is `added`
-        in the product. `others` are the variances of the other side, dr and dv the derivatives by r̂ and by
-        its variance.
+        The variance is one side's part of the variance of p · q and the biases: Σ_k p_k² v_qk and v_b, where
+        p includes `added` in the product. `others` are the variances of the other side; dr and dv are the
+        derivatives by r̂ and by its variance.
         """
         assert x.grad is not None
         assert dr is not None
-        # An overflow in 16 bits, for which the step is left out, is to leave no trace.
+        # After an overflow in 16 bits the step is skipped, and no values may remain.
         squares = (x.grad / dr[:, None]).nan_to_num(0, 0, 0) ** 2
         of_factors, of_bias = self.split(squares)
         of_bias.fill_(1)
@@ -101,7 +101,7 @@ class NeuralMFModule(nn.Module):
         return squares, variance
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors, (n, k), and the bias, (n, 1), of vectors: without columns if there are none."""
+        """Return the factors, (n, k), and the bias, (n, 1), of vectors; missing ones have no columns."""
         k = self.architecture.embedding_dim if self.architecture.has_embeddings else 0
         return rows[:, :k], rows[:, k:]
 
@@ -114,7 +114,7 @@ class NeuralMFModule(nn.Module):
 
 
 class InUnits(nn.Module):
-    """Ratings, from scores that are counted in a unit."""
+    """Ratings, from scores in units."""
 
     def __init__(self, scores: nn.Module, unit: float) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class InUnits(nn.Module):
 
 
 class UnknownLast(nn.Module):
-    """Takes -1 for an unknown user or item, whose row is the last."""
+    """Accepts -1 for an unknown user or item, whose row is the last."""
 
     def __init__(self, ratings: nn.Module, n_users: int, n_items: int) -> None:
         super().__init__()
@@ -148,11 +148,11 @@ class OrdinalLoss(nn.Module):
         self.middles = torch.from_numpy(ordinal.middles.astype(dtype)).to(device)
 
     def forward(self, y: Tensor, ratings: Tensor, raw: Tensor) -> Tensor:
-        """`raw` of shape (S - 1,) as in `CumulativeLogit`."""
+        """Return the loss; `raw` has shape (S - 1,), as in `CumulativeLogit`."""
         step, last = torch.searchsorted(self.middles, ratings), len(raw)
         gaps = raw[1:].exp()
         theta = torch.cat([raw[:1], raw[:1] + gaps.cumsum(0)])
-        # Where there is no cutpoint above, or below, zero stands in, and does not count.
+        # If there is no cutpoint above or below, zero stands in and does not count.
         end, crowding = gaps.new_zeros(1), torch.log(-torch.expm1(-gaps / self.tau))
         of_steps = [torch.cat(parts) for parts in ([theta, end], [end, theta], [end, crowding, end])]
         # On CUDA, unlike indexing, `embedding` adds up the gradients of a few rows in parallel.
@@ -163,7 +163,7 @@ class OrdinalLoss(nn.Module):
 
 
 class ExpectedRating(nn.Module):
-    """v_S - Σ_s (v_(s+1) - v_s) σ((θ_s - y) / τ): the mean rating of pairs whose place on the scale is y."""
+    """The mean rating v_S - Σ_s (v_(s+1) - v_s) σ((θ_s - y) / τ) of pairs with position y on the scale."""
 
     theta: Tensor
     widths: Tensor

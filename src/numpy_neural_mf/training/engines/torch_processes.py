@@ -1,4 +1,4 @@
-"""One model in many processes: each has a shard of every table, and rows move by all-to-all."""
+"""Training of one model by many processes: each has a shard of every table, and rows move by all-to-all."""
 
 import atexit
 import os
@@ -16,14 +16,15 @@ from ...mf.parameters import Parameters, is_table
 from ..distributed import Array, Communicator
 from .torch_compat import CommonGradScaler, PrefixStore, all_to_all
 
-# Rows of each process that are sent to the first at a time.
+# Rows of each process that are sent to the first process at once.
 AT_ONCE = 2**14
 
 
 class Exchange(NamedTuple):
-    """The distinct rows of its shard that a process is asked for, int64, and how it gets those it asked for.
+    """The distinct rows of its shard that a process is asked for, int64, and a way to get the rows it needs.
 
-    `fetch` takes values of `owned`, (m, d), to values of the latter; autograd sums gradients on the way back.
+    `fetch` takes values of the `owned` rows, shape (m, d), and returns values of the rows that this process
+    asked for; autograd sums gradients on the way back.
     """
 
     owned: Tensor
@@ -31,30 +32,30 @@ class Exchange(NamedTuple):
 
 
 class TorchCommunicator(Communicator):
-    """What the engine of PyTorch needs besides, in one process."""
+    """A communicator with the operations of the PyTorch engine; this base class is a single process."""
 
     def exchange(self, rows: Tensor) -> Exchange:
-        """How this process gets the distinct `rows` of a table."""
+        """Return the exchange by which this process gets the distinct `rows` of a table."""
         return Exchange(rows, lambda values: values)
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Let each tensor be the sum over the processes, in place."""
+        """Replace each tensor, in place, by its sum over the processes."""
 
     def scaler(self, device: torch.device, enabled: bool) -> torch.amp.GradScaler:
-        """The scale of the loss, one for all processes: see `CommonGradScaler`."""
+        """Return the loss scale, which all processes share: see `CommonGradScaler`."""
         return torch.amp.GradScaler(device.type, enabled=enabled)
 
     def require_same(self, numbers: Iterable[float]) -> None:
-        """Raise a ValueError in all processes if they have not the same numbers."""
+        """Raise ValueError in all processes if their numbers differ."""
 
 
 class ProcessGroup(TorchCommunicator):
-    """The processes that torchrun started: tensors go from device to device, arrays by Gloo between hosts."""
+    """The processes that torchrun started; tensors go from device to device, arrays between hosts by Gloo."""
 
     def __init__(self, device: torch.device) -> None:
         if not dist.is_initialized():
             store, rank, size = next(iter(rendezvous("env://")))
-            # The store outlives killed processes, whose addresses their successors must not read.
+            # The store outlives killed processes; their successors must not read their addresses.
             store = PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             if device.type == "cuda":
@@ -148,6 +149,6 @@ class ProcessGroup(TorchCommunicator):
 
 
 def communicator_on(device: torch.device) -> TorchCommunicator:
-    """The processes that torchrun started, or only this one."""
+    """Return the communicator of the processes that torchrun started, or of only this one."""
     launched = dist.is_available() and dist.is_torchelastic_launched()
     return ProcessGroup(device) if launched and int(os.environ["WORLD_SIZE"]) > 1 else TorchCommunicator()

@@ -1,4 +1,4 @@
-"""Parameters and the optimiser's state as tensors, and optimisers of the package by PyTorch's kernels."""
+"""Parameters and optimiser state as tensors, and the package's optimisers by PyTorch's kernels."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ...nn.parameter import Array
 from .torch_compat import allow_uncaptured_steps
 
-# The key of a table next to its slots of the optimiser.
+# The key of a table next to its optimiser slots.
 VALUE = "value"
 
-# PyTorch's names of the slots of an optimiser.
+# PyTorch's names of the optimiser slots.
 SLOTS: dict[type[Optimizer], dict[str, str]] = {
     SGD: {"velocity": "momentum_buffer"},
     AdaGrad: {"squares": "sum"},
@@ -26,9 +26,9 @@ SLOTS: dict[type[Optimizer], dict[str, str]] = {
 
 
 class JoinedTables:
-    """Tables of an entity, of shapes (n, d_1), (n, d_2), ..., as one with their columns side by side.
+    """Tables of an entity, with shapes (n, d_1), (n, d_2), ..., as one table with all their columns.
 
-    So each operation on rows is one. The parts are changed in place.
+    So each operation on rows is a single one. The parts are changed in place.
     """
 
     def __init__(self, parts: Sequence[Tensor]) -> None:
@@ -46,14 +46,14 @@ class JoinedTables:
 
 
 class Copies:
-    """Tensors that share the memory of arrays, or, with a `device`, are copies of them there."""
+    """Tensors that share the memory of arrays or, with a `device`, are copies of them there."""
 
     def __init__(self, device: torch.device | None) -> None:
         self._device = device
         self._pairs: list[tuple[Array, Tensor]] = []
 
     def tensor(self, array: Array) -> Tensor:
-        """The tensor of an array."""
+        """Return the tensor of an array."""
         tensor = torch.from_numpy(array)
         if self._device is None:
             return tensor
@@ -63,7 +63,7 @@ class Copies:
         return copy
 
     def joined(self, arrays: Sequence[Array]) -> JoinedTables:
-        """The joined tables of arrays."""
+        """Return arrays as joined tables."""
         parts = [torch.from_numpy(array) for array in arrays]
         if self._device is None:
             return JoinedTables(parts)
@@ -73,21 +73,21 @@ class Copies:
         return JoinedTables([whole])
 
     def fetch(self) -> None:
-        """Bring the arrays up to date, where the tensors are copies."""
+        """Update the arrays from the tensors, if these are copies."""
         for array, tensor in self._pairs:
             torch.from_numpy(array).copy_(tensor)
 
     def send(self) -> None:
-        """Bring the tensors up to date, where they are copies."""
+        """Update the tensors from the arrays, if they are copies."""
         for array, tensor in self._pairs:
             tensor.copy_(torch.from_numpy(array))
 
 
 class TorchState:
-    """Parameters, and the state of the optimiser, made where there is none, as tensors.
+    """Parameters and optimiser state as tensors; missing state is created.
 
-    With a `device`, they are copies there, which `fetch` brings back; `send` copies parameters again. The
-    columns of the tables `names_of` an entity are joined, in `tables`; `dense` are the other parameters.
+    With a `device`, they are copies there: `fetch` brings them back, `send` copies parameters again. The
+    columns of the tables `names_of` an entity are joined in `tables`; `dense` has the other parameters.
     """
 
     def __init__(
@@ -112,20 +112,20 @@ class TorchState:
             }
             for entity, names in self.names_of.items()
         }
-        # By entity or, for other parameters, by name: slots, and the number of steps.
+        # Slots and number of steps, by entity or, for other parameters, by name.
         self._slots_of: dict[str, dict[str, Tensor]] = {
             name: {slot: self._moments.tensor(state[name][slot]) for slot in self._slots}
             for name in self.dense
         }
         for key, names in [*((name, [name]) for name in self.dense), *self.names_of.items()]:
-            # PyTorch counts the steps of each that it steps on, others may count once.
+            # A copy, as PyTorch counts the steps of each tensor, and other engines may share one count.
             step = state[names[0]]["step"].copy()
             for name in names:
                 state[name]["step"] = step
             self._slots_of.setdefault(key, {})["step"] = self._moments.tensor(step)
 
     def slots(self, rows: Mapping[Entity, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The state of the optimiser: of dense parameters by name, of copies of rows by entity."""
+        """Return the optimiser state of dense parameters by name, and of copies of rows by entity."""
         return self._slots_of | {
             entity: self._slots_of[entity] | {slot: t[some] for slot, t in self._slot_tables[entity].items()}
             for entity, some in rows.items()
@@ -139,26 +139,26 @@ class TorchState:
         slots: Mapping[str, Tensor],
         used: Tensor | None,
     ) -> None:
-        """Write rows of the tables of an entity and their slots: those marked in `used`, if that is given."""
+        """Write rows of an entity's tables and their slots; only rows marked in `used`, if it is given."""
         tables = {VALUE: self.tables[entity], **self._slot_tables[entity]}
         for slot, table in tables.items():
             changed = values if slot == VALUE else slots[slot]
             table[rows] = changed if used is None else torch.where(used[:, None], changed, table[rows])
 
     def fetch(self) -> None:
-        """Bring the arrays of parameters and of the optimiser's state up to date."""
+        """Update the arrays of parameters and of the optimiser's state."""
         self._values.fetch()
         self._moments.fetch()
 
     def send(self) -> None:
-        """Read the arrays of the parameters again."""
+        """Copy the arrays of the parameters again."""
         self._values.send()
 
 
 class TorchOptimizer:
-    """An optimiser of the package as one of PyTorch, given rows of a batch and their state step by step.
+    """An optimiser of the package as a PyTorch optimiser, which gets a batch's rows and state at each step.
 
-    Steps to be captured as a graph read the rate on `device`, where `read_rate` brings it.
+    If steps will be captured as a graph, they read the rate on `device`, where `read_rate` writes it.
     """
 
     def __init__(self, optimizer: Optimizer, device: torch.device | None = None) -> None:
@@ -181,7 +181,7 @@ class TorchOptimizer:
         return self._ours.learning_rate if self._rate_there is None else self._rate_there
 
     def read_rate(self) -> None:
-        """Bring the learning rate to the device, where it has changed."""
+        """Copy the learning rate to the device if it has changed."""
         if self._rate_there is not None and self._rate_read != self._ours.learning_rate:
             self._rate_read = self._ours.learning_rate
             self._rate_there.fill_(self._rate_read)
@@ -192,7 +192,7 @@ class TorchOptimizer:
         state: Mapping[str, Mapping[str, Tensor]],
         scaler: torch.amp.GradScaler,
     ) -> None:
-        """Change values and their state in place, by name, unless a gradient is not finite."""
+        """Update values and their state in place, by name, unless a gradient is not finite."""
         group, names = self._theirs.param_groups[0], self._names
         group["params"], group["lr"] = list(values.values()), self.rate
         of_values = {value: {names[s]: state[name][s] for s in names} for name, value in values.items()}

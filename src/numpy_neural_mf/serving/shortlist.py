@@ -9,7 +9,7 @@ import numpy as np
 from ..models.fitted import Fitted, FittedModel
 from ..models.fold_in import NewUser, model_with, rows_of
 from ..models.recommend import BOUNDS, top_n
-from ..utils.arrays import Float32Array, Int32Array
+from ..utils.arrays import Float32Array, Float64Array, Int32Array
 
 FIRST = 2_048  # items scored first; each next block has twice as many
 TYPICAL = 0.75  # of the lengths of users' vectors, the quantile by which items are ordered
@@ -31,8 +31,8 @@ class Shortlist:
     constants: Float32Array  # c
     added: Float32Array  # what c has besides the score
     ends: tuple[int, ...]  # of the blocks
-    highest: Float32Array  # c_i + g ‖q_i‖ of the items after each block
-    longest: Float32Array  # ‖q_i‖ of the items after each block
+    highest: Float64Array  # c_i + g ‖q_i‖ of the items after each block
+    longest: Float64Array  # ‖q_i‖ of the items after each block
     typical: float  # g
 
     @classmethod

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..utils.arrays import Float32Array
+from ..utils.threads import Threads
 from .columns import blocks, coded_integers
 from .faults import Faults, RatingsError
 from .limits import MAX_RATING
@@ -60,7 +60,7 @@ def ratings_of_numbers(columns: dict[str, NDArray[Any]], scale: tuple[float, flo
     fits = given is None or (np.float32(given[0]) <= lowest and highest <= np.float32(given[1]))
     if not (fits and -MAX_RATING <= lowest <= highest <= MAX_RATING):
         return None
-    with ThreadPoolExecutor(3) as threads:  # these spend next to no time in Python
+    with Threads(3) as threads:  # these spend next to no time in Python
         known = threads.submit(lambda: given or scale_of(values))
         users, items = threads.map(coded_integers, (columns.pop("user"), columns.pop("item")))
     times = columns.get("timestamp")

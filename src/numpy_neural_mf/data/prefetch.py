@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from itertools import repeat
 from typing import TypeVar
+
+from ..utils.threads import Threads
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -14,7 +16,7 @@ Made = TypeVar("Made")
 def made_ahead(make: Callable[[Given], Made], given: Iterable[Given], n: int) -> Iterator[Made]:
     """Yield ``make(one)`` for each of `given`, in order; n threads compute up to n results ahead."""
     coming: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(n) as threads:
+    with Threads(n) as threads:
         for one in given:
             coming.append(threads.submit(make, one))
             if len(coming) > n:

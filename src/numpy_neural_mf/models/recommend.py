@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..mf.parameters import Side
 from ..utils.arrays import Float32Array, FloatArray, Int32Array
 from ..utils.settings import check_choice, check_integer
 from ..utils.shortened import quoted
-from ..utils.threads import one_blas_thread
+from ..utils.threads import Threads, one_blas_thread
 from .fitted import Fitted, FittedData, standard_error
 from .fold_in import NewItem, NewUser, Users, model_with, rows_of
 from .interactions import Interactions
@@ -167,7 +166,7 @@ def best_items(
         if len(parts) == 1:
             rank(parts[0])
         else:
-            with ThreadPoolExecutor(n_cores) as pool:
+            with Threads(n_cores) as pool:
                 list(pool.map(rank, parts))
     return best, values
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..models.fitted import Fitted, FittedModel
 from ..models.fold_in import NewUser, model_with, rows_of
 from ..models.recommend import BOUNDS, top_n
-from ..utils.arrays import Float32Array, Float64Array, Int32Array
+from ..utils.arrays import Float32Array, Float64Array, FloatArray, Int32Array
 
 FIRST = 2_048  # items scored first; each next block has twice as many
 TYPICAL = 0.75  # of the lengths of users' vectors, the quantile by which items are ordered
@@ -28,7 +28,7 @@ class Shortlist:
     items: Int32Array  # rows
     places: Int32Array  # of each row in `items`
     vectors: Float32Array  # q, in the order of `items`, shape (n, k)
-    constants: Float32Array  # c
+    constants: FloatArray  # c
     added: Float32Array  # what c has besides the score
     ends: tuple[int, ...]  # of the blocks
     highest: Float64Array  # c_i + g ‖q_i‖ of the items after each block

@@ -1,17 +1,38 @@
-"""Threads: limit BLAS to one thread for a while; any number of threads may ask for this at a time."""
+"""Threads: a pool that does without them where none can be started, and a limit of those of BLAS."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _lock = Lock()
 _inside = 0
 _limit: Any = None
 _thread_pools = cache(ThreadpoolController)  # finding them takes longer than one user's recommendations
+
+
+class Threads(ThreadPoolExecutor):
+    """A pool of threads; where no thread can be started, as in a browser, calls run in the calling thread."""
+
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See `concurrent.futures.Executor.submit`."""
+        try:
+            return super().submit(call, *args, **kwargs)
+        except RuntimeError:
+            if self._threads or self._shutdown:
+                raise
+        done: Future[T] = Future()
+        try:
+            done.set_result(call(*args, **kwargs))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
 
 
 @contextmanager

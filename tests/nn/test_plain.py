@@ -31,6 +31,12 @@ def test_sum_by_id(seed, n, dtype, dim):
     np.testing.assert_allclose(grouped.sum(values), sums, rtol=1e-5, atol=1e-6)
 
 
+def test_sum_by_id_without_scipy(monkeypatch):
+    monkeypatch.setattr(GroupedIds, "_one_hot", None)
+    ids, values = np.array([3, 1, 3]), np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(GroupedIds(ids).sum(values), plain.sum_by_id(ids, values)[1])
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_put_rows(order):
     ours, expected = (np.asarray(np.arange(12.0).reshape(4, 3), order=order) for _ in range(2))

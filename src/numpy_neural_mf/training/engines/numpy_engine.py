@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import nn
-from ...mf.parameters import KINDS, TIME_BINS, Entity, Kind, Side, table_name
+from ...mf.parameters import KINDS, SIDES, TIME_BINS, Entity, Kind, Side, table_name
 from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
 from ..objective import LEAST_SLOPE, MOST, TINY
@@ -27,11 +27,12 @@ class _BatchSide(NamedTuple):
 
     For users, the item that they rated just before adds `added` and `added_variance`, shape (n, k), to the
     vectors in the product and their variances, and `offset`, shape (n,), to the rating. All three are 0
-    without previous_item.
+    without previous_item. `variances` has those of the rows, once they were looked up.
     """
 
     name: Side
     ids: dict[Entity, GroupedIds]
+    variances: dict[Kind, Array]
     added: Array | float = 0.0
     added_variance: Array | float = 0.0
     offset: Array | float = 0.0
@@ -162,7 +163,9 @@ class NumpyEngine(Engine):
         def of_side(side: Side, ids: IntArray) -> dict[Entity, GroupedIds]:
             return {side: GroupedIds(ids)} if bins is None else {side: GroupedIds(ids), TIME_BINS[side]: bins}
 
-        u, i = _BatchSide("user", of_side("user", users)), _BatchSide("item", of_side("item", items))
+        u, i = (
+            _BatchSide(side, of_side(side, ids), {}) for side, ids in zip(SIDES, (users, items), strict=True)
+        )
         o = self.objective
         if previous is not None and o.previous is not None and o.previous_variance is not None:
             found = o.previous.take(previous, axis=0).astype(self._dtype, copy=False)
@@ -195,7 +198,10 @@ class NumpyEngine(Engine):
         return prior if len(prior) == 1 else prior.take(ids, axis=0)
 
     def _variance(self, side: _BatchSide, kind: Kind) -> Array:
-        return self.objective.variance[table_name(side.name, kind)].take(side.ids[side.name].ids, axis=0)
+        if kind not in side.variances:
+            table = self.objective.variance[table_name(side.name, kind)]
+            side.variances[kind] = table.take(side.ids[side.name].ids, axis=0)
+        return side.variances[kind]
 
     def _bias(self, side: _BatchSide) -> Term:
         """Return b_u or b_i."""

@@ -76,7 +76,7 @@ def gradient_errors(
     Returns
     -------
     dict of str to float
-        max |gradient - difference| / the largest derivative; infinite if either is not finite.
+        the largest abs(gradient - difference) over the largest derivative; infinite if either is not finite.
     """
     check_number("epsilon", epsilon, above=0)
     return {

@@ -79,7 +79,7 @@ def test_columns_are_mapped_read_only_and_aligned(source):
 
 @pytest.fixture
 def mapped(tmp_path, monkeypatch):
-    """Ratings in a file, in random order, so many that they are never processed at once."""
+    """Write a file of ratings in random order, too large to be processed in one block."""
     monkeypatch.setattr(columns, "BLOCK", 2**10)
     monkeypatch.setattr(splits, "AT_ONCE", 2**10)
     monkeypatch.setattr(batches, "WINDOW", 2**10)
@@ -273,12 +273,12 @@ def test_any_damage_is_noticed(tmp_path_factory, data):
 
 
 @pytest.mark.parametrize(
-    "told", [[], {}, {"arrays": None}, {"arrays": ["values"]}, {"arrays": [], "checksum": 0}]
+    "first_line", [[], {}, {"arrays": None}, {"arrays": ["values"]}, {"arrays": [], "checksum": 0}]
 )
-def test_another_first_line_is_not_accepted(source, told):
+def test_another_first_line_is_not_accepted(source, first_line):
     identity = store.identity_of(source, {})
     path = store.store_path(source)
-    path.write_text(json.dumps(told | identity if isinstance(told, dict) else told) + "\n")
+    path.write_text(json.dumps(first_line | identity if isinstance(first_line, dict) else first_line) + "\n")
     assert store.load_columns(path, identity) is None
 
 

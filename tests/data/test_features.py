@@ -131,7 +131,7 @@ def test_ids_are_found_by_their_values():
 
 
 @pytest.mark.parametrize(
-    ("frame", "told", "message"),
+    ("frame", "settings", "message"),
     [
         ({"id": [1, 2, 1], "x": [1, 2, 3]}, {}, "data frame, row 3: expected each id once, found 1"),
         ({"id": [1, None]}, {}, "data frame, row 2: expected an id in column 'id', found nothing"),
@@ -144,9 +144,9 @@ def test_ids_are_found_by_their_values():
         ({"id": []}, {}, "expected at least one row, found none"),
     ],
 )  # fmt: skip
-def test_unusable_values_are_refused_with_their_place(frame, told, message):
+def test_unusable_values_are_refused_with_their_place(frame, settings, message):
     with pytest.raises(ValueError, match=message):
-        Features.from_frame(frame, **told)
+        Features.from_frame(frame, **settings)
 
 
 @pytest.mark.parametrize(

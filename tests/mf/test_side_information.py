@@ -15,7 +15,7 @@ BOTH = Architecture(2, features=True, implicit=True)
 
 
 def taste(n_users=60, n_items=40, n_ratings=1_500, seed=0, whims=0.0):
-    """Users like items with even numbers or those with odd ones, and features tell the two apart.
+    """Users like either even-numbered or odd-numbered items, and features distinguish the two groups.
 
     `whims` is the share of the ratings that are reversed.
     """

@@ -36,14 +36,11 @@ class Ratings:
     ----------
     users, items : int32 arrays of shape (n,), index of each rating's user in `user_ids`, item in `item_ids`
     values : float32 array of shape (n,), the ratings: finite, within `scale`
-    user_ids, item_ids : int64 or str arrays, sorted and unique
-        Raw ids. A part of the ratings keeps the ids of the whole, so an id may have no rating.
+    user_ids, item_ids : int64 or str arrays, sorted and unique raw ids; an id may have no rating
     scale : (float, float), the lowest and the highest possible rating
-    timestamps : int64 array of shape (n,), optional
-        Times of the ratings in seconds since 1970, or other numbers of that size or smaller.
+    timestamps : int64 array of shape (n,), optional, seconds since 1970, or other numbers up to that size
     noise_variance, expected : float32 arrays of shape (n,), optional
-        Variance and mean (the Bayes-optimal prediction) of each rating given its user and its item; known
-        only for simulated ratings.
+        Variance and mean (the Bayes-optimal prediction) of each simulated rating given its user and item.
     n_dropped : int, default 0, number of ratings dropped because the user rated the item again later
     user_features, item_features : Features, optional, see `with_features`; parts keep those of the whole
     titles : mapping of raw item id to str, optional, see `with_titles`; parts keep those of the whole
@@ -108,19 +105,17 @@ class Ratings:
         """Make ratings from columns of raw ids, numbers and, optionally, times.
 
         If a user rated an item more than once, the last rating counts: the one with the highest timestamp,
-        or, with equal or no timestamps, the one furthest down. The remaining rows keep their order. An empty
-        table, or a missing or invalid value, is a RatingsError that names the row, from 1. If most rows are
-        dropped, a UserWarning says so.
+        or, with equal or no timestamps, the one furthest down. The remaining rows keep their order. Ids beyond
+        64 bits become strings. An empty table, or a missing or invalid value, is a RatingsError that names the
+        row, from 1. If most rows are dropped, a UserWarning says so.
 
         Parameters
         ----------
-        users, items : array-likes of shape (n,)
-            Raw ids, all integers (beyond 64 bits: strings) or all strings of at most 256 characters.
+        users, items : array-likes of shape (n,), raw ids: integers, or strings of at most 256 characters
         values : array-like of shape (n,), ratings, finite numbers
         timestamps : array-like of shape (n,), optional
             Numbers, dates or ISO 8601 text: see `numpy_neural_mf.data.timestamps.as_timestamps`.
-        scale : (float, float), optional
-            Lowest and highest possible rating. By default the first of the scales in common use
+        scale : (float, float), optional, lowest and highest possible rating; by default the first common one
             (`numpy_neural_mf.data.raw_values.KNOWN_SCALES`) that holds every rating, otherwise their range.
         source : str, default "ratings", the name of these ratings in errors
         """

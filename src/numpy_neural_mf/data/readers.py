@@ -95,8 +95,6 @@ def read_ratings(
                 f"expected no settings with Ratings, which are returned as they are, found {given}"
             )
         return source
-    from .tables import path_of
-
     text_ids = text_ids if isinstance(text_ids, bool) else sorted(text_ids)
     if not isinstance(text_ids, bool) and not set(text_ids) <= {"user", "item"}:
         raise ValueError(f'text_ids: expected a bool, or of "user" and "item", found {text_ids}')
@@ -104,13 +102,7 @@ def read_ratings(
     if query is not None:
         source = _of_query(source, query)
     elif isinstance(source, str | os.PathLike):
-        source = path_of(source)
-        if source.is_dir():
-            expected = f"{source}: expected a file of ratings"
-            titles = titles_file(source)
-            source = ratings_file(source)
-            if source is None:
-                raise RatingsError(f"{expected}, found a folder without any of {', '.join(RATINGS_FILES)}")
+        source, titles = _files_of(source)
 
     def read(**wanted: str | None) -> Ratings:
         settings = wanted, scale, text_ids
@@ -128,6 +120,20 @@ def read_ratings(
     warn_of_dropped(ratings)
     ratings = ratings if timestamps else replace(ratings, timestamps=None)
     return ratings if titles is None else _with_titles(ratings, titles)
+
+
+def _files_of(source: str | os.PathLike[str]) -> tuple[Path, Path | None]:
+    """Return the file of ratings at a path, and the file of titles if that is a folder."""
+    from .tables import path_of
+
+    path = path_of(source)
+    if not path.is_dir():
+        return path, None
+    ratings = ratings_file(path)
+    if ratings is None:
+        found = f"found a folder without any of {', '.join(RATINGS_FILES)}"
+        raise RatingsError(f"{path}: expected a file of ratings, {found}")
+    return ratings, titles_file(path)
 
 
 def _with_titles(ratings: Ratings, path: Path) -> Ratings:

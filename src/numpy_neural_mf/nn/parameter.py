@@ -1,6 +1,5 @@
 """Parameters: the arrays that a layer learns, each with a gradient of the whole array or of some rows."""
 
-import importlib.util
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -88,11 +87,13 @@ class GroupedIds:
     @cached_property
     def _one_hot(self) -> Any:
         """One-hot vectors of the ids as columns, sparse, shape (m, n); None without ids, or without SciPy."""
-        if importlib.util.find_spec("scipy") is None or not len(self.ids):
-            return None  # sums then take several times as long
-        from scipy.sparse import csr_array
-
         n = len(self.ids)
+        try:
+            from scipy.sparse import csr_array
+        except ModuleNotFoundError:
+            return None  # sums then take several times as long
+        if not n:
+            return None
         ends = np.append(self._starts, n).astype(np.int32)
         return csr_array((np.ones(n, np.float32), self._order.astype(np.int32), ends), (len(self._starts), n))
 

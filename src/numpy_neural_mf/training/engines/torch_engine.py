@@ -34,12 +34,10 @@ class TorchEngine(Engine):
     objective are copied there at the first step: `fetch` brings them back, `send` copies them again. With
     several processes, each has its own shard of every table and the objective of all rows. `precision` is
     that of the MLP's products in training: "tf32", on CUDA, rounds factors to 10 bits; "bfloat16" and
-    "float16" compute in 16 bits where `torch.autocast` considers it safe, "float16" with a scaled loss
-    (Micikevicius et al., 2018).
+    "float16" use 16 bits where `torch.autocast` does; "float16" scales the loss (Micikevicius et al., 2018).
 
-    Raises RuntimeError in a process forked from one in which the engine had trained, TypeError for an
-    optimizer that is not from this package, and ValueError for a device that is not available or does not
-    support the precision.
+    Raises RuntimeError in a process forked from one in which the engine had trained, TypeError for another
+    package's optimizer, and ValueError for a device that is missing or does not support the precision.
     """
 
     communicator: TorchCommunicator
@@ -65,7 +63,7 @@ class TorchEngine(Engine):
         self._is_loaded = False
 
     def _is_graphed(self, dtype: np.dtype[Any]) -> bool:
-        """Return whether every step has the same kernels and the host waits for none of them."""
+        """Return whether every step has the same kernels, none of which the host waits for."""
         return (
             self.device.type == "cuda"
             and self.communicator.size == 1

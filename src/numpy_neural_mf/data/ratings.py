@@ -105,9 +105,9 @@ class Ratings:
         """Make ratings from columns of raw ids, numbers and, optionally, times.
 
         If a user rated an item more than once, the last rating counts: the one with the highest timestamp,
-        or, with equal or no timestamps, the one furthest down. The remaining rows keep their order. Ids beyond
-        64 bits become strings. An empty table, or a missing or invalid value, is a RatingsError that names the
-        row, from 1. If most rows are dropped, a UserWarning says so.
+        or, with equal or no timestamps, the one furthest down. The remaining rows keep their order. Integers
+        beyond 64 bits become strings. An empty table, or a missing or invalid value, is a RatingsError that
+        names the row, from 1. If most rows are dropped, a UserWarning says so.
 
         Parameters
         ----------

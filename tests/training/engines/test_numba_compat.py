@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from numpy_neural_mf.training.engines import numba_compat
-from numpy_neural_mf.training.engines.numba_compat import compiled, is_cached, launch, prefetch, start_threads
+from numpy_neural_mf.training.engines.numba_compat import (
+    compiled,
+    is_cached,
+    launch,
+    prefetch,
+    start_threads,
+)
+from numpy_neural_mf.training.engines.numba_kernels import predict
 
 FIT = """
     import sys
@@ -114,13 +121,42 @@ def test_numba_still_raises_a_runtime_error_for_caching_code_without_a_file():
 
 def test_cached_code_is_valid_for_all_files_of_kernels_together():
     """Numba's own stamp covers one file, so a change of a function that a kernel calls would go unnoticed."""
-    stamps = {name for name, *_ in prefetch._cache._cache_file._source_stamp}
+    stamps = {name for name, *_ in predict._cache._cache_file._source_stamp}
     assert {"numba_kernels.py", "numba_layers.py", "numba_optimizers.py", "numba_rows.py"} <= stamps
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_each_number_is_called_once_with_all_arguments(layer):
+    program = """
+        from collections import namedtuple
+        import numpy as np
+        from numpy_neural_mf.training.engines.numba_compat import compiled, in_threads, inlined, start_threads
+
+        @inlined
+        def add(number, given, factor):
+            given.added[number, 0] += factor * given.numbers[number]
+
+        @compiled
+        def add_all(n, given, factor):
+            in_threads(add, n, (given, factor))
+
+        Given = namedtuple("Given", "numbers added")
+        start_threads()
+        for n in (0, 1, 7, 1000):
+            given = Given(np.arange(n + 1), np.zeros((n + 1, 2), np.float32))
+            for _ in range(3):
+                add_all(n, given, 2.0)
+            expected = np.zeros((n + 1, 2))
+            expected[:n, 0] = 6 * given.numbers[:n]
+            np.testing.assert_array_equal(given.added, expected)
+        print("once")
+    """
+    assert run(program, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "once"
 
 
 def test_a_prefetched_row_does_not_change():
     table = np.arange(40.0).reshape(2, 20)
-    prefetch(table, 1)
+    compiled(lambda table: prefetch(table, 1))(table)
     np.testing.assert_array_equal(table.ravel(), np.arange(40))
 
 

@@ -57,13 +57,14 @@ class NumbaEngine(Engine):
         dtype, form = self._dtype, self.architecture
         self._k = form.embedding_dim if form.has_embeddings else 0
         self._sizes = np.array(form.layer_sizes, np.int64)
+        self._factors = None if form.n_layers else self._sizes
         self._layers = self._sizes if form.n_layers else None
         n_weights = [n_in * n_out + n_out for n_in, n_out in pairwise(self._sizes)]
         self._starts = np.cumsum([0, *n_weights], dtype=np.int64)
         self._weights, self._transposed = (np.zeros(self._starts[-1], dtype) for _ in range(2))
         self._by_chunk = zeros_aligned((MAX_CHUNKS, len(self._weights)), dtype)
         self._activation = getattr(numba_layers, form.activation.upper())
-        self._width = max(2 * self._k + int(self._sizes[:-1].sum()), 5)
+        self._width = max(2 * self._k + int(self._sizes[:-1].sum()), 6)
         self._scratch = self._new_scratch(self._n_threads)
         self._place = [np.full(len(self._share[side]), -1, np.int32) for side in SIDES]
         self._no_cutpoints = np.zeros(0, dtype)
@@ -72,7 +73,7 @@ class NumbaEngine(Engine):
     def step(
         self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
     ) -> float:
-        announce(self._kernels.gradients, "10 to 30")
+        announce(self._kernels.gradients, "about 10")
         n, pairs = len(users), self._pairs(users, items, time_bins, previous)
         if n > len(self._residuals):
             self._reserve(n)
@@ -142,9 +143,9 @@ class NumbaEngine(Engine):
         bins_by_chunk = np.empty((n_chunks, self.architecture.periods, 2 * self._k + 1), self._dtype)
         self._launch(
             self._kernels.gradients,
-            min(self._n_threads, n_chunks), self._layers, pairs, ratings, model, spread, self._scratch,
-            by_chunk, theta_by_chunk, bins_by_chunk, losses, self._row_gradients, self._residuals,
-            self._squares, self._curvatures,
+            min(self._n_threads, n_chunks), self._factors, self._layers, pairs, ratings, model, spread,
+            self._scratch, by_chunk, theta_by_chunk, bins_by_chunk, losses, self._row_gradients,
+            self._residuals, self._squares, self._curvatures,
         )  # fmt: skip
         loss = float(losses.sum() / len(ratings))
         # A sum over nothing takes as long as any other small one.

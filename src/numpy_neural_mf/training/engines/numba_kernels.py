@@ -7,10 +7,10 @@ number gives the same bits.
 
 from collections import namedtuple
 
-from numba import prange
+import numpy as np
 
 from ..objective import LEAST_SLOPE
-from .numba_compat import AHEAD, compiled, inlined, prefetch
+from .numba_compat import AHEAD, compiled, in_threads, inlined, prefetch
 from .numba_gather import add_gathered, add_previous, gather, gather_rows
 from .numba_layers import TILE, activate, add_noise, add_outer, add_product, rating_loss, unseen
 
@@ -180,7 +180,7 @@ def tile_gradients(
     gather_rows(pairs, first, size, model, x, y)
     gather(spread.V, pairs.users, first, size, v[:k])
     gather(spread.W, pairs.items, first, size, v[k : 2 * k])
-    add_noise(x, v, 2 * k, spread.key, tile * TILE)
+    add_noise(x, v, 2 * k, spread.key, tile * TILE, scratch[3, 5].view(np.uint32))
     if len(pairs.previous):  # which the MLP does not use
         add_previous(pairs.previous, first, size, model, x, y)
         add_gathered(spread.v_y, pairs.previous, first, size, v[:k])
@@ -197,12 +197,14 @@ def tile_gradients(
         if len(spread.v_u):
             h[t] = weight[t] * (spread.v_u[u, 0] + spread.v_i[i, 0])
     backward(model, x, v, slope, dr, inverse, weight, cast(2) / cast(n), dx, g, J2, h)
-    for t in range(size):
-        row, of_rating = row_gradients[first + t], curvatures[first + t]
+    for t in range(size):  # two loops: the strides of four arrays in one would not fit into the cache
         for f in range(2 * k):
-            row[f], of_rating[f] = dx[f, t], J2[f, t]
-        of_rating[2 * k] = weight[t]
+            row_gradients[first + t, f] = dx[f, t]
         squares[first + t] = unseen(y[t], h[t], spread)
+    for t in range(size):
+        for f in range(2 * k):
+            curvatures[first + t, f] = J2[f, t]
+        curvatures[first + t, 2 * k] = weight[t]
     return loss
 
 
@@ -217,38 +219,49 @@ def add_by_bin(bins, first, size, row_gradients, residuals, sums):
         total[k] += residuals[r]
 
 
-@compiled(parallel=True)
+@inlined
+def chunks_of_thread(
+    thread, n_threads, factors, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta,
+    chunk_bins, chunk_losses, row_gradients, residuals, squares, curvatures,
+):  # fmt: skip
+    """Fill losses and gradients of the chunks of one thread: see `gradients`."""
+    n = len(ratings)
+    n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
+    for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
+        g, d_theta, loss = chunk_gradients[chunk], chunk_theta[chunk], 0.0
+        g[:], d_theta[:], chunk_bins[chunk] = 0, 0, 0
+        for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
+            first = tile * TILE
+            size = min(TILE, n - first)
+            if factors is not None:
+                loss += factor_gradients(
+                    pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals, squares,
+                    curvatures,
+                )  # fmt: skip
+            if layers is not None:
+                loss += tile_gradients(
+                    pairs, ratings, first, size, tile, model, spread, d_theta, scratch[thread], g,
+                    row_gradients, residuals, squares, curvatures,
+                )  # fmt: skip
+            if len(pairs.bins):
+                add_by_bin(pairs.bins, first, size, row_gradients, residuals, chunk_bins[chunk])
+        chunk_losses[chunk] = loss
+
+
+@compiled
 def gradients(
-    n_threads, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta, chunk_bins,
-    chunk_losses, row_gradients, residuals, squares, curvatures,
+    n_threads, factors, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta,
+    chunk_bins, chunk_losses, row_gradients, residuals, squares, curvatures,
 ):  # fmt: skip
     """Fill losses and gradients of a batch by chunk; row gradients are by rating, shape (n, 2 k).
 
-    With cutpoints θ, ratings are category numbers, and the gradients of θ are those of sums, not means.
-    `layers` is None without an MLP, so Numba compiles only the branch that is taken.
+    With cutpoints θ, ratings are category numbers, and the gradients of θ are those of sums, not means. One
+    of `factors` and `layers` is None, as the model has no MLP or has one: Numba skips what None rules out.
     """
-    n = len(ratings)
-    n_tiles, n_chunks = -(-n // TILE), len(chunk_losses)
-    for thread in prange(n_threads):
-        for chunk in range(n_chunks * thread // n_threads, n_chunks * (thread + 1) // n_threads):
-            g, d_theta, loss = chunk_gradients[chunk], chunk_theta[chunk], 0.0
-            g[:], d_theta[:], chunk_bins[chunk] = 0, 0, 0
-            for tile in range(n_tiles * chunk // n_chunks, n_tiles * (chunk + 1) // n_chunks):
-                first = tile * TILE
-                size = min(TILE, n - first)
-                if layers is None:
-                    loss += factor_gradients(
-                        pairs, ratings, first, size, model, spread, d_theta, row_gradients, residuals,
-                        squares, curvatures,
-                    )  # fmt: skip
-                else:
-                    loss += tile_gradients(
-                        pairs, ratings, first, size, tile, model, spread, d_theta, scratch[thread], g,
-                        row_gradients, residuals, squares, curvatures,
-                    )  # fmt: skip
-                if len(pairs.bins):
-                    add_by_bin(pairs.bins, first, size, row_gradients, residuals, chunk_bins[chunk])
-            chunk_losses[chunk] = loss
+    in_threads(chunks_of_thread, n_threads, (
+        n_threads, factors, layers, pairs, ratings, model, spread, scratch, chunk_gradients, chunk_theta,
+        chunk_bins, chunk_losses, row_gradients, residuals, squares, curvatures,
+    ))  # fmt: skip
 
 
 @compiled

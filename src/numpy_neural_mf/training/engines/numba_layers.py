@@ -148,10 +148,12 @@ def activate(kind, z, slope, n):
 
 
 @inlined
-def add_noise(x, v, n, key, first):
-    """Set x[n : 2 n] = x[:n] ± √v with random signs, for a tile of n features and ratings from `first` on."""
+def add_noise(x, v, n, key, first, hashes):
+    """Set x[n : 2 n] = x[:n] ± √v with random signs, for a tile of n features and ratings from `first` on.
+
+    `hashes` is memory for TILE integers.
+    """
     # A hash of key and position (Chris Wellons' lowbias32) gives the signs, the same in any thread.
-    hashes = np.empty(TILE, np.uint32)
     for word in range(0, n, 32):  # features whose signs are the 32 bits of one hash
         start = np.uint32(first * (1 + n // 32) + word // 32 * TILE)
         for t in range(TILE):

@@ -13,7 +13,7 @@ from ...nn import SGD, AdaGrad, Adam, AdamW, Optimizer, RMSProp
 from ...nn.optimizers import State
 from ...nn.parameter import Array, IntArray
 from ..objective import TINY
-from .numba_compat import AHEAD, OPTIONS, inlined, prefetch
+from .numba_compat import AHEAD, OPTIONS, compiled, inlined, prefetch
 
 
 class Step(NamedTuple):
@@ -56,9 +56,9 @@ STEPS: dict[type[Optimizer], type[Step]] = {
 
 
 @inlined
-def of_row(prior, row):
-    """Return the prior mean of a row; `prior` has one row for each row or one row for all."""
-    return prior[row if len(prior) > 1 else 0]
+def row_in(prior, row):
+    """Return where the mean of a row is in `prior`, which has one row for each row or one for all."""
+    return row if len(prior) > 1 else 0
 
 
 # The step of one number: nn/optimizers.py has the formulas. m and s are the optimiser's state; the other
@@ -122,7 +122,7 @@ def _step_of_number(step, value, gradient, m, s, rate, h1, h2, epsilon):
     return of_step
 
 
-@inlined
+@compiled(forceinline=True)
 def update(step, rows, n_rows, g, shrink, learned):
     """Take a step on each rows[j] with gradient g[j] + shrink[j] · precision · (row - prior)."""
     table, precision, prior, a, b, _ = learned
@@ -135,7 +135,7 @@ def update(step, rows, n_rows, g, shrink, learned):
             prefetch(a, rows[j + AHEAD])
             prefetch(b, rows[j + AHEAD])
         v, m, s, d, shrunk = table[rows[j]], a[rows[j]], b[rows[j]], g[j], shrink[j]
-        centre = of_row(prior, rows[j])
+        centre = prior[row_in(prior, rows[j])]
         for f in range(k):
             slope = d[f] + shrunk * precision[f] * (v[f] - centre[f])
             value, of_m, of_s = step_of_number(step, decay * v[f], slope, m[f], s[f], rate, h1, h2, epsilon)

@@ -1,41 +1,50 @@
 """Row operations of a step, compiled by Numba: sums of gradients by row, row updates, per-sample SGD."""
 
 import numpy as np
-from numba import prange
 
 from ..objective import MOST
-from .numba_compat import AHEAD, compiled, inlined, prefetch
-from .numba_optimizers import of_row, update
+from .numba_compat import AHEAD, compiled, in_threads, inlined, prefetch
+from .numba_optimizers import row_in, update
 
 
-@compiled(parallel=True)
+@inlined
+def update_part(
+    part, n_threads, step, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P,
+    Q, b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
+):  # fmt: skip
+    """Sum the gradients of one thread's users (even parts) or items (odd parts), and update these rows."""
+    k, thread, own, total = P.table.shape[1], part // 2, rows[part], sums[part]
+    bias_total, shrunk = bias_sums[part], shrink[part]
+    if part % 2 == 0:
+        of_thread = mine[part, : ratings_of_thread(users, thread, n_threads, mine[part])]
+        n_rows = sum_rows(users, of_thread, share_u, row_gradients[:, :k], residuals, place_u, own, total,
+                          bias_total, shrunk)  # fmt: skip
+        record(users, of_thread, curvatures[:, :k], curvatures[:, 2 * k], P.data, b_u.data)
+        for r in of_thread:
+            user_squares[users[r]] += squares[r]
+        update(step, own, n_rows, total, shrunk, P)
+        if len(b_u.table):
+            update(step, own, n_rows, bias_total, shrunk, b_u)
+    else:
+        of_thread = mine[part, : ratings_of_thread(items, thread, n_threads, mine[part])]
+        n_rows = sum_rows(items, of_thread, share_i, row_gradients[:, k:], residuals, place_i, own, total,
+                          bias_total, shrunk)  # fmt: skip
+        record(items, of_thread, curvatures[:, k : 2 * k], curvatures[:, 2 * k], Q.data, b_i.data)
+        update(step, own, n_rows, total, shrunk, Q)
+        if len(b_i.table):
+            update(step, own, n_rows, bias_total, shrunk, b_i)
+
+
+@compiled
 def update_rows(
     n_threads, step, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P, Q,
     b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
 ):  # fmt: skip
     """Sum the gradients of each row in the order of the batch and update it; a row belongs to one thread."""
-    k = P.table.shape[1]
-    for part in prange(2 * n_threads):
-        thread, own, total = part // 2, rows[part], sums[part]
-        bias_total, shrunk = bias_sums[part], shrink[part]
-        if part % 2 == 0:
-            of_thread = ratings_of_thread(users, thread, n_threads, mine[part])
-            n_rows = sum_rows(users, of_thread, share_u, row_gradients[:, :k], residuals, place_u, own, total,
-                              bias_total, shrunk)  # fmt: skip
-            record(users, of_thread, curvatures[:, :k], curvatures[:, 2 * k], P.data, b_u.data)
-            for r in of_thread:
-                user_squares[users[r]] += squares[r]
-            update(step, own, n_rows, total, shrunk, P)
-            if len(b_u.table):
-                update(step, own, n_rows, bias_total, shrunk, b_u)
-        else:
-            of_thread = ratings_of_thread(items, thread, n_threads, mine[part])
-            n_rows = sum_rows(items, of_thread, share_i, row_gradients[:, k:], residuals, place_i, own, total,
-                              bias_total, shrunk)  # fmt: skip
-            record(items, of_thread, curvatures[:, k : 2 * k], curvatures[:, 2 * k], Q.data, b_i.data)
-            update(step, own, n_rows, total, shrunk, Q)
-            if len(b_i.table):
-                update(step, own, n_rows, bias_total, shrunk, b_i)
+    in_threads(update_part, 2 * n_threads, (
+        n_threads, step, users, items, share_u, share_i, row_gradients, residuals, curvatures, squares, P, Q,
+        b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
+    ))  # fmt: skip
 
 
 @inlined
@@ -44,6 +53,7 @@ def record(ids, ratings, curvatures, of_biases, data, bias_data):
     for j in range(len(ratings)):
         if j + AHEAD < len(ratings):
             prefetch(data, ids[ratings[j + AHEAD]])
+            prefetch(curvatures, ratings[j + AHEAD])
         total, added = data[ids[ratings[j]]], curvatures[ratings[j]]
         for f in range(len(total)):
             total[f] += added[f]
@@ -61,7 +71,7 @@ def owner(row, n_threads):
 
 # Compiled without fast mathematics, which rounds differently in vectorised iterations and in the last ones:
 # the number of threads decides which rows come last.
-@compiled(fastmath=False, forceinline=True)
+@inlined(fastmath=False)
 def shrinkage(count, share, n):
     """Return 2 / n times the sum of a row's shares in the `count` of n ratings that use it."""
     return count * (type(n)(2) / n * share)
@@ -69,12 +79,12 @@ def shrinkage(count, share, n):
 
 @inlined
 def ratings_of_thread(ids, thread, n_threads, mine):
-    """Return the ratings of a batch whose rows belong to a thread, in order, in the memory of `mine`."""
+    """Set the first elements of `mine` to the ratings whose rows belong to a thread; return their number."""
     n_mine = 0
     for r in range(len(ids)):  # without a branch, which a processor could not predict
         mine[n_mine] = r
         n_mine += owner(ids[r], n_threads) == thread
-    return mine[:n_mine]
+    return n_mine
 
 
 @inlined
@@ -87,7 +97,10 @@ def sum_rows(ids, ratings, share, row_gradients, residuals, place, rows, sums, b
     n, k, n_rows = len(ids), row_gradients.shape[1], 0
     c = residuals.dtype.type
     zero, one = c(0), c(1)
-    for r in ratings:
+    for m in range(len(ratings)):
+        if m + AHEAD < len(ratings):
+            prefetch(row_gradients, ratings[m + AHEAD])
+        r = ratings[m]
         row, g = ids[r], row_gradients[r]
         j = place[row]
         new = j < 0
@@ -158,10 +171,11 @@ def descend(
         if len(b_u.table):
             b_u.data[u, 0] += c_w
             b_i.data[i, 0] += c_w
-            b, d, m_u, m_i = b_u.table[u, 0], b_i.table[i, 0], of_row(b_u.prior, u), of_row(b_i.prior, i)
+            m_u, m_i = b_u.prior[row_in(b_u.prior, u)], b_i.prior[row_in(b_i.prior, i)]
+            b, d = b_u.table[u, 0], b_i.table[i, 0]
             b_u.table[u, 0] = b - kept_u * b_u.precision[0] * (b - m_u[0]) - step
             b_i.table[i, 0] = d - kept_i * b_i.precision[0] * (d - m_i[0]) - step
-        m_u, m_i = of_row(P.prior, u), of_row(Q.prior, i)
+        m_u, m_i = P.prior[row_in(P.prior, u)], Q.prior[row_in(Q.prior, i)]
         for f in range(k):
             x, y = p[f], q[f]
             p[f] = x - kept_u * P.precision[f] * (x - m_u[f]) - step * y - cost * x * v_q[f]

@@ -13,7 +13,7 @@ from numpy_neural_mf.training.engines.torch_compat import (
     CommonGradScaler,
     all_to_all,
     allow_uncaptured_steps,
-    sum_by_position,
+    gradient_of_embedding,
 )
 
 
@@ -36,8 +36,10 @@ def test_rows_go_to_all_processes_and_gradients_come_back():
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
 def test_values_are_summed_at_their_positions(dtype):
     positions = torch.tensor([2, 0, 2, 3], dtype=dtype)
-    assert sum_by_position(torch.tensor([1.0, 2.0, 4.0, 8.0]), positions, 5).tolist() == [2, 0, 5, 8, 0]
-    assert sum_by_position(torch.zeros(0), positions[:0], 2).tolist() == [0, 0]
+    values = torch.tensor([[1.0, 3.0], [2.0, 0.0], [4.0, 1.0], [8.0, 0.0]])
+    sums = [[2, 0], [0, 0], [5, 4], [8, 0], [0, 0]]
+    assert gradient_of_embedding(values, positions, 5).tolist() == sums
+    assert gradient_of_embedding(values[:0], positions[:0], 2).tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_capturable_optimizer_takes_uncaptured_steps_without_a_warning():

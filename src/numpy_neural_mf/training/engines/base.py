@@ -102,3 +102,13 @@ def require_same_process(engine: str) -> None:
             'do not survive a fork: start processes with multiprocessing.get_context("spawn"), or use '
             'engine="numpy"'
         )
+
+
+def keep_freed_memory() -> None:
+    """Keep arrays that one step frees for the next; new pages took up to half of the time with large batches.
+
+    Linux's C library returns large blocks to the system until a large one has been freed. From then on it
+    keeps up to twice its size (mallopt(3), M_MMAP_THRESHOLD), which counts up to 32 MB. The block allocated
+    here is never written.
+    """
+    np.empty(2**25 - 2**13, np.uint8)

@@ -11,7 +11,7 @@ from ...mf.parameters import KINDS, SIDES, TIME_BINS, Entity, Kind, Side, table_
 from ...nn import GroupedIds
 from ...nn.parameter import Array, Gradient, IntArray
 from ..objective import LEAST_SLOPE, MOST, TINY
-from .base import Bins, Engine, require_context
+from .base import Bins, Engine, keep_freed_memory, require_context
 
 # A term of the prediction, shape (n,), and the function that adds its parameters' gradients, given dL/dr̂.
 Term = tuple[Array, Callable[[Array], None]]
@@ -44,7 +44,7 @@ class NumpyEngine(Engine):
     def _prepare(self) -> None:
         self._learned = {name: nn.Parameter(value) for name, value in self.parameters.items()}
         self._mlp = self._build_mlp()
-        _keep_freed_memory()
+        keep_freed_memory()
 
     def step(
         self, users: IntArray, items: IntArray, ratings: Array, time_bins: Bins = None, previous: Bins = None
@@ -277,13 +277,3 @@ def _sum(terms: list[Term]) -> Term:
             backward_term(dy)
 
     return sum((term for term, _ in terms[1:]), terms[0][0]), backward
-
-
-def _keep_freed_memory() -> None:
-    """Keep arrays that one step frees for the next; new pages took half of the time with large batches.
-
-    Linux's C library returns large blocks to the system until a large one has been freed. From then on it
-    keeps up to twice its size (mallopt(3), M_MMAP_THRESHOLD), which counts up to 32 MB. The block allocated
-    here is never written.
-    """
-    np.empty(2**25 - 2**13, np.uint8)

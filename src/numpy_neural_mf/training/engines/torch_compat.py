@@ -29,14 +29,14 @@ def all_to_all(
     return result
 
 
-def sum_by_position(values: Tensor, positions: Tensor, n: int) -> Tensor:
-    """Sum values, shape (m,), at each of n positions, as the gradient of `embedding` does.
+def gradient_of_embedding(values: Tensor, positions: Tensor, n: int) -> Tensor:
+    """Sum values, shape (m, d), at each of n positions, as the gradient of `embedding` does.
 
     On CUDA, this adds in the same order each time, unlike `index_add_`, and the host does not wait, unlike
     with `index_put_`.
     """
-    sums: Tensor = torch.ops.aten.embedding_dense_backward(values[:, None], positions, n, -1, False)
-    return sums[:, 0]
+    sums: Tensor = torch.ops.aten.embedding_dense_backward(values, positions, n, -1, False)
+    return sums
 
 
 def allow_uncaptured_steps(optimizer: torch.optim.Optimizer) -> None:

@@ -7,17 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding, pad
 
 from ...data.batches import Batch, cut
 from ...mf.parameters import SIDES, TIME_BINS, Entity, is_table
 from ...nn import AdaGrad
 from ...nn.parameter import Array
 from ..objective import TINY
-from .base import Engine, require_context, require_same_process
+from .base import Engine, keep_freed_memory, require_context, require_same_process
 from .torch_device import DeviceBatches, GraphedSteps, cut_share, find_device, products_in_tf32
 from .torch_lookup import Found, Lookup, TorchObjective, find, find_in_fixed_shape, looked_up, vectors
-from .torch_module import NeuralMFModule, OrdinalLoss
+from .torch_module import NeuralMFModule, OrdinalLoss, random_signs
 from .torch_processes import TorchCommunicator, communicator_on
 from .torch_state import TorchOptimizer, TorchState
 
@@ -55,6 +54,8 @@ class TorchEngine(Engine):
         self._ordinal = None if ordinal is None else OrdinalLoss(ordinal, self._dtype, self.device)
         self._generator = torch.Generator(self.device)
         self._shares_memory = self.device.type == "cpu"
+        if self._shares_memory:
+            keep_freed_memory()
         self._batches = DeviceBatches(self.device, self.communicator)
         self._scaler = self.communicator.scaler(self.device, self.precision == "float16")
         is_graphed = self._is_graphed(self._dtype)
@@ -137,15 +138,11 @@ class TorchEngine(Engine):
         The first backward pass goes only to the vectors of each rating, where the gradient is J times the
         derivative by r̂.
         """
-        o, scale = self._objective, self._scaler.scale
-        rows = looked_up(found, {entity: some.rows for entity, some in lookups.items()})
-        given = [vectors(rows, side) for side in SIDES]
-        given += [embedding(found[side].positions, lookups[side].variances) for side in SIDES]
-        p, q, v_p, v_q = (some.detach() for some in given)
-        if previous:  # variances in the layout of table rows: factors, then the bias
-            v_y = pad(previous[1], (0, p.shape[1] - previous[1].shape[1]))
-            previous = [previous[0], v_p + v_y]
-        prediction = self._forward(p.requires_grad_(), q.requires_grad_(), v_p, v_q, signs, previous)
+        o, scale, d = self._objective, self._scaler.scale, lookups["user"].row_leaf.shape[1]
+        rows = looked_up(found, {entity: some.fetched.detach() for entity, some in lookups.items()})
+        x, biases = self.module.pair(*(vectors(rows, side, d) for side in SIDES))
+        v, v_of_biases = self.module.pair(*(rows[side][:, d : 2 * d] for side in SIDES))
+        prediction = self._forward(x.requires_grad_(), biases, v, signs, previous)
         prediction.retain_grad()
         error, weight = prediction - known, o.weight[users]
         if self._ordinal is None:
@@ -154,40 +151,40 @@ class TorchEngine(Engine):
             loss = fit = self._ordinal(prediction, known, self._dense["cutpoints"])
         torch.autograd.backward(scale(fit / n))
         with torch.no_grad():
-            curvature, dv = self.objective.curvature * weight, scale(self.objective.curvature * weight / n)
-            added, v_with_added = (previous[0][:, : p.shape[1]], previous[1]) if previous else (0.0, v_p)
-            (squares_p, spread_p), (squares_q, spread_q) = (
-                self.module.add_variance(*of_side, prediction.grad, dv)
-                for of_side in ((p, added, v_p, v_q), (q, 0.0, v_q, v_with_added))
-            )
-            o.record_errors(found["user"], error, curvature * (spread_p + spread_q))
-            data = [curvature[:, None] * squares for squares in (squares_p, squares_q)]
-            costs = [scale(o.shrinkage(entity, some) / n) for entity, some in found.items()]
-        by_row = [*given, *(some.cost for some in lookups.values())]
-        torch.autograd.backward(by_row, [p.grad, q.grad, *data, *costs])
+            dr, of_x = prediction.grad, torch.zeros_like(x) if x.grad is None else x.grad
+            assert dr is not None
+            curvature = self.objective.curvature * weight
+            of_x, squares, variance = self.module.add_variance(x, v, of_x, dr, scale(curvature / n), previous)
+            o.record_errors(found["user"], error, curvature * (variance + v_of_biases))
+            if self._scaler.is_enabled():  # after an overflow the step is skipped, and no values may remain
+                squares = squares.nan_to_num(0, 0, 0)
+            given = self.module.by_side((of_x, dr), (curvature[:, None] * squares, curvature))
+            given |= {bins: given[side][:, :d] for side, bins in TIME_BINS.items() if bins in found}
+            by_row = [
+                torch.cat([some.sum(given[e]), scale(o.shrinkage(e, some) / n)[:, None]], dim=1)
+                for e, some in found.items()
+            ]
+        torch.autograd.backward([some.fetched for some in lookups.values()], by_row)
         return loss.detach() / n
 
     def _forward(
-        self, p: Tensor, q: Tensor, v_p: Tensor, v_q: Tensor, signs: Tensor | None, previous: Sequence[Tensor]
+        self, x: Tensor, biases: Tensor, v: Tensor, signs: Tensor | None, previous: Sequence[Tensor]
     ) -> Tensor:
-        """Return r̂ of each rating, given its vectors and their variances."""
-        offset = None
-        if signs is not None:
-            offset = signs * torch.cat([self.module.split(v)[0] for v in (v_p, v_q)], dim=1).sqrt()
+        """Return r̂ of each rating, given [p, q], their biases and their variances."""
+        offset = None if signs is None else torch.copysign(v.sqrt(), signs)
         bits = SIXTEEN_BITS.get(self.precision)
         with torch.autocast(self.device.type, bits, enabled=bits is not None):
-            return self.module.rate(p, q, offset, *previous[:1])
+            return self.module.rate(x, biases, offset, *previous[:1])
 
     def _signs(self, n: int, is_own: Any) -> Tensor | None:
-        """Draw random signs for the MLP's input, seeded by the host's generator.
+        """Draw random signs for the MLP's input, (n, 2 k), seeded by the host's generator.
 
         They are drawn for the whole batch, so they are the same in any number of processes.
         """
         if not self.architecture.n_layers:
             return None
-        shape, dtype = (n, 2 * self.architecture.embedding_dim), self.module.intercept.dtype
-        drawn = torch.randint(2, shape, generator=self._generator, device=self.device, dtype=dtype)
-        return 2 * (drawn if is_own is None else drawn[self._here(is_own)]) - 1
+        signs = random_signs(n, 2 * self.architecture.embedding_dim, self._generator)
+        return signs if is_own is None else signs[self._here(is_own)]
 
     def _find(self, ids: Sequence[Tensor], in_fixed_shapes: bool = False) -> dict[Entity, Found]:
         """Return the rows of a batch by entity; fixed shapes depend only on the number of ratings."""
@@ -217,8 +214,9 @@ class TorchEngine(Engine):
                     {e: some.exchange.fetch(tables[e][some.exchange.owned]) for e, some in found.items()},
                 )
             previous = self._objective.previous(ids[-1] if self.architecture.previous_item else None)[:1]
-            p, q = (vectors(rows, side) for side in SIDES)
-            return self.module.rate(p, q, None, *previous).cpu().numpy()
+            d = rows["user"].shape[1]
+            of_pairs = self.module.pair(*(vectors(rows, side, d) for side in SIDES))
+            return self.module.rate(*of_pairs, None, *previous).cpu().numpy()
 
     def _ids(self, users: Any, items: Any, time_bins: Any, previous: Any) -> list[Tensor]:
         require_context(self.architecture, time_bins, previous)

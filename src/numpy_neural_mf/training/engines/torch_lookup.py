@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
+from torch.nn.functional import embedding, embedding_bag
 
 from ...mf.parameters import SIDES, TIME_BINS, Entity, Side
 from ...nn.parameter import Array
 from ..objective import MOST, Objective
-from .torch_compat import sum_by_position
+from .torch_compat import gradient_of_embedding
 from .torch_processes import Exchange, TorchCommunicator
 from .torch_state import Copies, JoinedTables
 
@@ -19,30 +19,41 @@ class Found(NamedTuple):
     """The distinct `rows` of an entity that n ratings use, and `counts`, their numbers of ratings.
 
     `positions`, shape (n,), are the positions of each rating's row in `rows`, which this process gets by
-    `exchange`. For time bins in fixed shapes, `used` marks the bins that any rating uses.
+    `exchange`; `order` has the ratings row by row. In fixed shapes it is None, and for time bins `used` marks
+    the bins that any rating uses.
     """
 
     rows: Tensor
     positions: Tensor
     counts: Tensor
     exchange: Exchange
-    used: Tensor | None
+    order: Tensor | None = None
+    used: Tensor | None = None
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum values, shape (n, d), over the ratings of each row, in the same order each time."""
+        if self.order is None or values.is_cuda:
+            return gradient_of_embedding(values, self.positions, len(self.rows))
+        return embedding_bag(self.order, values, self.counts.cumsum(0) - self.counts, mode="sum")
 
 
 def find(ids: Tensor, communicator: TorchCommunicator) -> Found:
     """Return the rows of a batch."""
-    rows, positions, counts = torch.unique(ids, return_inverse=True, return_counts=True)
-    return Found(rows, positions, counts, communicator.exchange(rows), None)
+    ordered, order = torch.sort(ids, stable=True)
+    rows, numbers, counts = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
+    positions = torch.empty_like(numbers).scatter_(0, order, numbers)
+    rows = rows.long()  # as indexing would convert them each time
+    return Found(rows, positions, counts, communicator.exchange(rows), order)
 
 
 def find_in_fixed_shape(entity: Entity, ids: Tensor, n_rows: int, communicator: TorchCommunicator) -> Found:
     """Return the rows of a batch in shapes that depend only on the number of ratings; all time bins."""
     if entity in SIDES:  # training has no unknown ids
         rows, positions, counts = distinct_of_fixed_shape(ids, n_rows)
-        return Found(rows, positions, counts, communicator.exchange(rows), None)
+        return Found(rows, positions, counts, communicator.exchange(rows))
     every, ones = torch.arange(n_rows, device=ids.device), torch.ones_like(ids, dtype=torch.int64)
     counts = torch.zeros_like(every).index_add_(0, ids, ones)
-    return Found(every, ids, counts, communicator.exchange(every), counts > 0)
+    return Found(every, ids, counts, communicator.exchange(every), used=counts > 0)
 
 
 def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -62,24 +73,26 @@ def distinct_of_fixed_shape(ids: Tensor, n_rows: int) -> tuple[Tensor, Tensor, T
     return rows, positions, counts
 
 
-def vectors(values: Mapping[Entity, Tensor], side: Side) -> Tensor:
-    """Return P_u + Y_t of each rating's user, or the same of its item, shape (n, d); P_u without time."""
-    bins = TIME_BINS[side]
-    return values[side] + values[bins] if bins in values else values[side]
+def vectors(values: Mapping[Entity, Tensor], side: Side, d: int) -> Tensor:
+    """Return P_u + Y_t of each rating's user, or the same of its item, shape (n, d); P_u without time.
+
+    They are the first d columns of `values`, shape (n, ·) by entity.
+    """
+    entities: tuple[Entity, Entity] = side, TIME_BINS[side]
+    first, *more = (values[entity][:, :d] for entity in entities if entity in values)
+    return first + more[0] if more else first
 
 
 class Lookup(NamedTuple):
-    """Rows of joined tables and their variances: the leaves to which autograd takes gradients, and the
-    values fetched by the exchange, with `cost` Σ Λ (row - m)², shape (m,).
+    """Rows of joined tables and their variances, the leaves to which autograd takes gradients.
 
-    Only users and items have variances; for other rows their shape is (m, 0).
+    `fetched`, by the exchange, has them side by side, then Σ Λ (row - m)². Only users and items have
+    variances; for other rows their shape is (m, 0).
     """
 
     row_leaf: Tensor
     variance_leaf: Tensor
-    rows: Tensor
-    variances: Tensor
-    cost: Tensor
+    fetched: Tensor
 
 
 class TorchObjective:
@@ -119,10 +132,7 @@ class TorchObjective:
         v = self._variance[entity][owned] if entity in self._variance else rows.new_zeros(len(rows), 0)
         prior = self._prior[entity][owned if entity in self._by_row else slice(None)]
         cost = (self._precision[entity][:] * (rows - prior) ** 2).sum(dim=1, keepdim=True)
-        parts = [rows, v.requires_grad_(), cost]
-        fetched = exchange.fetch(torch.cat(parts, dim=1))
-        here, variances, cost = torch.split(fetched, [part.shape[1] for part in parts], dim=1)
-        return Lookup(rows, v, here, variances, cost[:, 0])
+        return Lookup(rows, v, exchange.fetch(torch.cat([rows, v.requires_grad_(), cost], dim=1)))
 
     def previous(self, items: Tensor | None) -> list[Tensor]:
         """Return y and w of previous items, (n, k + 1), and the variances of y, (n, k); [] without items."""
@@ -137,7 +147,7 @@ class TorchObjective:
         # The rating had a share h in its own prediction; without it, the error would be e / (1 - h).
         h = (variance / self.noise).clamp(max=MOST)
         added = (error**2 / (1 - h)).to(self.squares.dtype)
-        self.squares[users.rows] += sum_by_position(added, users.positions, len(users.rows))
+        self.squares[users.rows] += users.sum(added[:, None])[:, 0]
 
     def record_data(self, found: Mapping[Entity, Found], lookups: Mapping[Entity, Lookup]) -> None:
         """Add the gradients of variances, w E[J²] summed by row, to `data`."""

@@ -1,6 +1,6 @@
 """The model and the ordinal likelihood in PyTorch, differentiated by autograd."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.functional import embedding, logsigmoid
+from torch.nn.functional import embedding, logsigmoid, pad
 
 from ...mf.architecture import Architecture
-from ...mf.parameters import KINDS, Side, table_name, tables_in
+from ...mf.parameters import KINDS, SIDES, Entity, Side, table_name, tables_in
 from ...nn import CumulativeLogit
 from ...nn.parameter import Array
+from ..objective import LEAST_SLOPE
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -23,6 +24,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "gelu": lambda x: functional.gelu(x, approximate="tanh"),
 }
+
+
+BITS = 32  # of a drawn integer
 
 
 class NeuralMFModule(nn.Module):
@@ -50,60 +54,65 @@ class NeuralMFModule(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the ratings of pairs, shape (n,), not clipped and without time."""
-        return self.rate(self._rows("user", users), self._rows("item", items))
+        return self.rate(*self.pair(self._rows("user", users), self._rows("item", items)))
 
     def _rows(self, side: Side, ids: Tensor) -> Tensor:
         tables = (self._modules.get(table_name(side, kind).removesuffix(".weight")) for kind in KINDS)
         return torch.cat([table(ids) for table in tables if table is not None], dim=1)
 
+    def pair(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return [p, q], shape (n, 2 k), and b_u + b_i, (n,), from rows of users and of items, bias last."""
+        k = self.architecture.embedding_dim if self.architecture.has_embeddings else 0
+        x = torch.cat([users[:, :k], items[:, :k]], dim=1)
+        return x, (users[:, k:] + items[:, k:]).sum(dim=1)  # a missing bias has no column
+
+    def by_side(self, *pairs: tuple[Tensor, Tensor]) -> dict[Entity, Tensor]:
+        """Return gradients by rows of users and of items, given gradients by the results of `pair`."""
+        return {
+            side: torch.cat([
+                part
+                for x, biases in pairs
+                for part in (x.chunk(2, dim=1)[place], biases[:, None])[: 1 + self.architecture.biases]
+            ], dim=1)
+            for place, side in enumerate(SIDES)
+        }  # fmt: skip
+
     def rate(
-        self, users: Tensor, items: Tensor, offset: Tensor | None = None, previous: Tensor | None = None
+        self, x: Tensor, biases: Tensor, offset: Tensor | None = None, previous: Tensor | None = None
     ) -> Tensor:
-        """Return the ratings of pairs, given their vectors, shape (n, d): factors, then the bias.
+        """Return the ratings of pairs, given the results of `pair`.
 
         `offset`, (n, 2 k), is added to the input of the MLP. The factors of `previous`, (n, k + 1), are added
         to those of users in the product, and its bias to the rating.
         """
-        form, y = self.architecture, cast("Tensor", self.intercept)
-        (p, b_u), (q, b_i) = self.split(users), self.split(items)
-        if form.biases:
-            y = y + b_u[:, 0] + b_i[:, 0]
+        form, y = self.architecture, cast("Tensor", self.intercept) + biases
         if form.has_embeddings and form.product:
+            p, q = x.view(-1, 2, form.embedding_dim).unbind(dim=1)
             y = y + ((p if previous is None else p + previous[:, :-1]) * q).sum(dim=1)
         if previous is not None:
             y = y + previous[:, -1]
         if form.has_embeddings and form.n_layers:
-            x = torch.cat([p, q], dim=1)
             y = y + self._mlp(x if offset is None else x + offset)
         return y
 
     def add_variance(
-        self, x: Tensor, added: Tensor | float, v: Tensor, others: Tensor, dr: Tensor | None, dv: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Add the variance's part to the gradient of vectors, so far dr · J; return E[J²] and the variance.
+        self, x: Tensor, v: Tensor, gradient: Tensor, dr: Tensor, dv: Tensor, previous: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the gradient by x, so far dr · J, with the variance's part, then E[J²] and the variance.
 
-        The variance is one side's part of the variance of p · q and the biases: Σ_k p_k² v_qk and v_b, where
-        p includes `added` in the product. `others` are the variances of the other side; dr and dv are the
-        derivatives by r̂ and by its variance.
+        The variance is that of p · q, Σ_k p_k² v_qk + q_k² v_pk, where p and v_p include the vectors and the
+        variances in `previous`; dr and dv are the derivatives by r̂ and by its variance.
         """
-        assert x.grad is not None
-        assert dr is not None
-        # After an overflow in 16 bits the step is skipped, and no values may remain.
-        squares = (x.grad / dr[:, None]).nan_to_num(0, 0, 0) ** 2
-        of_factors, of_bias = self.split(squares)
-        of_bias.fill_(1)
-        variance = self.split(v)[1].sum(dim=1)
-        if self.architecture.product:
-            (factors, _), (gradient, _), (v_others, _) = map(self.split, (x + added, x.grad, others))
-            gradient += 2 * dv[:, None] * factors * v_others
-            of_factors += v_others
-            variance = variance + (factors**2 * v_others).sum(dim=1)
-        return squares, variance
-
-    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the factors, (n, k), and the bias, (n, 1), of vectors; missing ones have no columns."""
-        k = self.architecture.embedding_dim if self.architecture.has_embeddings else 0
-        return rows[:, :k], rows[:, k:]
+        form = self.architecture
+        squares = (gradient * torch.where(dr.abs() > LEAST_SLOPE, 1 / dr, 0)[:, None]) ** 2
+        if not (form.has_embeddings and form.product):
+            return gradient, squares, torch.zeros_like(dr)
+        k = form.embedding_dim
+        v = v.roll(k, dims=1)  # of the other side
+        if previous:
+            x, v = x + pad(previous[0][:, :k], (0, k)), v + pad(previous[1], (k, 0))
+        slope = x * v
+        return gradient.addcmul(slope, 2 * dv[:, None]), squares + v, (x * slope).sum(dim=1)
 
     def _mlp(self, x: Tensor) -> Tensor:
         for n, layer in enumerate(self.mlp):
@@ -111,6 +120,14 @@ class NeuralMFModule(nn.Module):
                 x = ACTIVATIONS[self.architecture.activation](x)
             x = layer(x)
         return x[:, 0]
+
+
+def random_signs(n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Draw integers with random signs, shape (n, d); each bit of a drawn integer gives one of the signs."""
+    drawn = torch.empty(n, -(-d // BITS), dtype=torch.int32, device=generator.device)
+    drawn.random_(-(2**31), 2**31, generator=generator)
+    shifts = torch.arange(BITS, dtype=torch.int32, device=generator.device)
+    return (drawn[:, :, None] << shifts).flatten(1)[:, :d]
 
 
 class InUnits(nn.Module):

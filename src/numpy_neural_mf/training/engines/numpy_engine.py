@@ -22,6 +22,10 @@ Term = tuple[Array, Callable[[Array], None]]
 Forward = tuple[Array, Array, Callable[[Array, Array], tuple[Array, Array]]]
 
 
+# The signs that each byte stands for: one of `np.unpackbits` for each of its bits.
+SIGNS = 2 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32) - 1
+
+
 class _BatchSide(NamedTuple):
     """The users or the items of a batch: the rows of each table that a rating looks up.
 
@@ -100,7 +104,8 @@ class NumpyEngine(Engine):
                     variance = variance + self._variance(of_batch, kind)[:, 0]
                 if self.architecture.product and not is_bias:  # q is also uncertain
                     squared += self._variance(other, kind) + other.added_variance
-                o.data[name][ids[side].rows] += ids[side].sum(curvature[:, None] * squared)
+                squared *= curvature[:, None]
+                o.data[name][ids[side].rows] += ids[side].sum(squared)
         # The rating had a share h in its own prediction; without it, the error would be e / (1 - h).
         h = np.minimum(curvature * variance / o.noise, MOST)
         users = u.ids["user"]
@@ -217,28 +222,29 @@ class NumpyEngine(Engine):
         y, variance = np.zeros(len(p), p.dtype), np.zeros(len(p), p.dtype)
         product, k = self.architecture.product, self.architecture.embedding_dim
         if product:
+            slope_p, slope_q = with_added * v_q, q * v_with_added  # half of d variance / dp and / dq
             y += np.einsum("nk,nk->n", with_added, q)
-            variance += np.einsum("nk,nk,nk->n", with_added, with_added, v_q)
-            variance += np.einsum("nk,nk,nk->n", q, q, v_with_added)
+            variance += np.einsum("nk,nk->n", with_added, slope_p)
+            variance += np.einsum("nk,nk->n", q, slope_q)
         if self._mlp:
             x, v = np.concatenate([p, q], axis=1), np.concatenate([v_p, v_q], axis=1)
             f, backward_f = self._mlp.forward(x + self._signs(x.shape) * np.sqrt(v))
             y += f[:, 0]
 
         def backward(dr: Array, dv: Array) -> tuple[Array, Array]:
-            dp, dq = np.zeros_like(p), np.zeros_like(q)
             if product:
-                dp += dr[:, None] * q
-                dq += dr[:, None] * with_added
+                dp, dq = dr[:, None] * q, dr[:, None] * with_added
+            else:
+                dp, dq = np.zeros_like(p), np.zeros_like(q)
             if self._mlp:
                 dx = backward_f(dr[:, None])
                 dp += dx[:, :k]
                 dq += dx[:, k:]
             inverse = np.divide(1, dr, out=np.zeros_like(dr), where=np.abs(dr) > LEAST_SLOPE)[:, None]
             J = dp * inverse, dq * inverse
-            if product:  # d variance / dp = 2 p v_q
-                dp += (2 * dv)[:, None] * with_added * v_q
-                dq += (2 * dv)[:, None] * q * v_with_added
+            if product:
+                dp += (2 * dv)[:, None] * slope_p
+                dq += (2 * dv)[:, None] * slope_q
             backward_p(dp)
             backward_q(dq)
             return J
@@ -257,8 +263,8 @@ class NumpyEngine(Engine):
     def _signs(self, shape: tuple[int, ...]) -> Array:
         """Draw random signs; a draw of 64 bits gives the signs of 64 elements."""
         n = math.prod(shape)
-        bits = np.unpackbits(self._rng.integers(2**64, size=-(-n // 64), dtype=np.uint64).view(np.uint8))
-        return (2 * bits[:n].astype(self._dtype) - 1).reshape(shape)
+        drawn = self._rng.integers(2**64, size=-(-n // 64), dtype=np.uint64).view(np.uint8)
+        return SIGNS.take(drawn, axis=0).ravel()[:n].reshape(shape)
 
     def _build_mlp(self) -> nn.Sequential | None:
         layers: list[nn.Layer] = []

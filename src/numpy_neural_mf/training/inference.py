@@ -34,7 +34,9 @@ NOISE_RATINGS = 30
 # very different numbers of ratings. Later, τ² is the mean of this value and the spread of the rows, so a
 # factor that is still small is not given up.
 ABOVE_EDGE = 1.3
-SWEEPS = 30  # of the closed-form estimate of biases
+# Sweeps of the closed-form estimate of biases: at most, and the relative change that ends them. A million
+# ratings take six.
+SWEEPS, SETTLED = 30, 1e-4
 AT_ONCE = 2**16  # ratings predicted at once
 # Minimum of the deviation of ratings in units, which is about 1, or 0 if all are equal.
 LEAST_DEVIATION = 1e-3
@@ -128,7 +130,7 @@ def bias_variances(
     noise = max(squares() / max(n, 1), least)
     tau2: dict[Side, float] = dict.fromkeys(SIDES, 0.2 * noise)
     for _ in range(SWEEPS):
-        spread = 0.0
+        spread, before = 0.0, np.array([noise, *tau2.values()])
         for side in SIDES:
             other = OTHER[side]
             sums = np.zeros(len(counts[side]))
@@ -143,6 +145,8 @@ def bias_variances(
             spread += float(v @ counts[side])
             tau2[side] = max(found, LEAST_TAU2 * noise)
         noise = max((squares() + spread) / max(n, 1), least)
+        if np.allclose(before, [noise, *tau2.values()], rtol=SETTLED, atol=0):
+            break
     return noise, tau2
 
 

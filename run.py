@@ -70,7 +70,7 @@ def set_up(requirement: str, words: str) -> int:
     pip = [BIN / "python", "-u", "-m", "pip", "install", "--disable-pip-version-check"]
     code = run([*pip, "--constraint", "constraints.txt", "--editable", requirement], cwd=ROOT)
     if code == 0 and requirement in (FAST[0], SERVE[0]):
-        print("Compiling what the models run, once: about half a minute", flush=True)
+        print("Compiling what the models run, once: about ten seconds", flush=True)
         code = run(*([BIN / "python", "-c", COMPILE.format(models)] for models in COMPILED))
     if code == 0:
         stamp.write_text(wanted)

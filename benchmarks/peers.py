@@ -130,7 +130,11 @@ class LibmfModel(ctypes.Structure):
 
 
 class Libmf(OtherModel):
-    """LIBMF, from its shared library; `fit` also copies the ratings into its format."""
+    """LIBMF, from its shared library; `fit` also copies the ratings into its format.
+
+    The package libmf has the source: `g++ -O3 -march=native -fopenmp -DUSEOMP -DUSEAVX -DUSESSE -fPIC -shared`
+    of the two files in its src_cpp makes the library.
+    """
 
     def __init__(self, library: str, n_factors: int, n_epochs: int) -> None:
         self.library, self.n_factors, self.n_epochs = library, n_factors, n_epochs

@@ -83,15 +83,15 @@ def models(world_name: str, starts_with: list[str]) -> Models:
     without = PARTS_THAT_FIND.get(world_name, PARTS)
     names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
     plain = f"BayesianMF without {names}"
-    side_information = replace(
-        nmf.C_WIDE, features=True, implicit=True, periods=24, drift=True, previous_item=True
-    )
+    parts = {"features": True, "implicit": True, "periods": 24, "drift": True, "previous_item": True}
+    narrow, wide = (replace(form, **parts) for form in (nmf.B_MEDIUM, nmf.C_WIDE))
     found: Models = {
         "linear regression": (nmf.LinearRegression, ""),
         "C_wide": (nmf.NeuralMF, ""),
         plain: (lambda: nmf.BayesianMF(**dict.fromkeys(without, False)), ""),
         "BayesianMF": (nmf.BayesianMF, plain),
-        "C_wide, all": (lambda: nmf.NeuralMF(side_information), "C_wide"),
+        "B_medium, all": (lambda: nmf.NeuralMF(narrow), ""),
+        "C_wide, all": (lambda: nmf.NeuralMF(wide), "C_wide"),
     }
     if world_name in ("nothing", "latent"):
         found |= {

@@ -132,8 +132,8 @@ class LibmfModel(ctypes.Structure):
 class Libmf(OtherModel):
     """LIBMF, from its shared library; `fit` also copies the ratings into its format.
 
-    The package libmf has the source: `g++ -O3 -march=native -fopenmp -DUSEOMP -DUSEAVX -DUSESSE -fPIC -shared`
-    of the two files in its src_cpp makes the library.
+    The package libmf has the source, src_cpp/*.cpp, which `g++ -O3 -march=native -fopenmp -DUSEOMP -DUSEAVX
+    -DUSESSE -fPIC -shared` makes a library of.
     """
 
     def __init__(self, library: str, n_factors: int, n_epochs: int) -> None:

@@ -14,6 +14,7 @@ million ratings of 6,040 users and 3,706 items; `--sparse` has 5,000 ratings of 
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,15 @@ def models(world_name: str, starts_with: list[str]) -> Models:
     names = ", ".join(without) if world_name in PARTS_THAT_FIND else "side information"
     plain = f"BayesianMF without {names}"
     parts = {"features": True, "implicit": True, "periods": 24, "drift": True, "previous_item": True}
-    narrow, wide = (replace(form, **parts) for form in (nmf.B_MEDIUM, nmf.C_WIDE))
+    forms = {"A_small": nmf.A_SMALL, "B_medium": nmf.B_MEDIUM, "C_wide": nmf.C_WIDE}
     found: Models = {
         "linear regression": (nmf.LinearRegression, ""),
         "C_wide": (nmf.NeuralMF, ""),
         plain: (lambda: nmf.BayesianMF(**dict.fromkeys(without, False)), ""),
         "BayesianMF": (nmf.BayesianMF, plain),
-        "B_medium, all": (lambda: nmf.NeuralMF(narrow), ""),
-        "C_wide, all": (lambda: nmf.NeuralMF(wide), "C_wide"),
     }
+    for name, form in forms.items():
+        found[f"{name}, all"] = partial(nmf.NeuralMF, replace(form, **parts)), name
     if world_name in ("nothing", "latent"):
         found |= {
             "B_medium without MLP": (lambda: nmf.NeuralMF(nmf.B_MEDIUM, hidden_layer_sizes=()), ""),

@@ -157,7 +157,7 @@ def test_mapped_ratings_and_ratings_in_memory_give_the_same_model(mapped):
 def test_memory_of_training_does_not_grow_with_mapped_ratings(mapped, monkeypatch, settings):
     monkeypatch.setattr(batches, "STRETCH", 2**10)
     monkeypatch.setattr(neural_mf_training, "BLOCK", 2**10)  # ratings whose errors are examined at the end
-    monkeypatch.setattr(numpy_engine, "_keep_freed_memory", lambda: None)  # its 32 MB hide everything else
+    monkeypatch.setattr(numpy_engine, "keep_freed_memory", lambda: None)  # its 32 MB hide everything else
 
     def peak(n):
         settings_of_all = {"epochs": 1, "embedding_dim": 2, "learning_rate": 0.01}

@@ -7,6 +7,7 @@ from threads_as_processes import in_two
 from numpy_neural_mf import Architecture, GlobalMean, LinearRegression, NeuralMF, Ratings, random_split
 from numpy_neural_mf.data import columns
 from numpy_neural_mf.evaluation import rmse
+from numpy_neural_mf.training import inference as module
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.engines import Engine
 from numpy_neural_mf.training.inference import (
@@ -109,6 +110,20 @@ def test_ratings_are_read_block_by_block(monkeypatch):
     in_blocks, found_in_blocks = of(ratings)
     assert in_blocks == pytest.approx(noise, rel=1e-5)
     assert found_in_blocks == pytest.approx(found, rel=1e-4)
+
+
+def test_variances_have_settled_when_the_sweeps_stop_early(monkeypatch):
+    ratings, _ = simulated(biases=(0.5, 0.3))
+    sweeps = []
+    monkeypatch.setattr(np, "allclose", lambda *given, allclose=np.allclose, **more: (
+        sweeps.append(1) or allclose(*given, **more)
+    ))  # fmt: skip
+    noise, found = of(ratings)
+    assert len(sweeps) < module.SWEEPS
+    monkeypatch.setattr(module, "SETTLED", 0)
+    noise_of_all_sweeps, found_by_all_sweeps = of(ratings)
+    assert noise == pytest.approx(noise_of_all_sweeps, rel=1e-3)
+    assert found == pytest.approx(found_by_all_sweeps, rel=1e-3)
 
 
 def test_two_processes_find_the_variances_of_all_ratings():

@@ -114,12 +114,10 @@ def test_ratings_are_read_block_by_block(monkeypatch):
 
 def test_variances_have_settled_when_the_sweeps_stop_early(monkeypatch):
     ratings, _ = simulated(biases=(0.5, 0.3))
-    sweeps = []
-    monkeypatch.setattr(np, "allclose", lambda *given, allclose=np.allclose, **more: (
-        sweeps.append(1) or allclose(*given, **more)
-    ))  # fmt: skip
     noise, found = of(ratings)
-    assert len(sweeps) < module.SWEEPS
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "SWEEPS", module.SWEEPS - 1)
+        assert of(ratings) == (noise, found)  # so the last sweep was not needed
     monkeypatch.setattr(module, "SETTLED", 0)
     noise_of_all_sweeps, found_by_all_sweeps = of(ratings)
     assert noise == pytest.approx(noise_of_all_sweeps, rel=1e-3)

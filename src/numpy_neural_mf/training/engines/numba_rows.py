@@ -13,26 +13,35 @@ def update_part(
     Q, b_u, b_i, place_u, place_i, mine, rows, sums, bias_sums, shrink, user_squares,
 ):  # fmt: skip
     """Sum the gradients of one thread's users (even parts) or items (odd parts), and update these rows."""
-    k, thread, own, total = P.table.shape[1], part // 2, rows[part], sums[part]
-    bias_total, shrunk = bias_sums[part], shrink[part]
+    k, thread, of_thread = P.table.shape[1], part // 2, mine[part]
+    memory = rows[part], sums[part], bias_sums[part], shrink[part]
     if part % 2 == 0:
-        of_thread = mine[part, : ratings_of_thread(users, thread, n_threads, mine[part])]
-        n_rows = sum_rows(users, of_thread, share_u, row_gradients[:, :k], residuals, place_u, own, total,
-                          bias_total, shrunk)  # fmt: skip
-        record(users, of_thread, curvatures[:, :k], curvatures[:, 2 * k], P.data, b_u.data)
+        of_thread = of_thread[: ratings_of_thread(users, thread, n_threads, of_thread)]
+        update_side(
+            step, users, of_thread, share_u, row_gradients[:, :k], residuals, curvatures[:, :k],
+            curvatures[:, 2 * k], place_u, memory, P, b_u,
+        )  # fmt: skip
         for r in of_thread:
             user_squares[users[r]] += squares[r]
-        update(step, own, n_rows, total, shrunk, P)
-        if len(b_u.table):
-            update(step, own, n_rows, bias_total, shrunk, b_u)
     else:
-        of_thread = mine[part, : ratings_of_thread(items, thread, n_threads, mine[part])]
-        n_rows = sum_rows(items, of_thread, share_i, row_gradients[:, k:], residuals, place_i, own, total,
-                          bias_total, shrunk)  # fmt: skip
-        record(items, of_thread, curvatures[:, k : 2 * k], curvatures[:, 2 * k], Q.data, b_i.data)
-        update(step, own, n_rows, total, shrunk, Q)
-        if len(b_i.table):
-            update(step, own, n_rows, bias_total, shrunk, b_i)
+        of_thread = of_thread[: ratings_of_thread(items, thread, n_threads, of_thread)]
+        update_side(
+            step, items, of_thread, share_i, row_gradients[:, k:], residuals, curvatures[:, k : 2 * k],
+            curvatures[:, 2 * k], place_i, memory, Q, b_i,
+        )  # fmt: skip
+
+
+@inlined
+def update_side(
+    step, ids, ratings, share, row_gradients, residuals, curvatures, of_biases, place, memory, table, bias
+):  # fmt: skip
+    """Sum the gradients and the data of the rows that some ratings of a batch use, and update these rows."""
+    own, total, bias_total, shrunk = memory
+    n_rows = sum_rows(ids, ratings, share, row_gradients, residuals, place, own, total, bias_total, shrunk)
+    record(ids, ratings, curvatures, of_biases, table.data, bias.data)
+    update(step, own, n_rows, total, shrunk, table)
+    if len(bias.table):
+        update(step, own, n_rows, bias_total, shrunk, bias)
 
 
 @compiled

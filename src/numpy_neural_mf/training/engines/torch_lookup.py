@@ -19,8 +19,8 @@ class Found(NamedTuple):
     """The distinct `rows` of an entity that n ratings use, and `counts`, their numbers of ratings.
 
     `positions`, shape (n,), are the positions of each rating's row in `rows`, which this process gets by
-    `exchange`; `order` has the ratings row by row. In fixed shapes it is None, and for time bins `used` marks
-    the bins that any rating uses.
+    `exchange`. `order` sorts the ratings by row; it is None in fixed shapes, where `used` marks the time bins
+    that any rating uses.
     """
 
     rows: Tensor
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum values, shape (n, d), over the ratings of each row, in the same order each time."""
-        if self.order is None or values.is_cuda:
+        if self.order is None or values.device.type != "cpu":
             return gradient_of_embedding(values, self.positions, len(self.rows))
         return embedding_bag(self.order, values, self.counts.cumsum(0) - self.counts, mode="sum")
 

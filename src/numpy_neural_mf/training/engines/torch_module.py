@@ -26,9 +26,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-BITS = 32  # of a drawn integer
-
-
 class NeuralMFModule(nn.Module):
     """r̂ = μ + b_u + b_i + p_u · q_i + f([p_u, q_i]) with given parameters, by the package's names."""
 
@@ -68,14 +65,15 @@ class NeuralMFModule(nn.Module):
 
     def by_side(self, *pairs: tuple[Tensor, Tensor]) -> dict[Entity, Tensor]:
         """Return gradients by rows of users and of items, given gradients by the results of `pair`."""
-        return {
-            side: torch.cat([
-                part
-                for x, biases in pairs
-                for part in (x.chunk(2, dim=1)[place], biases[:, None])[: 1 + self.architecture.biases]
-            ], dim=1)
-            for place, side in enumerate(SIDES)
-        }  # fmt: skip
+        found: dict[Entity, Tensor] = {}
+        for place, side in enumerate(SIDES):
+            columns = []
+            for x, biases in pairs:
+                columns.append(x.chunk(2, dim=1)[place])
+                if self.architecture.biases:
+                    columns.append(biases[:, None])
+            found[side] = torch.cat(columns, dim=1)
+        return found
 
     def rate(
         self, x: Tensor, biases: Tensor, offset: Tensor | None = None, previous: Tensor | None = None
@@ -120,6 +118,9 @@ class NeuralMFModule(nn.Module):
                 x = ACTIVATIONS[self.architecture.activation](x)
             x = layer(x)
         return x[:, 0]
+
+
+BITS = 32  # of a drawn integer
 
 
 def random_signs(n: int, d: int, generator: torch.Generator) -> Tensor:

@@ -109,4 +109,5 @@ def test_scikit_learn_ranks_the_models_and_finds_the_settings_of_lowest_error(ou
     assert re.search(
         r"RMSE 0\.\d+ with {'recommender__embedding_dim': 8, 'recommender__learning_rate': 0.01}", text
     )
-    assert "NeuralMF(epochs=10, embedding_dim=8, hidden_layer_sizes=()) recommends [" in text
+    best = "NeuralMF(epochs=10, learning_rate=0.01, embedding_dim=8, hidden_layer_sizes=())"
+    assert f"{best} recommends [" in text

@@ -16,7 +16,7 @@ from numpy_neural_mf import (
     simulate_ratings,
 )
 from numpy_neural_mf.evaluation import rmse
-from numpy_neural_mf.models.neural_mf_settings import batch_size_for, epochs_for
+from numpy_neural_mf.models.neural_mf_settings import batch_size_for, epochs_for, learning_rate_for
 from numpy_neural_mf.models.neural_mf_training import prepare, validation_loss
 from numpy_neural_mf.nn import OPTIMIZERS, SGD, Adam
 from numpy_neural_mf.training.engines import ENGINES, Communicator, NumpyEngine
@@ -40,11 +40,22 @@ def test_batches_grow_with_ratings_and_epochs_fall_with_ratings_per_row():
     assert epochs_for(NeuralMF(epochs=2), RATINGS, 100) == 2
 
 
+def test_the_learning_rate_grows_with_the_batch():
+    rates = {64: 0.01, 1_600: 0.01, 2_400: 0.015, 3_200: 0.02, 65_536: 0.02}
+    assert {n: learning_rate_for(NeuralMF(batch_size=n), 100) for n in rates} == pytest.approx(rates)
+    assert learning_rate_for(NeuralMF(), 200_000) == pytest.approx(0.01 * 3125 / 1600)  # a batch is a 64th
+    assert [learning_rate_for(NeuralMF(learning_rate=r), 10**7) for r in (0.0, 0.1)] == [0.0, 0.1]
+    whole = RATINGS.part(slice(0, 1_200))
+    large = {"batch_size": 5_000, "architecture": A_SMALL}
+    found = [fit(whole, **large, **rate).predict(*EVERYTHING) for rate in ({}, {"learning_rate": 0.02})]
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ({"epochs": "auto"}, "epochs must be an integer from 1 to 100000, or None, not 'auto'"),
-        ({"learning_rate": None}, "learning_rate must be a finite number of at least 0, not None"),
+        ({"weight_decay": None}, "weight_decay must be a finite number of at least 0, not None"),
         ({"epochs": 0}, "epochs must be an integer from 1 to 100000, or None, not 0"),
         ({"epochs": 100_001}, "epochs must be an integer from 1 to 100000, or None, not 100001"),
         ({"epochs": 2.5}, "epochs must be an integer from 1 to 100000, or None, not 2.5"),
@@ -53,9 +64,9 @@ def test_batches_grow_with_ratings_and_epochs_fall_with_ratings_per_row():
         ({"optimizer": "lbfgs"}, "optimizer must be one of .*adam.*, not 'lbfgs'"),
         ({"schedule": "linear"}, "schedule must be one of cosine, constant, not 'linear'"),
         ({"engine": "gpu"}, "engine must be one of .*numpy.*, not 'gpu'"),
-        ({"learning_rate": -0.1}, "learning_rate must be a finite number of at least 0, not -0.1"),
-        ({"learning_rate": float("inf")}, "learning_rate must be a finite number of at least 0, not inf"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a finite number of at least 0, not nan"),
+        ({"learning_rate": -0.1}, "learning_rate must be .* at least 0, or None, not -0.1"),
+        ({"learning_rate": float("inf")}, "learning_rate must be .* at least 0, or None, not inf"),
+        ({"learning_rate": float("nan")}, "learning_rate must be .* at least 0, or None, not nan"),
         ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0, not -1.0"),
         ({"embedding_dim": 0}, "embedding_dim must be an integer from 1 to 1000000, not 0"),
         ({"drift": True, "likelihood": "ordinal"}, 'drift: expected False with likelihood="ordinal"'),

@@ -12,8 +12,8 @@ from numpy_neural_mf import Ratings
 from numpy_neural_mf.training.distributed import Communicator
 from numpy_neural_mf.training.previous_item import PreviousItems
 
-K, N_USERS, N_ITEMS, NOISE = 3, 60, 12, 0.25
-Q, V, Z = "item_embedding.weight", "item_embedding.weight", "item_time_embedding.weight"
+K, N_USERS, N_ITEMS, NOISE, MOST = 3, 60, 12, 0.25, 0.1
+P, Q, Z = "user_embedding.weight", "item_embedding.weight", "item_time_embedding.weight"
 
 
 def drawn(effect=0.0, seed=0):
@@ -43,7 +43,8 @@ def state(q, variance=0.0, rows=slice(None), weight=1.0, time_bins=None):
     objective = SimpleNamespace(
         noise=np.array([NOISE]),
         weight=np.broadcast_to(weight, N_USERS + 1),
-        variance={V: np.full_like(q, variance)[rows]},
+        variance={Q: np.full_like(q, variance)[rows]},
+        precision={P: np.full(K, NOISE / MOST, np.float32)},
         previous=np.zeros((n, K + 1), np.float32),
         previous_variance=np.zeros((n, K), np.float32),
     )
@@ -106,6 +107,21 @@ def test_without_planted_effects_none_are_found():
     assert np.abs(objective.previous).max() < 0.15
     np.testing.assert_allclose(left, given[4], atol=0.15)
     assert items.arrays["previous_item.variances"].max() < 0.01
+
+
+@pytest.mark.parametrize("effect", [0.5, 0.0])
+def test_a_factor_that_items_have_not_learned_is_kept_if_another_shows_an_effect(effect):
+    ratings, _, q, _, left, _ = drawn(effect)
+    engine, objective = state(q)
+    unlearned = np.zeros_like(q)
+    unlearned[:, 1] = 0.2
+    q[:, 1], objective.variance[Q] = 0, unlearned
+    items = PreviousItems(ratings, K, 0.1, Communicator())
+    for _ in range(60):
+        left = items.follow(engine, objective, left, None)
+    kept = items.arrays["previous_item.variances"]
+    assert kept[1] == pytest.approx(min(kept[:-1].max(), MOST), rel=0.01)
+    assert kept[1] == pytest.approx(MOST if effect else 0, abs=0.005)
 
 
 def test_items_before_no_rating_and_ratings_without_an_order_have_no_effect():

@@ -124,7 +124,7 @@ def neural_mf(
     epochs: Annotated[int | None, option(TRAINING, "Passes over the ratings; by default found.")] = None,
     batch_size: Annotated[int | None, option(TRAINING, "Ratings per step; by default found.")] = None,
     optimizer: Annotated[str, one_of(TRAINING, OPTIMIZERS, "Optimiser")] = NEURAL.optimizer,
-    learning_rate: Annotated[float, option(TRAINING, "Highest learning rate.")] = NEURAL.learning_rate,
+    learning_rate: Annotated[float | None, option(TRAINING, "Highest rate; by default found.")] = None,
     schedule: Annotated[str, one_of(TRAINING, SCHEDULES, "Learning rate schedule")] = NEURAL.schedule,
     weight_decay: Annotated[float, option(TRAINING, "Weight decay of the MLP.")] = NEURAL.weight_decay,
     random_state: Seed = NEURAL.random_state, checkpoint_dir: CheckpointDir = None,

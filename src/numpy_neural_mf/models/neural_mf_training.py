@@ -84,7 +84,7 @@ def prepare(
     own = in_units(given, unit)
     deviation = max(statistics.deviation / unit, LEAST_DEVIATION)
     decay = model.weight_decay * (own.n_users + own.n_items) / (2 * statistics.n)
-    if rate := new_optimizer(model).learning_rate:
+    if rate := new_optimizer(model, statistics.n).learning_rate:
         decay = min(decay, 1 / rate)  # a step must not change the sign of a weight
     objective = first_objective(form, statistics, own, features, communicator, decay, ordinal, unit)
     drift = UserDrift(own, deviation, communicator) if form.drift else None
@@ -115,7 +115,8 @@ def build_engine(
     for side in SIDES:  # a row without ratings starts at the prediction from its features
         if (name := table_name(side, "embedding")) in parameters:
             parameters[name][data.statistics.counts[side][rows] == 0] = 0
-    optimizer, n = new_optimizer(model), data.statistics.n
+    n = data.statistics.n
+    optimizer = new_optimizer(model, n)
     n_trained = epochs_for(model, data.ratings, n) * n
     name = choose_engine(model.engine, optimizer, n_trained, batch_size_for(model, n))
     on_device = {"device": model.device, "precision": model.precision} if name == "torch" else {}

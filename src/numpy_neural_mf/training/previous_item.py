@@ -13,7 +13,7 @@ from ..mf.previous_item import PreviousItemEffect, effect_of, previous_items
 from ..utils.extras import naming_the_extra
 from .distributed import Communicator
 from .engines.base import Bins, Engine
-from .objective import Objective
+from .objective import TINY, Objective
 
 LEAST = 1e-6  # minimum of a prior variance, relative to σ², and of its divisor
 AT_ONCE = 2**16  # ratings whose effect is computed at once
@@ -85,6 +85,12 @@ class PreviousItems:
         seen = np.flatnonzero(self._counts)
         shown = np.maximum((1 - spread[seen] / self._variances).sum(axis=0), LEAST)
         self._variances[:] = np.maximum((found[seen] ** 2).sum(axis=0) / shown, LEAST * noise)
+        # If one factor shows an effect, another may show one after q has learned it: until then it keeps a
+        # prior variance, at most that of user vectors, in the proportion in which q is uncertain.
+        most = noise / objective.precision[table_name("user", "embedding")]
+        uncertain = v.sum(axis=0) / np.maximum((q * q + v).sum(axis=0), TINY)
+        kept = uncertain * np.minimum(self._variances[:-1].max(), most)
+        self._variances[:-1] = np.maximum(self._variances[:-1], kept)
         found[seen] -= self._counts @ found[:-1] / max(int(self._counts.sum()), 1)
         table[...], variances[...] = found, spread[:, :-1]
         return target - self._effect(table.astype(np.float64), q, z, at)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..mf.architecture import Architecture
 from ..models import NeuralMF
-from ..models.neural_mf_settings import batch_size_for
+from ..models.neural_mf_settings import batch_size_for, learning_rate_for
 from ..utils.atomic_io import replacing, require_file
 
 if TYPE_CHECKING:
@@ -49,8 +49,10 @@ def search_space(architecture: Architecture | None) -> dict[str, BaseDistributio
 
 
 def default_values(model: NeuralMF, space: Mapping[str, BaseDistribution], n_ratings: int) -> dict[str, Any]:
-    """Return the settings of a model, with its batch size for `n_ratings`, as values of the search space."""
-    values = vars(model) | asdict(model.architecture) | {"batch_size": batch_size_for(model, n_ratings)}
+    """Return the settings of a model for `n_ratings` as values of the search space."""
+    values = vars(model) | asdict(model.architecture)
+    values["batch_size"] = batch_size_for(model, n_ratings)
+    values["learning_rate"] = learning_rate_for(model, n_ratings)
     values["hidden_layer_sizes"] = str(list(values["hidden_layer_sizes"]))
     return {name: values[name] for name in space}
 

@@ -26,6 +26,20 @@ def test_without_structure_the_standard_deviation_is_0_953():
     assert ratings.values.std(dtype=np.float64) == pytest.approx(0.953, abs=0.006)
 
 
+def test_dense_ratings_do_not_depend_on_the_order_of_argpartition(monkeypatch):
+    sizes, argpartition = (30, 20, 400), np.argpartition
+    before = simulate_ratings(*sizes)
+
+    def otherwise(*args, **kwargs):
+        found = argpartition(*args, **kwargs)
+        return np.concatenate([found[:400][::-1], found[400:]])
+
+    monkeypatch.setattr(np, "argpartition", otherwise)
+    after = simulate_ratings(*sizes)
+    for name in ("users", "items", "values"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
 def test_without_structure_no_user_and_no_item_differs_from_the_mean():
     ratings = simulate_ratings(500, 400, 50_000, structure="none", random_state=5)
     for codes, n in [(ratings.users, ratings.n_users), (ratings.items, ratings.n_items)]:

@@ -164,7 +164,8 @@ def _distinct_pairs(
         # Dense: the smallest exponential variates with these rates are a weighted draw without replacement
         # (Efraimidis and Spirakis, 2006).
         waits = rng.standard_exponential((n_users, n_items)) / np.outer(activity, popularity)
-        cells = np.argpartition(waits, n_ratings - 1, axis=None)[:n_ratings]
+        # The order of argpartition depends on the processor.
+        cells = np.sort(np.argpartition(waits, n_ratings - 1, axis=None)[:n_ratings])
     else:
         cells = np.empty(0, np.int64)
         while len(cells) < n_ratings:

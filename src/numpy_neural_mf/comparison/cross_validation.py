@@ -71,7 +71,7 @@ def cross_validate(
     Examples
     --------
     >>> from numpy_neural_mf import GlobalMean, LinearRegression, cross_validate, simulate_ratings
-    >>> ratings = simulate_ratings(n_users=60, n_items=40, n_ratings=900)
+    >>> ratings = simulate_ratings(n_users=100, n_items=50, n_ratings=3_000)
     >>> models = {"mean": lambda seed: GlobalMean(), "linear": lambda seed: LinearRegression()}
     >>> cross_validate(models, ratings).conclusions()  # doctest: +ELLIPSIS
     ['linear is significantly better than mean (RMSE lower by 0.0...; p < 0.0...).']

@@ -92,8 +92,9 @@ def main(arguments: list[str]) -> int:
         return code
     if command == "test":
         skipped = "; those that need PyTorch are skipped" if is_light else ""
-        print(f"The tests take about 10 to 15 minutes with two cores{skipped}.", flush=True)
-        return run([BIN / "python", "-m", "pytest", *(one for one in rest if one != "--light")], cwd=ROOT)
+        print(f"The tests take about 10 to 20 minutes with two cores{skipped}.", flush=True)
+        pytest = [BIN / "python", "-m", "pytest", "--numprocesses=auto", "--dist=loadfile"]
+        return run([*pytest, *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":
         return max(run([BIN / check[0], *check[1:]], cwd=ROOT) for check in CHECKS)
     if command == "docs":

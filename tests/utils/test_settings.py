@@ -152,7 +152,7 @@ CHECKS += [check_sizes, lambda name, value: check_fields(name, value, ("a", "b")
 
 
 @given(
-    st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)), st.integers(0, 5)
+    st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)), st.integers(0, 3)
 )
 def test_errors_are_short_for_any_value(value, power):
     value = value * 10**power if isinstance(value, str | list) else value

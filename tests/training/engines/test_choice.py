@@ -7,7 +7,7 @@ import pytest
 
 from numpy_neural_mf import NeuralMF, simulate_ratings
 from numpy_neural_mf.nn import SGD, Adam
-from numpy_neural_mf.training.engines import ENGINE_NAMES, choice, choose_engine
+from numpy_neural_mf.training.engines import ENGINES, choice, choose_engine
 
 MANY = choice.WORTH_COMPILING
 
@@ -17,7 +17,7 @@ class Mine(SGD):
     """An optimizer without a compiled form."""
 
 
-@pytest.mark.parametrize("name", set(ENGINE_NAMES) - {"auto"})
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_named_engine_is_used(name):
     assert choose_engine(name, Adam(), 1) == name
 

@@ -211,9 +211,7 @@ def test_on_the_cpu_moments_are_learned_in_the_optimizer_s_own_arrays():
         assert mean.any()
 
 
-@pytest.mark.parametrize(
-    "make", [Adam, AdaGrad, RMSProp, lambda: SGD(0.01, momentum=0.9, nesterov=True)], ids=str
-)
+@pytest.mark.parametrize("make", [Adam, AdaGrad, RMSProp, lambda: SGD(0.01, momentum=0.9, nesterov=True)])
 @pytest.mark.parametrize("first", ENGINES)
 def test_an_engine_continues_with_the_moments_of_another(first, make):
     """Five steps of one engine and five of PyTorch's equal ten of NumPy's."""

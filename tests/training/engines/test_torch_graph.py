@@ -56,7 +56,7 @@ def test_distinct_rows_equal_those_of_unique_and_the_rest_is_the_unknown(ids):
 
 @pytest.mark.parametrize("previous_item", [False, True])
 @pytest.mark.parametrize("periods", [0, N_TIME_BINS])
-@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp], ids=str)
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(0.01, momentum=0.9), RMSProp])
 @pytest.mark.parametrize("n", [3, 64, 500])
 def test_a_step_with_fixed_shapes_equals_the_ordinary_step(make, n, periods, previous_item):
     """Fewer ids than rows, about as many, and more; time bins without ratings keep rows and state."""
@@ -104,7 +104,7 @@ def cuda_and_cpu(architecture, make, **settings):
 
 
 @on_cuda
-@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(momentum=0.9), RMSProp, AdaGrad], ids=str)
+@pytest.mark.parametrize("make", [Adam, AdamW, lambda: SGD(momentum=0.9), RMSProp, AdaGrad])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_replayed_steps_equal_those_on_the_cpu(soon, make, weight_decay):
     (there, cuda), (here, cpu) = cuda_and_cpu(B_MEDIUM, make, weight_decay=weight_decay)

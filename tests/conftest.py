@@ -1,5 +1,6 @@
 """Settings for a machine that is slow or shared: no deadlines, and no threads that wait for each other."""
 
+import os
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -7,6 +8,9 @@ from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
+
+# BLAS and PyTorch read it when they are loaded. For arrays this small, threads cost more than they bring.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -22,9 +26,5 @@ class SkippedWithoutTorch(MetaPathFinder, Loader):
         pytest.skip("PyTorch is not installed", allow_module_level=True)
 
 
-if find_spec("torch"):
-    import torch
-
-    torch.set_num_threads(1)  # for arrays this small, threads cost more than they bring
-else:
+if not find_spec("torch"):
     sys.meta_path.append(SkippedWithoutTorch())

@@ -4,7 +4,7 @@ With an MLP, vectors have no variances unless the random signs of a step are kno
 """
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -109,32 +109,50 @@ def test_in_float32_loss_and_gradients_are_the_same_to_rounding(new_engine, name
     assert relative_error(gradients, expected) <= 1e-5
 
 
-def require_the_steps_of_torch(new_engine, name, architecture, objective, batches):
-    """And the losses before them."""
+def batch_for(architecture, seed=0):
+    """Return a batch with the ratings and columns that an architecture needs."""
+    batch = draw_batch(seed)
+    if architecture.likelihood == "ordinal":
+        batch = in_categories(batch)
+    if architecture.periods:
+        batch = with_time_bins(batch, seed)
+    return with_previous_items(batch, seed) if architecture.previous_item else batch
+
+
+@cache
+def steps_of_torch(architecture, name, weight_decay):
+    """Return the losses before each of a hundred steps, and the parameters after them."""
     make_ours, make_theirs = OPTIMIZERS[name]
-    engine = new_engine(architecture, make_ours(), objective=objective)
-    model = model_of(architecture, objective=objective)
-    optimizer = RowOptimizer(model, make_theirs)
-    for batch in batches:
-        expected_loss, _ = model.gradients(*batch)
+    model = model_of(architecture)
+    optimizer, losses = RowOptimizer(model, make_theirs), []
+    for seed in range(100):
+        batch = batch_for(architecture, seed)
+        losses.append(model.gradients(*batch)[0])
         with torch.no_grad():
             for layer in model.mlp:
-                layer.weight *= 1 - engine.optimizer.learning_rate * objective.weight_decay
+                layer.weight *= 1 - make_ours().learning_rate * weight_decay
         optimizer.step(*batch)
-        assert engine.step(*batch) == pytest.approx(expected_loss, rel=1e-9)
-    assert relative_error(engine.parameters, model.values()) <= 1e-9
+    return losses, model.values()
 
 
-HUNDRED = [draw_batch(seed) for seed in range(100)]
+def require_the_steps_of_torch(new_engine, architecture, name, weight_decay=0.0):
+    losses, parameters = steps_of_torch(architecture, name, weight_decay)
+    objective = draw_objective(architecture, weight_decay=weight_decay)
+    engine = new_engine(architecture, OPTIMIZERS[name][0](), objective=objective)
+    for seed, loss in enumerate(losses):
+        assert engine.step(*batch_for(architecture, seed)) == pytest.approx(loss, rel=1e-9)
+    assert relative_error(engine.parameters, parameters) <= 1e-9
+
+
+FORMS = pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 2.0])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+@FORMS
 def test_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name, weight_decay):
     """Weight decay shrinks only the MLP's weights, by learning rate · decay before the step."""
-    objective = draw_objective(architecture, weight_decay=weight_decay)
-    require_the_steps_of_torch(new_engine, name, architecture, objective, HUNDRED)
+    require_the_steps_of_torch(new_engine, architecture, name, weight_decay)
 
 
 SOME_FORMS = ["A_SMALL", "no MLP", "no MLP, no biases", "only biases", "only the MLP"]
@@ -163,14 +181,10 @@ AFTER_ANOTHER = {
 }
 
 
-def after_another(architecture, batch, seed=0):
-    return with_previous_items(with_time_bins(batch, seed) if architecture.periods else batch, seed)
-
-
 @pytest.mark.parametrize("name", AFTER_ANOTHER)
 def test_with_previous_items_loss_predictions_and_gradients_equal_autograd(new_engine, name):
     architecture = AFTER_ANOTHER[name]
-    batch = users, items, _, *context = after_another(architecture, draw_batch())
+    batch = users, items, _, *context = batch_for(architecture)
     model, engine = model_of(architecture), new_engine(architecture, SGD(1.0))
     expected_loss, expected = model.gradients(*batch)
     prediction = model(*as_tensors(users, items, *context)).detach().numpy()
@@ -180,19 +194,15 @@ def test_with_previous_items_loss_predictions_and_gradients_equal_autograd(new_e
     assert relative_error(gradients, expected) <= 1e-9
 
 
-@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+@FORMS
 def test_with_previous_items_a_hundred_steps_equal_those_of_torch(new_engine, architecture):
-    architecture = replace(architecture, previous_item=True)
-    batches = [after_another(architecture, batch, seed) for seed, batch in enumerate(HUNDRED)]
-    require_the_steps_of_torch(new_engine, "adam", architecture, draw_objective(architecture), batches)
+    require_the_steps_of_torch(new_engine, replace(architecture, previous_item=True), "adam")
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+@FORMS
 def test_with_time_bins_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name):
-    architecture = replace(architecture, periods=N_TIME_BINS)
-    batches = [with_time_bins(batch, seed) for seed, batch in enumerate(HUNDRED)]
-    require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
+    require_the_steps_of_torch(new_engine, replace(architecture, periods=N_TIME_BINS), name)
 
 
 def test_a_time_bin_without_ratings_in_the_batch_does_not_change(new_engine):
@@ -260,10 +270,9 @@ def test_with_ordinal_ratings_in_float32_loss_and_gradients_are_equal_to_roundin
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("architecture", [TANH, Architecture(3)], ids=["mlp", "mf"])
+@FORMS
 def test_with_ordinal_ratings_a_hundred_steps_equal_those_of_torch(new_engine, architecture, name):
-    architecture, batches = replace(architecture, likelihood="ordinal"), map(in_categories, HUNDRED)
-    require_the_steps_of_torch(new_engine, name, architecture, draw_objective(architecture), batches)
+    require_the_steps_of_torch(new_engine, replace(architecture, likelihood="ordinal"), name)
 
 
 def test_a_hundred_steps_of_adam_equal_those_of_sparse_adam(new_engine):
@@ -504,7 +513,7 @@ def test_with_time_bins_squares_and_data_equal_those_of_autograd(new_engine, nam
 @pytest.mark.parametrize("name", AFTER_ANOTHER)
 def test_with_previous_items_squares_and_data_equal_those_of_autograd(new_engine, name):
     architecture = AFTER_ANOTHER[name]
-    require_the_records_of_autograd(new_engine, architecture, after_another(architecture, draw_batch()))
+    require_the_records_of_autograd(new_engine, architecture, batch_for(architecture))
 
 
 @pytest.mark.parametrize("name", [*SOME_FORMS, "no product"])
@@ -516,7 +525,7 @@ def test_with_ordinal_ratings_squares_and_data_equal_those_of_autograd(new_engin
 @pytest.mark.parametrize("name", ["no MLP", "A_SMALL"])
 def test_after_send_a_step_reads_arrays_changed_in_place(new_engine, name, previous_item):
     architecture = replace(ARCHITECTURES[name], previous_item=previous_item)
-    batch = after_another(architecture, draw_batch()) if previous_item else draw_batch()
+    batch = batch_for(architecture)
     engine = new_engine(architecture, SGD(1.0))
     engine.step(*batch)
     engine.fetch()

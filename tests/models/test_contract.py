@@ -3,8 +3,9 @@
 import inspect
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import FrozenInstanceError, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas
@@ -77,9 +78,15 @@ def new_model(request):
     return MODELS[request.param]
 
 
+@cache
+def fitted_once(make):
+    return make().fit(RATINGS)
+
+
 @pytest.fixture
 def fitted(new_model):
-    return new_model().fit(RATINGS)
+    """A copy, which a test may change."""
+    return deepcopy(fitted_once(new_model))
 
 
 def with_string_ids(ratings):

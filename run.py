@@ -93,6 +93,7 @@ def main(arguments: list[str]) -> int:
     if command == "test":
         skipped = "; those that need PyTorch are skipped" if is_light else ""
         print(f"The tests take about 10 to 20 minutes with two cores{skipped}.", flush=True)
+        # A process per core; the tests of a file share what is costly to make, and stay in one process.
         pytest = [BIN / "python", "-m", "pytest", "--numprocesses=auto", "--dist=loadfile"]
         return run([*pytest, *(one for one in rest if one != "--light")], cwd=ROOT)
     if command == "check":

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 RUN = str(Path(__file__).parents[1] / "run.py")
-# A process per core; the tests of a file share what is costly to make, and stay in one process.
 PARALLEL = ("--numprocesses=auto", "--dist=loadfile")
 
 

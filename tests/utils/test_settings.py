@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from numpy_neural_mf.utils import settings
@@ -154,6 +154,8 @@ CHECKS += [check_sizes, lambda name, value: check_fields(name, value, ("a", "b")
 @given(
     st.recursive(st.text(), lambda part: st.lists(part) | st.dictionaries(st.text(), part)), st.integers(0, 3)
 )
+@example("x", 5)
+@example([""], 5)
 def test_errors_are_short_for_any_value(value, power):
     value = value * 10**power if isinstance(value, str | list) else value
     for check in CHECKS:

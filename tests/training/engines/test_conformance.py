@@ -124,13 +124,13 @@ def steps_of_torch(architecture, name, weight_decay):
     """Return the losses before each of a hundred steps, and the parameters after them."""
     make_ours, make_theirs = OPTIMIZERS[name]
     model = model_of(architecture)
-    optimizer, losses = RowOptimizer(model, make_theirs), []
+    optimizer, rate, losses = RowOptimizer(model, make_theirs), make_ours().learning_rate, []
     for seed in range(100):
         batch = batch_for(architecture, seed)
         losses.append(model.gradients(*batch)[0])
         with torch.no_grad():
             for layer in model.mlp:
-                layer.weight *= 1 - make_ours().learning_rate * weight_decay
+                layer.weight *= 1 - rate * weight_decay
         optimizer.step(*batch)
     return losses, model.values()
 
